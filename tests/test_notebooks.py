@@ -1,0 +1,79 @@
+"""Every notebook runs from top to bottom in a fresh process, with nbdev's own runner; cells marked `slow` or `cuda` are left out.
+
+Run one: `python -m pytest tests/test_notebooks.py -k 04_batch`."""
+import json,os,subprocess,sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RUN = 'import sys; from nbdev.test import nbdev_test; nbdev_test(sys.argv[1], n_workers=0)'
+TIMEOUT = 1200      # seconds for one notebook; nbdev's own limit for a cell is 600
+
+def notebooks(root):
+    "The notebooks that nbdev would test: nothing below a name that starts with `_` or `.`"
+    nbs = root/'nbs'
+    return {p.relative_to(nbs).with_suffix('').as_posix():p for p in sorted(nbs.rglob('*.ipynb')) if not any(o[0] in '._' for o in p.relative_to(nbs).parts)}
+
+NOTEBOOKS = notebooks(ROOT)
+
+def run_notebook(path, threads=None):
+    "Run the notebook at `path` with this interpreter, offline; what it printed, if it failed."
+    env = os.environ | dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg', NO_COLOR='1')
+    if threads: env.setdefault('OMP_NUM_THREADS', str(threads))
+    opts = dict(env=env, cwd=path.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT)
+    try: r = subprocess.run([sys.executable, '-c', RUN, str(path)], **opts)
+    except subprocess.TimeoutExpired: return f'still running after {TIMEOUT} s'
+    ran = r.returncode==0 and r.stdout.rstrip().endswith('Success.')
+    return '' if ran else f'{r.stdout}\n{r.stderr}\nexit status {r.returncode}'
+
+@pytest.fixture(scope='module')
+def running(request):
+    "The runs of the selected notebooks, started side by side, one a core: most of a run is importing."
+    cores = os.cpu_count() or 1
+    names = [i.callspec.params['name'] for i in request.session.items if i.function is test_notebook_runs]
+    workers = max(1, min(cores, 4, len(names)))
+    with ThreadPoolExecutor(workers) as pool:
+        yield {n:pool.submit(run_notebook, NOTEBOOKS[n], max(1, cores//workers)) for n in names}
+        pool.shutdown(cancel_futures=True)
+
+@pytest.mark.parametrize('name', NOTEBOOKS)
+def test_notebook_runs(name, running):
+    said = running[name].result()
+    if said: pytest.fail(f'nbs/{name}.ipynb\n{said}', pytrace=False)
+
+def stored_errors(path):
+    "What went wrong in the stored outputs of the notebook at `path`."
+    return [f"cell {c.get('id')}: {o['ename']}: {o['evalue']}" for c in json.loads(path.read_text())['cells'] for o in c.get('outputs', []) if o['output_type']=='error']
+
+@pytest.mark.parametrize('name', NOTEBOOKS)
+def test_no_stored_output_is_an_error(name): assert stored_errors(NOTEBOOKS[name])==[]
+
+def made_up(root, *sources, outputs=()):
+    "A notebook of code cells `sources` in a made-up project at `root`."
+    (root/'nbs').mkdir()
+    (root/'pyproject.toml').write_text((ROOT/'pyproject.toml').read_text())
+    cells = [dict(cell_type='code', id=f'c{i}', metadata={}, execution_count=None, outputs=list(outputs), source=s) for i,s in enumerate(sources)]
+    path = root/'nbs'/'00_made_up.ipynb'
+    path.write_text(json.dumps(dict(cells=cells, metadata={}, nbformat=4, nbformat_minor=5)))
+    return path
+
+def test_there_are_notebooks(tmp_path):
+    assert NOTEBOOKS
+    made_up(tmp_path, '1')
+    (tmp_path/'nbs'/'.ipynb_checkpoints').mkdir()
+    for name in ('.ipynb_checkpoints/00_made_up-checkpoint', '_draft'): (tmp_path/'nbs'/f'{name}.ipynb').write_text('{}')
+    assert list(notebooks(tmp_path))==['00_made_up']
+
+def test_a_failing_cell_is_reported(tmp_path):
+    said = run_notebook(made_up(tmp_path, 'x = 1', 'assert x==2, "x is not two"'))
+    assert 'x is not two' in said and 'exit status 1' in said
+
+def test_marked_cells_are_left_out(tmp_path):
+    marked = [f'#| {flag}\nraise ValueError' for flag in ('slow', 'cuda', 'eval: false')]
+    assert run_notebook(made_up(tmp_path, *marked, 'import os; assert os.environ["HF_HUB_OFFLINE"]=="1"'))==''
+
+def test_a_stored_error_is_found(tmp_path):
+    path = made_up(tmp_path, 'raise KeyError(1)', outputs=[dict(output_type='error', ename='KeyError', evalue='1', traceback=[])])
+    assert stored_errors(path)==['cell c0: KeyError: 1']
