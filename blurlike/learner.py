@@ -8,7 +8,7 @@ __all__ = ['DevicePrecision', 'TransformersLearner', 'output_names', 'build_dls'
 # %% ../nbs/11_learner.ipynb #4f672c8e
 import warnings
 
-import fastai.callback.all # adds `fit_one_cycle`, `lr_find`, `to_bf16` and more to `Learner`
+import fastai.callback.all # noqa: F401 (adds `fit_one_cycle`, `lr_find`, `to_bf16` and more to `Learner`)
 import numpy as np
 import pandas as pd
 import torch
@@ -33,7 +33,7 @@ from .rows import Column, Rows
 from .splitters import transformer_splitter
 from .task import Task, task_of
 from .tokens import check_text
-import blurlike.showing # registers the displays
+import blurlike.showing # noqa: F401 (registers the displays)
 
 # %% ../nbs/11_learner.ipynb #34550e6c
 class DevicePrecision(MixedPrecision):
@@ -203,7 +203,7 @@ def predict_logits(self:TransformersLearner,
                 out = [to_float(self.model(tfm.stack([rows[i] for i in order[j:j+bs]]).as_subclass(torch.Tensor).to(device))).cpu() for j in range(0, len(rows), bs)]
             res.append(torch.cat(out)[np.argsort(order)])
     finally: self.model.train(was_training)
-    if seen[1]: warnings.warn(cut_message(*seen.tolist(), tfm.max_length))
+    if seen[1]: warnings.warn(cut_message(*seen.tolist(), tfm.max_length), stacklevel=3)
     return torch.cat(res).clone()
 
 @patch

@@ -7,7 +7,9 @@ __all__ = ['check_torchvision', 'check_checkpoint', 'load_tokenizer', 'ensure_pa
            'checkpoint_order', 'load_model']
 
 # %% ../nbs/01_pretrained.ipynb #11c32c85
-import importlib.util, warnings
+import importlib
+import importlib.util
+import warnings
 from pathlib import Path
 
 import torch
@@ -18,7 +20,7 @@ import transformers
 def check_torchvision():
     "Raise `ImportError` if torchvision is installed but does not work with this torch; without torchvision all is well."
     if importlib.util.find_spec('torchvision') is None: return
-    try: import torchvision.ops
+    try: importlib.import_module('torchvision.ops')
     except Exception as e:
         raise ImportError(f"torchvision is installed but does not fit torch {torch.__version__} ({e}). "
             "Install the torchvision of the same release and kind (CPU or CUDA) as torch, or uninstall torchvision: blurlike works without it.") from e

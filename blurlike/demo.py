@@ -1,0 +1,125 @@
+"The main job from end to end, offline: `python -m blurlike.demo`; `--help` says how to give it a file and a checkpoint. A program, written by hand."
+
+# Without arguments it learns which package a docstring belongs to, from the docstrings of the packages that are installed
+# anyway, with a small BERT made from a config and a WordPiece tokenizer trained on the spot.
+
+import argparse
+import ast
+import importlib.util
+import tempfile
+import warnings
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from fastai.torch_core import set_seed
+
+PACKAGES = ('numpy', 'pandas', 'scipy', 'sklearn', 'torch', 'transformers')
+
+def docstrings(
+    package:str, # Name of an installed package; its source is read, not run
+    most:int,    # Docstrings to take, evenly from all of its files
+    n_words:int=60 # Words kept of each
+)->list: # Texts in which no package of `PACKAGES` is named
+    "The beginnings of the docstrings in `package`."
+    names,res = {*PACKAGES, 'scikit', 'np', 'pd', 'hugging', 'huggingface', 'tensor', 'tensors', 'ndarray', 'dataframe'},[]
+    for path in sorted(Path(importlib.util.find_spec(package).origin).parent.rglob('*.py')):
+        if {'tests','test','testing','_vendor','externals'} & set(path.parts): continue
+        try:
+            with warnings.catch_warnings(): # other people's escape sequences
+                warnings.simplefilter('ignore')
+                tree = ast.parse(path.read_text(encoding='utf-8'))
+        except (SyntaxError, UnicodeDecodeError): continue
+        for node in ast.walk(tree):
+            doc = ast.get_docstring(node) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) else None
+            words = [w for w in (doc or '').split() if not any(n in w.lower() for n in names)][:n_words]
+            if len(words)>=8: res.append(' '.join(words))
+    res = list(dict.fromkeys(res))
+    return res[::max(1, len(res)//most)][:most]
+
+def docstring_table(
+    most:int # Docstrings of the largest package; each next one has a tenth less
+)->pd.DataFrame: # Columns `text` and `label`
+    "Which package does this docstring belong to?"
+    return pd.DataFrame([dict(text=t, label=p) for i,p in enumerate(PACKAGES) for t in docstrings(p, round(most*(1-i/10)))])
+
+def make_checkpoint(
+    folder:Path, # Where to
+    texts:list,  # What the tokenizer is trained on
+    vocab_size:int=6000
+)->Path: # A folder like one from the Hub: tokenizer and encoder, no head
+    "A small BERT with random weights and a WordPiece tokenizer trained on `texts`."
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, BertTokenizer
+    raw = BertWordPieceTokenizer()
+    raw.train_from_iterator(texts, vocab_size=vocab_size, show_progress=False)
+    raw.save_model(str(folder))
+    tokenizer = BertTokenizer(str(folder/'vocab.txt'), model_max_length=128)
+    tokenizer.save_pretrained(folder)
+    BertModel(BertConfig(vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=256, max_position_embeddings=128)).save_pretrained(folder)
+    return folder
+
+def arguments(argv=None):
+    "The command line."
+    p = argparse.ArgumentParser(prog='python -m blurlike.demo', description='Train, inspect, save and reload a text classifier.')
+    p.add_argument('--data', help='csv, tsv, jsonl or parquet file (default: docstrings of the installed packages)')
+    p.add_argument('--text', default=['text'], nargs='+', help='column of the text, or two columns of a pair')
+    p.add_argument('--label', default=['label'], nargs='+', help='column of the label or number; several: one-hot labels')
+    p.add_argument('--checkpoint', help='name on the Hub or folder (default: a small BERT made on the spot)')
+    p.add_argument('--valid', default='0.2', help='validation part: fraction, or name of a boolean column')
+    p.add_argument('--problem-type', help='where the label column could mean two: single_label_classification, multi_label_classification or regression')
+    p.add_argument('--epochs', type=int, help='passes over the training rows (default: 4, or 2 with your own checkpoint)')
+    p.add_argument('--lr', type=float, help='highest learning rate (default: what the finder suggests)')
+    p.add_argument('--bs', type=int, default=16, help='rows a batch')
+    p.add_argument('--max-length', type=int, help='most tokens of a text (default: what the model takes)')
+    p.add_argument('--rows', type=int, default=1000, help='docstrings of the largest package, without --data')
+    p.add_argument('--out', help='folder for the trained model (default: a temporary one)')
+    p.add_argument('--seed', type=int, default=42)
+    return p.parse_args(argv)
+
+def title(s): print(f'\n== {s}', flush=True)
+
+def main(argv=None):
+    "Data, batch, learning rate, training, results, prediction, saving, reloading."
+    args = arguments(argv)
+    matplotlib.use('agg')
+    from blurlike.all import TransformersLearner, read_rows, sequence_classification_learner
+    set_seed(args.seed)
+    work = Path(tempfile.mkdtemp())
+    title('data')
+    rows,_ = read_rows(args.data if args.data else docstring_table(args.rows))
+    print(rows)
+    texts,label = [a[0] if len(a)==1 else a for a in (args.text, args.label)]
+    checkpoint = args.checkpoint or make_checkpoint(work, [t for c in args.text for t in rows.column(c).dropna().astype(str)])
+    learn = sequence_classification_learner(rows, checkpoint, text=texts, label=label, valid=float(args.valid) if args.valid.replace('.','',1).isdigit() else args.valid,
+        bs=args.bs, max_length=args.max_length, problem_type=args.problem_type, seed=args.seed)
+    title('a batch')
+    learn.dls.show_batch(max_n=3, trunc_at=25)
+    title('learning rate')
+    lr = args.lr or learn.lr_find(show_plot=False).valley
+    print(f'highest learning rate: {lr:.1e}' + ('' if args.lr else ', as the finder suggests'))
+    title('training')
+    learn.fit_one_cycle(args.epochs or (2 if args.checkpoint else 4), lr)
+    title('results')
+    learn.show_results(max_n=5, trunc_at=25)
+    report(learn)
+    title('a prediction')
+    text = learn.texts_of(learn.dls.valid_ds.items[:1])[0]
+    print(repr(text)[:200], '->', learn.predict_batch([text])[0])
+    title('saved and reloaded')
+    folder = learn.save_pretrained(args.out or work/'model')
+    again = TransformersLearner.from_pretrained(folder)
+    some = learn.dls.valid_ds.items[:64]
+    if again.predict_batch(some)!=learn.predict_batch(some): raise SystemExit('the reloaded learner predicts something else')
+    print(f'{folder}: the reloaded learner gives the same predictions for {len(some)} rows')
+    if not args.out: print('(a temporary folder; keep the model with --out my_model)')
+
+def report(learn):
+    "Print the validation scores, beside the share of the largest class where there are classes."
+    scores = dict(zip(['loss', *(m.name for m in learn.metrics)], learn.validate()))
+    print('\n'+', '.join(f'validation {k} {v:.3f}' for k,v in scores.items()))
+    if learn.task.name=='single_label_classification':
+        targets = pd.Series([int(y) for _,y in learn.dls.valid_ds])
+        print(f"the largest class is {targets.value_counts(normalize=True).max():.3f} of the validation rows: the accuracy of always guessing it")
+
+if __name__=='__main__': main()
