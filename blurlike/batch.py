@@ -18,7 +18,7 @@ from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.load import fa_collate
 from fastai.torch_core import get_first
 from fastcore.meta import delegates
-from torch.utils.data import DataLoader as TorchDataLoader, IterableDataset as TorchIterable
+from torch.utils.data import DataLoader as TorchDataLoader, IterableDataset as TorchIterable, get_worker_info
 
 from .rows import Rows
 from .tokens import TokenizeText, check_text, unstack
@@ -75,6 +75,7 @@ class TransformersDL(TfmdDL):
             samples = [self.ready[i] for i in window] if self.ready else self.tokenize([s for s in map(self.do_item, window) if s is not None])
             yield from map(self.do_batch, self._arrange(samples, first))
             first = False
+        if get_worker_info() is not None: self.report_cut() # what a worker counts stays there
 
     def _arrange(self, samples, first):
         if self.shuffle: samples = [samples[i] for i in like_length(samples)]
@@ -102,7 +103,7 @@ class TransformersDL(TfmdDL):
         n,cut,tokens,lost = self._seen.tolist()
         if not cut or self.text_tfm.reported: return
         self.text_tfm.reported = True
-        warnings.warn(cut_message(n, cut, tokens, lost, self.text_tfm.max_length))
+        warnings.warn(cut_message(n, cut, tokens, lost, self.text_tfm.max_length), stacklevel=2)
 
     def by_length(self,
         limit:int=200_000 # Most rows to hold tokenised in memory

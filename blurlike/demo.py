@@ -43,22 +43,6 @@ def docstring_table(
     "Which package does this docstring belong to?"
     return pd.DataFrame([dict(text=t, label=p) for i,p in enumerate(PACKAGES) for t in docstrings(p, round(most*(1-i/10)))])
 
-def make_checkpoint(
-    folder:Path, # Where to
-    texts:list,  # What the tokenizer is trained on
-    vocab_size:int=6000
-)->Path: # A folder like one from the Hub: tokenizer and encoder, no head
-    "A small BERT with random weights and a WordPiece tokenizer trained on `texts`."
-    from tokenizers import BertWordPieceTokenizer
-    from transformers import BertConfig, BertModel, BertTokenizer
-    raw = BertWordPieceTokenizer()
-    raw.train_from_iterator(texts, vocab_size=vocab_size, show_progress=False)
-    raw.save_model(str(folder))
-    tokenizer = BertTokenizer(str(folder/'vocab.txt'), model_max_length=128)
-    tokenizer.save_pretrained(folder)
-    BertModel(BertConfig(vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=256, max_position_embeddings=128)).save_pretrained(folder)
-    return folder
-
 def arguments(argv=None):
     "The command line."
     p = argparse.ArgumentParser(prog='python -m blurlike.demo', description='Train, inspect, save and reload a text classifier.')
@@ -83,14 +67,14 @@ def main(argv=None):
     "Data, batch, learning rate, training, results, prediction, saving, reloading."
     args = arguments(argv)
     matplotlib.use('agg')
-    from blurlike.all import TransformersLearner, read_rows, sequence_classification_learner
+    from blurlike.all import TransformersLearner, read_rows, scratch_checkpoint, sequence_classification_learner
     set_seed(args.seed)
-    work = Path(tempfile.mkdtemp())
     title('data')
     rows,_ = read_rows(args.data if args.data else docstring_table(args.rows))
     print(rows)
     texts,label = [a[0] if len(a)==1 else a for a in (args.text, args.label)]
-    checkpoint = args.checkpoint or make_checkpoint(work, [t for c in args.text for t in rows.column(c).dropna().astype(str)])
+    checkpoint = args.checkpoint or scratch_checkpoint((t for c in args.text for t in rows.column(c).dropna().astype(str)),
+        hidden_size=128, num_attention_heads=4, intermediate_size=256, max_position_embeddings=128, min_frequency=2)
     learn = sequence_classification_learner(rows, checkpoint, text=texts, label=label, valid=float(args.valid) if args.valid.replace('.','',1).isdigit() else args.valid,
         bs=args.bs, max_length=args.max_length, problem_type=args.problem_type, seed=args.seed)
     title('a batch')
@@ -107,7 +91,7 @@ def main(argv=None):
     text = learn.texts_of(learn.dls.valid_ds.items[:1])[0]
     print(repr(text)[:200], '->', learn.predict_batch([text])[0])
     title('saved and reloaded')
-    folder = learn.save_pretrained(args.out or work/'model')
+    folder = learn.save_pretrained(args.out or Path(tempfile.mkdtemp())/'model')
     again = TransformersLearner.from_pretrained(folder)
     some = learn.dls.valid_ds.items[:64]
     if again.predict_batch(some)!=learn.predict_batch(some): raise SystemExit('the reloaded learner predicts something else')

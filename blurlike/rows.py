@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, concatenate_datasets
 from fasttransform import Transform
@@ -49,11 +51,14 @@ class Rows:
     def column(self,
         name # Name of a column
     )->pd.Series: # Its values, numbered from 0
-        "The values of one column, read at once."
-        if self._arrays is not None: res = self.source[name]
-        else: res = self.source.data.table.column(name) if self.source._indices is None else self.source.with_format('arrow')[:][name]
-        if self._arrays is None: res = res.to_pandas()
-        return (res if self.idxs is None else res.iloc[self.idxs]).reset_index(drop=True)
+        "The values of one column, read into memory."
+        if self._arrays is None: return self.arrow(name).to_pandas()
+        return (self.source[name] if self.idxs is None else self.source[name].iloc[self.idxs]).reset_index(drop=True)
+
+    def arrow(self, name)->pa.ChunkedArray:
+        "The values of one column of a `Dataset`, where they lie on disk."
+        res = self.source.select_columns([name]).with_format('arrow')[:].column(name)
+        return res if self.idxs is None else res.take(pa.array(self.idxs))
 
     def label_names(self,
         name # Name of a column
@@ -183,16 +188,27 @@ def check_texts(
     "Raise `ValueError` or `TypeError` for missing, non-text and undecodable entries; warn of empty ones."
     check_columns(rows, *names)
     for name in names:
-        col = rows.column(name)
-        if col.isna().any(): raise ValueError(f"column {name!r} has no text in {name_rows(col.isna())}; drop them (`df.dropna(subset=[{name!r}])`) or fill them (`df.fillna({{{name!r}: ''}})`)")
-        if is_split_into_words: continue
-        if not isinstance(col.dtype, pd.StringDtype) and pd.api.types.infer_dtype(col, skipna=False)!='string':
-            odd = col.map(lambda o: not isinstance(o, str))
-            raise TypeError(f"column {name!r} must hold text (str); found {type(col[odd].iloc[0]).__name__} in {name_rows(odd)}; convert them with `.astype(str)`, or name the right column")
-        bad = _undecodable(col)
-        if bad is not None: raise ValueError(f"column {name!r}, row {bad}: the text holds a lone surrogate, which no tokenizer can read; repair it with `text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')`")
-        empty = col.str.strip()==''
-        if empty.any(): warnings.warn(f"column {name!r}: empty text in {name_rows(empty)}; they are kept")
+        empty = _check_frame(rows.column(name), name, is_split_into_words) if rows._arrays is not None else _check_arrow(rows.arrow(name), name, is_split_into_words)
+        if np.any(empty): warnings.warn(f"column {name!r}: empty text in {name_rows(empty)}; they are kept", stacklevel=3)
+
+def _no_text(name, missing): return ValueError(f"column {name!r} has no text in {name_rows(missing)}; drop these rows (`df.dropna(subset=[{name!r}])`) or fill them (`df.fillna({{{name!r}: ''}})`)")
+def _not_text(name, kind, where): return TypeError(f"column {name!r} must hold text (str); found {kind} in {where}; convert them with `.astype(str)`, or name the right column")
+
+def _check_frame(col, name, is_split_into_words): # which texts are empty
+    if col.isna().any(): raise _no_text(name, col.isna())
+    if is_split_into_words: return col.map(len)==0
+    if not isinstance(col.dtype, pd.StringDtype) and pd.api.types.infer_dtype(col, skipna=False)!='string':
+        odd = col.map(lambda o: not isinstance(o, str))
+        raise _not_text(name, type(col[odd].iloc[0]).__name__, name_rows(odd))
+    bad = _undecodable(col)
+    if bad is not None: raise ValueError(f"column {name!r}, row {bad}: the text holds a lone surrogate, which no tokenizer can read; repair it with `text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')`")
+    return col.str.strip()==''
+
+def _check_arrow(col, name, is_split_into_words): # Arrow text is valid UTF-8 by construction
+    if col.null_count: raise _no_text(name, col.is_null().to_numpy())
+    if is_split_into_words: return pc.equal(pc.list_value_length(col), 0).to_numpy()
+    if not (pa.types.is_string(col.type) or pa.types.is_large_string(col.type)): raise _not_text(name, col.type, 'all rows')
+    return np.concatenate([pc.equal(pc.utf8_trim_whitespace(c), '').to_numpy(zero_copy_only=False) for c in col.chunks])
 
 def _undecodable(col, step=10_000):
     for start in range(0, len(col), step):
