@@ -15,6 +15,7 @@ import torch
 from datasets import Dataset
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.callback.tracker import TrackerCallback
+from fastai.callback.training import GradientClip
 from fastai.data.block import DataBlock, TransformBlock
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
@@ -28,7 +29,7 @@ from .batch import TransformersDataLoaders, TransformersDL, cut_message, like_le
 from .block import TransformersTextBlock
 from .model_inputs import ModelInputsCallback, unwrap
 from .optimizer import adamw
-from .pretrained import fit_length, label_maps, load_model, load_tokenizer, max_positions
+from .pretrained import fit_length, label_maps, load_model, load_tokenizer, max_positions, start_bias
 from .rows import Column, Rows
 from .splitters import transformer_splitter
 from .task import Task, task_of
@@ -59,6 +60,7 @@ class TransformersLearner(Learner):
         splitter=transformer_splitter, # Groups of parameters
         metrics=None, # `None`: those of the task
         cbs=None, # Callbacks beside `ModelInputsCallback`
+        max_grad_norm:float|None=1., # Norm to which gradients are clipped, as Hugging Face's Trainer does; `None`: not at all
         train_bn:bool=False, # Train norms while frozen? fastai's default would leave every LayerNorm unfrozen
         model_kwargs:dict|None=None, # Passed to `from_pretrained`, e.g. `attn_implementation`
         **kwargs
@@ -66,8 +68,10 @@ class TransformersLearner(Learner):
         self.task = task or task_of(dls)
         model = self._load(dls, checkpoint, model_kwargs or {})
         if metrics is None and self.task is not None: metrics = self.task.metrics(output_names(dls))
-        own = [] if any(isinstance(cb, ModelInputsCallback) for cb in L(cbs)) else [ModelInputsCallback()]
-        super().__init__(dls, model, loss_func=loss_func, opt_func=opt_func, splitter=splitter, metrics=metrics, cbs=own+list(L(cbs)), train_bn=train_bn, **kwargs)
+        own = [ModelInputsCallback()] + ([GradientClip(max_grad_norm)] if max_grad_norm else [])
+        given = {cb if isinstance(cb, type) else type(cb) for cb in L(cbs)}
+        super().__init__(dls, model, loss_func=loss_func, opt_func=opt_func, splitter=splitter, metrics=metrics,
+            cbs=[cb for cb in own if type(cb) not in given]+list(L(cbs)), train_bn=train_bn, **kwargs)
         self._clip_length(max_positions(unwrap(self.model)))
 
     def _clip_length(self, limit):
@@ -252,6 +256,7 @@ def build_learner(
     max_length:int|None=None, # As in `TransformersTextBlock`
     overlap:int|None=None, # As in `TransformersTextBlock`
     class_weights:torch.Tensor|None=None, # Passed to the task's loss
+    first_guess:torch.Tensor|None=None, # (C,) best constant outputs, for the bias of a new head
     loss_func=None, # `None`: the task's
     model_kwargs:dict|None=None, # Passed to `from_pretrained`
     dl_kwargs:dict|None=None, # Passed to `Datasets.dataloaders`
@@ -260,6 +265,7 @@ def build_learner(
     "A learner for `task`: the model first, since it says how long a text may be; then the loaders."
     tokenizer = load_tokenizer(tokenizer or checkpoint)
     model = load_model(checkpoint, task.auto_model, tokenizer, label_maps(vocab) | task.config, **model_kwargs or {})
+    if first_guess is not None: start_bias(model, first_guess)
     block = TransformersTextBlock(tokenizer, fit_length(max_length, tokenizer, model), overlap)
     empty = rows is None
     if empty: rows,splits = _one_row(x, y, task.example(vocab)),([0],[0])

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_torchvision', 'scratch_checkpoint', 'check_checkpoint', 'load_config', 'load_tokenizer', 'ensure_pad',
-           'max_positions', 'fit_length', 'label_maps', 'checkpoint_order', 'load_model']
+           'max_positions', 'fit_length', 'label_maps', 'checkpoint_order', 'load_model', 'start_bias']
 
 # %% ../nbs/01_pretrained.ipynb #11c32c85
 import importlib
@@ -176,3 +176,14 @@ def load_model(
     n = model.get_input_embeddings().num_embeddings
     if len(tokenizer)>n: raise ValueError(f"the tokenizer has {len(tokenizer)} tokens and the model's embedding only {n}: they do not belong together, or call `model.resize_token_embeddings({len(tokenizer)})`")
     return model
+
+# %% ../nbs/01_pretrained.ipynb #26fe2586
+def start_bias(
+    model:PreTrainedModel, # From `load_model`
+    guess:torch.Tensor # (C,) outputs to start with
+)->bool: # Was there a new bias to set?
+    "Set the bias of a new head's last layer to `guess`."
+    last = [(n,p) for n,p in model.named_parameters() if n.endswith('.bias') and n in getattr(model, 'new_weights', ()) and p.shape==guess.shape]
+    if not last: return False
+    with torch.no_grad(): last[-1][1].copy_(guess)
+    return True

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['single_label', 'multi_label', 'regression', 'decode_single', 'decode_multi', 'decode_numbers', 'LabelColumns',
-           'infer_kind', 'read_target', 'read_weights', 'sequence_classification_learner']
+           'infer_kind', 'read_target', 'label_counts', 'best_constant', 'read_weights',
+           'sequence_classification_learner']
 
 # %% ../../nbs/20_tasks.sequence_classification.ipynb #18f87884
 import numpy as np
@@ -151,6 +152,27 @@ def _check_numbers(cols, names):
     return names
 
 # %% ../../nbs/20_tasks.sequence_classification.ipynb #2df5f2ac
+def label_counts(
+    vocab:list, # Labels
+    y:Column,   # Reads the target of a row
+    rows:Rows   # Rows to count in
+)->torch.Tensor: # (C,) float32
+    "How many of `rows` have each label of `vocab`."
+    if isinstance(y, LabelColumns): return torch.tensor([float(rows.column(n).astype(bool).sum()) for n in vocab])
+    counts = rows.column(y.names).explode().value_counts()
+    return torch.tensor([float(counts.get(y.values.index(v) if y.values else v, 0)) for v in vocab])
+
+def best_constant(
+    task:Task, # Kind of target
+    vocab:list, # Labels, or names of the columns of numbers
+    y:Column,  # Reads the target of a row
+    train:Rows # Training rows
+)->torch.Tensor: # (C,) float32 outputs, before the softmax or sigmoid
+    "What a model that knows nothing of the texts had best put out."
+    if task.name==_kinds[2]: return torch.tensor([float(train.column(n).mean()) for n in vocab])
+    counts,n = label_counts(vocab, y, train)+1,len(train)+2 # no label is impossible
+    return torch.log(counts/counts.sum()) if task.name==_kinds[0] else torch.logit(counts/n)
+
 def read_weights(
     class_weights, # `'balanced'`, a dict `label -> weight`, weights in the order of `vocab`, or `None`
     task:Task, # Kind of target
@@ -166,8 +188,7 @@ def read_weights(
         return torch.tensor([float(class_weights[v]) for v in vocab])
     if isinstance(class_weights, str):
         if class_weights!='balanced': raise ValueError(f"class_weights={class_weights!r}: 'balanced', a dict or a list is expected")
-        counts = pd.Series([v for r in train for v in (y(r) if task.name==_kinds[1] else [y(r)])]).value_counts()
-        counts = torch.tensor([float(counts.get(v, 0)) for v in vocab])
+        counts = label_counts(vocab, y, train)
         return (len(train)-counts)/counts.clamp(min=1) if task.name==_kinds[1] else torch.where(counts>0, len(train)/(len(vocab)*counts.clamp(min=1)), 0.)
     res = torch.as_tensor(class_weights, dtype=torch.float32)
     if res.shape!=(len(vocab),): raise ValueError(f"class_weights has shape {tuple(res.shape)}, one weight for each of {len(vocab)} labels is expected: {vocab}")
@@ -207,9 +228,11 @@ def sequence_classification_learner(
     task,vocab,y = read_target(rows, splits, label, problem_type)
     check_texts(rows[np.concatenate(splits)] if parts else rows, *texts)
     if task is not regression: vocab = checkpoint_order(vocab, checkpoint)
-    weights = read_weights(class_weights, task, vocab, y, rows[splits[0]])
+    train = rows[splits[0]]
+    weights = read_weights(class_weights, task, vocab, y, train)
+    guess = best_constant(task, vocab, y, train) if weights is None else None
     return build_learner(task, vocab, checkpoint, tokenizer, rows, splits, Column(texts[0] if len(texts)==1 else texts), y, bs=bs, max_length=max_length,
-        overlap=overlap, class_weights=weights, loss_func=loss_func, model_kwargs=model_kwargs, dl_kwargs=dl_kwargs, **common)
+        overlap=overlap, class_weights=weights, first_guess=guess, loss_func=loss_func, model_kwargs=model_kwargs, dl_kwargs=dl_kwargs, **common)
 
 def _from_dls(dls, checkpoint, class_weights, loss_func, model_kwargs, common):
     task = task_of(dls)
