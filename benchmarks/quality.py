@@ -101,7 +101,7 @@ def main():
     p.add_argument('--shared', type=Path, default=Path(__file__).parents[2]/'shared', help='folder with data/ and models/')
     p.add_argument('--sets', nargs='+', default=list(SETS), choices=list(SETS))
     p.add_argument('--seeds', nargs='+', type=int, default=[0,1,2])
-    p.add_argument('--rows', type=int, default=1500, help='training rows of each set (the full budget: 10000)')
+    p.add_argument('--rows', type=int, default=1000, help='training rows of each set (the full budget: 10000)')
     p.add_argument('--epochs', type=int, default=3)
     p.add_argument('--bs', type=int, default=16)
     p.add_argument('--lr', type=float, default=1e-4)

@@ -41,11 +41,10 @@ class DevicePrecision(MixedPrecision):
     "fastai's `MixedPrecision` on the device that trains, the CPU included"
     name = 'mixed_precision'
     def before_fit(self):
-        super().before_fit()
         device,half = self.dls.device.type,torch.bfloat16 if self.amp_mode==AMPMode.BF16 else torch.float16
-        if device=='cuda': return
-        self.autocast = torch.autocast(device, dtype=half)
-        self.learn.scaler = GradScaler(device, **self.kwargs)
+        if device=='cuda': return super().before_fit()
+        self.kwargs['enabled'] = half==torch.float16 # bfloat16 has the range of float32: nothing to scale
+        self.autocast,self.learn.scaler,self.scales = torch.autocast(device, dtype=half),GradScaler(device, **self.kwargs),L()
 
 # %% ../nbs/11_learner.ipynb #f8cc51e9
 class TransformersLearner(Learner):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['single_label', 'multi_label', 'regression', 'decode_single', 'decode_multi', 'decode_numbers', 'LabelColumns',
-           'infer_kind', 'read_target', 'label_counts', 'best_constant', 'read_weights',
+           'NumberColumns', 'infer_kind', 'read_target', 'label_counts', 'best_constant', 'read_weights',
            'sequence_classification_learner']
 
 # %% ../../nbs/20_tasks.sequence_classification.ipynb #18f87884
@@ -40,6 +40,10 @@ class LabelColumns(Column):
     def _read(self, row): return [n for n in self.names if row[n]]
     def placeholder(self, value): return {n:n in value for n in self.names}
 
+class NumberColumns(Column):
+    "Reads several columns of numbers as one list (fastai maps transforms over tuples)"
+    def _read(self, row): return [float(row[n]) for n in self.names]
+
 single_label = register_task(Task('single_label_classification', 'AutoModelForSequenceClassification',
     target  = lambda vocab: CategoryBlock(vocab=vocab, sort=False), read=Column,
     loss    = lambda weights: CrossEntropyLossFlat(weight=weights),
@@ -57,7 +61,7 @@ multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequ
     config  = dict(problem_type='multi_label_classification')))
 
 regression = register_task(Task('regression', 'AutoModelForSequenceClassification',
-    target  = lambda vocab: RegressionBlock(n_out=len(vocab)), read=Column,
+    target  = lambda vocab: RegressionBlock(n_out=len(vocab)), read=lambda names: Column(names) if isinstance(names, str) else NumberColumns(list(names)),
     loss    = lambda weights: MSELossFlat(),
     metrics = regression_metrics, decode=decode_numbers,
     fits    = lambda dls: RegressionSetup in _target_tfm(dls),
