@@ -187,6 +187,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'blurlike.saving._folder_of': ('saving.html#_folder_of', 'blurlike/saving.py'),
                                  'blurlike.saving._getter_names': ('saving.html#_getter_names', 'blurlike/saving.py'),
                                  'blurlike.saving._loss_facts': ('saving.html#_loss_facts', 'blurlike/saving.py'),
+                                 'blurlike.saving._save_tokenizer': ('saving.html#_save_tokenizer', 'blurlike/saving.py'),
                                  'blurlike.saving.checksum': ('saving.html#checksum', 'blurlike/saving.py'),
                                  'blurlike.saving.describe': ('saving.html#describe', 'blurlike/saving.py'),
                                  'blurlike.saving.read_facts': ('saving.html#read_facts', 'blurlike/saving.py'),

@@ -79,6 +79,13 @@ def write_folder(
     finally: shutil.rmtree(beside, ignore_errors=True)
     return folder
 
+def _save_tokenizer(tfm, path): # other tools that truncate shall do so where the learner did
+    tok,limit = tfm.tokenizer,tfm.tokenizer.model_max_length
+    try:
+        if tfm.max_length is not None: tok.model_max_length = tfm.max_length
+        tok.save_pretrained(path)
+    finally: tok.model_max_length = limit
+
 @patch
 def save_pretrained(self:TransformersLearner,
     folder # Where to; an earlier save there is replaced
@@ -87,7 +94,7 @@ def save_pretrained(self:TransformersLearner,
     if self.task is None: raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner, or save the model with `learn.model.save_pretrained`")
     def write(path):
         unwrap(self.model).save_pretrained(path)
-        self.dls.tokenizer.save_pretrained(path)
+        _save_tokenizer(self.dls.text_tfm, path)
         (path/'blurlike.json').write_text(json.dumps(describe(self), indent=1))
     return write_folder(folder, write)
 

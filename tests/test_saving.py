@@ -57,6 +57,7 @@ def test_what_is_remembered(make, tmp_path):
     learn = make('single', class_weights=[1,2,3], max_length=20, overlap=4, bs=4)
     again = TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'m'))
     assert again.loss_func.func.weight.tolist()==[1,2,3] and (again.dls.text_tfm.max_length,again.dls.text_tfm.overlap,again.dls.train.bs)==(20,4,4)
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path/'m').model_max_length==20 and learn.dls.tokenizer.model_max_length==64
     assert [m.name for m in again.metrics]==[m.name for m in learn.metrics] and again.splitter is learn.splitter and list(again.dls.vocab)==list(learn.dls.vocab)
 
 def test_a_failed_save_leaves_the_old_one(trained, tmp_path, monkeypatch):
