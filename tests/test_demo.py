@@ -1,0 +1,30 @@
+"The demo program: its own data, and a user's file and checkpoint."
+import pandas as pd
+import pytest
+from blurlike.demo import PACKAGES, arguments, docstrings, main
+from conftest import table
+
+def test_docstrings_do_not_name_their_package():
+    texts = docstrings('pandas', 200)
+    assert len(texts)==len(set(texts))==200 and not any(p in t.lower() for t in texts for p in PACKAGES)
+
+@pytest.mark.parametrize('kind', ['single','pair'])
+def test_own_file_and_checkpoint(kind, checkpoint, tmp_path, capsys):
+    df,reads = table(kind)
+    df.to_csv(tmp_path/'mine.csv', index=False)
+    main(['--data', str(tmp_path/'mine.csv'), '--text', *reads.get('text', ['text']), '--label', reads.get('label', 'label'), '--checkpoint', str(checkpoint), '--epochs', '1', '--bs', '8', '--out', str(tmp_path/'model')])
+    out = capsys.readouterr().out
+    for part in ('== a batch', 'as the finder suggests', '== results', 'validation accuracy', 'the largest class is', 'gives the same predictions'): assert part in out
+    assert (tmp_path/'model'/'blurlike.json').is_file()
+
+def test_arguments():
+    a = arguments('--data r.csv --text review --label stars --checkpoint distilbert-base-uncased'.split())
+    assert (a.data,a.text,a.label,a.checkpoint)==('r.csv',['review'],['stars'],'distilbert-base-uncased')
+    with pytest.raises(SystemExit): arguments(['--no-such'])
+
+def test_missing_file_is_named():
+    with pytest.raises(FileNotFoundError, match='nowhere.csv'): main(['--data', 'nowhere.csv'])
+
+def test_bad_labels_stop_the_program(tmp_path):
+    pd.DataFrame(dict(text=['a','b'], label=['x','x'])).to_csv(tmp_path/'one.csv')
+    with pytest.raises(ValueError, match='one label only'): main(['--data', str(tmp_path/'one.csv'), '--checkpoint', str(tmp_path), '--valid', '0.5'])

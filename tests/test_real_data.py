@@ -1,0 +1,42 @@
+"Real texts through a real encoder, where the folder with both lies beside the project."
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers
+from blurlike.all import TransformersLearner, sequence_classification_learner
+from conftest import SHARED
+
+ENCODER = SHARED/'models'/'all-MiniLM-L6-v2'
+pytestmark = pytest.mark.skipif(not ENCODER.is_dir(), reason='needs ../shared with data and an encoder')
+
+def read(name, n): return pd.DataFrame([json.loads(l) for l in open(SHARED/'data'/f'{name}.jsonl', encoding='utf-8')][:n])
+
+@pytest.mark.filterwarnings('ignore:.*cut off')
+def test_reviews_as_the_pipeline_reads_them(tmp_path):
+    df = read('imdb_sample/valid', 24)
+    learn = sequence_classification_learner(df, ENCODER, max_length=128)
+    with learn.no_bar(): probs = learn.get_preds(dl=learn.dls.test_dl(df))[0]
+    folder = learn.save_pretrained(tmp_path/'m')
+    pipe = transformers.pipeline('text-classification', str(folder), truncation=True)
+    theirs,ours = pipe(list(df.text), batch_size=8),learn.predict_batch(df)
+    assert [o['label'] for o in ours]==[t['label'] for t in theirs]
+    assert np.allclose([o['score'] for o in ours], [t['score'] for t in theirs], atol=1e-5) and torch.allclose(probs.max(-1).values, torch.tensor([o['score'] for o in ours]), atol=1e-5)
+    assert TransformersLearner.from_pretrained(folder).predict_batch(df)==ours
+
+def test_a_few_steps_lower_the_loss():
+    df = read('trec/train', 240)
+    learn = sequence_classification_learner(df, ENCODER, bs=16)
+    with learn.no_bar(), learn.no_logging():
+        before = learn.validate()[0]
+        learn.fit_one_cycle(1, 3e-4)
+        assert learn.validate()[0]<before
+
+def test_many_labels_and_pairs():
+    learn = sequence_classification_learner(read('goemotions/train', 400), ENCODER, label='labels', valid=[0])
+    assert learn.task.name=='multi_label_classification' and 'neutral' in learn.dls.vocab and len(learn.dls.train_ds)==399
+    learn = sequence_classification_learner(read('stsb/train', 200), ENCODER, text=['sentence1','sentence2'], label='score')
+    assert learn.task.name=='regression' and isinstance(learn.dls.valid.decode_batch(learn.dls.valid.one_batch())[0][0], tuple)
+    assert learn.model.classifier.bias.item()==pytest.approx(np.mean([float(y) for _,y in learn.dls.train_ds]), abs=1e-4)
