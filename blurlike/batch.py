@@ -99,10 +99,11 @@ class TransformersDL(TfmdDL):
         self.report_cut()
 
     def report_cut(self):
-        "Warn, once a block, of the share of rows and tokens that `max_length` cut off in this pass."
+        "Warn, once for training and once for other rows, of the share of rows and tokens that `max_length` cut off in this pass."
         n,cut,tokens,lost = self._seen.tolist()
-        if not cut or self.text_tfm.reported: return
-        self.text_tfm.reported = True
+        part = getattr(self.dataset, 'split_idx', None)
+        if not cut or part in self.text_tfm.reported: return
+        self.text_tfm.reported.add(part)
         warnings.warn(cut_message(n, cut, tokens, lost, self.text_tfm.max_length), stacklevel=2)
 
     def by_length(self,

@@ -111,8 +111,10 @@ class TransformersLearner(Learner):
     def predict(self, item, rm_type_tfms=None, with_input=False):
         "Decoded prediction, its index, and probabilities for one text, pair or row; `TypeError` if it is none of these."
         if not isinstance(item, (dict, pd.Series)): check_text(item, self.dls.text_tfm.is_split_into_words)
-        self.dls.text_tfm.reported = False # a cut in a single text is always worth a word
-        return super().predict(item, rm_type_tfms=rm_type_tfms, with_input=with_input)
+        tfm,reported = self.dls.text_tfm,self.dls.text_tfm.reported
+        tfm.reported = set() # a cut in a single text is always worth a word
+        try: return super().predict(item, rm_type_tfms=rm_type_tfms, with_input=with_input)
+        finally: tfm.reported = reported
 
 # %% ../nbs/11_learner.ipynb #d9f13b01
 def output_names(

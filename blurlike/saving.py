@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 import fastai
@@ -129,5 +130,7 @@ def from_pretrained(cls:TransformersLearner,
     learn = build_learner(task, facts['vocab'], folder, x=Column(facts['text']), y=task.read(facts['label']), bs=facts['bs'], max_length=facts['max_length'],
         overlap=facts['overlap'], class_weights=weights, model_kwargs=dict(use_safetensors=True), **dict(splitter=_splitters.get(facts['splitter'], transformer_splitter)) | kwargs)
     if learn.model.new_weights: raise ValueError(f"the weights in {str(folder)!r} are not complete: {', '.join(sorted(learn.model.new_weights)[:5])} are missing or have another shape")
+    for what,saved,now in (('loss_func',loss['name'],type(learn.loss_func).__name__), ('splitter',facts['splitter'],getattr(learn.splitter, '__name__', ''))):
+        if saved!=now and what not in kwargs: warnings.warn(f"this learner was saved with {what} {saved!r}, which a folder without code cannot hold; it now has {now!r}. Pass {what}= to set your own")
     learn.model.eval()
     return learn

@@ -64,7 +64,7 @@ class TokenizeText(Transform):
             if not 0<=overlap<room: raise ValueError(f"overlap={overlap} must be at least 0 and less than the {room} text tokens of a window")
         self.tokenizer,self.max_length,self.overlap = tokenizer,max_length,overlap
         self.is_split_into_words,self.tokenizer_kwargs = is_split_into_words,kwargs
-        self.reported = False
+        self.reported = set() # parts of the data (training 0, others 1) whose cut was reported
 
     @property
     def fields(self)->list: return list(self.tokenizer.model_input_names)

@@ -97,3 +97,12 @@ def test_a_compiled_model_is_saved_plain(make, tmp_path):
     learn.model = torch.compile(learn.model, backend='eager')
     again = TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'m'))
     assert torch.equal(again.predict_logits(texts), expected)
+
+def test_own_code_is_not_saved_and_missed(make, tmp_path):
+    from blurlike.all import ModelLoss, trainable_params
+    learn = make('single', loss_func=ModelLoss(), splitter=lambda m: [list(m.parameters())])
+    folder = learn.save_pretrained(tmp_path/'m')
+    with pytest.warns(UserWarning, match="loss_func 'ModelLoss'.*Pass loss_func="): TransformersLearner.from_pretrained(folder)
+    with pytest.warns(UserWarning, match="splitter '<lambda>'"): again = TransformersLearner.from_pretrained(folder, loss_func=ModelLoss())
+    assert isinstance(again.loss_func, ModelLoss) and again.predict_batch(['the sea'])==learn.predict_batch(['the sea'])
+    assert TransformersLearner.from_pretrained(folder, loss_func=ModelLoss(), splitter=trainable_params).splitter is trainable_params
