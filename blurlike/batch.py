@@ -83,7 +83,7 @@ class TransformersDL(TfmdDL):
         if self.drop_last and batches and len(batches[-1])<self.bs: batches.pop()
         if not self.shuffle: return batches
         order = self._rng().permutation(len(batches))
-        if first: order = [0, *order[order!=0]] # the longest batch comes first: memory trouble shows at once
+        if first and batches: order = [0, *order[order!=0]] # the longest batch comes first: memory trouble shows at once
         return [batches[i] for i in order]
 
     def create_batch(self, samples):

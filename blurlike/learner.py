@@ -30,7 +30,7 @@ from .block import TransformersTextBlock
 from .model_inputs import ModelInputsCallback, unwrap
 from .optimizer import adamw
 from .pretrained import fit_length, label_maps, load_model, load_tokenizer, max_positions, start_bias
-from .rows import Column, Rows
+from .rows import Column, Rows, check_columns
 from .splitters import transformer_splitter
 from .task import Task, task_of
 from .tokens import check_text
@@ -108,14 +108,6 @@ class TransformersLearner(Learner):
         none = torch.zeros(0, unwrap(self.model).config.num_labels)
         return (*([torch.zeros(0, 0, 0).long()] if with_input else []), none, None, *([none] if with_decoded else []), *([torch.zeros(0)] if with_loss else []))
 
-    def predict(self, item, rm_type_tfms=None, with_input=False):
-        "Decoded prediction, its index, and probabilities for one text, pair or row; `TypeError` if it is none of these."
-        if not isinstance(item, (dict, pd.Series)): check_text(item, self.dls.text_tfm.is_split_into_words)
-        tfm,reported = self.dls.text_tfm,self.dls.text_tfm.reported
-        tfm.reported = set() # a cut in a single text is always worth a word
-        try: return super().predict(item, rm_type_tfms=rm_type_tfms, with_input=with_input)
-        finally: tfm.reported = reported
-
 # %% ../nbs/11_learner.ipynb #d9f13b01
 def output_names(
     dls # `DataLoaders`
@@ -151,6 +143,7 @@ def _call_one(self:TransformersLearner, event_name):
 @delegates(Learner.fit)
 def fit(self:TransformersLearner, n_epoch, lr=None, wd=None, cbs=None, **kwargs):
     "fastai's `fit`; `ValueError` lists the metrics if a callback watches one that is not there."
+    if len(getattr(self.dls, 'train_ds', [0]))==0: raise ValueError("this learner has no training rows: give it some with `learn.dls = ...`, or make one with new data and the saved folder as checkpoint")
     known = ['train_loss','valid_loss',*(m.name for m in self.metrics)]
     for cb in [*self.cbs, *L(cbs)]:
         if isinstance(cb, TrackerCallback) and cb.monitor not in known:
@@ -182,12 +175,25 @@ def texts_of(self:TransformersLearner,
     getter = self.dls.valid_ds.tls[0].tfms.fs[0]
     if isinstance(items, (pd.DataFrame, Dataset)): items = Rows(items)
     if len(items)==0: return []
-    if isinstance(items, Rows): res = [getter(r) for r in items]
-    else: res = [getter(o) if isinstance(o, (dict, pd.Series)) else o for o in items]
-    for i,o in enumerate(res):
-        try: check_text(o, self.dls.text_tfm.is_split_into_words)
-        except TypeError as e: raise TypeError(f"item {i}: {e}") from None
-    return [tuple(o) if isinstance(o, tuple) else o for o in res]
+    if isinstance(items, Rows) and isinstance(getter, Column): check_columns(items, *L(getter.names))
+    res,is_words = [],self.dls.text_tfm.is_split_into_words
+    for i,o in enumerate(items):
+        try:
+            if isinstance(o, (dict, pd.Series)): o = getter(o)
+            check_text(o, is_words)
+        except (TypeError, KeyError) as e: raise TypeError(f"item {i}: {e.args[0]}") from None
+        res.append(tuple(o) if isinstance(o, tuple) else o)
+    empty = [i for i,o in enumerate(res) if not any(t.strip() for t in ([o] if isinstance(o, str) else o))]
+    if empty: warnings.warn(f"empty text in item{'s' if len(empty)>1 else ''} {', '.join(map(str, empty[:10]))}: its prediction says nothing", stacklevel=3)
+    return res
+
+@patch
+def predict(self:TransformersLearner, item, rm_type_tfms=None, with_input=False):
+    "Decoded prediction, its index, and probabilities for one text, pair or row; `TypeError` if it is none of these."
+    item,tfm,reported = self.texts_of([item])[0],self.dls.text_tfm,self.dls.text_tfm.reported
+    tfm.reported = set() # a cut in a single text is always worth a word
+    try: return super(TransformersLearner, self).predict(item, rm_type_tfms=rm_type_tfms, with_input=with_input)
+    finally: tfm.reported = reported
 
 @patch
 def predict_logits(self:TransformersLearner,
@@ -198,6 +204,7 @@ def predict_logits(self:TransformersLearner,
     if not texts: return self._no_preds()[0]
     tfm,device,res,seen = self.dls.text_tfm,next(self.model.parameters()).device,[],np.zeros(4, dtype=np.int64)
     was_training = self.model.training
+    for cb in self._grab_cbs(ModelInputsCallback): cb.door.labels = None # an interrupted batch may have left its own
     self.model.eval()
     try:
         for start in range(0, len(texts), bs*100):

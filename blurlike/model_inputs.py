@@ -56,11 +56,14 @@ class ModelDoor:
         "Forward hook: the output of such a call becomes float32 logits, pooled over windows to (B,C)."
         if not self.open: return None
         self.open = False
-        if output is None: return None # the model raised
+        if output is None: # the model raised
+            self.labels = None
+            return None
         if self.keep_output: self.output = output
         has_loss = self.labels is not None
         res = output.logits if hasattr(output, 'logits') else output[1 if has_loss else 0]
         if has_loss: self.loss = output.loss if hasattr(output, 'loss') else output[0]
+        self.labels = None # they belong to this call only
         res = res.float()
         if self.windows is None: return res
         sums = res.new_zeros(int(self.windows[-1])+1, *res.shape[1:]).index_add(0, self.windows, res)
@@ -110,9 +113,13 @@ class ModelInputsCallback(Callback):
     def _attach(self):
         self.hooked = unwrap(self._learn.model)
         self.door,self.handles = attach_door(self.hooked, self._learn.dls.tokenizer, self.keep_output)
+        self._bind_loss()
 
     def before_fit(self):
         if unwrap(self.learn.model) is not self.hooked: self.learn = self._learn # the user has put in another model
+        self._bind_loss()
+
+    def _bind_loss(self):
         loss = self._own_loss()
         if loss is None: return
         loss.door,config = self.door,self.hooked.config
@@ -124,7 +131,6 @@ class ModelInputsCallback(Callback):
 
     def before_batch(self): self.door.labels = self.learn.yb[0] if self._own_loss() is not None and len(self.learn.yb) else None
     def after_batch(self): self.door.labels = self.door.loss = None
-    def after_cancel_batch(self): self.after_batch()
 
     def after_validate(self):
         "Pad gathered inputs to one length, so that fastai can join them."

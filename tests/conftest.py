@@ -9,6 +9,8 @@ import transformers
 from fastai.torch_core import set_seed
 from tokenizers import ByteLevelBPETokenizer
 
+from small import bert, checkpoints, in_tmp, seeded # noqa: F401 (fixtures)
+
 from blurlike.all import scratch_checkpoint, sequence_classification_learner
 
 torch.set_num_threads(1) # the models are tiny: threads would only wait for each other

@@ -143,7 +143,7 @@ def test_predict_of_no_text(trained, item):
     with pytest.raises(TypeError, match='item 1: expected a text'): trained('single').predict_batch(['a', item])
 
 def test_predict_of_a_row_without_the_column(trained):
-    with pytest.raises(KeyError, match='text'): trained('single').predict({'a':1})
+    with pytest.raises(TypeError, match="no column 'text'.*'a'"): trained('single').predict({'a':1})
     with pytest.raises(TypeError, match='list of texts'): trained('single').predict_batch('a text')
 
 def test_predict_odd_texts(trained):

@@ -71,6 +71,7 @@ regression = register_task(Task('regression', 'AutoModelForSequenceClassificatio
 # %% ../../nbs/20_tasks.sequence_classification.ipynb #d2b0e1b8
 _kinds = ('single_label_classification','multi_label_classification','regression')
 
+def _native(values): return [v.item() if isinstance(v, np.generic) else v for v in values]
 def _is_list(o): return isinstance(o, (list, tuple, set, np.ndarray))
 
 def infer_kind(
@@ -82,18 +83,21 @@ def infer_kind(
     col,name = cols[0],names[0]
     if _is_list(col.iloc[0]): return _kinds[1]
     if not pd.api.types.is_float_dtype(col): return _kinds[0]
-    if (col%1==0).all(): raise ValueError(f"column {name!r} holds floats that are all whole numbers ({sorted(col.unique())[:5]}): classes or quantities? "
+    if (col%1==0).all(): raise ValueError(f"column {name!r} holds floats that are all whole numbers ({_native(sorted(col.unique()))[:5]}): classes or quantities? "
         f"Pass problem_type='regression' or problem_type='single_label_classification'")
     return _kinds[2]
 
 def _check_missing(col, name, numbers, encoded):
     missing = col.isna() | ((col==-1) if encoded else False)
+    if _is_list(col.iloc[0]): missing |= col.map(lambda o: _is_list(o) and any(v is None or v!=v for v in o))
     if missing.any(): raise ValueError(f"column {name!r} has no label in {name_rows(np.isin(np.arange(numbers.max()+1), numbers[missing.to_numpy()]))}; drop those rows or label them")
 
-def _check_kind(kind, cols, names):
+def _check_kind(kind, cols, names, numbers):
     if kind not in _kinds: raise ValueError(f"problem_type={kind!r} is not one of {', '.join(_kinds)}")
     for col,name in zip(cols, names):
         first,lists = col.iloc[0],_is_list(col.iloc[0])
+        odd = col.map(_is_list)!=lists if col.dtype==object else np.zeros(len(col), dtype=bool)
+        if np.any(odd): raise ValueError(f"column {name!r} holds lists in some rows and single labels in others: {name_rows(np.isin(np.arange(numbers.max()+1), numbers[np.asarray(odd)]))} differ from the first; make all of them lists, or none")
         if kind!=_kinds[1] and lists: raise ValueError(f"column {name!r} holds lists, which is for problem_type='multi_label_classification', not {kind!r}")
         if kind==_kinds[1] and len(cols)==1 and not lists: raise ValueError(f"column {name!r} must hold lists of labels for {kind!r}, it holds {first!r}; split it, e.g. `df[{name!r}].str.split(',')`")
         if kind==_kinds[2] and not pd.api.types.is_numeric_dtype(col): raise ValueError(f"column {name!r} must hold numbers for regression, it holds {first!r}")
@@ -104,8 +108,6 @@ def _check_kind(kind, cols, names):
 def _sorted_labels(values, name):
     try: return sorted(values)
     except TypeError: raise ValueError(f"column {name!r} mixes types of labels: {', '.join(sorted({type(v).__name__ for v in values}))}; convert them to one, e.g. `.astype(str)`") from None
-
-def _native(values): return [v.item() if isinstance(v, np.generic) else v for v in values]
 
 def _vocab_of(col, names, kind, name): # labels in the data, in order
     if names: return list(names)
@@ -139,7 +141,7 @@ def read_target(
     cols,encoded = [rows.column(n).iloc[numbers] for n in names],rows.label_names(names[0])
     for col,name in zip(cols, names): _check_missing(col, name, numbers, bool(encoded) and not _is_list(col.iloc[0]))
     kind = problem_type or (_kinds[0] if encoded and not _is_list(cols[0].iloc[0]) else infer_kind(cols, names))
-    _check_kind(kind, cols, names)
+    _check_kind(kind, cols, names, numbers)
     task,n_train = find_task(kind),len(splits[0])
     if kind==_kinds[2]: return task,_check_numbers(cols, names),task.read(label if isinstance(label, str) else names)
     if len(cols)>1: # one-hot columns

@@ -1,0 +1,151 @@
+"Small checkpoints of several architectures, and data that can be learned, made on the spot; seeds; a fresh process."
+import inspect,json,os,subprocess,sys
+from pathlib import Path
+
+for k,v in dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg').items(): os.environ.setdefault(k, v)
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers as tf
+from fastai.torch_core import set_seed
+from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
+from tokenizers.processors import BertProcessing, RobertaProcessing
+
+import blurlike
+from blurlike.all import sequence_classification_learner
+
+torch.set_num_threads(1) # models this small only lose time to threads
+
+CUES = dict(bad=['awful','boring','dreadful'], fine=['decent','fair','usual'], good=['great','lovely','superb'])
+FILLERS = '''the film was shown in a small town by the river and many people came to see it after work with their friends while rain
+    fell on old roofs so nobody left before the end then they walked home talking about music food and books'''.split()
+BS,N = 5,48 # more validation rows than a batch holds, and last batches that are not full
+
+def sentences(n=N, seed=3):
+    "`n` texts of 1 to 24 words, each with a cue word of its label, and those labels."
+    rng,labels = np.random.default_rng(seed),[list(CUES)[i%3] for i in range(n)]
+    def text(label):
+        words = list(rng.choice(FILLERS, rng.integers(0, 24)))
+        words.insert(rng.integers(0, len(words)+1), rng.choice(CUES[label]))
+        return ' '.join(map(str, words))
+    return [text(o) for o in labels],labels
+
+def table(kind, n=N, seed=3):
+    "`n` rows with one kind of target: `single`, `pair`, `multi` or `regression`."
+    (texts,labels),rng = sentences(n, seed),np.random.default_rng(seed)
+    if kind=='single': return pd.DataFrame(dict(text=texts, label=labels))
+    if kind=='pair':
+        other = rng.permutation(n)
+        return pd.DataFrame(dict(one=texts, two=[texts[i] for i in other], same=[labels[i]==labels[j] for i,j in enumerate(other)]))
+    if kind=='multi':
+        sure = rng.random(n)<.5
+        return pd.DataFrame(dict(text=[f'{t} indeed' if s else t for t,s in zip(texts, sure)], tags=[[o]*(o!='fine')+['sure']*int(s) for o,s in zip(labels, sure)]))
+    return pd.DataFrame(dict(text=texts, score=[dict(bad=-1.25, fine=.125, good=1.5)[o]+len(t)/200 for t,o in zip(texts, labels)]))
+
+COLUMNS = dict(single={}, pair=dict(text=['one','two'], label='same'), multi=dict(label='tags'), regression=dict(label='score'))
+VOCABS = dict(single=['bad','fine','good'], pair=[False,True], multi=['bad','good','sure'], regression=['score'])
+KINDS = list(COLUMNS)
+FRAMES = {k:table(k) for k in KINDS}
+TEXTS = FRAMES['single'].text.tolist()
+
+def word_tokenizer(*fields, max_length=64):
+    "A lower-casing WordPiece tokenizer that gives `fields`."
+    raw = BertWordPieceTokenizer()
+    raw.train_from_iterator(TEXTS*2+['indeed',' '.join('abcdefghijklmnopqrstuvwxyz0123456789')], vocab_size=400, min_frequency=1, show_progress=False)
+    raw._tokenizer.post_processor = BertProcessing(*((t, raw.token_to_id(t)) for t in ('[SEP]','[CLS]')))
+    return tf.PreTrainedTokenizerFast(tokenizer_object=raw._tokenizer, model_max_length=max_length, model_input_names=list(fields),
+        pad_token='[PAD]', unk_token='[UNK]', cls_token='[CLS]', sep_token='[SEP]', mask_token='[MASK]')
+
+def byte_tokenizer(roberta, max_length):
+    "A byte-level BPE tokenizer; without `roberta` it has no pad token and adds nothing to a text, as GPT-2's."
+    raw = ByteLevelBPETokenizer(add_prefix_space=roberta)
+    raw.train_from_iterator(TEXTS*2, vocab_size=400, min_frequency=1, show_progress=False, special_tokens=['<s>','<pad>','</s>','<unk>','<mask>'] if roberta else ['<|endoftext|>'])
+    if roberta: raw._tokenizer.post_processor = RobertaProcessing(('</s>', 2), ('<s>', 0))
+    special = dict(bos_token='<s>', eos_token='</s>', cls_token='<s>', sep_token='</s>', pad_token='<pad>', unk_token='<unk>', mask_token='<mask>') if roberta else dict(bos_token='<|endoftext|>', eos_token='<|endoftext|>')
+    return tf.PreTrainedTokenizerFast(tokenizer_object=raw._tokenizer, model_max_length=max_length, model_input_names=['input_ids','attention_mask'], **special)
+
+SMALL = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+ROBERTA = dict(pad_token_id=1, bos_token_id=0, eos_token_id=2)
+def small_bert(n): return tf.BertModel(tf.BertConfig(vocab_size=n, max_position_embeddings=64, **SMALL))
+def small_distilbert(n): return tf.DistilBertModel(tf.DistilBertConfig(vocab_size=n, max_position_embeddings=64, dim=32, n_layers=2, n_heads=2, hidden_dim=64))
+def small_roberta(n): return tf.RobertaModel(tf.RobertaConfig(vocab_size=n, max_position_embeddings=34, type_vocab_size=1, **ROBERTA, **SMALL))
+def small_deberta(n): return tf.DebertaV2Model(tf.DebertaV2Config(vocab_size=n, max_position_embeddings=64, relative_attention=True, position_buckets=8, pos_att_type=['p2c','c2p'],
+    norm_rel_ebd='layer_norm', share_att_key=True, position_biased_input=False, type_vocab_size=0, **SMALL))
+def small_gpt2(n): return tf.GPT2Model(tf.GPT2Config(vocab_size=n, n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0))
+def small_bart(n): return tf.BartModel(tf.BartConfig(vocab_size=n, max_position_embeddings=64, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,
+    encoder_ffn_dim=64, decoder_ffn_dim=64, decoder_start_token_id=2, **ROBERTA))
+def small_modernbert(n): return tf.ModernBertModel(tf.ModernBertConfig(vocab_size=n, max_position_embeddings=64, pad_token_id=0, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3, local_attention=8, **SMALL))
+
+_bert_fields = ('input_ids','token_type_ids','attention_mask')
+ARCHS = dict(bert=(small_bert, lambda: word_tokenizer(*_bert_fields)), distilbert=(small_distilbert, lambda: word_tokenizer(*_bert_fields)), # a field that DistilBERT does not take
+    roberta=(small_roberta, lambda: byte_tokenizer(True, 10**30)), deberta=(small_deberta, lambda: word_tokenizer(*_bert_fields)), gpt2=(small_gpt2, lambda: byte_tokenizer(False, 64)),
+    bart=(small_bart, lambda: byte_tokenizer(True, 64)), modernbert=(small_modernbert, lambda: word_tokenizer('input_ids','attention_mask')))
+
+def make_checkpoint(arch, folder):
+    "A folder with the headless model of `arch`, random weights, and its tokenizer."
+    set_seed(1)
+    model,tokenizer = ARCHS[arch]
+    tokenizer = tokenizer()
+    tokenizer.save_pretrained(folder)
+    model(len(tokenizer)).save_pretrained(folder)
+    return folder
+
+@pytest.fixture(scope='session')
+def checkpoints(tmp_path_factory):
+    "`checkpoints(arch)`: the folder of a small headless model, made at the first call."
+    made = {}
+    def folder(arch):
+        if arch not in made: made[arch] = make_checkpoint(arch, tmp_path_factory.mktemp(arch))
+        return made[arch]
+    return folder
+
+@pytest.fixture(scope='session')
+def bert(checkpoints): return checkpoints('bert')
+
+@pytest.fixture(autouse=True)
+def seeded(): set_seed(0)
+
+@pytest.fixture
+def in_tmp(tmp_path, monkeypatch):
+    "Work in an empty folder: a learner writes where it is."
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+_own = object()
+def learner(kind, checkpoint, data=_own, **kwargs):
+    "A one-line learner for the table of `kind`."
+    return sequence_classification_learner(FRAMES[kind] if data is _own else data, checkpoint, **(dict(bs=BS, valid=.25) | COLUMNS[kind] | kwargs))
+
+def texts_of(kind, df): return list(zip(df.one, df.two)) if kind=='pair' else df.text.tolist()
+def valid_frame(learn, kind):
+    "The validation rows of a learner on the table of `kind`."
+    return FRAMES[kind].iloc[learn.dls.valid_ds.items.idxs].reset_index(drop=True)
+
+def encode(tokenizer, texts, **kwargs):
+    "Texts or pairs, as Hugging Face itself reads them."
+    columns = [list(o) for o in zip(*texts)] if isinstance(texts[0], tuple) else [list(texts)]
+    return tokenizer(*columns, **(dict(padding=True, truncation=True, return_tensors='pt') | kwargs))
+
+def accepted(model, inputs): return {k:v for k,v in inputs.items() if k in inspect.signature(model.forward).parameters}
+
+def direct_logits(model, tokenizer, texts, max_length=64):
+    "(B,C) logits of the plain model, called for one text at a time."
+    was = model.training
+    model.eval()
+    with torch.no_grad(): res = [model(**accepted(model, encode(tokenizer, [t], max_length=max_length))).logits[0].float() for t in texts]
+    model.train(was)
+    return torch.stack(res)
+
+def activated(kind, logits): return logits.sigmoid() if kind=='multi' else logits if kind=='regression' else logits.softmax(-1)
+def close(a, b, tol=1e-5): torch.testing.assert_close(torch.as_tensor(a).float(), torch.as_tensor(b).float(), atol=tol, rtol=tol)
+def weights(model): return {n:p.detach().clone() for n,p in model.named_parameters()}
+def changed(model, before): return {n for n,p in model.named_parameters() if not torch.equal(p, before[n])}
+
+def fresh_process(code, *args, cwd):
+    "The JSON that `code` prints last, in a new process that knows of nothing here."
+    env = os.environ | dict(PYTHONPATH=str(Path(blurlike.__file__).parents[1]), PYTHONWARNINGS='ignore', OMP_NUM_THREADS='1')
+    r = subprocess.run([sys.executable, '-c', code, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    assert r.returncode==0, r.stderr[-3000:]
+    return json.loads(r.stdout.strip().splitlines()[-1])

@@ -1,0 +1,518 @@
+"What a user can get wrong: the message names column, row and remedy, before anything trains. And what looks wrong but must work."
+import json,re,warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+import transformers
+from blurlike.all import (Callback, EarlyStoppingCallback, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, mae, output_names)
+from small import FRAMES, KINDS, TEXTS, activated, changed, close, direct_logits, learner, small_bert, texts_of, valid_frame, weights, word_tokenizer
+from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Sequence, Value
+
+pytestmark = pytest.mark.usefixtures('in_tmp')
+DF,OWN = FRAMES['single'],object() # `OWN`: the sound table of that kind
+
+def refused(kind, message, checkpoint, data, error=ValueError, **kwargs):
+    "Making a learner fails with a message that matches; nothing was trained."
+    with pytest.raises(error) as e: learner(kind, checkpoint, FRAMES[kind] if data is OWN else data, **kwargs)
+    said = str(e.value)
+    assert re.search(message, said, re.S), said
+    return said
+
+def spoiled(kind, column, rows): # a copy of the table in which `rows` of `column` are {row: value}
+    df = FRAMES[kind].copy().astype({column:object})
+    for i,v in rows.items(): df.at[i,column] = v
+    return df
+
+# The table
+
+@pytest.mark.parametrize('kwargs,name', [(dict(text='body'),'body'), (dict(label='class'),'class'), (dict(text=['text','body']),'body'), (dict(label=['label','class']),'class')])
+@pytest.mark.parametrize('form', [lambda df: df, Dataset.from_pandas, lambda df: df.to_dict('records')], ids=['frame','dataset','dicts'])
+def test_missing_column(form, kwargs, name, bert): refused('single', rf"no column '{name}'.*\['text', 'label'\]", bert, form(DF), KeyError, **kwargs)
+
+@pytest.mark.parametrize('data', [DF[:0], DF[:0].to_dict('records'), Dataset.from_pandas(DF[:0])], ids=['frame','dicts','dataset'])
+def test_no_rows(data, bert): refused('single', 'no rows', bert, data)
+
+def test_no_rows_in_a_file(bert, in_tmp):
+    (in_tmp/'a.csv').write_text('text,label\n')
+    refused('single', r"no rows.*'text', 'label'", bert, 'a.csv')
+
+@pytest.mark.parametrize('data,error,message', [(5,TypeError,'not int'), (None,TypeError,'not NoneType'), (['a','b'],TypeError,'item 0 is str'), (dict(text=['a']),TypeError,'not dict'),
+    (IterableDataset.from_generator(lambda: iter([])),TypeError,r'IterableDataset.*from_generator|no length'), ('gone.csv',FileNotFoundError,'gone.csv'), ('here.xlsx',ValueError,r'here\.xlsx.*\.csv')], ids=str)
+def test_no_table(data, error, message, bert, in_tmp):
+    (in_tmp/'here.xlsx').write_text('')
+    refused('single', message, bert, data, error)
+
+def test_unlike_splits(bert):
+    a = Dataset.from_dict(dict(text=['a','b'], label=[0,1]), features=Features(text=Value('string'), label=ClassLabel(names=['x','y'])))
+    b = a.cast_column('label', ClassLabel(names=['y','x']))
+    refused('single', r"'train' and 'validation'.*cast", bert, DatasetDict(train=a, validation=b))
+
+def test_three_text_columns(bert): refused('single', 'one column, or two', bert, DF.assign(a='x', b='y'), text=['text','a','b'])
+
+@pytest.mark.parametrize('valid', [[], 0.001, 'flag', np.zeros(48, dtype=bool)], ids=str)
+def test_empty_validation(valid, bert): refused('single', 'validation part is empty', bert, DF.assign(flag=False), valid=valid)
+
+@pytest.mark.parametrize('valid', [list(range(48)), .999, 'flag'], ids=['all','.999','flag'])
+def test_empty_training(valid, bert): refused('single', 'training part is empty', bert, DF.assign(flag=True), valid=valid)
+
+@pytest.mark.parametrize('valid,error,message', [(1.5,ValueError,'not a fraction'), (0,ValueError,'fraction'), (7,ValueError,'list'), ('flags',KeyError,r"'flags' is neither.*'text', 'label', 'flag'"), ('flag',ValueError,r"'flag' must hold True"), ([3,48],ValueError,r'48.*0 to 47'), ([-1],ValueError,'row numbers')], ids=str)
+def test_impossible_validation(valid, error, message, bert): refused('single', message, bert, DF.assign(flag='maybe'), error, valid=valid)
+
+# Texts
+
+@pytest.mark.parametrize('bad', [None, np.nan, pd.NA, pd.NaT], ids=str)
+@pytest.mark.parametrize('kind,column', [('single','text'), ('pair','two'), ('multi','text'), ('regression','text')])
+def test_missing_text(kind, column, bad, bert): refused(kind, rf"'{column}'.*rows 3, 40\b.*(dropna|fillna)", bert, spoiled(kind, column, {3:bad, 40:bad}))
+
+def test_missing_text_in_a_dataset(bert): refused('single', r"'text'.*row 7\b.*(dropna|fillna|filter|map)", bert, Dataset.from_dict(dict(text=[None if i==7 else t for i,t in enumerate(TEXTS)], label=DF.label.tolist())))
+
+def test_many_missing_texts_are_not_all_listed(bert): assert '(20 in all)' in refused('single', r'rows 0, 1, 2,', bert, spoiled('single', 'text', dict.fromkeys(range(20))))
+
+@pytest.mark.parametrize('bad,kind', [(1,'int'), (1.5,'float'), (b'x','bytes'), ({'a':1},'dict'), (['a','b'],'list')], ids=str)
+def test_text_that_is_none(bad, kind, bert): refused('single', rf"'text'.*{kind}.*rows? 3\b.*(astype|convert)", bert, spoiled('single', 'text', {3:bad}), TypeError)
+
+def test_numbers_for_text(bert):
+    refused('single', r"'text'.*int.*(astype|convert)", bert, DF.assign(text=range(48)), TypeError)
+    refused('single', r"'text'.*int.*(astype|convert)", bert, Dataset.from_pandas(DF.assign(text=range(48))), TypeError)
+
+def test_lone_surrogate(bert): refused('single', r"'text'.*row 17\b.*surrogate.*encode", bert, spoiled('single', 'text', {17:'bad \ud800 text'}))
+
+def test_lone_surrogate_in_a_prediction_is_read_with_a_warning(bert):
+    learn = learner('single', bert)
+    with learn.no_bar():
+        with pytest.warns(UserWarning, match='surrogate'): probs = learn.predict('the film \ud800 was')[2]
+        close(probs, learn.predict('the film \ufffd was')[2])
+        with pytest.warns(UserWarning, match='surrogate'): assert len(learn.predict_batch(['a','b \udc00']))==2
+
+@pytest.mark.parametrize('data', [DF.assign(text=['' if i in (2,9) else t for i,t in enumerate(TEXTS)]), Dataset.from_pandas(DF.assign(text=['  ' if i in (2,9) else t for i,t in enumerate(TEXTS)]))], ids=['frame','dataset'])
+def test_empty_texts_are_kept_with_a_warning(data, bert):
+    with pytest.warns(UserWarning, match=r"'text'.*rows 2, 9"): learn = learner('single', bert, data)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    assert len(learn.dls.train_ds)+len(learn.dls.valid_ds)==48
+
+# Labels
+
+@pytest.mark.parametrize('kind,column', [('single','label'), ('pair','same'), ('multi','tags'), ('regression','score')])
+@pytest.mark.parametrize('bad', [None, np.nan], ids=str)
+def test_missing_labels(kind, column, bad, bert):
+    df = FRAMES[kind].copy().astype({column:float if kind=='regression' else object})
+    for i in (3,40): df.at[i,column] = bad
+    refused(kind, rf"'{column}'.*rows 3, 40\b.*(drop|label)", bert, df)
+
+def test_missing_labels_in_a_dataset(bert):
+    refused('single', r"'label'.*row 5\b", bert, Dataset.from_dict(dict(text=TEXTS, label=[None if i==5 else o for i,o in enumerate(DF.label)])))
+    refused('single', r"'label'.*row 5\b", bert, Dataset.from_dict(dict(text=TEXTS, label=[-1 if i==5 else i%2 for i in range(48)]), features=Features(text=Value('string'), label=ClassLabel(names=['x','y']))))
+
+def test_missing_name_inside_a_list_of_labels(bert):
+    df = FRAMES['multi'].copy()
+    df['tags'] = [['bad',None] if i==5 else o for i,o in enumerate(df.tags)]
+    refused('multi', r"'tags'.*row 5\b", bert, df)
+
+def test_label_only_in_validation(bert):
+    df = DF.assign(label=['rare' if i in (4,44) else o for i,o in enumerate(DF.label)])
+    refused('single', r"'label'.*'rare'.*rows 4, 44\b.*(move|drop)", bert, df, valid=[4,20,44])
+    assert learner('single', bert, df, valid=[20,44]).dls.vocab==['bad','fine','good','rare']
+    multi = FRAMES['multi'].copy()
+    multi['tags'] = [['rare'] if i==6 else o for i,o in enumerate(multi.tags)]
+    refused('multi', r"'tags'.*'rare'.*row 6\b", bert, multi, valid=[6,7])
+
+def test_single_class(bert):
+    refused('single', r"'label'.*one label only.*'bad'", bert, DF.assign(label='bad'))
+    refused('single', r"'label'.*one label only.*'bad'|'fine'.*validation", bert, DF.assign(label=['fine' if i==3 else 'bad' for i in range(48)]), valid=[3,4])
+    refused('regression', r"'score'.*one value only", bert, FRAMES['regression'].assign(score=.5))
+
+@pytest.mark.parametrize('kind,problem_type,message', [
+    ('single','regression',r"'label' must hold numbers.*'bad'"), ('single','multi_label_classification',r"'label' must hold lists.*split"), ('multi','single_label_classification',r"'tags' holds lists.*multi_label"),
+    ('multi','regression',r"'tags' holds lists.*multi_label"), ('regression','single_label_classification',r"'score' holds fractions.*regression"), ('regression','multi_label_classification',r"'score' must hold lists"),
+    ('pair','multi_label_classification',r"'same' must hold lists"), ('single','classification',r"'classification' is not one of single_label_classification, multi_label_classification, regression")])
+def test_label_column_of_another_kind(kind, problem_type, message, bert): refused(kind, message, bert, OWN, problem_type=problem_type)
+
+def test_one_label_from_two_columns(bert): refused('single', r"one column.*'a', 'b'", bert, DF.assign(a=[i%2 for i in range(48)], b=[i%3>1 for i in range(48)]), label=['a','b'], problem_type='single_label_classification')
+def test_labels_of_mixed_types(bert): refused('single', r"'label' mixes.*int, str.*astype", bert, spoiled('single', 'label', {i:1 for i in range(0, 48, 3)}))
+def test_labels_that_read_alike(bert): refused('single', 'distinct|mixes', bert, spoiled('single', 'label', {i:v for i,v in enumerate([1,'1',2]*16)}))
+def test_infinite_numbers(bert): refused('regression', r"'score'.*infinite", bert, FRAMES['regression'].assign(score=[np.inf if i==4 else i/7 for i in range(48)]))
+
+def test_a_one_hot_column_without_training_rows(bert): refused('single', r"'b'.*no training row", bert, DF.assign(a=[i%2 for i in range(48)], b=0), label=['a','b'])
+
+def test_lists_and_text_mixed_in_a_column(bert):
+    refused('multi', r"'tags'.*lists.*row 30\b", bert, spoiled('multi', 'tags', {30:'bad'}))
+    refused('single', r"'label'.*list.*row 30\b", bert, spoiled('single', 'label', {30:['bad']}))
+
+def test_whole_floats_ask_which_is_meant(bert):
+    df = DF.assign(label=[float(i%3) for i in range(48)])
+    refused('single', r"'label'.*\[0\.0, 1\.0, 2\.0\].*problem_type='regression' or problem_type='single_label_classification'", bert, df)
+    classes,numbers = (learner('single', bert, df, problem_type=p) for p in ('single_label_classification','regression'))
+    assert list(classes.dls.vocab)==[0,1,2] and classes.model.config.id2label=={0:'0',1:'1',2:'2'}
+    assert numbers.model.config.num_labels==1 and numbers.model.config.problem_type=='regression'
+    with classes.no_bar(), classes.no_logging(): classes.fit(1)
+    with numbers.no_bar(), numbers.no_logging(): numbers.fit(1)
+
+# Checkpoints, tokenizers and lengths
+
+@pytest.mark.parametrize('name', ['./nowhere', 'nowhere', 'nobody/no-such-model'])
+def test_checkpoint_that_does_not_exist(name): refused('single', name, name, OWN, (OSError, FileNotFoundError))
+
+def test_checkpoint_folder_that_does_not_exist(in_tmp):
+    refused('single', 'gone.*does not exist', in_tmp/'gone', OWN, FileNotFoundError)
+    refused('single', 'gone.*does not exist', str(in_tmp/'gone'), OWN, FileNotFoundError)
+
+def test_checkpoint_without_tokenizer(in_tmp):
+    small_bert(400).save_pretrained(in_tmp/'bare')
+    refused('single', r"bare.*no tokenizer|tokenizer.*bare", in_tmp/'bare', OWN, OSError)
+    learn = learner('single', in_tmp/'bare', tokenizer=word_tokenizer('input_ids','attention_mask'))
+    assert len(learn.predict_batch(TEXTS[:3]))==3
+
+def test_checkpoint_without_model(in_tmp):
+    word_tokenizer('input_ids','attention_mask').save_pretrained(in_tmp/'words')
+    refused('single', 'words', in_tmp/'words', OWN, (OSError, ValueError))
+
+def test_tokenizer_with_too_many_tokens(in_tmp):
+    small_bert(50).save_pretrained(in_tmp/'small')
+    refused('single', r'tokens and the model.*50.*resize_token_embeddings', in_tmp/'small', OWN, tokenizer=word_tokenizer('input_ids','attention_mask'))
+
+@pytest.mark.parametrize('arch,limit', [('bert',64), ('distilbert',64), ('roberta',32), ('gpt2',64), ('modernbert',64)])
+def test_max_length_above_the_models(arch, limit, checkpoints):
+    refused('single', rf'max_length={limit+1}.*{limit} tokens.*max_length={limit}.*overlap', checkpoints(arch), OWN, max_length=limit+1)
+    learn = learner('single', checkpoints(arch), max_length=limit)
+    with learn.no_bar(), pytest.warns(UserWarning, match='longer than max_length'): learn.predict('film '*200) # a text of full length goes through
+
+@pytest.mark.parametrize('arch,limit', [('bert',64), ('roberta',32)])
+def test_the_models_length_holds_where_none_is_asked(arch, limit, checkpoints): assert learner('single', checkpoints(arch)).dls.text_tfm.max_length==limit
+
+def test_a_block_learns_the_limit_from_the_model(checkpoints): # built from a tokenizer whose model_max_length is 1e30
+    learn = learner('single', checkpoints('roberta'))
+    tok = transformers.AutoTokenizer.from_pretrained(checkpoints('roberta'))
+    assert TransformersTextBlock(tok).type_tfms[0].max_length is None
+    again = TransformersLearner(learn.dls, checkpoints('roberta'))
+    assert again.dls.text_tfm.max_length==32
+
+@pytest.mark.parametrize('max_length', [0,1,2])
+def test_max_length_without_room(max_length, bert): refused('single', rf'max_length={max_length} leaves no room.*2 special', bert, OWN, max_length=max_length)
+
+@pytest.mark.parametrize('overlap', [-1,8,60])
+def test_impossible_overlap(overlap, bert): refused('single', rf'overlap={overlap}.*less than the 8', bert, OWN, max_length=10, overlap=overlap)
+
+def test_tokenizer_without_pad_token(checkpoints):
+    with pytest.warns(UserWarning, match='no pad token') as said: learn = learner('single', checkpoints('gpt2'))
+    assert sum('pad token' in str(w.message) for w in said)==1
+    assert learn.dls.tokenizer.pad_token_id==learn.model.config.pad_token_id==learn.model.config.eos_token_id
+    before = weights(learn.model)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert learn.dls.train.bs>1 and len(changed(learn.model, before))>20 and np.isfinite(float(learn.recorder.values[-1][0]))
+    with learn.no_bar(): close(learn.get_preds()[0], direct_logits(learn.model, learn.dls.tokenizer, texts_of('single', valid_frame(learn, 'single'))).softmax(-1))
+    learn.save_pretrained('gpt2')
+    assert json.loads(open('gpt2/config.json').read())['pad_token_id'] is not None
+    assert transformers.AutoTokenizer.from_pretrained('gpt2').pad_token is not None
+
+def cut_by_hand(tokenizer, texts, max_length):
+    lens = np.array([len(tokenizer(t)['input_ids']) for t in texts])
+    over = lens>max_length
+    return over.sum(),len(texts),(lens[over]-max_length).sum(),lens.sum()
+
+def said_cuts(record): return [str(w.message) for w in record if 'longer than max_length' in str(w.message)]
+
+@pytest.mark.parametrize('arch', ['bert','gpt2'])
+def test_cut_texts_are_reported_once_with_shares(arch, checkpoints):
+    learn = learner('single', checkpoints(arch), max_length=8)
+    with learn.no_bar(), learn.no_logging(), warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter('always')
+        learn.fit(2)
+    said, = [m for m in said_cuts(record) if ' of 36 texts' in m] # the training rows
+    cut,n,lost,tokens = cut_by_hand(learn.dls.tokenizer, [DF.text[i] for i in learn.dls.train_ds.items.idxs], 8)
+    assert 0<cut<n==36 and len(said_cuts(record))<=2 # the validation rows may have a report of their own
+    assert said.startswith(f'{cut} of {n} texts ({cut/n:.1%}) are longer than max_length=8: {lost} of {tokens} tokens ({lost/tokens:.1%})') and 'overlap=' in said
+
+def test_cut_texts_are_reported_in_a_batch_of_predictions(bert):
+    learn = learner('single', bert, max_length=8)
+    cut,n,lost,tokens = cut_by_hand(learn.dls.tokenizer, TEXTS, 8)
+    with pytest.warns(UserWarning, match=re.escape(f'{cut} of {n} texts ({cut/n:.1%}) are longer than max_length=8: {lost} of {tokens} tokens')): learn.predict_batch(TEXTS)
+
+@pytest.mark.parametrize('kwargs', [dict(max_length=64), dict(max_length=8, overlap=2)], ids=['long_enough','windows'])
+def test_nothing_is_reported_where_nothing_is_cut(kwargs, bert):
+    learn = learner('single', bert, **kwargs)
+    with learn.no_bar(), learn.no_logging(), warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter('always')
+        learn.fit(1)
+        learn.predict_batch(TEXTS)
+    assert said_cuts(record)==[]
+
+# Single predictions
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('item', ['','   ','\n\t'], ids=repr)
+def test_predict_an_empty_text(item, kind, bert):
+    learn,items = learner(kind, bert),(item, item) if kind=='pair' else item
+    with learn.no_bar(): probs = learn.predict(items)[2]
+    close(probs, activated(kind, direct_logits(learn.model, learn.dls.tokenizer, [items]))[0])
+    assert len(learn.predict_batch([items,items]))==2
+
+def test_predicting_an_empty_text_warns(bert):
+    learn = learner('single', bert)
+    with learn.no_bar(), pytest.warns(UserWarning, match='empty'): learn.predict('  ')
+    with pytest.warns(UserWarning, match='empty.*1'): learn.predict_batch(['film',''])
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_predict_100_000_characters(kind, bert):
+    learn,item = learner(kind, bert),('great film '*10_000)[:100_000]
+    items = ('film', item) if kind=='pair' else item
+    n = len(learn.dls.tokenizer(*(items if kind=='pair' else [items]), verbose=False)['input_ids'])
+    with learn.no_bar(), pytest.warns(UserWarning, match=f'{n-64:,} of {n:,} tokens'): probs = learn.predict(items)[2]
+    close(probs, activated(kind, direct_logits(learn.model, learn.dls.tokenizer, [items]))[0])
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('item', [None,1,1.5,float('nan'),b'x',['a',1],('a',),('a','b','c'),('a',None),torch.zeros(3)], ids=repr)
+def test_predict_what_is_no_text(item, kind, bert):
+    learn = learner(kind, bert)
+    with learn.no_bar(), pytest.raises(TypeError) as e: learn.predict(item)
+    assert '\n' not in str(e.value) and type(item).__name__ in str(e.value)
+
+@pytest.mark.parametrize('kind', ['single','pair'])
+def test_predict_a_dict_that_is_no_row(kind, bert):
+    learn = learner(kind, bert)
+    with learn.no_bar(), pytest.raises(TypeError, match="'a'"): learn.predict({'a':1})
+
+@pytest.mark.parametrize('items', [['a',None], ['a',3], [['a','b'],b'x'], [1.5]], ids=repr)
+def test_predict_batch_names_the_item(items, bert):
+    with pytest.raises(TypeError, match=f'item {len(items)-1}'): learner('single', bert).predict_batch(items)
+
+def test_predict_batch_of_one_text(bert):
+    with pytest.raises(TypeError, match='list of texts.*predict'): learner('single', bert).predict_batch('a text')
+
+def test_predict_batch_without_the_column(bert):
+    with pytest.raises(KeyError, match="'text'.*'body'"): learner('single', bert).predict_batch(pd.DataFrame(dict(body=['a'])))
+
+# What must work
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_fewer_rows_than_the_batch_size(kind, bert):
+    learn,seen = learner(kind, bert, bs=64),[]
+    class Watch(Callback):
+        run_valid = False
+        def before_batch(self): seen.append(len(self.xb[0]))
+    before = weights(learn.model)
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3, cbs=Watch())
+    assert seen==[36,36] and changed(learn.model, before)==set(before) and np.isfinite(float(learn.recorder.values[-1][0]))
+
+def test_two_rows_are_enough(bert):
+    learn = learner('single', bert, pd.DataFrame(dict(text=['good','bad','fine'], label=['x','y','x'])), valid=[2])
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    assert len(learn.recorder.values)==1
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('items', [[], pd.DataFrame(columns=['text','one','two']), Dataset.from_dict(dict(text=[],one=[],two=[])), pd.Series([], dtype=str)], ids=['list','frame','dataset','series'])
+def test_empty_test_dl(items, kind, bert):
+    learn = learner(kind, bert)
+    dl = learn.dls.test_dl(items)
+    preds,targs = learn.get_preds(dl=dl)
+    assert len(dl.dataset)==0 and preds.shape==(0,learn.model.config.num_labels) and targs is None
+    assert [len(o) for o in learn.get_preds(dl=learn.dls.test_dl(items), with_decoded=True, with_input=True) if o is not None]==[0,0,0]
+    assert learn.predict_batch(items)==[]
+
+@pytest.mark.parametrize('values', [np.array([3,7]*24), np.array([3,7]*24, dtype=np.int8), [np.int64(3),np.int64(7)]*24, pd.Categorical([3,7]*24), pd.array([3,7]*24, dtype='Int64')], ids=['int64','int8','objects','categorical','Int64'])
+def test_numpy_labels_are_saved_as_json(values, bert):
+    learn = learner('single', bert, DF.assign(label=values))
+    assert list(learn.dls.vocab)==[3,7] and learn.model.config.id2label=={0:'3',1:'7'}
+    learn.save_pretrained('numbers')
+    config,facts = (json.loads(open(f'numbers/{f}').read()) for f in ('config.json','blurlike.json'))
+    assert config['id2label']=={'0':'3','1':'7'} and facts['vocab']==[3,7]
+    with learn.no_bar(): assert TransformersLearner.from_pretrained('numbers').predict_batch(TEXTS[:2])==learn.predict_batch(TEXTS[:2])
+
+@pytest.mark.parametrize('event', ['before_fit','before_batch','after_pred','after_epoch','after_fit'])
+@pytest.mark.parametrize('error', [RuntimeError(), ValueError(), KeyError(), RuntimeError('so it is')], ids=repr)
+def test_an_error_in_a_callback_surfaces(error, event, bert):
+    learn = learner('single', bert)
+    def fail(self): raise error
+    cb = type('Fails', (Callback,), {event:fail})()
+    with learn.no_bar(), learn.no_logging(), pytest.raises(type(error)) as e: learn.fit(1, cbs=cb)
+    if error.args: assert 'so it is' in str(e.value)
+
+def test_an_index_error_in_a_callback_stays_one(bert):
+    learn = learner('single', bert)
+    class Fails(Callback):
+        def before_batch(self): return [][3]
+    with learn.no_bar(), learn.no_logging(), pytest.raises(IndexError, match='list index'): learn.fit(1, cbs=Fails())
+
+@pytest.mark.parametrize('cb', [SaveModelCallback, EarlyStoppingCallback])
+@pytest.mark.parametrize('how', ['fit','learner'])
+def test_a_metric_to_watch_that_is_not_there(cb, how, bert):
+    learn = learner('single', bert, cbs=cb(monitor='f1x') if how=='learner' else None)
+    before = weights(learn.model)
+    with learn.no_bar(), learn.no_logging(), pytest.raises(ValueError, match=rf"{cb.__name__}.*'f1x'.*train_loss, valid_loss, accuracy, f1_macro"): learn.fit(1, cbs=cb(monitor='f1x') if how=='fit' else None)
+    assert changed(learn.model, before)==set()
+    if how=='fit':
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, cbs=cb(monitor='f1_macro'))
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt, RuntimeError('x')], ids=repr)
+def test_interrupted_lr_find_keeps_the_weights(error, bert):
+    learn = learner('single', bert)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    before,moved = weights(learn.model),[]
+    class Interrupt(Callback):
+        def after_step(self):
+            if self.train_iter<6: return
+            moved.append(changed(self.learn.model, before))
+            raise error
+    learn.add_cb(Interrupt())
+    with learn.no_bar(), pytest.raises(type(error) if isinstance(error, Exception) else error): learn.lr_find(num_it=20, show_plot=False)
+    assert moved[0] and changed(learn.model, before)==set()
+    learn.remove_cb(Interrupt)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert changed(learn.model, before) and np.isfinite(float(learn.recorder.values[-1][0])) and all(torch.isfinite(p).all() for p in learn.model.parameters())
+
+def test_metrics_do_not_leak_into_the_next_learner(bert):
+    three,two,number = learner('single', bert),learner('pair', bert),learner('regression', bert)
+    assert [[m.name for m in l.metrics] for l in (three,two,number)]==[['accuracy','f1_macro'],['accuracy','f1'],['mae','pearsonr','spearmanr']]
+    given = [accuracy]
+    a = learner('single', bert, metrics=given)
+    with three.no_bar(), two.no_bar():
+        first = three.validate()
+        two.validate()
+        a.metrics.append(mae)
+        assert list(three.validate())==list(first) and given==[accuracy]
+    assert len(learner('single', bert, metrics=given).metrics)==1 and len(learner('single', bert).metrics)==2
+
+# Weights of the classes
+
+UNEVEN = DF.assign(label=['a']*30+['b']*12+['c']*6)
+VALID = [0,30,42] # leaves 29, 11 and 5
+
+def test_balanced_class_weights(bert):
+    learn = learner('single', bert, UNEVEN, valid=VALID, class_weights='balanced')
+    want = torch.tensor([45/(3*29),45/(3*11),45/(3*5)])
+    close(learn.loss_func.func.weight, want)
+    with learn.no_bar():
+        logits,y = learn.get_preds(act=lambda x: x)
+        close(learn.validate()[0], F.cross_entropy(logits, torch.as_tensor(y), weight=want))
+        learn.fit(1)
+
+@pytest.mark.parametrize('given', [dict(a=1,b=2,c=.5), [1,2,.5], (1,2,.5), np.array([1,2,.5]), torch.tensor([1,2,.5])], ids=lambda o: type(o).__name__)
+def test_given_class_weights(given, bert): assert learner('single', bert, UNEVEN, valid=VALID, class_weights=given).loss_func.func.weight.tolist()==[1,2,.5]
+
+def test_balanced_weights_of_several_labels(bert):
+    learn = learner('multi', bert, class_weights='balanced')
+    train = FRAMES['multi'].iloc[learn.dls.train_ds.items.idxs]
+    counts = torch.tensor([float(sum(v in o for o in train.tags)) for v in ('bad','good','sure')])
+    close(learn.loss_func.func.pos_weight, (36-counts)/counts)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+
+def test_balanced_weights_of_class_label_names(bert):
+    ds = Dataset.from_dict(dict(text=TEXTS, label=[2]*30+[0]*12+[1]*6), features=Features(text=Value('string'), label=ClassLabel(names=['x','y','z'])))
+    close(learner('single', bert, ds, valid=VALID, class_weights='balanced').loss_func.func.weight, torch.tensor([45/(3*11),45/(3*5),45/(3*29)]))
+
+@pytest.mark.parametrize('given,message', [(dict(a=1,b=2),r"\['a', 'b'\].*\['a', 'b', 'c'\]"), (dict(a=1,b=2,c=3,d=4),"'d'"), ([1,2],r'shape \(2,\).*3 labels'), ([[1,2,3]],'shape'), ('equal',"'equal'.*'balanced'")], ids=str)
+def test_wrong_class_weights(given, message, bert): refused('single', message, bert, UNEVEN, valid=VALID, class_weights=given)
+
+def test_class_weights_of_numbers(bert): refused('regression', 'labels.*number', bert, OWN, class_weights='balanced')
+
+# Sources
+
+@pytest.mark.parametrize('name', ['validation','valid','val','dev'])
+def test_a_dataset_dict_brings_its_own_validation(name, bert):
+    ds = DatasetDict({'train':Dataset.from_pandas(DF[:30]), name:Dataset.from_pandas(DF[30:40].reset_index(drop=True)), 'test':Dataset.from_pandas(DF[40:].reset_index(drop=True))})
+    learn = learner('single', bert, ds, valid=.2)
+    assert learn.texts_of(learn.dls.valid_ds.items)==TEXTS[30:40] and learn.texts_of(learn.dls.train_ds.items)==TEXTS[:30]
+
+def test_a_named_split(bert):
+    ds = DatasetDict(train=Dataset.from_pandas(DF[:30]), validation=Dataset.from_pandas(DF[30:40].reset_index(drop=True)), test=Dataset.from_pandas(DF[40:].reset_index(drop=True)))
+    learn = learner('single', bert, ds, valid='test')
+    assert learn.texts_of(learn.dls.valid_ds.items)==TEXTS[40:] and learn.texts_of(learn.dls.train_ds.items)==TEXTS[:30]
+
+def test_a_dataset_dict_without_validation_is_split(bert):
+    ds = DatasetDict(train=Dataset.from_pandas(DF[:40]), test=Dataset.from_pandas(DF[40:].reset_index(drop=True)))
+    learn = learner('single', bert, ds, valid=.25)
+    assert len(learn.dls.valid_ds)==10 and set(learn.texts_of(learn.dls.train_ds.items))|set(learn.texts_of(learn.dls.valid_ds.items))==set(TEXTS[:40]) # the test rows stay out
+
+@pytest.mark.parametrize('form', [pd.DataFrame, Dataset.from_pandas], ids=['frame','dataset'])
+def test_validation_from_a_boolean_column_or_row_numbers(form, bert):
+    flags = [i%5==0 for i in range(48)]
+    want = [t for t,f in zip(TEXTS, flags) if f]
+    for valid in ('flag', np.flatnonzero(flags), np.flatnonzero(flags).tolist(), flags, torch.tensor(np.flatnonzero(flags)), range(0, 48, 5)):
+        learn = learner('single', bert, form(DF.assign(flag=flags)), valid=valid)
+        assert learn.texts_of(learn.dls.valid_ds.items)==want and len(learn.dls.train_ds)==48-len(want)
+
+def test_validation_from_a_fraction_follows_the_seed(bert):
+    rows = lambda **kw: learner('single', bert, **kw).dls.valid_ds.items.idxs.tolist()
+    assert rows(seed=1)==rows(seed=1)!=rows(seed=2) and len(rows(valid=.1))==5
+
+def test_class_label_names(bert):
+    ds = Dataset.from_dict(dict(text=TEXTS, label=[(i*2)%3 for i in range(48)]), features=Features(text=Value('string'), label=ClassLabel(names=['zebra','ant','mole'])))
+    learn = learner('single', bert, ds)
+    assert list(learn.dls.vocab)==['zebra','ant','mole'] and learn.model.config.id2label=={0:'zebra',1:'ant',2:'mole'}
+    i = int(learn.dls.valid_ds.items.idxs[0])
+    assert int(learn.dls.valid_ds[0][1])==(i*2)%3
+
+def test_lists_of_class_label_names(bert):
+    ds = Dataset.from_dict(dict(text=TEXTS, label=[[0] if i%3 else [1,2] for i in range(48)]), features=Features(text=Value('string'), label=Sequence(ClassLabel(names=['zebra','ant','mole']))))
+    learn = learner('multi', bert, ds, label='label')
+    assert list(learn.dls.vocab)==['zebra','ant','mole']
+    i = int(learn.dls.valid_ds.items.idxs[0])
+    assert learn.dls.valid_ds[0][1].tolist()==([1,0,0] if i%3 else [0,1,1])
+
+@pytest.mark.parametrize('as_bool', [True,False])
+def test_one_hot_columns(as_bool, bert):
+    df = FRAMES['multi']
+    hot = pd.DataFrame({v:[v in o for o in df.tags] for v in ('sure','bad','good')}).astype(bool if as_bool else int)
+    learn = learner('multi', bert, pd.concat([df[['text']], hot], axis=1), label=['sure','bad','good'])
+    assert list(learn.dls.vocab)==['sure','bad','good'] and learn.model.config.problem_type=='multi_label_classification'
+    for i,(_,y) in zip(learn.dls.valid_ds.items.idxs, learn.dls.valid_ds): assert y.tolist()==hot.iloc[i].astype(float).tolist()
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+
+def test_several_numbers(bert):
+    df = FRAMES['regression'].assign(other=lambda d: -d.score*2)
+    learn = learner('regression', bert, df, label=['score','other'])
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    with learn.no_bar(): close(learn.get_preds()[1], df.iloc[learn.dls.valid_ds.items.idxs][['score','other']].to_numpy())
+    assert [d['label'] for d in learn.predict_batch(TEXTS[:1])[0]]==['score','other']
+
+@pytest.mark.parametrize('ending,kind', [(e,k) for e in ('csv','tsv','jsonl','parquet') for k in KINDS if k!='multi' or e in ('jsonl','parquet')]) # no lists in csv and tsv
+def test_files(ending, kind, bert, in_tmp):
+    df,path = FRAMES[kind],in_tmp/f'data.{ending}'
+    dict(csv=lambda: df.to_csv(path, index=False), tsv=lambda: df.to_csv(path, sep='\t', index=False), jsonl=lambda: df.to_json(path, orient='records', lines=True), parquet=lambda: df.to_parquet(path))[ending]()
+    for data in (path, str(path), path.name):
+        learn = learner(kind, bert, data)
+        assert learn.texts_of(learn.dls.valid_ds.items)==texts_of(kind, valid_frame(learn, kind)) and output_names(learn.dls)==output_names(learner(kind, bert).dls)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+
+@pytest.mark.parametrize('sep,ending', [(',','csv'), ('\t','tsv')])
+def test_words_that_pandas_reads_as_missing(sep, ending, bert, in_tmp):
+    words = ['null','NA','None','nan','N/A','NULL']
+    (in_tmp/f'w.{ending}').write_text(f'text{sep}label\n'+''.join(f'{w}{sep}{"None" if i%2 else "NA"}\n' for i,w in enumerate(words*4)))
+    learn = learner('single', bert, f'w.{ending}')
+    assert set(learn.texts_of(learn.dls.train_ds.items))|set(learn.texts_of(learn.dls.valid_ds.items))==set(words) and list(learn.dls.vocab)==['NA','None']
+
+def test_an_empty_cell_is_missing(bert, in_tmp):
+    (in_tmp/'w.csv').write_text('text,label\n'+'good,a\nbad,b\n'*5+',a\n')
+    refused('single', r"'text'.*row 10\b", bert, 'w.csv')
+
+# A checkpoint that knows the labels already
+
+@pytest.fixture(scope='module')
+def known(bert, tmp_path_factory): # trained on the same labels in another order
+    learn = learner('single', bert, DF.assign(label=pd.Categorical(DF.label, ['good','fine','bad'])), path=tmp_path_factory.mktemp('known'))
+    assert list(learn.dls.vocab)==['good','fine','bad']
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 5e-3)
+    folder = learn.path/'folder'
+    learn.model.save_pretrained(folder)
+    learn.dls.tokenizer.save_pretrained(folder)
+    return folder
+
+@pytest.mark.parametrize('how', ['folder','model'])
+def test_a_checkpoint_keeps_the_order_of_its_labels(how, known):
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(known)
+    learn = learner('single', known if how=='folder' else model, **({} if how=='folder' else dict(tokenizer=known)))
+    assert list(learn.dls.vocab)==['good','fine','bad'] and learn.model.config.id2label=={0:'good',1:'fine',2:'bad'}
+    texts = texts_of('single', valid_frame(learn, 'single'))
+    with learn.no_bar(): preds,targs = learn.get_preds()
+    close(preds, direct_logits(transformers.AutoModelForSequenceClassification.from_pretrained(known), learn.dls.tokenizer, texts).softmax(-1))
+    assert [learn.dls.vocab[i] for i in targs]==valid_frame(learn, 'single').label.tolist()
+
+def test_other_labels_get_a_new_head(known):
+    learn = learner('single', known, DF.assign(label=[f'n{i%4}' for i in range(48)]))
+    assert list(learn.dls.vocab)==['n0','n1','n2','n3'] and learn.model.config.num_labels==4 and set(learn.model.new_weights)=={'classifier.weight','classifier.bias'}
+
+def test_a_loaded_model_with_another_number_of_outputs(bert):
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(bert, num_labels=5)
+    refused('single', r'5 outputs.*3 labels.*num_labels=3', model, OWN, tokenizer=bert)
