@@ -6,6 +6,7 @@
 __all__ = ['Rows', 'Column', 'read_rows', 'split_rows', 'check_columns', 'name_rows', 'check_texts']
 
 # %% ../nbs/02_rows.ipynb #0a1c37f8
+import json
 import warnings
 from pathlib import Path
 
@@ -92,7 +93,7 @@ class Column(Transform):
 # %% ../nbs/02_rows.ipynb #4ebc50ac
 _readers = {'.csv':  lambda p: pd.read_csv(p, keep_default_na=False, na_values=['']),
             '.tsv':  lambda p: pd.read_csv(p, sep='\t', keep_default_na=False, na_values=['']),
-            '.jsonl':lambda p: pd.read_json(p, lines=True, dtype=False, convert_dates=False),
+            '.jsonl':lambda p: pd.DataFrame([json.loads(l) for l in p.read_text(encoding='utf-8').split('\n') if l.strip()]), # `read_json` would guess types
             '.parquet':pd.read_parquet}
 _valid_names = ('validation', 'valid', 'val', 'dev')
 
