@@ -131,6 +131,8 @@ class ModelInputsCallback(Callback):
 
     def before_batch(self): self.door.labels = self.learn.yb[0] if self._own_loss() is not None and len(self.learn.yb) else None
     def after_batch(self): self.door.labels = self.door.loss = None
+    def after_loss(self): # fastai's losses give a subclass of Tensor, in which each operation of the step takes a detour through Python
+        if len(self.learn.yb): self.learn.loss_grad,self.learn.loss = (t.as_subclass(torch.Tensor) if isinstance(t, torch.Tensor) else t for t in (self.learn.loss_grad, self.learn.loss))
 
     def after_validate(self):
         "Pad gathered inputs to one length, so that fastai can join them."
@@ -138,5 +140,5 @@ class ModelInputsCallback(Callback):
             if cb.with_input and len({x[0].shape[1:] for x in cb.inputs})>1: cb.inputs = [(x,) for x in self._same_size([x[0] for x in cb.inputs])]
 
     def _same_size(self, xs):
-        tfm,(n,size) = self.learn.dls.text_tfm,np.max([x.shape[1:] for x in xs], axis=0)
-        return [tfm.stack([tfm.pad_to(r, size, n) for r in x.numpy()]) for x in xs]
+        n,size = np.max([x.shape[1:] for x in xs], axis=0).tolist()
+        return [self.learn.dls.text_tfm.pad_to(x, n, size) for x in xs]

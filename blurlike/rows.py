@@ -7,6 +7,7 @@ __all__ = ['Rows', 'Column', 'read_rows', 'split_rows', 'check_columns', 'name_r
 
 # %% ../nbs/02_rows.ipynb #0a1c37f8
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Rows:
         self.source = source.with_format(None) if isinstance(source, Dataset) else source
         self.idxs = None if idxs is None else np.asarray(idxs, dtype=np.int64)
         self._arrays = {c:source[c].array for c in source.columns} if isinstance(source, pd.DataFrame) else None
+        self._parts,self._files = {},{f['filename']:os.path.getsize(f['filename']) for f in source.cache_files if os.path.exists(f['filename'])} if isinstance(source, Dataset) else {}
 
     @property
     def columns(self)->list: return list(self.source.columns if self._arrays is not None else self.source.column_names)
@@ -48,6 +50,26 @@ class Rows:
         return self.source[i] if self._arrays is None else {c:a[i] for c,a in self._arrays.items()}
 
     def _numbers(self): return np.arange(len(self.source)) if self.idxs is None else self.idxs
+
+    def read(self,
+        idxs, # (n,) row numbers
+        names:list # Columns
+    )->list: # A list of n values for each of `names`
+        "The values of some columns in some rows, in one go."
+        self.check_files()
+        idxs = np.asarray(idxs) if self.idxs is None else self.idxs[idxs]
+        if self._arrays is not None: return [self._arrays[n].take(idxs).tolist() for n in names]
+        if tuple(names) not in self._parts: self._parts[tuple(names)] = self.source.select_columns(list(dict.fromkeys(names)))
+        order = np.argsort(idxs, kind='stable') # neighbours lie in the same piece of the file
+        res = self._parts[tuple(names)][idxs[order]]
+        back = np.argsort(order, kind='stable')
+        return [[res[n][i] for i in back] for n in names]
+
+    def check_files(self):
+        "Raise `FileNotFoundError` if a file of the `Dataset` has gone or shrunk since: reading on would crash the process."
+        for path,size in self._files.items():
+            now = os.path.getsize(path) if os.path.exists(path) else None
+            if now is None or now<size: raise FileNotFoundError(f"{path} of the data set {'is gone' if now is None else f'has shrunk from {size:,} to {now:,} bytes'}; load the data again")
 
     def column(self,
         name # Name of a column
@@ -87,6 +109,17 @@ class Column(Transform):
     def _value(self, v):
         if self.values is None: return v
         return [self.values[i] for i in v] if isinstance(v, (list, tuple, np.ndarray)) else self.values[v]
+    def read_many(self,
+        rows:Rows, # The data
+        idxs # (n,) row numbers
+    )->tuple[list,list]: # n values, and what they were read from
+        "The values in some rows, read together."
+        names = [self.names] if isinstance(self.names, str) else list(self.names)
+        raw = rows.read(idxs, names)
+        if len(names)==1: raw = raw[0]
+        else: raw = list(zip(*raw))
+        if type(self) is Column and self.values is None: return raw,raw
+        return [self._read(dict(zip(names, (v,) if len(names)==1 else v))) for v in raw],raw
     def placeholder(self, value)->dict: # row entries from which `value` is read
         return {self.names:value} if isinstance(self.names, str) else dict(zip(self.names, value))
 
@@ -198,10 +231,11 @@ def _not_text(name, kind, where): return TypeError(f"column {name!r} must hold t
 def _check_frame(col, name, is_split_into_words): # which texts are empty
     if col.isna().any(): raise _no_text(name, col.isna())
     if is_split_into_words: return col.map(len)==0
+    arrow = isinstance(col.dtype, pd.StringDtype) and col.dtype.storage=='pyarrow' # valid UTF-8 by construction
     if not isinstance(col.dtype, pd.StringDtype) and pd.api.types.infer_dtype(col, skipna=False)!='string':
         odd = col.map(lambda o: not isinstance(o, str))
         raise _not_text(name, type(col[odd].iloc[0]).__name__, name_rows(odd))
-    bad = _undecodable(col)
+    bad = None if arrow else _undecodable(col)
     if bad is not None: raise ValueError(f"column {name!r}, row {bad}: the text holds a lone surrogate, which no tokenizer can read; repair it with `text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')`")
     return col.str.strip()==''
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import (DataBlock, IndexSplitter, RegressionBlock, TokenTensor, TransformersDL, TransformersTextBlock, set_seed)
+from blurlike.all import (DataBlock, IndexSplitter, RegressionBlock, TokenizeText, TokenTensor, TransformersDL, TransformersTextBlock, set_seed)
 from small import ARCHS, KINDS, TEXTS, accepted, byte_tokenizer, close, encode, learner, texts_of, valid_frame, word_tokenizer
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -157,8 +157,8 @@ def test_natural_lengths_are_padded_little():
 # Tokenising
 
 def test_the_tokenizer_is_called_for_many_texts_at_a_time(monkeypatch):
-    calls,call = [],type(TOK).__call__
-    monkeypatch.setattr(type(TOK), '__call__', lambda self, text, *args, **kwargs: (calls.append(len(text)), call(self, text, *args, **kwargs))[1])
+    calls,tokenize = [],TokenizeText.tokenize
+    monkeypatch.setattr(TokenizeText, 'tokenize', lambda self, texts, *args, **kwargs: (calls.append(len(texts)), tokenize(self, texts, *args, **kwargs))[1])
     dls = loaders(words(lengths(101)), bs=4, window=5)
     calls.clear()
     assert len(list(dls.train))==25 and calls==[20]*5

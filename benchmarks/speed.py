@@ -1,0 +1,309 @@
+"""How fast are batches, training and prediction, beside their peers? `python benchmarks/speed.py --help`
+
+Each scenario runs us and the peers in turn (A B C A B C ...), `--rounds` times, on the same work; the table gives medians and,
+round by round, the ratio to the peer that the goals name. Machines are shared and noisy: only the ratios are worth quoting.
+"""
+import argparse
+import gc
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+os.environ.setdefault('HF_HUB_OFFLINE', '1')
+os.environ.setdefault('WANDB_MODE', 'disabled')
+os.environ.setdefault('TOKENIZERS_PARALLELISM', 'true')
+import datasets
+import numpy as np
+import pandas as pd
+import torch
+import transformers
+from datasets import Dataset
+from fastai.basics import Adam, CrossEntropyLossFlat, DataLoaders, Learner
+
+import blurlike
+from blurlike.all import ModelInputsCallback, accuracy, scratch_checkpoint, sequence_classification_learner, set_seed
+
+def natural_rows(args, n, seed=0, longest=400):
+    "`n` labelled reviews of which one tells the sentiment, cut at random so that lengths spread from 5 to `longest` words."
+    rng = np.random.default_rng(seed)
+    rows = [json.loads(l) for l in (args.shared/'data'/'imdb_sample'/'train.jsonl').read_text().split('\n') if l]
+    rows = [rows[i%len(rows)] for i in rng.permutation(n)]
+    words = np.exp(rng.uniform(np.log(5), np.log(longest), n)).astype(int) # many short, few long, as natural texts are
+    return pd.DataFrame(dict(text=[' '.join(r['text'].split()[:w]) for r,w in zip(rows, words)], label=[r['label'] for r in rows]))
+
+def short_rows(n, seed=0):
+    "A `Dataset` in an Arrow file of `n` rows of 4 to 16 words."
+    rng = np.random.default_rng(seed)
+    words = np.array('a the film book was is not very good bad long short old new story plot actor scene music end'.split())
+    texts = [' '.join(words[rng.integers(0, len(words), k)]) for k in rng.integers(4, 17, 10_000)]
+    folder = Path(tempfile.gettempdir())/f'blurlike-speed-{n}'
+    if not (folder/'state.json').exists():
+        index = rng.integers(0, len(texts), n)
+        Dataset.from_dict(dict(text=[texts[i] for i in index], label=[('neg','pos')[i%2] for i in index])).save_to_disk(folder)
+    return datasets.load_from_disk(folder)
+
+def timed(f):
+    gc.collect()
+    start = time.perf_counter()
+    res = f()
+    if torch.cuda.is_available(): torch.cuda.synchronize()
+    return res,time.perf_counter()-start
+
+def new_model(args, checkpoint, **kwargs):
+    set_seed(0)
+    return transformers.AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32, num_labels=2, **kwargs).to(args.device)
+
+def raw_loop(args, model, batches, half=False):
+    "A training loop in plain PyTorch, as it is written well: fused AdamW, clipping, a linear schedule."
+    decay,rest = [p for p in model.parameters() if p.ndim>1],[p for p in model.parameters() if p.ndim<2]
+    opt = torch.optim.AdamW([dict(params=decay, weight_decay=.01), dict(params=rest, weight_decay=0.)], lr=1e-4, fused=True)
+    sched = torch.optim.lr_scheduler.LinearLR(opt, 1., 0.01, max(1, len(batches)))
+    model.train()
+    for b in batches:
+        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=half): loss = model(**b).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)
+        opt.step()
+        sched.step()
+        opt.zero_grad(set_to_none=True)
+
+def hf_trainer(args, model, tokenizer, df, bs, grouped=False, half=False, max_length=512):
+    "A `Trainer` ready to run; tokenising is its user's business and done before the clock starts."
+    rows = Dataset.from_dict(dict(text=df.text.tolist(), labels=[int(l in ('pos','positive',1)) for l in df.label]))
+    rows = rows.map(lambda r: tokenizer(r['text'], truncation=True, max_length=max_length), batched=True, remove_columns=['text'])
+    targs = transformers.TrainingArguments(tempfile.mkdtemp(), num_train_epochs=1, per_device_train_batch_size=bs, learning_rate=1e-4, report_to='none', save_strategy='no', optim='adamw_torch_fused',
+        use_cpu=args.device=='cpu', bf16=half, train_sampling_strategy='group_by_length' if grouped else 'random')
+    return transformers.Trainer(model, targs, train_dataset=rows, data_collator=transformers.DataCollatorWithPadding(tokenizer))
+
+def our_learner(args, df, checkpoint, bs, **kwargs):
+    return sequence_classification_learner(df, checkpoint, bs=bs, valid=list(range(4)), dl_kwargs=dict(device=torch.device(args.device)), **kwargs)
+
+def train_only(learn):
+    "One epoch of training with bar and Recorder; no validation."
+    learn.fit_one_cycle(1, 1e-4)
+
+def collated(args, learn):
+    "Batches of `learn`'s loader as dicts on the device, made beforehand."
+    return [{k:v.to(args.device) for k,v in b.items()} for b in learn.dls.train.as_torch()]
+
+def real_tokens(batches): return int(sum(b['attention_mask'].sum() for b in batches))
+
+# ---- scenarios: name -> {side: callable that returns (amount of work, seconds)}, the side that ratios refer to, unit
+
+def step(args):
+    "Fixed cost per step: 2 layers of width 64, batches of 8 x 16 tokens, one thread (two would only wait for each other)."
+    torch.set_num_threads(1)
+    rng,n,bs = np.random.default_rng(0),args.steps,8
+    words = 'alpha beta gamma delta eps zeta eta theta iota kappa'.split()
+    df = pd.DataFrame(dict(text=[' '.join(rng.choice(words, 14)) for _ in range(n*bs+4)], label=rng.choice(['neg','pos'], n*bs+4)))
+    checkpoint = scratch_checkpoint([' '.join(words)]*3, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=256)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    learn = our_learner(args, df, checkpoint, bs, metrics=[])
+    list(learn.dls.train)
+    batches = collated(args, learn)
+    plain = Learner(DataLoaders(learn.dls.train, learn.dls.valid), new_model(args, checkpoint), loss_func=CrossEntropyLossFlat(), opt_func=Adam, cbs=ModelInputsCallback())
+    def ours(): return n,timed(lambda: train_only(our_learner_again(learn)))[1]
+    def raw():
+        model = new_model(args, checkpoint)
+        return n,timed(lambda: raw_loop(args, model, batches))[1]
+    def trainer():
+        t = hf_trainer(args, new_model(args, checkpoint), tokenizer, df.iloc[4:], bs, max_length=64)
+        return n,timed(t.train)[1]
+    def fastai(): return n,timed(lambda: plain.fit(1, 1e-4))[1]
+    return {'raw loop':raw, 'blurlike':ours, 'Trainer':trainer, 'fastai, its own Adam':fastai}, 'raw loop', 'steps/s'
+
+def our_learner_again(learn):
+    learn.opt = None
+    return learn
+
+def train(args):
+    "Training on texts of natural lengths: real tokens a second."
+    df,bs,checkpoint = natural_rows(args, args.rows),args.bs,args.checkpoint
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    batches = collated(args, our_learner(args, df, checkpoint, bs))
+    amount = real_tokens(batches)
+    def blurlike_side(**kwargs):
+        def run():
+            learn = our_learner(args, df, checkpoint, bs, **kwargs)
+            return amount,timed(lambda: train_only(learn))[1]
+        return run
+    def trainer(**kwargs):
+        def run():
+            t = hf_trainer(args, new_model(args, checkpoint), tokenizer, df.iloc[4:], bs, **kwargs)
+            return amount,timed(t.train)[1]
+        return run
+    def raw(half=False):
+        def run():
+            model = new_model(args, checkpoint)
+            return amount,timed(lambda: raw_loop(args, model, batches, half))[1]
+        return run
+    sides = {'Trainer':trainer(), 'Trainer, by length':trainer(grouped=True), 'blurlike':blurlike_side(metrics=[]), 'raw loop, the same batches':raw(),
+        'Trainer, by length, bf16':trainer(grouped=True, half=True), 'blurlike, bf16':blurlike_side(metrics=[], precision='bf16'), 'raw loop, bf16':raw(True)}
+    if args.compile: sides['blurlike, compiled'] = blurlike_side(metrics=[], compile=True)
+    return sides,'Trainer','real tokens/s'
+
+def predict(args):
+    "`predict_batch` on texts of natural lengths: rows a second."
+    df = natural_rows(args, args.rows, seed=1)
+    learn = our_learner(args, df, args.checkpoint, args.bs)
+    half = our_learner(args, df, args.checkpoint, args.bs, precision='bf16')
+    half.model.load_state_dict(learn.model.state_dict())
+    folder = tempfile.mkdtemp()
+    learn.save_pretrained(folder)
+    pipe = transformers.pipeline('text-classification', folder, device=args.device, truncation=True)
+    texts = df.text.tolist()
+    def side(f): return lambda: (len(texts), timed(f)[1])
+    a,b = learn.predict_batch(texts),half.predict_batch(texts)
+    print(f"labels that bf16 changes: {sum(x['label']!=y['label'] for x,y in zip(a, b))} of {len(texts)}")
+    return {'pipeline, 32':side(lambda: pipe(texts, batch_size=32)), 'pipeline, 1':side(lambda: pipe(texts, batch_size=1)),
+        'blurlike':side(lambda: learn.predict_batch(texts)), 'blurlike, bf16':side(lambda: half.predict_batch(texts))},'pipeline, 32','rows/s'
+
+def one(args):
+    "`predict` of one text: milliseconds beside tokenizer and model called directly."
+    learn = our_learner(args, natural_rows(args, 40), args.checkpoint, args.bs)
+    learn.model.eval()
+    folder = tempfile.mkdtemp()
+    learn.save_pretrained(folder)
+    pipe = transformers.pipeline('text-classification', folder, device=args.device)
+    model,tokenizer,text = new_model(args, folder).eval(),learn.dls.tokenizer,'a film of which nobody could say that it was not worth seeing'
+    def direct():
+        with torch.inference_mode(): return model(**tokenizer(text, return_tensors='pt').to(args.device)).logits.softmax(-1)
+    def side(f, n=50):
+        def run():
+            for _ in range(3): f()
+            return n,timed(lambda: [f() for _ in range(n)])[1]
+        return run
+    return {'tokenizer + model':side(direct), 'blurlike':side(lambda: learn.predict(text)), 'pipeline':side(lambda: pipe(text))},'tokenizer + model','texts/s'
+
+def loader(args):
+    "The loader alone, over short rows of an Arrow file: rows a second in the first pass and in later ones."
+    learn = sequence_classification_learner(short_rows(args.loader_rows), small_checkpoint(), valid=list(range(10)), dl_kwargs=dict(device=torch.device('cpu')))
+    dl = learn.dls.train
+    df = short_rows(args.loader_rows).select(range(20_000)).to_pandas()
+    def go(dl):
+        def run():
+            n = sum(len(x) for x,y in dl)
+            return n
+        return run
+    def first():
+        n,s = timed(go(dl.new(remembered=None, memory=0)))
+        return n,s
+    list(dl)
+    def later(): return timed(go(dl))
+    def fastai_side():
+        from fastai.data.all import CategoryBlock, ColReader, DataBlock, RandomSplitter, TransformBlock
+        def tokenise(t): return torch.tensor(learn.dls.tokenizer(t)['input_ids'])
+        from fastai.text.data import pad_input
+        dls = DataBlock(blocks=(TransformBlock(type_tfms=tokenise), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(.001)).dataloaders(df, bs=16, num_workers=0, before_batch=pad_input)
+        return timed(lambda: sum(len(x) for x,y in dls.train))
+    return {'fastai, one text at a time':fastai_side, 'blurlike, first pass':first, 'blurlike, remembered':later},'fastai, one text at a time','rows/s'
+
+def small_checkpoint():
+    return scratch_checkpoint(short_rows(1000)['text'][:200])
+
+def build(args):
+    "Building the loaders over 10,000 to 10,000,000 rows, each in a process of its own: seconds and megabytes beyond opening the data."
+    sides = {}
+    for n in args.sizes:
+        for kind in ('Dataset','DataFrame'):
+            if kind=='DataFrame' and n>1_000_000: continue
+            def run(n=n, kind=kind):
+                out = subprocess.run([sys.executable, __file__, '--child', kind, str(n)], capture_output=True, text=True)
+                if out.returncode: raise RuntimeError(out.stderr[-2000:])
+                res = json.loads(out.stdout.strip().splitlines()[-1])
+                print('   ', kind, n, res)
+                return 1,res['seconds']
+            sides[f'{kind}, {n:,} rows'] = run
+    return sides,next(iter(sides)),'builds/s'
+
+def child(kind, n):
+    "In a new process: open the data, build the loaders, take a batch."
+    import resource
+    from blurlike.batch import TransformersDL # noqa: F401
+    datasets.disable_progress_bars()
+    data,checkpoint = short_rows(n),small_checkpoint()
+    if kind=='DataFrame': data = data.to_pandas()
+    warm = sequence_classification_learner(short_rows(1000), checkpoint)
+    warm.dls.one_batch()
+    def mb(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+    def own(): # anonymous memory: what is mapped from a file does not count
+        return next(int(l.split()[1])/1024 for l in open('/proc/self/status') if l.startswith('RssAnon'))
+    before = own()
+    learn,seconds = timed(lambda: sequence_classification_learner(data, checkpoint))
+    after = own()
+    _,first = timed(learn.dls.one_batch)
+    _,base = timed(lambda: sequence_classification_learner(short_rows(1000), checkpoint))
+    print(json.dumps(dict(seconds=round(seconds-base, 3), first_batch=round(first, 3), megabytes=round(after-before, 1), peak=round(mb()-before, 1))))
+
+def padding(args):
+    "The share of padding in a pass over the training rows."
+    learn = our_learner(args, natural_rows(args, 4000), args.checkpoint, args.bs)
+    masks = [x[:,learn.dls.text_tfm.fields.index('attention_mask')] for x,y in learn.dls.train.new(device=torch.device('cpu'))]
+    share = 1-sum(int(m.sum()) for m in masks)/sum(m.numel() for m in masks)
+    rows = [l for x in masks for l in x.sum(-1).tolist()]
+    shuffled = np.random.default_rng(0).permutation(rows)
+    chunks = [shuffled[i:i+args.bs] for i in range(0, len(rows), args.bs)]
+    print(f'padding: {share:.2%}; in random batches {1-sum(rows)/sum(len(c)*max(c) for c in chunks):.1%}')
+    return {},None,''
+
+SCENARIOS = dict(step=step, train=train, predict=predict, one=one, loader=loader, build=build, padding=padding)
+
+def run(args, name):
+    "Markdown lines for scenario `name`."
+    sides,base,unit = SCENARIOS[name](args)
+    if not sides: return []
+    rates = {k:[] for k in sides}
+    for r in range(args.rounds+args.warmup):
+        for k,f in sides.items():
+            with open(os.devnull, 'w') as null: # bars are drawn, but not shown
+                out,sys.stdout = sys.stdout,null
+                try: amount,seconds = f()
+                finally: sys.stdout = out
+            if r>=args.warmup: rates[k].append(amount/seconds)
+        if r>=args.warmup: print(f'  {name}, round {r-args.warmup+1}:', {k:round(v[-1], 2) for k,v in rates.items()}, flush=True)
+    lines = ['', f'## {name}', '', SCENARIOS[name].__doc__, '', f'| side | {unit} (median) | ratio to {base} (median; lowest to highest) |', '|---|---|---|']
+    for k,v in rates.items():
+        ratio = np.array(v)/np.array(rates[base])
+        lines.append(f'| {k} | {np.median(v):.4g} | {np.median(ratio):.3f} ({ratio.min():.3f} to {ratio.max():.3f}) |')
+    print('\n'.join(lines), flush=True)
+    return lines
+
+def quiet():
+    warnings.simplefilter('ignore')
+    datasets.disable_progress_bars()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+def main():
+    if '--child' in sys.argv: return child(sys.argv[2], int(sys.argv[3]))
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('scenarios', nargs='*', default=list(SCENARIOS), help=', '.join(SCENARIOS))
+    p.add_argument('--shared', type=Path, default=Path(__file__).parents[2]/'shared', help='folder with data/ and models/')
+    p.add_argument('--rounds', type=int, default=5)
+    p.add_argument('--warmup', type=int, default=1, help='rounds that are not counted')
+    p.add_argument('--rows', type=int, default=240, help='rows of natural length for training and prediction')
+    p.add_argument('--steps', type=int, default=200)
+    p.add_argument('--bs', type=int, default=16)
+    p.add_argument('--loader-rows', type=int, default=1_000_000)
+    p.add_argument('--sizes', nargs='+', type=int, default=[10_000, 100_000, 1_000_000, 10_000_000])
+    p.add_argument('--compile', action='store_true', help='measure torch.compile too')
+    p.add_argument('--device', default='cpu', help='cpu or cuda')
+    p.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
+    args = p.parse_args()
+    args.checkpoint = str(args.shared/'models'/'all-MiniLM-L6-v2')
+    quiet()
+    commit = subprocess.run(['git','describe','--always','--dirty'], capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
+    device = torch.cuda.get_device_name() if args.device=='cuda' else f'CPU, {torch.get_num_threads()} threads'
+    versions = f"blurlike {blurlike.__version__}, torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}, {device}"
+    args.out.mkdir(exist_ok=True)
+    for name in args.scenarios:
+        lines = [f'# Speed: {name} ({args.device})', '', f"`python benchmarks/speed.py {' '.join(sys.argv[1:])}`, commit {commit}, {versions}. {args.rounds} rounds of turns, after {args.warmup} uncounted.", *run(args, name)]
+        if len(lines)>3: (args.out/f'speed-{name}-{args.device}.md').write_text('\n'.join(lines)+'\n')
+
+if __name__=='__main__': main()

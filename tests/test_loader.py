@@ -1,0 +1,309 @@
+"The loaders under stress: threads and workers, faults on the way, budgets of tokens, bounds of memory, several processes."
+import gc,os,threading,warnings
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from blurlike.all import (CategoryBlock, ColReader, DataBlock, Memory, Rows, TokenizeText, Tokens, TransformersDL, TransformersTextBlock, ahead, sequence_classification_learner, set_seed)
+from fastai.distributed import DistributedDL
+from fasttransform import Pipeline
+from small import close, in_tmp, learner, word_tokenizer # noqa: F401
+
+TOK = word_tokenizer('input_ids','token_type_ids','attention_mask')
+
+def frame(n, seed=0, longest=30):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(dict(text=[f'film {i} '+' '.join(['rain']*int(k)) for i,k in enumerate(rng.integers(0, longest, n))], label=rng.choice(['a','b'], n)))
+
+def loaders(bert, n=200, data=None, dl_kwargs=None, **kwargs):
+    return sequence_classification_learner(frame(n) if data is None else data, bert, **dict(bs=4, valid=.25, seed=0) | kwargs, dl_kwargs=dict(window=5) | (dl_kwargs or {})).dls
+
+def threads(): return [t for t in threading.enumerate() if t.name.startswith('blurlike')]
+def contents(dl): return [(x.tolist(), y.tolist()) for x,y in dl]
+def texts(dl): return [dl.text_tfm.decode(row) for x,y in dl for row in x]
+
+# Order
+
+def test_the_same_order_with_a_thread_workers_and_memory(bert):
+    def passes(**dl_kwargs):
+        dls = loaders(bert, dl_kwargs=dl_kwargs)
+        set_seed(1)
+        dls.train.rng.seed(1)
+        return [contents(dls.train) for _ in range(2)]
+    first = passes()
+    assert passes()==first and passes(memory=0)==first and passes(memory=.002)==first and passes(num_workers=2)==first and passes(num_workers=3, memory=0)==first
+    assert first[0]!=first[1]
+
+def test_the_pipelines_of_fastai_give_the_same_rows(bert):
+    df = frame(60)
+    block = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=lambda _: (range(45),range(45,60)))
+    slow,fast = block.dataloaders(df, bs=4),loaders(bert, data=df, valid=list(range(45,60)))
+    assert not slow.train.reader.by_column and fast.train.reader.by_column
+    assert contents(slow.valid)==contents(fast.valid) and sorted(texts(slow.train))==sorted(texts(fast.train))
+    assert contents(slow.valid.by_length())==contents(fast.valid.by_length())
+
+@pytest.mark.parametrize('kind', ['single','pair','multi','regression'])
+@pytest.mark.parametrize('arrow', [False,True])
+def test_columns_and_pipelines_read_alike(kind, arrow, bert):
+    from small import COLUMNS, FRAMES
+    df = FRAMES[kind]
+    dls = learner(kind, bert, datasets.Dataset.from_pandas(df) if arrow else df).dls
+    dl,idxs = dls.train,np.array([3,0,7,7])
+    assert dl.reader.by_column, COLUMNS
+    texts,targets = dl.reader(idxs)
+    items = [dl.dataset[int(i)] for i in idxs]
+    assert [tuple(t) if kind=='pair' else t for t in texts]==[tuple(i[0]) if kind=='pair' else i[0] for i in items]
+    for got,want in zip(targets, items): assert type(got[0]) is type(want[1]) and torch.equal(torch.as_tensor(got[0]), torch.as_tensor(want[1]))
+
+def test_a_transform_of_the_users_is_called_for_each_row(bert):
+    seen = []
+    def shout(t):
+        seen.append(t)
+        return t.upper()
+    block = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=Pipeline([ColReader('text'), shout]), get_y=ColReader('label'), splitter=lambda _: (range(30),range(30,40)))
+    dls = block.dataloaders(frame(40), bs=4)
+    seen.clear()
+    for _ in range(2): list(dls.train)
+    assert len(seen)==60 # not remembered: it might be random
+
+# Faults
+
+def test_an_error_in_the_thread_names_its_row_and_leaves_no_thread(bert):
+    df = frame(200)
+    df.loc[150, 'text'] = None
+    rows = Rows(df)
+    dls = loaders(bert, data=frame(200), valid=list(range(20)))
+    dls.train.dataset.tls[0].items._arrays = rows._arrays
+    with pytest.raises(Exception, match='row 150: '): list(dls.train)
+    assert not threads()
+
+def test_an_error_in_fastais_pipelines_names_its_row(bert):
+    def cut(t): return t[:1/(0 if 'film 17 ' in t else 1)] if 'film 17 ' in t else t
+    block = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=Pipeline([ColReader('text'), cut]), get_y=ColReader('label'), splitter=lambda _: (range(30),range(30,40)))
+    dls = block.dataloaders(frame(40), bs=4)
+    with pytest.raises(ZeroDivisionError, match='row 17: '): list(dls.train)
+    assert not threads()
+
+def test_an_error_in_a_worker_comes_out_with_row_and_traceback(bert):
+    dls = loaders(bert, data=frame(200), valid=list(range(20)), dl_kwargs=dict(num_workers=2))
+    df = frame(200)
+    df.loc[77, 'text'] = None
+    dls.train.dataset.tls[0].items._arrays = Rows(df)._arrays
+    with pytest.raises(Exception, match='(?s)worker.*row 77: '): list(dls.train)
+
+def test_a_killed_worker_is_an_error_and_no_waiting(bert):
+    dls = loaders(bert, n=400, dl_kwargs=dict(num_workers=2, timeout=20))
+    class Dies:
+        def __call__(self, *args): os._exit(1)
+    dls.train._reader = Dies()
+    dls.train._reader.by_column = True
+    with pytest.raises(RuntimeError, match='exited unexpectedly|killed'): list(dls.train)
+
+def test_leaving_early_leaves_no_thread(bert):
+    dls = loaders(bert, n=400)
+    for _ in dls.train: break
+    gc.collect()
+    assert not threads()
+    it = iter(dls.train)
+    next(it)
+    it.close()
+    assert not threads() and len(list(dls.train))==len(dls.train)
+
+def test_interrupting_an_epoch_leaves_no_thread_and_a_learner_that_trains_on(bert):
+    from blurlike.all import Callback
+    class Stop(Callback):
+        def after_batch(self):
+            if self.iter==7: raise KeyboardInterrupt
+    learn = learner('single', bert, frame(400), bs=4, valid=.1, dl_kwargs=dict(window=5))
+    with learn.no_bar(), learn.no_logging():
+        with pytest.raises(KeyboardInterrupt): learn.fit(1, 1e-3, cbs=Stop())
+        assert not threads()
+        learn.fit(1, 1e-3)
+    assert not threads() and np.isfinite(learn.recorder.values[-1][0])
+
+def test_no_process_is_left_and_no_warning_of_the_fork(bert, capfd):
+    import multiprocessing as mp
+    dls = loaders(bert, n=400, dl_kwargs=dict(num_workers=2))
+    TOK(['a film']*200) # the tokenizers' own threads have run
+    for _ in dls.train: break
+    list(dls.train)
+    gc.collect()
+    assert not mp.active_children() and 'fork' not in capfd.readouterr().err
+
+@pytest.mark.parametrize('how', ['gone','shorter'])
+def test_a_data_set_that_goes_away_is_a_clear_error(how, bert, in_tmp):
+    datasets.Dataset.from_pandas(frame(300)).save_to_disk('data')
+    dls = loaders(bert, data=datasets.load_from_disk('data'))
+    it = iter(dls.train)
+    next(it)
+    path = next(Path('data').glob('*.arrow'))
+    if how=='gone': path.unlink()
+    else: os.truncate(path, 100)
+    with pytest.raises(FileNotFoundError, match='is gone' if how=='gone' else 'has shrunk'): list(it)
+    assert not threads()
+
+def test_a_list_that_shrinks_is_a_clear_error(bert):
+    items = frame(60).text.tolist()
+    dls = DataBlock(blocks=(TransformersTextBlock(bert),), splitter=lambda _: (range(50),range(50,60))).dataloaders(items, bs=4)
+    del dls.train.dataset.tls[0].items[30:]
+    with pytest.raises(IndexError, match='row [34][0-9]: '): list(dls.train)
+
+def test_ahead_makes_one_in_advance_and_not_more():
+    made = []
+    it = ahead(lambda k: made.append(k) or k, 10)
+    assert next(it)==0
+    it.close()
+    assert made in ([0],[0,1]) and list(ahead(lambda k: k, 0))==[] and list(ahead(lambda k: k, 1))==[0]
+
+# Small and odd data
+
+@pytest.mark.parametrize('n', [2,3,5])
+def test_fewer_rows_than_a_batch(n, bert):
+    df = frame(n+1).assign(label=['a','b','a','b','a','b'][:n+1])
+    learn = sequence_classification_learner(df, bert, valid=[n], bs=16)
+    assert [len(x) for x,y in learn.dls.train]==[n]
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert np.isfinite(learn.recorder.values[0][0])
+
+def test_a_text_of_no_tokens(checkpoints):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        learn = learner('single', checkpoints('gpt2'), pd.DataFrame(dict(text=['']*4+['a film']*4, label=['a','b']*4)), bs=2, valid=[0,4])
+        shapes = [x.shape for x,y in learn.dls.train.new(shuffle=False)]
+        assert (2,2,1) in [tuple(s) for s in shapes]
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+        assert np.isfinite(learn.recorder.values[0]).all() and torch.isfinite(learn.predict_logits(['','a film'])).all()
+        one,both = learn.predict_logits(['']),learn.predict_logits(['','a film'])
+    close(one[0], both[0])
+
+# Budgets
+
+@pytest.mark.parametrize('shuffle', [True,False])
+@pytest.mark.parametrize('n', [1,7,300])
+def test_max_tokens(n, shuffle, bert):
+    dl = loaders(bert, data=frame(300), valid=list(range(50)), dl_kwargs=dict(max_tokens=64)).train
+    dl = dl.new(dl.dataset, shuffle=shuffle)
+    for _ in range(2):
+        said = len(dl)
+        batches = list(dl)
+        assert len(batches)==said and len(dl)>0
+        assert all(x.shape[0]*x.shape[2]<=64 for x,y in batches) and sum(len(x) for x,y in batches)==250
+    if shuffle: assert np.mean([x.shape[0]*x.shape[2] for x,y in batches])>48
+
+def test_max_tokens_trains_with_the_right_schedule(bert):
+    learn = learner('single', bert, frame(200), bs=8, valid=.2, dl_kwargs=dict(max_tokens=64))
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-3)
+    assert learn.recorder.lrs[-1]<2e-5 and abs(learn.train_iter-len(learn.recorder.lrs))<1 and np.isclose(learn.pct_train, 1)
+
+def test_a_row_longer_than_the_budget_is_a_batch_of_its_own(bert):
+    dl = loaders(bert, data=frame(60), valid=list(range(10)), dl_kwargs=dict(max_tokens=10)).train
+    assert all(len(x)==1 or x.shape[0]*x.shape[2]<=10 for x,y in dl) and sum(len(x) for x,y in dl)==50
+
+# Memory
+
+def test_rows_are_tokenised_once(bert, monkeypatch):
+    calls,tokenize = [],TokenizeText.tokenize
+    monkeypatch.setattr(TokenizeText, 'tokenize', lambda self, texts, *args, **kwargs: (calls.append(len(texts)), tokenize(self, texts, *args, **kwargs))[1])
+    dls = loaders(bert, n=200)
+    calls.clear()
+    for _ in range(3): list(dls.train)
+    assert sum(calls)==150
+    dls.text_tfm.max_length = 12 # another length: all is read anew
+    assert max(x.shape[2] for x,y in dls.train)==12 and sum(calls)==300
+
+def test_memory_is_bounded(bert, monkeypatch):
+    dls = loaders(bert, n=2000, dl_kwargs=dict(memory=.01))
+    list(dls.train)
+    list(dls.train)
+    held = dls.train.memory
+    assert 0<held.nbytes<=.01*2**20 and 0<len(held.tokens)<1500 and (held.where>=0).sum()==len(held.tokens)
+
+def test_exported_loaders_carry_no_rows(bert):
+    import pickle
+    dls = loaders(bert, n=400)
+    list(dls.train)
+    res = pickle.loads(pickle.dumps(dls.train))
+    assert res.memory.key is None and sorted(texts(res))==sorted(texts(dls.train))
+
+def test_tokens_pick_and_join():
+    rng = np.random.default_rng(0)
+    n_windows,lens = rng.integers(1, 4, 20),None
+    lens = rng.integers(0, 6, n_windows.sum())
+    rows = [rng.integers(1, 99, l) for l in lens]
+    tokens = Tokens([np.concatenate(rows).astype(np.int32), np.broadcast_to(np.uint8(1), lens.sum())], lens, n_windows)
+    def of(t, i): return [t.flat[0][t.starts[w]:t.starts[w]+t.lens[w]].tolist() for w in range(t.first[i], t.first[i]+t.n_windows[i])]
+    want = [of(tokens, i) for i in range(20)]
+    some = rng.permutation(20)[:7]
+    assert [of(tokens.pick(some), i) for i in range(7)]==[want[i] for i in some]
+    both = Tokens.join([tokens.pick(some), tokens])
+    assert [of(both, i) for i in range(27)]==[want[i] for i in some]+want
+    assert both.flat[1].strides==(0,) and len(tokens.pick(np.array([], dtype=int)))==0
+    assert Memory(1).limit==2**20
+
+# Several processes
+
+def test_processes_share_the_rows_and_have_like_work(bert, monkeypatch):
+    monkeypatch.setattr(DistributedDL, '_broadcast', lambda self, t, rank: list(t))
+    def shard(rank):
+        set_seed(3)
+        return DistributedDL(loaders(bert, data=frame(2000), dl_kwargs=dict(window=20)).train, rank=rank, world_size=2)
+    a,b = [list(shard(r)) for r in (0,1)]
+    assert len(a)==len(b) and sum(len(x) for x,y in a+b)==1500
+    work = np.array([[x.shape[0]*x.shape[2] for x,y in side] for side in (a, b)])
+    assert np.abs(work[0]-work[1]).sum()/work.sum()<.05
+
+def test_max_tokens_refuses_several_processes(bert, monkeypatch):
+    monkeypatch.setattr(DistributedDL, '_broadcast', lambda self, t, rank: list(t))
+    dl = DistributedDL(loaders(bert, dl_kwargs=dict(max_tokens=64)).train, rank=0, world_size=2)
+    with pytest.raises(ValueError, match='max_tokens= gives each process another number'): list(dl)
+
+def test_gradient_accumulation_counts_rows(bert):
+    from blurlike.all import Callback, GradientAccumulation
+    steps = []
+    class Count(Callback):
+        order,run_valid = 200,False
+        def before_step(self): steps.append(self.iter)
+    learn = learner('single', bert, frame(200), bs=4, valid=.2, dl_kwargs=dict(window=5))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=[GradientAccumulation(16), Count()])
+    assert len(steps)==10 # 160 rows
+
+def test_a_loader_without_numbered_rows_is_refused(bert):
+    dl = loaders(bert).train
+    dl.indexed = False
+    with pytest.raises(TypeError, match='rows that have a number'): list(dl)
+
+# Tokenising
+
+@pytest.mark.parametrize('side', ['right','left'])
+@pytest.mark.parametrize('overlap', [None,3])
+@pytest.mark.parametrize('pair', [False,True])
+def test_the_fast_way_gives_what_the_tokenizer_gives(side, overlap, pair):
+    tok = word_tokenizer('input_ids','token_type_ids','attention_mask')
+    tok.truncation_side = side
+    rows = [t if not pair else ('rain', t) for t in frame(40).text]
+    fast,slow = TokenizeText(tok, 16, overlap),TokenizeText(tok, 16, overlap)
+    slow._encode_fast = slow._encode_any
+    (a,seen_a),(b,seen_b) = fast.tokenize(rows),slow.tokenize(rows)
+    assert np.array_equal(seen_a, seen_b) and np.array_equal(a.n_windows, b.n_windows) and torch.equal(fast.stack(a), slow.stack(b))
+    assert seen_a[0]==40 and (seen_a[1]>0)==(overlap is None)
+
+def test_the_users_own_tokenizer_is_left_alone():
+    tok = word_tokenizer('input_ids','attention_mask')
+    TokenizeText(tok, 8).tokenize(['film '*30]*3)
+    assert tok.backend_tokenizer.truncation is None and len(tok('film '*30)['input_ids'])>8
+
+def test_tokens_added_later_are_known():
+    tok = word_tokenizer('input_ids','attention_mask')
+    tfm = TokenizeText(tok, 32)
+    before = tfm.tokenize(['zzqq film'])[0].flat[0].tolist()
+    tok.add_tokens(['zzqq'])
+    after = tfm.tokenize(['zzqq film'])[0].flat[0].tolist()
+    assert tok.convert_tokens_to_ids('zzqq') in after and after!=before
+
+def test_pad_to_multiple_of(bert):
+    dls = loaders(bert)
+    dls.text_tfm.pad_to_multiple_of = 16
+    assert {x.shape[2]%16 for x,y in dls.train}=={0}

@@ -1,0 +1,116 @@
+"Training without padding: the same losses, gradients and predictions; the model comes back as it was; other models are left alone."
+import json
+
+import pytest
+import torch
+import transformers as tf
+from blurlike.all import TransformersLearner, load_learner
+from blurlike.packing import PACKED, Packing, try_packing
+from small import ARCHS, SMALL, TEXTS, accepted, close, encode, in_tmp, learner, weights # noqa: F401
+
+FITS = ['bert','distilbert','roberta','gpt2']
+
+def model_and_batch(checkpoints, arch, cls='AutoModelForSequenceClassification', **kwargs):
+    folder = checkpoints(arch)
+    tok = tf.AutoTokenizer.from_pretrained(folder)
+    if tok.pad_token is None: tok.pad_token = tok.eos_token
+    model = getattr(tf, cls).from_pretrained(folder, **kwargs).eval()
+    model.config.pad_token_id = tok.pad_token_id
+    return model,accepted(model, encode(tok, TEXTS[:6], max_length=32))
+
+@pytest.mark.parametrize('arch', FITS)
+def test_same_loss_and_gradients(arch, checkpoints):
+    model,batch = model_and_batch(checkpoints, arch, num_labels=3)
+    assert 0<batch['attention_mask'].float().mean()<1
+    def run():
+        model.zero_grad()
+        loss = model(**batch, labels=torch.arange(6)%3).loss
+        loss.backward()
+        return loss.item(),{n:p.grad.clone() for n,p in model.named_parameters() if p.grad is not None}
+    loss,grads = run()
+    packing = Packing(model)
+    packed_loss,packed = run()
+    assert abs(loss-packed_loss)<1e-5 and set(grads)==set(packed)
+    for n in grads: close(packed[n], grads[n], 1e-4)
+    packing.remove()
+    assert run()[0]==loss and model.config._attn_implementation=='sdpa'
+
+@pytest.mark.parametrize('arch', list(ARCHS))
+def test_a_model_is_tried_and_left_as_it_was(arch, checkpoints):
+    model,batch = model_and_batch(checkpoints, arch, num_labels=3)
+    with torch.no_grad(): want = model(**batch).logits
+    was,packing = model.config._attn_implementation,try_packing(model)
+    if arch in FITS: assert packing is not None
+    with torch.no_grad(): close(model(**batch).logits, want, 1e-4)
+    if packing is not None: packing.remove()
+    assert model.config._attn_implementation==was and Packing.active is None
+    with torch.no_grad(): assert torch.equal(model(**batch).logits, want)
+
+def test_tokens_and_words_too(checkpoints):
+    for cls in ('AutoModelForTokenClassification','AutoModelForMaskedLM'):
+        model,batch = model_and_batch(checkpoints, 'bert', cls)
+        real = batch['attention_mask'].bool()
+        with torch.no_grad(): want = model(**batch).logits[real]
+        packing = Packing(model)
+        with torch.no_grad(): close(model(**batch).logits[real], want, 1e-4)
+        packing.remove()
+
+def test_left_padding_an_empty_row_and_none_at_all(checkpoints):
+    model,_ = model_and_batch(checkpoints, 'bert', num_labels=3)
+    ids = torch.randint(5, 50, (3,6))
+    for mask in ([[0,0,1,1,1,1],[1]*6,[0]*5+[1]], [[1]*6]*3, [[1]*6,[0]*6,[1]*3+[0]*3]):
+        mask = torch.tensor(mask)
+        with torch.no_grad(): want = model(input_ids=ids, attention_mask=mask).logits
+        packing = Packing(model)
+        with torch.no_grad(): got = model(input_ids=ids, attention_mask=mask).logits
+        some = mask[:,0].bool() # a head that reads the first place sees padding elsewhere
+        close(got[some], want[some], 1e-4)
+        packing.remove()
+
+def test_a_direct_call_without_mask_and_an_error_inside(checkpoints):
+    model,batch = model_and_batch(checkpoints, 'bert', num_labels=3)
+    with torch.no_grad(): want = model(input_ids=batch['input_ids']).logits
+    Packing(model)
+    with torch.no_grad(): close(model(input_ids=batch['input_ids']).logits, want, 1e-6)
+    with pytest.raises(IndexError): model(input_ids=batch['input_ids']+10**6, attention_mask=batch['attention_mask'])
+    assert Packing.active is None
+
+def quiet_fit(learn, *args):
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(*args)
+
+def test_a_learner_trains_the_same(bert):
+    state = None
+    for padding_free in (False,True):
+        learn = learner('single', bert, padding_free=padding_free, opt_func=lambda params, lr: torch_sgd(params, lr))
+        for m in learn.model.modules():
+            if isinstance(m, torch.nn.Dropout): m.p = 0.
+        learn.model.config.attention_probs_dropout_prob = 0.
+        for m in learn.model.modules():
+            if hasattr(m, 'dropout') and isinstance(m.dropout, float): m.dropout = 0.
+        quiet_fit(learn, 1, 1e-2)
+        assert (learn.packing is not None)==padding_free
+        if state is None: state = weights(learn.model)
+        else:
+            for n,p in weights(learn.model).items(): close(p, state[n], 1e-4)
+
+def torch_sgd(params, lr):
+    from fastai.optimizer import OptimWrapper
+    return OptimWrapper(params, torch.optim.SGD, lr=lr)
+
+def test_it_is_off_by_itself_on_a_cpu_and_an_error_where_it_cannot_be(bert, checkpoints):
+    learn = learner('single', bert)
+    quiet_fit(learn, 1, 1e-3)
+    assert learn.packing is None and learn.model.config._attn_implementation=='sdpa'
+    with pytest.raises(ValueError, match='does not work without padding'): quiet_fit(learner('single', checkpoints('bart'), padding_free=True), 1, 1e-3)
+
+def test_saved_and_exported(bert, in_tmp):
+    learn = learner('single', bert, padding_free=True)
+    quiet_fit(learn, 1, 1e-3)
+    want = learn.predict(TEXTS[0])[2]
+    learn.save_pretrained('saved')
+    assert PACKED not in (in_tmp/'saved'/'config.json').read_text() and 'vocab' in json.loads((in_tmp/'saved'/'blurlike.json').read_text())
+    close(TransformersLearner.from_pretrained('saved').predict(TEXTS[0])[2], want, 1e-4)
+    learn.path = in_tmp
+    learn.export('learner.pkl')
+    close(load_learner('learner.pkl').predict(TEXTS[0])[2], want, 1e-6)
+    assert SMALL['hidden_size']==learn.model.config.hidden_size
