@@ -27,7 +27,7 @@ from datasets import Dataset
 from fastai.basics import Adam, CrossEntropyLossFlat, DataLoaders, Learner
 
 import blurlike
-from blurlike.all import ModelInputsCallback, accuracy, scratch_checkpoint, sequence_classification_learner, set_seed
+from blurlike.all import ModelInputsCallback, scratch_checkpoint, sequence_classification_learner, set_seed
 
 def natural_rows(args, n, seed=0, longest=400):
     "`n` labelled reviews of which one tells the sentiment, cut at random so that lengths spread from 5 to `longest` words."

@@ -11,6 +11,7 @@ from .batch import *
 from .block import *
 from .model_inputs import *
 from .splitters import *
+from .packing import *
 from .optimizer import *
 from .metrics import *
 from .showing import *

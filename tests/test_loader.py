@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import (CategoryBlock, ColReader, DataBlock, Memory, Rows, TokenizeText, Tokens, TransformersDL, TransformersTextBlock, ahead, sequence_classification_learner, set_seed)
+from blurlike.all import (CategoryBlock, ColReader, DataBlock, Memory, Rows, TokenizeText, Tokens, TransformersTextBlock, ahead, sequence_classification_learner, set_seed)
 from fastai.distributed import DistributedDL
 from fasttransform import Pipeline
 from small import close, in_tmp, learner, word_tokenizer # noqa: F401
@@ -225,7 +225,7 @@ def test_exported_loaders_carry_no_rows(bert):
     import pickle
     dls = loaders(bert, n=400)
     list(dls.train)
-    res = pickle.loads(pickle.dumps(dls.train))
+    res = pickle.loads(pickle.dumps(dls.train)) # noqa: S301
     assert res.memory.key is None and sorted(texts(res))==sorted(texts(dls.train))
 
 def test_tokens_pick_and_join():

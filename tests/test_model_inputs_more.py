@@ -208,3 +208,57 @@ def test_gpt2_finds_the_last_token_of_a_padded_row(checkpoints): # its pad token
     with pytest.warns(UserWarning, match='no pad token'): learn = learner('single', checkpoints('gpt2'))
     texts = ['film','the film was shown in a small town by the river'] # unlike lengths
     close(learn.predict_logits(texts), torch.cat([learn.predict_logits([t]) for t in texts]))
+
+# Large batches on a CPU go through in pieces
+
+def in_pieces(monkeypatch, piece):
+    import blurlike.model_inputs as m
+    monkeypatch.setattr(m, 'PIECE', piece)
+
+def gradients(learn, x, y):
+    learn.model.zero_grad()
+    learn.model.eval() # no dropout
+    pred = learn.model(x)
+    loss = learn.loss_func(pred, y)
+    loss.backward()
+    return pred.detach(),loss.item(),{n:p.grad.clone() for n,p in learn.model.named_parameters() if p.grad is not None}
+
+def test_pieces_give_the_same_logits_loss_and_gradients(arch, checkpoints, monkeypatch):
+    learn = learner('single', checkpoints(arch), bs=32)
+    x,y = (t.as_subclass(torch.Tensor) for t in learn.dls.train.one_batch())
+    calls = []
+    learn.model.register_forward_pre_hook(lambda m, args, kwargs: calls.append(len(kwargs['input_ids'])) if kwargs else None, with_kwargs=True)
+    want = gradients(learn, x, y)
+    assert calls==[len(x)]
+    in_pieces(monkeypatch, 3*x.shape[2])
+    calls.clear()
+    got = gradients(learn, x, y)
+    assert len(calls)==-(-len(x)//3) and max(calls)==3 and sum(calls)==len(x)
+    close(got[0], want[0])
+    assert got[1]==pytest.approx(want[1], rel=1e-5)
+    for n in want[2]: close(got[2][n], want[2][n], 1e-4)
+
+def test_pieces_of_windows(bert, monkeypatch):
+    learn = learner('single', bert, **OVERLAP)
+    want = learn.predict_logits(TEXTS)
+    in_pieces(monkeypatch, 20)
+    close(learn.predict_logits(TEXTS), want)
+
+def test_an_error_in_a_piece_leaves_nothing_behind(bert, monkeypatch):
+    learn = learner('single', bert)
+    want = learn.predict_logits(TEXTS)
+    in_pieces(monkeypatch, 20)
+    x = learn.dls.train.one_batch()[0].as_subclass(torch.Tensor).clone()
+    x[-1,0,0] = 10**6
+    with pytest.raises(IndexError): learn.model(x)
+    close(learn.predict_logits(TEXTS), want)
+
+def test_kept_output_and_the_models_own_loss_are_of_the_whole_batch(bert, monkeypatch):
+    in_pieces(monkeypatch, 20)
+    learn = learner('single', bert, loss_func=ModelLoss())
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    close(learn.validate()[0], learn.get_preds(with_loss=True)[2].mean())
+    kept = learner('single', bert, cbs=ModelInputsCallback(keep_output=True))
+    x = kept.dls.train.one_batch()[0].as_subclass(torch.Tensor)
+    kept.model(x)
+    assert len(kept.model_inputs.door.output.logits)==len(x)
