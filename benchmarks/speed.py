@@ -242,22 +242,26 @@ def child(kind, n):
     print(json.dumps(dict(seconds=round(seconds-base, 3), first_batch=round(first, 3), megabytes=round(after-before, 1), peak=round(mb()-before, 1))))
 
 def padding(args):
-    "The share of padding in a pass over the training rows."
-    learn = our_learner(args, natural_rows(args, 4000), args.checkpoint, args.bs)
-    masks = [x[:,learn.dls.text_tfm.fields.index('attention_mask')] for x,y in learn.dls.train.new(device=torch.device('cpu'))]
-    share = 1-sum(int(m.sum()) for m in masks)/sum(m.numel() for m in masks)
-    rows = [l for x in masks for l in x.sum(-1).tolist()]
-    shuffled = np.random.default_rng(0).permutation(rows)
-    chunks = [shuffled[i:i+args.bs] for i in range(0, len(rows), args.bs)]
-    print(f'padding: {share:.2%}; in random batches {1-sum(rows)/sum(len(c)*max(c) for c in chunks):.1%}')
-    return {},None,''
+    "The share of padding in a pass over training rows: real texts, and the log-uniform lengths of `train`."
+    read = lambda name, text: [json.loads(l)[text] for l in (args.shared/'data'/name/'train.jsonl').read_text().split('\n') if l]
+    sets = dict(imdb_sample=read('imdb_sample', 'text'), sst2=read('sst2', 'sentence'), ag_news=read('ag_news', 'text'), log_uniform=natural_rows(args, 4000).text.tolist())
+    lines = ['', '## padding', '', padding.__doc__, '', '| texts | batches of like length | random batches |', '|---|---|---|']
+    for name,texts in sets.items():
+        learn = our_learner(args, pd.DataFrame(dict(text=texts, label=['neg','pos']*(len(texts)//2)+['neg']*(len(texts)%2))), args.checkpoint, args.bs)
+        at = learn.dls.text_tfm.fields.index('attention_mask')
+        masks = [x[:,at] for x,y in learn.dls.train.new(device=torch.device('cpu'))]
+        lens = np.random.default_rng(0).permutation([l for m in masks for l in m.sum(-1).tolist()])
+        chunks = [lens[i:i+args.bs] for i in range(0, len(lens), args.bs)]
+        lines.append(f'| {name} | {1-lens.sum()/sum(m.numel() for m in masks):.2%} | {1-lens.sum()/sum(len(c)*c.max() for c in chunks):.1%} |')
+    print('\n'.join(lines), flush=True)
+    return lines
 
 SCENARIOS = dict(step=step, train=train, predict=predict, one=one, loader=loader, build=build, padding=padding)
 
 def run(args, name):
     "Markdown lines for scenario `name`."
+    if name=='padding': return padding(args)
     sides,base,unit = SCENARIOS[name](args)
-    if not sides: return []
     rates = {k:[] for k in sides}
     for r in range(args.rounds+args.warmup):
         for k,f in sides.items():

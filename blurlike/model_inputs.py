@@ -40,6 +40,7 @@ class ModelDoor:
         if len(args)!=1 or kwargs or not isinstance(args[0], torch.Tensor) or args[0].ndim!=3: return None
         x,self.open,self.windows = args[0].as_subclass(torch.Tensor),True,None
         if x.shape[1]!=len(self.fields): x = self._split_windows(x)
+        self.width = x.shape[-1]
         x,*self.rest = self._pieces(x)
         inputs = self._named(x)
         if self.labels is not None: inputs['labels'] = self.labels if self.windows is None else self.labels[self.windows]
@@ -49,7 +50,15 @@ class ModelDoor:
 
     def _pieces(self, x): # (N,F,L) -> tensors of fewer rows, where a processor's caches would not hold all of it
         if x.device.type!='cpu' or self.keep_output or self.labels is not None or x.shape[0]*x.shape[-1]<=1.5*PIECE: return [x]
-        return x.split(max(1, PIECE//x.shape[-1]))
+        return [self._trim(p) for p in x.split(max(1, PIECE//x.shape[-1]))]
+
+    def _trim(self, x): # without the columns at the end that are padding in all rows
+        if 'attention_mask' not in self.fields: return x
+        used = x[:,self.fields.index('attention_mask')].any(0).nonzero()
+        return x[...,:int(used[-1])+1] if len(used) else x
+
+    def _join(self, parts): # (n,C) or (n,L,C) each; what was trimmed comes back as zeros
+        return torch.cat([F.pad(p, (0, 0, 0, self.width-p.shape[1])) if p.ndim==3 else p for p in parts])
 
     def _split_windows(self, x): # (B,W*F,L) -> (N,F,L), N real windows; `self.windows` (N,) says whose they are
         n,f = x.shape[0],len(self.fields)
@@ -72,7 +81,7 @@ class ModelDoor:
         if self.keep_output: self.output = output
         has_loss = self.labels is not None
         def of(output): return output.logits if hasattr(output, 'logits') else output[1 if has_loss else 0]
-        res = of(output) if not rest else torch.cat([of(output), *(of(module(**self._named(x))) for x in rest)])
+        res = of(output) if not rest else self._join([of(output), *(of(module(**self._named(x))) for x in rest)])
         if has_loss: self.loss = output.loss if hasattr(output, 'loss') else output[0]
         self.labels = None # they belong to this call only
         res = res.float()

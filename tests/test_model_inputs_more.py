@@ -262,3 +262,20 @@ def test_kept_output_and_the_models_own_loss_are_of_the_whole_batch(bert, monkey
     x = kept.dls.train.one_batch()[0].as_subclass(torch.Tensor)
     kept.model(x)
     assert len(kept.model_inputs.door.output.logits)==len(x)
+
+def test_pieces_of_token_outputs_keep_their_width(checkpoints, monkeypatch):
+    import transformers
+    from blurlike.all import TokenizeText, attach_door
+    tok = transformers.AutoTokenizer.from_pretrained(checkpoints('bert'))
+    model = transformers.AutoModelForTokenClassification.from_pretrained(checkpoints('bert'), num_labels=3).eval()
+    attach_door(model, tok)
+    tfm = TokenizeText(tok, 32)
+    tokens,_ = tfm.tokenize(sorted(TEXTS, key=len, reverse=True))
+    x = tfm.stack(tokens).as_subclass(torch.Tensor)
+    real = x[:,tfm.fields.index('attention_mask')].bool()
+    with torch.no_grad():
+        want = model(x)
+        in_pieces(monkeypatch, 60)
+        got = model(x)
+    assert got.shape==want.shape
+    close(got[real], want[real])
