@@ -48,8 +48,8 @@ def short_rows(n, seed=0):
         Dataset.from_dict(dict(text=[texts[i] for i in index], label=[('neg','pos')[i%2] for i in index])).save_to_disk(folder)
     return datasets.load_from_disk(folder)
 
-def timed(f):
-    gc.collect()
+def timed(f, collect=True):
+    if collect: gc.collect()
     start = time.perf_counter()
     res = f()
     if torch.cuda.is_available(): torch.cuda.synchronize()
@@ -85,7 +85,7 @@ def our_learner(args, df, checkpoint, bs, **kwargs):
     return sequence_classification_learner(df, checkpoint, bs=bs, valid=list(range(4)), dl_kwargs=dict(device=torch.device(args.device)), **kwargs)
 
 def train_only(learn):
-    "One epoch of training with bar and Recorder; no validation."
+    "One epoch of training with bar and Recorder, and a validation of four rows."
     learn.fit_one_cycle(1, 1e-4)
 
 def collated(args, learn):
@@ -165,7 +165,7 @@ def predict(args):
         'blurlike':side(lambda: learn.predict_batch(texts)), 'blurlike, bf16':side(lambda: half.predict_batch(texts))},'pipeline, 32','rows/s'
 
 def one(args):
-    "`predict` of one text: milliseconds beside tokenizer and model called directly."
+    "`predict` of one text: milliseconds beside tokenizer and model called directly, in random order, each after a call of the model."
     learn = our_learner(args, natural_rows(args, 40), args.checkpoint, args.bs)
     learn.model.eval()
     folder = tempfile.mkdtemp()
@@ -174,12 +174,18 @@ def one(args):
     model,tokenizer,text = new_model(args, folder).eval(),learn.dls.tokenizer,'a film of which nobody could say that it was not worth seeing'
     def direct():
         with torch.inference_mode(): return model(**tokenizer(text, return_tensors='pt').to(args.device)).logits.softmax(-1)
-    def side(f, n=50):
-        def run():
-            for _ in range(3): f()
-            return n,timed(lambda: [f() for _ in range(n)])[1]
-        return run
-    return {'tokenizer + model':side(direct), 'blurlike':side(lambda: learn.predict(text)), 'pipeline':side(lambda: pipe(text))},'tokenizer + model','texts/s'
+    sides = {'tokenizer + model':direct, 'blurlike':lambda: learn.predict(text), 'pipeline':lambda: pipe(text)}
+    times,rng = {k:[] for k in sides},np.random.default_rng(0)
+    for i in range(args.calls+10):
+        for k in rng.permutation(list(sides)):
+            direct() # leaves the processor's caches as a model does
+            if i>=10: times[k].append(1000*timed(sides[k], collect=False)[1])
+            else: sides[k]()
+    base = np.array(times['tokenizer + model'])
+    lines = ['', '## one', '', one.__doc__, '', '| side | ms (median) | ms more, call by call (median; quartiles) |', '|---|---|---|']
+    for k,v in times.items(): lines.append('| {} | {:.2f} | {:.2f} ({:.2f} to {:.2f}) |'.format(k, np.median(v), *np.percentile(np.array(v)-base, [50,25,75])))
+    print('\n'.join(lines), flush=True)
+    return lines
 
 def loader(args):
     "The loader alone, over short rows of an Arrow file: rows a second in the first pass and in later ones."
@@ -261,7 +267,8 @@ SCENARIOS = dict(step=step, train=train, predict=predict, one=one, loader=loader
 
 def run(args, name):
     "Markdown lines for scenario `name`."
-    if name in ('padding','build'): return SCENARIOS[name](args) # these are no turns
+    if name in ('padding','build','one'): return SCENARIOS[name](args) # these are no turns
+    threads = torch.get_num_threads()
     sides,base,unit = SCENARIOS[name](args)
     rates = {k:[] for k in sides}
     for r in range(args.rounds+args.warmup):
@@ -276,6 +283,8 @@ def run(args, name):
     for k,v in rates.items():
         ratio = np.array(v)/np.array(rates[base])
         lines.append(f'| {k} | {np.median(v):.4g} | {np.median(ratio):.3f} ({ratio.min():.3f} to {ratio.max():.3f}) |')
+    lines += ['', f'Threads: {torch.get_num_threads()}.']
+    torch.set_num_threads(threads) # a scenario may have changed it
     print('\n'.join(lines), flush=True)
     return lines
 
@@ -293,6 +302,7 @@ def main():
     p.add_argument('--rounds', type=int, default=5)
     p.add_argument('--warmup', type=int, default=1, help='rounds that are not counted')
     p.add_argument('--rows', type=int, default=240, help='rows of natural length for training and prediction')
+    p.add_argument('--calls', type=int, default=300, help='calls of each side for one')
     p.add_argument('--steps', type=int, default=200)
     p.add_argument('--bs', type=int, default=16)
     p.add_argument('--loader-rows', type=int, default=1_000_000)

@@ -117,14 +117,15 @@ class Memory:
     ):
         "Forget all if `key` is another than before."
         if key==self.key: return
-        self.key,self.parts,self.nbytes,self.targets = key,[],0,None
+        self.key,self.nbytes,self.targets = key,0,None
         self.where,self.new,self.tokens = np.full(n, -1, dtype=np.int32),[],None
 
     def add(self, idxs, tokens, targets):
         "Remember the tokens of the rows `idxs`, if there is room."
-        if self.nbytes+tokens.nbytes>self.limit or len(idxs)!=len(tokens): return
+        nbytes = tokens.nbytes+512*len({id(t) for row in targets for t in row}) # about what a tensor takes; rows of one label share theirs
+        if self.nbytes+nbytes>self.limit or len(idxs)!=len(tokens): return
         self.new.append((idxs, tokens))
-        self.nbytes += tokens.nbytes
+        self.nbytes += nbytes
         if self.targets is None: self.targets = [None]*len(self.where)
         for i,t in zip(idxs.tolist(), targets): self.targets[i] = t
 
@@ -152,7 +153,7 @@ class TransformersDL(TfmdDL):
         bs:int=16, # Rows a batch
         shuffle:bool=False, # Shuffle rows and gather those of like length?
         num_workers:int=0, # Worker processes that tokenise; 0: a thread, which is faster unless your own transforms are slow
-        window:int=50, # Batches that are tokenised and sorted together
+        window:int=200, # Batches that are tokenised and sorted together
         max_tokens:int|None=None, # Most tokens a batch, padding included, instead of `bs` rows; the rows are all tokenised once beforehand
         memory:float=256, # Megabytes of tokens to remember from one pass to the next
         remembered:Memory|None=None, # What is remembered already
@@ -196,6 +197,7 @@ class TransformersDL(TfmdDL):
 
     def _to_device(self, b):
         if self.device is None or self.device.type=='cpu': return b
+        if self.device.type!='cuda': return to_device(b, self.device)
         return tuple(t.pin_memory().to(self.device, non_blocking=True) if isinstance(t, torch.Tensor) else to_device(t, self.device) for t in b)
 
     def __len__(self):
@@ -360,7 +362,9 @@ class _Dicts(TorchIterable):
         self.dl = dl
     def __len__(self): return len(self.dl)
     def __iter__(self):
-        for x,*y in self.dl:
+        worker = get_worker_info()
+        for k,(x,*y) in enumerate(self.dl):
+            if worker is not None and k%worker.num_workers!=worker.id: continue # each worker goes through all, in the same order
             yield unstack(x.as_subclass(torch.Tensor), self.dl.text_tfm.fields) | ({'labels':y[0].as_subclass(torch.Tensor)} if y else {})
 
 def cut_message(n, cut, tokens, lost, max_length):

@@ -7,7 +7,7 @@ __all__ = ['cpu_has_bf16', 'DevicePrecision', 'SmoothLoss', 'TransformersLearner
 
 # %% ../nbs/11_learner.ipynb #4f672c8e
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 
 import fastai.callback.all # noqa: F401 (adds `fit_one_cycle`, `lr_find`, `to_bf16` and more to `Learner`)
@@ -27,6 +27,7 @@ from fastai.torch_core import to_device, to_float
 from fastcore.foundation import L
 from fastcore.basics import getcallable, patch
 from fastcore.meta import delegates
+from fasttransform.cast import retain_types
 from torch.amp import GradScaler
 
 from .batch import TransformersDataLoaders, TransformersDL, ahead, cut_message
@@ -44,7 +45,7 @@ import blurlike.showing # noqa: F401 (registers the displays)
 # %% ../nbs/11_learner.ipynb #34550e6c
 def cpu_has_bf16()->bool:
     "Does this processor multiply bfloat16 in hardware (AVX512_BF16, AMX or ARM's BF16)?"
-    return any(has for name,has in torch.cpu.get_capabilities().items() if 'bf16' in name)
+    return not hasattr(torch.cpu, 'get_capabilities') or any(has for name,has in torch.cpu.get_capabilities().items() if 'bf16' in name) # an older torch cannot tell
 
 class DevicePrecision(MixedPrecision):
     "fastai's `MixedPrecision` on the device that trains, the CPU included"
@@ -176,8 +177,8 @@ def __call__(self:TransformersLearner, event_name):
 @patch
 def _listeners(self:TransformersLearner, event_name): # fastai asks every callback for every event, and each that has none asks the learner and the model: a millisecond a batch
     if not hasattr(event, event_name): raise Exception(f'missing {event_name}')
-    key,table = self.__dict__.get('_table', (None,None))
-    if key!=(id(self.cbs),len(self.cbs)) or event_name in ('before_fit','before_epoch','before_validate'): self._table = _,table = (id(self.cbs),len(self.cbs)),{}
+    now,(key,table) = tuple(map(id, self.cbs)),self.__dict__.get('_table', (None,None))
+    if key!=now or event_name in ('before_fit','before_epoch','before_validate'): self._table = _,table = now,{}
     if event_name not in table: table[event_name] = [cb for cb in sorted(self.cbs, key=attrgetter('order')) if event_name=='after_fit' or event_name in vars(cb) or hasattr(type(cb), event_name)]
     return table[event_name]
 
@@ -257,7 +258,10 @@ def predict(self:TransformersLearner, item, rm_type_tfms=None, with_input=False)
     if len(self.dls.valid_ds.tls)!=2 or not all(type(cb).__module__.startswith(('fastai.','blurlike.')) for cb in self.cbs): return self._fastai_predict(text, rm_type_tfms, with_input)
     preds = getcallable(self.loss_func, 'activation')(self.predict_logits([text]))
     index = getcallable(self.loss_func, 'decodes')(preds)
-    res = self.dls.valid_ds.tls[1].decode(self.dls.valid._retain_dl((preds, index))[1][0]),index[0],preds[0]
+    dl = self.dls.valid
+    if not getattr(dl, '_types', None): dl._one_pass()
+    _,target_type = next(iter(dl._types.values()))
+    res = dl.dataset.tls[1].decode(retain_types(index[0], typs=target_type)),index[0],preds[0]
     return (self.dls.text_tfm.decode(self.dls.text_tfm.stack(self.dls.text_tfm.tokenize([text], count=False)[0])[0]),)+res if with_input else res
 
 @patch
@@ -276,7 +280,7 @@ def predict_logits(self:TransformersLearner,
     if not texts: return self._no_preds()[0]
     tfm,device,res,seen = self.dls.text_tfm,next(self.model.parameters()).device,[],np.zeros(4, dtype=np.int64)
     chunks = [texts[i:i+bs*100] for i in range(0, len(texts), bs*100)]
-    for cb in self._grab_cbs(ModelInputsCallback): cb.door.labels = None # an interrupted batch may have left its own
+    if hasattr(self, 'model_inputs'): self.model_inputs.door.labels = None # an interrupted batch may have left its own
     with self._evaluating(), torch.inference_mode(), self._precision(device):
         for tokens,counts in ahead(lambda k: tfm.tokenize(chunks[k]), len(chunks)):
             seen += counts
@@ -298,8 +302,8 @@ def _evaluating(self:TransformersLearner):
 @patch
 def _precision(self:TransformersLearner, device):
     cb = getattr(self, 'mixed_precision', None)
-    half = torch.bfloat16 if cb is not None and cb.amp_mode==AMPMode.BF16 else torch.float16
-    return torch.autocast(device.type, dtype=half, enabled=cb is not None)
+    if cb is None: return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16 if cb.amp_mode==AMPMode.BF16 else torch.float16)
 
 @patch
 def predict_batch(self:TransformersLearner,

@@ -156,12 +156,12 @@ class TokenizeText(Transform):
 
     @property
     def _plain(self): # may the tokenizers library be called directly? Twice as fast as the tokenizer's `__call__`
-        return (not self.tokenizer_kwargs and isinstance(self.tokenizer, PreTrainedTokenizerFast) and type(self.tokenizer)._encode_plus is PreTrainedTokenizerFast._encode_plus
+        return (not self.tokenizer_kwargs and isinstance(self.tokenizer, PreTrainedTokenizerFast) and getattr(type(self.tokenizer), '_encode_plus', None) is getattr(PreTrainedTokenizerFast, '_encode_plus', self)
             and set(self.fields)<={'input_ids','token_type_ids','attention_mask'})
 
     def _encode_fast(self, texts, paired, max_length):
         backend,n_windows = self._backend(paired, max_length),None
-        encode = backend.encode_batch if self.overlap is not None else backend.encode_batch_fast # the fast one gets the token types of further windows wrong (tokenizers 0.22)
+        encode = backend.encode_batch if self.overlap is not None else backend.encode_batch_fast # the fast one gets the token types of further windows wrong (tokenizers 0.23.3)
         encodings = encode([tuple(t) for t in texts] if paired else texts, is_pretokenized=self.is_split_into_words)
         if self.overlap is not None and max_length is not None:
             windows = [[e,*e.overflowing] for e in encodings]

@@ -226,6 +226,13 @@ def test_as_torch_trains(bert):
             opt.zero_grad()
     assert loss_now()<before*.8
 
+def test_as_torch_with_workers_gives_each_row_once(bert):
+    dl = learner('single', bert).dls.train
+    rows = [tuple(r) for b in dl.as_torch(num_workers=2) for r in b['input_ids'].tolist()]
+    once = [tuple(r) for b in dl.as_torch() for r in b['input_ids'].tolist()]
+    strip = lambda rs: sorted(tuple(t for t in r if t!=dl.text_tfm.tokenizer.pad_token_id) for r in rs)
+    assert strip(rows)==strip(once)
+
 def test_as_torch_without_targets(bert):
     learn = learner('single', bert)
     batch, = learn.dls.test_dl(TEXTS[:4]).as_torch()

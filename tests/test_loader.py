@@ -34,7 +34,7 @@ def test_the_same_order_with_a_thread_workers_and_memory(bert):
         dls.train.rng.seed(1)
         return [contents(dls.train) for _ in range(2)]
     first = passes()
-    assert passes()==first and passes(memory=0)==first and passes(memory=.002)==first and passes(num_workers=2)==first and passes(num_workers=3, memory=0)==first
+    assert passes()==first and passes(memory=0)==first and passes(memory=.006)==first and passes(num_workers=2)==first and passes(num_workers=3, memory=0)==first
     assert first[0]!=first[1]
 
 def test_the_pipelines_of_fastai_give_the_same_rows(bert):
@@ -220,6 +220,14 @@ def test_memory_is_bounded(bert, monkeypatch):
     list(dls.train)
     held = dls.train.memory
     assert 0<held.nbytes<=.01*2**20 and 0<len(held.tokens)<1500 and (held.where>=0).sum()==len(held.tokens)
+
+def test_targets_that_no_rows_share_are_bounded_too(bert):
+    df = frame(2000)
+    df['label'] = np.random.default_rng(0).normal(size=2000)
+    dls = loaders(bert, data=df, dl_kwargs=dict(memory=.1))
+    list(dls.train)
+    held = dls.train.memory
+    assert 0<sum(t is not None for t in held.targets)<.1*2**20/512
 
 def test_exported_loaders_carry_no_rows(bert):
     import pickle

@@ -117,6 +117,20 @@ def test_callbacks_come_and_go(bert):
     with learn.no_bar(), learn.no_logging(): learn.fit(3, 1e-3, cbs=Adds())
     assert seen==['once']*3
 
+def test_a_callback_in_the_place_of_another_is_called(bert):
+    seen = []
+    class B(Callback):
+        def after_batch(self): seen.append(self.iter)
+    class A(Callback):
+        def after_batch(self):
+            if self.iter==1: # as many callbacks as before
+                learn = self.learn
+                learn.remove_cb(self)
+                learn.add_cb(B())
+    learn = learner('single', bert)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=A())
+    assert seen[:2]==[2,3]
+
 def test_a_callback_that_was_switched_off_runs_in_the_next_fit(bert):
     seen = []
     class Off(Callback):
