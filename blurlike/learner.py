@@ -30,12 +30,13 @@ from fastcore.meta import delegates
 from fasttransform.cast import retain_types
 from torch.amp import GradScaler
 
-from .batch import TransformersDataLoaders, TransformersDL, ahead, cut_message
+from .batch import TransformersDataLoaders, TransformersDL, cut_message
 from .block import TransformersTextBlock
 from .model_inputs import ModelInputsCallback, unwrap
 from .optimizer import adamw, plain_schedule
 from .packing import try_packing
 from .pretrained import fit_length, label_maps, load_model, load_tokenizer, max_positions, start_bias
+from .reading import ahead
 from .rows import Column, Rows, check_columns
 from .splitters import layer_stacks, transformer_splitter
 from .task import Task, task_of
