@@ -152,13 +152,17 @@ class TransformersDL(TfmdDL):
 
     def _batch(self, tokens, rows, targets):
         own = isinstance(self.create_batch, MethodType) and isinstance(self.before_batch, Pipeline) and not len(self.before_batch.fs)
-        if own: return (self.text_tfm.stack(tokens, rows), *map(fa_collate, zip(*targets)))
+        if own: return self._collate(self.text_tfm.stack(tokens, rows), targets)
         return self.do_batch([(tokens.pick(np.array([r])),*t) for r,t in zip(rows, targets)])
 
     def create_batch(self, samples):
         first = samples[0][0]
         tokens = Tokens.join([s[0] for s in samples]) if isinstance(first, Tokens) else self.text_tfm.tokenize([s[0] for s in samples], count=False)[0]
-        return (self.text_tfm.stack(tokens), *map(fa_collate, zip(*(s[1:] for s in samples))))
+        return self._collate(self.text_tfm.stack(tokens), [s[1:] for s in samples])
+
+    def _collate(self, x, targets): # a target that belongs to words or tokens is laid beside them by its transform
+        laid = [next((f.collate for f in tl.tfms.fs if hasattr(f, 'collate')), None) for tl in self.dataset.tls[1:]]
+        return (x, *(fa_collate(column) if collate is None else collate(column, x, self.text_tfm.fields) for column,collate in zip(zip(*targets), laid)))
 
     def before_iter(self):
         super().before_iter()
@@ -232,7 +236,7 @@ class _Dicts(TorchIterable):
         worker = get_worker_info()
         for k,(x,*y) in enumerate(self.dl):
             if worker is not None and k%worker.num_workers!=worker.id: continue # each worker goes through all, in the same order
-            yield unstack(x.as_subclass(torch.Tensor), self.dl.text_tfm.fields) | ({'labels':y[0].as_subclass(torch.Tensor)} if y else {})
+            yield {f:v for f,v in unstack(x.as_subclass(torch.Tensor), self.dl.text_tfm.fields).items() if f!='word_ids'} | ({'labels':y[0].as_subclass(torch.Tensor)} if y else {})
 
 def cut_message(n, cut, tokens, lost, max_length):
     "What to tell the user about `cut` of `n` texts, which lost `lost` of `tokens` tokens."

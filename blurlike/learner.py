@@ -8,6 +8,7 @@ __all__ = ['cpu_has_bf16', 'DevicePrecision', 'SmoothLoss', 'TransformersLearner
 # %% ../nbs/11_learner.ipynb #4f672c8e
 import warnings
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from operator import attrgetter
 
 import fastai.callback.all # noqa: F401 (adds `fit_one_cycle`, `lr_find`, `to_bf16` and more to `Learner`)
@@ -25,16 +26,17 @@ from fastai.data.core import DataLoaders, Datasets
 from fastai.learner import AvgSmoothLoss, Learner
 from fastai.torch_core import to_device, to_float
 from fastcore.foundation import L
-from fastcore.basics import getcallable, patch
+from fastcore.basics import patch
 from fastcore.meta import delegates
-from fasttransform.cast import retain_types
 from torch.amp import GradScaler
 
 from .batch import TransformersDataLoaders, TransformersDL, cut_message
 from .block import TransformersTextBlock
+from .losses import AvgCountedLoss
 from .model_inputs import ModelInputsCallback, unwrap
 from .optimizer import adamw, plain_schedule
 from .packing import try_packing
+from .predictions import LabelPredictions
 from .pretrained import fit_length, label_maps, load_model, load_tokenizer, max_positions, start_bias
 from .reading import ahead
 from .rows import Column, Rows, check_columns
@@ -99,7 +101,7 @@ class TransformersLearner(Learner):
         super().__init__(dls, model, loss_func=loss_func, opt_func=opt_func, splitter=splitter, metrics=metrics,
             cbs=[cb for cb in own if type(cb) not in given]+list(L(cbs)), train_bn=train_bn, **kwargs)
         self._clip_length(max_positions(unwrap(self.model)))
-        if hasattr(self, 'recorder'): self.recorder.smooth_loss = SmoothLoss(self.recorder.smooth_loss.beta)
+        if hasattr(self, 'recorder'): self.recorder.loss,self.recorder.smooth_loss = AvgCountedLoss(), SmoothLoss(self.recorder.smooth_loss.beta)
         if precision: self.add_cb(DevicePrecision(amp_mode=precision))
         if compile: self._compile()
 
@@ -139,10 +141,15 @@ class TransformersLearner(Learner):
         "fastai's `get_preds`: rows go through the model in order of length and come back in their own."
         if dl is None: dl = self.dls[ds_idx].new(shuffle=False, drop_last=False)
         if isinstance(dl, TransformersDL):
-            if len(dl.dataset)==0: return self._no_preds(**kwargs)
+            if len(dl.dataset)==0 and (self.task is None or self.task.predictions.gather is None): return self._no_preds(**kwargs)
             if dl.shuffle or dl.drop_last: dl = dl.new(shuffle=False, drop_last=False)
             dl = dl.by_length() if reorder else dl.new()
+            by_words = None if self.task is None or kwargs.get('with_input') else self.task.predictions.gather
+            if by_words is not None: return by_words(self, dl, reorder=reorder, **kwargs)
         return super().get_preds(dl=dl, reorder=reorder, **kwargs)
+
+    @property
+    def names(self)->list: return output_names(self.dls)
 
     def _no_preds(self, with_input=False, with_loss=False, with_decoded=False, **kwargs):
         none = torch.zeros(0, unwrap(self.model).config.num_labels)
@@ -233,8 +240,9 @@ def create_opt(self:TransformersLearner):
 # %% ../nbs/11_learner.ipynb #649ddb89
 @patch
 def texts_of(self:TransformersLearner,
-    items # List or Series of texts or pairs, DataFrame, Dataset, or list of dicts with the columns that the learner was trained on
-)->list:  # Texts or pairs
+    items, # List or Series of texts or pairs, DataFrame, Dataset, or list of dicts with the columns that the learner was trained on
+    check=None # Raises `TypeError` for an item that cannot be used; `None`: as the loaders were built
+)->list:  # Texts, pairs or lists of words
     "The texts in `items`; `TypeError` or `KeyError` if there are none."
     if isinstance(items, str): raise TypeError("predict_batch takes a list of texts; for one text call `predict`")
     getter = self.dls.valid_ds.tls[0].tfms.fs[0]
@@ -242,10 +250,12 @@ def texts_of(self:TransformersLearner,
     if len(items)==0: return []
     if isinstance(items, Rows) and isinstance(getter, Column): check_columns(items, *L(getter.names))
     res,is_words = [],self.dls.text_tfm.is_split_into_words
+    if check is None: check = partial(check_text, is_split_into_words=is_words)
     for i,o in enumerate(items):
         try:
             if isinstance(o, (dict, pd.Series)): o = getter(o)
-            check_text(o, is_words)
+            if isinstance(o, np.ndarray): o = o.tolist()
+            check(o)
         except (TypeError, KeyError) as e: raise TypeError(f"item {i}: {e.args[0]}") from None
         res.append(tuple(o) if isinstance(o, tuple) else o)
     empty = [i for i,o in enumerate(res) if not any(t.strip() for t in ([o] if isinstance(o, str) else o))]
@@ -255,18 +265,11 @@ def texts_of(self:TransformersLearner,
 @patch
 def predict(self:TransformersLearner, item, rm_type_tfms=None, with_input=False):
     "Decoded prediction, its index, and probabilities for one text, pair or row; `TypeError` if it is none of these."
-    text = self.texts_of([item])[0]
-    if len(self.dls.valid_ds.tls)!=2 or not all(type(cb).__module__.startswith(('fastai.','blurlike.')) for cb in self.cbs): return self._fastai_predict(text, rm_type_tfms, with_input)
-    preds = getcallable(self.loss_func, 'activation')(self.predict_logits([text]))
-    index = getcallable(self.loss_func, 'decodes')(preds)
-    dl = self.dls.valid
-    if not getattr(dl, '_types', None): dl._one_pass()
-    _,target_type = next(iter(dl._types.values()))
-    res = dl.dataset.tls[1].decode(retain_types(index[0], typs=target_type)),index[0],preds[0]
-    return (self.dls.text_tfm.decode(self.dls.text_tfm.stack(self.dls.text_tfm.tokenize([text], count=False)[0])[0]),)+res if with_input else res
+    return (self.task.predictions if self.task is not None else LabelPredictions(None)).one(self, item, rm_type_tfms, with_input)
 
 @patch
-def _fastai_predict(self:TransformersLearner, text, rm_type_tfms, with_input): # through loaders and callbacks, for what may hang in them
+def fastai_predict(self:TransformersLearner, text, rm_type_tfms=None, with_input=False):
+    "fastai's own `predict`: through loaders and callbacks, for what may hang in them."
     tfm,reported = self.dls.text_tfm,self.dls.text_tfm.reported
     tfm.reported = set() # a cut in a single text is always worth a word
     try: return super(TransformersLearner, self).predict(text, rm_type_tfms=rm_type_tfms, with_input=with_input)
@@ -279,42 +282,45 @@ def predict_logits(self:TransformersLearner,
 )->torch.Tensor: # (B,C) float32 logits, on the CPU
     "The model's logits for `texts`, computed in order of length."
     if not texts: return self._no_preds()[0]
-    tfm,device,res,seen = self.dls.text_tfm,next(self.model.parameters()).device,[],np.zeros(4, dtype=np.int64)
+    tfm,res,seen = self.dls.text_tfm,[],np.zeros(4, dtype=np.int64)
     chunks = [texts[i:i+bs*100] for i in range(0, len(texts), bs*100)]
-    if hasattr(self, 'model_inputs'): self.model_inputs.door.labels = None # an interrupted batch may have left its own
-    with self._evaluating(), torch.inference_mode(), self._precision(device):
+    with self.predicting():
         for tokens,counts in ahead(lambda k: tfm.tokenize(chunks[k]), len(chunks)):
             seen += counts
             order = np.argsort(-tokens.sizes, kind='stable')
-            out = [to_float(self.model(tfm.stack(tokens, order[j:j+bs]).as_subclass(torch.Tensor).to(device))).cpu() for j in range(0, len(order), bs)]
+            out = [self.forward(tfm.stack(tokens, order[j:j+bs])) for j in range(0, len(order), bs)]
             res.append(torch.cat(out)[np.argsort(order)])
     if seen[1]: warnings.warn(cut_message(*seen.tolist(), tfm.max_length), stacklevel=3)
     return torch.cat(res).clone()
 
 @patch
+def forward(self:TransformersLearner,
+    x:torch.Tensor # (B,W*F,L) a batch
+)->torch.Tensor: # (B,...) float32 logits, on the CPU
+    "The model's logits for one batch; call it within `predicting()`."
+    return to_float(self.model(x.as_subclass(torch.Tensor).to(next(self.model.parameters()).device))).cpu()
+
+@patch
 @contextmanager
-def _evaluating(self:TransformersLearner):
-    was_training = self.model.training
+def predicting(self:TransformersLearner):
+    "Within: no dropout, no gradients, the learner's precision."
+    was_training,half = self.model.training,getattr(self, 'mixed_precision', None)
+    if hasattr(self, 'model_inputs'): self.model_inputs.door.labels = None # an interrupted batch may have left its own
     if was_training: self.model.eval()
-    try: yield
+    try:
+        with torch.inference_mode(), nullcontext() if half is None else torch.autocast(next(self.model.parameters()).device.type, dtype=torch.bfloat16 if half.amp_mode==AMPMode.BF16 else torch.float16): yield
     finally:
         if was_training: self.model.train()
 
 @patch
-def _precision(self:TransformersLearner, device):
-    cb = getattr(self, 'mixed_precision', None)
-    if cb is None: return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16 if cb.amp_mode==AMPMode.BF16 else torch.float16)
-
-@patch
 def predict_batch(self:TransformersLearner,
     items,    # List or Series of texts or pairs, DataFrame, Dataset, or list of dicts
-    bs:int=64 # Texts a batch
-)->list:      # Plain dicts, one a row, in order
+    bs:int=64, # Texts a batch
+    **kwargs   # Passed to the task's predictions, e.g. `aggregation_strategy`
+)->list:       # Plain dicts, one a row, in order; where words are labelled, a list of them a row
     "Predictions for many texts, as plain dicts."
     if self.task is None: raise ValueError("this learner has no task to tell how predictions read; pass task= to TransformersLearner, or call get_preds")
-    preds = self.loss_func.activation(self.predict_logits(self.texts_of(items), bs))
-    return self.task.decode(preds, output_names(self.dls))
+    return self.task.predictions.many(self, items, bs, **kwargs)
 
 # %% ../nbs/11_learner.ipynb #6cd53456
 def build_dls(
@@ -346,6 +352,7 @@ def build_learner(
     bs:int=16, # Rows a batch
     max_length:int|None=None, # As in `TransformersTextBlock`
     overlap:int|None=None, # As in `TransformersTextBlock`
+    options:dict|None=None, # Passed to the task's target block
     class_weights:torch.Tensor|None=None, # Passed to the task's loss
     first_guess:torch.Tensor|None=None, # (C,) best constant outputs, for the bias of a new head
     loss_func=None, # `None`: the task's
@@ -354,14 +361,15 @@ def build_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready to train
     "A learner for `task`: the model first, since it says how long a text may be; then the loaders."
-    tokenizer = load_tokenizer(tokenizer or checkpoint)
+    tokenizer = load_tokenizer(tokenizer or checkpoint, is_split_into_words=task.text.get('is_split_into_words', False))
     model = load_model(checkpoint, task.auto_model, tokenizer, label_maps(vocab) | task.config, **model_kwargs or {})
     if first_guess is not None: start_bias(model, first_guess)
-    block = TransformersTextBlock(tokenizer, fit_length(max_length, tokenizer, model), overlap)
+    block = TransformersTextBlock(tokenizer, fit_length(max_length, tokenizer, model), overlap, **task.text)
     empty = rows is None
-    if empty: rows,splits = _one_row(x, y, task.example(vocab)),([0],[0])
-    dls = build_dls(rows, splits, block, task.target(vocab), x, y, bs, **dl_kwargs or {})
+    if empty: rows,splits = _one_row(x, y, block.type_tfms[0], task.example(vocab)),([0],[0])
+    dls = build_dls(rows, splits, block, task.target(vocab, **options or {}), x, y, bs, **dl_kwargs or {})
     return TransformersLearner(dls.new_empty() if empty else dls, model, task=task, loss_func=loss_func or task.loss(class_weights), **kwargs)
 
-def _one_row(x, y, example): # loaders need one row to be set up by
-    return Rows(pd.DataFrame([x.placeholder('a' if isinstance(x.names, str) else ['a']*len(x.names)) | y.placeholder(example)]))
+def _one_row(x, y, text_tfm, target): # loaders need one row to be set up by
+    text = ['a'] if text_tfm.is_split_into_words else 'a' if isinstance(x.names, str) else ['a']*len(x.names)
+    return Rows(pd.DataFrame([x.placeholder(text) | y.placeholder(target)]))

@@ -43,8 +43,13 @@ class ModelDoor:
         self.width = x.shape[-1]
         x,*self.rest = self._pieces(x)
         inputs = self._named(x)
-        if self.labels is not None: inputs['labels'] = self.labels if self.windows is None else self.labels[self.windows]
+        if self.labels is not None: inputs['labels'] = self._labels(x)
         return (),inputs
+
+    def _labels(self, x): # of texts (B,...), or of the tokens of all windows (B,W*L)
+        if self.windows is None: return self.labels
+        if self.labels.ndim==1 or self.labels.shape[1]!=self.shape[1]*x.shape[-1]: return self.labels[self.windows]
+        return self.labels.reshape(-1, x.shape[-1])[self.real]
 
     def _named(self, x): return {f:v for f,v in zip(self.fields, x.unbind(1)) if f in self.accepted}
 
@@ -60,18 +65,18 @@ class ModelDoor:
     def _join(self, parts): # (n,C) or (n,L,C) each; what was trimmed comes back as zeros
         return torch.cat([F.pad(p, (0, 0, 0, self.width-p.shape[1])) if p.ndim==3 else p for p in parts])
 
-    def _split_windows(self, x): # (B,W*F,L) -> (N,F,L), N real windows; `self.windows` (N,) says whose they are
+    def _split_windows(self, x): # (B,W*F,L) -> (N,F,L), N real windows; `self.windows` (N,) says whose they are, `self.real` (B*W,) which
         n,f = x.shape[0],len(self.fields)
         owner = torch.arange(n, device=x.device).repeat_interleave(x.shape[1]//f)
         x = x.reshape(-1, f, x.shape[-1])
         tokens = x[:,self.fields.index('attention_mask')]!=0 if 'attention_mask' in self.fields else x[:,self.fields.index('input_ids')]!=self.pad_token_id
         real = tokens.any(-1)
         real[::len(x)//n] = True # a text without any token keeps its first window
-        self.windows = owner[real]
+        self.windows,self.real,self.shape = owner[real],real,(n, len(x)//n)
         return x[real]
 
     def logits(self, module, args, kwargs, output):
-        "Forward hook: the output of such a call becomes float32 logits, pooled over windows to (B,C)."
+        "Forward hook: the output of such a call becomes float32 logits: (B,C), pooled over windows, or (B,W*L,C) where the model labels tokens."
         if not self.open: return None
         self.open = False
         rest,self.rest = self.rest,[]
@@ -86,19 +91,21 @@ class ModelDoor:
         self.labels = None # they belong to this call only
         res = res.float()
         if self.windows is None: return res
+        if res.ndim==3: return res.new_zeros(len(self.real), *res.shape[1:]).index_put((self.real,), res).view(self.shape[0], -1, res.shape[-1])
         sums = res.new_zeros(int(self.windows[-1])+1, *res.shape[1:]).index_add(0, self.windows, res)
         return sums/torch.bincount(self.windows)[:,None]
 
 # %% ../nbs/06_model_inputs.ipynb #b8a07a80
 def attach_door(
     model:nn.Module, # Hugging Face model, perhaps compiled or wrapped
-    tokenizer, # Its `model_input_names` are the stacked fields
-    keep_output:bool=False # Keep the last `ModelOutput`?
+    tokenizer, # That of the batches
+    keep_output:bool=False, # Keep the last `ModelOutput`?
+    fields:list|None=None # Names of the stacked fields; `None`: the tokenizer's `model_input_names`
 )->tuple[ModelDoor,list]: # The door and the handles that remove it
     "Hang a `ModelDoor` into `model`."
     model = unwrap(model)
     named = {n for n,p in inspect.signature(model.forward).parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    door = ModelDoor(list(tokenizer.model_input_names), named, tokenizer.pad_token_id, keep_output)
+    door = ModelDoor(fields or list(tokenizer.model_input_names), named, tokenizer.pad_token_id, keep_output)
     return door,[model.register_forward_pre_hook(door.inputs, with_kwargs=True), model.register_forward_hook(door.logits, with_kwargs=True, always_call=True)]
 
 # %% ../nbs/06_model_inputs.ipynb #2d681b4b
@@ -132,7 +139,7 @@ class ModelInputsCallback(Callback):
 
     def _attach(self):
         self.hooked = unwrap(self._learn.model)
-        self.door,self.handles = attach_door(self.hooked, self._learn.dls.tokenizer, self.keep_output)
+        self.door,self.handles = attach_door(self.hooked, self._learn.dls.tokenizer, self.keep_output, self._learn.dls.text_tfm.fields)
         self._bind_loss()
 
     def before_fit(self):
@@ -155,9 +162,22 @@ class ModelInputsCallback(Callback):
         if len(self.learn.yb): self.learn.loss_grad,self.learn.loss = (t.as_subclass(torch.Tensor) if isinstance(t, torch.Tensor) else t for t in (self.learn.loss_grad, self.learn.loss))
 
     def after_validate(self):
-        "Pad gathered inputs to one length, so that fastai can join them."
+        "Pad gathered inputs, and what was said of their tokens, to one length, so that fastai can join them."
         for cb in self.learn._grab_cbs(GatherPredsCallback):
-            if cb.with_input and len({x[0].shape[1:] for x in cb.inputs})>1: cb.inputs = [(x,) for x in self._same_size([x[0] for x in cb.inputs])]
+            if not cb.with_input or len({x[0].shape[1:] for x in cb.inputs})<2: continue
+            shapes = [(x[0].shape[1]//len(self.door.fields), x[0].shape[2]) for x in cb.inputs] # windows and their length
+            of_tokens = bool(cb.preds) and all(p.ndim==3 and p.shape[1]==w*n for p,(w,n) in zip(cb.preds, shapes))
+            if of_tokens: cb.preds = self._same_tokens(cb.preds, shapes, 0)
+            if of_tokens and cb.targets: cb.targets = [(t,) for t in self._same_tokens([t[0] for t in cb.targets], shapes, -100)]
+            cb.inputs = [(x,) for x in self._same_size([x[0] for x in cb.inputs])]
+
+    def _same_tokens(self, ts, shapes, value): # (B,w*n,...) each -> (B,W*N,...)
+        most,left,res = np.max(shapes, axis=0).tolist(),self.learn.dls.tokenizer.padding_side=='left',[]
+        for t,(w,n) in zip(ts, shapes):
+            new = t.new_full((len(t), *most, *t.shape[2:]), value)
+            new[:,:w,most[1]-n if left else 0:][:,:,:n] = t.view(len(t), w, n, *t.shape[2:])
+            res.append(new.flatten(1, 2))
+        return res
 
     def _same_size(self, xs):
         n,size = np.max([x.shape[1:] for x in xs], axis=0).tolist()

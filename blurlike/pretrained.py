@@ -74,10 +74,13 @@ def _location(checkpoint): return str(Path(checkpoint).expanduser()) if isinstan
 
 def load_tokenizer(
     checkpoint, # Name on the Hub, folder, loaded tokenizer, or loaded model (its tokenizer is looked for where the model came from)
+    is_split_into_words:bool=False, # Will it read lists of words? Byte-level tokenizers then need `add_prefix_space`
     **kwargs    # Passed to `AutoTokenizer.from_pretrained`
 )->PreTrainedTokenizerBase: # Always has a pad token
     "The tokenizer of `checkpoint`, with a pad token; `OSError` names the checkpoint if it has no tokenizer or does not exist."
-    if isinstance(checkpoint, PreTrainedTokenizerBase): return ensure_pad(checkpoint)
+    if isinstance(checkpoint, PreTrainedTokenizerBase):
+        if is_split_into_words and _drops_spaces(checkpoint): raise ValueError("this tokenizer reads words of a list as if no spaces stood between them; load it with `AutoTokenizer.from_pretrained(..., add_prefix_space=True)`, or pass the checkpoint's name")
+        return ensure_pad(checkpoint)
     if isinstance(checkpoint, PreTrainedModel):
         if not checkpoint.name_or_path: raise ValueError("this model was not loaded from a checkpoint, so its tokenizer is unknown: pass `tokenizer=` beside the model")
         checkpoint = checkpoint.name_or_path
@@ -87,7 +90,13 @@ def load_tokenizer(
         raise _no_checkpoint(checkpoint, 'tokenizer', e) from e
     if len(tok)<=len(set(tok.all_special_ids)): # transformers 5 makes up an empty tokenizer where the files are missing
         raise OSError(f"checkpoint {str(checkpoint)!r} holds no tokenizer (only special tokens were found); pass `tokenizer=` (name, folder or object)")
+    if is_split_into_words and not kwargs and _drops_spaces(tok): return load_tokenizer(checkpoint, True, add_prefix_space=True)
     return ensure_pad(tok)
+
+def _drops_spaces(tokenizer): # is a list of words read as if they stood without spaces?
+    if not tokenizer.is_fast: raise ValueError(f"lists of words need a fast tokenizer, whose word_ids() say which token belongs to which word; {type(tokenizer).__name__} is none")
+    raw = tokenizer.backend_tokenizer
+    return raw.encode(['a','a'], is_pretokenized=True, add_special_tokens=False).ids!=raw.encode('a a', add_special_tokens=False).ids
 
 # %% ../nbs/01_pretrained.ipynb #9f6f5704
 def ensure_pad(

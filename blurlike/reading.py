@@ -100,6 +100,9 @@ class ReadWindow:
 
     def _read(self, idxs, count):
         texts,targets = self.dl.reader(idxs)
+        for k,tl in enumerate(self.dl.dataset.tls[1:]):
+            for check in [f.check_item for f in tl.tfms.fs if hasattr(f, 'check_item')]:
+                for text,target in zip(texts, targets): check(text, target[k])
         if not texts: return Tokens([np.zeros(0, dtype=np.uint8)]*len(self.dl.text_tfm.fields), np.zeros(0, dtype=np.int32)),[],np.zeros(4, dtype=np.int64)
         tokens,seen = self.dl.text_tfm.tokenize(texts, count)
         return tokens,targets,seen

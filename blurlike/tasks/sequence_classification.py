@@ -20,6 +20,7 @@ from fastcore.meta import delegates
 
 from ..learner import TransformersLearner, build_learner, output_names
 from ..metrics import multi_label_metrics, regression_metrics, single_label_metrics
+from ..predictions import LabelPredictions
 from ..pretrained import checkpoint_order
 from ..rows import Column, Rows, check_columns, check_texts, name_rows, read_rows, split_rows
 from ..splitters import transformer_splitter
@@ -47,7 +48,7 @@ class NumberColumns(Column):
 single_label = register_task(Task('single_label_classification', 'AutoModelForSequenceClassification',
     target  = lambda vocab: CategoryBlock(vocab=vocab, sort=False), read=Column,
     loss    = lambda weights: CrossEntropyLossFlat(weight=weights),
-    metrics = single_label_metrics, decode=decode_single,
+    metrics = single_label_metrics, predictions=LabelPredictions(decode_single),
     fits    = lambda dls: Categorize in _target_tfm(dls),
     example = lambda vocab: vocab[0],
     config  = dict(problem_type='single_label_classification')))
@@ -55,7 +56,7 @@ single_label = register_task(Task('single_label_classification', 'AutoModelForSe
 multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequenceClassification',
     target  = lambda vocab: MultiCategoryBlock(vocab=vocab), read=lambda names: Column(names) if isinstance(names, str) else LabelColumns(list(names)),
     loss    = lambda weights: BCEWithLogitsLossFlat(pos_weight=weights, flatten=weights is None),
-    metrics = multi_label_metrics, decode=decode_multi,
+    metrics = multi_label_metrics, predictions=LabelPredictions(decode_multi),
     fits    = lambda dls: MultiCategorize in _target_tfm(dls) or EncodedMultiCategorize in _target_tfm(dls),
     example = lambda vocab: [vocab[0]],
     config  = dict(problem_type='multi_label_classification')))
@@ -63,7 +64,7 @@ multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequ
 regression = register_task(Task('regression', 'AutoModelForSequenceClassification',
     target  = lambda vocab: RegressionBlock(n_out=len(vocab)), read=lambda names: Column(names) if isinstance(names, str) else NumberColumns(list(names)),
     loss    = lambda weights: MSELossFlat(),
-    metrics = regression_metrics, decode=decode_numbers,
+    metrics = regression_metrics, predictions=LabelPredictions(decode_numbers),
     fits    = lambda dls: RegressionSetup in _target_tfm(dls),
     example = lambda vocab: 0. if len(vocab)==1 else [0.]*len(vocab),
     config  = dict(problem_type='regression')))
