@@ -96,6 +96,7 @@ class TransformersLearner(Learner):
         self.task,self.padding_free,self.packing = task or task_of(dls),False if compile and padding_free is None else padding_free,None
         model = self._load(dls, checkpoint, model_kwargs or {})
         if metrics is None and self.task is not None: metrics = self.task.metrics(output_names(dls))
+        if loss_func is None and self.task is not None and getattr(dls.train_ds, 'loss_func', None) is None: loss_func = self.task.loss(None)
         own = [ModelInputsCallback()] + ([GradientClip(max_grad_norm)] if max_grad_norm else [])
         given = {cb if isinstance(cb, type) else type(cb) for cb in L(cbs)}
         super().__init__(dls, model, loss_func=loss_func, opt_func=opt_func, splitter=splitter, metrics=metrics,

@@ -55,7 +55,7 @@ class TokenCategorize(Transform):
 
     def _encode(self, tags):
         if isinstance(tags, str) or not hasattr(tags, '__len__'): raise TypeError(f"expected a list of tags, one a word, got {type(tags).__name__}: {str(tags)[:60]!r}")
-        try: return TensorTokenCategory([self.vocab.o2i[t] for t in tags])
+        try: return TensorTokenCategory(torch.tensor([self.vocab.o2i[t] for t in tags], dtype=torch.long))
         except KeyError as e: raise KeyError(f"unknown tag {e.args[0]!r}; the learner knows {', '.join(map(str, self.vocab))}") from None
 
     def _decode(self, o): return TokenTags(None if i<0 else self.vocab[i] for i in o.tolist())

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import (CategoryBlock, ColReader, DataBlock, Memory, Rows, TokenizeText, Tokens, TransformersTextBlock, ahead, sequence_classification_learner, set_seed)
+from blurlike.all import CategoryBlock, ColReader, DataBlock, Rows, TokenizeText, Tokens, TransformersTextBlock, sequence_classification_learner, set_seed
+from blurlike.reading import Memory, ahead
 from fastai.distributed import DistributedDL
 from fasttransform import Pipeline
 from small import close, in_tmp, learner, word_tokenizer # noqa: F401

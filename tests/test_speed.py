@@ -68,7 +68,7 @@ def test_predict_is_what_fastai_gives(kind, bert):
     fit(learn, 1, 1e-3)
     for item in texts_of(kind, valid_frame(learn, kind))[:4]:
         for with_input in (False,True):
-            ours,theirs = learn.predict(item, with_input=with_input),learn._fastai_predict(item, None, with_input)
+            ours,theirs = learn.predict(item, with_input=with_input),learn.fastai_predict(item, None, with_input)
             assert len(ours)==len(theirs) and [type(o) for o in ours]==[type(o) for o in theirs], (ours, theirs)
             assert str(ours[0])==str(theirs[0])
             close(ours[-1], theirs[-1], 1e-5)

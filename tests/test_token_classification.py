@@ -1,0 +1,308 @@
+"Words and tags: alignment, reading, metrics, predictions, and what must not be lost on the way."
+import json,warnings
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
+from seqeval.metrics import f1_score, precision_score, recall_score, accuracy_score
+from seqeval.scheme import IOB2
+
+from blurlike.all import (ClassificationInterpretation, DataBlock, EntityCounts, TokenCategoryBlock, TransformersLearner, TransformersTextBlock,
+    broken_bio, read_conll, repair_bio, scratch_checkpoint, spans_to_tags, token_classification_learner)
+from blurlike.words import word_field, word_positions
+
+NAMES,PLACES = 'Ada Lovelace Bob Grace Hopper Alan Turing'.split(),'Rome Paris Oslo Lima'.split()
+FILL = 'met saw likes the a of from in by unbelievably incomprehensible'.split()
+
+def frame(n=60, seed=0, longest=12):
+    rng,rows = np.random.default_rng(seed),[]
+    for _ in range(n):
+        words,tags = [],[]
+        for _ in range(rng.integers(1, longest)):
+            kind = rng.integers(4)
+            if kind==0: words,tags = words+[str(rng.choice(NAMES)), str(rng.choice(NAMES))],tags+['B-PER','I-PER']
+            elif kind==1: words,tags = words+[str(rng.choice(PLACES))],tags+['B-LOC']
+            else: words,tags = words+[str(rng.choice(FILL))],tags+['O']
+        rows.append(dict(tokens=words, tags=tags))
+    return pd.DataFrame(rows)
+
+@pytest.fixture(scope='module')
+def tagger(tmp_path_factory):
+    "A checkpoint whose tokenizer divides long words."
+    torch.manual_seed(0)
+    return scratch_checkpoint([' '.join(w) for w in frame(200).tokens]+[c for c in 'abcdefghijklmnopqrstuvwxyz'], tmp_path_factory.mktemp('tagger'), vocab_size=90,
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=37, hidden_dropout_prob=0., attention_probs_dropout_prob=0.)
+
+def learner(tagger, df=None, **kwargs):
+    return token_classification_learner(frame() if df is None else df, tagger, **dict(dl_kwargs=dict(device=torch.device('cpu'))) | kwargs)
+
+@pytest.fixture(scope='module')
+def trained(tagger):
+    learn = learner(tagger)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(8, 1e-2)
+    return learn
+
+def by_hand(tok, words, tags, vocab, all_tokens=False):
+    "Labels of one sentence as Hugging Face's course lays them beside tokens."
+    res,before = [],None
+    for w in tok(words, is_split_into_words=True).word_ids():
+        if w is None: res.append(-100)
+        elif w!=before: res.append(vocab.index(tags[w]))
+        elif not all_tokens: res.append(-100)
+        else: res.append(vocab.index('I-'+tags[w][2:] if tags[w]!='O' else 'O'))
+        before = w
+    return res
+
+@pytest.mark.parametrize('all_tokens', [False, True])
+def test_labels_lie_beside_the_tokens(tagger, all_tokens):
+    df = frame()
+    learn = learner(tagger, df, label_all_tokens=all_tokens)
+    tok,vocab = learn.dls.tokenizer,list(learn.dls.vocab)
+    want = Counter(tuple(by_hand(tok, w, t, vocab, all_tokens)) for w,t in zip(df.tokens, df.tags))
+    got = Counter()
+    for dl in learn.dls.loaders:
+        for x,y in dl.new(shuffle=False):
+            mask = x[:,learn.dls.text_tfm.fields.index('attention_mask')].bool()
+            for row,m in zip(torch.Tensor.as_subclass(y, torch.Tensor), mask.as_subclass(torch.Tensor)): got[tuple(row[m].tolist())] += 1
+    assert got==want and any(-100 in k[1:-1] for k in want)!=all_tokens
+
+def byte_level(tmp_path):
+    from tokenizers import ByteLevelBPETokenizer
+    raw = ByteLevelBPETokenizer()
+    raw.train_from_iterator([' '.join(w) for w in frame(200).tokens], vocab_size=300, min_frequency=1, show_progress=False, special_tokens=['<s>','<pad>','</s>','<unk>','<mask>'])
+    tok = transformers.RobertaTokenizer(vocab=raw.get_vocab(), merges=[tuple(m) for m in json.loads(raw.to_str())['model']['merges']])
+    tok.save_pretrained(tmp_path)
+    transformers.RobertaModel(transformers.RobertaConfig(vocab_size=len(tok), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=37, max_position_embeddings=66, pad_token_id=1)).save_pretrained(tmp_path)
+    return tmp_path
+
+def test_byte_level_words_keep_their_spaces(tmp_path):
+    learn = token_classification_learner(frame(), byte_level(tmp_path))
+    x = learn.dls.text_tfm.stack(learn.dls.text_tfm.tokenize([['met','Ada','saw']])[0])
+    assert learn.dls.tokenizer.decode(x[0,0].tolist(), skip_special_tokens=True)==' met Ada saw'
+    learn.save_pretrained(tmp_path/'saved')
+    again = TransformersLearner.from_pretrained(tmp_path/'saved')
+    assert torch.equal(again.predict(['met','Ada','saw'])[2], learn.predict(['met','Ada','saw'])[2])
+
+def test_words_without_tokens_keep_their_place(trained):
+    words = ['Ada','\u200b','\x07','Rome']
+    tagged,index,probs = trained.predict(words)
+    assert [w for w,_ in tagged]==words and len(index)==len(probs)==4
+    assert tagged[1][1]==tagged[2][1]=='O' and probs[1].max()==1
+    alone = trained.predict(['Ada','Rome'])[2]
+    assert torch.allclose(probs[[0,3]], alone, atol=1e-6)
+
+def test_windows_cover_every_word(tagger):
+    df = frame(20, longest=60)
+    learn = learner(tagger, df, max_length=16, overlap=5)
+    tfm = learn.dls.text_tfm
+    for words in df.tokens:
+        x = tfm.stack(tfm.tokenize([words])[0])
+        row,word,place = word_positions(word_field(x, tfm.fields))
+        assert word.tolist()==list(range(len(words)))
+        starts = tfm.tokenizer(words, is_split_into_words=True)
+        firsts = [starts['input_ids'][starts.word_ids().index(i)] for i in range(len(words))]
+        ids = x.as_subclass(torch.Tensor)[0,tfm.fields.index('input_ids')::len(tfm.fields)].flatten()
+        assert ids[place].tolist()==firsts
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
+    preds,targets = learn.get_preds()
+    assert [len(p) for p in preds]==[len(t) for t in targets]
+    assert all(len(learn.predict(w)[0])==len(w) for w in df.tokens[:5])
+
+def test_a_cut_is_reported_and_no_word_is_lost(tagger):
+    df = frame(20, longest=60)
+    learn = learner(tagger, df, max_length=16)
+    with pytest.warns(UserWarning, match='longer than max_length'): preds,targets = learn.get_preds(dl=learn.dls.test_dl(df, with_labels=True))
+    assert [len(p) for p in preds]==[len(t) for t in targets]==df.tokens.map(len).tolist()
+    long = df.tokens.iloc[int(df.tokens.map(len).argmax())]
+    with pytest.warns(UserWarning, match='cut off'): tagged = learn.predict(long)[0]
+    assert len(tagged)==len(long) and tagged[-1][1]=='O'
+
+def test_the_epoch_table_is_seqevals(trained):
+    preds,targets = trained.get_preds()
+    vocab = list(trained.dls.vocab)
+    true,pred = [[[vocab[i] for i in t.tolist()] for t in rows] for rows in (targets, [p.argmax(-1) for p in preds])]
+    row = trained.validate()
+    want = [precision_score(true, pred), recall_score(true, pred), f1_score(true, pred), accuracy_score(true, pred)]
+    assert np.allclose(row[1:], want) and 0<want[2]
+    assert np.isclose(trained.entity_report().loc['micro avg','f1'], want[2])
+    assert np.isclose(trained.entity_report(strict=True).loc['micro avg','f1'], f1_score(true, pred, mode='strict', scheme=IOB2))
+
+@pytest.mark.parametrize('strict', [False, True])
+def test_counts_are_seqevals_on_random_tags(strict):
+    vocab = ['O','B-A','I-A','B-B','I-B']
+    rng = np.random.default_rng(0)
+    rows = [(rng.integers(0, 5, n), rng.integers(0, 5, n)) for n in rng.integers(1, 12, 200)]
+    counts = EntityCounts(vocab, strict)
+    for t,p in rows: counts.add(t, p)
+    true,pred = [[[vocab[i] for i in r[k]] for r in rows] for k in (0,1)]
+    how = dict(mode='strict', scheme=IOB2) if strict else {}
+    for name,f in (('precision',precision_score),('recall',recall_score),('f1',f1_score)): assert np.isclose(counts.value(name), f(true, pred, **how))
+    for name,f in (('precision',precision_score),('recall',recall_score),('f1',f1_score)): assert np.isclose(counts.report().loc['macro avg',name], f(true, pred, average='macro', **how))
+
+def test_precision_and_recall_are_not_swapped():
+    counts = EntityCounts(['O','B-A','I-A'])
+    counts.add(np.array([1,0,1,0]), np.array([1,0,0,0])) # one of two found
+    assert counts.value('precision')==1 and counts.value('recall')==.5
+
+def test_the_loss_of_a_set_does_not_depend_on_its_batches(trained):
+    losses = [trained.validate(dl=trained.dls.valid.new(bs=bs))[0] for bs in (1, 4, 64)]
+    assert np.allclose(losses, losses[0], atol=1e-5)
+
+def test_get_preds(trained):
+    df = frame(30, seed=5)
+    dl = trained.dls.test_dl(df, with_labels=True)
+    preds,targets,decoded,losses = trained.get_preds(dl=dl, with_decoded=True, with_loss=True)
+    assert len(losses)==30
+    for words,p,t,d,l in zip(df.tokens, preds, targets, decoded, losses):
+        alone = trained.predict(words)[2]
+        assert p.shape==(len(words), len(trained.dls.vocab)) and torch.allclose(p, alone, atol=1e-5) and torch.equal(d, p.argmax(-1))
+        assert np.isclose(l, -p[range(len(words)),t].log().mean(), atol=1e-4)
+    assert trained.get_preds(dl=trained.dls.test_dl(list(df.tokens)))[1] is None
+    assert list(trained.get_preds(dl=trained.dls.test_dl([]))[0])==[]
+    x,p,t = trained.get_preds(dl=dl, with_input=True)
+    assert len(x)==len(p)==len(t)==30 and p.shape[1]==t.shape[1]==x.shape[2]
+
+def test_interpretation(trained, capsys):
+    interp = ClassificationInterpretation.from_learner(trained)
+    cm = interp.confusion_matrix()
+    words = sum(len(t) for t in trained.get_preds()[1])
+    assert cm.sum()==words and cm.trace()/words==pytest.approx(trained.validate()[4])
+    interp.plot_top_losses(3)
+    trained.show_results(max_n=2)
+    trained.dls.show_batch(max_n=2)
+    out = capsys.readouterr().out
+    assert 'target' in out or 'TaggedTable' in out
+
+def test_fastais_tools(tagger):
+    learn = learner(tagger, cbs=None)
+    learn.summary()
+    with learn.no_bar(), learn.no_logging():
+        learn.lr_find(num_it=5, show_plot=False)
+        learn.freeze()
+        assert [n for n,p in learn.model.named_parameters() if p.requires_grad]==['classifier.weight','classifier.bias']
+        learn.fine_tune(1, 1e-3)
+        learn.to_bf16().fit_one_cycle(1, slice(1e-5, 1e-3))
+    assert np.isfinite(learn.recorder.values[-1][0])
+
+@pytest.mark.parametrize('strategy', ['none','simple','first','average','max'])
+def test_entities_are_the_pipelines(trained, tmp_path, strategy):
+    trained.save_pretrained(tmp_path/'saved')
+    pipe = transformers.pipeline('token-classification', str(tmp_path/'saved'), device='cpu')
+    df = frame(25, seed=3)
+    texts = [' '.join(w) for w in df.tokens]+['Ada, met Bob!  in (Rome).', 'Ada']
+    for t,ours in zip(texts, trained.predict_batch(texts, aggregation_strategy=strategy)):
+        theirs = pipe(t, aggregation_strategy=strategy)
+        assert [{k:v for k,v in e.items() if k!='score'} for e in ours]==[{k:v for k,v in e.items() if k!='score'} for e in theirs]
+        assert np.allclose([e['score'] for e in ours], [e['score'] for e in theirs], atol=1e-4)
+        for e in ours: assert isinstance(e['score'], float) and t[e['start']:e['end']]
+
+def test_entities_in_windows_are_those_of_the_whole(tagger, trained):
+    words = sum(frame(12, seed=9).tokens.tolist(), [])[:9]
+    whole = trained.predict_batch([words])[0]
+    tfm = trained.dls.text_tfm
+    was = tfm.max_length,tfm.overlap
+    try:
+        tfm.max_length,tfm.overlap = len(trained.dls.tokenizer(words, is_split_into_words=True)['input_ids'])-3,6
+        found = trained.predict_batch([words])[0]
+        tagged = trained.predict(words)[0]
+    finally: tfm.max_length,tfm.overlap = was
+    assert len(tagged)==len(words) and len(found)>0 and {e['start'] for e in found}<={*np.cumsum([0]+[len(w)+1 for w in words]).tolist()}
+    assert len({(e['start'],e['end']) for e in whole}&{(e['start'],e['end']) for e in found})>=len(whole)//2
+
+def test_saved_and_reloaded(trained, tmp_path):
+    trained.save_pretrained(tmp_path/'saved')
+    again = TransformersLearner.from_pretrained(tmp_path/'saved')
+    df = frame(10, seed=4)
+    for w in df.tokens: assert torch.equal(again.predict(w)[2], trained.predict(w)[2])
+    assert again.predict_batch(df)==trained.predict_batch(df)
+    assert list(again.dls.vocab)==list(trained.dls.vocab)
+
+def test_sources(tagger, tmp_path):
+    df = frame()
+    vocab = ['O','B-LOC','I-LOC','B-PER','I-PER']
+    ds = Dataset.from_dict(dict(tokens=df.tokens.tolist(), tags=[[vocab.index(t) for t in ts] for ts in df.tags]), features=Features(dict(tokens=Sequence(Value('string')), tags=Sequence(ClassLabel(names=vocab)))))
+    (tmp_path/'a.conll').write_text('\n'.join('\n'.join(f'{w} X {t}' for w,t in zip(*r))+'\n' for r in zip(df.tokens, df.tags)))
+    df.to_json(tmp_path/'a.jsonl', orient='records', lines=True)
+    want = None
+    for data in (df, ds, df.to_dict('records'), tmp_path/'a.conll', tmp_path/'a.jsonl'):
+        learn = learner(tagger, data)
+        got = [y.tolist() for _,y in learn.dls.valid]
+        want = want or got
+        assert got==want and list(learn.dls.vocab)==vocab
+    parts = DatasetDict(train=ds, validation=ds.select(range(5)))
+    assert len(learner(tagger, parts).dls.valid_ds)==5
+    numbers = df.assign(tags=[[vocab.index(t) for t in ts] for ts in df.tags])
+    assert [y.tolist() for _,y in learner(tagger, numbers, vocab=vocab).dls.valid]==want
+
+def test_the_datablock_way(tagger):
+    df = frame()
+    block = DataBlock(blocks=(TransformersTextBlock(tagger, is_split_into_words=True), TokenCategoryBlock()), get_x=lambda r: r['tokens'], get_y=lambda r: r['tags'])
+    learn = TransformersLearner(block.dataloaders(df, bs=8, device=torch.device('cpu')), tagger)
+    assert learn.task.name=='token_classification'
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
+    assert len(learn.predict(['Ada','met'])[0])==2
+
+def test_parts_of_speech(tagger, capsys):
+    df = frame().assign(tags=lambda d: [['NOUN' if w in NAMES else 'VERB' for w in ws] for ws in d.tokens])
+    learn = learner(tagger, df)
+    assert 'accuracy of words' in capsys.readouterr().out and [m.name for m in learn.metrics]==['accuracy']
+    assert learn.predict(['Ada','\u200b'])[2][1].tolist()==[.5,.5]
+    with pytest.raises(ValueError, match='no entities'): learn.entity_report()
+
+def test_bad_input(tagger):
+    df = frame()
+    def fails(match, error=ValueError, **changes):
+        with pytest.raises(error, match=match): learner(tagger, df.assign(**changes), valid=list(range(5)))
+    tags = df.tags.tolist()
+    fails('row 7', tags=[t[:-1] if i==7 else t for i,t in enumerate(tags)])
+    fails("'B-ORG' occurs only in validation.*row 2", tags=[['B-ORG']*len(t) if i==2 else t for i,t in enumerate(tags)])
+    fails('lists of words', TypeError, tokens=[' '.join(w) for w in df.tokens])
+    fails('row 3', TypeError, tokens=[3 if i==3 else w for i,w in enumerate(df.tokens)])
+    fails('without names', tags=[[0]*len(t) for t in tags])
+    fails('lists of tags', TypeError, tags=['O' if i==4 else t for i,t in enumerate(tags)])
+    with pytest.warns(UserWarning, match='begin an entity with I-.*row 9'): learn = learner(tagger, df.assign(tags=[['I-PER']+t[1:] if i==9 else t for i,t in enumerate(tags)]), valid=list(range(5)))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        fixed = learner(tagger, df.assign(tags=[['I-PER']+t[1:] if i==9 else t for i,t in enumerate(tags)]), valid=[9], repair=True)
+    assert fixed.dls.vocab[int(fixed.get_preds()[1][0][0])]=='B-PER'
+    with pytest.raises(KeyError, match='no column'): learner(tagger, df, tags='ner')
+    with pytest.warns(UserWarning, match='empty text in row 1'): learn = learner(tagger, df.assign(tokens=[[] if i==1 else w for i,w in enumerate(df.tokens)], tags=[[] if i==1 else t for i,t in enumerate(tags)]), valid=[1,2], bs=1)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert np.isfinite(learn.recorder.values[0]).all() and [len(p) for p in learn.get_preds()[0]]==[0,len(df.tokens[2])]
+    assert learn.predict([])[0]==[] and learn.predict_batch([[]])==[[]]
+    with pytest.raises(TypeError, match='item 0'): learn.predict([1,2])
+    with pytest.raises(ValueError, match='aggregation_strategy'): learn.predict_batch(['Ada'], aggregation_strategy='best')
+
+def test_a_slow_tokenizer_is_refused():
+    class Slow:
+        is_fast,num_special_tokens_to_add = False,lambda self: 2
+    from blurlike.all import TokenizeText
+    with pytest.raises(ValueError, match='fast tokenizer'): TokenizeText(Slow(), is_split_into_words=True)
+
+def test_conll_files(tmp_path):
+    f = tmp_path/'a.conllu'
+    f.write_text("# text = It's\n1-2\tIt's\t_\t_\n1\tIt\tit\tPRON\n2\t's\tbe\tAUX\n2.1\tx\tx\tX\n\n# next\n1\tGo\tgo\tVERB\n", encoding='utf-8')
+    assert read_conll(f).tokens.tolist()==[['It',"'s"],['Go']] and read_conll(f).tags.tolist()==[['PRON','AUX'],['VERB']]
+    (tmp_path/'b.iob').write_text('-DOCSTART- O\n\n\n\na O\n\n\nb\u00a0c B-X\n')
+    assert read_conll(tmp_path/'b.iob').tokens.tolist()==[['a'],['b\u00a0c']]
+    (tmp_path/'c.iob').write_text('\n\n')
+    with pytest.raises(ValueError, match='no sentences'): read_conll(tmp_path/'c.iob')
+    with pytest.raises(FileNotFoundError): read_conll(tmp_path/'d.iob')
+
+def test_spans():
+    text = 'Ada Lovelace, of London'
+    words,tags = spans_to_tags(text, [dict(start=17, end=23, label='LOC'), dict(start=0, end=12, label='PER')])
+    assert list(zip(words, tags))==[('Ada','B-PER'),('Lovelace','I-PER'),(',','O'),('of','O'),('London','B-LOC')]
+    assert spans_to_tags('ab', [dict(start=0, end=1, label='X'), dict(start=1, end=2, label='X')])[1]==['B-X','B-X']
+    for bad in (dict(start=3, end=3), dict(start=0, end=99), dict(start=3, end=4)):
+        with pytest.raises(ValueError, match='span'): spans_to_tags(text, [bad | dict(label='X')])
+
+def test_bio():
+    tags = [['O','I-A'],['B-A','I-A','I-B'],[],['I-A','I-A']]
+    assert [o.tolist() for o in broken_bio(tags)]==[[0,1,3],[1,2,0]]
+    assert repair_bio(tags)==[['O','B-A'],['B-A','I-A','B-B'],[],['B-A','I-A']] and tags[0]==['O','I-A']
+    assert not len(broken_bio(repair_bio(tags))[0]) and not len(broken_bio([[]])[0])
