@@ -135,15 +135,18 @@ def test_no_process_is_left_and_no_warning_of_the_fork(bert, capfd):
     assert not mp.active_children() and 'fork' not in capfd.readouterr().err
 
 @pytest.mark.parametrize('how', ['gone','shorter'])
-def test_a_data_set_that_goes_away_is_a_clear_error(how, bert, in_tmp):
+def test_a_data_set_that_goes_away_is_a_clear_error(how, bert, in_tmp, monkeypatch):
     datasets.Dataset.from_pandas(frame(300)).save_to_disk('data')
     dls = loaders(bert, data=datasets.load_from_disk('data'))
-    it = iter(dls.train)
-    next(it)
     path = next(Path('data').glob('*.arrow'))
-    if how=='gone': path.unlink()
-    else: os.truncate(path, 100)
-    with pytest.raises(FileNotFoundError, match='is gone' if how=='gone' else 'has shrunk'): list(it)
+    def damaged(rows): # before the second window is read, never while one is
+        reads.append(rows)
+        if len(reads)==2: path.unlink() if how=='gone' else os.truncate(path, 100)
+        return check(rows)
+    check,reads = Rows.check_files,[]
+    monkeypatch.setattr(Rows, 'check_files', damaged)
+    with pytest.raises(FileNotFoundError, match='is gone' if how=='gone' else 'has shrunk'): list(dls.train)
+    assert len(reads)>=2
     assert not threads()
 
 def test_a_list_that_shrinks_is_a_clear_error(bert):
