@@ -7,10 +7,13 @@ from .task import *
 from .pretrained import *
 from .rows import *
 from .tagged import *
+from .corpus import *
 from .tokens import *
+from .packed import *
 from .batch import *
 from .block import *
 from .token_category import *
+from .masking import *
 from .model_inputs import *
 from .splitters import *
 from .packing import *
@@ -19,7 +22,9 @@ from .losses import *
 from .metrics import *
 from .showing import *
 from .predictions import *
+from .filling import *
 from .learner import *
 from .saving import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification import *
+from .tasks.masked_lm import *

@@ -103,9 +103,10 @@ class TransformersDL(TfmdDL):
         self._check_memory()
         self.memory.settle()
         for k,(tokens,pos,targets) in enumerate(self._read_ahead(windows)):
+            address = self._address(windows[k], len(pos), seed)
             batches = self._arrange(tokens.sizes[pos], seed, k)
             n = max(1, 2**19//max(1, self.bs*int(tokens.sizes.max(initial=1)))) # some at a time: this code is slow between two steps of a model, which clear the processor's caches
-            for i in range(0, len(batches), n): yield from [self._batch(tokens, pos[rows], [targets[j] for j in rows]) for rows in batches[i:i+n]]
+            for i in range(0, len(batches), n): yield from [self._batch(tokens, pos[rows], [targets[j] for j in rows], (address[0][rows],address[1])) for rows in batches[i:i+n]]
         if get_worker_info() is not None: self.report_cut() # what a worker counts stays there
 
     def _check_memory(self):
@@ -150,9 +151,14 @@ class TransformersDL(TfmdDL):
         if self.drop_last and batches and self.max_tokens is None and len(batches[-1])<self.bs: batches.pop()
         return batches
 
-    def _batch(self, tokens, rows, targets):
+    def _address(self, idxs, n, seed): # numbers of the rows of a window, and the seed of what is random in a batch: that of the pass in training, always the same elsewhere
+        items = self.dataset.tls[0].items
+        if n!=len(idxs): idxs = idxs[0]+np.arange(n) # a transform has skipped rows
+        return items.idxs[idxs] if isinstance(items, Rows) and items.idxs is not None else idxs,seed if self.shuffle else 0
+
+    def _batch(self, tokens, rows, targets, address):
         own = isinstance(self.create_batch, MethodType) and isinstance(self.before_batch, Pipeline) and not len(self.before_batch.fs)
-        if own: return self._collate(self.text_tfm.stack(tokens, rows), targets)
+        if own: return self._collate(self.text_tfm.stack(tokens, rows), targets, address)
         return self.do_batch([(tokens.pick(np.array([r])),*t) for r,t in zip(rows, targets)])
 
     def create_batch(self, samples):
@@ -160,7 +166,9 @@ class TransformersDL(TfmdDL):
         tokens = Tokens.join([s[0] for s in samples]) if isinstance(first, Tokens) else self.text_tfm.tokenize([s[0] for s in samples], count=False)[0]
         return self._collate(self.text_tfm.stack(tokens), [s[1:] for s in samples])
 
-    def _collate(self, x, targets): # a target that belongs to words or tokens is laid beside them by its transform
+    def _collate(self, x, targets, address=None): # a target that belongs to words or tokens is laid beside them by its transform
+        hide = getattr(self.text_tfm, 'hide', None) # the text hides its own targets
+        if hide is not None: return (*hide(x, *(address or (np.arange(len(x)), self.rng.getrandbits(63) if self.shuffle else 0))), *(fa_collate(column) for column in zip(*targets)))
         laid = [next((f.collate for f in tl.tfms.fs if hasattr(f, 'collate')), None) for tl in self.dataset.tls[1:]]
         return (x, *(fa_collate(column) if collate is None else collate(column, x, self.text_tfm.fields) for column,collate in zip(zip(*targets), laid)))
 

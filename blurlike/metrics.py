@@ -4,20 +4,23 @@
 
 # %% auto #0
 __all__ = ['f1_score', 'f1_multi', 'single_label_metrics', 'multi_label_metrics', 'regression_metrics', 'EntityCounts',
-           'EntityMetric', 'entity_metrics']
+           'EntityMetric', 'entity_metrics', 'MaskedPerplexity', 'MaskedAccuracy', 'masked_lm_metrics']
 
 # %% ../nbs/09_metrics.ipynb #3a0a57fa
 from collections import defaultdict
 
 import numpy as np
 import pandas as pd
+import torch
 from fastai.learner import Metric
 from fastai.metrics import ActivationType, PearsonCorrCoef, SpearmanCorrCoef, accuracy, accuracy_multi, mae, skm_to_fastai
 from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import IOB2, IOBES, Entities
 from sklearn import metrics as skm
 
+from .losses import AvgCountedLoss
 from .tagged import is_entity_scheme
+from .token_category import IGNORED
 from .words import word_field, word_positions
 
 # %% ../nbs/09_metrics.ipynb #11000b28
@@ -116,3 +119,27 @@ def entity_metrics(
     "Precision, recall and F1 of entities and accuracy of words over the whole validation set; accuracy alone where the tags tell of no entities."
     counts = EntityCounts(vocab, strict)
     return [EntityMetric(counts, n) for n in (('precision','recall','f1','accuracy') if counts.entities else ('accuracy',))]
+
+# %% ../nbs/09_metrics.ipynb #c87304f5
+class MaskedPerplexity(AvgCountedLoss):
+    "Exponential of the mean loss of a hidden token"
+    @property
+    def value(self): return None if not self.count else torch.exp(self.total/self.count)
+    @property
+    def name(self): return 'perplexity'
+
+class MaskedAccuracy(Metric):
+    "Share of the hidden tokens that are guessed right"
+    def reset(self): self.right,self.count = 0,0
+    def accumulate(self, learn):
+        targets = learn.y.as_subclass(torch.Tensor)
+        hidden = targets!=IGNORED
+        pred = learn.pred if learn.pred.ndim==2 else learn.pred[hidden] # a door that picks has picked already
+        self.right += int((pred.argmax(-1)==targets[hidden]).sum())
+        self.count += int(hidden.sum())
+    @property
+    def value(self): return self.right/self.count if self.count else None
+    @property
+    def name(self): return 'masked_accuracy'
+
+def masked_lm_metrics(vocab=None)->list: return [MaskedPerplexity(), MaskedAccuracy()]

@@ -17,7 +17,7 @@ from fastcore.xtras import ContextManagers
 from fasttransform.cast import retain_types
 from transformers.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
 
-from .batch import FixedOrder, cut_message
+from .batch import FixedOrder, TransformersDL, cut_message
 from .model_inputs import unwrap
 from .showing import TaggedWords
 from .tagged import word_spans
@@ -170,6 +170,7 @@ class WordPredictions:
     "One row of outputs for each word"
     def gather(self, learn, dl, reorder=True, with_input=False, with_loss=False, with_decoded=False, with_preds=True, with_targs=True, act=None, inner=False, cbs=None, **kwargs):
         "`get_preds` by words: predictions and targets as `PerRow`, losses as means over the words of a row."
+        if with_input or not isinstance(dl, TransformersDL): return learn.fastai_get_preds(dl=dl, reorder=reorder, with_input=with_input, with_loss=with_loss, with_decoded=with_decoded, with_preds=with_preds, with_targs=with_targs, act=act, inner=inner, cbs=cbs, **kwargs)
         if kwargs: raise TypeError(f"get_preds does not take {', '.join(kwargs)} where each word has a prediction")
         idxs = np.asarray(dl.get_idxs())
         dl = dl.new(get_idxs=FixedOrder(idxs))

@@ -66,7 +66,7 @@ def describe(
     dls,tfm = learn.dls,learn.dls.text_tfm
     vocab = output_names(dls)
     return dict(format='blurlike', format_version=FORMAT, task=learn.task.name, vocab=vocab, vocab_sha256=checksum(vocab),
-        target_options=getattr(dls.valid_ds.tls[-1].tfms.fs[-1], 'options', {}), text=_getter_names(dls.valid_ds.tls[0], 'text'), label=_getter_names(dls.valid_ds.tls[-1], 'label') if len(dls.valid_ds.tls)>1 else 'label',
+        target_options=getattr(dls.valid_ds.tls[-1].tfms.fs[-1], 'options', {}), text=_getter_names(dls.valid_ds.tls[0], 'text'), label=_getter_names(dls.valid_ds.tls[-1], 'label') if len(dls.valid_ds.tls)>1 else None,
         max_length=tfm.max_length, overlap=tfm.overlap, bs=dls.train.bs, loss=_loss_facts(learn.loss_func), metrics=[m.name for m in learn.metrics],
         splitter=getattr(learn.splitter, '__name__', type(learn.splitter).__name__),
         versions=dict(blurlike=blurlike.__version__, fastai=fastai.__version__, torch=torch.__version__, transformers=transformers.__version__))
@@ -143,7 +143,7 @@ def from_pretrained(cls:TransformersLearner,
     facts = read_facts(folder)
     task,loss = find_task(facts['task']),facts['loss']
     weights = None if loss['class_weights'] is None else torch.tensor(loss['class_weights'])
-    learn = build_learner(task, facts['vocab'], folder, x=Column(facts['text']), y=task.read(facts['label']), bs=facts['bs'], max_length=facts['max_length'],
+    learn = build_learner(task, facts['vocab'], folder, x=Column(facts['text']), y=None if task.target is None else task.read(facts['label']), bs=facts['bs'], max_length=facts['max_length'],
         overlap=facts['overlap'], options=facts.get('target_options'), class_weights=weights, model_kwargs=dict(use_safetensors=True), **dict(splitter=_splitters.get(facts['splitter'], transformer_splitter)) | kwargs)
     if learn.model.new_weights: raise ValueError(f"the weights in {str(folder)!r} are not complete: {', '.join(sorted(learn.model.new_weights)[:5])} are missing or have another shape")
     if learn.model.unexpected_weights: raise ValueError(f"{str(folder)!r} holds weights that its model has no place for: {', '.join(sorted(learn.model.unexpected_weights)[:5])}")

@@ -119,16 +119,17 @@ class TokenizeText(Transform):
         if is_split_into_words and not tokenizer.is_fast: raise ValueError(f"lists of words need a fast tokenizer, whose word_ids() say which token belongs to which word; {type(tokenizer).__name__} is none")
         self.tokenizer,self.max_length,self.overlap = tokenizer,max_length,overlap
         self.is_split_into_words,self.tokenizer_kwargs = is_split_into_words,kwargs
+        self.with_words = is_split_into_words # shall `word_ids` be among the fields?
         self.reported = set() # parts of the data (training 0, others 1) whose cut was reported
         self.pad_to_multiple_of,self._copies = 1,{} # compiled models want few different lengths
 
     @property
     def fields(self)->list: # `word_ids`: k+1 where word k begins, -(k+1) where it goes on, 0 elsewhere; no model takes it
-        return [*self.tokenizer.model_input_names, *(['word_ids'] if self.is_split_into_words else [])]
+        return [*self.tokenizer.model_input_names, *(['word_ids'] if self.with_words else [])]
     def pad_value(self, field): return {'input_ids':self.tokenizer.pad_token_id, 'token_type_ids':self.tokenizer.pad_token_type_id}.get(field, 0)
 
     def encodes(self, o):
-        check_text(o, self.is_split_into_words or isinstance(o, list))
+        if not isinstance(o, np.ndarray): check_text(o, self.is_split_into_words or isinstance(o, list))
         return o
 
     def _call(self, nm, *args, split_idx=None, **kwargs): # a pair is one item: fasttransform would map over the tuple
@@ -140,10 +141,11 @@ class TokenizeText(Transform):
         count:bool=True # Count what `max_length` cuts off? It costs a second reading of the long texts
     )->tuple[Tokens,np.ndarray]: # Token fields; and (4,) number of texts, of cut texts, of tokens before the cut, of tokens cut off
         "Token fields of `texts`, each as long as it is, and what `max_length` cost."
-        ids,types,n_windows = self._encode(texts, self.max_length)
+        given = len(texts) and isinstance(texts[0], np.ndarray)
+        ids,types,n_windows = self._given(texts) if given else self._encode(texts, self.max_length)
         tokens = self._flatten(ids, types, n_windows)
         seen = np.array([len(texts), 0, tokens.lens.sum(), 0])
-        full = np.flatnonzero(tokens.lens==self.max_length) if count and self.overlap is None and self.max_length is not None else ()
+        full = np.flatnonzero(tokens.lens==self.max_length) if count and not given and self.overlap is None and self.max_length is not None else ()
         if len(full):
             lost = np.array([len(o) for o in self._encode([texts[i] for i in full], None)[0]])-self.max_length
             seen[1:] += [(lost>0).sum(), lost.sum(), lost.sum()]
@@ -167,6 +169,25 @@ class TokenizeText(Transform):
             warnings.warn("a text holds lone surrogates, which no tokenizer can read; they are read as the replacement character")
             return call(repaired)
 
+    def _given(self, blocks): # token ids, (L,) each, or with where words begin (2,L)
+        ids = [o if o.ndim==1 else o[0] for o in blocks]
+        return ids,dict(word_ids=[self._given_words(*o) for o in blocks]) if self.with_words else {},None
+
+    def _given_words(self, ids, begins):
+        inside,begins = ~np.isin(ids, self.tokenizer.all_special_ids),begins.copy()
+        begins[np.flatnonzero(inside)[:1]] = 1 # it may go on from the block before
+        number = np.cumsum(begins)
+        return np.where(inside, np.where(begins, number, -number), 0)
+
+    def raw_ids(self,
+        texts:list # Texts
+    )->tuple[list,list]: # Lists of token ids, and of whether a word begins with each
+        "All tokens of `texts` without special ones."
+        if not self._plain and not (self.with_words and self.tokenizer.is_fast): return self.tokenizer(texts, add_special_tokens=False, verbose=False, **self.tokenizer_kwargs)['input_ids'],[]
+        encodings = self._backend(False, None).encode_batch(texts, add_special_tokens=False)
+        begins = [[int(a!=b) for a,b in zip([None,*e.word_ids], e.word_ids)] for e in encodings] if self.with_words else []
+        return [e.ids for e in encodings],begins
+
     def _strategy(self, paired): return 'only_second' if paired and self.overlap is not None else 'longest_first'
 
     @property
@@ -176,13 +197,13 @@ class TokenizeText(Transform):
 
     def _encode_fast(self, texts, paired, max_length):
         backend,n_windows = self._backend(paired, max_length),None
-        encode = backend.encode_batch if self.overlap is not None or self.is_split_into_words else backend.encode_batch_fast # the fast one knows no words, and gets the token types of further windows wrong (tokenizers 0.23.3)
+        encode = backend.encode_batch if self.overlap is not None or self.with_words else backend.encode_batch_fast # the fast one knows no words, and gets the token types of further windows wrong (tokenizers 0.23.3)
         encodings = encode([tuple(t) for t in texts] if paired else texts, is_pretokenized=self.is_split_into_words)
         if self.overlap is not None and max_length is not None:
             windows = [[e,*e.overflowing] for e in encodings]
             n_windows,encodings = np.fromiter(map(len, windows), dtype=np.int32, count=len(windows)),[e for w in windows for e in w]
         types = dict(token_type_ids=[e.type_ids for e in encodings]) if 'token_type_ids' in self.fields else {}
-        if self.is_split_into_words: types['word_ids'] = self._words(encodings, n_windows)
+        if self.with_words: types['word_ids'] = self._words(encodings, n_windows)
         return [e.ids for e in encodings],types,n_windows
 
     def _words(self, encodings, n_windows): # a word that begins in one window may go on at the start of the next
@@ -219,7 +240,7 @@ class TokenizeText(Transform):
         enc = self.tokenizer(*columns, is_split_into_words=self.is_split_into_words, **kwargs)
         n_windows = np.bincount(enc['overflow_to_sample_mapping'], minlength=len(texts)) if self.overlap is not None and max_length is not None else None
         types = {f:enc[f] for f in self.tokenizer.model_input_names if f!='input_ids'}
-        if self.is_split_into_words: types['word_ids'] = self._words(enc.encodings, n_windows)
+        if self.with_words: types['word_ids'] = self._words(enc.encodings, n_windows)
         return enc['input_ids'],types,n_windows
 
     def stack(self,
