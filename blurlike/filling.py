@@ -24,7 +24,9 @@ class GatherMasks(Callback):
     def __init__(self, act, **wanted): self.act,self.wanted = act,wanted
     def before_validate(self): self.preds,self.targs,self.guesses,self.losses,self.inputs = [],[],[],[],[]
     def after_batch(self):
-        targets = to_detach(self.y).as_subclass(torch.Tensor)
+        tfm,x = self.dls.text_tfm,to_detach(self.xb[0]).as_subclass(torch.Tensor)
+        ids = x[:,tfm.fields.index('input_ids')]
+        targets = to_detach(self.y).as_subclass(torch.Tensor) if len(self.yb) else torch.where(ids==tfm.tokenizer.mask_token_id, ids, IGNORED)
         hidden = targets!=IGNORED
         pred = to_detach(self.pred)
         if pred.ndim==3: pred = pred[hidden]
@@ -32,7 +34,7 @@ class GatherMasks(Callback):
         if self.wanted['with_decoded']: self.guesses.append(torch.full_like(targets, IGNORED).masked_scatter(hidden, pred.argmax(-1)))
         if self.wanted['with_targs']: self.targs.append(targets)
         if self.wanted['with_loss']: self.losses.append(to_detach(self.learn.loss))
-        if self.wanted['with_input']: self.inputs.append(to_detach(self.xb[0]).as_subclass(torch.Tensor))
+        if self.wanted['with_input']: self.inputs.append(x)
 
 def _one_width(ts, tfm): # (B,L) each -> (n,L)
     if not ts: return torch.zeros(0, 0).long()
@@ -40,10 +42,10 @@ def _one_width(ts, tfm): # (B,L) each -> (n,L)
     return torch.cat([torch.nn.functional.pad(t, (most-t.shape[1], 0) if left else (0, most-t.shape[1]), value=IGNORED) for t in ts])
 
 # %% ../nbs/10b_filling.ipynb #0f7e0acf
-def _fill(parts, tokens, pieces): # the text around the gaps, and what fills them
+def _fill(parts, tokens, pieces, marks_spaces): # the text around the gaps, and what fills them
     res = parts[0]
     for part,token,piece in zip(parts[1:], tokens, pieces):
-        goes_on = piece.startswith('##') or (any(p[:1] in 'Ġ▁' for p in pieces) and piece[:1] not in 'Ġ▁')
+        goes_on = piece[:1] not in 'Ġ▁' if marks_spaces else piece.startswith('##')
         res = (res.rstrip() if goes_on else res)+token+part
     return res
 
@@ -129,6 +131,6 @@ class MaskPredictions:
         else: ids = torch.multinomial((logits/temperature).softmax(-1), 1, generator=None if seed is None else torch.Generator().manual_seed(seed)).squeeze(-1)
         pieces,chances = tok.convert_ids_to_tokens(ids.tolist()),probs.gather(1, ids[:,None]).squeeze(1).tolist()
         tokens = [p[2:] if p.startswith('##') else tok.convert_tokens_to_string([p]).strip() for p in pieces]
-        filled = _fill(text.split(tok.mask_token), tokens, pieces)
+        filled = _fill(text.split(tok.mask_token), tokens, pieces, learn.dls.text_tfm.marks_spaces)
         res = (filled, *((tokens[0], chances[0]) if len(tokens)==1 else (tokens, chances)))
         return (text, *res) if with_input else res

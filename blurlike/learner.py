@@ -33,7 +33,7 @@ from torch.amp import GradScaler
 
 from .batch import TransformersDataLoaders, TransformersDL, cut_message
 from .block import TransformersTextBlock
-from .losses import AvgCountedLoss, CountedAccumulation
+from .losses import AvgCountedLoss, CountedTargets
 from .model_inputs import ModelInputsCallback, unwrap
 from .optimizer import adamw, plain_schedule
 from .packing import try_packing
@@ -98,7 +98,7 @@ class TransformersLearner(Learner):
         model = self._load(dls, checkpoint, model_kwargs or {})
         if metrics is None and self.task is not None: metrics = self.task.metrics(output_names(dls))
         if loss_func is None and self.task is not None and getattr(dls.train_ds, 'loss_func', None) is None: loss_func = self.task.loss(None)
-        own = [ModelInputsCallback(), CountedAccumulation()] + ([GradientClip(max_grad_norm)] if max_grad_norm else [])
+        own = [ModelInputsCallback(), CountedTargets()] + ([GradientClip(max_grad_norm)] if max_grad_norm else [])
         given = {cb if isinstance(cb, type) else type(cb) for cb in L(cbs)}
         super().__init__(dls, model, loss_func=loss_func, opt_func=opt_func, splitter=splitter, metrics=metrics,
             cbs=[cb for cb in own if type(cb) not in given]+list(L(cbs)), train_bn=train_bn, **kwargs)
@@ -314,7 +314,9 @@ def forward(self:TransformersLearner,
 def predicting(self:TransformersLearner):
     "Within: no dropout, no gradients, the learner's precision."
     was_training,half = self.model.training,getattr(self, 'mixed_precision', None)
-    if hasattr(self, 'model_inputs'): self.model_inputs.door.labels = self.model_inputs.door.select = None # an interrupted batch may have left its own
+    if hasattr(self, 'model_inputs'):
+        self.model_inputs.door.take()
+        self.model_inputs.door.labels = self.model_inputs.door.select = None # an interrupted batch may have left its own
     if was_training: self.model.eval()
     try:
         with torch.inference_mode(), nullcontext() if half is None else torch.autocast(next(self.model.parameters()).device.type, dtype=torch.bfloat16 if half.amp_mode==AMPMode.BF16 else torch.float16): yield

@@ -60,7 +60,7 @@ class TokenizeMasked(TokenizeText):
         if mask_share<0 or random_share<0 or mask_share+random_share>1: raise ValueError(f"mask_share={mask_share} and random_share={random_share} must be at least 0 and together at most 1")
         if whole_word and not tokenizer.is_fast: raise ValueError(f"whole_word=True needs a fast tokenizer, whose word_ids() say which token belongs to which word; {type(tokenizer).__name__} is none")
         self.mlm_probability,self.whole_word,self.mask_share,self.random_share = mlm_probability,whole_word,mask_share,random_share
-        self.with_words,self._ordinary = whole_word,None
+        self.with_words,self._ordinary,self._marks = whole_word,None,None
 
     @property
     def options(self)->dict: return dict(mlm_probability=self.mlm_probability, whole_word=self.whole_word, mask_share=self.mask_share, random_share=self.random_share)
@@ -69,6 +69,11 @@ class TokenizeMasked(TokenizeText):
     def ordinary(self)->np.ndarray: # ids of all tokens that are not special
         if self._ordinary is None or self._ordinary[0]!=len(self.tokenizer): self._ordinary = len(self.tokenizer),np.setdiff1d(np.arange(len(self.tokenizer)), self.tokenizer.all_special_ids)
         return self._ordinary[1]
+
+    @property
+    def marks_spaces(self)->bool: # does a token say whether a space stands before it, as in byte-level BPE and SentencePiece?
+        if self._marks is None: self._marks = any(t[:1] in 'Ġ▁' for t in self.tokenizer.get_vocab())
+        return self._marks
 
     def hide(self,
         x:TokenTensor, # (B,F,L) a batch

@@ -27,18 +27,22 @@ PIECE = 1024 # tokens that a CPU takes through a model at a time
 class ModelDoor:
     "The two hooks, and what they share during one call of the model"
     def __init__(self,
+        model:nn.Module, # The model that it hangs in
         fields:list,  # Names of the token fields, in the order in which they are stacked
         accepted:set, # Names that the model's `forward` takes
         pad_token_id:int, # Tells padding where there is no `attention_mask`
         keep_output:bool=False # Keep the last `ModelOutput` (hidden states, attentions) in `output`?
     ):
-        self.fields,self.accepted,self.pad_token_id,self.keep_output = fields,accepted,pad_token_id,keep_output
+        self.model,self.fields,self.accepted,self.pad_token_id,self.keep_output = model,fields,accepted,pad_token_id,keep_output
+        self.take()
         self.open,self.windows,self.rest,self.labels,self.output,self.loss = False,None,[],None,None,None
         self.select,self.head_only,self.picks,self.now = None,None,[],None # (B,L) which tokens' logits are wanted, `None`: all; can the head be given these alone?
 
+    def take(self): self.model.__dict__['_blurlike_door'] = self # the one that serves, where a model is in several learners
+
     def inputs(self, module, args, kwargs):
         "Forward pre-hook: a call with one (B,W*F,L) tensor becomes a call with keyword arguments."
-        if len(args)!=1 or kwargs or not isinstance(args[0], torch.Tensor) or args[0].ndim!=3: return None
+        if self.model.__dict__.get('_blurlike_door') is not self or len(args)!=1 or kwargs or not isinstance(args[0], torch.Tensor) or args[0].ndim!=3: return None
         x,self.open,self.windows = args[0].as_subclass(torch.Tensor),True,None
         if x.shape[1]!=len(self.fields): x = self._split_windows(x)
         self.width = x.shape[-1]
@@ -134,7 +138,7 @@ def attach_door(
     "Hang a `ModelDoor` into `model`."
     model = unwrap(model)
     named = {n for n,p in inspect.signature(model.forward).parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    door = ModelDoor(fields or list(tokenizer.model_input_names), named, tokenizer.pad_token_id, keep_output)
+    door = ModelDoor(model, fields or list(tokenizer.model_input_names), named, tokenizer.pad_token_id, keep_output)
     base = getattr(model, getattr(model, 'base_model_prefix', '') or 'forward', None)
     inner = [base.register_forward_hook(door.only_picked)] if isinstance(base, nn.Module) and base is not model else []
     return door,[*inner, model.register_forward_pre_hook(door.inputs, with_kwargs=True), model.register_forward_hook(door.logits, with_kwargs=True, always_call=True)]
@@ -168,10 +172,13 @@ class ModelLoss:
     "The loss that the model computes itself"
     def __init__(self): self.reduction,self.door,self.problem_type = 'mean',None,None
     def __call__(self, pred, targ, **kwargs):
-        if kwargs.get('reduction', self.reduction)=='mean': return self.door.loss
+        if kwargs.get('reduction', self.reduction)=='mean': return self.door.loss if self.count(targ) else (pred*0).sum() # models say `nan` where no target counts
+        if self._of_tokens(targ): return F.cross_entropy(pred.transpose(1, 2), targ, reduction='none').sum(1)/(targ!=-100).sum(1).clamp(min=1)
         if self.problem_type=='single_label_classification': return F.cross_entropy(pred.flatten(0,-2), targ.flatten(), reduction='none')
         if self.problem_type=='multi_label_classification': return F.binary_cross_entropy_with_logits(pred, targ.float(), reduction='none')
         return F.mse_loss(pred.flatten(), targ.flatten().float(), reduction='none')
+    def _of_tokens(self, targ): return targ.ndim==2 and not targ.is_floating_point() and self.problem_type!='multi_label_classification'
+    def count(self, targ)->int: return int((targ!=-100).sum()) if self._of_tokens(targ) else len(targ)
     def activation(self, x): return {'single_label_classification':lambda x: x.softmax(-1), 'multi_label_classification':torch.sigmoid}.get(self.problem_type, lambda x: x)(x)
     def decodes(self, x): return {'single_label_classification':lambda x: x.argmax(-1), 'multi_label_classification':lambda x: x>0.5}.get(self.problem_type, lambda x: x)(x)
 
@@ -212,6 +219,7 @@ class ModelInputsCallback(Callback):
         return loss if isinstance(loss, ModelLoss) else None
 
     def before_batch(self):
+        self.door.take()
         targets = self.learn.yb[0] if len(self.learn.yb) else None
         self.door.labels = targets if self._own_loss() is not None else None
         self.select(targets.as_subclass(torch.Tensor)!=-100 if targets is not None and getattr(self.learn.loss_func, 'selects', False) else None)

@@ -9,7 +9,7 @@ __all__ = ['special_tokens', 'PackedRows']
 import numpy as np
 from fastprogress.fastprogress import progress_bar
 
-from .corpus import scratch_folder
+from .corpus import Scratch
 from .rows import Rows
 from .tokens import TokenizeText
 
@@ -36,7 +36,8 @@ class PackedRows(Rows):
         self.before,self.after = special_tokens(tfm.tokenizer)
         self.room,self.with_words = block_size-len(self.before)-len(self.after),tfm.with_words
         if self.room<1: raise ValueError(f"block_size={block_size} leaves no room beside {block_size-self.room} special tokens")
-        folder,self.dtype = scratch_folder(self),np.uint16 if len(tfm.tokenizer)<=2**16 else np.int32
+        self.scratch,self.dtype = Scratch(),np.uint16 if len(tfm.tokenizer)<=2**16 else np.int32
+        folder = self.scratch.path
         with open(folder/'ids', 'wb') as ids, open(folder/'begins', 'wb') as begins: ends = np.cumsum([self._write(rows, tfm, ids, begins) for rows in parts])
         self.ids = np.memmap(folder/'ids', self.dtype, 'r') if ends[-1] else np.zeros(0, self.dtype)
         self.begins = np.memmap(folder/'begins', np.uint8, 'r') if self.with_words and ends[-1] else None
@@ -62,7 +63,7 @@ class PackedRows(Rows):
             if not -len(self)<=i<len(self): raise IndexError(f"block {i} of {len(self)}")
             return {self.text:self.read([int(i)%len(self)], [self.text])[0][0]}
         res = object.__new__(PackedRows)
-        res.__dict__ |= self.__dict__ | dict(whole=self, idxs=self._numbers()[i]) # `whole` owns the folder
+        res.__dict__ |= self.__dict__ | dict(idxs=self._numbers()[i])
         return res
 
     def _numbers(self): return np.arange(len(self.starts)) if self.idxs is None else self.idxs

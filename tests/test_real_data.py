@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers
-from blurlike.all import TransformersLearner, sequence_classification_learner
+from blurlike.all import TransformersLearner, masked_lm_learner, sequence_classification_learner, token_classification_learner
 from conftest import SHARED
 
 ENCODER = SHARED/'models'/'all-MiniLM-L6-v2'
@@ -40,3 +40,22 @@ def test_many_labels_and_pairs():
     learn = sequence_classification_learner(read('stsb/train', 200), ENCODER, text=['sentence1','sentence2'], label='score')
     assert learn.task.name=='regression' and isinstance(learn.dls.valid.decode_batch(learn.dls.valid.one_batch())[0][0], tuple)
     assert learn.model.classifier.bias.item()==pytest.approx(np.mean([float(y) for _,y in learn.dls.train_ds]), abs=1e-4)
+
+def same(a, b):
+    if isinstance(a, dict): return set(a)==set(b) and all(same(a[k], b[k]) for k in a)
+    return abs(a-b)<1e-4 if isinstance(a, float) else a==b
+
+def test_entities_and_gaps_of_real_sentences_are_the_pipelines(tmp_path):
+    "With a head that knows nothing, whose entities are as odd as can be; `benchmarks/pipelines.py` does it with trained models over all rows."
+    df = pd.concat([read('wnut17/train', 60).assign(is_valid=False), read('wnut17/dev', 150).assign(is_valid=True)], ignore_index=True)[['tokens','tags','is_valid']]
+    tagger = token_classification_learner(df, ENCODER, valid='is_valid', max_length=128)
+    pipe = transformers.pipeline('token-classification', str(tagger.save_pretrained(tmp_path/'tags')), device='cpu')
+    texts = [' '.join(w) for w in df.tokens[60:]]
+    for strategy in ('simple','first'):
+        theirs = [[dict(e, score=float(e['score'])) for e in pipe(t, aggregation_strategy=strategy)] for t in texts]
+        ours = tagger.predict_batch(texts, aggregation_strategy=strategy)
+        assert sum(map(len, theirs))>200 and all(len(a)==len(b) and all(map(same, a, b)) for a,b in zip(ours, theirs))
+    filler = masked_lm_learner(pd.DataFrame(dict(text=texts)), ENCODER, max_length=128)
+    pipe = transformers.pipeline('fill-mask', str(filler.save_pretrained(tmp_path/'gaps')), device='cpu')
+    texts = [' '.join(['[MASK]' if i==len(w)//2 else o for i,o in enumerate(w)]) for w in df.tokens[60:]]
+    assert all(map(same, sum(filler.predict_batch(texts, top_k=3), []), sum((pipe(t, top_k=3) for t in texts), [])))
