@@ -6,8 +6,6 @@
 __all__ = ['masked_lm', 'BLOCK', 'masked_lm_learner', 'pack']
 
 # %% ../../nbs/22_tasks.masked_lm.ipynb #84b70942
-import warnings
-
 from fastai.data.core import DataLoaders
 from fastai.torch_core import set_seed
 from fastcore.meta import delegates
@@ -20,7 +18,7 @@ from ..losses import MaskedLoss
 from ..masking import MaskedLMBlock, TokenizeMasked
 from ..metrics import masked_lm_metrics
 from ..packed import PackedRows
-from ..pretrained import fit_length, load_tokenizer, max_positions
+from ..pretrained import fit_length, load_tokenizer
 from ..rows import Column, check_texts, read_rows, split_rows
 from ..splitters import transformer_splitter
 from ..task import Task, register_task, task_of
