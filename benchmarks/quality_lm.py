@@ -90,14 +90,17 @@ def adapt(args, seed, side):
     with learn.no_bar(), learn.no_logging(): seconds = timed(learn.fit_one_cycle, args.epochs, 1e-4)
     return dict(accuracy=float(learn.recorder.values[-1][2]), seconds=seconds)
 
-SCENARIOS = dict(wikitext=(wikitext, ('ours','trainer'), 'loss', 3), adapt=(adapt, ('adapted','as it is'), 'accuracy', 5))
+_common = ('block_size','bs','lr','device')
+# function, sides, metric, seeds, what a run depends on
+SCENARIOS = dict(wikitext=(wikitext, ('ours','trainer'), 'loss', 3, (*_common, 'tokens','valid_tokens')),
+                 adapt=(adapt, ('adapted','as it is'), 'accuracy', 5, (*_common, 'labelled','max_length','epochs','adapt_epochs')))
 
 def run_all(args, log, commit):
     done = [json.loads(l) for l in log.read_text().splitlines()] if log.exists() else []
-    budget = {k:getattr(args, k) for k in ('tokens','valid_tokens','block_size','bs','lr','labelled','max_length','epochs','adapt_epochs','device')}
     res = []
     for name in args.scenarios:
-        f,sides,_,n = SCENARIOS[name]
+        f,sides,_,n,keys = SCENARIOS[name]
+        budget = {k:getattr(args, k) for k in keys}
         for seed in range(args.seeds or n):
             for side in sides:
                 run = budget | dict(scenario=name, seed=seed, side=side)
@@ -112,7 +115,7 @@ def run_all(args, log, commit):
 def table(rows, args):
     lines = ['| scenario | metric | first | second | difference | in standard errors | time, second / first |', '|---|---|---|---|---|---|---|']
     for name in args.scenarios:
-        _,sides,metric,_ = SCENARIOS[name]
+        _,sides,metric,*_ = SCENARIOS[name]
         both = [sorted((r for r in rows if (r['scenario'],r['side'])==(name,side)), key=lambda r: r['seed']) for side in sides]
         a,b = (np.array([r[metric] for r in side]) for side in both)
         se = np.sqrt((a.var(ddof=1)+b.var(ddof=1))/len(a)) if len(a)>1 else np.nan
@@ -133,7 +136,7 @@ def main():
     p.add_argument('--labelled', type=int, default=200)
     p.add_argument('--max-length', type=int, default=128, help='of the classifier')
     p.add_argument('--epochs', type=int, default=3, help='of the classifier')
-    p.add_argument('--adapt-epochs', type=int, default=2)
+    p.add_argument('--adapt-epochs', type=int, default=1)
     p.add_argument('--device', default='cpu', help='cpu or cuda')
     p.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
     p.add_argument('--work', type=Path, default=Path(tempfile.gettempdir())/'blurlike-quality-lm', help='where the adapted encoder is kept')

@@ -117,6 +117,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'blurlike/learner.py'),
                                   'blurlike.learner.TransformersLearner.fit': ( 'learner.html#transformerslearner.fit',
                                                                                 'blurlike/learner.py'),
+                                  'blurlike.learner.TransformersLearner.fit_linear': ( 'learner.html#transformerslearner.fit_linear',
+                                                                                       'blurlike/learner.py'),
                                   'blurlike.learner.TransformersLearner.forward': ( 'learner.html#transformerslearner.forward',
                                                                                     'blurlike/learner.py'),
                                   'blurlike.learner.TransformersLearner.freeze_to': ( 'learner.html#transformerslearner.freeze_to',

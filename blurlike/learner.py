@@ -19,7 +19,7 @@ import torch
 from datasets import Dataset
 from fastai.callback.core import event
 from fastai.callback.fp16 import AMPMode, MixedPrecision
-from fastai.callback.schedule import ParamScheduler
+from fastai.callback.schedule import ParamScheduler, SchedLin, combine_scheds
 from fastai.callback.tracker import TrackerCallback
 from fastai.callback.training import GradientClip
 from fastai.data.block import DataBlock, TransformBlock
@@ -225,6 +225,23 @@ def fit(self:TransformersLearner, n_epoch, lr=None, wd=None, cbs=None, **kwargs)
         if isinstance(cb, TrackerCallback) and cb.monitor not in known:
             raise ValueError(f"{type(cb).__name__} watches {cb.monitor!r}, but the epoch table has {', '.join(known)}")
     super(TransformersLearner, self).fit(n_epoch, lr=lr, wd=wd, cbs=cbs, **kwargs)
+
+# %% ../nbs/11_learner.ipynb #6b1a23b4
+@patch
+def fit_linear(self:TransformersLearner,
+    n_epoch:int, # Passes over the training rows
+    lr_max=None, # Highest learning rate, or a `slice` over the groups; `None`: the learner's
+    warmup:float=0.1, # Share of the steps in which the rate rises
+    cbs=None, # Callbacks
+    **kwargs # Passed to `fit`, e.g. `wd`
+):
+    "Fit with a learning rate that rises for a share of the steps and then falls to zero, both in a straight line."
+    if not 0<=warmup<1: raise ValueError(f"warmup={warmup} is not a share of the steps, at least 0 and below 1")
+    if self.opt is None: self.create_opt()
+    self.opt.set_hyper('lr', self.lr if lr_max is None else lr_max)
+    lrs = np.array([h['lr'] for h in self.opt.hypers])
+    fall = SchedLin(lrs, lrs*0)
+    self.fit(n_epoch, cbs=L(cbs)+ParamScheduler({'lr':combine_scheds([warmup, 1-warmup], [SchedLin(lrs*0, lrs), fall]) if warmup else fall}), **kwargs)
 
 # %% ../nbs/11_learner.ipynb #44ab374f
 @patch

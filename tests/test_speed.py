@@ -195,3 +195,14 @@ def test_clipping_and_logging_beside(bert, in_tmp):
     learn.path = in_tmp
     fit(learn, 2, 1e-3)
     assert len((in_tmp/'history.csv').read_text().splitlines())==3 and len(FRAMES['single'])==48
+
+def test_linear_schedule(make):
+    learn = make()
+    class Rates(Callback):
+        def before_step(self): rates.append([h['lr'] for h in self.opt.hypers])
+    rates = []
+    with learn.no_bar(), learn.no_logging(): learn.fit_linear(10, slice(1e-5, 1e-3), cbs=Rates())
+    rates,n = np.array(rates),len(rates)
+    assert abs(rates.argmax(0)-n//10).max()<=1 and np.allclose(rates.max(0), [1e-5, 1e-4, 1e-3], rtol=.1)
+    assert np.allclose(np.diff(rates, n=2, axis=0)[n//10+2:], 0, atol=1e-8) and rates[-1].max()<1e-3*2/n and rates[0].max()<1e-3/5
+    with pytest.raises(ValueError, match='warmup=1.5'): learn.fit_linear(1, 1e-3, warmup=1.5)
