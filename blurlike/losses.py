@@ -38,6 +38,7 @@ class TokenLoss(BaseLoss):
         return res.view(len(targ), -1).sum(1)/(targ!=self.func.ignore_index).view(len(targ), -1).sum(1).clamp(min=1)
     def activation(self, x): return x.softmax(-1)
     def decodes(self, x): return x.argmax(-1)
+    def of_tokens(self, target)->bool: return True
     def count(self, target)->int: return int((target!=self.func.ignore_index).sum())
 
 class MaskedLoss(TokenLoss):
@@ -64,17 +65,19 @@ class CountedTargets(Callback):
     "With a loss that counts its targets, each target weighs the same in training, whatever batch it fell into"
     order,run_valid,n,steps,seen,acc = MixedPrecision.order+.5,False,0,0,0,None # gradients are unscaled by then, and not yet clipped
     def before_fit(self):
-        self.run = hasattr(self.learn.loss_func, 'count')
+        self.run = hasattr(self.learn.loss_func, 'of_tokens')
         self.n = self.steps = self.seen = 0 # targets of this step; steps so far, and the targets of them all
         self.acc = next((cb for cb in self.learn.cbs if isinstance(cb, GradientAccumulation)), None)
     def after_loss(self):
+        if not self.learn.loss_func.of_tokens(self.learn.y): return
         n = self.learn.loss_func.count(self.learn.y)
         self.n += n
         if self.acc is not None: self.learn.loss_grad = self.learn.loss_grad*(n/find_bs(self.learn.yb)) # with its own factor: the sum over the targets, divided by n_acc
     def before_step(self): # not reached where `GradientAccumulation` skips the step
+        if not self.n: return
         self.steps,self.seen = self.steps+1,self.seen+self.n
-        factor = self.n*self.steps/max(self.seen, 1) # 1 for a step with as many targets as usual
-        if self.acc is not None: factor *= self.acc.n_acc/max(self.n, 1)
+        factor = self.n*self.steps/self.seen # 1 for a step with as many targets as usual
+        if self.acc is not None: factor *= self.acc.n_acc/self.n
         grads = [p.grad for g in self.learn.opt.param_lists for p in g if p.grad is not None]
         if grads and factor!=1: torch._foreach_mul_(grads, factor)
         self.n = 0

@@ -173,12 +173,12 @@ class ModelLoss:
     def __init__(self): self.reduction,self.door,self.problem_type = 'mean',None,None
     def __call__(self, pred, targ, **kwargs):
         if kwargs.get('reduction', self.reduction)=='mean': return self.door.loss if self.count(targ) else (pred*0).sum() # models say `nan` where no target counts
-        if self._of_tokens(targ): return F.cross_entropy(pred.transpose(1, 2), targ, reduction='none').sum(1)/(targ!=-100).sum(1).clamp(min=1)
+        if self.of_tokens(targ): return F.cross_entropy(pred.transpose(1, 2), targ, reduction='none').sum(1)/(targ!=-100).sum(1).clamp(min=1)
         if self.problem_type=='single_label_classification': return F.cross_entropy(pred.flatten(0,-2), targ.flatten(), reduction='none')
         if self.problem_type=='multi_label_classification': return F.binary_cross_entropy_with_logits(pred, targ.float(), reduction='none')
         return F.mse_loss(pred.flatten(), targ.flatten().float(), reduction='none')
-    def _of_tokens(self, targ): return targ.ndim==2 and not targ.is_floating_point() and self.problem_type!='multi_label_classification'
-    def count(self, targ)->int: return int((targ!=-100).sum()) if self._of_tokens(targ) else len(targ)
+    def of_tokens(self, targ)->bool: return targ.ndim==2 and not targ.is_floating_point() and self.problem_type!='multi_label_classification'
+    def count(self, targ)->int: return int((targ!=-100).sum()) if self.of_tokens(targ) else len(targ)
     def activation(self, x): return {'single_label_classification':lambda x: x.softmax(-1), 'multi_label_classification':torch.sigmoid}.get(self.problem_type, lambda x: x)(x)
     def decodes(self, x): return {'single_label_classification':lambda x: x.argmax(-1), 'multi_label_classification':lambda x: x>0.5}.get(self.problem_type, lambda x: x)(x)
 
