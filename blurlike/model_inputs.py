@@ -205,7 +205,7 @@ class ModelInputsCallback(Callback):
         self._bind_loss()
 
     def before_fit(self):
-        if unwrap(self.learn.model) is not self.hooked: self.learn = self._learn # the user has put in another model
+        if unwrap(self.learn.model) is not self.hooked or self.learn.dls.text_tfm.fields!=self.door.fields: self.learn = self._learn # the user has put in another model or other data
         self._bind_loss()
 
     def _bind_loss(self):

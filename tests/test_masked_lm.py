@@ -541,3 +541,21 @@ def test_every_kind_of_table(bert, in_tmp):
     parts = datasets.DatasetDict(train=datasets.Dataset.from_pandas(df[:30]), validation=datasets.Dataset.from_pandas(df[30:].reset_index(drop=True)))
     for data,n in ((df, 36), (datasets.Dataset.from_pandas(df), 36), (parts, 30), (df.to_dict('records'), 36), ('t.csv', 36)): assert len(mlm(bert, data).dls.train_ds)==n
     with pytest.warns(UserWarning, match='max_length=8'): list(mlm(bert, df, max_length=8).dls.train)
+
+def test_fastais_tools_on_blocks(bert, in_tmp, capsys):
+    write(Path('c.txt'), TEXTS*2)
+    learn = quiet(masked_lm_learner('c.txt', bert, block_size=24, bs=4, whole_word=True), 1, 5e-3)
+    with learn.no_bar():
+        learn.dls.show_batch(max_n=2)
+        learn.show_results(max_n=2)
+        Interpretation.from_learner(learn).plot_top_losses(2)
+        assert len(learn.get_preds(ds_idx=0)[0])==len(learn.dls.train_ds)
+        assert np.isfinite(learn.validate(dl=learn.dls.test_dl(TEXTS))[0])
+    assert '✗' in capsys.readouterr().out
+    learn.export('l.pkl')
+    assert os.path.getsize('l.pkl')<3e6 and load_learner('l.pkl').predict('a [MASK]')==learn.predict('a [MASK]')
+    learn.save_pretrained('saved')
+    again = TransformersLearner.from_pretrained('saved')
+    assert again.predict_batch(['a [MASK]'])==learn.predict_batch(['a [MASK]'])
+    again.dls = masked_lm_learner('c.txt', 'saved', block_size=24).dls
+    quiet(again, 1, 1e-3)
