@@ -197,6 +197,7 @@ def load_model(
         kwargs = dict(dtype=torch.float32) | kwargs # transformers 5 keeps the checkpoint's dtype: weights in half precision do not train well
         try: model,info = getattr(transformers, auto_model).from_pretrained(_location(checkpoint), output_loading_info=True, ignore_mismatched_sizes=True, **config, **kwargs)
         except OSError as e: raise _no_checkpoint(checkpoint, 'model', e) from e
+        for t in (*model.parameters(), *model.buffers()): t.data = t.data.clone() # off the mapped file, onto aligned memory: the last bit of a product may depend on that
         model.unexpected_weights = frozenset(info['unexpected_keys'])
         model.new_weights = frozenset(info['missing_keys']) | {k[0] if isinstance(k, tuple) else k for k in info['mismatched_keys']}
     if model.config.pad_token_id is None: model.config.pad_token_id = tokenizer.pad_token_id
