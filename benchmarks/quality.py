@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -47,6 +48,8 @@ def score(name, preds, targets):
     preds = preds.argmax(-1)
     return dict(accuracy=float(accuracy_score(targets, preds))) | (dict(f1=float(f1_score(targets, preds))) if name=='mrpc' else {})
 
+def fit_name(args, name): return args.fit or ('fit_linear' if is_tags(name) else 'fit_one_cycle')
+
 def timed(f, *args):
     start = time.perf_counter()
     f(*args)
@@ -59,7 +62,7 @@ def ours(args, name, data, seed):
     if is_tags(name): learn = token_classification_learner(data, args.checkpoint, **common)
     else: learn = sequence_classification_learner(data, args.checkpoint, text=text, label=label, **common)
     with learn.no_bar(), learn.no_logging():
-        seconds = timed(learn.fit_linear if is_tags(name) else learn.fit_one_cycle, args.epochs, args.lr)
+        seconds = timed(getattr(learn, fit_name(args, name)), args.epochs, args.lr)
         if not is_tags(name): return learn.predict_logits(learn.texts_of(data['validation'])).numpy(),seconds
         return [[learn.dls.vocab[i] for i in p.argmax(-1)] for p in learn.get_preds()[0]],seconds
 
@@ -97,23 +100,46 @@ def trainer(args, name, data, seed):
     preds = [[model.config.id2label[int(i)] for i in p.argmax(-1)[l!=-100]] for p,l in zip(logits, labels)]
     return [p+['O']*(len(words)-len(p)) for p,words in zip(preds, data['validation']['tokens'])],seconds # words that were cut off
 
-def run_all(args, log, commit):
-    "All runs that `log` does not hold yet, alternating; the finished ones as dicts."
-    done = [json.loads(l) for l in log.read_text().splitlines()] if log.exists() else []
+class Runs:
+    "Finished runs, kept in a jsonl file: one that stands there already is not made again"
+    def __init__(self, log, commit):
+        self.log,self.commit = log,commit
+        self.done = [json.loads(l) for l in log.read_text().splitlines()] if log.exists() else []
+    def get(self, run, make): # what a run depends on; `make()` gives what it found
+        row = next((d for d in reversed(self.done) if run.items()<=d.items()), None)
+        if row is None:
+            row = run | make() | dict(commit=self.commit)
+            with open(self.log, 'a') as f: f.write(json.dumps(row)+'\n')
+            print({k:round(v, 4) if isinstance(v, float) else v for k,v in row.items()}, flush=True)
+        return row
+
+def prepare(args):
+    "Fill in what the runs share; the commit."
+    args.checkpoint = str(args.shared/'models'/'all-MiniLM-L6-v2')
+    datasets.disable_progress_bars()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    args.out.mkdir(exist_ok=True)
+    return subprocess.run(['git','describe','--always','--dirty'], capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
+
+def versions(args):
+    device = torch.cuda.get_device_name() if args.device=='cuda' else f'CPU, {torch.get_num_threads()} threads'
+    return f"blurlike {blurlike.__version__}, torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}, {device}."
+
+def one_run(args, name, data, seed, side):
+    preds,seconds = side(args, name, data, seed)
+    return score(name, preds, list(data['validation'][SETS[name][1]])) | dict(seconds=seconds)
+
+def run_all(args, runs):
+    "Both sides by turns; what they found as dicts."
     res = []
     for name in args.sets:
         budget = {k:getattr(args, k) for k in ('epochs','bs','lr','device')} | dict(rows=args.rows or SETS[name][3], max_length=args.max_length or SETS[name][4])
         for seed in args.seeds[:1] if name=='ud_english_ewt' else args.seeds:
             data = load(args, name, seed)
             for side in (ours, trainer):
-                run = budget | dict(set=name, seed=seed, side=side.__name__)
-                row = next((d for d in reversed(done) if run.items()<=d.items()), None)
-                if row is None:
-                    preds,seconds = side(args, name, data, seed)
-                    row = run | score(name, preds, list(data['validation'][SETS[name][1]])) | dict(seconds=seconds, commit=commit)
-                    with open(log, 'a') as f: f.write(json.dumps(row)+'\n')
-                    print({k:round(v, 4) if isinstance(v, float) else v for k,v in row.items() if k not in budget}, flush=True)
-                res.append(row)
+                run = budget | dict(set=name, seed=seed, side=side.__name__) | (dict(fit=fit_name(args, name)) if side is ours else {})
+                res.append(runs.get(run, partial(one_run, args, name, data, seed, side)))
     return res
 
 def table(rows, args):
@@ -139,20 +165,15 @@ def main():
     p.add_argument('--bs', type=int, default=16)
     p.add_argument('--lr', type=float, default=1e-4)
     p.add_argument('--max-length', type=int, help="instead of the set's own")
+    p.add_argument('--fit', choices=['fit_one_cycle','fit_linear'], help='our schedule; default: fit_linear for tags, fit_one_cycle else')
     p.add_argument('--device', default='cpu', help='cpu or cuda')
     p.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
     args = p.parse_args()
-    args.checkpoint = str(args.shared/'models'/'all-MiniLM-L6-v2')
-    datasets.disable_progress_bars()
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    args.out.mkdir(exist_ok=True)
-    commit = subprocess.run(['git','describe','--always','--dirty'], capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
-    rows = run_all(args, args.out/f'quality-{args.device}.jsonl', commit)
-    device = torch.cuda.get_device_name() if args.device=='cuda' else f'CPU, {torch.get_num_threads()} threads'
+    commit = prepare(args)
+    rows = run_all(args, Runs(args.out/f'quality-{args.device}.jsonl', commit))
     head = [f"# Quality beside the Trainer ({args.device})", '', f"`python benchmarks/quality.py {' '.join(sys.argv[1:])}`: {args.epochs} epochs, batch size {args.bs}, "
         f"learning rate {args.lr}, seeds {args.seeds}; whole validation sets. Mean ± standard deviation over seeds, in points; times are of a shared machine.", '',
-        f"blurlike {blurlike.__version__}, torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}, {device}.", '']
+        versions(args), '']
     text = '\n'.join([*head, *table(rows, args)])+'\n'
     (args.out/f'quality-{args.device}.md').write_text(text)
     print(text)

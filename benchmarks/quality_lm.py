@@ -7,11 +7,9 @@ adapt: a classifier of film reviews trained on few labels, from the encoder as i
 modelling on the same domain's texts without labels. Each finished run is kept in a jsonl file.
 """
 import argparse
-import json
-import platform
-import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -20,9 +18,8 @@ import pandas as pd
 import torch
 import transformers
 
-import blurlike
 from blurlike.all import MaskedLoss, TransformersLearner, masked_lm_learner, sequence_classification_learner
-from quality import timed
+from quality import Runs, prepare, timed, versions
 
 def gap_loss(learn, batches):
     "Mean loss of the hidden tokens of `batches`."
@@ -95,21 +92,12 @@ _common = ('block_size','bs','lr','device')
 SCENARIOS = dict(wikitext=(wikitext, ('ours','trainer'), 'loss', 3, (*_common, 'tokens','valid_tokens')),
                  adapt=(adapt, ('adapted','as it is'), 'accuracy', 5, (*_common, 'labelled','max_length','epochs','adapt_epochs')))
 
-def run_all(args, log, commit):
-    done = [json.loads(l) for l in log.read_text().splitlines()] if log.exists() else []
+def run_all(args, runs):
     res = []
     for name in args.scenarios:
         f,sides,_,n,keys = SCENARIOS[name]
         budget = {k:getattr(args, k) for k in keys}
-        for seed in range(args.seeds or n):
-            for side in sides:
-                run = budget | dict(scenario=name, seed=seed, side=side)
-                row = next((d for d in reversed(done) if run.items()<=d.items()), None)
-                if row is None:
-                    row = run | f(args, seed, side) | dict(commit=commit)
-                    with open(log, 'a') as out: out.write(json.dumps(row)+'\n')
-                    print({k:v for k,v in row.items() if k not in budget}, flush=True)
-                res.append(row)
+        res += [runs.get(budget | dict(scenario=name, seed=seed, side=side), partial(f, args, seed, side)) for seed in range(args.seeds or n) for side in sides]
     return res
 
 def table(rows, args):
@@ -141,19 +129,13 @@ def main():
     p.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
     p.add_argument('--work', type=Path, default=Path(tempfile.gettempdir())/'blurlike-quality-lm', help='where the adapted encoder is kept')
     args = p.parse_args()
-    args.checkpoint = str(args.shared/'models'/'all-MiniLM-L6-v2')
-    datasets.disable_progress_bars()
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    args.out.mkdir(exist_ok=True)
+    commit = prepare(args)
     args.work.mkdir(exist_ok=True, parents=True)
-    commit = subprocess.run(['git','describe','--always','--dirty'], capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
-    rows = run_all(args, args.out/f'quality-lm-{args.device}.jsonl', commit)
-    device = torch.cuda.get_device_name() if args.device=='cuda' else f'CPU, {torch.get_num_threads()} threads'
+    rows = run_all(args, Runs(args.out/f'quality-lm-{args.device}.jsonl', commit))
     head = [f"# Masked language modelling: quality ({args.device})", '', f"`python benchmarks/quality_lm.py {' '.join(sys.argv[1:])}`. wikitext: {args.tokens:,} tokens in blocks of {args.block_size}, batch size {args.bs}, learning rate {args.lr}; "
         f"loss of the same gaps in about {args.valid_tokens:,} words. adapt: {args.adapt_epochs} epochs on 800 reviews without labels, then {args.epochs} epochs on {args.labelled} labelled ones, max_length {args.max_length}; accuracy on 200 reviews. "
         'Mean ± standard deviation over seeds; times are of a shared machine.', '',
-        f"Commit {', '.join(sorted({r['commit'] for r in rows}))}, blurlike {blurlike.__version__}, torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}, {device}.", '']
+        f"Commit {', '.join(sorted({r['commit'] for r in rows}))}, {versions(args)}", '']
     text = '\n'.join([*head, *table(rows, args)])+'\n'
     (args.out/f'quality-lm-{args.device}.md').write_text(text)
     print(text)

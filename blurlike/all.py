@@ -19,11 +19,13 @@ from .splitters import *
 from .packing import *
 from .optimizer import *
 from .losses import *
+from .precision import *
 from .metrics import *
 from .showing import *
 from .predictions import *
 from .filling import *
 from .learner import *
+from .assembly import *
 from .saving import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification import *

@@ -20,7 +20,7 @@ from .rows import Rows
 
 # %% ../nbs/02a_corpus.ipynb #ea91b8c2
 SUFFIXES = ('.txt','.text','.md')
-LONGEST = 2**20 # characters of a paragraph
+LONGEST = 2**20 # characters of a line or paragraph
 
 def is_corpus(
     data # What the user gives as data
@@ -28,6 +28,14 @@ def is_corpus(
     "Is `data` a plain text file, a folder, or a list of such paths?"
     if isinstance(data, (list, tuple)): return len(data)>0 and all(isinstance(o, (str, Path)) and is_corpus(o) for o in data)
     return isinstance(data, (str, Path)) and (Path(data).expanduser().is_dir() or Path(data).suffix.lower() in SUFFIXES)
+
+def _lines(f): # those of a file, a very long one in pieces
+    rest = ''
+    for line in iter(lambda: f.readline(LONGEST), ''):
+        line,rest = rest+line,''
+        if not line.endswith('\n') and len(line)>=LONGEST and (cut := line.rfind(' ')+1): line,rest = line[:cut],line[cut:]
+        yield line
+    if rest: yield rest
 
 def file_texts(
     path:Path, # A text file in UTF-8
@@ -37,7 +45,7 @@ def file_texts(
     lines,size = [],0
     try:
         with open(path, encoding='utf-8-sig') as f:
-            for line in f:
+            for line in _lines(f):
                 line = line.strip()
                 if line:
                     lines.append(line)

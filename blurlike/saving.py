@@ -19,7 +19,8 @@ import transformers
 from fastcore.basics import patch
 
 import blurlike
-from .learner import TransformersLearner, build_learner, output_names
+from .assembly import build_learner
+from .learner import TransformersLearner, output_names
 from .model_inputs import unwrap
 from .rows import Column
 from .splitters import layerwise_splitter, transformer_splitter

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..corpus import is_corpus, read_corpus
 from ..filling import MaskPredictions
-from ..learner import TransformersLearner, build_learner
+from ..assembly import build_learner
+from ..learner import TransformersLearner
 from ..losses import MaskedLoss
 from ..masking import MaskedLMBlock, TokenizeMasked
 from ..metrics import masked_lm_metrics

@@ -18,7 +18,8 @@ from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFl
 from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 
-from ..learner import TransformersLearner, build_learner, output_names
+from ..assembly import build_learner
+from ..learner import TransformersLearner, output_names
 from ..metrics import multi_label_metrics, regression_metrics, single_label_metrics
 from ..predictions import LabelPredictions
 from ..pretrained import checkpoint_order

@@ -20,7 +20,8 @@ from fastai.torch_core import set_seed
 from fastcore.basics import patch
 from fastcore.meta import delegates
 
-from ..learner import TransformersLearner, build_learner
+from ..assembly import build_learner
+from ..learner import TransformersLearner
 from ..losses import TokenLoss
 from ..metrics import EntityCounts, entity_metrics
 from ..predictions import WordPredictions
