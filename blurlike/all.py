@@ -3,6 +3,7 @@ from fastai.basics import *
 from fastai.callback.all import *
 from fastai.interpret import *
 
+from .files import *
 from .task import *
 from .pretrained import *
 from .rows import *
@@ -24,9 +25,11 @@ from .metrics import *
 from .showing import *
 from .predictions import *
 from .filling import *
+from .history import *
 from .learner import *
 from .assembly import *
 from .saving import *
+from .checkpoints import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification import *
 from .tasks.masked_lm import *

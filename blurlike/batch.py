@@ -7,6 +7,7 @@ __all__ = ['FixedOrder', 'TransformersDL', 'split_by_tokens', 'cut_message', 'Tr
 
 # %% ../nbs/04_batch.ipynb #989018b7
 import pickle
+import random
 import warnings
 from types import MethodType
 
@@ -69,9 +70,17 @@ class TransformersDL(TfmdDL):
     def coming(self)->tuple: # Row numbers in order, and the seed of the pass
         "What the next pass will go through; decided once, so that its length can be told beforehand."
         if self._coming is None:
+            self._before = self.rng.getstate()
             self.randomize()
             self._coming = np.asarray(self.get_idxs()),self.rng.getrandbits(63)
         return self._coming
+
+    def pass_state(self): return self.rng.getstate() if self._coming is None else self._before # from which the order of the next pass follows
+
+    def set_pass_state(self, state):
+        "The next pass will be that which followed `pass_state()`."
+        self._coming = None
+        self.rng.setstate(state)
 
     def __iter__(self):
         if not self.indexed or self.n is None: raise TypeError("TransformersDL needs rows that have a number: an iterable data set cannot be shuffled into batches of like length")
@@ -210,7 +219,10 @@ class TransformersDL(TfmdDL):
         "This loader with its rows gone through in order of length; `get_idxs` says which order that is."
         if self.shuffle or not isinstance(self.get_idxs, MethodType) or not self.n or (self.n>limit and not self.reader.by_column): return self
         lens = self.lengths()
-        if self._ordered is None or self._ordered[0] is not lens: self._ordered = lens,self.new(get_idxs=FixedOrder(np.argsort(-lens, kind='stable')))
+        if self._ordered is None or self._ordered[0] is not lens:
+            state = random.getstate() # fastai draws a seed for each new loader: training shall not depend on when this one is made
+            self._ordered = lens,self.new(get_idxs=FixedOrder(np.argsort(-lens, kind='stable')))
+            random.setstate(state)
         return self._ordered[1]
 
     def as_torch(self, **kwargs)->TorchDataLoader:

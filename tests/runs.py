@@ -1,0 +1,54 @@
+"Training runs that can be cut off anywhere, and the arguments with which each is made again."
+import os,signal
+from pathlib import Path
+
+from small import BS, FRAMES, TEXTS
+
+import torch
+from blurlike.all import (Adam, Callback, Checkpoints, GradientAccumulation, masked_lm_learner, sequence_classification_learner, set_seed, token_classification_learner)
+import pandas as pd
+
+WORDS = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['O' if len(w)<5 else 'B-LONG' for w in t.split()] for t in TEXTS]))
+CUTS = ['before_batch','after_loss','before_step','after_step','after_batch','after_epoch','valid'] # events at which a run may end
+
+def classifier(checkpoint, **kwargs): return sequence_classification_learner(FRAMES['single'], checkpoint, bs=BS, valid=.25, **kwargs)
+def tagger(checkpoint): return token_classification_learner(WORDS, checkpoint, bs=8, valid=.25)
+def gaps(checkpoint): return masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), checkpoint, bs=8, valid=.25)
+
+# how a learner is made, trained, and with which callbacks; training batches of the whole run
+SCENARIOS = dict(
+    one_cycle=dict(make=classifier, call='fit_one_cycle', args=(2, 1e-3), batches=16),
+    fine_tune=dict(make=classifier, call='fine_tune', args=(1, 1e-3), batches=16),
+    accumulation=dict(make=classifier, call='fit_one_cycle', args=(2, 1e-3), cbs=lambda: [GradientAccumulation(12)], batches=16),
+    masked_lm=dict(make=gaps, call='fit_linear', args=(2, 1e-3), batches=10),
+    tags=dict(make=tagger, call='fit_flat_cos', args=(2, 1e-3), batches=10),
+    layers=dict(make=lambda c: classifier(c, opt_func=Adam), call='fit_one_cycle', args=(2, slice(1e-4, 1e-3)), batches=16))
+
+class Cut(Callback):
+    "Ends the process, or raises, at the `n`th time that something happens"
+    order = 70 # between the trackers and the checkpoints
+    def __init__(self, event, n, error=None): self._event,self._left,self._error = event,n,error # a name that begins so is not remembered in checkpoints
+    def hit(self, event):
+        if event!=self._event: return
+        self._left -= 1
+        if self._left: return
+        if self._error is not None: raise self._error
+        os.kill(os.getpid(), signal.SIGKILL)
+    def before_batch(self): self.hit('before_batch' if self.training else 'valid')
+    def after_loss(self): self.training and self.hit('after_loss')
+    def before_step(self): self.hit('before_step')
+    def after_step(self): self.hit('after_step')
+    def after_batch(self): self.training and self.hit('after_batch')
+    def after_epoch(self): self.hit('after_epoch')
+
+def prepare(): torch.set_num_threads(1)
+
+def train(scenario, checkpoint, folder, steps=None, cut=None, error=None):
+    "Make the learner and train it, or go on where a run in `folder` was cut off; a cut ends it anew."
+    set_seed(3)
+    learn,cbs = scenario['make'](checkpoint),scenario.get('cbs', list)()
+    learn.add_cb(Cut(*cut or ('never', 1), error))
+    with learn.no_bar(), learn.no_logging():
+        if any(Path(folder).glob('step-*')): learn.resume(folder, cbs=cbs)
+        else: getattr(learn, scenario['call'])(*scenario['args'], cbs=[*cbs, Checkpoints(folder, steps=steps, overwrite=True)])
+    return learn

@@ -1,0 +1,306 @@
+"A run that was interrupted ends as if nothing had happened; nothing is lost, and nothing that is read is code."
+import json,os,signal,subprocess,sys,threading
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from blurlike.all import Callback, Checkpoints, CSVLogger, EarlyStoppingCallback, Metric, ReduceLROnPlateau, SaveModelCallback, TransformersLearner, sequence_classification_learner, set_seed
+from blurlike.checkpoints import last_checkpoint
+from runs import CUTS, SCENARIOS, Cut, classifier, train
+from small import BS, FRAMES, TEXTS, in_tmp, weights # noqa: F401
+
+pytestmark = pytest.mark.usefixtures('in_tmp')
+
+def table(learn): return [list(row) for row in learn.recorder.values]
+def same(a, b): return all(torch.equal(p, q) for p,q in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True)) and table(a)==table(b)
+def equal(a, b): return all(torch.equal(p, b[n]) for n,p in a.items())
+def quiet(learn, f):
+    with learn.no_bar(), learn.no_logging(): return f()
+
+@pytest.fixture(scope='module')
+def whole(bert, tmp_path_factory):
+    "`whole(name)`: a run that nothing disturbed, and that made no checkpoints."
+    made = {}
+    def get(name):
+        if name not in made:
+            s = SCENARIOS[name]
+            set_seed(3)
+            learn = s['make'](bert)
+            learn.add_cb(Cut('never', 1))
+            quiet(learn, lambda: getattr(learn, s['call'])(*s['args'], cbs=s.get('cbs', list)()))
+            made[name] = learn
+        return made[name]
+    return get
+
+def test_killed_at_random(bert, tmp_path):
+    "`kill -9` at random steps, in validation, and in the middle of writing a checkpoint"
+    here = Path(__file__).parent
+    out = subprocess.run([sys.executable, '-W', 'ignore', here/'killed_runs.py', bert, tmp_path/'runs', '6', str(pd.Timestamp.now().day_of_year)], capture_output=True, text=True, cwd=here,
+        env=os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(here.parent), os.environ.get('PYTHONPATH')]))))
+    assert out.returncode==0, out.stderr[-3000:]
+    runs = [json.loads(line) for line in out.stdout.splitlines() if line.startswith('{')]
+    assert len(runs)==6*len(SCENARIOS) and sum(len(r['kills']) for r in runs)>20
+    assert [r for r in runs if not r['same']]==[]
+
+class Stop(Exception): pass
+
+@pytest.mark.parametrize('name', SCENARIOS)
+def test_every_batch(name, bert, whole, tmp_path):
+    "An error after any batch, with a checkpoint after each second one"
+    for n in range(1, SCENARIOS[name]['batches']+1, 3):
+        folder = tmp_path/str(n)
+        with pytest.raises(Stop): train(SCENARIOS[name], bert, folder, 2, cut=('after_batch', n), error=Stop('x'))
+        at = last_checkpoint(folder)
+        assert at.state['table'][-1]==[] or at.epoch>0 # the epoch table holds the epochs that ended
+        assert same(train(SCENARIOS[name], bert, folder), whole(name)), n
+
+@pytest.mark.parametrize('event', CUTS)
+@pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
+def test_signals_wait_for_the_batch(event, signum, bert, whole, tmp_path):
+    "Ctrl-C anywhere makes a checkpoint, of the very batch, and leaves a learner that works"
+    class Press(Cut):
+        def hit(self, event):
+            if event!=self._event: return
+            self._left -= 1
+            if not self._left: os.kill(os.getpid(), signum)
+    before = signal.getsignal(signal.SIGINT),signal.getsignal(signal.SIGTERM)
+    set_seed(3)
+    learn = classifier(bert)
+    learn.add_cb(Press(event, 1 if event=='after_epoch' else 2))
+    with pytest.raises(KeyboardInterrupt if signum==signal.SIGINT else SystemExit): quiet(learn, lambda: learn.fit_one_cycle(2, 1e-3, cbs=Checkpoints('run', every=None, steps=1000)))
+    assert (signal.getsignal(signal.SIGINT),signal.getsignal(signal.SIGTERM))==before
+    at = last_checkpoint('run').state['where']
+    assert at==dict(fit=0, epoch=0, batch=8) if event=='valid' else at==dict(fit=0, epoch=1, batch=0) if event=='after_epoch' else at==dict(fit=0, epoch=0, batch=2)
+    assert all(p.grad is None or not p.grad.any() for p in learn.model.parameters()) and len(learn.recorder.losses)==(2 if at['batch']==2 else 8)
+    quiet(learn, lambda: (learn.predict('a lovely film'), learn.validate(), learn.fit(1)))
+    set_seed(3)
+    again = classifier(bert)
+    again.add_cb(Cut('never', 1, None))
+    type(again.cbs[-1]).__name__ = 'Press'
+    try: quiet(again, lambda: again.resume('run'))
+    finally: Cut.__name__ = 'Cut'
+    assert same(again, whole('one_cycle'))
+
+def test_a_second_interrupt_does_not_wait(bert):
+    learn = classifier(bert)
+    class Twice(Callback):
+        def before_step(self):
+            for _ in range(2): os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt): quiet(learn, lambda: learn.fit(1, cbs=[Checkpoints('run'), Twice()]))
+    assert last_checkpoint('run').state['where']['batch']==0 and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+def test_interrupt_without_checkpoints(bert):
+    "A learner that was interrupted between two gradients is as before, with its recorder, logger and file"
+    learn = classifier(bert)
+    logger = learn.logger
+    with pytest.raises(KeyboardInterrupt): learn.fit(2, 1e-3, cbs=[CSVLogger(), SaveModelCallback(), Cut('before_step', 11, KeyboardInterrupt())])
+    assert learn.logger is logger and len(table(learn))==1 and len(learn.recorder.losses)==10 and not any(isinstance(cb, (CSVLogger, SaveModelCallback)) for cb in learn.cbs)
+    assert all(p.grad is None or not p.grad.any() for p in learn.model.parameters()) and learn.xb==(None,)
+    assert len(pd.read_csv('history.csv'))==1
+    quiet(learn, lambda: learn.fit(1))
+    learn.export()
+
+def test_a_thread_may_train(bert):
+    learn,errors = classifier(bert),[]
+    def job():
+        try: quiet(learn, lambda: learn.fit(1, cbs=Checkpoints('run')))
+        except BaseException as e: errors.append(e)
+    t = threading.Thread(target=job)
+    t.start()
+    t.join()
+    assert not errors and last_checkpoint('run').epoch==1
+
+@pytest.mark.parametrize('kwargs', [dict(precision='bf16'), dict(precision='fp16'), dict(dl_kwargs=dict(max_tokens=150)), dict(dl_kwargs=dict(num_workers=2)), dict(dl_kwargs=dict(window=2)), dict(max_length=8, overlap=2)])
+def test_settings(kwargs, bert, tmp_path):
+    scenario = dict(make=lambda c: classifier(c, **kwargs), call='fit_one_cycle', args=(2, 1e-3))
+    expected = train(scenario, bert, tmp_path/'whole')
+    with pytest.raises(Stop): train(scenario, bert, tmp_path/'run', 3, cut=('after_batch', 8), error=Stop('x'))
+    assert same(train(scenario, bert, tmp_path/'run'), expected)
+
+def test_trackers_go_on(bert, tmp_path):
+    "What EarlyStopping, ReduceLROnPlateau and a CSV file have seen is not forgotten"
+    cbs = lambda: [EarlyStoppingCallback('accuracy', patience=2, min_delta=2.), ReduceLROnPlateau('accuracy', patience=1, min_delta=2.), CSVLogger(tmp_path/'log.csv')]
+    scenario = dict(make=classifier, call='fit', args=(6, 1e-3), cbs=cbs)
+    expected = train(scenario, bert, tmp_path/'whole')
+    log = pd.read_csv(tmp_path/'log.csv')
+    assert len(table(expected))==3 # 2 points above an accuracy of 1 are never reached: the second epoch without is the third
+    with pytest.raises(Stop): train(scenario, bert, tmp_path/'run', cut=('after_batch', 20), error=Stop('x'))
+    learn = train(scenario, bert, tmp_path/'run')
+    assert same(learn, expected)
+    assert pd.read_csv(tmp_path/'log.csv').drop(columns='time').equals(log.drop(columns='time'))
+
+def test_fine_tune_shows_all_epochs(bert, capsys):
+    learn = classifier(bert)
+    with learn.no_bar(), pytest.raises(Stop): learn.fine_tune(2, 1e-3, cbs=[Checkpoints('run'), Cut('after_batch', 20, Stop('x'))])
+    capsys.readouterr()
+    learn = classifier(bert)
+    learn.add_cb(Cut('never', 1))
+    with learn.no_bar(): learn.resume('run')
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith('[')]
+    assert [line.split(',')[0] for line in shown]==['[0','[0','[1'] and not getattr(learn, 'frozen_to', 0)
+
+def test_frozen_runs_stay_frozen(bert, tmp_path):
+    def frozen(c):
+        learn = classifier(c)
+        learn.freeze()
+        return learn
+    with pytest.raises(Stop): train(dict(make=frozen, call='fit', args=(1, 1e-2)), bert, tmp_path/'run', 2, cut=('after_batch', 5), error=Stop('x'))
+    expected = train(dict(make=frozen, call='fit', args=(1, 1e-2)), bert, tmp_path/'whole')
+    learn = train(dict(make=classifier, call='fit', args=(1, 1e-2)), bert, tmp_path/'run') # who forgot to freeze
+    assert same(learn, expected)
+
+class Given(Metric):
+    "A metric with these values, one an epoch"
+    name = 'given'
+    def __init__(self, values): self.values,self.k = values,-1
+    def reset(self): self.k += 1
+    @property
+    def value(self): return self.values[self.k]
+
+def given(bert, *values):
+    learn = classifier(bert, metrics=Given(values))
+    learn.add_cb(seen := Seen())
+    return learn,seen
+
+class Seen(Callback):
+    def before_fit(self): self._weights = []
+    def after_epoch(self): self._weights.append(weights(self.learn.model))
+
+@pytest.mark.parametrize('values,lower,epoch', [((.2,.9,.5), None, 1), ((.2,.9,.1), True, 2), ((float('nan'),.1,.1), None, 1)])
+def test_best(values, lower, epoch, bert):
+    learn,seen = given(bert, *values)
+    quiet(learn, lambda: learn.fit(3, 1e-3, cbs=Checkpoints('run', best='given', lower=lower)))
+    assert equal(weights(learn.model), seen._weights[epoch]) and not equal(seen._weights[0], seen._weights[2])
+
+def test_no_best_epoch(bert):
+    "Losses that are nan never bring back an earlier run's weights"
+    learn,_ = given(bert, .5)
+    quiet(learn, lambda: learn.fit(1, 1e-3, cbs=Checkpoints('run', best='given')))
+    old = weights(learn.model)
+    learn,seen = given(bert, float('nan'), float('nan'))
+    with pytest.warns(UserWarning, match='no best epoch'): quiet(learn, lambda: learn.fit(2, 1e-3, cbs=Checkpoints('run', best='given')))
+    assert equal(weights(learn.model), seen._weights[1]) and not equal(weights(learn.model), old) and not Path('run/best.safetensors').exists()
+
+def test_best_of_a_run_that_was_resumed(bert):
+    learn,seen = given(bert, .9, .5, .4)
+    learn.add_cb(Cut('after_batch', 13, Stop('x')))
+    with pytest.raises(Stop): quiet(learn, lambda: learn.fit(3, 1e-3, cbs=Checkpoints('run', best='given')))
+    best = seen._weights[0]
+    learn,seen = given(bert, .5, .4)
+    learn.add_cb(Cut('never', 1))
+    quiet(learn, lambda: learn.resume('run'))
+    assert equal(weights(learn.model), best) and not equal(best, seen._weights[-1])
+
+def test_after_the_end(bert, whole):
+    "A finished run gives its weights and trains no more; `fit` begins anew, in the same folder"
+    set_seed(3)
+    learn = classifier(bert, cbs=Checkpoints('run'))
+    learn.add_cb(Cut('never', 1))
+    quiet(learn, lambda: learn.fit_one_cycle(2, 1e-3))
+    other = classifier(bert)
+    with pytest.warns(UserWarning, match='is finished'): quiet(other, lambda: other.resume('run'))
+    assert equal(weights(other.model), weights(learn.model))
+    quiet(learn, lambda: learn.fit(1, 1e-3))
+    assert len(table(learn))==1 and len(learn.recorder.losses)==8 and last_checkpoint('run').epoch==1
+    assert [p.name for p in sorted(Path('run').glob('step*'))]==['step-000000000','step-000000008']
+
+def test_lr_find_and_validate_make_no_checkpoints(bert):
+    learn = classifier(bert, cbs=Checkpoints('run'))
+    quiet(learn, lambda: (learn.lr_find(show_plot=False), learn.validate(), learn.get_preds()))
+    assert not Path('run').exists()
+
+def test_keep(bert):
+    learn = classifier(bert)
+    quiet(learn, lambda: learn.fit(1, cbs=Checkpoints('run', steps=1, keep=3)))
+    assert [p.name for p in sorted(Path('run').iterdir())]==['run.json','step-000000006','step-000000007','step-000000008']
+
+def test_no_pickle(bert, monkeypatch):
+    learn = classifier(bert)
+    with pytest.raises(Stop): quiet(learn, lambda: learn.fit_one_cycle(1, 1e-3, cbs=[Checkpoints('run', steps=2, best='accuracy'), Cut('after_batch', 5, Stop('x'))]))
+    files = [p for p in Path('run').rglob('*') if p.is_file()]
+    assert {p.suffix for p in files}=={'.json','.safetensors'} and not any(p.read_bytes()[:2] in (b'\x80\x02',b'\x80\x04',b'\x80\x05',b'PK') for p in files)
+    def never(*args, **kwargs): raise AssertionError('a pickle was opened')
+    for place in ('pickle.load','pickle.loads','pickle.Unpickler','torch.load'): monkeypatch.setattr(place, never)
+    again = classifier(bert)
+    again.add_cb(Cut('never', 1))
+    quiet(again, lambda: again.resume('run'))
+
+@pytest.fixture
+def cut_off(bert):
+    "The folder of a run with two checkpoints, of steps 4 and 6."
+    learn = classifier(bert)
+    with pytest.raises(Stop): quiet(learn, lambda: learn.fit_one_cycle(2, 1e-3, cbs=[Checkpoints('run', steps=2), Cut('after_batch', 7, Stop('x'))]))
+    return Path('run')
+
+def resume(bert, folder, **kwargs):
+    learn = classifier(bert, **kwargs)
+    learn.add_cb(Cut('never', 1))
+    return quiet(learn, lambda: learn.resume(folder)) or learn
+
+@pytest.mark.parametrize('file', ['model.safetensors','state.safetensors','state.json'])
+def test_damaged(file, cut_off, bert):
+    last = sorted(cut_off.glob('step-*'))[-1]
+    data = bytearray((last/file).read_bytes())
+    data[len(data)//2] ^= 1
+    (last/file).write_bytes(data)
+    with pytest.warns(UserWarning, match=f'step-000000006 cannot be used.*{file}'): assert last_checkpoint(cut_off).batch==4
+    (last/file).unlink()
+    with pytest.warns(UserWarning, match='cannot be used'): assert len(table(resume(bert, cut_off)))==2
+    for p in cut_off.glob('step-*'): (p/'files.json').unlink()
+    with pytest.raises(FileNotFoundError, match='no whole checkpoint'): last_checkpoint(cut_off)
+
+def test_refusals(cut_off, bert, checkpoints):
+    with pytest.raises(FileExistsError, match='unfinished run.*learn.resume'): quiet(l := classifier(bert), lambda: l.fit(1, cbs=Checkpoints(cut_off)))
+    with pytest.raises(FileNotFoundError, match='holds no run'): resume(bert, 'nowhere')
+    with pytest.raises(ValueError, match='belong to another model'): resume(checkpoints('distilbert'), cut_off)
+    with pytest.raises(ValueError, match='had 36 training rows, this learner has 24'): quiet(l := small_data(bert), lambda: l.resume(cut_off))
+    with pytest.raises(ValueError, match=r'pass cbs=\[Cut'): quiet(l := classifier(bert), lambda: l.resume(cut_off))
+    facts = json.loads((cut_off/'run.json').read_text())
+    (cut_off/'run.json').write_text(json.dumps(facts | dict(format_version=7)))
+    with pytest.raises(ValueError, match='version 7'): resume(bert, cut_off)
+    Path('other').mkdir()
+    Path('other/thesis.txt').write_text('all my work')
+    with pytest.raises(FileExistsError, match='other things'): quiet(l := classifier(bert), lambda: l.fit(1, cbs=Checkpoints('other')))
+    for kwargs,say in ((dict(every='batch'), "every='batch'"), (dict(every=None), 'never make a checkpoint'), (dict(keep=0), 'at least 1'), (dict(steps=0), 'at least 1')):
+        with pytest.raises(ValueError, match=say): Checkpoints('x', **kwargs)
+    with pytest.raises(ValueError, match="best='f2' is no column.*accuracy"): quiet(l := classifier(bert), lambda: l.fit(1, cbs=Checkpoints('new', best='f2')))
+    assert json.loads((cut_off/'run.json').read_text())['finished'] is False and last_checkpoint(cut_off).batch==6
+
+def small_data(bert): return sequence_classification_learner(FRAMES['single'][:32], bert, bs=BS, valid=.25)
+
+def test_an_argument_that_cannot_be_kept(bert):
+    learn = classifier(bert)
+    class Odd(tuple): pass
+    with pytest.raises(TypeError, match=r'fit_one_cycle\(moms=...\) cannot be repeated'): quiet(learn, lambda: learn.fit_one_cycle(1, 1e-3, moms=Odd((.95, .85, .95)), cbs=Checkpoints('run')))
+
+@pytest.mark.parametrize('n', range(1, 30, 4))
+def test_disk_full(n, bert, monkeypatch):
+    "A checkpoint that cannot be written stops the run with the reason, and the one before it is whole"
+    learn,left,fsync = classifier(bert),[30+n],os.fsync
+    def full(f):
+        left[0] -= 1
+        if left[0]<=0: raise OSError(28, 'No space left on device')
+        fsync(f)
+    with monkeypatch.context() as m, pytest.raises(OSError, match='No space left'):
+        m.setattr(os, 'fsync', full)
+        quiet(learn, lambda: learn.fit_one_cycle(2, 1e-3, cbs=[Checkpoints('run', steps=1), Cut('never', 1)]))
+    last_checkpoint('run')
+    assert not [p for p in Path('run').iterdir() if p.name[0]=='.']
+    resume(bert, 'run')
+
+def test_arguments_of_many_kinds(bert):
+    "Rates by group, and arrays, are kept as they were"
+    learn = classifier(bert)
+    with pytest.raises(Stop): quiet(learn, lambda: learn.fit_flat_cos(1, lr=slice(1e-5, 1e-3), pct_start=np.float32(.5), wd=.1, cbs=[Checkpoints('run', steps=1), Cut('after_batch', 3, Stop('x'))]))
+    facts = json.loads(Path('run/run.json').read_text())
+    assert facts['call']=='fit_flat_cos' and facts['settings']['steps']==1
+    learn = resume(bert, 'run')
+    assert learn.opt.hypers[0]['lr']<learn.opt.hypers[-1]['lr'] and learn.opt.hypers[0]['wd']==.1
+
+def test_a_resumed_run_saves_the_same(bert, whole, tmp_path):
+    with pytest.raises(Stop): train(SCENARIOS['one_cycle'], bert, tmp_path/'run', 2, cut=('after_batch', 9), error=Stop('x'))
+    learn = train(SCENARIOS['one_cycle'], bert, tmp_path/'run')
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('saved'))
+    assert torch.equal(again.predict_logits(TEXTS), whole('one_cycle').predict_logits(TEXTS))
