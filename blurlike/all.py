@@ -26,10 +26,13 @@ from .showing import *
 from .predictions import *
 from .filling import *
 from .history import *
+from .prediction_files import *
 from .learner import *
 from .assembly import *
 from .saving import *
+from .exporting import *
 from .checkpoints import *
+from .distributed import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification import *
 from .tasks.masked_lm import *

@@ -17,7 +17,7 @@ import torch
 from datasets import Dataset
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.load import fa_collate
-from fastai.torch_core import get_first, to_device
+from fastai.torch_core import find_bs, get_first, to_device
 from fastcore.meta import delegates
 from fasttransform import Pipeline
 from torch.utils.data import DataLoader as TorchDataLoader, IterableDataset as TorchIterable, get_worker_info
@@ -44,16 +44,18 @@ class TransformersDL(TfmdDL):
         max_tokens:int|None=None, # Most tokens a batch, padding included, instead of `bs` rows; the rows are all tokenised once beforehand
         memory:float=256, # Megabytes of tokens to remember from one pass to the next
         remembered:Memory|None=None, # What is remembered already
+        share:tuple|None=None, # This process's number and how many there are: each takes its share of every batch; `None`: all of it
         **kwargs
     ):
-        self.window,self.max_tokens,self.memory = window,max_tokens,remembered or Memory(memory)
+        self.window,self.max_tokens,self.memory,self.share = window,max_tokens,remembered or Memory(memory),share
+        self.whole,self.real = None,1 # the last batch, of which this process has a share; does that count?
         super().__init__(dataset, bs=bs, shuffle=shuffle, num_workers=num_workers, **kwargs)
         self._ordered,self._coming,self._reader,self._lengths,self._seen = None,None,None,(None,None),np.zeros(4, dtype=np.int64)
 
     def new(self, dataset=None, cls=None, **kwargs):
         "A loader like this one, over `dataset` if given."
         same = dataset is None or dataset is self.dataset
-        return super().new(dataset, cls, **dict(window=self.window, max_tokens=self.max_tokens, memory=self.memory.limit/2**20, remembered=self.memory if same else None) | kwargs)
+        return super().new(dataset, cls, **dict(window=self.window, max_tokens=self.max_tokens, memory=self.memory.limit/2**20, remembered=self.memory if same else None, share=self.share) | kwargs)
 
     @property
     def text_tfm(self)->TokenizeText: return next(f for f in self.dataset.tls[0].tfms.fs if isinstance(f, TokenizeText))
@@ -87,7 +89,9 @@ class TransformersDL(TfmdDL):
         self.before_iter()
         (idxs,seed),self._coming = self.coming(),None
         idle = isinstance(self.after_batch, Pipeline) and not len(self.after_batch.fs)
-        for b in self._batches(idxs, seed): yield self._to_device(b) if idle else self.after_batch(self._to_device(b))
+        for b in self._batches(idxs, seed):
+            b = b if self.share is None else self._mine(b)
+            yield self._to_device(b) if idle else self.after_batch(self._to_device(b))
         self.after_iter()
 
     def _to_device(self, b):
@@ -95,8 +99,17 @@ class TransformersDL(TfmdDL):
         if self.device.type!='cuda': return to_device(b, self.device)
         return tuple(t.pin_memory().to(self.device, non_blocking=True) if isinstance(t, torch.Tensor) else to_device(t, self.device) for t in b)
 
+    @property
+    def rows(self)->int: return self.bs*(1 if self.share is None else self.share[1]) # of a batch, in all processes
+
+    def _mine(self, b): # a share of a batch; of one with fewer rows than processes some get a row that does not count
+        n,(rank,world) = find_bs(b),self.share
+        start,end = (n*k//world for k in (rank, rank+1))
+        self.whole,self.real = b,end>start
+        return tuple(t[start:end] if self.real else t[:1] for t in b)
+
     def __len__(self):
-        if self.max_tokens is None: return super().__len__()
+        if self.max_tokens is None: return self.n//self.rows if self.drop_last else -(-self.n//self.rows)
         idxs,lens = self.coming()[0],self.lengths()
         return sum(len(self._cut(lens[w])) for w in self._split(idxs))
 
@@ -105,7 +118,7 @@ class TransformersDL(TfmdDL):
         if self.max_tokens is not None: raise ValueError("max_tokens= gives each process another number of batches, and they would wait for each other for ever; use bs= with several processes")
         return self._batches(np.fromiter(samps, dtype=np.int64), self.rng.getrandbits(63))
 
-    def _split(self, idxs): return [idxs[i:i+self.window*self.bs] for i in range(0, len(idxs), self.window*self.bs)]
+    def _split(self, idxs): return [idxs[i:i+self.window*self.rows] for i in range(0, len(idxs), self.window*self.rows)]
 
     def _batches(self, idxs, seed):
         windows = self._split(idxs)
@@ -114,7 +127,7 @@ class TransformersDL(TfmdDL):
         for k,(tokens,pos,targets) in enumerate(self._read_ahead(windows)):
             address = self._address(windows[k], len(pos), seed)
             batches = self._arrange(tokens.sizes[pos], seed, k)
-            n = max(1, 2**19//max(1, self.bs*int(tokens.sizes.max(initial=1)))) # some at a time: this code is slow between two steps of a model, which clear the processor's caches
+            n = max(1, 2**19//max(1, self.rows*int(tokens.sizes.max(initial=1)))) # some at a time: this code is slow between two steps of a model, which clear the processor's caches
             for i in range(0, len(batches), n): yield from [self._batch(tokens, pos[rows], [targets[j] for j in rows], (address[0][rows],address[1])) for rows in batches[i:i+n]]
         if get_worker_info() is not None: self.report_cut() # what a worker counts stays there
 
@@ -156,8 +169,8 @@ class TransformersDL(TfmdDL):
 
     def _cut(self, sizes, order=None): # divide places, in the given order, into batches
         if order is None: order = np.argsort(-sizes, kind='stable') if self.shuffle else np.arange(len(sizes))
-        batches = split_by_tokens(sizes, order, None if self.max_tokens else self.bs, self.max_tokens)
-        if self.drop_last and batches and self.max_tokens is None and len(batches[-1])<self.bs: batches.pop()
+        batches = split_by_tokens(sizes, order, None if self.max_tokens else self.rows, self.max_tokens and self.max_tokens*self.rows//self.bs)
+        if self.drop_last and batches and self.max_tokens is None and len(batches[-1])<self.rows: batches.pop()
         return batches
 
     def _address(self, idxs, n, seed): # numbers of the rows of a window, and the seed of what is random in a batch: that of the pass in training, always the same elsewhere
@@ -223,6 +236,7 @@ class TransformersDL(TfmdDL):
             state = random.getstate() # fastai draws a seed for each new loader: training shall not depend on when this one is made
             self._ordered = lens,self.new(get_idxs=FixedOrder(np.argsort(-lens, kind='stable')))
             random.setstate(state)
+        self._ordered[1].share = self.share
         return self._ordered[1]
 
     def as_torch(self, **kwargs)->TorchDataLoader:

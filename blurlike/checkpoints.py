@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelEpochException
 from fastai.learner import Recorder
-from fastai.torch_core import rank_distrib
+from fastai.torch_core import distrib_barrier, rank_distrib
 from fastcore.basics import patch
 from fastcore.foundation import L
 from safetensors.torch import load_file, save_file
@@ -244,7 +244,9 @@ class Checkpoints(Callback):
     ):
         "The outermost call has ended: the best weights go into the model."
         if self.best is not None and self.best_value is None: warnings.warn(f"{self.best} was never a number, so there is no best epoch: the weights are those of the last one")
-        elif self.best is not None: load_weights(learn, self.folder/'best.safetensors')
+        elif self.best is not None:
+            distrib_barrier() # the first process may be writing it
+            load_weights(learn, self.folder/'best.safetensors')
         if rank_distrib(): return
         self.facts['finished'] = True
         self._write_facts()
@@ -341,6 +343,7 @@ def resume(self:TransformersLearner,
     facts = json.loads((folder/'run.json').read_text())
     if facts.get('format')!='blurlike run' or facts['format_version']>1: raise ValueError(f"{str(folder/'run.json')!r} has format {facts.get('format')!r}, version {facts.get('format_version')}; this blurlike reads 'blurlike run', version 1")
     at = last_checkpoint(folder)
+    distrib_barrier() # the first process will delete old ones
     if at.state['rows']!=len(self.dls.train_ds): raise ValueError(f"the interrupted run had {at.state['rows']:,} training rows, this learner has {len(self.dls.train_ds):,}: make it with the same data, split and seed")
     keeper = next((cb for cb in self.cbs if isinstance(cb, Checkpoints) and cb.folder==folder), None)
     extra = [] if keeper is not None else [Checkpoints(folder, **facts['settings'])]

@@ -9,7 +9,6 @@ __all__ = ['GatherMasks', 'MaskPredictions']
 import numpy as np
 import torch
 from fastai.callback.core import Callback
-from fastai.torch_core import to_detach
 from fastcore.basics import getcallable
 from fastcore.xtras import ContextManagers
 
@@ -24,16 +23,16 @@ class GatherMasks(Callback):
     def __init__(self, act, **wanted): self.act,self.wanted = act,wanted
     def before_validate(self): self.preds,self.targs,self.guesses,self.losses,self.inputs = [],[],[],[],[]
     def after_batch(self):
-        tfm,x = self.dls.text_tfm,to_detach(self.xb[0]).as_subclass(torch.Tensor)
+        tfm,x = self.dls.text_tfm,self.learn.to_detach(self.xb[0]).as_subclass(torch.Tensor)
         ids = x[:,tfm.fields.index('input_ids')]
-        targets = to_detach(self.y).as_subclass(torch.Tensor) if len(self.yb) else torch.where(ids==tfm.tokenizer.mask_token_id, ids, IGNORED)
+        targets = self.learn.to_detach(self.y).as_subclass(torch.Tensor) if len(self.yb) else torch.where(ids==tfm.tokenizer.mask_token_id, ids, IGNORED)
         hidden = targets!=IGNORED
-        pred = to_detach(self.pred)
+        pred = self.learn.to_detach(self.pred)
         if pred.ndim==3: pred = pred[hidden]
         if self.wanted['with_preds']: self.preds += self.act(pred).split(hidden.sum(1).tolist())
         if self.wanted['with_decoded']: self.guesses.append(torch.full_like(targets, IGNORED).masked_scatter(hidden, pred.argmax(-1)))
         if self.wanted['with_targs']: self.targs.append(targets)
-        if self.wanted['with_loss']: self.losses.append(to_detach(self.learn.loss))
+        if self.wanted['with_loss']: self.losses.append(self.learn.to_detach(self.learn.loss))
         if self.wanted['with_input']: self.inputs.append(x)
 
 def _one_width(ts, tfm): # (B,L) each -> (n,L)

@@ -35,8 +35,9 @@ from .model_inputs import ModelInputsCallback, unwrap
 from .optimizer import adamw, plain_schedule
 from .packing import try_packing
 from .precision import DevicePrecision
+from .prediction_files import predict_to_file
 from .predictions import LabelPredictions
-from .pretrained import label_maps, load_model, max_positions
+from .pretrained import guard_labels, label_maps, load_model, max_positions
 from .reading import ahead
 from .rows import Column, Rows, check_columns
 from .splitters import layer_stacks, transformer_splitter
@@ -74,6 +75,7 @@ class TransformersLearner(Learner):
         given = {cb if isinstance(cb, type) else type(cb) for cb in L(cbs)}
         super().__init__(dls, model, loss_func=loss_func, opt_func=opt_func, splitter=splitter, metrics=metrics,
             cbs=[cb for cb in own if type(cb) not in given]+list(L(cbs)), train_bn=train_bn, **kwargs)
+        guard_labels(unwrap(self.model))
         self._clip_length(max_positions(unwrap(self.model)))
         if hasattr(self, 'recorder'): self.recorder.loss,self.recorder.smooth_loss = AvgCountedLoss(), SmoothLoss(self.recorder.smooth_loss.beta)
         if precision: self.add_cb(DevicePrecision(amp_mode=precision))
@@ -355,8 +357,11 @@ def predicting(self:TransformersLearner):
 def predict_batch(self:TransformersLearner,
     items,    # List or Series of texts or pairs, DataFrame, Dataset, or list of dicts
     bs:int=64, # Texts a batch
+    out=None,  # File to write them to, `.parquet` or `.jsonl`, for more rows than memory holds
+    resume:bool=False, # Go on where an earlier job with this `out` was interrupted?
     **kwargs   # Passed to the task's predictions, e.g. `aggregation_strategy`
-)->list:       # Plain dicts, one a row, in order; where words are labelled, a list of them a row
+)->list:       # Plain dicts, one a row, in order; where words are labelled, a list of them a row. With `out` its path
     "Predictions for many texts, as plain dicts."
     if self.task is None: raise ValueError("this learner has no task to tell how predictions read; pass task= to TransformersLearner, or call get_preds")
+    if out is not None: return predict_to_file(self, items, out, bs, resume, **kwargs)
     return self.task.predictions.many(self, items, bs, **kwargs)

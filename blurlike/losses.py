@@ -70,10 +70,12 @@ class CountedTargets(Callback):
         self.acc = next((cb for cb in self.learn.cbs if isinstance(cb, GradientAccumulation)), None)
     def after_loss(self):
         if not self.learn.loss_func.of_tokens(self.learn.y): return
-        n = self.learn.loss_func.count(self.learn.y)
+        n = self.learn.loss_func.count(self.learn.y)*getattr(self.learn.dl, 'real', 1)
         self.n += n
         if self.acc is not None: self.learn.loss_grad = self.learn.loss_grad*(n/find_bs(self.learn.yb)) # with its own factor: the sum over the targets, divided by n_acc
     def before_step(self): # not reached where `GradientAccumulation` skips the step
+        shared = getattr(self.learn, 'distributed_trainer', None)
+        if shared is not None: self.n = shared.mean(self.n) # the gradient is a mean over the processes too
         if not self.n: return
         self.steps,self.seen = self.steps+1,self.seen+self.n
         factor = self.n*self.steps/self.seen # 1 for a step with as many targets as usual

@@ -11,7 +11,6 @@ import warnings
 import numpy as np
 import torch
 from fastai.callback.core import Callback
-from fastai.torch_core import to_detach
 from fastcore.basics import getcallable
 from fastcore.xtras import ContextManagers
 from fasttransform.cast import retain_types
@@ -152,9 +151,9 @@ class GatherWords(Callback):
     def after_batch(self):
         row,word,place = word_positions(word_field(self.xb[0], self.fields))
         if self.with_preds:
-            self.rows.append(to_detach(row+self.n)), self.words.append(to_detach(word))
-            self.preds.append(to_detach(self.pred[row,place]))
-        if self.with_loss: self.losses.append(to_detach(self.learn.loss))
+            self.rows.append(self.learn.to_detach(row+self.n)), self.words.append(self.learn.to_detach(word))
+            self.preds.append(self.learn.to_detach(self.pred[row,place]))
+        if self.with_loss: self.losses.append(self.learn.to_detach(self.learn.loss))
         self.n += len(self.xb[0])
 
 def _read(dl, idxs): # words and targets of rows

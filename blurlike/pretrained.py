@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['check_torchvision', 'scratch_checkpoint', 'check_checkpoint', 'is_learner', 'load_config', 'load_tokenizer',
-           'ensure_pad', 'max_positions', 'fit_length', 'label_maps', 'checkpoint_order', 'load_model', 'start_bias']
+           'ensure_pad', 'max_positions', 'fit_length', 'label_maps', 'guard_labels', 'checkpoint_order', 'load_model',
+           'start_bias']
 
 # %% ../nbs/01_pretrained.ipynb #11c32c85
 import importlib
@@ -67,7 +68,7 @@ def load_config(
     if is_learner(checkpoint): checkpoint = checkpoint.model
     if isinstance(checkpoint, torch.nn.Module): return checkpoint.config
     check_checkpoint(checkpoint)
-    try: return AutoConfig.from_pretrained(_location(checkpoint))
+    try: return AutoConfig.from_pretrained(_location(checkpoint), trust_remote_code=False)
     except Exception as e: raise _no_checkpoint(checkpoint, 'config', e) from e
 
 def _no_checkpoint(checkpoint, what, e):
@@ -93,12 +94,12 @@ def load_tokenizer(
         if not checkpoint.name_or_path: raise ValueError("this model was not loaded from a checkpoint, so its tokenizer is unknown: pass `tokenizer=` beside the model")
         checkpoint = checkpoint.name_or_path
     check_checkpoint(checkpoint)
-    try: tok = AutoTokenizer.from_pretrained(_location(checkpoint), **kwargs)
+    try: tok = AutoTokenizer.from_pretrained(_location(checkpoint), **dict(trust_remote_code=False) | kwargs) # transformers would stop and ask
     except Exception as e:
         raise _no_checkpoint(checkpoint, 'tokenizer', e) from e
     if len(tok)<=len(set(tok.all_special_ids)): # transformers 5 makes up an empty tokenizer where the files are missing
         raise OSError(f"checkpoint {str(checkpoint)!r} holds no tokenizer (only special tokens were found); pass `tokenizer=` (name, folder or object)")
-    if is_split_into_words and not kwargs and _drops_spaces(tok): return load_tokenizer(checkpoint, True, add_prefix_space=True)
+    if is_split_into_words and 'add_prefix_space' not in kwargs and _drops_spaces(tok): return load_tokenizer(checkpoint, True, add_prefix_space=True, **kwargs)
     return ensure_pad(tok)
 
 def _drops_spaces(tokenizer): # is a list of words read as if they stood without spaces?
@@ -157,6 +158,22 @@ def label_maps(
     if len(set(names))!=len(names): raise ValueError(f"labels {list(vocab)!r} are not distinct as text; rename them")
     return dict(num_labels=len(names), id2label=dict(enumerate(names)), label2id={n:i for i,n in enumerate(names)})
 
+# %% ../nbs/01_pretrained.ipynb #01a5f003
+def _note_labels(module, state, prefix, metadata): metadata['labels'] = [str(v) for v in (module.config.id2label or {}).values()]
+
+def _check_labels(module, state, prefix, metadata, *args):
+    here,saved = [str(v) for v in (module.config.id2label or {}).values()],metadata.get('labels')
+    if saved is not None and saved!=here: raise ValueError(f"these weights were saved for the labels {', '.join(saved)}; this model has {', '.join(here)}, in that order. Make the learner with the same labels")
+
+def guard_labels(
+    model:PreTrainedModel # Changed in place
+):
+    "From now on the model's state dict tells its labels, in its metadata, and weights that were saved for others do not load."
+    if not hasattr(model, 'config') or model.config.num_labels<2 or model.__dict__.get('_labels_guarded'): return
+    model.register_state_dict_post_hook(_note_labels)
+    model.register_load_state_dict_pre_hook(_check_labels)
+    model._labels_guarded = True
+
 # %% ../nbs/01_pretrained.ipynb #0ce49ac6
 def checkpoint_order(
     vocab:list, # Label values found in the data
@@ -194,7 +211,7 @@ def load_model(
             if k!='num_labels': setattr(model.config, k, v)
     else:
         check_checkpoint(checkpoint)
-        kwargs = dict(dtype=torch.float32) | kwargs # transformers 5 keeps the checkpoint's dtype: weights in half precision do not train well
+        kwargs = dict(dtype=torch.float32, trust_remote_code=False) | kwargs # transformers 5 keeps the checkpoint's dtype: weights in half precision do not train well
         try: model,info = getattr(transformers, auto_model).from_pretrained(_location(checkpoint), output_loading_info=True, ignore_mismatched_sizes=True, **config, **kwargs)
         except OSError as e: raise _no_checkpoint(checkpoint, 'model', e) from e
         for t in (*model.parameters(), *model.buffers()): t.data = t.data.clone() # off the mapped file, onto aligned memory: the last bit of a product may depend on that

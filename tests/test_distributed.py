@@ -1,0 +1,63 @@
+"Two processes on CPUs, each with half of every batch, are one process: losses, metrics, predictions, checkpoints."
+import json,os,subprocess,sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import in_tmp, learner # noqa: F401
+
+HERE = Path(__file__).parent
+ENV = os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get('PYTHONPATH')])), OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
+
+def run(*command):
+    out = subprocess.run([sys.executable, '-W', 'ignore', *map(str, command)], capture_output=True, text=True, cwd=HERE, env=ENV)
+    assert out.returncode==0, out.stderr[-4000:]
+    return out
+
+@pytest.fixture(scope='module')
+def found(bert, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('two')
+    run('two_processes.py', bert, folder/'one.json', 8)
+    run('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, 'two_processes.py', bert, folder/'two.json', 4)
+    return json.loads((folder/'one.json').read_text()),json.loads((folder/'two.json').read_text())
+
+@pytest.mark.parametrize('task', ['single','multi','tokens_a_batch','tags','windows','gaps'])
+def test_two_are_one(task, found):
+    one,two = (f[task] for f in found)
+    assert len(one['losses'])==len(two['losses'])>5
+    for k in ('losses','table','valid'): np.testing.assert_allclose(two[k], one[k], rtol=2e-4, atol=2e-5, err_msg=k)
+    assert len(one['preds'])==len(two['preds'])
+    for p,q in zip(one['preds'], two['preds']): np.testing.assert_allclose(p, q, rtol=2e-3, atol=2e-4)
+    assert one['norm']==pytest.approx(two['norm'], rel=1e-5)
+
+def test_accumulation(found):
+    "Two processes that gather the rows of `GradientAccumulation` each are one that gathers twice as many"
+    one,two = (f['accumulation'] for f in found)
+    np.testing.assert_allclose(two['table'], one['table'], rtol=2e-4)
+    assert one['norm']==pytest.approx(two['norm'], rel=1e-6)
+
+def test_resumed(found):
+    one,two = (f['resumed'] for f in found)
+    np.testing.assert_allclose(two['table'], one['table'], rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(two['table'], found[1]['single']['table'], rtol=1e-6) # the very run that was not interrupted
+    assert len(two['losses'])==len(found[1]['single']['losses'])
+
+def test_one_process_that_should_be_several_says_so(bert, in_tmp, monkeypatch):
+    monkeypatch.setenv('ACCELERATE_USE_CPU', 'true')
+    learn = learner('single', bert)
+    with pytest.warns(UserWarning, match='only process.*torchrun'):
+        with learn.distrib_ctx(): pass
+
+def test_accelerate_launch(bert, tmp_path):
+    "`accelerate launch --cpu --num_processes 2` runs one process, and we say so"
+    script = tmp_path/'train.py'
+    script.write_text(f"""
+from small import FRAMES
+from blurlike.all import sequence_classification_learner
+learn = sequence_classification_learner(FRAMES['single'], {str(bert)!r}, bs=8)
+with learn.distrib_ctx(), learn.no_bar(): learn.fit(1, 1e-3)
+""")
+    env = ENV | dict(PYTHONPATH=f"{ENV['PYTHONPATH']}{os.pathsep}{HERE}")
+    out = subprocess.run([sys.executable, '-m', 'accelerate.commands.launch', '--cpu', '--num_processes', '2', str(script)], capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert out.returncode==0, out.stderr[-3000:]
+    assert 'this is the only process' in out.stderr or out.stdout.count('[0,')==1

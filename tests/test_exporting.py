@@ -1,0 +1,215 @@
+"fastai's own files: they work after all that a fit may leave behind, a failure harms nothing, and weights keep their labels."
+import json,os,subprocess,sys
+from copy import deepcopy
+from pathlib import Path
+
+import fastai.callback.progress
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from blurlike.all import (Adam, Callback, CategoryBlock, ColReader, CSVLogger, DataBlock, EarlyStoppingCallback, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, layerwise_splitter,
+    load_learner, transformer_splitter)
+from small import BS, FRAMES, TEXTS, changed, close, fresh_process, in_tmp, learner, weights # noqa: F401
+
+pytestmark = pytest.mark.usefixtures('in_tmp')
+
+@pytest.fixture
+def learn(bert):
+    res = learner('single', bert)
+    with res.no_bar(), res.no_logging(): yield res
+
+class Holds(Callback):
+    "Keeps something that cannot be pickled"
+    def __init__(self): self.thing = (i for i in range(3))
+
+# export
+
+LOAD = '''import json,sys,warnings
+warnings.simplefilter('ignore')
+from blurlike.all import *
+learn = load_learner(sys.argv[1])
+with learn.no_bar(): print(json.dumps([learn.predict(t)[2].tolist() for t in json.loads(sys.argv[2])]))'''
+
+@pytest.mark.parametrize('cbs', [lambda: [CSVLogger()], lambda: [fastai.callback.progress.CSVLogger()], lambda: [SaveModelCallback()], lambda: [EarlyStoppingCallback()]])
+@pytest.mark.parametrize('where', ['fit','learner'])
+def test_export_after_callbacks(where, cbs, bert, tmp_path_factory):
+    learn = learner('single', bert, cbs=cbs() if where=='learner' else None)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=None if where=='learner' else cbs())
+    learn.export('l.pkl')
+    there = fresh_process(LOAD, str(Path('l.pkl').absolute()), json.dumps(TEXTS[:3]), cwd=tmp_path_factory.mktemp('far'))
+    close(there, learn.predict_logits(TEXTS[:3]).softmax(-1))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+
+def test_export_with_lambdas(bert, tmp_path_factory):
+    dls = DataBlock(blocks=[TransformersTextBlock(bert), CategoryBlock()], get_x=lambda r: r['text'], get_y=ColReader('label', label_delim=None), splitter=RandomSplitter(.25, seed=1)).dataloaders(FRAMES['single'], bs=BS)
+    learn = TransformersLearner(dls, bert)
+    learn.export('l.pkl')
+    there = fresh_process(LOAD, str(Path('l.pkl').absolute()), json.dumps(TEXTS[:3]), cwd=tmp_path_factory.mktemp('far'))
+    close(there, learn.predict_logits(TEXTS[:3]).softmax(-1))
+
+def test_a_callback_that_cannot_be_pickled_stays_out(bert):
+    learn = learner('single', bert, cbs=Holds())
+    with pytest.warns(UserWarning, match='Holds cannot be pickled and is not in the exported learner'): learn.export()
+    assert isinstance(learn.holds, Holds) and any(isinstance(cb, Holds) for cb in learn.cbs) and learn.holds.learn is learn
+    with pytest.warns(UserWarning): again = load_learner('export.pkl')
+    assert not any(isinstance(cb, Holds) for cb in again.cbs) and not hasattr(again, 'holds') and again.predict_batch(TEXTS[:2])==learn.predict_batch(TEXTS[:2])
+
+def test_what_cannot_be_pickled_is_named(learn):
+    learn.export()
+    before = Path('export.pkl').read_bytes()
+    learn.dls.valid_ds.tls[0].tfms.fs[-1].odd = [0, (i for i in range(2))]
+    learn.create_opt()
+    opt,rows = learn.opt,len(learn.dls.train_ds)
+    with pytest.raises(TypeError, match=r'because of learn\.dls.*odd\[1\] \(generator\).*save_pretrained'): learn.export()
+    assert Path('export.pkl').read_bytes()==before and learn.opt is opt and len(learn.dls.train_ds)==rows and os.listdir()==['export.pkl']
+    was = weights(learn.model)
+    learn.fit(1, 1e-3)
+    assert np.isfinite(learn.recorder.values[-1][0]) and changed(learn.model, was)==set(was)
+
+@pytest.mark.parametrize('error', [OSError(28, 'No space left on device'), KeyboardInterrupt(), RuntimeError('PytorchStreamWriter failed writing file')], ids=lambda e: type(e).__name__)
+def test_an_export_that_fails_harms_nothing(error, learn, monkeypatch):
+    learn.fit(1, 1e-3)
+    learn.export()
+    before,opt = Path('export.pkl').read_bytes(),learn.opt
+    def fail(obj, f, *args, **kwargs):
+        Path(f).write_bytes(b'half')
+        raise error
+    with monkeypatch.context() as m, pytest.raises(OSError if isinstance(error, RuntimeError) else type(error), match=str(error.args[-1]) if error.args else None):
+        m.setattr(torch, 'save', fail)
+        learn.export()
+    assert Path('export.pkl').read_bytes()==before and learn.opt is opt and len(learn.dls.train_ds)==36 and sorted(os.listdir())==['export.pkl']
+    learn.fit(1, 1e-3)
+
+def test_export_into_a_folder_that_is_not_there_yet(learn):
+    learn.export('a/b/c.pkl')
+    with pytest.raises(IsADirectoryError, match='is a folder'): learn.export('a')
+    assert load_learner('a/b/c.pkl').predict_batch(TEXTS[:2])==learn.predict_batch(TEXTS[:2])
+
+def test_no_texts_in_the_file(learn):
+    learn.fit(1, 1e-3)
+    learn.get_preds()
+    learn.show_results()
+    learn.validate()
+    learn.export()
+    blob = Path('export.pkl').read_bytes()
+    assert not [t for t in TEXTS if len(t)>30 and t.encode() in blob]
+
+def test_a_missing_module_is_named(learn):
+    Path('mine.py').write_text('class Extra:\n    pass\n')
+    sys.path.insert(0, os.getcwd())
+    try:
+        import mine
+        learn.extra = mine.Extra()
+        learn.export()
+    finally: sys.path.pop(0)
+    del sys.modules['mine']
+    Path('mine.py').unlink()
+    with pytest.raises(ModuleNotFoundError, match='mine'), pytest.warns(UserWarning): load_learner('export.pkl')
+
+# save and load
+
+def test_save_and_load(learn):
+    learn.fit(1, 1e-3)
+    expected,state = weights(learn.model),deepcopy(learn.opt.state_dict())
+    path = learn.save('w')
+    learn.fit(1, 1e-2)
+    learn.load('w')
+    assert path==Path('models/w.pth') and not changed(learn.model, expected)
+    assert all(torch.equal(a['exp_avg'], b['exp_avg']) for a,b in zip(learn.opt.state_dict()['state'].values(), state['state'].values()))
+    plain = torch.load(path, weights_only=True)['model'] # plain PyTorch reads it
+    assert plain.keys()==learn.model.state_dict().keys()
+
+@pytest.mark.parametrize('data', [FRAMES['single'].replace(dict(label=dict(bad='x'))), FRAMES['single'].replace(dict(label=dict(bad='zbad')))], ids=['renamed','swapped'])
+def test_other_labels_are_refused(data, learn, bert):
+    learn.save('w')
+    other = learner('single', bert, data)
+    before = weights(other.model)
+    with pytest.raises(ValueError, match='saved for the labels bad, fine, good; this model has'): other.load('w')
+    with pytest.raises(ValueError, match='saved for the labels'): other.model.load_state_dict(learn.model.state_dict())
+    assert not changed(other.model, before)
+
+def test_another_splitter_is_refused(learn, bert):
+    learn.fit(1, 1e-3)
+    learn.save('w')
+    other = learner('single', bert, splitter=layerwise_splitter)
+    before = weights(other.model)
+    with pytest.raises(ValueError, match='groups of parameters.*with_opt=False'): other.load('w')
+    assert not changed(other.model, before)
+    assert not changed(other.load('w', with_opt=False).model, weights(learn.model))
+
+def test_another_optimizer_is_refused(learn, bert):
+    learn.fit(1, 1e-3)
+    learn.save('w')
+    with pytest.raises(ValueError, match='groups of parameters'): learner('single', bert, opt_func=Adam).load('w')
+
+def test_another_model_is_refused(learn, bert, checkpoints):
+    learn.save('w')
+    for other,say in ((learner('single', checkpoints('distilbert')),'on one side only'), (learner('multi', bert), 'labels|another model')):
+        before = weights(other.model)
+        with pytest.raises(ValueError, match=say): other.load('w', with_opt=False)
+        assert not changed(other.model, before)
+
+class Evil:
+    def __reduce__(self): return os.mkdir,('evil',)
+
+@pytest.mark.parametrize('kwargs', [{}, dict(weights_only=False)])
+def test_no_code_is_run(kwargs, learn):
+    Path('models').mkdir()
+    torch.save(dict(model=Evil(), opt={}), 'models/w.pth')
+    with pytest.raises(ValueError, match='more than weights.*could run code'): learn.load('w', **kwargs)
+    assert not Path('evil').exists()
+
+def test_save_model_callback(learn):
+    "It brings back the best epoch, by the plain reader; an earlier file of its name holds other labels"
+    losses = []
+    class Spy(Callback):
+        def after_epoch(self): losses.append(weights(self.learn.model))
+    learn.fit_one_cycle(3, 5e-2, cbs=[SaveModelCallback('accuracy'), Spy()])
+    accuracies = [row[2] for row in learn.recorder.values]
+    assert not changed(learn.model, losses[int(np.argmax(accuracies))])
+
+def test_validate_with_save_model_callback_attached(bert):
+    "fastai compares the wrong column there, and overwrites the best model"
+    learn = learner('single', bert, cbs=SaveModelCallback('accuracy'))
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+        before,table,losses = Path('models/model.pth').read_bytes(),list(learn.recorder.values),list(learn.recorder.losses)
+        for p in learn.model.parameters(): p.data.zero_()
+        learn.validate()
+        learn.get_preds()
+        learn.show_results()
+    assert Path('models/model.pth').read_bytes()==before and list(learn.recorder.values)==table and list(learn.recorder.losses)==losses
+    learn.recorder.plot_loss()
+
+def test_a_csv_file_is_added_to(bert):
+    learn = learner('single', bert, cbs=CSVLogger())
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(2, 1e-3)
+        learn.validate()
+        learn.lr_find(show_plot=False)
+        learn.fine_tune(1, 1e-3)
+    log = learn.csv_logger.read_log()
+    assert list(log.epoch)==[0,1,0,0] and log.accuracy.between(0, 1).all()
+    pd.testing.assert_frame_equal(log, pd.read_csv('history.csv'))
+
+def test_a_save_is_in_one_step(learn, monkeypatch):
+    learn.save('w')
+    before = Path('models/w.pth').read_bytes()
+    def fail(obj, f, *args, **kwargs):
+        Path(f).write_bytes(b'half')
+        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(torch, 'save', fail)
+    with pytest.raises(OSError, match='No space'): learn.save('w')
+    assert Path('models/w.pth').read_bytes()==before and os.listdir('models')==['w.pth']
+
+def test_killed_or_full_at_any_moment(bert, tmp_path):
+    here = Path(__file__).parent
+    out = subprocess.run([sys.executable, '-W', 'ignore', here/'killed_saves.py', bert, tmp_path/'saves'], capture_output=True, text=True, cwd=here,
+        env=os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(here.parent), os.environ.get('PYTHONPATH')]))))
+    assert out.returncode==0, out.stderr[-3000:]
+    found = [json.loads(line) for line in out.stdout.splitlines() if line.startswith('{')]
+    assert [f['save'] for f in found]==['save_pretrained','export','save'] and all(f['bad']==[] for f in found), found
+    assert all(0<f['went_through']<f['moments'] for f in found), found
+
+def test_transformer_splitter_is_the_default(learn): assert learn.splitter is transformer_splitter

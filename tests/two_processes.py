@@ -1,0 +1,61 @@
+"""Trains in one or in two processes: `python -m torch.distributed.run --nproc_per_node 2 tests/two_processes.py CHECKPOINT OUT BS`
+
+The first process writes losses, epoch tables, predictions and a checksum of the weights of each task to OUT.
+"""
+import json,os,sys,warnings
+from pathlib import Path
+
+import torch
+from runs import WORDS
+from small import FRAMES, TEXTS
+import pandas as pd
+from blurlike.all import Checkpoints, GradientAccumulation, TransformersLearner, masked_lm_learner, rank_distrib, sequence_classification_learner, set_seed, token_classification_learner
+
+torch.set_num_threads(1)
+warnings.simplefilter('ignore')
+folder,out,bs = sys.argv[1],Path(sys.argv[2]),int(sys.argv[3])
+world = int(os.environ.get('WORLD_SIZE', 1))
+NO_DROPOUT = dict(model_kwargs=dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.)) # each process has dropout of its own
+LEARNERS = dict(
+    single=lambda **k: sequence_classification_learner(FRAMES['single'][:47], folder, bs=bs, valid=.25, **NO_DROPOUT, **k), # 36 and 11 rows: some batches do not divide by two
+    multi=lambda **k: sequence_classification_learner(FRAMES['multi'][:41], folder, bs=bs, label='tags', valid=.25, **NO_DROPOUT, **k),
+    tokens_a_batch=lambda **k: sequence_classification_learner(FRAMES['single'], folder, bs=bs, valid=.25, dl_kwargs=dict(max_tokens=15*bs), **NO_DROPOUT, **k),
+    tags=lambda **k: token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, **NO_DROPOUT, **k),
+    windows=lambda **k: token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, max_length=12, overlap=3, **NO_DROPOUT, **k),
+    gaps=lambda **k: masked_lm_learner(pd.DataFrame(dict(text=TEXTS[:45])), folder, bs=bs, valid=.25, **NO_DROPOUT, **k))
+
+def told(learn, preds):
+    return dict(losses=[float(o) for o in learn.recorder.losses], table=[[float(v) for v in row] for row in learn.recorder.values], preds=preds, norm=float(sum(p.double().abs().sum() for p in learn.model.parameters())))
+
+found = {}
+for name,make in LEARNERS.items():
+    set_seed(5)
+    learn = make()
+    with learn.distrib_ctx(), learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(2, 1e-2)
+        first = told(learn, None)
+        preds = learn.get_preds()[0]
+        valid = [float(v) for v in learn.validate()]
+    found[name] = first | dict(valid=valid, preds=[p.flatten().tolist() for p in preds])
+
+set_seed(5)
+learn = LEARNERS['single']()
+with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3, cbs=GradientAccumulation(3*bs))
+found['accumulation'] = told(learn, [])
+
+class Stop(Exception): pass
+set_seed(5)
+learn = LEARNERS['single']()
+from runs import Cut
+learn.add_cb(Cut('after_batch', 4, Stop('x')))
+with learn.distrib_ctx(), learn.no_bar(), learn.no_logging():
+    try: learn.fit_one_cycle(2, 1e-2, cbs=Checkpoints(out.parent/f'run{world}', steps=1, best='valid_loss'))
+    except Stop: pass
+learn = LEARNERS['single']()
+learn.add_cb(Cut('never', 1))
+with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.resume(out.parent/f'run{world}')
+found['resumed'] = told(learn, [])
+saved = learn.save_pretrained(out.parent/f'saved{world}')
+if not rank_distrib():
+    assert TransformersLearner.from_pretrained(saved).predict_batch(TEXTS[:3])==learn.predict_batch(TEXTS[:3])
+    out.write_text(json.dumps(found))
