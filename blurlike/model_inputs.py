@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from fastai.callback.core import Callback, GatherPredsCallback
 from torch import nn
 
+from .pretrained import n_embeddings
+
 # %% ../nbs/06_model_inputs.ipynb #b14bc430
 def unwrap(
     model:nn.Module # Perhaps compiled or wrapped for several devices
@@ -151,7 +153,7 @@ def head_stands_alone(
     "Does `model` give the same logits for some tokens when its head sees their hidden states alone?"
     device,training,was = next(model.parameters()).device,model.training,(door.select,door.labels)
     x = torch.zeros(2, len(door.fields), 6, dtype=torch.long, device=device)
-    x[:,door.fields.index('input_ids')] = torch.arange(12, device=device).view(2, 6)%model.get_input_embeddings().num_embeddings
+    x[:,door.fields.index('input_ids')] = torch.arange(12, device=device).view(2, 6)%(n_embeddings(model) or 12)
     if 'attention_mask' in door.fields: x[:,door.fields.index('attention_mask')] = 1
     wanted = torch.tensor([[0,1,0,0,1,0],[0,0,1,0,0,0]], device=device).bool()
     model.eval()

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['check_torchvision', 'scratch_checkpoint', 'check_checkpoint', 'is_learner', 'load_config', 'load_tokenizer',
-           'ensure_pad', 'max_positions', 'fit_length', 'label_maps', 'guard_labels', 'checkpoint_order', 'load_model',
-           'start_bias']
+           'ensure_pad', 'max_positions', 'fit_length', 'label_maps', 'guard_labels', 'checkpoint_order',
+           'n_embeddings', 'load_model', 'start_bias']
 
 # %% ../nbs/01_pretrained.ipynb #11c32c85
 import importlib
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import BertWordPieceTokenizer
+from tokenizers.normalizers import Prepend, Sequence
 from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel, BertTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 import transformers
 
@@ -99,7 +100,10 @@ def load_tokenizer(
         raise _no_checkpoint(checkpoint, 'tokenizer', e) from e
     if len(tok)<=len(set(tok.all_special_ids)): # transformers 5 makes up an empty tokenizer where the files are missing
         raise OSError(f"checkpoint {str(checkpoint)!r} holds no tokenizer (only special tokens were found); pass `tokenizer=` (name, folder or object)")
-    if is_split_into_words and 'add_prefix_space' not in kwargs and _drops_spaces(tok): return load_tokenizer(checkpoint, True, add_prefix_space=True, **kwargs)
+    if is_split_into_words and _drops_spaces(tok):
+        if 'add_prefix_space' not in kwargs: return load_tokenizer(checkpoint, True, add_prefix_space=True, **kwargs)
+        raw = tok.backend_tokenizer # one of no class of its own (Llama 3, Qwen): it knows no such option
+        raw.normalizer = Prepend(' ') if raw.normalizer is None else Sequence([raw.normalizer, Prepend(' ')])
     return ensure_pad(tok)
 
 def _drops_spaces(tokenizer): # is a list of words read as if they stood without spaces?
@@ -193,6 +197,14 @@ def _from_learner(learn, auto_model, tokenizer, config, **kwargs): # by way of a
     model.name_or_path = model.config._name_or_path = source.name_or_path
     return model
 
+def n_embeddings(
+    model:PreTrainedModel # Any
+)->int|None: # Rows of its table of input embeddings; `None`: it has none
+    "How many tokens `model` knows."
+    try: table = model.get_input_embeddings()
+    except NotImplementedError: return None # characters are hashed, as in CANINE
+    return len(table.weight) if hasattr(table, 'weight') else None
+
 def load_model(
     checkpoint,     # Name, folder, loaded model, or a learner whose model is to be trained on
     auto_model:str, # Name of the Auto class, e.g. `AutoModelForSequenceClassification`
@@ -217,9 +229,10 @@ def load_model(
         for t in (*model.parameters(), *model.buffers()): t.data = t.data.clone() # off the mapped file, onto aligned memory: the last bit of a product may depend on that
         model.unexpected_weights = frozenset(info['unexpected_keys'])
         model.new_weights = frozenset(info['missing_keys']) | {k[0] if isinstance(k, tuple) else k for k in info['mismatched_keys']}
-    if model.config.pad_token_id is None: model.config.pad_token_id = tokenizer.pad_token_id
-    n = model.get_input_embeddings().num_embeddings
-    if len(tokenizer)>n: raise ValueError(f"the tokenizer has {len(tokenizer)} tokens and the model's embedding only {n}: they do not belong together, or call `model.resize_token_embeddings({len(tokenizer)})`")
+    for config in (model.config, model.config.get_text_config()): # models of text and images have one inside
+        if getattr(config, 'pad_token_id', None) is None: config.pad_token_id = tokenizer.pad_token_id
+    n = n_embeddings(model)
+    if n is not None and len(tokenizer)>n: raise ValueError(f"the tokenizer has {len(tokenizer)} tokens and the model's embedding only {n}: they do not belong together, or call `model.resize_token_embeddings({len(tokenizer)})`")
     return model
 
 # %% ../nbs/01_pretrained.ipynb #26fe2586

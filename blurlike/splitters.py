@@ -40,7 +40,7 @@ def model_layout(
     last,tables = len(places),{n for n,m in model.named_modules() if isinstance(m, nn.Embedding)}
     head,outside = last+1,_outside(model, prefix, base)
     groups,place = [[] for _ in range(head+1)],0
-    for name,p in model.named_parameters(): # in order of registration, tied weights once
+    for name,p in _parameters(model, prefix, base):
         inside = next((k for start,k in places.items() if name.startswith(start)), None)
         if inside is not None: place = inside
         if name in outside or (name in new and inside is None): k = head
@@ -48,6 +48,11 @@ def model_layout(
         else: k = inside
         if p.requires_grad: groups[k].append(p)
     return [g for g in groups if g]
+
+def _parameters(model, prefix, base): # in order of registration, tied weights once: those of the base first, since a head may be registered before it (XLM-R)
+    if base is model: return list(model.named_parameters())
+    inside = {id(p):(f'{prefix}.{n}', p) for n,p in base.named_parameters()}
+    return [*inside.values(), *((n, p) for n,p in model.named_parameters() if id(p) not in inside)]
 
 def _outside(model, prefix, base):
     if base is not model: return {n for n,_ in model.named_parameters() if not n.startswith(prefix+'.')}

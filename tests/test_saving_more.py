@@ -80,7 +80,7 @@ def test_loading_opens_no_pickle(folder, learn, kind, monkeypatch):
 
 def test_facts(kind, learn, folder):
     facts = json.loads((folder/'blurlike.json').read_text())
-    want = dict(format='blurlike', format_version=1, task=learn.task.name, vocab=VOCABS[kind], text=['one','two'] if kind=='pair' else 'text', label=dict(single='label', pair='same', multi='tags', regression='score')[kind],
+    want = dict(format='blurlike', format_version=2, task=learn.task.name, vocab=VOCABS[kind], text=['one','two'] if kind=='pair' else 'text', label=dict(single='label', pair='same', multi='tags', regression='score')[kind],
         max_length=64, overlap=None, bs=BS, metrics=[m.name for m in learn.metrics], splitter='transformer_splitter')
     assert want.items()<=facts.items() and {'blurlike','fastai','torch','transformers'}<=set(facts['versions'])
     blob = b''.join(p.read_bytes() for p in folder.rglob('*'))
@@ -262,6 +262,8 @@ def test_the_learner_goes_on_after_a_failed_save(bert, monkeypatch):
 @pytest.fixture
 def copy(bert, in_tmp): return learner('single', bert).save_pretrained('copy')
 
+def rehash(folder): edit(folder, sha256={p.name:hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir() if p.name!='blurlike.json'}) # as one who tampers would
+
 def edit(folder, **kwargs):
     facts = json.loads((folder/'blurlike.json').read_text())
     (folder/'blurlike.json').write_text(json.dumps(facts | kwargs))
@@ -282,11 +284,13 @@ def test_incomplete_weights_are_refused(how, copy):
     if how=='missing': del tensors['classifier.weight']
     else: tensors['classifier.weight'] = torch.zeros(7,32)
     save_file(tensors, copy/'model.safetensors', metadata=dict(format='pt'))
+    rehash(copy)
     with pytest.raises(ValueError, match='classifier.weight'): TransformersLearner.from_pretrained(copy)
 
 def test_unexpected_weights_are_refused(copy):
     from safetensors.torch import load_file, save_file
     save_file(load_file(copy/'model.safetensors') | dict(extra=torch.zeros(3)), copy/'model.safetensors', metadata=dict(format='pt'))
+    rehash(copy)
     with pytest.raises(ValueError, match='extra'): TransformersLearner.from_pretrained(copy)
 
 def test_a_flipped_byte_is_noticed(copy):
@@ -298,7 +302,7 @@ def test_a_flipped_byte_is_noticed(copy):
 def test_a_pickle_beside_the_weights_is_not_opened(copy):
     (copy/'model.safetensors').rename(copy/'away')
     torch.save({}, copy/'pytorch_model.bin')
-    with pytest.raises(OSError): TransformersLearner.from_pretrained(copy)
+    with pytest.raises(ValueError, match='model.safetensors.*missing'): TransformersLearner.from_pretrained(copy)
 
 @pytest.mark.parametrize('name,error,message', [('./gone',FileNotFoundError,'gone.*does not exist'), ('bare',FileNotFoundError,'no blurlike.json.*checkpoint')])
 def test_no_saved_folder(name, error, message, in_tmp):

@@ -1,0 +1,187 @@
+"""One type of model, one task, from data to a reloaded learner: `python tests/architectures/check.py bert sequence_classification`
+
+Without arguments all types of transformers' auto mappings run, in parallel, and `docs/architectures.md` is written.
+"""
+import argparse,faulthandler,json,multiprocessing,os,sys,tempfile,time,traceback,warnings
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+for k,v in dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg', OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false').items(): os.environ.setdefault(k, v)
+sys.path.insert(0, str(Path(__file__).parent))
+
+import pandas as pd
+import torch
+import transformers as tf
+from excluded import PADDING, reason
+from models import MAPPINGS, TASKS, TEXTS, make_config, make_tokenizer, n_parameters
+
+from blurlike.all import TransformersLearner, layerwise_splitter, masked_lm_learner, sequence_classification_learner, set_seed, token_classification_learner
+from blurlike.splitters import layer_stacks
+
+LABELS = ['good' if 'great' in t or 'liked' in t else 'bad' if 'awful' in t or 'bore' in t else 'fair' for t in TEXTS]
+ROWS = pd.DataFrame(dict(text=TEXTS, label=LABELS))
+WORDS = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['B-LONG' if len(w)>4 else 'O' for w in t.split()] for t in TEXTS]))
+
+def model_class(kind, task):
+    name = MAPPINGS[task][kind]
+    return getattr(tf, name[0] if isinstance(name, (tuple, list)) else name)
+
+def checkpoint(kind, task, folder):
+    "A folder with a tiny model of type `kind`, with the head of `task`, and its tokenizer; also without a head where transformers has such a class."
+    set_seed(0)
+    tokenizer = make_tokenizer(kind)
+    tokenizer.save_pretrained(folder)
+    config,cls = make_config(kind, tokenizer),model_class(kind, task)
+    n = n_parameters(cls, config)
+    assert n<5e6, f'{n:,} parameters: say smaller sizes in models.py'
+    cls(config).save_pretrained(folder)
+    return folder
+
+def make(task, folder, **kwargs):
+    common = dict(bs=4, valid=.25, max_length=40) | kwargs
+    if task=='sequence_classification': return sequence_classification_learner(ROWS, folder, **common)
+    if task=='token_classification': return token_classification_learner(WORDS, folder, **common)
+    return masked_lm_learner(ROWS[['text']], folder, **common)
+
+HEADS = ('classifier','score','lm_head','cls','classification_head','predictions','generator_lm_head','qa_outputs','logits_proj','pred_layer','embedding_decoder','head','summary','sequence_summary','vocab_projector','vocab_transform','vocab_layer_norm')
+
+def head_of(model):
+    "Parameters outside the base model, by the rule that transformers names it by; where it does not, by what heads are called."
+    base = getattr(model, model.base_model_prefix or ' ', None)
+    inside = set() if base is None else {id(p) for p in base.parameters()}
+    return {id(p) for n,p in model.named_parameters() if (id(p) not in inside if inside else n.split('.')[0] in HEADS)}
+
+def check_groups(learn, splitter):
+    "Every trainable parameter in exactly one group, tied ones once, embeddings first, the head last and alone, layers in order."
+    model,groups = learn.model,splitter(learn.model)
+    ids = [id(p) for g in groups for p in g]
+    assert all(len(g) for g in groups), 'an empty group'
+    assert len(ids)==len(set(ids)) and set(ids)=={id(p) for p in model.parameters() if p.requires_grad}, 'a parameter is in two groups, or in none'
+    head = head_of(model)
+    assert {id(p) for p in groups[-1]}==head or not head, 'the last group is not the head' # BART's language model has no weights of its own beside the base
+    try: emb = model.get_input_embeddings()
+    except NotImplementedError: emb = next(m for m in model.modules() if isinstance(m, torch.nn.Embedding))
+    emb = getattr(emb, 'weight', emb)
+    assert id(emb) in {id(p) for p in groups[0]} or not isinstance(emb, torch.nn.Parameter), 'the embeddings are not in the first group'
+    place = {id(p):i for i,g in enumerate(groups) for p in g}
+    for name,stack in layer_stacks(model): # of one stack, in order
+        at = [max(place[id(p)] for p in layer.parameters() if id(p) in place) for layer in stack if any(id(p) in place and id(p) not in head for p in layer.parameters())]
+        assert at==sorted(at), f'layers of {name} are out of order: {at}'
+
+def check_step(learn):
+    "The optimizer changes each weight once: as plain PyTorch does with the same gradients."
+    model = learn.model
+    learn.create_opt()
+    learn.opt.set_hypers(lr=1e-3, wd=0.)
+    set_seed(1)
+    before = {n:p.detach().clone() for n,p in model.named_parameters()}
+    for p in model.parameters(): p.grad = torch.randn_like(p)
+    grads = {n:p.grad.clone() for n,p in model.named_parameters()}
+    learn.opt.step()
+    learn.opt.zero_grad()
+    for n,p in model.named_parameters():
+        q = torch.nn.Parameter(before[n].clone())
+        q.grad = grads[n]
+        torch.optim.AdamW([q], lr=1e-3, weight_decay=0., eps=1e-8).step()
+        assert torch.allclose(p, q, atol=1e-6), f'{n} is not stepped once'
+        p.data.copy_(before[n])
+
+def check_padding(learn, task):
+    "A row alone has the logits that it has in a padded batch."
+    rows = [t.split() for t in TEXTS[:4]] if task=='token_classification' else [t.replace('great', learn.dls.tokenizer.mask_token or '') for t in TEXTS[:4]] if task=='masked_lm' else TEXTS[:4]
+    tfm = learn.dls.text_tfm
+    with learn.predicting():
+        tokens = tfm.tokenize(rows)[0]
+        together = learn.forward(tfm.stack(tokens))
+        left,lens = tfm.tokenizer.padding_side=='left',tokens.lens
+        for i in range(len(rows)):
+            alone = learn.forward(tfm.stack(tokens, [i]))[0]
+            both = together[i] if task=='sequence_classification' else together[i][-lens[i]:] if left else together[i][:lens[i]]
+            assert torch.allclose(alone, both, atol=1e-4, rtol=1e-3), f'row {i}: padding changes the logits by {(alone-both).abs().max():.2g}'
+
+def predictions(learn, task):
+    if task=='masked_lm': return learn.predict_batch([f'the {learn.dls.tokenizer.mask_token} was great', f'an awful {learn.dls.tokenizer.mask_token}'], top_k=2)
+    return learn.predict_batch(WORDS.tokens.tolist()[:5] if task=='token_classification' else TEXTS[:5])
+
+def run(kind, task, folder):
+    "All that a user does; raises where anything goes wrong."
+    learn = make(task, checkpoint(kind, task, Path(folder)/'checkpoint'))
+    shown = StringIO()
+    with learn.no_bar(), learn.no_logging(), redirect_stdout(shown):
+        learn.dls.show_batch(max_n=2)
+        for splitter in (learn.splitter, layerwise_splitter): check_groups(learn, splitter)
+        check_step(learn)
+        if kind not in PADDING: check_padding(learn, task)
+        before = {n:p.detach().clone() for n,p in learn.model.named_parameters()}
+        learn.opt = None
+        learn.fit_one_cycle(1, slice(1e-4, 1e-3))
+        loss,head = learn.recorder.values[-1][1],head_of(learn.model)
+        assert loss==loss and loss<50, f'validation loss {loss}'
+        assert any(not torch.equal(p, before[n]) for n,p in learn.model.named_parameters() if id(p) not in head), 'only the head was trained'
+        learn.freeze()
+        assert {id(p) for p in learn.model.parameters() if p.requires_grad}==(head or {id(p) for p in learn.splitter(learn.model)[-1]}), 'freeze leaves other weights than the head'
+        learn.unfreeze()
+        learn.predict(dict(masked_lm=f'the {learn.dls.tokenizer.mask_token} was great').get(task, TEXTS[0]))
+        learn.show_results(max_n=2)
+        saved = learn.save_pretrained(Path(folder)/'saved')
+        again = TransformersLearner.from_pretrained(saved)
+        assert predictions(again, task)==predictions(learn, task), 'other predictions after reloading'
+    assert len(shown.getvalue())>100, 'nothing was shown'
+
+def attempt(job):
+    kind,task = job
+    start = time.perf_counter()
+    warnings.simplefilter('ignore')
+    tf.utils.logging.set_verbosity_error()
+    tf.utils.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    if (why := reason(kind, task)) is not None: return dict(kind=kind, task=task, excluded=why)
+    try:
+        with tempfile.TemporaryDirectory() as folder: run(kind, task, folder)
+        error = None
+    except BaseException as e: error = f'{type(e).__name__}: {str(e)[:300]}',traceback.format_exc()
+    return dict(kind=kind, task=task, seconds=time.perf_counter()-start, error=error)
+
+def jobs(): return [(kind, task) for task in TASKS for kind in sorted(MAPPINGS[task])]
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('kind', nargs='?', help='a model type, e.g. bert')
+    p.add_argument('task', nargs='?', choices=TASKS)
+    p.add_argument('--processes', type=int, default=os.cpu_count())
+    p.add_argument('--out', type=Path, default=Path(__file__).parents[2]/'docs'/'architectures.md')
+    args = p.parse_args()
+    todo = [(k, t) for k,t in jobs() if args.kind in (None, k) and args.task in (None, t)]
+    start,found = time.perf_counter(),[]
+    with multiprocessing.get_context('spawn').Pool(args.processes, maxtasksperchild=20) as pool:
+        for r in pool.imap_unordered(attempt, todo):
+            found.append(r)
+            if r.get('error'): print(f"FAILED {r['kind']} {r['task']}: {r['error'][0]}" + (f"\n{r['error'][1]}" if args.kind else ''), flush=True)
+            elif args.kind: print('excluded: '+r['excluded'] if 'excluded' in r else 'ok', r['kind'], r['task'], flush=True)
+    print(f"{len(found)} pairs of type and task, {sum('excluded' in r for r in found)} excluded, {sum(bool(r.get('error')) for r in found)} failed, {(time.perf_counter()-start)/60:.1f} min")
+    if args.kind is None: args.out.write_text(report(found))
+    sys.exit(any(r.get('error') for r in found))
+
+def report(found):
+    cell = {(r['kind'], r['task']):'no: see below' if 'excluded' in r else 'fails' if r.get('error') else 'works, padding counts' if r['kind'] in PADDING else 'works' for r in found}
+    titles = dict(sequence_classification='Sequence classification', token_classification='Token classification', masked_lm='Masked LM')
+    lines = ['# Architectures', '', f'Every model type that transformers {tf.__version__} maps to these tasks, run by `python tests/architectures/check.py`: a tiny model of the type goes from data to a trained, saved and reloaded learner; '
+        'its parameter groups, its optimizer step, and padding are checked. An empty cell: transformers has no such head for the type.', '']
+    for t in TASKS:
+        of = [r for r in found if r['task']==t]
+        lines.append(f"- {titles[t]}: {len(of)} types, {sum('excluded' not in r and not r['error'] for r in of)} work, {sum('excluded' in r for r in of)} are left out{', %d fail' % n if (n := sum(bool(r.get('error')) for r in of)) else ''}.")
+    lines += ['', f"| Type | {' | '.join(titles[t] for t in TASKS)} |", '|---|'+'---|'*len(TASKS)]
+    for kind in sorted({k for k,_ in cell}): lines.append(f"| {kind} | {' | '.join(cell.get((kind, t), '') for t in TASKS)} |")
+    lines += ['', '## Left out', '']
+    whys = {}
+    for r in found:
+        if 'excluded' in r: whys.setdefault((r['kind'], r['excluded']), []).append(titles[r['task']].lower())
+    lines += [f"- **{k}** ({', '.join(tasks)}): {why}." for (k,why),tasks in sorted(whys.items())]
+    lines += ['', '## Where padding counts', '', 'A row alone has other logits than in a padded batch, in plain transformers too (`model(**tokenizer(text))` beside `model(**tokenizer(texts, padding=True))`):', '']
+    lines += [f'- **{k}**: {why}.' for k,why in sorted(PADDING.items()) if any(r['kind']==k for r in found)]
+    return '\n'.join(lines)+'\n'
+
+if __name__=='__main__':
+    faulthandler.enable()
+    main()

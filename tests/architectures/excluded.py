@@ -1,0 +1,25 @@
+"Types that are not run, or not for a task, each with its reason. The documentation shows them."
+
+NO_TEXT = dict(
+    bros="needs a bounding box for each token: without `bbox` its forward raises",
+    layoutlmv2="needs detectron2 and an image of the page",
+    qwen3_asr="labels frames of audio: its forward needs `input_features`",
+    tapas="reads tables: each token has seven types (cell, row, column, rank ...) that only a table gives")
+
+# these work, but the logits of a row depend on the padding beside it
+PADDING = dict(
+    canine="joins characters in strides of four, padding among them",
+    convbert="its convolutions reach into the padding beside the last tokens",
+    nystromformer="estimates attention from landmarks, means over stretches of all positions",
+    fnet="mixes all positions by a Fourier transform and takes no attention mask",
+    funnel="pools neighbouring positions, padding among them",
+    t5gemma="reads the decoder's state one place after the last token, and where there is no padding that place is cut off (`torch.clamp(last_non_pad_token, max=...)` in `T5GemmaForSequenceClassification.forward`)",
+    t5gemma2="as t5gemma",
+    yoso="estimates attention by hashing over all positions, padding among them")
+
+# type -> task -> reason; a few lines of plain transformers show what is wrong there
+EXCLUDED = dict(perceiver=dict(masked_lm="wants each text padded to all of the model's positions (2,048 in the published one): `PerceiverForMaskedLM(config)(input_ids=ids)` raises for a shorter `ids`; our batches are as long as their longest text"))
+
+def reason(kind, task):
+    "Why `kind` is not run for `task`; `None`: it is."
+    return NO_TEXT.get(kind) or EXCLUDED.get(kind, {}).get(task)

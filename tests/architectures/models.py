@@ -1,0 +1,120 @@
+"A tiny model of any type in transformers' auto mappings, and a tokenizer that fits it; everything is made on the spot."
+import inspect
+
+import torch
+import transformers as tf
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers.models.auto import modeling_auto as auto
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+MAPPINGS = dict(sequence_classification=auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES, token_classification=auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES, masked_lm=auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
+TASKS = list(MAPPINGS)
+TEXTS = ['the film was great and we liked it', 'an awful bore', 'great', 'a fair story about a small town by the river', 'we left before the end since it was awful', 'great music', 'it rained and we liked the old house',
+    'a bore from the start to the end of it'] * 3
+
+# --- sizes: what a config says of the size of its model, whatever it calls it
+SIZES = {2:('num_experts_per_tok','moe_topk','num_hidden_layers','n_layer','n_layers','num_layers','encoder_layers','decoder_layers','num_decoder_layers','num_encoder_layers','num_blocks'),
+    4:('n_routed_experts','num_local_experts','num_experts','moe_num_experts','linear_num_key_heads','linear_num_value_heads','num_attention_heads','n_head','n_heads','num_heads','encoder_attention_heads','decoder_attention_heads','decoder_num_heads'),
+    2.:('num_key_value_heads','num_kv_heads','num_global_key_value_heads'),
+    32:('shape_embed_dim','pronunciation_embed_dim','d_latents','entity_emb_size','hidden_size','d_model','n_embd','dim','emb_dim','embedding_size','n_positions_embd','embed_dim','input_embedding_size','output_embedding_size','word_embed_proj_dim'),
+    48:('intermediate_size','d_ff','ffn_dim','encoder_ffn_dim','decoder_ffn_dim','n_inner','hidden_dim','d_inner','feed_forward_size','ffn_hidden_size','moe_intermediate_size','shared_expert_intermediate_size','dff','attention_hidden_size'),
+    8:('linear_key_head_dim','linear_value_head_dim','index_head_dim','head_dim','d_kv','d_head','kv_channels','qk_rope_head_dim','qk_nope_head_dim','v_head_dim','kv_lora_rank','q_lora_rank','global_head_dim'),
+    16:('index_topk','num_latents'),
+    64:('entity_vocab_size','max_position_embeddings','n_positions','n_ctx','max_seq_len','max_sequence_length','max_seq_length')}
+
+def byte_level(special): # GPT-2, RoBERTa, Llama 3 ...
+    tok = Tokenizer(models.BPE())
+    tok.pre_tokenizer,tok.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False),decoders.ByteLevel()
+    tok.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    return tok
+
+def word_piece(special): # BERT and its kin
+    tok = Tokenizer(models.WordPiece(unk_token='[UNK]'))
+    tok.normalizer,tok.pre_tokenizer,tok.decoder = normalizers.BertNormalizer(),pre_tokenizers.BertPreTokenizer(),decoders.WordPiece()
+    tok.train_from_iterator(TEXTS, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False))
+    return tok
+
+def unigram(special): # SentencePiece: T5, ALBERT, XLNet, XLM-R ...
+    tok = Tokenizer(models.Unigram())
+    tok.pre_tokenizer,tok.decoder = pre_tokenizers.Metaspace(),decoders.Metaspace()
+    tok.train_from_iterator(TEXTS, trainers.UnigramTrainer(vocab_size=150, special_tokens=special, unk_token='<unk>', show_progress=False))
+    return tok
+
+def characters(special): # CANINE, Perceiver
+    vocab = {t:i for i,t in enumerate([*special, *map(chr, range(32, 127))])}
+    tok = Tokenizer(models.WordLevel(vocab, unk_token=special[0]))
+    tok.pre_tokenizer = pre_tokenizers.Split(Regex('.'), 'isolated')
+    return tok
+
+BERT,ROBERTA = ['[PAD]','[UNK]','[CLS]','[SEP]','[MASK]'],['<s>','<pad>','</s>','<unk>','<mask>']
+def bert_like(fields=('input_ids','token_type_ids','attention_mask'), make=word_piece):
+    raw = make(BERT)
+    raw.post_processor = processors.BertProcessing(('[SEP]', 3), ('[CLS]', 2))
+    return dict(tokenizer_object=raw, pad_token='[PAD]', unk_token='[UNK]', cls_token='[CLS]', sep_token='[SEP]', mask_token='[MASK]', model_input_names=list(fields))
+def roberta_like(make=byte_level):
+    raw = make(ROBERTA)
+    raw.post_processor = processors.RobertaProcessing(('</s>', 2), ('<s>', 0))
+    return dict(tokenizer_object=raw, bos_token='<s>', eos_token='</s>', cls_token='<s>', sep_token='</s>', pad_token='<pad>', unk_token='<unk>', mask_token='<mask>', model_input_names=['input_ids','attention_mask'])
+def gpt_like(): # neither padding nor special tokens of its own
+    return dict(tokenizer_object=byte_level(['<|endoftext|>']), bos_token='<|endoftext|>', eos_token='<|endoftext|>', model_input_names=['input_ids','attention_mask'])
+def llama_like(side='right'): # a start token, an end token, none for padding
+    raw = byte_level(['<unk>','<s>','</s>'])
+    raw.post_processor = processors.TemplateProcessing(single='<s> $A', pair='<s> $A <s> $B', special_tokens=[('<s>', 1)])
+    return dict(tokenizer_object=raw, bos_token='<s>', eos_token='</s>', unk_token='<unk>', padding_side=side, model_input_names=['input_ids','attention_mask'])
+def t5_like():
+    raw = unigram(['<pad>','</s>','<unk>','<mask>'])
+    raw.post_processor = processors.TemplateProcessing(single='$A </s>', pair='$A </s> $B </s>', special_tokens=[('</s>', 1)])
+    return dict(tokenizer_object=raw, pad_token='<pad>', eos_token='</s>', unk_token='<unk>', mask_token='<mask>', model_input_names=['input_ids','attention_mask'])
+def xlnet_like(): # padding and the special tokens on the other side
+    raw = unigram(['<unk>','<s>','</s>','<cls>','<sep>','<pad>','<mask>'])
+    raw.post_processor = processors.TemplateProcessing(single='$A:0 <sep>:0 <cls>:2', pair='$A:0 <sep>:0 $B:1 <sep>:1 <cls>:2', special_tokens=[('<sep>', 4), ('<cls>', 3)])
+    return dict(tokenizer_object=raw, bos_token='<s>', eos_token='</s>', unk_token='<unk>', sep_token='<sep>', pad_token='<pad>', cls_token='<cls>', mask_token='<mask>', padding_side='left', model_input_names=['input_ids','token_type_ids','attention_mask'])
+
+TOKENIZERS = {f.__name__ if hasattr(f, '__name__') else n:f for n,f in dict(bert_like=bert_like, roberta_like=roberta_like, gpt_like=gpt_like, llama_like=llama_like, t5_like=t5_like, xlnet_like=xlnet_like).items()}
+_with = dict(
+    bert_like='bert big_bird bros convbert deberta-v2 distilbert electra ernie fnet funnel gte layoutlm lilt megatron-bert mobilebert modernvbert mpnet mra nomic_bert nystromformer rembert roc_bert roformer squeezebert tapas yoso ibert ultrabert ultravbert modernbert modernbert-decoder neomme esm esmc eurobert cohere_compass_text openai_privacy_filter',
+    roberta_like='roberta bart mbart mvp plbart camembert data2vec-text deberta longformer luke roberta-prelayernorm xlm-roberta xlm-roberta-xl xmod markuplm bigbird_pegasus layoutlmv3 layoutlmv2 jina_embeddings_v3 flaubert xlm',
+    t5_like='t5 mt5 umt5 t5gemma t5gemma2 albert reformer', xlnet_like='xlnet', gpt_like='qwen2 qwen3_5 qwen3_5_text gpt2 gpt_neo gptj gpt_bigcode gpt_neox gpt-sw3 openai-gpt ctrl opt bloom falcon mpt biogpt starcoder2 phi stablelm')
+KIND = {t:kind for kind,types in _with.items() for t in types.split()} # all others: decoders of Llama's kind
+FIELDS = {t:('input_ids','attention_mask') for t in 'distilbert mpnet modernbert modernbert-decoder esm esmc eurobert neomme ultrabert ultravbert modernvbert cohere_compass_text openai_privacy_filter gte'.split()}
+
+def make_tokenizer(kind):
+    "The tokenizer that a model of type `kind` gets."
+    if kind in ('canine','perceiver'): kwargs = bert_like(make=characters) if kind=='canine' else bert_like(('input_ids','attention_mask'), characters)
+    elif KIND.get(kind)=='bert_like' and kind in FIELDS: kwargs = bert_like(FIELDS[kind])
+    else: kwargs = TOKENIZERS[KIND.get(kind, 'llama_like')]()
+    return tf.PreTrainedTokenizerFast(model_max_length=64, **kwargs)
+
+def _sizes(config):
+    "The small sizes for what `config` has of them."
+    return {n:int(size) for size,names in SIZES.items() for n in names if n in config and isinstance(config[n], int) and not isinstance(config[n], bool)}
+
+def _small(cls, special, ids, vocab_size):
+    "A config of class `cls` with small sizes, also of the configs inside it."
+    first = cls()
+    config = first.to_dict()
+    inner = {n:_small(type(getattr(first, n)), special.get(n, {}), ids, vocab_size).to_dict() for n in getattr(cls, 'sub_configs', {}) if getattr(first, n, None) is not None}
+    vocab = {n:vocab_size for n in ('vocab_size',) if n in config}
+    return cls(**{k:v for k,v in (_sizes(config) | ids | vocab | inner).items()} | {k:v for k,v in special.items() if not isinstance(v, dict) or k not in inner})
+
+def make_config(kind, tokenizer):
+    "A config of two narrow layers."
+    ids = {f'{n}_token_id':getattr(tokenizer, f'{n}_token_id') for n in ('pad','bos','eos','cls','sep')}
+    return _small(CONFIG_MAPPING[kind], SPECIAL.get(kind, {}), {k:v for k,v in ids.items() if v is not None or k=='pad_token_id'}, len(tokenizer))
+
+def n_parameters(cls, config):
+    "Parameters of a model before it is built."
+    with torch.device('meta'): return sum(p.numel() for p in cls(config).parameters())
+
+# --- what else a type needs to be small, or to be built at all
+_vision = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8)
+_experts = dict(num_experts_per_tok=2, n_group=2, topk_group=1, num_key_value_heads=4)
+SPECIAL = dict(
+    **{k:_experts for k in ('axk1','axk2','deepseek_v2','deepseek_v3','minicpm3')}, mistral4=_experts | dict(head_dim=16), esmc=dict(num_key_value_heads=4), qwen3_moe=dict(num_experts_per_tok=2), qwen3_next=dict(num_experts_per_tok=2),
+    gptj=dict(rotary_dim=4), funnel=dict(block_sizes=[1, 1], num_decoder_layers=1), layoutlmv3=dict(coordinate_size=6, shape_size=4, has_relative_attention_bias=False, has_spatial_attention_bias=False, visual_embed=False),
+    lilt=dict(channel_shrink_ratio=1, hidden_size=36), neomme=dict(head_dim=16), reformer=dict(axial_pos_embds=False, # with axial positions transformers trains on sequences of exactly that length only
+         attn_layers=['local','lsh'], num_attention_heads=2, attention_head_size=16, is_decoder=False),
+    xmod=dict(default_language='en_XX', languages=['en_XX']), zamba=dict(attention_hidden_size=64, attention_head_dim=16), zamba2=dict(attention_hidden_size=64, attention_head_dim=16),
+    hunyuan_v1_dense=dict(head_dim=8), hunyuan_v1_moe=dict(head_dim=8), ministral=dict(head_dim=8), nemotron=dict(num_key_value_heads=2), t5=dict(decoder_start_token_id=0), bigbird_pegasus=dict(attention_type='original_full'), big_bird=dict(attention_type='original_full'),
+    cohere_compass_text=dict(rope_parameters=dict(full_attention=dict(rope_type='default', rope_theta=10000.), sliding_attention=dict(rope_type='default', rope_theta=10000.))),
+    gemma3=dict(vision_config=_vision), modernvbert=dict(vision_config=_vision), qwen3_5=dict(vision_config=dict(depth=1, hidden_size=32, intermediate_size=48, num_heads=2, out_hidden_size=32)), t5gemma2=dict(vision_config=_vision))

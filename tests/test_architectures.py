@@ -1,0 +1,27 @@
+"The families that users reach for first, through all that `architectures/check.py` does with every type of transformers; that takes about ten minutes on two cores and is run by hand."
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE/'architectures'))
+import check
+from excluded import EXCLUDED, NO_TEXT, PADDING
+from models import MAPPINGS, TASKS
+from small import in_tmp # noqa: F401
+
+FAMILIES = 'bert distilbert roberta xlm-roberta deberta-v2 electra albert mpnet modernbert xlnet t5 bart gpt2 llama qwen2 gemma'.split()
+
+@pytest.mark.parametrize('kind,task', [(k, t) for i,k in enumerate(FAMILIES) for j,t in enumerate(TASKS) if k in MAPPINGS[t] and (j==i%2 or t=='masked_lm')]) # each with one kind of labels in turn, and with gaps
+def test_family(kind, task, tmp_path, in_tmp): check.run(kind, task, tmp_path)
+
+def test_what_is_left_out_exists():
+    kinds = {k for m in MAPPINGS.values() for k in m}
+    assert {*NO_TEXT, *EXCLUDED, *PADDING}<=kinds and all(len(why)>15 for why in [*NO_TEXT.values(), *PADDING.values(), *(w for e in EXCLUDED.values() for w in e.values())])
+
+def test_the_table_is_of_these_types():
+    "`docs/architectures.md` was written by a whole run in which nothing failed"
+    text = (HERE.parent/'docs'/'architectures.md').read_text()
+    rows = {line.split('|')[1].strip() for line in text.splitlines() if line.startswith('| ')}-{'Type'}
+    assert ' fail' not in text.split('| Type')[0] and len(rows)>100 and not {k for k in FAMILIES if k not in rows}
