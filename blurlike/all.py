@@ -18,6 +18,7 @@ from .masking import *
 from .model_inputs import *
 from .splitters import *
 from .packing import *
+from .adapters import *
 from .optimizer import *
 from .losses import *
 from .precision import *

@@ -29,6 +29,7 @@ from fastcore.foundation import L
 from fastcore.basics import patch
 from fastcore.meta import delegates
 
+from .adapters import add_adapter
 from .batch import TransformersDL, cut_message
 from .losses import AvgCountedLoss, CountedTargets, SmoothLoss
 from .model_inputs import ModelInputsCallback, unwrap
@@ -63,12 +64,16 @@ class TransformersLearner(Learner):
         model_kwargs:dict|None=None, # Passed to `from_pretrained`, e.g. `attn_implementation`
         precision:str|None=None, # `'bf16'` or `'fp16'`: mixed precision in training and prediction, on the CPU too; `None`: float32
         padding_free:bool|None=None, # Train without padding? `None`: on CUDA in mixed precision, for the models with which it works
+        peft=None, # A `peft.PeftConfig`: adapters are put into the model, and only they and the head are trained
+        gradient_checkpointing:bool=False, # Compute activations again in the backward pass instead of keeping them: less memory, about a third more time
         compile:bool=False, # Compile the layers with `torch.compile`? Lengths are then rounded up to multiples of 16
         **kwargs
     ):
         if precision not in (None, 'bf16', 'fp16'): raise ValueError(f"precision={precision!r}: 'bf16', 'fp16' or None (float32) is expected")
         self.task,self.padding_free,self.packing = task or task_of(dls),False if compile and padding_free is None else padding_free,None
         model = self._load(dls, checkpoint, model_kwargs or {})
+        if peft is not None: add_adapter(unwrap(model), peft)
+        if gradient_checkpointing: unwrap(model).gradient_checkpointing_enable(dict(use_reentrant=False))
         if metrics is None and self.task is not None: metrics = self.task.metrics(output_names(dls))
         if loss_func is None and self.task is not None and getattr(dls.train_ds, 'loss_func', None) is None: loss_func = self.task.loss(None)
         own = [ModelInputsCallback(), CountedTargets()] + ([GradientClip(max_grad_norm)] if max_grad_norm else [])

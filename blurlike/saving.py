@@ -19,6 +19,7 @@ from fastai.torch_core import rank_distrib
 from fastcore.basics import patch
 
 import blurlike
+from .adapters import has_adapter, load_adapter, merged, save_adapter
 from .assembly import build_learner
 from .files import check_files, file_hash, write_folder
 from .learner import TransformersLearner, output_names
@@ -29,7 +30,7 @@ from .splitters import layerwise_splitter, transformer_splitter
 from .task import find_task
 
 # %% ../nbs/12_saving.ipynb #55130360
-FORMAT = 2 # 1: without `base` and `epochs`
+FORMAT = 2 # 1: without `base`, `epochs` and `adapter`
 _splitters = {f.__name__:f for f in (transformer_splitter, layerwise_splitter)}
 
 def checksum(
@@ -76,25 +77,37 @@ def _save_tokenizer(tfm, path): # other tools that truncate shall do so where th
         tok.save_pretrained(path)
     finally: tok.model_max_length = limit
 
+def _save_model(model, path, merge):
+    if not has_adapter(model): model.save_pretrained(path)
+    elif not merge: save_adapter(model, path)
+    else:
+        with merged(model) as state: model.save_pretrained(path, state_dict=state)
+
+def _base_of(learn):
+    base = learn.__dict__.get('facts', {}).get('adapter_base') or unwrap(learn.model).name_or_path
+    if not base: raise ValueError("merge=False: this model was not loaded from a checkpoint, so nobody could find it again under the adapters; save with merge=True")
+    return str(Path(base).absolute()) if Path(base).is_dir() else base
+
 @patch
 def save_pretrained(self:TransformersLearner,
-    folder # Where to; an earlier save there is replaced
+    folder, # Where to; an earlier save there is replaced
+    merge:bool=True # Merge adapters into the weights, so that every program can read them? `False`: save adapters and head alone; they need the base checkpoint when they are loaded
 )->Path:   # The folder
     "Save model, tokenizer and all that the learner knows of its task, without pickle."
     if self.task is None: raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner, or save the model with `learn.model.save_pretrained`")
     if rank_distrib(): return Path(folder).expanduser().absolute() # the first process writes
     def write(path):
-        unwrap(self.model).save_pretrained(path)
+        _save_model(unwrap(self.model), path, merge)
         _save_tokenizer(self.dls.text_tfm, path)
         files = {p.name:file_hash(p) for p in sorted(path.iterdir()) if p.is_file()}
-        (path/'blurlike.json').write_text(json.dumps(describe(self) | dict(sha256=files), indent=1))
+        (path/'blurlike.json').write_text(json.dumps(describe(self) | dict(sha256=files, adapter=None if merge or not has_adapter(unwrap(self.model)) else dict(base=_base_of(self))), indent=1))
     return write_folder(folder, write)
 
 # %% ../nbs/12_saving.ipynb #ba76a058
 _none = type(None)
 _schema = dict(format=str, format_version=int, task=str, vocab=list, vocab_sha256=str, target_options=dict, text=(str,list), label=(str,list,_none), max_length=(int,_none), overlap=(int,_none), bs=int, loss=dict,
-    metrics=list, splitter=str, versions=dict, sha256=dict, base=(str,_none), epochs=(dict,_none))
-_later = {'base','epochs'} # a folder of version 1 has none
+    metrics=list, splitter=str, versions=dict, sha256=dict, base=(str,_none), epochs=(dict,_none), adapter=(dict,_none))
+_later = {'base','epochs','adapter'} # a folder of version 1 has none
 
 def read_facts(
     folder:Path # A saved folder
@@ -113,7 +126,7 @@ def read_facts(
         if not isinstance(v, _schema[k]) or isinstance(v, bool): raise ValueError(f"{k!r} in {str(path)!r} is {v!r}, which it cannot be")
     if any(not isinstance(v, (str, int, float)) for v in facts['vocab']): raise ValueError(f"the labels in {str(path)!r} must be texts or numbers: {facts['vocab']}")
     if checksum(facts['vocab'])!=facts['vocab_sha256']: raise ValueError(f"the labels in {str(path)!r} were changed after saving: {facts['vocab']}")
-    return dict(base=None, epochs=None) | facts
+    return dict(base=None, epochs=None, adapter=None) | facts
 
 def check_folder(
     folder:Path, # A saved folder
@@ -121,7 +134,7 @@ def check_folder(
     trust_remote_code:bool=False # May it name code of its own?
 ):
     "Raise `ValueError` if a file was changed, is missing, or was added where transformers would read it, or if a file names code to run."
-    for name in ('config.json','model.safetensors','tokenizer_config.json'):
+    for name in ('config.json','tokenizer_config.json',*(('model.safetensors',) if facts['adapter'] is None else ('adapter_model.safetensors','adapter_config.json','head.safetensors'))):
         if name not in facts['sha256'] and not (name=='model.safetensors' and 'model.safetensors.index.json' in facts['sha256']): raise ValueError(f"{str(folder)!r} does not vouch for {name}: its blurlike.json was changed or cut off")
     check_files(folder, facts['sha256'])
     added = sorted(p.name for p in folder.iterdir() if p.suffix in ('.json','.jinja','.safetensors') and p.name not in facts['sha256'] and p.name!='blurlike.json')
@@ -141,6 +154,7 @@ def _folder_of(folder_or_repo):
 def from_pretrained(cls:TransformersLearner,
     folder_or_repo, # Folder, or name of a repository on the Hub, written by `save_pretrained`
     trust_remote_code:bool=False, # Run Python code that the folder names? Only if you trust where it came from
+    base=None, # Checkpoint under adapters that were saved alone; `None`: where it was then
     **kwargs # Passed to `TransformersLearner`, e.g. `cbs`; `loss_func` where the saved one was your own
 )->TransformersLearner: # Without rows: give it some with `learn.dls = ...`, or pass the folder as checkpoint with new data
     "The learner that was saved: it predicts the same numbers, shows and trains on. Nothing in the folder is executed."
@@ -149,14 +163,16 @@ def from_pretrained(cls:TransformersLearner,
     task,loss = find_task(facts['task']),facts['loss']
     check_folder(folder, facts, trust_remote_code)
     weights = None if loss['class_weights'] is None else torch.tensor(loss['class_weights'])
-    learn = build_learner(task, facts['vocab'], folder, load_tokenizer(folder, task.text.get('is_split_into_words', False), trust_remote_code=trust_remote_code), x=Column(facts['text']), y=None if task.target is None else task.read(facts['label']),
+    checkpoint = folder if facts['adapter'] is None else base or facts['adapter']['base']
+    learn = build_learner(task, facts['vocab'], checkpoint, load_tokenizer(folder, task.text.get('is_split_into_words', False), trust_remote_code=trust_remote_code), x=Column(facts['text']), y=None if task.target is None else task.read(facts['label']),
         bs=facts['bs'], max_length=facts['max_length'], overlap=facts['overlap'], options=facts['target_options'], class_weights=weights,
         model_kwargs=dict(use_safetensors=True, trust_remote_code=trust_remote_code), **dict(splitter=_splitters.get(facts['splitter'], transformer_splitter)) | kwargs)
+    if facts['adapter'] is not None: load_adapter(learn.model, folder)
+    elif learn.model.unexpected_weights: raise ValueError(f"{str(folder)!r} holds weights that its model has no place for: {', '.join(sorted(learn.model.unexpected_weights)[:5])}")
     if learn.model.new_weights: raise ValueError(f"the weights in {str(folder)!r} are not complete: {', '.join(sorted(learn.model.new_weights)[:5])} are missing or have another shape")
-    if learn.model.unexpected_weights: raise ValueError(f"{str(folder)!r} holds weights that its model has no place for: {', '.join(sorted(learn.model.unexpected_weights)[:5])}")
     if _options(learn.dls)!=facts['target_options']: raise ValueError(f"target_options in {str(folder/'blurlike.json')!r} are {facts['target_options']}, of which {task.name} knows {_options(learn.dls)}")
     for what,saved,now in (('loss_func',loss['name'],type(learn.loss_func).__name__), ('splitter',facts['splitter'],getattr(learn.splitter, '__name__', ''))):
         if saved!=now and what not in kwargs: warnings.warn(f"this learner was saved with {what} {saved!r}, which a folder without code cannot hold; it now has {now!r}. Pass {what}= to set your own")
-    learn.facts = {k:facts[k] for k in ('base','epochs')}
+    learn.facts = {k:facts[k] for k in ('base','epochs')} | (dict(adapter_base=str(checkpoint)) if facts['adapter'] else {})
     learn.model.eval()
     return learn

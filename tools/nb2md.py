@@ -10,7 +10,7 @@ from nbdev.processors import FilterDefaults, add_links, insert_warning
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS = ROOT/'nbs'
-PAGES = {'CONTRIBUTING.md':'contributing.md', 'CHANGELOG.md':'changelog.md'}    # files of the root that are pages of the site too
+PAGES = {'docs/architectures.md':'architectures.md', 'CONTRIBUTING.md':'contributing.md', 'CHANGELOG.md':'changelog.md'}    # files of the root that are pages of the site too
 
 _number = re.compile(r'^\d+[a-z]*_')
 _option = re.compile(r'^#\|\s*([\w-]+)\s*:?\s*(.*?)\s*$')
@@ -90,7 +90,7 @@ class Page:
 
     def site_url(self, file, bang):
         if file.suffix=='.ipynb' and NBS in file.parents: return self.url(page(file))
-        if file.name in PAGES and file.parent==ROOT: return self.url(PAGES[file.name])
+        if file.is_relative_to(ROOT) and (page_of := PAGES.get(file.relative_to(ROOT).as_posix())): return self.url(page_of)
         if bang: return self.copied(file)
 
     def copied(self, file):

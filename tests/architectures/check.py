@@ -2,7 +2,7 @@
 
 Without arguments all types of transformers' auto mappings run, in parallel, and `docs/architectures.md` is written.
 """
-import argparse,faulthandler,json,multiprocessing,os,sys,tempfile,time,traceback,warnings
+import argparse,faulthandler,multiprocessing,os,sys,tempfile,time,traceback,warnings
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path

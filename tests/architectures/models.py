@@ -1,6 +1,4 @@
 "A tiny model of any type in transformers' auto mappings, and a tokenizer that fits it; everything is made on the spot."
-import inspect
-
 import torch
 import transformers as tf
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -13,14 +11,13 @@ TEXTS = ['the film was great and we liked it', 'an awful bore', 'great', 'a fair
     'a bore from the start to the end of it'] * 3
 
 # --- sizes: what a config says of the size of its model, whatever it calls it
-SIZES = {2:('num_experts_per_tok','moe_topk','num_hidden_layers','n_layer','n_layers','num_layers','encoder_layers','decoder_layers','num_decoder_layers','num_encoder_layers','num_blocks'),
-    4:('n_routed_experts','num_local_experts','num_experts','moe_num_experts','linear_num_key_heads','linear_num_value_heads','num_attention_heads','n_head','n_heads','num_heads','encoder_attention_heads','decoder_attention_heads','decoder_num_heads'),
-    2.:('num_key_value_heads','num_kv_heads','num_global_key_value_heads'),
-    32:('shape_embed_dim','pronunciation_embed_dim','d_latents','entity_emb_size','hidden_size','d_model','n_embd','dim','emb_dim','embedding_size','n_positions_embd','embed_dim','input_embedding_size','output_embedding_size','word_embed_proj_dim'),
-    48:('intermediate_size','d_ff','ffn_dim','encoder_ffn_dim','decoder_ffn_dim','n_inner','hidden_dim','d_inner','feed_forward_size','ffn_hidden_size','moe_intermediate_size','shared_expert_intermediate_size','dff','attention_hidden_size'),
-    8:('linear_key_head_dim','linear_value_head_dim','index_head_dim','head_dim','d_kv','d_head','kv_channels','qk_rope_head_dim','qk_nope_head_dim','v_head_dim','kv_lora_rank','q_lora_rank','global_head_dim'),
-    16:('index_topk','num_latents'),
-    64:('entity_vocab_size','max_position_embeddings','n_positions','n_ctx','max_seq_len','max_sequence_length','max_seq_length')}
+SIZES = [(2, ('num_key_value_heads','num_kv_heads','num_global_key_value_heads','num_experts_per_tok','moe_topk','num_hidden_layers','n_layer','n_layers','num_layers','encoder_layers','decoder_layers','num_decoder_layers','num_encoder_layers','num_blocks')),
+    (4, ('n_routed_experts','num_local_experts','num_experts','moe_num_experts','linear_num_key_heads','linear_num_value_heads','num_attention_heads','n_head','n_heads','num_heads','encoder_attention_heads','decoder_attention_heads','decoder_num_heads')),
+    (32, ('shape_embed_dim','pronunciation_embed_dim','d_latents','entity_emb_size','hidden_size','d_model','n_embd','dim','emb_dim','embedding_size','n_positions_embd','embed_dim','input_embedding_size','output_embedding_size','word_embed_proj_dim')),
+    (48, ('intermediate_size','d_ff','ffn_dim','encoder_ffn_dim','decoder_ffn_dim','n_inner','hidden_dim','d_inner','feed_forward_size','ffn_hidden_size','moe_intermediate_size','shared_expert_intermediate_size','dff','attention_hidden_size')),
+    (8, ('linear_key_head_dim','linear_value_head_dim','index_head_dim','head_dim','d_kv','d_head','kv_channels','qk_rope_head_dim','qk_nope_head_dim','v_head_dim','kv_lora_rank','q_lora_rank','global_head_dim')),
+    (16, ('index_topk','num_latents')),
+    (64, ('entity_vocab_size','max_position_embeddings','n_positions','n_ctx','max_seq_len','max_sequence_length','max_seq_length'))]
 
 def byte_level(special): # GPT-2, RoBERTa, Llama 3 ...
     tok = Tokenizer(models.BPE())
@@ -87,7 +84,7 @@ def make_tokenizer(kind):
 
 def _sizes(config):
     "The small sizes for what `config` has of them."
-    return {n:int(size) for size,names in SIZES.items() for n in names if n in config and isinstance(config[n], int) and not isinstance(config[n], bool)}
+    return {n:int(size) for size,names in SIZES for n in names if n in config and isinstance(config[n], int) and not isinstance(config[n], bool)}
 
 def _small(cls, special, ids, vocab_size):
     "A config of class `cls` with small sizes, also of the configs inside it."
@@ -110,11 +107,13 @@ def n_parameters(cls, config):
 _vision = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8)
 _experts = dict(num_experts_per_tok=2, n_group=2, topk_group=1, num_key_value_heads=4)
 SPECIAL = dict(
-    **{k:_experts for k in ('axk1','axk2','deepseek_v2','deepseek_v3','minicpm3')}, mistral4=_experts | dict(head_dim=16), esmc=dict(num_key_value_heads=4), qwen3_moe=dict(num_experts_per_tok=2), qwen3_next=dict(num_experts_per_tok=2),
+    **{k:_experts for k in ('axk1','axk2','deepseek_v2','deepseek_v3','minicpm3')}, mistral4=_experts | dict(head_dim=16), esmc=dict(num_key_value_heads=4), qwen3_moe=dict(num_experts_per_tok=2), qwen3_next=dict(num_experts_per_tok=2, layer_types=['linear_attention','full_attention']),
+    gpt_neo=dict(attention_types=[[['global','local'], 1]]), jamba=dict(attn_layer_period=2, attn_layer_offset=1), qwen3_5=dict(text_config=dict(layer_types=['linear_attention','full_attention']),
+        vision_config=dict(depth=1, hidden_size=32, intermediate_size=48, num_heads=2, out_hidden_size=32)), qwen3_5_text=dict(layer_types=['linear_attention','full_attention']),
     gptj=dict(rotary_dim=4), funnel=dict(block_sizes=[1, 1], num_decoder_layers=1), layoutlmv3=dict(coordinate_size=6, shape_size=4, has_relative_attention_bias=False, has_spatial_attention_bias=False, visual_embed=False),
     lilt=dict(channel_shrink_ratio=1, hidden_size=36), neomme=dict(head_dim=16), reformer=dict(axial_pos_embds=False, # with axial positions transformers trains on sequences of exactly that length only
          attn_layers=['local','lsh'], num_attention_heads=2, attention_head_size=16, is_decoder=False),
-    xmod=dict(default_language='en_XX', languages=['en_XX']), zamba=dict(attention_hidden_size=64, attention_head_dim=16), zamba2=dict(attention_hidden_size=64, attention_head_dim=16),
+    xmod=dict(default_language='en_XX', languages=['en_XX']), zamba=dict(attention_hidden_size=64, attention_head_dim=16, num_hidden_layers=3, layer_types=['mamba','hybrid','hybrid']), zamba2=dict(num_mem_blocks=1, attention_hidden_size=64, attention_head_dim=16, num_hidden_layers=3, layers_block_type=['mamba','hybrid','hybrid']),
     hunyuan_v1_dense=dict(head_dim=8), hunyuan_v1_moe=dict(head_dim=8), ministral=dict(head_dim=8), nemotron=dict(num_key_value_heads=2), t5=dict(decoder_start_token_id=0), bigbird_pegasus=dict(attention_type='original_full'), big_bird=dict(attention_type='original_full'),
     cohere_compass_text=dict(rope_parameters=dict(full_attention=dict(rope_type='default', rope_theta=10000.), sliding_attention=dict(rope_type='default', rope_theta=10000.))),
-    gemma3=dict(vision_config=_vision), modernvbert=dict(vision_config=_vision), qwen3_5=dict(vision_config=dict(depth=1, hidden_size=32, intermediate_size=48, num_heads=2, out_hidden_size=32)), t5gemma2=dict(vision_config=_vision))
+    gemma3=dict(vision_config=_vision), modernvbert=dict(vision_config=_vision), t5gemma2=dict(vision_config=_vision))
