@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 import transformers as tf
 from excluded import PADDING, reason
-from models import MAPPINGS, TASKS, TEXTS, make_config, make_tokenizer, n_parameters
+from models import KIND, MAPPINGS, TASKS, TEXTS, make_config, make_tokenizer, n_parameters
 
 from blurlike.all import TransformersLearner, layerwise_splitter, masked_lm_learner, sequence_classification_learner, set_seed, token_classification_learner
 from blurlike.splitters import layer_stacks
@@ -113,6 +113,10 @@ def run(kind, task, folder):
         for splitter in (learn.splitter, layerwise_splitter): check_groups(learn, splitter)
         check_step(learn)
         if kind not in PADDING: check_padding(learn, task)
+        if KIND.get(kind, 'llama_like') in ('llama_like','gpt_like') and kind not in PADDING: # decoders are padded on the left as often
+            learn.dls.tokenizer.padding_side = 'left'
+            check_padding(learn, task)
+            learn.dls.tokenizer.padding_side = 'right'
         before = {n:p.detach().clone() for n,p in learn.model.named_parameters()}
         learn.opt = None
         learn.fit_one_cycle(1, slice(1e-4, 1e-3))

@@ -72,7 +72,7 @@ _with = dict(
     bert_like='bert big_bird bros convbert deberta-v2 distilbert electra ernie fnet funnel gte layoutlm lilt megatron-bert mobilebert modernvbert mpnet mra nomic_bert nystromformer rembert roc_bert roformer squeezebert tapas yoso ibert ultrabert ultravbert modernbert modernbert-decoder neomme esm esmc eurobert cohere_compass_text openai_privacy_filter',
     roberta_like='roberta bart mbart mvp plbart camembert data2vec-text deberta longformer luke roberta-prelayernorm xlm-roberta xlm-roberta-xl xmod markuplm bigbird_pegasus layoutlmv3 layoutlmv2 jina_embeddings_v3 flaubert xlm',
     t5_like='t5 mt5 umt5 t5gemma t5gemma2 albert reformer', xlnet_like='xlnet', gpt_like='qwen2 qwen3_5 qwen3_5_text gpt2 gpt_neo gptj gpt_bigcode gpt_neox gpt-sw3 openai-gpt ctrl opt bloom falcon mpt biogpt starcoder2 phi stablelm')
-KIND = {t:kind for kind,types in _with.items() for t in types.split()} # all others: decoders of Llama's kind
+KIND = {t:kind for kind,types in _with.items() for t in types.split()} | dict(canine='characters', perceiver='characters') # all others: decoders of Llama's kind
 FIELDS = {t:('input_ids','attention_mask') for t in 'distilbert mpnet modernbert modernbert-decoder esm esmc eurobert neomme ultrabert ultravbert modernvbert cohere_compass_text openai_privacy_filter gte'.split()}
 
 def make_tokenizer(kind):
