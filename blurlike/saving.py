@@ -119,7 +119,7 @@ def read_facts(
     except ValueError as e: raise ValueError(f"{str(path)!r} is damaged: {e}") from None
     if not isinstance(facts, dict) or facts.get('format')!='blurlike': raise ValueError(f"{str(path)!r} does not describe a saved learner (format {facts.get('format') if isinstance(facts, dict) else type(facts).__name__!r})")
     version = facts.get('format_version')
-    if not isinstance(version, int) or version>FORMAT: raise ValueError(f"{str(folder)!r} has format version {version}, this blurlike reads up to {FORMAT}; upgrade blurlike")
+    if not isinstance(version, int) or version>FORMAT: raise ValueError(f"{str(folder)!r} has format version {version!r}, this blurlike reads up to {FORMAT}; upgrade blurlike")
     strange,missing = sorted(facts.keys()-_schema.keys()),sorted(_schema.keys()-facts.keys()-(_later if version==1 else set()))
     if strange or missing: raise ValueError(f"{str(path)!r} is not of format version {version}: " + ', '.join([*(f'{k!r} is unknown' for k in strange), *(f'{k!r} is missing' for k in missing)]))
     for k,v in facts.items():
@@ -164,9 +164,12 @@ def from_pretrained(cls:TransformersLearner,
     check_folder(folder, facts, trust_remote_code)
     weights = None if loss['class_weights'] is None else torch.tensor(loss['class_weights'])
     checkpoint = folder if facts['adapter'] is None else base or facts['adapter']['base']
-    learn = build_learner(task, facts['vocab'], checkpoint, load_tokenizer(folder, task.text.get('is_split_into_words', False), trust_remote_code=trust_remote_code), x=Column(facts['text']), y=None if task.target is None else task.read(facts['label']),
+    try: learn = build_learner(task, facts['vocab'], checkpoint, load_tokenizer(folder, task.text.get('is_split_into_words', False), trust_remote_code=trust_remote_code), x=Column(facts['text']), y=None if task.target is None else task.read(facts['label']),
         bs=facts['bs'], max_length=facts['max_length'], overlap=facts['overlap'], options=facts['target_options'], class_weights=weights,
         model_kwargs=dict(use_safetensors=True, trust_remote_code=trust_remote_code), **dict(splitter=_splitters.get(facts['splitter'], transformer_splitter)) | kwargs)
+    except TypeError as e:
+        if not any(repr(k) in str(e) for k in facts['target_options']): raise
+        raise ValueError(f"target_options in {str(folder/'blurlike.json')!r} hold one that {task.name} does not know: {e}") from None
     if facts['adapter'] is not None: load_adapter(learn.model, folder)
     elif learn.model.unexpected_weights: raise ValueError(f"{str(folder)!r} holds weights that its model has no place for: {', '.join(sorted(learn.model.unexpected_weights)[:5])}")
     if learn.model.new_weights: raise ValueError(f"the weights in {str(folder)!r} are not complete: {', '.join(sorted(learn.model.new_weights)[:5])} are missing or have another shape")

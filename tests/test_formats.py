@@ -58,7 +58,7 @@ def only_pickle(folder):
 
 ATTACKS = dict(
     newer=(lambda f: write(f, format_version=FORMAT+1), f'format version {FORMAT+1}.*upgrade'),
-    no_version=(lambda f: write(f, format_version='2'), "format version 2"),
+    no_version=(lambda f: write(f, format_version='2'), "format version '2'"),
     another_format=(lambda f: write(f, format='pickle'), "does not describe a saved learner.*pickle"),
     unknown_key=(lambda f: write(f, run='rm -rf'), f"not of format version {FORMAT}.*'run' is unknown"),
     missing_key=(lambda f: (f/'blurlike.json').write_text(json.dumps({k:v for k,v in facts(f).items() if k!='bs'})), "'bs' is missing"),
@@ -82,7 +82,7 @@ ATTACKS = dict(
     a_weight_less=(lambda f: weights(f, lambda t: {k:v for k,v in t.items() if k!='classifier.bias'}), 'not complete.*classifier.bias'),
     a_weight_more=(lambda f: weights(f, lambda t: t | dict(extra=torch.zeros(2))), 'no place for.*extra'),
     label_names=(lambda f: config(f, id2label={'0':'a','1':'b','2':'c'}, label2id=dict(a=0, b=1, c=2)), None),
-    an_option=(lambda f: write(f, target_options=dict(evil=1)), 'target_options|unexpected keyword'))
+    an_option=(lambda f: write(f, target_options=dict(evil=1)), "target_options.*'evil'"))
 
 @pytest.fixture(scope='module')
 def whole(bert, tmp_path_factory): return learner('single', bert).save_pretrained(tmp_path_factory.mktemp('whole')/'m')
@@ -97,7 +97,7 @@ def test_attacks(name, whole, monkeypatch):
     if message is None: # what the config says of the labels does not count: those of blurlike.json do
         assert TransformersLearner.from_pretrained(folder).predict_batch(TEXTS[:4])==TransformersLearner.from_pretrained(whole).predict_batch(TEXTS[:4])
     else:
-        with pytest.raises((ValueError, TypeError), match=message): TransformersLearner.from_pretrained(folder)
+        with pytest.raises(ValueError, match=message): TransformersLearner.from_pretrained(folder)
     assert not Path('evil').exists()
 
 @pytest.mark.parametrize('how', [evil_module, evil_tokenizer])
@@ -115,7 +115,7 @@ def test_code_beside_a_checkpoint_is_not_run_and_not_asked_for(how, whole, monke
 def test_options_of_other_tasks_are_refused(make, bert):
     folder = make(bert).save_pretrained('m')
     write(folder, target_options=facts(folder)['target_options'] | dict(return_tensors='np'))
-    with pytest.raises((ValueError, TypeError), match='target_options|return_tensors'): TransformersLearner.from_pretrained(folder)
+    with pytest.raises(ValueError, match='target_options'): TransformersLearner.from_pretrained(folder)
 
 def test_files_that_transformers_does_not_read_may_be_added(whole):
     folder = Path(shutil.copytree(whole, 'copy'))

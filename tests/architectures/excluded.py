@@ -14,7 +14,7 @@ PADDING = dict(
     fnet="mixes all positions by a Fourier transform and takes no attention mask",
     funnel="pools neighbouring positions, padding among them",
     t5gemma="reads the decoder's state one place after the last token, and where there is no padding that place is cut off (`torch.clamp(last_non_pad_token, max=...)` in `T5GemmaForSequenceClassification.forward`)",
-    t5gemma2="as t5gemma",
+    t5gemma2="reads the decoder where t5gemma does",
     yoso="estimates attention by hashing over all positions, padding among them")
 
 # type -> task -> reason; a few lines of plain transformers show what is wrong there
