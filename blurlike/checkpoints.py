@@ -153,7 +153,7 @@ def _do_fit(self:TransformersLearner):
 @patch
 def all_batches(self:TransformersLearner):
     run = self.__dict__.get('run_now')
-    if not self.training or run is None: return super(TransformersLearner, self).all_batches()
+    if not self.training or run is None or not run.keepers: return super(TransformersLearner, self).all_batches()
     at,run.at = run.at,None
     skip = 0 if at is None else at.batch
     if skip: set_random_states(at.pass_start, _loaders(self))
