@@ -93,6 +93,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'blurlike/checkpoints.py'),
                                       'blurlike.checkpoints.Checkpoints._save': ( 'checkpoints.html#checkpoints._save',
                                                                                   'blurlike/checkpoints.py'),
+                                      'blurlike.checkpoints.Checkpoints._sweep': ( 'checkpoints.html#checkpoints._sweep',
+                                                                                   'blurlike/checkpoints.py'),
                                       'blurlike.checkpoints.Checkpoints._unlisten': ( 'checkpoints.html#checkpoints._unlisten',
                                                                                       'blurlike/checkpoints.py'),
                                       'blurlike.checkpoints.Checkpoints._write_facts': ( 'checkpoints.html#checkpoints._write_facts',

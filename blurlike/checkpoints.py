@@ -201,9 +201,16 @@ class Checkpoints(Callback):
         run.keepers.append(self)
         self.batches,self.done,self.best_value,self.best_epoch,self.table,self.saved_at = 0,0,None,None,[],None
         if rank_distrib(): return
+        self._sweep()
         if run.at is None: self._claim()
         self.facts = dict(format='blurlike run', format_version=1, call=run.name, arguments=_plain_arguments(run), settings=self.settings(), callbacks=self._others(run), frozen_to=getattr(self.learn, 'frozen_to', 0), finished=False)
         self._write_facts()
+
+    def _sweep(self): # what a process that was killed had begun to write
+        for p in self.folder.glob('.*') if self.folder.is_dir() else ():
+            if not p.name.startswith(('.run.json.','.step-','.best.safetensors.')): continue
+            if p.is_dir(): shutil.rmtree(p)
+            else: p.unlink()
 
     def _claim(self): # the folder is this run's from now on
         if not self.folder.exists() or not any(self.folder.iterdir()): return

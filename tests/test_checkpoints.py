@@ -217,6 +217,13 @@ def test_lr_find_and_validate_make_no_checkpoints(bert):
     quiet(learn, lambda: (learn.lr_find(show_plot=False), learn.validate(), learn.get_preds()))
     assert not Path('run').exists()
 
+def test_what_a_killed_process_had_begun_to_write(bert):
+    for name in ('.run.json.x1','.best.safetensors.x2'): (Path('run').mkdir(exist_ok=True), (Path('run')/name).write_text('half'))
+    Path('run/.step-000000001.x3/new').mkdir(parents=True)
+    learn = classifier(bert)
+    quiet(learn, lambda: learn.fit(1, cbs=Checkpoints('run')))
+    assert not [p for p in Path('run').iterdir() if p.name[0]=='.'] and last_checkpoint('run').epoch==1
+
 def test_keep(bert):
     learn = classifier(bert)
     quiet(learn, lambda: learn.fit(1, cbs=Checkpoints('run', steps=1, keep=3)))
