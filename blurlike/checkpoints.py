@@ -215,7 +215,7 @@ class Checkpoints(Callback):
     def _claim(self): # the folder is this run's from now on
         if not self.folder.exists() or not any(self.folder.iterdir()): return
         if not (self.folder/'run.json').exists(): raise FileExistsError(f"{str(self.folder)!r} holds other things than checkpoints; give another name")
-        if not json.loads((self.folder/'run.json').read_text())['finished'] and not self.overwrite:
+        if _steps(self.folder) and not json.loads((self.folder/'run.json').read_text())['finished'] and not self.overwrite:
             raise FileExistsError(f"{str(self.folder)!r} holds an unfinished run: `learn.resume({str(self.folder)!r})` goes on with it. To begin anew, give another folder or overwrite=True")
         for old in _steps(self.folder): shutil.rmtree(old)
         (self.folder/'best.safetensors').unlink(missing_ok=True)

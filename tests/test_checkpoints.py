@@ -1,5 +1,5 @@
 "A run that was interrupted ends as if nothing had happened; nothing is lost, and nothing that is read is code."
-import json,os,signal,subprocess,sys,threading
+import json,os,shutil,signal,subprocess,sys,threading
 from pathlib import Path
 
 import numpy as np
@@ -280,6 +280,8 @@ def test_refusals(cut_off, bert, checkpoints):
         with pytest.raises(ValueError, match=say): Checkpoints('x', **kwargs)
     with pytest.raises(ValueError, match="best='f2' is no column.*accuracy"): quiet(l := classifier(bert), lambda: l.fit(1, cbs=Checkpoints('new', best='f2')))
     assert json.loads((cut_off/'run.json').read_text())['finished'] is False and last_checkpoint(cut_off).batch==6
+    for p in cut_off.glob('step-*'): shutil.rmtree(p) # killed before its first checkpoint: there is nothing to go on with, and nothing to lose
+    quiet(l := classifier(bert), lambda: l.fit(1, cbs=Checkpoints(cut_off)))
 
 def small_data(bert): return sequence_classification_learner(FRAMES['single'][:32], bert, bs=BS, valid=.25)
 
