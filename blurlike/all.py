@@ -1,4 +1,6 @@
 "The one star-import: fastai's core and all of blurlike, whose tasks register here. Written by hand: nbdev's `__all__` would hide what is only passed on."
+import importlib.util as _util
+
 from fastai.basics import *
 from fastai.callback.all import *
 from fastai.interpret import *
@@ -33,7 +35,7 @@ from .assembly import *
 from .saving import *
 from .exporting import *
 from .checkpoints import *
-from .distributed import *
+if _util.find_spec('accelerate'): from .distributed import * # fastai's module of that name cannot be imported without it
 from .tasks.sequence_classification import *
 from .tasks.token_classification import *
 from .tasks.masked_lm import *
