@@ -117,6 +117,6 @@ def to_detach(self:TransformersLearner, b, cpu=True, gather=True):
 @delegates(Learner.distrib_ctx)
 def distrib_ctx(self:TransformersLearner, sync_bn=True, in_notebook=False, **kwargs):
     "fastai's `distrib_ctx`; a warning where a launcher was asked for several processes and started one."
-    asked = os.environ.get('ACCELERATE_CPU_AFFINITY') or os.environ.get('ACCELERATE_USE_CPU')
-    if asked and num_distrib()<2 and not in_notebook: warnings.warn("this is the only process: `accelerate launch --cpu` starts one, whatever --num_processes says. For several on CPUs use `torchrun --nproc_per_node 2 script.py`")
+    on_cpu = os.environ.get('ACCELERATE_USE_CPU', '').lower() in ('true','1','yes') # the launcher writes 'False' otherwise
+    if on_cpu and num_distrib()<2 and not in_notebook: warnings.warn("this is the only process: `accelerate launch --cpu` starts one, whatever --num_processes says. For several on CPUs use `torchrun --nproc_per_node 2 script.py`")
     with super(TransformersLearner, self).distrib_ctx(sync_bn, in_notebook, **kwargs): yield self

@@ -48,6 +48,13 @@ def test_one_process_that_should_be_several_says_so(bert, in_tmp, monkeypatch):
     with pytest.warns(UserWarning, match='only process.*torchrun'):
         with learn.distrib_ctx(): pass
 
+@pytest.mark.parametrize('said', ['False','false',None])
+def test_one_process_that_should_be_one_does_not(said, bert, in_tmp, monkeypatch, recwarn):
+    monkeypatch.delenv('ACCELERATE_USE_CPU', raising=False)
+    if said is not None: monkeypatch.setenv('ACCELERATE_USE_CPU', said)
+    with learner('single', bert).distrib_ctx(): pass
+    assert not [w for w in recwarn if 'only process' in str(w.message)]
+
 def test_accelerate_launch(bert, tmp_path):
     "`accelerate launch --cpu --num_processes 2` runs one process, and we say so"
     script = tmp_path/'train.py'
@@ -60,4 +67,4 @@ with learn.distrib_ctx(), learn.no_bar(): learn.fit(1, 1e-3)
     env = ENV | dict(PYTHONPATH=f"{ENV['PYTHONPATH']}{os.pathsep}{HERE}")
     out = subprocess.run([sys.executable, '-m', 'accelerate.commands.launch', '--cpu', '--num_processes', '2', str(script)], capture_output=True, text=True, cwd=tmp_path, env=env)
     assert out.returncode==0, out.stderr[-3000:]
-    assert 'this is the only process' in out.stderr or out.stdout.count('[0,')==1
+    assert 'this is the only process' in out.stderr and out.stdout.count('[0,')==1
