@@ -6,6 +6,7 @@ from fastai.callback.all import *
 from fastai.interpret import *
 
 from .files import *
+from .progress import *
 from .task import *
 from .pretrained import *
 from .rows import *

@@ -22,6 +22,7 @@ from fastcore.meta import delegates
 from fasttransform import Pipeline
 from torch.utils.data import DataLoader as TorchDataLoader, IterableDataset as TorchIterable, get_worker_info
 
+from .progress import Progress
 from .reading import Memory, ReadWindow, WindowBytes, WindowReader, ahead, quiet_fork
 from .rows import Rows
 from .tokens import TokenizeText, Tokens, check_text, unstack
@@ -211,7 +212,9 @@ class TransformersDL(TfmdDL):
         self.text_tfm.reported.add(getattr(self.dataset, 'split_idx', None))
         warnings.warn(cut_message(*self._seen.tolist(), self.text_tfm.max_length), stacklevel=2)
 
-    def lengths(self)->np.ndarray: # (n,)
+    def lengths(self,
+        show:bool=True # Draw a progress bar if it takes long?
+    )->np.ndarray: # (n,)
         "Tokens of each row, over all windows: the rows are tokenised for it, unless that was done before."
         self._check_memory()
         self.memory.settle()
@@ -219,19 +222,22 @@ class TransformersDL(TfmdDL):
             self.before_iter()
             idxs,sizes = np.arange(self.n),np.zeros(self.n, dtype=np.int32)
             windows = [idxs[i:i+1000] for i in range(0, self.n, 1000)]
-            for w,(tokens,pos,_) in zip(windows, self._read_ahead(windows)):
-                if len(pos)!=len(w): raise ValueError("a transform skips items here: rows that are gone through in order of length must all be kept")
-                sizes[w] = tokens.sizes[pos]
+            with Progress(self.n, show) as bar:
+                for w,(tokens,pos,_) in zip(windows, self._read_ahead(windows)):
+                    if len(pos)!=len(w): raise ValueError("a transform skips items here: rows that are gone through in order of length must all be kept")
+                    sizes[w] = tokens.sizes[pos]
+                    bar.step(len(w))
             self.report_cut()
             self._lengths = self.memory.key,sizes
         return self._lengths[1]
 
     def by_length(self,
-        limit:int=200_000 # Most rows that are gone through twice, where fastai's pipelines must be gone through
+        limit:int=200_000, # Most rows that are gone through twice, where fastai's pipelines must be gone through
+        show:bool=True # Draw a progress bar while lengths are measured, if it takes long?
     ):                    # A loader with a fixed order, or this one if it is shuffled or ordered already
         "This loader with its rows gone through in order of length; `get_idxs` says which order that is."
         if self.shuffle or not isinstance(self.get_idxs, MethodType) or not self.n or (self.n>limit and not self.reader.by_column): return self
-        lens = self.lengths()
+        lens = self.lengths(show)
         if self._ordered is None or self._ordered[0] is not lens:
             state = random.getstate() # fastai draws a seed for each new loader: training shall not depend on when this one is made
             self._ordered = lens,self.new(get_idxs=FixedOrder(np.argsort(-lens, kind='stable')))

@@ -14,6 +14,7 @@ from fastcore.xtras import ContextManagers
 
 from .batch import FixedOrder, TransformersDL
 from .masking import TensorMasked
+from .progress import Progress
 from .predictions import PerRow
 from .token_category import IGNORED
 
@@ -105,8 +106,9 @@ class MaskPredictions:
         "The likeliest tokens of each gap, as Hugging Face's fill-mask pipeline tells them."
         texts = self.texts_of(learn, items)
         res,tok = [None]*len(texts),learn.dls.tokenizer
-        with learn.predicting():
+        with learn.predicting(), Progress(len(texts), hasattr(learn, 'progress')) as bar:
             for i,ids,gaps,logits in self._logits(learn, texts, bs):
+                bar.step()
                 probs,tokens = (o.tolist() for o in logits.softmax(-1).topk(min(top_k, logits.shape[-1])))
                 rows = [[self._guess(tok, ids, gap, t, p, len(gaps)==1) for t,p in zip(ts, ps)] for gap,ts,ps in zip(gaps, tokens, probs)]
                 res[i] = rows[0] if len(gaps)==1 else rows

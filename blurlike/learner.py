@@ -39,6 +39,7 @@ from .precision import DevicePrecision
 from .prediction_files import predict_to_file
 from .predictions import LabelPredictions
 from .pretrained import guard_labels, label_maps, load_model, max_positions
+from .progress import Progress
 from .reading import ahead
 from .rows import Column, Rows, check_columns
 from .splitters import layer_stacks, transformer_splitter
@@ -114,7 +115,7 @@ class TransformersLearner(Learner):
 
     def _do_epoch_validate(self, ds_idx=1, dl=None):
         if dl is None: dl = self.dls[ds_idx]
-        if isinstance(dl, TransformersDL) and any(dl is o for o in self.dls.loaders): dl = dl.by_length()
+        if isinstance(dl, TransformersDL) and any(dl is o for o in self.dls.loaders): dl = dl.by_length(show=hasattr(self, 'progress'))
         super()._do_epoch_validate(ds_idx, dl)
 
     @delegates(Learner.get_preds)
@@ -124,7 +125,7 @@ class TransformersLearner(Learner):
         if isinstance(dl, TransformersDL):
             if len(dl.dataset)==0 and (self.task is None or self.task.predictions.gather is None): return self._no_preds(**kwargs)
             if dl.shuffle or dl.drop_last: dl = dl.new(shuffle=False, drop_last=False)
-            dl = dl.by_length() if reorder else dl.new()
+            dl = dl.by_length(show=hasattr(self, 'progress')) if reorder else dl.new()
         gather = None if self.task is None else self.task.predictions.gather
         return (self.fastai_get_preds if gather is None else partial(gather, self))(dl=dl, reorder=reorder, **kwargs)
 
@@ -323,11 +324,14 @@ def predict_logits(self:TransformersLearner,
     if not texts: return self._no_preds()[0]
     tfm,res,seen = self.dls.text_tfm,[],np.zeros(4, dtype=np.int64)
     chunks = [texts[i:i+bs*100] for i in range(0, len(texts), bs*100)]
-    with self.predicting():
+    with self.predicting(), Progress(len(texts), hasattr(self, 'progress')) as bar:
         for tokens,counts in ahead(lambda k: tfm.tokenize(chunks[k]), len(chunks)):
             seen += counts
             order = np.argsort(-tokens.sizes, kind='stable')
-            out = [self.forward(tfm.stack(tokens, order[j:j+bs])) for j in range(0, len(order), bs)]
+            out = []
+            for j in range(0, len(order), bs):
+                out.append(self.forward(tfm.stack(tokens, order[j:j+bs])))
+                bar.step(len(out[-1]))
             res.append(torch.cat(out)[np.argsort(order)])
     if seen[1]: warnings.warn(cut_message(*seen.tolist(), tfm.max_length), stacklevel=3)
     return torch.cat(res).clone()

@@ -7,9 +7,9 @@ __all__ = ['special_tokens', 'PackedRows']
 
 # %% ../nbs/03b_packed.ipynb #08f02a89
 import numpy as np
-from fastprogress.fastprogress import progress_bar
 
 from .corpus import Scratch
+from .progress import Progress
 from .rows import Rows
 from .tokens import TokenizeText
 
@@ -38,22 +38,25 @@ class PackedRows(Rows):
         if self.room<1: raise ValueError(f"block_size={block_size} leaves no room beside {block_size-self.room} special tokens")
         self.scratch,self.dtype = Scratch(),np.uint16 if len(tfm.tokenizer)<=2**16 else np.int32
         folder = self.scratch.path
-        with open(folder/'ids', 'wb') as ids, open(folder/'begins', 'wb') as begins: ends = np.cumsum([self._write(rows, tfm, ids, begins) for rows in parts])
+        with open(folder/'ids', 'wb') as ids, open(folder/'begins', 'wb') as begins: ends = self._write_all(parts, tfm, ids, begins)
         self.ids = np.memmap(folder/'ids', self.dtype, 'r') if ends[-1] else np.zeros(0, self.dtype)
         self.begins = np.memmap(folder/'begins', np.uint8, 'r') if self.with_words and ends[-1] else None
         self.starts = np.concatenate([np.arange(a, b, self.room) for a,b in zip([0,*ends], ends)])
         self.ends = np.minimum(self.starts+self.room, ends[np.searchsorted(ends, self.starts, side='right')])
         self.sizes = [len(range(a, b, self.room)) for a,b in zip([0,*ends.tolist()], ends.tolist())] # blocks of each part
 
-    def _write(self, rows, tfm, ids_file, begins_file): # number of tokens
+    def _write_all(self, parts, tfm, ids_file, begins_file): # where each part ends, in tokens
+        with Progress(sum(map(len, parts))) as bar: return np.cumsum([self._write(rows, tfm, ids_file, begins_file, bar) for rows in parts])
+
+    def _write(self, rows, tfm, ids_file, begins_file, bar): # number of tokens
         separator,n = self.after[-1:],0
-        steps = range(0, len(rows), 1000)
-        for i in progress_bar(steps, leave=False) if len(steps)>20 else steps:
+        for i in range(0, len(rows), 1000):
             ids,begins = tfm.raw_ids(rows.read(np.arange(i, min(i+1000, len(rows))), [self.text])[0])
             flat = np.array([t for o in ids for t in (*o, *separator)], dtype=self.dtype)
             n += len(flat)
             flat.tofile(ids_file)
             if self.with_words: np.array([b for o in begins for b in (*o, *[0]*len(separator))], dtype=np.uint8).tofile(begins_file)
+            bar.step(len(ids))
         return n
 
     columns = property(lambda self: [self.text])

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from datasets import Dataset
-from fastprogress.fastprogress import progress_bar
 
 from .files import write_file
+from .progress import Progress
 
 # %% ../nbs/10d_prediction_files.ipynb #10d50007
 def _flat(pred): return [o | dict(gap=k) for k,part in enumerate(pred) for o in part] if pred and isinstance(pred[0], list) else pred
@@ -66,18 +66,22 @@ def predict_to_file(
     _claim(folder, job, resume)
     starts = range(0, n, part)
     paths,seen = [folder/f'{i:012d}{out.suffix}' for i in starts],{}
-    for i,path in zip(starts, paths) if not hasattr(learn, 'progress') else progress_bar(list(zip(starts, paths)), leave=False):
-        if path.exists(): continue
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter('always')
-            try: preds = learn.predict_batch(_piece(items, i, min(i+part, n)), bs=bs, **kwargs)
-            except (TypeError, ValueError) as e: raise type(e)(f"rows {i:,} and on: {e}") from e
-        for w in said: seen.setdefault(w.category, []).append((i, str(w.message)))
-        write_file(path, lambda p: _write_part(preds, p, out.suffix))
+    with Progress(len(paths), hasattr(learn, 'progress')) as bar:
+        for i,path in zip(starts, paths):
+            if not path.exists(): _predict_part(learn, _piece(items, i, min(i+part, n)), i, path, seen, bs=bs, **kwargs)
+            bar.step()
     for category,texts in seen.items(): warnings.warn(f"rows {texts[0][0]:,} to {min(texts[0][0]+part, n)-1:,}: {texts[0][1]}" + (f" (and {len(texts)-1} warnings of other rows)" if len(texts)>1 else ''), category, stacklevel=3)
     write_file(out, lambda p: _join(paths, p, out.suffix) if paths else _write_part([], p, out.suffix))
     shutil.rmtree(folder)
     return out
+
+def _predict_part(learn, items, i, path, seen, **kwargs): # rows from `i` on; their warnings are told once, at the end
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        try: preds = learn.predict_batch(items, **kwargs)
+        except (TypeError, ValueError) as e: raise type(e)(f"rows {i:,} and on: {e}") from e
+    for w in said: seen.setdefault(w.category, []).append((i, str(w.message)))
+    write_file(path, lambda p: _write_part(preds, p, path.suffix))
 
 def _finished(out, resume):
     if not resume: raise FileExistsError(f"{str(out)!r} is there already: delete it, or give another name")

@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback
 from fastcore.basics import getcallable
+from fastcore.imports import noop
 from fastcore.xtras import ContextManagers
 from fasttransform.cast import retain_types
 from transformers.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
 
 from .batch import FixedOrder, TransformersDL, cut_message
 from .model_inputs import unwrap
+from .progress import Progress
 from .showing import TaggedWords
 from .tagged import word_spans
 from .tokens import Tokens, check_text
@@ -75,7 +77,7 @@ def _report_cut(tfm, enc):
     lost = [sum(sum(1 for s in o.special_tokens_mask if not s) for o in e.overflowing) for e in enc.encodings] if tfm.overlap is None and tfm.max_length is not None else [0]
     if any(lost): warnings.warn("Words that were cut off get no prediction of their own. "+cut_message(len(lost), sum(map(bool, lost)), sum(len(e.ids) for e in enc.encodings)+sum(lost), sum(lost), tfm.max_length), stacklevel=4)
 
-def _window_logits(learn, enc, bs): # (L,C) float32 array of each window
+def _window_logits(learn, enc, bs, step): # (L,C) float32 array of each window; `step` is told the share of windows that are done
     tfm = learn.dls.text_tfm
     lens = np.array([len(i) for i in enc['input_ids']], dtype=np.int32)
     columns = [enc[f] if f in enc else [[0]*n for n in lens] for f in tfm.fields]
@@ -85,6 +87,7 @@ def _window_logits(learn, enc, bs): # (L,C) float32 array of each window
     for rows in (order[i:i+bs] for i in range(0, len(order), bs)):
         out = learn.forward(tfm.stack(tokens, rows)).numpy()
         for r,o in zip(rows, out): res[r] = o[len(o)-lens[r]:] if left else o[:lens[r]]
+        step(len(rows)/len(lens))
     return res
 
 def _merge(windows, overlap): # lists of (ids, offsets, words, logits, index) in the order of the text -> one such tuple
@@ -102,13 +105,14 @@ def _merge(windows, overlap): # lists of (ids, offsets, words, logits, index) in
 def sentences(
     learn, # Learner with a model that labels tokens
     items:list, # Texts, or lists of words; all of one kind
-    bs:int=64 # Windows a batch
+    bs:int=64, # Windows a batch
+    step=noop # Called with the share of `items` that are done
 )->list: # A `Sentence` each
     "What the model says of the tokens of `items`."
     tfm = learn.dls.text_tfm
     enc,n_windows = _pieces(tfm.tokenizer, tfm, items, not isinstance(items[0], str))
     _report_cut(tfm, enc)
-    logits,res,start = _window_logits(learn, enc, bs),[],0
+    logits,res,start = _window_logits(learn, enc, bs, step),[],0
     for item,n in zip(items, n_windows):
         windows = []
         for i in range(start, start+n):
@@ -203,10 +207,10 @@ class WordPredictions:
 
     def _sentences(self, learn, items, bs): # in order; texts and lists of words may be mixed
         res = [None]*len(items)
-        for kind in (str, list):
-            of_kind = [i for i,o in enumerate(items) if isinstance(o, kind)]
-            for at in (of_kind[i:i+bs*100] for i in range(0, len(of_kind), bs*100)):
-                for i,s in zip(at, sentences(learn, [items[i] for i in at], bs)): res[i] = s
+        kinds = [[i for i,o in enumerate(items) if isinstance(o, kind)] for kind in (str, list)]
+        with Progress(len(items), hasattr(learn, 'progress')) as bar:
+            for at in (k[i:i+bs*100] for k in kinds for i in range(0, len(k), bs*100)):
+                for i,s in zip(at, sentences(learn, [items[i] for i in at], bs, lambda share: bar.step(share*len(at)))): res[i] = s
         return res
 
     def one(self, learn, item, rm_type_tfms=None, with_input=False):

@@ -1,0 +1,115 @@
+"Long work outside of training draws a progress bar, in terminal and notebook; within `no_bar` none."
+import json,sys
+
+import fastprogress.fastprogress as fp
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
+
+import blurlike.progress as module
+from blurlike.all import Progress, TransformersDL, masked_lm_learner, token_classification_learner
+from small import BS, TEXTS, bert, checkpoints, in_tmp, learner, seeded, table # noqa: F401 (fixtures)
+
+@pytest.fixture
+def bars(monkeypatch):
+    "What is drawn, in a terminal of ours that shows each bar at once."
+    drawn = []
+    monkeypatch.setattr(Progress.__init__, '__defaults__', (True, 0.))
+    monkeypatch.setattr(fp, 'WRITER_FN', lambda s, **kwargs: drawn.append(s))
+    monkeypatch.setattr(module, 'IN_NOTEBOOK', False)
+    monkeypatch.setattr(sys.stdout, 'isatty', lambda: True, raising=False)
+    yield drawn
+    assert Progress._open==0
+
+def counts(drawn): return [s.split('[')[1].split()[0] for s in drawn]
+
+def tagger(bert):
+    rows = [dict(tokens=t.split(), tags=['B-X' if w in ('great','awful') else 'O' for w in t.split()]) for t in TEXTS]
+    return token_classification_learner(rows, bert, bs=BS, valid=.25)
+
+def gaps(bert): return masked_lm_learner([dict(text=t) for t in TEXTS], bert, bs=BS, valid=.25)
+
+JOBS = dict(labels=(lambda c: learner('single', c), lambda learn: learn.predict_batch(TEXTS, bs=8)),
+    tags=(tagger, lambda learn: learn.predict_batch(TEXTS, bs=8)),
+    gaps=(gaps, lambda learn: learn.predict_batch([f'{t} [MASK]' for t in TEXTS], bs=8)),
+    file=(lambda c: learner('single', c), lambda learn: learn.predict_batch(TEXTS*20, bs=8, out='out.jsonl')))
+
+@pytest.mark.parametrize('job', JOBS)
+def test_predictions(job, bert, bars, in_tmp):
+    make,run = JOBS[job]
+    learn = make(bert)
+    bars.clear()
+    run(learn)
+    assert bars, 'no bar was drawn'
+    total = counts(bars)[0].split('/')[1]
+    assert total==('2' if job=='file' else str(len(TEXTS)))
+    assert [int(c.split('/')[0]) for c in counts(bars)]==sorted(int(c.split('/')[0]) for c in counts(bars))
+    assert all(c.endswith(f'/{total}') for c in counts(bars)), 'a bar inside of another'
+
+@pytest.mark.parametrize('job', JOBS)
+def test_no_bar(job, bert, bars, in_tmp):
+    make,run = JOBS[job]
+    learn = make(bert)
+    bars.clear()
+    with learn.no_bar(): run(learn)
+    assert not bars
+
+def test_lengths(bert, bars):
+    dl = learner('single', bert, data=table('single', 4000)).dls.train
+    assert dl.lengths(show=False).sum()>3000 and not bars
+    dl._lengths = None,None
+    dl.lengths()
+    assert counts(bars)==['0/3000','1000/3000','2000/3000']
+
+@pytest.mark.parametrize('call', ['validate','get_preds'])
+def test_the_learner_asks_for_it(call, bert, monkeypatch):
+    learn,asked = learner('single', bert),[]
+    monkeypatch.setattr(TransformersDL, 'lengths', lambda dl, show: asked.append(show) or np.arange(dl.n))
+    getattr(learn, call)()
+    with learn.no_bar(): getattr(learn, call)()
+    assert asked==[True, False]
+
+def test_corpus(bert, bars, in_tmp):
+    (in_tmp/'corpus.txt').write_text('\n'.join(TEXTS*60))
+    masked_lm_learner(in_tmp/'corpus.txt', bert, block_size=32, bs=BS)
+    assert counts(bars)[-1].endswith(f'/{len(TEXTS)*60}')
+
+def test_same_predictions(bert, bars):
+    learn = learner('single', bert)
+    with learn.no_bar(): without = learn.predict_batch(TEXTS, bs=8)
+    assert learn.predict_batch(TEXTS, bs=8)==without
+
+def test_interrupted(bars):
+    for error in (KeyboardInterrupt, ValueError):
+        with pytest.raises(error), Progress(9) as bar:
+            bar.step()
+            raise error
+        assert bar.drawn is not None and Progress._open==0
+
+def test_short_work_shows_none(bars):
+    with Progress(1000, delay=60) as bar:
+        for _ in range(1000): bar.step()
+    assert not bars
+    with Progress(0) as bar: pass
+    with Progress(1) as bar: bar.step()
+    assert not bars
+
+def test_not_into_files(bars, monkeypatch):
+    monkeypatch.setattr(sys.stdout, 'isatty', lambda: False)
+    with Progress(9) as bar: bar.step()
+    assert not bars
+
+def test_in_a_notebook(tmp_path):
+    code = "from blurlike.progress import Progress\nwith Progress(3, delay=0) as bar:\n    for _ in range(3): bar.step()"
+    nb = new_notebook(cells=[new_code_cell(code), new_code_cell(code.replace('delay', 'show=False, delay'))])
+    seen = []
+    class Client(NotebookClient):
+        def output(self, outs, msg, display_id, cell_index):
+            seen.append((cell_index, json.dumps(msg['content'].get('data', {}))))
+            return super().output(outs, msg, display_id, cell_index)
+    client = Client(nb, timeout=120, kernel_name='python3', resources=dict(metadata=dict(path=str(tmp_path))))
+    client.execute()
+    assert any('<progress' in data for i,data in seen if i==0)
+    assert not any(i==1 for i,_ in seen)
+    assert not any('<progress' in json.dumps(o) for o in nb.cells[0].outputs), 'the bar goes away'
