@@ -37,6 +37,7 @@ from .saving import *
 from .exporting import *
 from .checkpoints import *
 from .inspection import *
+from .explanation import *
 if _util.find_spec('accelerate'): from .distributed import * # fastai's module of that name cannot be imported without it
 from .tasks.sequence_classification import *
 from .tasks.token_classification import *

@@ -1,0 +1,317 @@
+"What is shown of tokens, lengths, attention and of what words contribute: against the tokenizer, the plain model, and sums that must hold."
+import importlib.util,random,re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers as tf
+from datasets import Dataset
+
+import blurlike.explanation as explanation
+from blurlike.all import (CategoryBlock, ColReader, DataBlock, RandomSplitter, ShownTokens, TransformersLearner, TransformersTextBlock, masked_lm_learner, read_text, sequence_classification_learner,
+    token_classification_learner)
+from small import ARCHS, BS, FRAMES, KINDS, TEXTS, bert, checkpoints, close, in_tmp, learner, seeded, texts_of, weights # noqa: F401 (fixtures)
+
+LONG = ' '.join(TEXTS[:6])
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close('all')
+
+def tagger(checkpoint, **kwargs):
+    rows = [dict(tokens=t.split(), tags=['B-X' if w in ('great','awful') else 'O' for w in t.split()]) for t in TEXTS]
+    return token_classification_learner(rows, checkpoint, **dict(bs=BS, valid=.25) | kwargs)
+
+def kinds_of(line, kind): return [t for t,_,k in line if k==kind]
+
+# tokens
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_tokens_are_the_tokenizers(arch, checkpoints):
+    learn = learner('single', checkpoints(arch), max_length=12)
+    tok,shown = learn.dls.tokenizer,ShownTokens(read_text(learn, LONG))
+    kept,full = tok(LONG, truncation=True, max_length=12)['input_ids'],tok(LONG)['input_ids']
+    line, = shown.lines
+    assert len(line)==len(full) and len(kinds_of(line, 'cut'))==len(full)-len(kept)
+    assert f'{len(full)-len(kept):,} tokens' in shown.told and 'max_length=12' in shown.told
+    words = [w for _,w,_ in line if w>=0]
+    assert words==sorted(words) and len(shown.reading.words)==len(LONG.split())
+    learn.show_tokens(LONG)
+
+@pytest.mark.parametrize('side', ['left','right'])
+def test_what_is_cut(side, bert, capsys):
+    learn = learner('single', bert, max_length=8)
+    learn.dls.tokenizer.truncation_side = side
+    text = ' '.join(TEXTS[1].split()[:2]+LONG.split())
+    line, = ShownTokens(read_text(learn, text)).lines
+    real = [(t,k) for t,_,k in line if k!='special']
+    kept = [k=='' for _,k in real]
+    assert sum(kept)==6 and kept==sorted(kept, reverse=side=='right')
+    learn.show_tokens(text)
+    assert capsys.readouterr().out.count('~~')==2*kept.count(False)
+
+def test_a_pair(bert):
+    learn = learner('pair', bert, max_length=16)
+    reading = read_text(learn, (TEXTS[0]+' '+TEXTS[1], LONG))
+    assert len(reading.ids[0])==16 and {w[0] for w in reading.words}=={0,1}
+    assert [reading.word_text(w) for w in reading.words if w[0]==1]==LONG.split()
+    line, = ShownTokens(reading).lines
+    cut = [w for t,w,k in line if k=='cut']
+    assert cut and len(line)-len(cut)==16
+
+def test_windows_share_their_overlap(bert):
+    learn = learner('single', bert, max_length=10, overlap=3)
+    shown = ShownTokens(read_text(learn, LONG))
+    assert len(shown.lines)==len(shown.reading.ids)>3 and not any(shown.reading.cut)
+    assert all(len(kinds_of(line, 'seen'))==3 for line in shown.lines[1:])
+    assert f'{len(shown.lines)} windows' in shown.told
+
+def test_words_stay_as_given(bert):
+    learn = tagger(bert, max_length=12)
+    words = ['great-ish','', 'awful', *LONG.split()]
+    reading = read_text(learn, words)
+    assert reading.words==list(range(len(words)))
+    first = dict(zip(reading.words_of(reading.full_places), reading.full_ids))
+    assert 1 not in first and learn.dls.tokenizer.convert_ids_to_tokens(first[2])=='awful'
+    as_text = read_text(learn, 'great, awful!')
+    assert [as_text.word_text(w) for w in as_text.words]==['great',',','awful','!']
+
+def test_html_is_safe(bert):
+    learn = learner('single', bert)
+    text = '<script>alert(1)</script> מזג אוויר & "x"'
+    for drawn in (ShownTokens(read_text(learn, text))._repr_html_(), learn.explain(text, method='occlusion')._repr_html_()):
+        assert '<script' not in drawn and 'dir="auto"' in drawn
+        colors = re.findall(r'(?<!-)color:', drawn)
+        assert not colors, 'a colour of the text would not fit both themes'
+    assert '&lt;' in learn.explain(text, method='occlusion')._repr_html_()
+
+def test_a_slow_tokenizer(tmp_path):
+    tok = tf.CanineTokenizer(model_max_length=24)
+    tok.save_pretrained(tmp_path)
+    tf.CanineModel(tf.CanineConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=37, max_position_embeddings=64, num_hash_buckets=32, downsampling_rate=2, local_transformer_stride=8)).save_pretrained(tmp_path)
+    learn = sequence_classification_learner(FRAMES['single'], tmp_path, bs=BS, max_length=24)
+    shown = ShownTokens(read_text(learn, LONG))
+    assert len(kinds_of(shown.lines[0], 'cut'))==len(LONG)-22 and 'cut off' in shown.told
+    told = learn.explain('a lovely film')
+    assert 'occlusion' in told.method and len(told.words)==len('a lovely film') and np.isfinite(told.rows[0]['words']).all()
+
+def test_text_without_spaces_is_told_by_tokens(checkpoints):
+    text = '今天天气很好我们去公园吧'
+    reading = read_text(learner('single', checkpoints('roberta')), text)
+    assert [reading.word_text(w) for w in reading.words]==list(text)
+    assert set(reading.words_of(reading.places[0]))=={-1, *range(len(text))}
+
+@pytest.mark.parametrize('item', ['', '   ', '?!'])
+def test_texts_of_next_to_nothing(item, bert, recwarn):
+    learn = learner('single', bert)
+    learn.show_tokens(item)
+    assert len(learn.explain(item).words)==len(item.strip())
+
+# lengths
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_lengths_are_the_tokenizers(kind, bert):
+    learn = learner(kind, bert, max_length=8)
+    tok,df = learn.dls.tokenizer,FRAMES[kind]
+    texts = texts_of(kind, df.iloc[learn.dls.train_ds.items.idxs])
+    expected = [len(tok(*t)['input_ids'] if isinstance(t, tuple) else tok(t)['input_ids']) for t in texts]
+    assert learn.dls.train.uncut_lengths().tolist()==expected
+    assert learn.dls.train.uncut_lengths(rows=10).tolist()==[expected[i] for i in np.linspace(0, len(texts)-1, 10).astype(int)]
+
+def test_what_the_plot_says(bert):
+    learn = learner('single', bert, max_length=8)
+    lens = learn.dls.train.uncut_lengths()
+    learn.dls.plot_lengths()
+    ax = plt.gca()
+    assert f'{(lens>8).mean():.1%} of the texts, {np.maximum(lens-8, 0).sum()/lens.sum():.1%} of the tokens' in ax.get_title()
+    assert sum(p.get_height() for p in ax.patches)==len(lens)
+    red = [p for p in ax.patches if p.get_facecolor()[0]>.7]
+    assert sum(p.get_height() for p in red)==(lens>8).sum() and min(p.get_x() for p in red if p.get_height())>7.4
+    learn.dls.valid.plot_lengths(rows=5)
+    assert plt.gca().get_title().startswith(f'5 of {len(learn.dls.valid_ds)} texts')
+
+def test_lengths_of_other_sources(bert, in_tmp):
+    (in_tmp/'corpus.txt').write_text('\n'.join(TEXTS))
+    packed = masked_lm_learner(in_tmp/'corpus.txt', bert, block_size=16, bs=BS)
+    assert set(packed.dls.train.uncut_lengths()[:-1])=={16}
+    on_disk = learner('single', bert, data=Dataset.from_pandas(FRAMES['single']))
+    block = DataBlock((TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(.25, seed=1)).dataloaders(FRAMES['single'], bs=BS)
+    tok = block.tokenizer
+    for dl in (on_disk.dls.train, block.train, tagger(bert).dls.train):
+        lens = dl.uncut_lengths()
+        assert len(lens)==len(dl.dataset) and sorted(lens)==sorted(dl.lengths())
+    with pytest.raises(ValueError, match='no rows'): learner('single', bert).dls.test_dl([]).plot_lengths()
+    assert tok is not None
+
+# attention
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_attention_is_the_plain_models(arch, checkpoints, in_tmp):
+    learn = learner('single', checkpoints(arch))
+    was = learn.model.config._attn_implementation
+    tokens,found = learn.attention(TEXTS[3])
+    assert learn.model.config._attn_implementation==was
+    folder = learn.save_pretrained('saved')
+    plain = tf.AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation='eager').eval()
+    enc = {k:v for k,v in learn.dls.tokenizer(TEXTS[3], return_tensors='pt').items() if k!='token_type_ids' or arch!='distilbert'}
+    with torch.no_grad(): out = plain(**enc, output_attentions=True)
+    expected = getattr(out, 'attentions', None) or out.encoder_attentions
+    close(found, torch.stack([a[0] for a in expected]))
+    assert len(tokens)==found.shape[-1]==len(enc['input_ids'][0])
+    learn.show_attention(TEXTS[3])
+    assert len([ax for ax in plt.gcf().axes if ax.images])==found.shape[0]*found.shape[1]
+    before = learn.predict_batch(TEXTS[:3])
+    learn.show_attention(TEXTS[3], layer=-1, head=0)
+    assert [t.get_text() for t in plt.gca().get_xticklabels()]==tokens
+    assert learn.predict_batch(TEXTS[:3])==before
+
+def test_attention_of_long_texts_and_wrong_numbers(bert):
+    learn = learner('single', bert, max_length=10, overlap=2)
+    assert learn.attention(LONG, window=1)[0][0]=='[CLS]'
+    with pytest.raises(ValueError, match='window=99'): learn.attention(LONG, window=99)
+    with pytest.raises(ValueError, match='head=2: this model has 2 heads'): learn.show_attention(TEXTS[0], head=2)
+    learn.show_attention(TEXTS[0], head=1, max_tokens=4)
+    assert 'the first 4 of' in plt.gca().get_title()
+
+def test_a_model_without_attention(bert, tmp_path):
+    tf.AutoTokenizer.from_pretrained(bert).save_pretrained(tmp_path)
+    tf.FNetModel(tf.FNetConfig(vocab_size=500, hidden_size=32, num_hidden_layers=2, intermediate_size=37, max_position_embeddings=64)).save_pretrained(tmp_path)
+    learn = sequence_classification_learner(FRAMES['single'], tmp_path, bs=BS)
+    with pytest.raises(ValueError, match='attention'): learn.show_attention(TEXTS[0])
+
+# explanation
+
+CUES = dict(sea=['waves','beach','sail'], hills=['summit','glacier','ridge'], town=['tram','museum','market'])
+
+@pytest.fixture(scope='module')
+def knowing():
+    "A classifier that has learnt which words matter."
+    from blurlike.all import scratch_checkpoint
+    rng = random.Random(0)
+    def sentence(label):
+        words = rng.choices('we went there in the morning with my brother and it was late again'.split(), k=8)
+        words.insert(rng.randrange(9), rng.choice(CUES[label]))
+        return ' '.join(words)
+    df = pd.DataFrame(dict(label=rng.choices(list(CUES), k=200)))
+    df['text'] = df.label.map(sentence)
+    learn = sequence_classification_learner(df, scratch_checkpoint(df.text, initializer_range=.1, hidden_dropout_prob=0.), bs=8)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(6, 3e-3)
+    assert learn.recorder.values[-1][2]>.9
+    return learn
+
+METHODS = ['integrated_gradients','occlusion']
+needs_captum = pytest.mark.skipif(importlib.util.find_spec('captum') is None, reason='captum is not installed')
+
+@pytest.mark.parametrize('method', [pytest.param('integrated_gradients', marks=needs_captum), 'occlusion'])
+@pytest.mark.parametrize('label', CUES)
+def test_the_word_that_decides(method, label, knowing):
+    for cue in CUES[label]:
+        told = knowing.explain(f'we went in the morning with my {cue} and it was late', method=method)
+        assert told.rows[0]['label']==label
+        assert told.words[int(np.argmax(told.rows[0]['words']))]==cue
+        assert cue in str(told).split(',')[0]
+
+@needs_captum
+@pytest.mark.parametrize('arch', [a for a in ARCHS if a!='bart'])
+def test_gradients_sum_to_the_difference(arch, checkpoints):
+    learn = learner('single', checkpoints(arch))
+    text,tok = TEXTS[5],learn.dls.tokenizer
+    reading = read_text(learn, text)
+    x = reading.inputs(0)
+    learn.model.eval()
+    found = explanation._gradients(learn, x, lambda logits: logits[:,1], 200)
+    named = learn.model_inputs.door._named(x)
+    ids,embed = named.pop('input_ids'),learn.model.get_input_embeddings()
+    base = torch.where(torch.isin(ids, torch.tensor(tok.all_special_ids)), ids, tok.pad_token_id)
+    with torch.no_grad(): full,none = (learn.model(inputs_embeds=embed(o), **named).logits[0,1].item() for o in (ids, base))
+    assert abs(found.sum()-(full-none))<max(2e-3, .02*abs(full-none)), (found.sum(), full-none)
+
+def test_occlusion_by_hand(bert):
+    learn = learner('single', bert)
+    tok,text = learn.dls.tokenizer,'great film by the river'
+    told = learn.explain(text, method='occlusion', labels='fine')
+    words,at = text.split(),learn.names.index('fine')
+    with torch.no_grad():
+        def logit(text): return learn.model.eval()(**tok(text, return_tensors='pt')).logits[0,at].item()
+        expected = [logit(text)-logit(' '.join([*words[:i],*['[MASK]']*len(tok(words[i], add_special_tokens=False)['input_ids']),*words[i+1:]])) for i in range(len(words))]
+    np.testing.assert_allclose(told.rows[0]['words'], expected, atol=1e-5)
+    assert told.rows[0]['logit']==pytest.approx(logit(text), abs=1e-5)
+
+@pytest.mark.parametrize('method', [pytest.param('integrated_gradients', marks=needs_captum), 'occlusion'])
+@pytest.mark.parametrize('kind', KINDS)
+def test_all_kinds(kind, method, bert):
+    learn = learner(kind, bert)
+    before,state,mode = weights(learn.model),torch.random.get_rng_state(),learn.model.training
+    item = texts_of(kind, FRAMES[kind])[3]
+    told = learn.explain(item, method=method, steps=4)
+    joined = ' '.join(item) if isinstance(item, tuple) else item
+    assert told.words==joined.split() and all(np.isfinite(r['words']).all() for r in told.rows)
+    assert {r['label'] for r in told.rows}<=set(learn.names) and len(told.frame)==len(told.words)
+    told._repr_html_(), str(told)
+    assert torch.equal(state, torch.random.get_rng_state()) and learn.model.training==mode
+    assert all(torch.equal(p, before[n]) for n,p in learn.model.named_parameters()) and all(p.grad is None for p in learn.model.parameters())
+    if kind=='multi': assert [r['label'] for r in learn.explain(item, labels=learn.names, steps=2).rows]==learn.names
+    if kind!='regression': assert told.rows[0]['score']==pytest.approx(float(learn.predict(item)[2][learn.names.index(told.rows[0]['label'])]), abs=1e-4)
+
+@pytest.mark.parametrize('method', [pytest.param('integrated_gradients', marks=needs_captum), 'occlusion'])
+def test_long_texts(method, bert):
+    cut = learner('single', bert, max_length=10).explain(LONG, method=method, steps=4)
+    seen = np.isfinite(cut.rows[0]['words'])
+    assert seen[:3].all() and not seen[-3:].any() and 'line-through' in cut._repr_html_()
+    windows = learner('single', bert, max_length=10, overlap=3)
+    told = windows.explain(LONG, method=method, steps=4)
+    assert np.isfinite(told.rows[0]['words']).all()
+    with torch.no_grad(): assert told.rows[0]['score']==pytest.approx(windows.predict_batch([LONG])[0]['score'], abs=1e-4)
+
+@pytest.mark.parametrize('method', [pytest.param('integrated_gradients', marks=needs_captum), 'occlusion'])
+def test_tags(method, bert):
+    learn = tagger(bert, valid=.1)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(8, 1e-2)
+    text = 'the film was great and awful to see'
+    told = learn.explain(text, method=method, steps=8)
+    assert [told.words[w] for w in told.where]==['great','awful'] and all(r['label']=='B-X' for r in told.rows)
+    assert [told.words[int(np.nanargmax(r['words']))] for r in told.rows]==['great','awful']
+    same = learn.explain(text.split(), method=method, steps=8)
+    np.testing.assert_allclose(same.rows[0]['words'], told.rows[0]['words'], atol=1e-5)
+    asked = learn.explain(text, words=[1,2], labels=['O','B-X'], method='occlusion')
+    assert asked.names==['O (film)','B-X (film)','O (was)','B-X (was)']
+    with pytest.raises(ValueError, match=r'words=\[99\]'): learn.explain(text, words=[99])
+    assert len(learn.explain('the film was by the river', method='occlusion').rows)>=1
+
+def test_tags_in_windows(bert):
+    learn = tagger(bert, max_length=12, overlap=4)
+    n = len(LONG.split())
+    told = learn.explain(LONG, words=list(range(n)), labels='O', method='occlusion')
+    probs = learn.predict(LONG)[2][:,learn.names.index('O')]
+    np.testing.assert_allclose([r['score'] for r in told.rows], probs.numpy(), atol=2e-2)
+    assert all(np.isfinite(r['words'][w]) for r,w in zip(told.rows, told.where))
+
+def test_what_cannot_be_explained(bert):
+    with pytest.raises(ValueError, match='none of them'): masked_lm_learner(FRAMES['single'], bert, bs=BS).explain('a [MASK]')
+    learn = learner('single', bert)
+    with pytest.raises(ValueError, match='the labels are'): learn.explain('a film', labels='moon')
+    with pytest.raises(ValueError, match='words='): learn.explain('a film', words=[0])
+    with pytest.raises(ValueError, match='shap'): learn.explain('a film', method='shap')
+    with pytest.raises(TypeError): learn.explain(7)
+
+def test_an_encoder_and_decoder(checkpoints):
+    learn = learner('single', checkpoints('bart'))
+    assert 'occlusion' in learn.explain('a great film').method
+    with pytest.raises(ValueError, match='occlusion'): learn.explain('a great film', method='integrated_gradients')
+
+def test_without_captum(bert, monkeypatch):
+    monkeypatch.setattr(explanation.importlib.util, 'find_spec', lambda name: None)
+    learn = learner('single', bert)
+    assert 'occlusion' in learn.explain('a great film').method
+    with pytest.raises(ImportError, match='pip install captum'): learn.explain('a great film', method='integrated_gradients')
+
+def test_learners_of_other_kinds(bert, in_tmp):
+    dls = DataBlock((TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(.25, seed=1)).dataloaders(FRAMES['single'], bs=BS)
+    learn = TransformersLearner(dls, bert)
+    told = learn.explain(TEXTS[0], steps=4)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('saved')).explain(TEXTS[0], steps=4)
+    np.testing.assert_allclose(told.rows[0]['words'], again.rows[0]['words'], atol=1e-5)
+    assert told.rows[0]['label']==again.rows[0]['label']
