@@ -273,10 +273,11 @@ def test_tags(method, bert):
     learn = tagger(bert, valid=.1)
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(12, 5e-3)
     text = 'the film was great and awful to see'
-    told = learn.explain(text, method=method, steps=8)
-    assert [told.words[w] for w in told.where]==['great','awful'] and all(r['label']=='B-X' for r in told.rows)
-    assert all(r['words'][w]>max(0, np.delete(r['words'], w).mean()) for r,w in zip(told.rows, told.where))
-    same = learn.explain(text.split(), method=method, steps=8)
+    tagged = [i for i,(_,tag) in enumerate(learn.predict(text)[0]) if tag!='O']
+    assert tagged and learn.explain(text, method='occlusion').where==tagged
+    told = learn.explain(text, words=[3,5], labels='B-X', method=method, steps=8)
+    assert told.names==['B-X (great)','B-X (awful)'] and all(r['words'][w]>np.delete(r['words'], w).mean() for r,w in zip(told.rows, told.where))
+    same = learn.explain(text.split(), words=[3,5], labels='B-X', method=method, steps=8)
     np.testing.assert_allclose(same.rows[0]['words'], told.rows[0]['words'], atol=1e-5)
     asked = learn.explain(text, words=[1,2], labels=['O','B-X'], method='occlusion')
     assert asked.names==['O (film)','B-X (film)','O (was)','B-X (was)']
