@@ -148,7 +148,8 @@ def _folder_of(folder_or_repo):
     if folder.is_dir(): return folder
     if isinstance(folder_or_repo, Path) or str(folder_or_repo).startswith(('.', '/', '~')): raise FileNotFoundError(f"folder {str(folder)!r} does not exist (looked in {Path.cwd()})")
     from huggingface_hub import snapshot_download
-    return Path(snapshot_download(str(folder_or_repo)))
+    try: return Path(snapshot_download(str(folder_or_repo)))
+    except (OSError, ValueError) as e: raise FileNotFoundError(f"{str(folder_or_repo)!r} is no folder (looked in {Path.cwd()}), and was not found on the Hub: {str(e).splitlines()[0]}") from e
 
 @patch(cls_method=True)
 def from_pretrained(cls:TransformersLearner,

@@ -1,13 +1,13 @@
 """The numbers of the notebooks are the order of the modules: a module imports only from lower numbers.
 
-The task modules are leaves: only the two doors, `all.py` and `demo.py`, import them. Nothing imports a door."""
+The task modules are leaves: only the doors, `all.py`, `cli.py` and `demo.py`, import them. Nothing imports a door."""
 import ast,json,re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LIB,DOORS = 'blurlike',{'all', 'demo'}
+LIB,DOORS = 'blurlike',{'all', 'cli', 'demo'}
 _number,_default_exp = re.compile(r'^(\d+)([a-z]?)_'),re.compile(r'^#\|\s*default_exp:?\s+(\S+)', re.M)
 
 def default_exp(nb):
@@ -91,9 +91,9 @@ def test_a_sound_project_passes(tmp_path):
     ('03_block', 'block', 'import blurlike.learner', 'block imports learner, which comes later'),
     ('03_block', 'block', 'def f():\n    from blurlike.learner import fit', 'block imports learner, which comes later'),
     ('03_block', 'block', 'from blurlike.all import *', 'block imports the door all'),
-    ('30_late', 'late', 'from .tasks.tagging import x', 'late imports tasks.tagging: only all and demo may'),
-    ('30_late', 'late', 'from .tasks import tagging', 'late imports tasks.tagging: only all and demo may'),
-    ('21_tasks.other', 'tasks.other', 'from .tagging import x', 'tasks.other imports tasks.tagging: only all and demo may'),
+    ('30_late', 'late', 'from .tasks.tagging import x', 'late imports tasks.tagging: only all and cli and demo may'),
+    ('30_late', 'late', 'from .tasks import tagging', 'late imports tasks.tagging: only all and cli and demo may'),
+    ('21_tasks.other', 'tasks.other', 'from .tagging import x', 'tasks.other imports tasks.tagging: only all and cli and demo may'),
     ('21_tasks.other', 'tasks.other', 'from .. import nowhere\nfrom ..gone import x', 'tasks.other imports gone, which no notebook exports'),
     ('03_other', 'other', '', '03_other.ipynb: its number is taken'),
     ('other', 'other', '', 'other.ipynb exports other but has no number'),

@@ -1,0 +1,164 @@
+"`blurlike train`, `predict` and `report`: the one-line functions over files, for people without a notebook. A program, written by hand."
+
+import argparse
+import inspect
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+EXAMPLES = '''\
+examples:
+  # a label for each text: csv, tsv, jsonl or parquet; a name on the Hub or a folder
+  blurlike train reviews.csv distilbert-base-uncased --text review --label stars --out stars
+  # pairs of texts; a tenth of the rows validates; long texts are read in windows
+  blurlike train pairs.csv roberta-base --text premise hypothesis --valid 0.1 --overlap 64 --out nli
+  # a tag for each word of a CoNLL file
+  blurlike train train.conll distilbert-base-cased --task token_classification --out tagger
+  # a language model of your own field, from plain text; its folder is a checkpoint for the others
+  blurlike train corpus/ distilbert-base-uncased --task masked_lm --out adapted
+  # predictions for any number of rows, and for one text
+  blurlike predict stars new.csv --out predictions.parquet
+  echo "Not bad at all." | blurlike predict stars -
+  # how good is it on labelled rows that it has not seen?
+  blurlike report stars test.csv
+'''
+
+def _valid(s): # a fraction, or the name of a column or split
+    try: return float(s)
+    except ValueError: return s
+
+def _column(s): return int(s) if s.lstrip('-').isdigit() else s # columns of a CoNLL file are numbers
+
+def parser()->argparse.ArgumentParser:
+    "The command line."
+    p = argparse.ArgumentParser(prog='blurlike', description='Train Hugging Face transformers on text, predict and report, without a notebook.', epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--traceback', action='store_true', help='show where an error came from')
+    sub = p.add_subparsers(dest='command', required=True, metavar='{train,predict,report}')
+    _train_parser(sub)
+    q = _sub(sub, 'predict', 'predictions for the rows of a file, in order', 'blurlike predict stars new.csv --out predictions.jsonl\n  cat texts.txt | blurlike predict stars -')
+    q.add_argument('model', help='folder that `train` (or `learn.save_pretrained`) wrote, or its name on the Hub')
+    q.add_argument('data', help='csv, tsv, jsonl or parquet file; `-`: one text a line from standard input')
+    q.add_argument('--text', nargs='+', help='column of the text, or two of a pair (default: as in training)')
+    q.add_argument('--out', help='.jsonl or .parquet file to write, which needs no memory for all rows (default: a JSON object a line, printed)')
+    q.add_argument('--resume', action='store_true', help='go on where an interrupted job with this --out stopped')
+    q.add_argument('--bs', type=int, default=64, help='texts a batch (%(default)s)')
+    q = _sub(sub, 'report', 'scores of a trained model on labelled rows, by label, and the rows where it errs most', 'blurlike report stars test.csv --rows 10')
+    q.add_argument('model', help='folder that `train` (or `learn.save_pretrained`) wrote, or its name on the Hub')
+    q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file with labels')
+    q.add_argument('--rows', type=int, default=5, help='dearest rows to show; 0: none (%(default)s)')
+    return p
+
+def _sub(sub, name, about, example): return sub.add_parser(name, help=about, description=about[:1].upper()+about[1:]+'.', epilog=f'example:\n  {example}', formatter_class=argparse.RawDescriptionHelpFormatter)
+
+def _train_parser(sub):
+    q = _sub(sub, 'train', 'train a checkpoint on a file and save it', EXAMPLES.split('\n')[2].strip())
+    q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file; for masked_lm plain text files or a folder of them too')
+    q.add_argument('checkpoint', help='name on the Hub, or folder')
+    q.add_argument('--out', required=True, help='folder for the trained model; what was there before is replaced when the new one is whole')
+    q.add_argument('--task', default='sequence_classification', choices=['sequence_classification','token_classification','masked_lm'], help='(%(default)s)')
+    data = q.add_argument_group('the data; what is left out is as in the functions of the same name')
+    option = lambda *names, group=data, **kwargs: group.add_argument(*names, default=argparse.SUPPRESS, **kwargs)
+    option('--text', nargs='+', help='column of the text (text), or two columns of a pair')
+    option('--label', nargs='+', help='column of the label or number (label); several: one-hot labels, or numbers')
+    option('--words', type=_column, help='column of the words (tokens); a number in a CoNLL file')
+    option('--tags', type=_column, help='column of the tags (tags); a number in a CoNLL file')
+    option('--valid', type=_valid, help='validation part: fraction (0.2), name of a boolean column, or of a split')
+    option('--problem-type', choices=['single_label_classification','multi_label_classification','regression'], help='where the label column could mean two')
+    option('--max-length', type=int, help='most tokens of a text (what the model takes)')
+    option('--overlap', type=int, help='read long texts in windows that share so many tokens, instead of cutting them')
+    option('--class-weights', choices=['balanced'], help='weigh rare labels more')
+    option('--block-size', type=int, help='masked_lm: tokens of a block')
+    run = q.add_argument_group('the run')
+    run.add_argument('--epochs', type=int, default=3, help='passes over the training rows (%(default)s)')
+    run.add_argument('--lr', type=float, help='highest learning rate (default: what the finder suggests)')
+    option('--bs', group=run, type=int, help='rows a batch (16)')
+    option('--precision', group=run, choices=['bf16','fp16'], help='mixed precision')
+    option('--seed', group=run, type=int, help='(42)')
+    run.add_argument('--log', help='csv file for the epoch table')
+    run.add_argument('--checkpoints', help='folder for checkpoints of the run, so that it can go on after a crash')
+    run.add_argument('--steps', type=int, help='steps from one checkpoint to the next (default: one an epoch)')
+    run.add_argument('--resume', action='store_true', help='go on with the run in --checkpoints')
+
+def _is_one(v): return isinstance(v, list) and len(v)==1
+
+def train(args):
+    "Train and save."
+    from blurlike.all import Checkpoints, CSVLogger, masked_lm_learner, sequence_classification_learner, token_classification_learner
+    make = dict(sequence_classification=sequence_classification_learner, token_classification=token_classification_learner, masked_lm=masked_lm_learner)[args.task]
+    given = {k:v for k,v in vars(args).items() if k not in ('command','traceback','data','checkpoint','out','task','epochs','lr','log','checkpoints','steps','resume')}
+    odd = [k for k in given if k not in inspect.signature(make).parameters]
+    if odd: raise ValueError(f"{', '.join('--'+k.replace('_', '-') for k in odd)}: not for --task {args.task}")
+    if (args.resume or args.steps) and not args.checkpoints: raise ValueError(f"{'--resume' if args.resume else '--steps'} needs --checkpoints FOLDER")
+    learn = make(args.data, args.checkpoint, **{k:v[0] if _is_one(v) else v for k,v in given.items()}, cbs=[CSVLogger(Path(args.log).absolute())] if args.log else None)
+    print(f'{len(learn.dls.train_ds):,} rows to train on, {len(learn.dls.valid_ds):,} to validate' + (f'; labels: {", ".join(map(str, learn.names[:20]))}{", ..." if len(learn.names)>20 else ""}' if learn.names else ''))
+    saver = Checkpoints(args.checkpoints, steps=args.steps) if args.checkpoints else None
+    with _bars(learn):
+        if args.resume: learn.resume(args.checkpoints)
+        else:
+            lr = args.lr or learn.lr_find(show_plot=False).valley
+            print(f'highest learning rate: {lr:.1e}' + ('' if args.lr else ', as the finder suggests'))
+            learn.fit_one_cycle(args.epochs, lr, cbs=saver)
+    print(f'saved: {learn.save_pretrained(args.out)}')
+
+def _bars(learn): return nullcontext() if sys.stdout.isatty() else learn.no_bar() # none into a file or pipe
+
+def _rows(data, text=None, names=None): # of a file; the columns in `text` take the names that the learner knows
+    from blurlike.all import read_rows
+    rows,parts = read_rows(data)
+    if parts and len(parts)>1: raise ValueError(f"{data!r} has several splits; give a file of one")
+    names = [names] if isinstance(names, str) else list(names or [])
+    if not text: return rows.source
+    if len(text)!=len(names): raise ValueError(f"--text names {len(text)} columns, the model reads {len(names)}: {', '.join(names)}")
+    missing = [t for t in text if t not in rows.columns]
+    if missing: raise ValueError(f"column {', '.join(missing)} is not in {data!r}, which has {', '.join(map(str, rows.columns))}")
+    new = dict(zip(text, names))
+    source = rows.source
+    return source.drop(columns=[n for n in names if n in source.columns and n not in text]).rename(columns=new) if hasattr(source, 'iloc') else source.remove_columns([n for n in names if n in rows.columns and n not in text]).rename_columns(new)
+
+def predict(args):
+    "Predictions for a file or standard input."
+    from blurlike.all import TransformersLearner
+    learn = TransformersLearner.from_pretrained(args.model)
+    names = learn.dls.valid_ds.tls[0].tfms.fs[0].names
+    items = [line.rstrip('\n') for line in sys.stdin] if args.data=='-' else _rows(args.data, args.text, names)
+    if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
+    if args.out: return print(f'saved: {learn.predict_batch(items, bs=args.bs, out=args.out, resume=args.resume)}')
+    with learn.no_bar():
+        for p in learn.predict_batch(items, bs=args.bs): print(json.dumps(p, ensure_ascii=False))
+
+def report(args):
+    "Scores on labelled rows."
+    from blurlike.all import CONLL, Interpretation, TransformersLearner, read_tagged
+    learn = TransformersLearner.from_pretrained(args.model)
+    getters = [tl.tfms.fs[0] for tl in learn.dls.valid_ds.tls]
+    rows = read_tagged(args.data, getters[0].names, getters[1].names)[0].source if Path(args.data).suffix.lower() in CONLL else _rows(args.data)
+    dl = learn.dls.test_dl(rows, with_labels=True)
+    with _bars(learn):
+        scores = dict(zip(['loss', *(m.name for m in learn.metrics)], learn.validate(dl=dl)))
+        print(f'{len(dl.dataset):,} rows: ' + ', '.join(f'{k} {v:.4f}' for k,v in scores.items()))
+        by_label = _by_label(learn, dl)
+        if by_label is not None: print(f'\n{by_label}')
+        if not args.rows: return
+        print('\nwhere it errs most:')
+        Interpretation.from_learner(learn, dl=dl).plot_top_losses(min(args.rows, len(dl.dataset)))
+
+def _by_label(learn, dl): # as text, where there are labels
+    from blurlike.all import is_entity_scheme
+    from sklearn.metrics import classification_report
+    if not learn.names or learn.task.name=='regression': return None
+    if learn.task.name=='token_classification': return learn.entity_report(dl=dl).to_string() if is_entity_scheme(learn.names) else None
+    preds,targets = learn.get_preds(dl=dl)
+    return classification_report(targets.numpy(), learn.loss_func.decodes(preds).numpy(), labels=range(len(learn.names)), target_names=list(map(str, learn.names)), zero_division=0)
+
+def main(argv=None):
+    "Run a command; 2 and a message where the user's input cannot be used."
+    args = parser().parse_args(argv)
+    try: dict(train=train, predict=predict, report=report)[args.command](args)
+    except (ValueError, TypeError, KeyError, OSError, ImportError) as e:
+        if args.traceback: raise
+        print(f"blurlike: {e.args[0] if isinstance(e, KeyError) and e.args else e}", file=sys.stderr)
+        return 2
+    return 0
+
+if __name__=='__main__': sys.exit(main())

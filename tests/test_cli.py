@@ -1,0 +1,126 @@
+"`blurlike train`, `predict`, `report`, as a user types them."
+import io,json,subprocess,sys
+
+import pandas as pd
+import pytest
+
+from blurlike.all import TransformersLearner
+from blurlike.cli import main, parser
+from small import COLUMNS, FRAMES, KINDS, TEXTS, bert, checkpoints, in_tmp, seeded # noqa: F401 (fixtures)
+
+QUICK = ['--epochs', '1', '--lr', '1e-3', '--bs', '8']
+
+def columns(kind): return [a for k,v in COLUMNS[kind].items() for a in (f'--{k}', *([v] if isinstance(v, str) else v))]
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_each_kind(kind, bert, in_tmp, capsys):
+    FRAMES[kind].to_json('data.jsonl', orient='records', lines=True)
+    assert main(['train', 'data.jsonl', str(bert), *columns(kind), *QUICK, '--out', 'model'])==0
+    out = capsys.readouterr().out
+    assert '38 rows to train on, 10 to validate' in out and f'saved: {in_tmp/"model"}' in out
+    assert main(['predict', 'model', 'data.jsonl'])==0
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    learn = TransformersLearner.from_pretrained('model')
+    assert printed==learn.predict_batch(FRAMES[kind]) and len(printed)==48
+    assert main(['predict', 'model', 'data.jsonl', '--out', 'p.jsonl'])==0
+    assert [json.loads(line) for line in open('p.jsonl')]==printed
+    capsys.readouterr()
+    assert main(['report', 'model', 'data.jsonl', '--rows', '3'])==0
+    said = capsys.readouterr().out
+    scores = learn.validate(dl=learn.dls.test_dl(FRAMES[kind], with_labels=True))
+    assert said.startswith('48 rows: loss ') and f'{scores[1]:.4f}' in said and 'where it errs most' in said
+    assert all(str(v) in said for v in learn.names) or kind=='regression'
+
+CONLL = ''.join(f'{w} {"B-X" if w in ("great","awful") else "O"}\n' for t in TEXTS for w in [*t.split(), '']).replace(' O\n', ' O\n').replace('\n O\n', '\n\n')
+
+def test_tags(bert, in_tmp, capsys):
+    open('train.conll', 'w').write(CONLL)
+    assert main(['train', 'train.conll', str(bert), '--task', 'token_classification', *QUICK, '--out', 'tagger'])==0
+    assert 'labels: O, B-X' in capsys.readouterr().out
+    assert main(['report', 'tagger', 'train.conll', '--rows', '2'])==0
+    said = capsys.readouterr().out
+    assert '48 rows' in said and 'entity_f1' in said.lower().replace(' ', '_') or 'f1' in said
+    assert 'precision' in said and 'errs most' in said
+    json.dump([dict(tokens=t.split()) for t in TEXTS[:3]], open('new.json', 'w'))
+    pd.DataFrame(dict(tokens=[t.split() for t in TEXTS[:3]])).to_json('new.jsonl', orient='records', lines=True)
+    assert main(['predict', 'tagger', 'new.jsonl'])==0
+    assert len(capsys.readouterr().out.splitlines())==3
+
+def test_gaps(bert, in_tmp, capsys, monkeypatch):
+    open('corpus.txt', 'w').write('\n'.join(TEXTS))
+    assert main(['train', 'corpus.txt', str(bert), '--task', 'masked_lm', '--block-size', '16', *QUICK, '--out', 'lm'])==0
+    monkeypatch.setattr(sys, 'stdin', io.StringIO('the film was [MASK]\n'))
+    capsys.readouterr()
+    assert main(['predict', 'lm', '-'])==0
+    assert json.loads(capsys.readouterr().out)[0]['token_str']
+    FRAMES['single'].to_csv('held.csv')
+    assert main(['train', 'held.csv', 'lm', *QUICK, '--out', 'classifier'])==0 # its folder is a checkpoint
+
+def test_standard_input_and_other_columns(bert, in_tmp, capsys, monkeypatch):
+    FRAMES['single'].rename(columns=dict(text='review')).to_csv('data.csv', index=False)
+    assert main(['train', 'data.csv', str(bert), '--text', 'review', *QUICK, '--out', 'm', '--log', 'log.csv'])==0
+    assert open('log.csv').read().startswith('epoch,train_loss')
+    capsys.readouterr()
+    monkeypatch.setattr(sys, 'stdin', io.StringIO('a great film\nan awful one\n'))
+    assert main(['predict', 'm', '-'])==0
+    expected = TransformersLearner.from_pretrained('m').predict_batch(['a great film','an awful one'])
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()]==expected
+    FRAMES['single'].rename(columns=dict(text='body', label='review')).to_csv('other.csv', index=False) # a column of the learner's name that is another
+    assert main(['predict', 'm', 'other.csv', '--text', 'body', '--out', 'p.parquet'])==0
+    assert pd.read_parquet('p.parquet').to_dict('records')==TransformersLearner.from_pretrained('m').predict_batch(TEXTS)
+
+def test_a_run_goes_on(bert, in_tmp, capsys, monkeypatch):
+    FRAMES['single'].to_csv('data.csv')
+    common = ['train', 'data.csv', str(bert), '--epochs', '3', '--lr', '1e-3', '--checkpoints', 'run', '--out', 'm']
+    assert main([*common[:-3], 'whole', '--out', 'm0'])==0
+    from blurlike.all import CancelFitException, Checkpoints
+    after = Checkpoints.after_epoch
+    def killed(self):
+        after(self)
+        if self.epoch==1: raise KeyboardInterrupt
+    monkeypatch.setattr(Checkpoints, 'after_epoch', killed)
+    with pytest.raises(KeyboardInterrupt): main(common)
+    monkeypatch.setattr(Checkpoints, 'after_epoch', after)
+    assert main([*common, '--resume'])==0
+    assert (in_tmp/'m'/'model.safetensors').read_bytes()==(in_tmp/'m0'/'model.safetensors').read_bytes()
+    assert CancelFitException
+
+@pytest.mark.parametrize('argv,said', [
+    (['train', 'nowhere.csv', 'x', '--out', 'm'], 'nowhere.csv'),
+    (['train', 'data.csv', 'CHECKPOINT', '--label', 'stars', '--out', 'm'], 'stars'),
+    (['train', 'data.csv', 'CHECKPOINT', '--words', 'text', '--out', 'm'], '--words: not for --task sequence_classification'),
+    (['train', 'data.csv', 'CHECKPOINT', '--resume', '--out', 'm'], '--resume needs --checkpoints'),
+    (['predict', 'CHECKPOINT', 'data.csv'], 'blurlike.json'),
+    (['predict', 'nowhere', 'data.csv'], 'nowhere'),
+    (['predict', 'MODEL', 'data.csv', '--text', 'body'], 'column body is not in'),
+    (['predict', 'MODEL', 'data.csv', '--text', 'text', 'label'], '--text names 2 columns'),
+    (['predict', 'MODEL', 'data.csv', '--out', 'p.txt'], 'p.txt'),
+    (['report', 'MODEL', 'unlabelled.csv'], 'label')])
+def test_errors_are_one_line(argv, said, bert, in_tmp, capsys):
+    FRAMES['single'].to_csv('data.csv', index=False)
+    FRAMES['single'][['text']].to_csv('unlabelled.csv', index=False)
+    if 'MODEL' in argv: main(['train', 'data.csv', str(bert), *QUICK, '--out', 'model'])
+    capsys.readouterr()
+    argv = [str(bert) if a=='CHECKPOINT' else 'model' if a=='MODEL' else a for a in argv]
+    assert main(argv)==2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert said in err[-1] and err[-1].startswith('blurlike: ') and not any('Traceback' in line for line in err)
+    with pytest.raises(Exception): main(['--traceback', *argv])
+
+def test_help_teaches(capsys):
+    for argv in (['--help'], ['train', '--help'], ['predict', '--help'], ['report', '--help']):
+        with pytest.raises(SystemExit) as e: main(argv)
+        out = capsys.readouterr().out
+        assert e.value.code==0 and 'example' in out and 'blurlike ' in out
+    with pytest.raises(SystemExit): main([])
+
+def test_examples_in_the_help_are_read():
+    from blurlike.cli import EXAMPLES
+    lines = [line.split('|')[-1].split() for line in EXAMPLES.splitlines() if 'blurlike ' in line]
+    assert len(lines)==7
+    for line in lines: parser().parse_args(line[1:])
+
+def test_help_is_quick():
+    "It does not wait for torch."
+    r = subprocess.run([sys.executable, '-c', 'import sys; from blurlike.cli import main\ntry: main(["--help"])\nexcept SystemExit: print("torch" in sys.modules)'], capture_output=True, text=True, timeout=120)
+    assert r.stdout.strip().endswith('False')
