@@ -621,6 +621,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'blurlike.pretrained._location': ('pretrained.html#_location', 'blurlike/pretrained.py'),
                                      'blurlike.pretrained._no_checkpoint': ('pretrained.html#_no_checkpoint', 'blurlike/pretrained.py'),
                                      'blurlike.pretrained._note_labels': ('pretrained.html#_note_labels', 'blurlike/pretrained.py'),
+                                     'blurlike.pretrained._warn_new_body': ('pretrained.html#_warn_new_body', 'blurlike/pretrained.py'),
+                                     'blurlike.pretrained._without_reports': ('pretrained.html#_without_reports', 'blurlike/pretrained.py'),
                                      'blurlike.pretrained.check_checkpoint': ('pretrained.html#check_checkpoint', 'blurlike/pretrained.py'),
                                      'blurlike.pretrained.check_torchvision': ( 'pretrained.html#check_torchvision',
                                                                                 'blurlike/pretrained.py'),

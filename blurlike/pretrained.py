@@ -10,8 +10,10 @@ __all__ = ['check_torchvision', 'scratch_checkpoint', 'check_checkpoint', 'is_le
 # %% ../nbs/01_pretrained.ipynb #11c32c85
 import importlib
 import importlib.util
+import logging
 import tempfile
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -189,6 +191,17 @@ def checkpoint_order(
     return [ours[k] for k in known] if len(known)==len(vocab) and set(known)==set(ours) else vocab
 
 # %% ../nbs/01_pretrained.ipynb #a0ab9506
+@contextmanager
+def _without_reports(): # transformers tells of each weight of a new head, in a table; what is worth a word `_warn_new_body` says
+    logger,silent = logging.getLogger('transformers.modeling_utils'),lambda record: 'LOAD REPORT' not in record.getMessage()
+    logger.addFilter(silent)
+    try: yield
+    finally: logger.removeFilter(silent)
+
+def _warn_new_body(model):
+    body = sorted(n for n in model.new_weights if n.startswith(f'{model.base_model_prefix}.') and 'pooler' not in n)
+    if body: warnings.warn(f"{len(body)} weights below the head are not in the checkpoint, or have another shape there, and start untrained ({', '.join(body[:3])}{', ...' if len(body)>3 else ''}): was it made for {type(model).__name__}?")
+
 def _from_learner(learn, auto_model, tokenizer, config, **kwargs): # by way of a folder, as if it had been saved
     source = getattr(learn.model, '_orig_mod', learn.model)
     with tempfile.TemporaryDirectory() as folder:
@@ -224,11 +237,13 @@ def load_model(
     else:
         check_checkpoint(checkpoint)
         kwargs = dict(dtype=torch.float32, trust_remote_code=False) | kwargs # transformers 5 keeps the checkpoint's dtype: weights in half precision do not train well
-        try: model,info = getattr(transformers, auto_model).from_pretrained(_location(checkpoint), output_loading_info=True, ignore_mismatched_sizes=True, **config, **kwargs)
+        try:
+            with _without_reports(): model,info = getattr(transformers, auto_model).from_pretrained(_location(checkpoint), output_loading_info=True, ignore_mismatched_sizes=True, **config, **kwargs)
         except OSError as e: raise _no_checkpoint(checkpoint, 'model', e) from e
         for t in (*model.parameters(), *model.buffers()): t.data = t.data.clone() # off the mapped file, onto aligned memory: the last bit of a product may depend on that
         model.unexpected_weights = frozenset(info['unexpected_keys'])
         model.new_weights = frozenset(info['missing_keys']) | {k[0] if isinstance(k, tuple) else k for k in info['mismatched_keys']}
+        _warn_new_body(model)
     for config in (model.config, model.config.get_text_config()): # models of text and images have one inside
         if getattr(config, 'pad_token_id', None) is None: config.pad_token_id = tokenizer.pad_token_id
     n = n_embeddings(model)
