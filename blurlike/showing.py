@@ -21,6 +21,8 @@ from .token_category import TensorTokenCategory
 from .tokens import TokenTensor
 
 # %% ../nbs/10_showing.ipynb #633ea8f3
+_GROUND = {'✓':'hsla(140,60%,45%,.25)', '✗':'hsla(0,80%,55%,.25)'}
+
 class Table:
     "Rows of text, drawn as HTML in a notebook and as aligned text elsewhere"
     def __init__(self,
@@ -34,7 +36,7 @@ class Table:
         return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
     def _cell(self, s):
-        style = {'✓':'color:#2a9d4a;font-weight:bold', '✗':'color:#e5484d;font-weight:bold'}.get(s, 'text-align:left')
+        style = f'background:{_GROUND[s]};font-weight:bold' if s in _GROUND else 'text-align:start'
         return f'<td dir="auto" style="{style}">{html.escape(s)}</td>'
 
     def __repr__(self):
@@ -107,7 +109,7 @@ def tagged_html(
     words = [f'<u style="text-decoration:underline 2px #e5484d">{html.escape(w)}</u>' if i in marked else html.escape(w) for i,w in enumerate(words)]
     def run(kind, ws):
         if kind is None: return ' '.join(ws)
-        return f'<span style="background:hsla({_hue(kind)},70%,50%,.22);border-radius:3px;padding:0 3px">{" ".join(ws)} <small style="opacity:.75">{html.escape(kind)}</small></span>'
+        return f'<span style="background:hsla({_hue(kind)},70%,50%,.22);border-radius:3px;padding:0 3px">{" ".join(ws)} <small dir="auto" style="opacity:.75">{html.escape(kind)}</small></span>'
     return ' '.join(run(k, ws) for k,ws in _runs(words, tags))
 
 def aligned(
@@ -141,7 +143,7 @@ class TaggedTable(Table):
 
     def _repr_html_(self):
         head = ''.join(f'<th style="text-align:left">{html.escape(c)}</th>' for c in self.columns)
-        body = ''.join('<tr>'+''.join(f'<td dir="auto" style="text-align:left">{tagged_html(words, tags, marked)}</td>' for tags in ways)+''.join(map(self._cell, notes))+'</tr>' for words,ways,notes,marked in self.rows)
+        body = ''.join('<tr>'+''.join(f'<td dir="auto" style="text-align:start">{tagged_html(words, tags, marked)}</td>' for tags in ways)+''.join(map(self._cell, notes))+'</tr>' for words,ways,notes,marked in self.rows)
         return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
     def __repr__(self):
@@ -192,7 +194,7 @@ class MarkedTable(Table):
         self.html = html
     def _repr_html_(self):
         head = ''.join(f'<th style="text-align:left">{html.escape(c)}</th>' for c in self.columns)
-        body = ''.join('<tr>'+''.join(f'<td dir="auto" style="text-align:left">{c}</td>' for c in r)+'</tr>' for r in self.html)
+        body = ''.join('<tr>'+''.join(f'<td dir="auto" style="text-align:start">{c}</td>' for c in r)+'</tr>' for r in self.html)
         return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 def _spaced(pieces): # each piece with the space that belongs before it
@@ -210,9 +212,9 @@ def _gaps(text, truth, guess=None, trunc_at=None): # a text with its gaps, for a
             continue
         true,said = true.strip(),None if guess is None else (guess[i] or '').strip()
         mark = '' if said is None else ' ✓' if said==true else f' ✗ {said}'
-        color = 'hsla(210,70%,50%,.22)' if said is None else 'hsla(140,60%,45%,.25)' if said==true else 'hsla(0,80%,55%,.25)'
+        color = 'hsla(210,70%,50%,.22)' if said is None else _GROUND['✓' if said==true else '✗']
         plain.append(f'{space}{{{p}: {true}{mark}}}')
-        rich.append(f'{space}<span style="background:{color};border-radius:3px;padding:0 3px"><small style="opacity:.75">{html.escape(p)}</small> {html.escape(true+mark)}</span>')
+        rich.append(f'{space}<span style="background:{color};border-radius:3px;padding:0 3px"><small dir="auto" style="opacity:.75">{html.escape(p)}</small> {html.escape(true+mark)}</span>')
     end = ' …' if len(at)<sum(p is not None for p in text.pieces) else ''
     return ''.join(plain)+end,''.join(rich)+end
 
