@@ -13,7 +13,6 @@ TUTORIALS = sorted(p for p in (ROOT/'nbs'/'tutorials').glob('*.ipynb') if p.name
 TIMEOUT = 600           # seconds for one notebook
 TOKEN = 'tests'
 SETTINGS = {'@jupyterlab/notebook-extension/tracker':dict(windowingMode='none'), '@jupyterlab/apputils-extension/notification':dict(fetchNews='false')} # else cells out of sight are not drawn
-THEME = '@jupyterlab/apputils-extension/themes'
 
 def as_list(s): return s if isinstance(s, str) else ''.join(s)
 
@@ -70,12 +69,23 @@ CELLS = '''cells => cells.map(cell => {
         images: all(out+'img, '+out+'svg').filter(seen).map(e => [e.naturalWidth ?? e.clientWidth, e.naturalHeight ?? e.clientHeight]),
         bars: all(out+'progress').filter(seen).length}})'''
 
+# What is said by others and not wrong: PyTorch of fastai's `layers`; transformers of a head that the checkpoint has not, or has and is not asked for
+FOREIGN = [re.compile(r'\S+\.py:\d+: FutureWarning: `torch\.jit\.script` is deprecated\..*\n  .*'),
+    re.compile(r'\[transformers\] This checkpoint seem corrupted\. The tied weights mapping for this model specifies to tie lm_head\..*'),
+    re.compile(r'\[transformers\] \w+ LOAD REPORT from: .*\nKey .*\n[-+]+ *\n(\S+ *\| (MISSING|UNEXPECTED) *\|.*\n)+\nNotes:(\n- (MISSING|UNEXPECTED).*)+')]
+OURS = re.compile(r'\S+/blurlike/\S+\.py:\d+: UserWarning: .*\n  .*') # what a reader is to know of the data; more than two in a cell are a wall
+
+def unknown(text):
+    "What is left of the standard error output `text` when the known is taken out."
+    for pat in FOREIGN: text = pat.sub('', text)
+    return (OURS.sub('', text) if len(OURS.findall(text))<=2 else text).strip()
+
 def faults(source, want, saw):
     "What is wrong with a cell that has run: `want` was expected of it, the browser `saw` this."
     full = [t for t in saw['tables'] if t['rows']]
     epochs = [t for t in full if 'epoch' in t['heads'] and any(re.fullmatch(r'\d+', r[0]) and all(r) for r in t['rows'])]
     images = [o for o in saw['images'] if min(o)>50]
-    res = [f'{k}: {saw[k]}' for k in ('stderr','broken') if saw[k]]
+    res = [f'{k}: {said}' for k in ('stderr','broken') if (said := [*filter(None, map(unknown, saw[k]))])]
     if not re.search(r'\d', saw['number']): res.append('it has not run')
     for k,found in (('tables',full), ('epochs',epochs), ('images',images)):
         if len(found)<want[k]: res.append(f'{want[k]} {k} expected, {len(found)} found; tables: {saw["tables"]}, images: {saw["images"]}')
@@ -87,6 +97,10 @@ class Lab:
     def __init__(self, folder, browser):
         self.folder,self.browser,self.pages = folder,browser,folder/'notebooks'
         self.pages.mkdir()
+        for name,values in SETTINGS.items():
+            path = folder/'settings'/f'{name}.jupyterlab-settings'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values))
         with socket.socket() as s:
             s.bind(('127.0.0.1', 0))
             self.url = f'http://127.0.0.1:{s.getsockname()[1]}'
@@ -113,27 +127,27 @@ class Lab:
         self.close()
         pytest.fail(f'JupyterLab did not start:\n{(self.folder/"log").read_text()[-3000:]}')
 
-    def set(self, settings):
-        for name,values in settings.items():
-            path = self.folder/'settings'/f'{name}.jupyterlab-settings'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(values))
-
-    def run(self, path, theme='JupyterLab Light', timeout=TIMEOUT):
+    def run(self, path, timeout=TIMEOUT):
         "Open the notebook at `path`, run all its cells by the menu; the page, when the last has run or one has failed."
-        self.set(SETTINGS | {THEME:dict(theme=theme)})
-        page = self.browser.new_page(viewport=dict(width=1280, height=1800), color_scheme='dark' if 'Dark' in theme else 'light')
+        page = self.browser.new_page(viewport=dict(width=1280, height=1800))
         page.set_default_timeout(120_000)
+        self.dialogs = []
+        page.on('dialog', lambda d: (self.dialogs.append(d.message), d.dismiss()))
         page.goto(f'{self.url}/lab/workspaces/{path.stem}/tree/{path.name}?token={TOKEN}&reset')
         page.get_by_text(re.compile(r'\| Idle')).first.wait_for()                                       # the status bar: the kernel is ready
-        page.get_by_role('menuitem', name='Run', exact=True).click()
-        page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+        self.choose(page, 'Run', 'Run All Cells')
         page.wait_for_function("""() => {
             const numbers = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.innerText);
             return /\\d/.test(numbers[0]) && !numbers.some(s => s.includes('*'))}""", timeout=timeout*1000, polling=200) # after an error no cell waits any more
         page.wait_for_timeout(500)                                                                       # the last outputs are drawn after the last number
         page.wait_for_function('() => [...document.images].every(o => o.complete)')
         return page
+
+    def choose(self, page, *names):
+        "Click through the menus."
+        page.get_by_role('menuitem', name=names[0], exact=True).click()
+        for n in names[1:]: page.locator('.lm-Menu-itemLabel').get_by_text(n, exact=True).first.click()
+        page.wait_for_timeout(500)
 
     def cells(self, page): return page.locator('.jp-Notebook .jp-CodeCell').evaluate_all(CELLS)
 
@@ -199,3 +213,53 @@ def test_what_is_wrong_is_found(lab, tmp_path):
     for (source,want),s,t in zip(wants, saw, told):
         said = ''.join(faults(source, want, s))
         assert t in said if t else not said, (source, said)
+
+# --- our own displays, in both themes
+
+EVIL = '<script>window.pwned = 1; alert(1)</script>','<img src="x" onerror="window.pwned = 1; alert(2)">'
+TEXTS = dict(english='the film was long and good', arabic='كان الفيلم طويلا وجيدا', hebrew='הסרט היה ארוך וטוב') | dict(zip(('script','image'), EVIL))
+DISPLAYS = [f"""from IPython.display import display
+import torch
+from blurlike.all import *
+from blurlike.masking import Spelled, TensorMasked
+from blurlike.tokens import TokenTensor
+texts = {list(TEXTS.values())!r}""",
+    'Table(["text","target",""], [[t,"neg","✗✓"[i%2]] for i,t in enumerate(texts)])',
+    """ways = lambda n: [(["O"]+[f"B-{k}" for k in ("PER","LOC","<b>ORG</b>","MISC","DATE")]*9)[:n]]*2
+TaggedTable(["target","prediction","","dearest words"], [(t.split(), ways(len(t.split())), ["✗","1.25"], (0,2)) for t in texts])""",
+    """def gaps(t): # the first two words are hidden, the first by a mask token
+    text = Spelled(t)
+    text.pieces = ["[MASK]",*t.split()[1:]]
+    return text,(*t.split()[:2],*[None]*(len(t.split())-2))
+samples = L(map(gaps, texts))
+show_batch(TokenTensor(torch.zeros(1,1,1).long()), TensorMasked([[0]]), samples)
+show_results(TokenTensor(torch.zeros(1,1,1).long()), TensorMasked([[0]]), samples, L(((t[0],"?",*t[2:]),) for _,t in samples))""",
+    'for t in texts: display(TaggedWords((w, ["B-PER","I-PER",None,"O"][i%4]) for i,w in enumerate(t.split())))']
+
+CELL = """e => {
+    const at = document.createRange(), box = e.getBoundingClientRect(), style = getComputedStyle(e); at.selectNodeContents(e);
+    const ink = at.getBoundingClientRect();
+    return {text: e.textContent, direction: style.direction, left: ink.left-box.left, right: box.right-ink.right}}"""
+
+def test_our_displays_can_be_read(lab, tmp_path):
+    page = lab.run(prepared(made_up(tmp_path, *DISPLAYS), lab.pages)[0])
+    saw,out = lab.cells(page),page.locator('.jp-OutputArea-output[data-mime-type="text/html"]')
+    cells,made = out.locator('td, div[dir]').evaluate_all(f'es => es.map({CELL})'),out.locator('script, img, b').count()
+    pwned = page.evaluate('window.pwned')
+    read = {}
+    for theme in ('Light','Dark'):
+        lab.choose(page, 'Settings', 'Theme', f'JupyterLab {theme}')
+        ground = page.evaluate('getComputedStyle(document.querySelector(".jp-Notebook")).backgroundColor')
+        assert (int(re.search(r'\d+', ground)[0])<60)==(theme=='Dark'), ground
+        read[theme] = contrasts(out)
+    lab.done(page)
+    assert [len(o['tables']) for o in saw]==[0,1,1,2,0] and not [s for o in saw for s in map(unknown, o['stderr']) if s]
+    pale = sorted({(round(c, 2), theme, t) for theme,found in read.items() for t,c in found if c<=4.5})
+    assert min(map(len, read.values()))>60 and not pale, pale
+    for name,text in TEXTS.items():
+        right_to_left = name in ('arabic','hebrew')
+        of = [c for c in cells if all(w in c['text'] for w in text.split()[2:])]
+        assert len(of)==6 and {c['direction'] for c in of}=={'rtl' if right_to_left else 'ltr'}, name # cells of: table, tags (2), gaps, gaps with guesses, words
+        near,far = ('right','left') if right_to_left else ('left','right')
+        assert all(c[near]<=c[far]+1 for c in of), (name, of)
+    assert not lab.dialogs and pwned is None and made==0
