@@ -11,6 +11,8 @@ from nbdev.processors import FilterDefaults, add_links, insert_warning
 ROOT = Path(__file__).resolve().parents[1]
 NBS = ROOT/'nbs'
 PAGES = {'docs/architectures.md':'architectures.md', 'CONTRIBUTING.md':'contributing.md', 'CHANGELOG.md':'changelog.md'}    # files of the root that are pages of the site too
+LESSONS = '''quick_start datablock pairs_labels_numbers token_classification language_model discriminative_learning_rates long_documents saving_sharing_serving
+    from_trainer from_blurr plain_pytorch'''.split() # the tutorials in the order in which they teach; any other comes after them
 
 _number = re.compile(r'^\d+[a-z]*_')
 _option = re.compile(r'^#\|\s*([\w-]+)\s*:?\s*(.*?)\s*$')
@@ -37,12 +39,17 @@ def page(nb):
 
 def notebooks(): return sorted(nbglob(NBS, as_path=True), key=lambda f: f.relative_to(NBS).as_posix())
 
+def lesson(p):
+    "Place of the tutorial page `p` in the navigation."
+    return LESSONS.index(Path(p).stem) if Path(p).stem in LESSONS else len(LESSONS)
+
 def nav():
-    "The site's navigation, in the order of the notebooks' numbers."
+    "The site's navigation: tutorials in the order of `LESSONS`, modules in the order of their numbers."
     groups = dict(Tutorials=[], Modules=[], Tasks=[], Project=[p for f,p in PAGES.items() if (ROOT/f).exists()])
     pages = [page(nb) for nb in notebooks()]
     for p in pages:
         if p!='index.md': groups['Tutorials' if '/' in p else 'Tasks' if p.startswith('tasks.') else 'Modules'].append(p)
+    groups['Tutorials'].sort(key=lesson)
     return ['index.md']*('index.md' in pages) + [{k:v} for k,v in groups.items() if v]
 
 def on_config(config):
@@ -106,7 +113,7 @@ class Page:
     def api(self, s):
         "What `show_doc` wrote, its heading named so that `link_symbols` can point to it."
         s = _attrs.sub('', _source.sub('', s))
-        return _heading.sub(lambda m: f'{m[0]} {{#{m[1].lower()}}}', s)
+        return _heading.sub(lambda m: m[0].replace('__', r'\_\_')+f' {{#{m[1].lower().replace("__", "")}}}', s) # Markdown would make `__call__` bold
 
     def output(self, o, name):
         t = o['output_type']
@@ -156,7 +163,7 @@ class Page:
 
 def link_symbols(pages):
     "`pages` (`{Page: text}`) with each name in backticks that has an API heading on some page linked to it."
-    where = {m[1]:(p,m[2]) for p,s in pages.items() for m in _api.finditer(s)}
+    where = {m[1].replace('\\', ''):(p,m[2]) for p,s in pages.items() for m in _api.finditer(s)}
     def links(p):
         def link(m): return f'[{m[0]}]({p.url(where[m[1]][0].rel)}#{where[m[1]][1]})' if m[1] in where else m[0]
         return lambda t: '\n'.join(l if l.startswith('#') else _symbol.sub(link, l) for l in t.split('\n'))
