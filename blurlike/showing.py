@@ -109,7 +109,7 @@ def tagged_html(
     words = [f'<u style="text-decoration:underline 2px #e5484d">{html.escape(w)}</u>' if i in marked else html.escape(w) for i,w in enumerate(words)]
     def run(kind, ws):
         if kind is None: return ' '.join(ws)
-        return f'<span style="background:hsla({_hue(kind)},70%,50%,.22);border-radius:3px;padding:0 3px">{" ".join(ws)} <small dir="auto" style="opacity:.75">{html.escape(kind)}</small></span>'
+        return f'<span style="background:hsla({_hue(kind)},70%,50%,.22);border-radius:3px;padding:0 3px">{" ".join(ws)} <small dir="auto" style="opacity:.85">{html.escape(kind)}</small></span>'
     return ' '.join(run(k, ws) for k,ws in _runs(words, tags))
 
 def aligned(
@@ -214,7 +214,7 @@ def _gaps(text, truth, guess=None, trunc_at=None): # a text with its gaps, for a
         mark = '' if said is None else ' ✓' if said==true else f' ✗ {said}'
         color = 'hsla(210,70%,50%,.22)' if said is None else _GROUND['✓' if said==true else '✗']
         plain.append(f'{space}{{{p}: {true}{mark}}}')
-        rich.append(f'{space}<span style="background:{color};border-radius:3px;padding:0 3px"><small dir="auto" style="opacity:.75">{html.escape(p)}</small> {html.escape(true+mark)}</span>')
+        rich.append(f'{space}<span style="background:{color};border-radius:3px;padding:0 3px"><small dir="auto" style="opacity:.85">{html.escape(p)}</small> {html.escape(true+mark)}</span>')
     end = ' …' if len(at)<sum(p is not None for p in text.pieces) else ''
     return ''.join(plain)+end,''.join(rich)+end
 
