@@ -1,6 +1,11 @@
-"README.md is what `tools/nb2md.py` makes of `nbs/index.ipynb`."
-import difflib,subprocess,sys
+"README.md is what `tools/nb2md.py` makes of `nbs/index.ipynb`, and its Python runs as it stands there."
+import ast,difflib,re,subprocess,sys
 from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from blurlike.all import scratch_checkpoint
 
 ROOT = Path(__file__).parents[1]
 
@@ -13,3 +18,29 @@ def test_readme_follows_its_notebook(tmp_path):
     assert old==new, f'run `python tools/nb2md.py readme README.md`\n{diff}'
     figures = lambda folder: {p.name:p.read_bytes() for p in (folder/'README_files').glob('*')}
     assert figures(ROOT)==figures(tmp_path)
+
+TEXTS = ['a good film in London by Ada','a bad film with my brother','it was cold but we stayed for the food']*8
+TAGGER = "learn = token_classification_learner('train.conll', 'distilbert-base-cased', words=0, tags=3)"
+GIVEN = { # what a reader has at hand before a line that starts so
+    'learn_lm.predict_batch': "texts = ['a [MASK] film']*3", 'learn.fit_one_cycle': TAGGER, 'learn.resume': TAGGER, 'learn = Learner(': 'dls,hf_model = learn.dls,learn.model'}
+
+def test_the_python_of_the_readme_runs(in_tmp):
+    "Verbatim, from top to bottom, over small files and checkpoints of the names that it mentions."
+    for name in ('distilbert-base-uncased','distilbert-base-cased'): scratch_checkpoint(TEXTS, name, max_position_embeddings=512)
+    df = pd.DataFrame(dict(review=TEXTS, stars=['good','bad','none']*8))
+    df.to_csv('reviews.csv', index=False)
+    tag = lambda w: dict(Ada='B-PER', London='B-LOC').get(w, 'O')
+    Path('train.conll').write_text('\n\n'.join('\n'.join(f'{w} X X {tag(w)}' for w in t.split()) for t in TEXTS)+'\n')
+    Path('corpus').mkdir()
+    Path('corpus/a.txt').write_text('\n'.join(TEXTS*20))
+    names = dict(texts=TEXTS, million_rows=TEXTS, df=df.assign(text=df.review, label=df.stars))
+    ran = 0
+    for code in re.findall(r'^```python\n(.*?)^```', (ROOT/'README.md').read_text(), re.M|re.S):
+        for line in ast.parse(code).body:
+            said = ast.unparse(line)
+            for start,given in GIVEN.items():
+                if said.startswith(start) and (start!='learn.fit_one_cycle' or 'Checkpoints' in said): exec(given, names)
+            try: exec(compile(ast.Module([line], []), 'README.md', 'exec'), names)
+            except Exception as e: pytest.fail(f'README.md: {said}\n{type(e).__name__}: {e}', pytrace=False)
+            ran += 1
+    assert ran>20
