@@ -35,7 +35,7 @@ class Run:
         at=None # Where to go on, `None`: at the beginning
     ):
         self.name,self.arguments,self.at = name,arguments,at
-        self.fits,self.keepers,self.pass_start = 0,[],None
+        self.fits,self.keepers,self.followers,self.pass_start = 0,[],[],None # `finish` of followers is called after that of keepers, when the call has ended well
 
 def _as_run(name):
     inner = getattr(TransformersLearner, name)
@@ -46,7 +46,7 @@ def _as_run(name):
         self.run_now = Run(name, {k:v for k,v in arguments.items() if k not in ('self','cbs')}, self.__dict__.pop('_resume_at', None))
         try:
             res = inner(self, *args, **kwargs)
-            for c in self.run_now.keepers: c.finish(self)
+            for c in self.run_now.keepers+self.run_now.followers: c.finish(self)
             return res
         finally: self.run_now = None
     setattr(TransformersLearner, name, call)
@@ -85,7 +85,7 @@ def all_batches(self:TransformersLearner):
 # %% ../nbs/13_checkpoints.ipynb #13c50013
 class Checkpoints(Callback):
     "Keeps in `folder` what `learn.resume(folder)` needs"
-    order,run_valid = 80,True
+    order,run_valid,remove_on_fetch = 80,True,True
     def __init__(self,
         folder, # A folder of its own, one a run
         every:str|None='epoch', # `'epoch'`: after each one; `None`: only as `steps` says, and when training is interrupted

@@ -179,7 +179,7 @@ def _listeners(self:TransformersLearner, event_name): # fastai asks every callba
     outside = '_kept' in self.__dict__
     now,(key,table) = (outside, *map(id, self.cbs)),self.__dict__.get('_table', (None,None))
     if key!=now or event_name in ('before_fit','before_epoch','before_validate'): self._table = _,table = now,{}
-    if event_name not in table: table[event_name] = [cb for cb in sorted(self.cbs, key=attrgetter('order')) if not (outside and isinstance(cb, ONLY_IN_FIT)) and (event_name=='after_fit' or event_name in vars(cb) or hasattr(type(cb), event_name))]
+    if event_name not in table: table[event_name] = [cb for cb in sorted(self.cbs, key=attrgetter('order')) if not (outside and (isinstance(cb, ONLY_IN_FIT) or getattr(type(cb), 'only_in_fit', False))) and (event_name=='after_fit' or event_name in vars(cb) or hasattr(type(cb), event_name))]
     return table[event_name]
 
 @patch
@@ -227,7 +227,7 @@ def _abandon(self:TransformersLearner): # fastai leaves half a gradient, another
     self._end_cleanup()
 
 # %% ../nbs/11_learner.ipynb #11a5f002
-ONLY_IN_FIT = TrackerCallback,CSVLogger # callbacks that have no business outside of it
+ONLY_IN_FIT = TrackerCallback,CSVLogger # callbacks that have no business outside of it, beside those that say `only_in_fit` themselves
 
 @patch
 def __enter__(self:TransformersLearner):
