@@ -39,7 +39,6 @@ from .checkpoints import *
 from .inspection import *
 from .explanation import *
 if _util.find_spec('accelerate'): from .distributed import * # fastai's module of that name cannot be imported without it
-if _util.find_spec('wandb'): from .tracking import *
 #from .sweeps import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification import *

@@ -180,7 +180,7 @@ class WandbCallback(fastai.callback.wandb.WandbCallback):
         rows,seconds,self._clock = find_bs(self.xb if share is None else self.dl.whole),max(now-self._clock, 1e-9),now
         self._next_step()
         hypers = {f'{k}_{i}':v for i,h in enumerate(self.opt.hypers) for k,v in h.items()}
-        self._send({'epoch':self.logged_epochs+(self.iter+1)/self.n_iter, 'train_loss':float(self.smooth_loss), 'raw_loss':float(self.loss.mean()), 'train_samples_per_sec':rows/seconds, **hypers})
+        self._send({'epoch':self.logged_epochs+(self.iter+1)/self.n_iter, 'train_loss':float(self.smooth_loss), 'raw_loss':float(self.loss.detach().mean()), 'train_samples_per_sec':rows/seconds, **hypers})
 
     def _next_step(self):
         if self.run_id!=wandb.run.id: self.run_id,self._known = wandb.run.id,0 # what was interrupted goes on in another run
