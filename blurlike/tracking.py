@@ -99,11 +99,11 @@ def _process(x:TokenTensor, y:TensorMasked, samples, outs, preds):
 # %% ../nbs/17_tracking.ipynb #17a5000e
 @contextmanager
 def _alone(learn): # without what records, shows, or waits for other processes; all of it is in its place again afterwards
-    cbs,model = L(learn.cbs),learn.model
+    cbs,model = list(learn.cbs),learn.model
     learn.model = unwrap(model)
     try:
         with learn.removed_cbs([cb for cb in cbs if getattr(type(cb), 'remove_on_fetch', False) or isinstance(cb, ProgressCallback) or cb.name=='distributed_trainer']): yield
-    finally: learn.cbs,learn.model = cbs,model
+    finally: learn.cbs,learn.model = L(cbs),model
 
 def drawn_rows(
     learn:TransformersLearner,

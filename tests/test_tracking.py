@@ -1,5 +1,5 @@
 "What a run in Weights & Biases holds: read back from the file that the real package writes offline, or as it is sent."
-import json,struct,time
+import json,shutil,struct,time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 import wandb
 import blurlike.optimizer
 import blurlike.tracking
-from blurlike.all import (Callback, Checkpoints, CSVLogger, EarlyStoppingCallback, GradientAccumulation, Learner, ModelInputsCallback, ModelLoss, SaveModelCallback, TransformersLearner,
+from blurlike.all import (Callback, Checkpoints, CSVLogger, EarlyStoppingCallback, FetchPredsCallback, GradientAccumulation, Learner, ModelInputsCallback, ModelLoss, SaveModelCallback, TransformersLearner,
     load_learner, masked_lm_learner, set_seed, token_classification_learner)
 from blurlike.tracking import WandbCallback, drawn_rows, prediction_table
 from runs import Cut, WORDS
@@ -22,7 +22,7 @@ def place(in_tmp, monkeypatch):
     yield
     if wandb.run is not None: wandb.finish()
 
-def start(**kwargs): return wandb.init(project='tests', settings=wandb.Settings(console='off', quiet=True, x_disable_machine_info=True), **kwargs)
+def start(**kwargs): return wandb.init(project='tests', dir=str(Path.cwd()), settings=wandb.Settings(console='off', quiet=True, x_disable_machine_info=True), **kwargs)
 
 @pytest.fixture
 def sent(monkeypatch):
@@ -66,9 +66,8 @@ def records(path):
 
 def read_run(folder='.'):
     "Steps, config, and artifacts of the one run below `folder`, when its file is complete."
-    path, = Path(folder).rglob('*.wandb')
     for _ in range(100): # the service writes the end when `finish` has returned
-        found = list(records(path))
+        found = [r for p in Path(folder).rglob('*.wandb') for r in records(p)]
         if found and found[-1].WhichOneof('record_type')=='exit': break
         time.sleep(.1)
     steps,config,artifacts = [],{},[]
@@ -130,7 +129,7 @@ def test_every_task(kind, bert, sent):
     for o,row in zip(epochs(sent), learn.recorder.values): assert list(o.values())[1:]==list(row[1:])
     t, = tables(sent)
     rows = pd.DataFrame(t.data, columns=t.columns)
-    assert len(rows)==8 and rows.notna().all().all() and rows.text.str.len().gt(0).all() and rows.loss.dtype==float and (rows.loss>0).all()
+    assert len(rows)==8 and rows.notna().all().all() and rows.text.str.len().gt(0).all() and rows.loss.dtype==float and (rows.loss>0).mean()>(.8 if kind=='gaps' else .99) # a short text may have no gap
     assert len(set(map(str, t.data)))>1
     if kind in ('tags','gaps'): return
     texts = list(zip(rows.text, rows.text_pair)) if kind=='pair' else rows.text.tolist()
@@ -197,7 +196,7 @@ def test_samples_of_all_processes(bert, sent, monkeypatch):
     learn = learner('single', bert)
     learn.dls.train.share = 0,2 # the first of two
     quiet(learn, lambda: learn.fit(1, 1e-3, cbs=WandbCallback(log_preds=False)))
-    assert [o['train_samples_per_sec'] for o in batches(sent)]==[10, 10, 10, 6]
+    assert sorted(o['train_samples_per_sec'] for o in batches(sent))==[6, 10, 10, 10]
 
 def test_nothing_starts_by_itself(bert, monkeypatch):
     def never(*args, **kwargs): raise AssertionError('it went online')
@@ -219,9 +218,7 @@ def test_only_fits_are_logged(bert, sent):
     n,values = len(sent),list(learn.recorder.values)
     quiet(learn, lambda: (learn.validate(), learn.get_preds(), learn.get_preds(dl=learn.dls.test_dl(TEXTS[:3])), learn.show_results(), learn.predict('a film'), learn.lr_find(num_it=6, show_plot=False)))
     assert len(sent)==n
-    class Curious(Callback):
-        def after_epoch(self): self.learn.validate()
-    quiet(learn, lambda: learn.fit(2, cbs=Curious()))
+    quiet(learn, lambda: learn.fit(2, cbs=FetchPredsCallback())) # predictions in the middle of a fit
     assert [o['epoch'] for o in epochs(sent)]==[1, 2, 3] and len(batches(sent))==24 and len(values)==1
 
 @pytest.mark.parametrize('given', [True, False])
@@ -278,7 +275,8 @@ def test_in_another_run(bert, monkeypatch):
     job = interrupted(bert, 12, same=False, log_model=True)
     next(job)
     wandb.finish()
-    list(Path('.').rglob('*.wandb'))[0].unlink()
+    read_run()
+    shutil.rmtree('wandb')
     start()
     learn = next(job)
     wandb.finish()
@@ -292,7 +290,7 @@ def test_an_error_ends_no_run(bert, sent):
     learn,cb = learner('single', bert),WandbCallback(log_model=True)
     with pytest.raises(Stop): quiet(learn, lambda: learn.fit(2, 1e-3, cbs=[cb, Cut('after_batch', 3, Stop('x'))]))
     artifacts = []
-    wandb.run.log_artifact = lambda a: artifacts.append(a)
+    wandb.run.log_artifact = lambda a, **k: artifacts.append(a) if a.type=='model' else None
     assert tables(sent)==[] and [o['step'] for o in batches(sent)]==[0, 1, 2]
     quiet(learn, lambda: learn.fit(1, 1e-3, cbs=cb))
     assert [o['step'] for o in batches(sent)]==list(range(11)) and len(tables(sent))==len(artifacts)==1
@@ -300,7 +298,7 @@ def test_an_error_ends_no_run(bert, sent):
 @pytest.mark.parametrize('keep', [lambda: SaveModelCallback('accuracy', min_delta=9), lambda: Checkpoints('kept', best='valid_loss')])
 def test_the_best_weights_are_saved(keep, bert, sent):
     learn,got = learner('single', bert),[]
-    wandb.run.log_artifact = lambda a: got.append({n:Path(e.local_path).read_bytes() for n,e in a.manifest.entries.items()})
+    wandb.run.log_artifact = lambda a, **k: got.append({n:Path(e.local_path).read_bytes() for n,e in a.manifest.entries.items()}) if a.type=='model' else None
     class Worse(Callback): # after the first epoch
         def before_train(self):
             if self.epoch==1: [p.data.mul_(3) for p in self.model.parameters()]
