@@ -39,7 +39,7 @@ from .checkpoints import *
 from .inspection import *
 from .explanation import *
 if _util.find_spec('accelerate'): from .distributed import * # fastai's module of that name cannot be imported without it
-#from .sweeps import *
+from .sweeps import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification import *
 from .tasks.masked_lm import *
