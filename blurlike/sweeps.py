@@ -12,7 +12,9 @@ import math
 import os
 import warnings
 
+import numpy as np
 import pandas as pd
+import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 
@@ -41,7 +43,7 @@ def last_value(
     metric:str # Column of the epoch table
 )->float:
     "What the last epoch of `learn` gave for `metric`; `ValueError` lists the columns if it is none of them."
-    if isinstance(learn, (int, float)): return float(learn)
+    if isinstance(learn, (int, float, np.number)): return float(learn)
     if not hasattr(learn, 'recorder'): raise TypeError(f"learner_fn gave {type(learn).__name__}; a learner is expected, or a number")
     if not len(getattr(learn.recorder, 'values', ())): raise ValueError("this learner was not trained: pass fit=, or train it in learner_fn")
     names = list(learn.recorder.metric_names[1:])
@@ -73,7 +75,7 @@ class _Search:
         if self.seed is not None: set_seed(self.seed)
         learn = self.learner_fn(**{n:params[n] for n in self.makes})
         if self.fit is not None:
-            learn.add_cbs(cbs)
+            learn.add_cbs([cb for cb in cbs if not any(isinstance(o, type(cb)) for o in learn.cbs)])
             self.fit(learn, **{n:params[n] for n in self.fits})
         value = last_value(learn, self.metric)
         if math.isnan(value): raise ValueError(f"{self.metric} is nan")
@@ -85,14 +87,13 @@ class _Search:
         except Exception as e:
             note = 'pruned' if type(e).__name__=='TrialPruned' else f'{type(e).__name__}: {e}'
             if note!='pruned': warnings.warn(f"trial {len(self.rows)} with {params} failed: {note}", stacklevel=3)
-        gc.collect() # learners and their callbacks know each other
+        if torch.cuda.is_available(): gc.collect() # a learner and its callbacks know each other, and hold memory of the device
         self.rows.append(params | {self.metric:value, 'note':note})
         return value,note
 
     def table(self):
-        res = Trials(self.rows).rename_axis('trial').sort_values(self.metric, ascending=self.lower, kind='stable', na_position='last')
-        if not len(res) or res[self.metric].isna().all(): raise RuntimeError(f"none of {len(res)} trials gave a value" + (f"; the first: {self.rows[0]['note']}" if self.rows else ''))
-        res = Trials(res)
+        if all(math.isnan(r[self.metric]) for r in self.rows): raise RuntimeError(f"none of {len(self.rows)} trials gave a value" + (f"; the first: {self.rows[0]['note']}" if self.rows else ''))
+        res = Trials(pd.DataFrame(self.rows).rename_axis('trial').sort_values(self.metric, ascending=self.lower, kind='stable', na_position='last'))
         res.names = self.names
         return res
 

@@ -1,0 +1,196 @@
+"A search that is repeatable, tells what failed, and knows which way is better; with Optuna for real, with Weights & Biases against a stand-in."
+import math,sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import wandb
+import blurlike.sweeps
+from blurlike.all import Learner, last_value, lower_is_better, read_range, set_seed, sweep
+from small import learner
+
+pytestmark = pytest.mark.filterwarnings('ignore:trial .* failed')
+
+@pytest.fixture(autouse=True)
+def place(in_tmp, monkeypatch):
+    for k in ('WANDB_DIR','WANDB_DATA_DIR','WANDB_CACHE_DIR','WANDB_CONFIG_DIR','HOME'): monkeypatch.setenv(k, str(in_tmp))
+    monkeypatch.delenv('WANDB_API_KEY', raising=False)
+    yield
+    if wandb.run is not None: wandb.finish()
+
+def bowl(x, y=1): return (x-.3)**2+y
+
+def fit_quietly(learn, lr, n_epoch=1):
+    with learn.no_bar(), learn.no_logging(): learn.fit(n_epoch, lr)
+
+@pytest.mark.parametrize('o,expected', [
+    ((1e-5, 1e-3), dict(low=1e-5, high=1e-3, whole=False, log=True)), ((.1, 1.), dict(low=.1, high=1., whole=False, log=True)), ((.1, .5), dict(low=.1, high=.5, whole=False, log=False)),
+    ((0., 10.), dict(low=0., high=10., whole=False, log=False)), ((1, 1000), dict(low=1, high=1000, whole=True, log=False)), ((0, .5), dict(low=0, high=.5, whole=False, log=False)),
+    ([1, 'a', None], dict(values=[1, 'a', None])), ('adamw', dict(values=['adamw'])), (None, dict(values=[None])), (True, dict(values=[True]))])
+def test_ranges(o, expected): assert read_range('x', o)==expected
+
+@pytest.mark.parametrize('o', [(), (1,), (1, 2, 3), (2, 1), (1, 1), ('a', 'b'), (0., math.nan), (0., math.inf), (True, 2), (None, 1), []])
+def test_no_ranges(o):
+    with pytest.raises(ValueError, match='^rate='): read_range('rate', o)
+
+@pytest.mark.parametrize('metric,lower', [('valid_loss',True), ('error_rate',True), ('perplexity',True), ('mae',True), ('rmse',True), ('accuracy',False), ('f1_macro',False), ('pearsonr',False)])
+def test_direction(metric, lower):
+    assert lower_is_better(metric)==lower
+    t = sweep(bowl, dict(x=[0., .3, 1., 2.]), metric=metric, n_trials=12, backend='optuna')
+    assert t.best['x']==(.3 if lower else 2.) and list(t[metric])==sorted(t[metric], reverse=not lower)
+    assert sweep(bowl, dict(x=[0., .3, 1., 2.]), metric=metric, n_trials=12, backend='optuna', lower=not lower).best['x']==(2. if lower else .3)
+
+def test_the_search_searches():
+    t = sweep(bowl, dict(x=(-10., 10.), y=(1, 9)), n_trials=60, backend='optuna')
+    assert abs(t.best['x']-.3)<1 and t.best['y']==1 and type(t.best['y']) is int and type(t.best['x']) is float and bowl(**t.best)==t.valid_loss.iloc[0]
+    assert t.x.between(-10, 10).all() and set(t.y)<=set(range(1, 10)) and sorted(t.index)==list(range(60)) and t.index.name=='trial'
+    rates = sweep(lambda lr: 0., dict(lr=(1e-6, 1e-2)), n_trials=40, backend='optuna').lr
+    assert 5<(rates<1e-4).sum()<35 # half of the range, by its logarithm
+
+def test_a_seed_repeats_all_of_it(bert):
+    def make(bs): return learner('single', bert, bs=bs, seed=None, valid=list(range(36, 48))) # the head and the order of batches come from the state of the trial
+    ts = []
+    for seed in (3, 3, 4):
+        torch.rand(len(ts)+1)
+        ts.append(sweep(make, dict(lr=(1e-4, 1e-1), bs=[8, 16]), fit=fit_quietly, n_trials=3, backend='optuna', seed=seed))
+    assert ts[0].equals(ts[1]) and not ts[0].equals(ts[2])
+    set_seed(3)
+    again = make(ts[0].best['bs'])
+    fit_quietly(again, ts[0].best['lr'])
+    assert last_value(again, 'valid_loss')==ts[0].valid_loss.iloc[0] # the best trial can be had again
+
+def test_who_takes_what(bert):
+    got = []
+    def make(bs, both): return got.append(('make', bs, both)) or learner('single', bert, bs=bs)
+    def fit(learn, lr, both, n_epoch=1):
+        got.append(('fit', lr, both))
+        fit_quietly(learn, lr, n_epoch)
+    t = sweep(make, dict(bs=8, both=['x'], lr=(1e-4, 1e-3)), fit=fit, metric='accuracy', n_trials=1, backend='optuna')
+    assert [g[0] for g in got]==['make','fit'] and got[0][1:]==(8,'x') and got[1][1:]==(t.best['lr'],'x') and t.best['bs']==8
+    assert list(t.columns)==['bs','both','lr','accuracy','note']
+    sweep(lambda **kw: 1., dict(a=1, b=[2]), n_trials=1, backend='optuna')
+    for f,params in ((None, dict(bs=8, both=1, lr=1)), (fit, dict(bs=8, both=1, lr=1, wd=2))):
+        with pytest.raises(TypeError, match='nobody takes '+('lr' if f is None else 'wd')): sweep(make, params, fit=f, backend='optuna')
+    assert len(got)==2
+
+def test_learner_fn_may_train(bert):
+    def make(lr):
+        learn = learner('regression', bert)
+        fit_quietly(learn, lr, 2)
+        return learn
+    t = sweep(make, dict(lr=[1e-3]), metric='mae', n_trials=1, backend='optuna')
+    learn = make(1e-3)
+    assert t.mae.iloc[0]==learn.recorder.values[-1][list(learn.recorder.metric_names[1:]).index('mae')]
+
+def test_what_fails_is_told():
+    def f(x):
+        if x=='boom': raise RuntimeError('CUDA out of memory')
+        return math.nan if x=='nan' else 1.
+    with pytest.warns(UserWarning) as w: t = sweep(f, dict(x=['boom','nan','fine']), n_trials=12, backend='optuna')
+    assert len(t)==12 and set(t.x)=={'boom','nan','fine'} and t.best==dict(x='fine')
+    n = (t.x=='fine').sum()
+    assert t.valid_loss[:n].eq(1).all() and t.valid_loss[n:].isna().all()
+    assert set(t[t.x=='boom'].note)=={'RuntimeError: CUDA out of memory'} and set(t[t.x=='nan'].note)=={'ValueError: valid_loss is nan'} and set(t[t.x=='fine'].note)=={''}
+    assert sum('failed' in str(o.message) for o in w)==12-n
+    with pytest.raises(RuntimeError, match='none of 3 trials gave a value; the first: RuntimeError: CUDA'): sweep(f, dict(x='boom'), n_trials=3, backend='optuna')
+
+def test_interrupted():
+    done = []
+    def f(x):
+        if len(done)==4: raise KeyboardInterrupt
+        done.append(x)
+        return x
+    with pytest.warns(UserWarning, match='holds the 4 trials'): t = sweep(f, dict(x=(0., 1.)), n_trials=9, backend='optuna')
+    assert sorted(t.x)==sorted(done) and t.best['x']==min(done)
+    with pytest.raises(KeyboardInterrupt): sweep(f, dict(x=(0., 1.)), backend='optuna')
+
+def test_wrong_metrics_and_learners(bert):
+    learn = learner('single', bert)
+    with pytest.raises(ValueError, match='was not trained'): last_value(learn, 'accuracy')
+    fit_quietly(learn, 1e-3)
+    with pytest.raises(ValueError, match='train_loss, valid_loss, accuracy, f1_macro'): last_value(learn, 'f1')
+    with pytest.raises(ValueError, match='no column'): last_value(learn, 'time')
+    with pytest.raises(TypeError, match='gave NoneType'): last_value(None, 'f1')
+    assert last_value(np.float32(.5), '')==.5 and isinstance(learn, Learner)
+    for kw,said in ((dict(backend='grid'), "backend='grid'"), (dict(n_trials=0), 'n_trials=0'), (dict(prune=True), 'prune=True needs fit')):
+        with pytest.raises(ValueError, match=said): sweep(bowl, dict(x=1.), **dict(backend='optuna') | kw)
+
+def test_pruned(bert):
+    "A trial that is worse than the others is given up after its first epoch"
+    epochs = []
+    def fit(learn, lr):
+        try: fit_quietly(learn, lr, 3)
+        finally: epochs.append(len(learn.recorder.values))
+    rates = iter([1e-4]*6+[10.]*2)
+    def make(): return learner('single', bert, bs=16)
+    def next_rate(trial, name, r): return next(rates)
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(blurlike.sweeps, '_suggest', next_rate)
+        t = sweep(make, dict(lr=(1e-5, 20.)), fit=fit, n_trials=8, backend='optuna', prune=True)
+    assert epochs[:6]==[3]*6 and max(epochs[6:])<3 and list(t.note[-2:])==['pruned']*2 and set(t.note[:-2])=={''} and t.lr.iloc[0]==1e-4
+
+def test_without_optuna(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'optuna', None)
+    with pytest.raises(ImportError, match='pip install optuna'): sweep(bowl, dict(x=1.), backend='optuna')
+
+class Server:
+    "A stand-in for the server of Weights & Biases: `sweep` takes the config, `agent` calls the function with parameters of its choice"
+    def __init__(self, monkeypatch, choices):
+        self.choices,self.runs = choices,[]
+        monkeypatch.setattr(wandb, 'sweep', self.sweep)
+        monkeypatch.setattr(wandb, 'agent', self.agent)
+        init = wandb.init
+        def start():
+            self.runs.append(init(mode='offline', config=self.now, dir='.', settings=wandb.Settings(console='off', quiet=True, x_disable_machine_info=True)))
+            return self.runs[-1]
+        monkeypatch.setattr(wandb, 'init', start)
+    def sweep(self, config, project=None):
+        self.config,self.project = config,project
+        return 'the-sweep'
+    def agent(self, sweep_id, function=None, count=None, project=None):
+        assert sweep_id=='the-sweep' and project==self.project
+        for self.now in self.choices[:count]: function()
+
+def test_wandb(bert, monkeypatch):
+    server = Server(monkeypatch, [dict(bs=8, lr=1e-3, wd=.1), dict(bs=16, lr=-1., wd=.1), dict(bs=16, lr=1e-2, wd=.1)])
+    logged = []
+    from blurlike.tracking import WandbCallback
+    send = WandbCallback._send
+    monkeypatch.setattr(WandbCallback, '_send', lambda self, values: logged.append(values) or send(self, values))
+    def fit(learn, lr, wd):
+        if lr<0: raise ValueError('a negative rate')
+        fit_quietly(learn, lr, 2)
+    t = sweep(lambda bs: learner('single', bert, bs=bs), dict(lr=(1e-4, 1e-1), bs=[8, 16], wd=.1), fit=fit, metric='accuracy', n_trials=3, backend='wandb', project='cues')
+    assert server.config==dict(method='bayes', metric=dict(name='accuracy', goal='maximize'), parameters=dict(lr=dict(distribution='log_uniform_values', min=1e-4, max=1e-1), bs=dict(values=[8, 16]), wd=dict(values=[.1])))
+    assert server.project=='cues' and len(t)==len(server.runs)==3 and t.note.iloc[-1]=='ValueError: a negative rate' and t.best['lr'] in (1e-3, 1e-2) and wandb.run is None
+    assert sum('accuracy' in o for o in logged)==4 # two epochs of two trials
+
+def test_wandb_ranges(): assert [blurlike.sweeps._for_wandb(read_range('', o)) for o in ((1, 4), (0., .5))]==[dict(distribution='int_uniform', min=1, max=4), dict(distribution='uniform', min=0., max=.5)]
+
+def test_the_server_goes_away(monkeypatch):
+    server = Server(monkeypatch, [])
+    with pytest.raises(RuntimeError, match='none of 0 trials'): sweep(bowl, dict(x=[1.]), backend='wandb')
+    assert server.config['metric']['goal']=='minimize'
+    with pytest.raises(ValueError, match='prune'): sweep(bowl, dict(x=[1.]), fit=lambda learn: 0, backend='wandb', prune=True)
+
+@pytest.mark.parametrize('key', ['none','env','netrc','offline'])
+def test_the_backend_that_is_taken(key, monkeypatch):
+    "Without a key nothing asks for one"
+    monkeypatch.setenv('WANDB_MODE', 'offline' if key=='offline' else 'online')
+    if key in ('env','offline'): monkeypatch.setenv('WANDB_API_KEY', 'x'*40)
+    if key=='netrc':
+        Path('.netrc').write_text('machine api.wandb.ai login user password x\n')
+        Path('.netrc').chmod(0o600)
+    called = SimpleNamespace(n=None)
+    for n in ('wandb','optuna'): monkeypatch.setattr(blurlike.sweeps, f'_by_{n}', lambda search, *a, n=n: setattr(called, 'n', n) or search.rows.append(dict(x=1., valid_loss=1., note='')))
+    sweep(bowl, dict(x=1.))
+    assert called.n==('wandb' if key in ('env','netrc') else 'optuna')
+
+def test_the_table_is_a_data_frame():
+    t = sweep(bowl, dict(x=(0., 1.), y=[2]), n_trials=5, backend='optuna')
+    assert isinstance(t, pd.DataFrame) and set(t.best)=={'x','y'} and type(t.head(2)) is pd.DataFrame and t.query('x<2').shape==(5, 4)
+    t.to_csv('t.csv')
+    assert list(pd.read_csv('t.csv').x)==pytest.approx(list(t.x))
