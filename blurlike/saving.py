@@ -8,6 +8,7 @@ __all__ = ['FORMAT', 'checksum', 'describe', 'read_facts', 'check_folder']
 # %% ../nbs/12_saving.ipynb #8161f92f
 import hashlib
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -57,6 +58,10 @@ def _epochs(learn): # the table of the last fit
     if not getattr(recorder, 'values', None): return learn.__dict__.get('facts', {}).get('epochs')
     return dict(columns=[n for n in recorder.metric_names if n not in ('epoch','time')], rows=[[_number(v) for v in row] for row in recorder.values])
 
+def _base_name(checkpoint): # a name on the Hub as it is, of a path the last part alone
+    is_path = checkpoint.count('/')>1 or checkpoint.startswith(('.', '/', '~')) or Path(checkpoint).is_dir()
+    return (Path(checkpoint).name if is_path else checkpoint) or None
+
 def describe(
     learn:TransformersLearner
 )->dict: # Plain data for `blurlike.json`
@@ -66,7 +71,7 @@ def describe(
     return dict(format='blurlike', format_version=FORMAT, task=learn.task.name, vocab=vocab, vocab_sha256=checksum(vocab),
         target_options=_options(dls), text=_getter_names(dls.valid_ds.tls[0], 'text'), label=_getter_names(dls.valid_ds.tls[-1], 'label') if len(dls.valid_ds.tls)>1 else None,
         max_length=tfm.max_length, overlap=tfm.overlap, bs=dls.train.bs, loss=_loss_facts(learn.loss_func), metrics=[m.name for m in learn.metrics],
-        splitter=getattr(learn.splitter, '__name__', type(learn.splitter).__name__), base=learn.__dict__.get('facts', {}).get('base') or Path(unwrap(learn.model).name_or_path).name or None, epochs=_epochs(learn),
+        splitter=getattr(learn.splitter, '__name__', type(learn.splitter).__name__), base=learn.__dict__.get('facts', {}).get('base') or _base_name(unwrap(learn.model).name_or_path), epochs=_epochs(learn),
         versions=dict(blurlike=blurlike.__version__, fastai=fastai.__version__, torch=torch.__version__, transformers=transformers.__version__))
 
 # %% ../nbs/12_saving.ipynb #0506de9f
@@ -101,6 +106,7 @@ def save_pretrained(self:TransformersLearner,
         _save_tokenizer(self.dls.text_tfm, path)
         files = {p.name:file_hash(p) for p in sorted(path.iterdir()) if p.is_file()}
         (path/'blurlike.json').write_text(json.dumps(describe(self) | dict(sha256=files, adapter=None if merge or not has_adapter(unwrap(self.model)) else dict(base=_base_of(self))), indent=1))
+        if (kept := Path(folder).expanduser()/'README.md').is_file(): shutil.copy(kept, path) # of the earlier save: someone may have written in it
     return write_folder(folder, write)
 
 # %% ../nbs/12_saving.ipynb #ba76a058
@@ -134,6 +140,7 @@ def check_folder(
     trust_remote_code:bool=False # May it name code of its own?
 ):
     "Raise `ValueError` if a file was changed, is missing, or was added where transformers would read it, or if a file names code to run."
+    if 'model.onnx' in facts['sha256']: raise ValueError(f"{str(folder)!r} holds a model for onnxruntime: open it with `load_onnx`")
     for name in ('config.json','tokenizer_config.json',*(('model.safetensors',) if facts['adapter'] is None else ('adapter_model.safetensors','adapter_config.json','head.safetensors'))):
         if name not in facts['sha256'] and not (name=='model.safetensors' and 'model.safetensors.index.json' in facts['sha256']): raise ValueError(f"{str(folder)!r} does not vouch for {name}: its blurlike.json was changed or cut off")
     check_files(folder, facts['sha256'])
