@@ -41,6 +41,7 @@ from .explanation import *
 if _util.find_spec('accelerate'): from .distributed import * # fastai's module of that name cannot be imported without it
 from .sweeps import *
 from .hub import *
+from .serving import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification import *
 from .tasks.masked_lm import *

@@ -24,6 +24,7 @@ class Hub:
             repo,verb,rev = '/'.join(parts[2:4]),(parts[4] if len(parts)>4 else 'revision'),(parts[5] if len(parts)>5 else 'main')
             if repo not in self.repos: return 404, dict(error='Repository not found')
             return self.of_repo(repo, verb, rev, method, body)
+        if 'resolve' not in parts: return 404, dict(error=f'{path} is not known here')
         repo,rev,name = '/'.join(parts[:2]),parts[3],'/'.join(parts[4:])
         files,self.sha_asked = self.files(repo, rev),rev if len(rev)==40 else self.sha(repo)
         return (200, files[name]) if name in files else (404, dict(error='Entry not found'))

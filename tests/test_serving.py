@@ -1,0 +1,229 @@
+"Models in ONNX predict what PyTorch predicts, in each architecture and of each kind; the page in the browser answers the same, and calls nobody."
+import json,socket,sys
+
+import pytest
+import torch
+
+from small import ARCHS, FRAMES, TEXTS, close, learner, texts_of
+
+import blurlike.serving
+from blurlike.all import TransformersLearner, export_onnx, gradio_app, load_onnx, masked_lm_learner, page_output, sequence_classification_learner, token_classification_learner
+
+WANT = [pytest.importorskip(n, reason=f'serving needs {n}') for n in ('onnx','onnxscript','onnxruntime')]
+
+NAMES = 'Ada Bob Cy Dora'.split()
+TAGGED = [dict(tokens=t.split()+[NAMES[i%4]], tags=['O']*len(t.split())+['B-PER']) for i,t in enumerate(TEXTS)]
+LONG = ' '.join(TEXTS)
+
+def quiet(learn, **kwargs):
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 3e-3)
+    return learn
+
+def left(folder):
+    from blurlike.pretrained import load_tokenizer
+    tok = load_tokenizer(folder)
+    tok.padding_side = 'left'
+    return tok
+
+def make(what, folder):
+    "A trained learner, and texts for it."
+    if what=='pair': return quiet(learner('pair', folder)), texts_of('pair', FRAMES['pair'])
+    if what=='tags': return quiet(token_classification_learner(TAGGED, folder, max_length=12, overlap=3, bs=8)), [*TEXTS[:12], LONG, 'Ada', ['Bob','met','Cy']]
+    if what=='gaps': return quiet(masked_lm_learner(FRAMES['single'], folder, bs=16)), ['the film was [MASK] in a town', '[MASK] and [MASK]', *(f'{t} [MASK]' for t in TEXTS[:9])]
+    if what=='windows': return quiet(learner('single', folder, max_length=16, overlap=4)), [*TEXTS, LONG]
+    if what=='left': return quiet(learner('single', folder, tokenizer=left(folder))), TEXTS
+    if what=='cut': return quiet(learner('multi', folder, max_length=12)), [*FRAMES['multi'].text, LONG]
+    return quiet(learner(what, folder)), FRAMES[what].text.tolist()
+
+CASES = dict(bert='pair', distilbert='tags', roberta='gaps', deberta='windows', gpt2='left', bart='cut', modernbert='regression')
+assert set(CASES)==set(ARCHS)
+
+@pytest.fixture(scope='module')
+def learners(checkpoints):
+    made = {}
+    def of(arch, what):
+        if (arch,what) not in made: made[arch,what] = make(what, checkpoints(arch))
+        return made[arch,what]
+    return of
+
+@pytest.fixture(scope='module')
+def exported(learners, tmp_path_factory):
+    "`exported(arch)`: folder, learner and texts of its case; exported once."
+    made = {}
+    def of(arch):
+        if arch not in made:
+            learn,texts = learners(arch, CASES[arch])
+            made[arch] = export_onnx(learn, tmp_path_factory.mktemp(arch)/'onnx'),learn,texts
+        return made[arch]
+    return of
+
+def same(a, b): # the same texts and numbers, these but for the last digits
+    if isinstance(a, dict): return a.keys()==b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)): return len(a)==len(b) and all(map(same, a, b))
+    return abs(a-b)<=1e-4 if isinstance(a, float) else a==b
+
+def test_same_knows_differences():
+    assert same([dict(a=.5, b='x')], [dict(a=.50001, b='x')]) and not same([dict(a=.5)], [dict(a=.51)]) and not same([dict(b='x')], [dict(b='y')]) and not same([1], [1,2])
+
+@pytest.mark.parametrize('arch', CASES)
+@pytest.mark.filterwarnings('ignore:.*cut')
+def test_predicts_the_same(exported, arch):
+    folder,learn,texts = exported(arch)
+    served = load_onnx(folder)
+    want = learn.predict_batch(texts)
+    assert same(served.predict_batch(texts), want) and same(served.predict_batch(texts, bs=3), want)
+    assert same(served.predict_batch(texts[:1]), want[:1]) and served.predict_batch([])==[]
+    one,two = (l.predict(texts[0]) for l in (served, learn))
+    assert str(one[0])==str(two[0])
+    assert len({json.dumps(p) for p in want})>1, 'the model says the same of everything'
+    assert not list(folder.glob('*.safetensors')) and 'model.onnx' in [p.name for p in folder.iterdir()]
+
+@pytest.mark.parametrize('arch', ['bert','distilbert','roberta'])
+def test_scores_the_same(exported, arch):
+    folder,learn,_ = exported(arch)
+    served = load_onnx(folder)
+    served.dls = learn.dls
+    for l in (served, learn):
+        torch.manual_seed(0)
+        l.scores = l.validate()
+    close(list(served.scores), list(learn.scores), 1e-4)
+    if arch=='bert': close(served.get_preds()[0], learn.get_preds()[0], 1e-4)
+
+def test_left_padding_gets_its_positions(exported):
+    folder,learn,texts = exported('gpt2')
+    served = load_onnx(folder)
+    assert served.dls.tokenizer.padding_side=='left' and 'position_ids' in served.model.names
+    close(served.predict_logits(texts, bs=len(texts)), learn.predict_logits(texts, bs=1), 1e-4)
+
+def test_axes_are_free(exported):
+    axes = {i.name:i.shape for i in load_onnx(exported('bert')[0]).model.session.get_inputs()}
+    assert axes=={n:['batch','length'] for n in ('input_ids','token_type_ids','attention_mask')}
+
+def test_the_learner_is_unharmed_and_the_model_does_not_train(exported, in_tmp):
+    folder,learn,_ = exported('bert')
+    served = load_onnx(folder)
+    served.dls = learn.dls
+    for act in (lambda: served.fit(1), lambda: served.fit_one_cycle(1), lambda: served.freeze(), lambda: served.lr_find()):
+        with pytest.raises(TypeError, match='cannot be trained'): act()
+    with pytest.raises(TypeError, match='copy the folder'): served.save_pretrained('x')
+    assert list(in_tmp.iterdir())==[]
+    before = {k:v.clone() for k,v in learn.model.state_dict().items()}
+    learn.validate()
+    assert hasattr(learn, 'model_inputs') and all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items())
+
+def test_other_weights_make_another_job(exported, in_tmp):
+    pair,gaps = load_onnx(exported('bert')[0]),load_onnx(exported('roberta')[0])
+    assert list(pair.model.state_dict())==list(gaps.model.state_dict()) and not torch.equal(pair.model.file, gaps.model.file)
+    texts = exported('bert')[2]
+    assert pair.predict_batch(texts, out='preds.jsonl').is_file()
+    assert same([json.loads(o) for o in open('preds.jsonl')], exported('bert')[1].predict_batch(texts))
+
+def test_what_is_refused(exported, bert, monkeypatch, tmp_path):
+    folder,learn,_ = exported('bert')
+    with pytest.raises(ValueError, match='open it with `load_onnx`'): TransformersLearner.from_pretrained(folder)
+    with pytest.raises(ValueError, match='does not vouch for model.onnx'): load_onnx(learn.save_pretrained(tmp_path/'plain'))
+    with pytest.raises(FileNotFoundError): load_onnx(tmp_path/'nowhere')
+    damaged = tmp_path/'damaged'
+    damaged.mkdir()
+    for p in folder.iterdir(): (damaged/p.name).write_bytes(p.read_bytes()[:-1] if p.name=='model.onnx' else p.read_bytes())
+    with pytest.raises(ValueError, match='model.onnx.*not as it was saved'): load_onnx(damaged)
+    with monkeypatch.context() as m:
+        m.setattr(torch.onnx, 'export', lambda *a, **k: (_ for _ in ()).throw(RuntimeError('no such operator\nand more')))
+        with pytest.raises(ValueError, match='could not export BertForSequenceClassification to ONNX: no such operator$'): export_onnx(learn, tmp_path/'failed')
+    with monkeypatch.context() as m:
+        own = blurlike.serving._export
+        def another(learn, *args):
+            with torch.no_grad(): next(p for n,p in learn.model.named_parameters() if n.endswith('classifier.bias')).add_(.01)
+            own(learn, *args)
+        m.setattr(blurlike.serving, '_export', another)
+        with pytest.raises(ValueError, match='other logits in onnxruntime than in PyTorch .they differ by up to 0.01'): export_onnx(learn, tmp_path/'failed')
+    assert not (tmp_path/'failed').exists()
+    for name in ('onnx','onnxscript','onnxruntime'):
+        with monkeypatch.context() as m:
+            m.setitem(sys.modules, name, None)
+            with pytest.raises(ImportError, match=f'pip install.*{name}'): export_onnx(learn, tmp_path/'failed')
+    with monkeypatch.context() as m:
+        m.setitem(sys.modules, 'onnxruntime', None)
+        with pytest.raises(ImportError, match='pip install onnxruntime'): load_onnx(folder)
+
+def test_adapters_and_weights_beside_the_graph(bert, in_tmp, monkeypatch):
+    peft = pytest.importorskip('peft', reason='adapters need peft')
+    learn = quiet(learner('single', bert, peft=peft.LoraConfig(target_modules='all-linear', r=2, init_lora_weights=False)))
+    learn.save_pretrained('alone', merge=False)
+    monkeypatch.setattr(blurlike.serving, 'BIG', 0)
+    folder = export_onnx('alone', 'onnx')
+    assert 'model.onnx.data' in json.loads((folder/'blurlike.json').read_text())['sha256']
+    assert same(load_onnx(folder).predict_batch(TEXTS), learn.predict_batch(TEXTS))
+    again = export_onnx(learn, 'onnx') # replaces the first
+    assert same(load_onnx(again).predict_batch(TEXTS), learn.predict_batch(TEXTS))
+
+# The page
+
+@pytest.fixture
+def ask(monkeypatch):
+    "`ask(app, *texts)`: launch it, ask it by gradio's client, close it; connections to other machines fail."
+    gradio_client = pytest.importorskip('gradio_client', reason='the page needs gradio')
+    pytest.importorskip('gradio', reason='the page needs gradio')
+    connect = socket.socket.connect
+    def local(self, address):
+        if isinstance(address, tuple) and address[0] not in ('127.0.0.1','::1','localhost'): calls.append(address)
+        return connect(self, address)
+    calls,opened = [],[]
+    monkeypatch.setattr(socket.socket, 'connect', local)
+    def _ask(app, *questions):
+        _,url,shared = app.launch(prevent_thread_lock=True, quiet=True, inline=False, share=False, server_name='127.0.0.1')
+        opened.append(app)
+        assert url.startswith('http://127.0.0.1') and shared is None
+        client = gradio_client.Client(url, verbose=False, analytics_enabled=False)
+        jobs = [client.submit(*([q] if isinstance(q, str) else q), api_name='/predict') for q in questions] # all at once
+        return [j.result(timeout=60) for j in jobs]
+    yield _ask
+    for app in opened: app.close(verbose=False)
+    assert calls==[]
+
+def test_page_of_labels(ask, checkpoints, bert):
+    learn = quiet(learner('single', bert))
+    for told,p in zip(ask(gradio_app(learn), *TEXTS[:8]), learn.predict_batch(TEXTS[:8])):
+        scores = {o['label']:o['confidence'] for o in told['confidences']}
+        assert told['label']==p['label'] and abs(scores[p['label']]-p['score'])<1e-5 and set(scores)==set(map(str, learn.names)) and abs(sum(scores.values())-1)<1e-4
+
+def test_page_of_a_folder_with_pairs(ask, exported, tmp_path):
+    folder,learn,texts = exported('bert')
+    for where in (learn.save_pretrained(tmp_path/'saved'), folder):
+        app = gradio_app(where, title='Alike?')
+        assert [c.label for c in app.input_components]==['one','two'] and app.title=='Alike?'
+        for told,p in zip(ask(app, *texts[:3]), learn.predict_batch(texts[:3])): assert told['label']==str(p['label']) and abs(told['confidences'][0]['confidence']-p['score'])<1e-4
+
+def test_page_of_several_labels(ask, bert):
+    learn = quiet(learner('multi', bert))
+    texts = FRAMES['multi'].text.tolist()[:6]
+    for told,p in zip(ask(gradio_app(learn), *texts), learn.predict_batch(texts)):
+        assert same([dict(label=o['label'], score=o['confidence']) for o in told['confidences'] if o['confidence']>.5], p)
+
+def test_page_of_numbers(ask, bert):
+    learn = quiet(learner('regression', bert))
+    close(ask(gradio_app(learn), *TEXTS[:3]), [p['score'] for p in learn.predict_batch(TEXTS[:3])])
+    df = FRAMES['regression'].assign(second=lambda d: -d.score)
+    two = quiet(sequence_classification_learner(df, bert, label=['score','second'], problem_type='regression'))
+    close(ask(gradio_app(two), TEXTS[0])[0], [o['score'] for o in two.predict_batch(TEXTS[:1])[0]])
+
+def test_page_of_entities(ask, learners):
+    learn,_ = learners('distilbert', 'tags')
+    texts = ['Ada and Bob were there', 'the film was shown']
+    for told,t,found in zip(ask(gradio_app(learn), *texts), texts, learn.predict_batch(texts)):
+        assert ''.join(o['token'] for o in told)==t and [o['token'] for o in told if o['class_or_confidence']]==[t[o['start']:o['end']] for o in found]
+
+def test_page_of_gaps(ask, learners):
+    learn,_ = learners('roberta', 'gaps')
+    one,two = ask(gradio_app(learn), 'the film was [MASK]', '[MASK] and [MASK]')
+    gaps = learn.predict_batch(['the film was [MASK]', '[MASK] and [MASK]'])
+    assert same(one['data'], [[1,o['token_str'],o['score'],o['sequence']] for o in gaps[0]]) and same(two['data'], [[i+1,o['token_str'],o['score'],o['sequence']] for i,g in enumerate(gaps[1]) for o in g])
+
+def test_page_says_what_is_wrong(ask, learners, monkeypatch):
+    learn,_ = learners('roberta', 'gaps')
+    app = gradio_app(learn)
+    for text,said in (('no gap here','no gap to fill'), ('  ','Write a text first')):
+        with pytest.raises(Exception, match=said): ask(app, text)
+    with pytest.raises(TypeError, match='page_output.register'): page_output(object(), learn, None)
+    monkeypatch.setitem(sys.modules, 'gradio', None)
+    with pytest.raises(ImportError, match='pip install gradio'): gradio_app(learn)
