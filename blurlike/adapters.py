@@ -73,7 +73,9 @@ def load_adapter(
 ):
     "Put saved adapters and head into `model`; `ValueError` if they do not fit."
     head = model_layout(model)[-1]
+    renamed = getattr(model, '_weight_conversions', None)
     model.load_adapter(str(folder), is_trainable=True)
+    model._weight_conversions = renamed # transformers would give the merged weights the names of peft's files
     _train_head(model, head)
     saved,now = load_file(folder/'head.safetensors'),{n:p for n,p in model.named_parameters() if any(p is h for h in head)}
     wrong = sorted(n for n in saved.keys()|now.keys() if n not in saved or n not in now or saved[n].shape!=now[n].shape)

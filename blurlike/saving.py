@@ -76,11 +76,12 @@ def describe(
 
 # %% ../nbs/12_saving.ipynb #0506de9f
 def _save_tokenizer(tfm, path): # other tools that truncate shall do so where the learner did
-    tok,limit = tfm.tokenizer,tfm.tokenizer.model_max_length
+    tok,limit,given = tfm.tokenizer,tfm.tokenizer.model_max_length,tfm.tokenizer.init_kwargs
     try:
         if tfm.max_length is not None: tok.model_max_length = tfm.max_length
+        tok.init_kwargs = given | dict(padding_side=tok.padding_side, truncation_side=tok.truncation_side) # sides that were set later are not saved otherwise
         tok.save_pretrained(path)
-    finally: tok.model_max_length = limit
+    finally: tok.model_max_length,tok.init_kwargs = limit,given
 
 def _save_model(model, path, merge):
     if not has_adapter(model): model.save_pretrained(path)

@@ -11,12 +11,12 @@ import inspect
 import json
 import shutil
 import tempfile
+import warnings
 from functools import singledispatch
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -97,10 +97,12 @@ def _export(learn, x, path, kwargs):
     model,names = unwrap(learn.model),_input_names(learn)
     learn.remove_cb(ModelInputsCallback) # its hooks are no part of the model
     if hasattr(model.config, 'use_cache'): model.config.use_cache = False
-    free = {0:'batch', 1:'length'}
+    axes = tuple({0:'batch', 1:'length'} for _ in names)
     kwargs = dict(dynamo=True, external_data=sum(p.nbytes for p in model.parameters())>BIG, verbose=False) | kwargs
     try:
-        with torch.no_grad(): torch.onnx.export(_Logits(model, names).eval(), _named(learn, x, names), str(path), input_names=names, output_names=['logits'], dynamic_shapes=(tuple([free]*len(names)),), **kwargs)
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.filterwarnings('ignore', message='# The axis name') # torch says that the axes of all inputs are the same
+            torch.onnx.export(_Logits(model, names).eval(), _named(learn, x, names), str(path), input_names=names, output_names=['logits'], dynamic_shapes=(axes,), **kwargs)
     except Exception as e: raise ValueError(f"PyTorch {torch.__version__} could not export {type(model).__name__} to ONNX: {str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__}") from e
 
 def _compare(name, before, folder):
@@ -118,8 +120,7 @@ def export_onnx(
     learn = learn_or_folder if isinstance(learn_or_folder, TransformersLearner) else TransformersLearner.from_pretrained(learn_or_folder)
     with tempfile.TemporaryDirectory() as tmp:
         source = learn.save_pretrained(Path(tmp)/'model') # adapters are merged, and the learner is left alone
-        facts,copy = read_facts(source),learner_of(source, read_facts(source), source)
-        copy.model.eval()
+        facts,copy = read_facts(source),TransformersLearner.from_pretrained(source)
         batches = _batches(copy)
         before = list(zip(batches, _logits(copy, batches)))
         def write(path):

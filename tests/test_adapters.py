@@ -79,6 +79,14 @@ def test_alone_is_small_and_trains_on(bert):
     third = TransformersLearner.from_pretrained(again.save_pretrained('again', merge=False))
     assert torch.equal(third.predict_logits(TEXTS[:4]), again.predict_logits(TEXTS[:4]))
 
+def test_loaded_adapters_are_merged_too(bert):
+    learn = adapted(bert)
+    quiet(learn, lambda: learn.fit(1, 1e-2))
+    learn.save_pretrained('alone', merge=False)
+    again = TransformersLearner.from_pretrained('alone')
+    merged = TransformersLearner.from_pretrained(again.save_pretrained('merged')) # the weights have the model's names, not those of peft's files
+    assert torch.allclose(merged.predict_logits(TEXTS[:4]), learn.predict_logits(TEXTS[:4]), atol=1e-5)
+
 def test_a_base_that_has_moved(bert, tmp_path):
     import shutil
     moved = Path(shutil.copytree(bert, tmp_path/'base'))

@@ -106,3 +106,12 @@ def test_own_code_is_not_saved_and_missed(make, tmp_path):
     with pytest.warns(UserWarning, match="splitter '<lambda>'"): again = TransformersLearner.from_pretrained(folder, loss_func=ModelLoss())
     assert isinstance(again.loss_func, ModelLoss) and again.predict_batch(['the sea'])==learn.predict_batch(['the sea'])
     assert TransformersLearner.from_pretrained(folder, loss_func=ModelLoss(), splitter=trainable_params).splitter is trainable_params
+
+def test_sides_that_were_set_later_come_back(bert, in_tmp):
+    tok = load_tokenizer(bert)
+    tok.padding_side = tok.truncation_side = 'left'
+    learn = learner('single', bert, tokenizer=tok, max_length=8)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('m'))
+    assert again.dls.tokenizer.padding_side==again.dls.tokenizer.truncation_side=='left'
+    with pytest.warns(UserWarning, match='cut'): assert again.predict_batch(TEXTS)==learn.predict_batch(TEXTS)
+    assert 'truncation_side' not in learn.dls.tokenizer.init_kwargs
