@@ -6,8 +6,9 @@ import sys
 import pytest
 import torch
 import transformers
-from blurlike.all import TransformersLearner, sequence_classification_learner, write_folder
+from blurlike.all import TransformersLearner, load_tokenizer, sequence_classification_learner, write_folder
 from conftest import table
+from small import TEXTS, learner
 
 def test_equal_in_a_fresh_process(kind, trained, tmp_path):
     learn = trained(kind)
