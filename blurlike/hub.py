@@ -85,7 +85,7 @@ def _training(learn, facts):
     return _table(res | {'batch size':facts['bs'], 'loss':_code(loss) + (' with class weights' if weights else ''), 'splitter':_code(facts['splitter']), 'adapters':_adapters(model)})
 
 # %% ../nbs/18_hub.ipynb #18b5000c
-_load = """With [blurlike](https://pypi.org/project/blurlike):
+_load = """With `blurlike`:
 
 ```python
 from blurlike.all import *
@@ -110,7 +110,7 @@ def _usage(learn, facts, name, merge):
     res = _load.format(name=name, item="('One text.', 'The other.')" if pair else one)
     if tag is None: return res
     if has_adapter(unwrap(learn.model)) and not merge: return res + '\nThe folder holds adapters and head alone; the base model is loaded with them.\n'
-    more = ', truncation=True' if tag=='text-classification' and facts['max_length'] else ''
+    more = (', truncation=True' if tag=='text-classification' and facts['max_length'] else '') + (', top_k=None' if unwrap(learn.model).config.problem_type=='multi_label_classification' else '')
     return res + _load_plain.format(tag=tag, name=name, more=more, item="dict(text='One text.', text_pair='The other.')" if pair else one)
 
 def model_card(

@@ -40,6 +40,7 @@ def test_card_of_each_kind(trained, kind):
     assert rows['training rows']==str(len(learn.dls.train_ds)) and rows['validation rows']==str(len(learn.dls.valid_ds)) and rows['task']==f'`{learn.task.name}`'
     assert rows['epochs']=='6' and rows['highest learning rate']=='5.0e-03' and rows['batch size']=='8' and rows['optimizer']=='`adamw`' and rows['precision']=='float32'
     assert all(f'`{n}`' in rows['outputs'] for n in learn.names)
+    assert ('top_k=None' in text)==(kind=='multi') and ("text_pair='The other.'" in text)==(kind=='pair')
     assert text.count('\n| 5 | ')==1 and '\n| 6 | ' not in text
 
 @pytest.mark.parametrize('kind', ['single','pair'])
