@@ -36,6 +36,16 @@ def test_accumulation(found):
     np.testing.assert_allclose(two['table'], one['table'], rtol=2e-4)
     assert one['norm']==pytest.approx(two['norm'], rel=1e-6)
 
+def test_tracked(found):
+    "Only the first process logs, and what it logs is of all of them; the table of predictions stops nobody"
+    one,two = (f['tracked'] for f in found)
+    for f in found: np.testing.assert_allclose(f['tracked']['table'], f['single']['table'], rtol=1e-6)
+    assert len(one['sent'])==len(two['sent'])==2*5+2 and len(one['tables'])==len(two['tables'])==2
+    for k in ('raw_loss','lr_0','epoch','valid_loss','accuracy'): np.testing.assert_allclose([o[k] for o in two['sent'] if k in o], [o[k] for o in one['sent'] if k in o], rtol=2e-4, err_msg=k)
+    for a,b in zip(one['tables'], two['tables']):
+        assert [r[:3] for r in a]==[r[:3] for r in b] and len(a)==11
+        np.testing.assert_allclose([r[3:] for r in a], [r[3:] for r in b], rtol=2e-3)
+
 def test_resumed(found):
     one,two = (f['resumed'] for f in found)
     np.testing.assert_allclose(two['table'], one['table'], rtol=2e-4, atol=2e-5)

@@ -43,6 +43,16 @@ learn = LEARNERS['single']()
 with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3, cbs=GradientAccumulation(3*bs))
 found['accumulation'] = told(learn, [])
 
+import wandb
+from blurlike.tracking import WandbCallback
+set_seed(5)
+learn,sent = LEARNERS['single'](),[]
+if not rank_distrib(): # the other process has no run
+    wandb.init(mode='disabled').log = lambda values, **kwargs: sent.append(values) if values else None
+with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-2, cbs=WandbCallback(log_preds_every_epoch=True))
+tables = [o['Prediction_Samples'].data for o in sent if 'Prediction_Samples' in o]
+found['tracked'] = told(learn, []) | dict(sent=[o for o in sent if 'Prediction_Samples' not in o], tables=tables)
+
 class Stop(Exception): pass
 set_seed(5)
 learn = LEARNERS['single']()
