@@ -42,6 +42,7 @@ if _util.find_spec('accelerate'): from .distributed import * # fastai's module o
 from .sweeps import *
 from .hub import *
 from .serving import *
+from .health import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification import *
 from .tasks.masked_lm import *
