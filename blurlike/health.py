@@ -441,7 +441,7 @@ def _notes(parts):
     return res
 
 # %% ../nbs/16_health.ipynb #16a50034
-QUICK,QUICK_BY_ITEM,BUDGET = 10_000,2_000,20_000_000 # rows, rows that must be read one by one, characters
+QUICK,QUICK_BY_ITEM,BUDGET = 10_000,1_000,20_000_000 # rows, rows that must be read one by one, characters
 
 def _harmless(dl): # are the transforms known to do nothing but read?
     if isinstance(dl.dataset.items, PackedRows) or not isinstance(dl.create_item, MethodType): return False

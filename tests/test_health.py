@@ -1,0 +1,390 @@
+"What `learn.check` finds, with the exact rows; that it changes nothing; the quick look before the first fit."
+import random,warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from datasets import Dataset, DatasetDict
+
+import blurlike.health as health
+from blurlike.all import (CategoryBlock, ColReader, DataBlock, DataReport, IndexSplitter, Pipeline, RandomSplitter, Rows, SkipItemException, TransformersLearner, TransformersTextBlock,
+    masked_lm_learner, sequence_classification_learner, suspicious, token_classification_learner)
+from blurlike.run_state import loaders_of, random_states
+from small import BS, CUES, FILLERS, FRAMES, KINDS, learner
+
+def clean(n=60, seed=5):
+    "Distinct sentences of 8 words, three labels in turn."
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame([dict(text=' '.join([*rng.choice(FILLERS, 7), rng.choice(CUES[l])]), label=l) for l in [list(CUES)[i%3] for i in range(n)]])
+
+VALID = list(range(45, 60))
+def made(df, bert, **kwargs):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return sequence_classification_learner(df, bert, **dict(bs=BS, valid=VALID) | kwargs)
+
+def found(report): return {(f.what, f.part):f.rows.tolist() for f in report}
+def tagged(sentences): return pd.DataFrame(dict(tokens=[s.split() for s,_ in sentences], tags=[t.split() for _,t in sentences]))
+
+def test_nothing_is_found_in_clean_data(bert, in_tmp):
+    report = made(clean(), bert).check(labels=True)
+    assert not report and list(report)==[] and len(report.frame())==0 and not len(report.rows('leakage'))
+    assert 'Nothing was found' in repr(report) and 'Nothing was found' in report._repr_html_()
+    assert report.notes[0]=='Looked at all 45 training rows and all 15 validation rows.'
+    assert report.labels.training.tolist()==[15]*3 and report.labels.validation.tolist()==[5]*3
+
+def faulty():
+    df = clean()
+    df.loc[50, 'text'] = '  '+df.text[5].replace(' ', '  ')+'\n' # differs in spaces only
+    df.loc[51, ['text','label']] = df.text[50],df.label[5] # leaks too, and repeats row 50
+    df.loc[50, 'label'] = df.label[5]
+    df.loc[[7,9], 'text'] = df.text[4] # label of 7 is that of 4, of 9 another
+    df.loc[[11,14], ['text','label']] = df.text[8],df.label[8]
+    df.loc[20, 'text'],df.loc[52, 'text'] = '','   '
+    df.loc[21, 'text'] = '... !'
+    df.loc[22, 'text'] = '漢字 漢'
+    df.loc[[23,53], 'text'] = [' '.join(FILLERS[:30]), ' '.join(FILLERS[5:35])]
+    return df
+
+def test_each_fault_is_found_in_its_rows(bert, in_tmp):
+    report = made(faulty(), bert, max_length=20).check()
+    assert found(report)=={('leakage','validation'):[50,51], ('conflict','both'):[4,7,9], ('duplicates','training'):[11,14], ('duplicates','validation'):[51], ('empty','training'):[20],
+        ('empty','validation'):[52], ('scant','training'):[21], ('unreadable','training'):[21,22], ('cut','training'):[23], ('cut','validation'):[53]}
+    cut = next(f for f in report if f.what=='cut')
+    assert 'max_length=20' in cut.message and 'overlap=' in cut.remedy and all(f.remedy and f.message for f in report)
+    assert report.rows('cut').tolist()==[23,53]
+    frame = report.frame()
+    assert frame.n.tolist()==[len(r) for r in frame['rows']] and set(frame.what)=={f.what for f in report}
+    for f in report: assert f.what in repr(report) and f.what in report._repr_html_()
+
+def test_a_validation_row_with_another_label_than_in_training_is_both(bert, in_tmp):
+    df = clean()
+    df.loc[48, ['text','label']] = df.text[1],df.label[0]
+    assert found(made(df, bert).check())=={('leakage','validation'):[48], ('conflict','both'):[1,48]}
+
+def test_labels(bert, in_tmp):
+    df = clean()
+    df['label'] = 'good'
+    df.loc[range(0, 40, 6), 'label'] = 'fine' # 7 of 45
+    df.loc[[3,8], 'label'] = 'bad'
+    df.loc[[50,51], 'label'] = 'fine'
+    report = made(df, bert).check()
+    assert found(report)=={('imbalance','training'):[], ('rare','training'):[3,8], ('unvalidated','training'):[3,8]}
+    assert "'good' has 36 rows, 'bad' 2" in report[0].message and "class_weights='balanced'" in report[0].remedy
+    assert ('imbalance','training') not in found(made(df, bert, class_weights='balanced').check())
+    assert 'rare' not in {f.what for f in made(df, bert).check(rows=30)} # of a sample that is not told
+    assert report.labels.label.tolist()==['good','fine','bad']
+
+def test_lengths(bert, in_tmp):
+    df = clean()
+    df.loc[3, 'text'] = ' '.join(FILLERS[:28])
+    table = made(df, bert, max_length=10).check().lengths
+    assert table.max_length.tolist()==[10,64] and table.now.tolist()==['✓','']
+    assert table['cost'].tolist()[0]==1 and table['cost'][1]>1 and table['rows beyond'][0]=='2.2%' and table['rows beyond'][1]=='0.0%'
+    sizes = np.array([28+2]+[10]*44)
+    assert table['tokens lost'][0]==f'{20/sizes.sum():.1%}' and table['tokens a pass'].tolist()==[450, 450+5*20]
+    report = made(df, bert, max_length=10, overlap=2).check()
+    assert not report.rows('cut').size and any('windows' in n for n in report.notes) and report.lengths['tokens lost'].tolist()==['0.0%']*2
+    assert report.lengths['tokens a pass'][0]>450
+
+def test_no_table_of_lengths_beyond_the_model(checkpoints, in_tmp):
+    for arch in ('roberta','gpt2','modernbert'):
+        learn = made(clean(), checkpoints(arch))
+        report = learn.check()
+        assert not report.rows('unreadable').size and report.lengths.max_length.max()<=64 and len(report.lengths)
+
+@pytest.mark.parametrize('source', ['dataset','dict','list','csv'])
+def test_row_numbers_are_those_of_the_data_as_given(source, bert, in_tmp):
+    df,kwargs = faulty(),{}
+    if source=='dataset': data = Dataset.from_pandas(df)
+    if source=='list': data = df.to_dict('records')
+    if source=='csv': df.replace('', ' ').to_csv(data := in_tmp/'a.csv', index=False)
+    if source=='dict': data,kwargs = DatasetDict(train=Dataset.from_pandas(df[:45]), test=Dataset.from_pandas(clean(20, 9)), validation=Dataset.from_pandas(df[45:].reset_index(drop=True))),dict(valid='validation')
+    shift = 20 if source=='dict' else 0
+    report = made(data, bert, max_length=20, **kwargs).check()
+    assert report.rows('leakage').tolist()==[50+shift,51+shift] and report.rows('conflict').tolist()==[4,7,9] and report.rows('empty').tolist()==[20,52+shift]
+
+def test_a_shuffled_split_keeps_the_numbers(bert, in_tmp):
+    learn = made(df := faulty(), bert, valid=.3, seed=7)
+    items,valid = learn.dls.train_ds.items,learn.dls.valid_ds.items.idxs
+    report = learn.check()
+    assert set(report.rows('empty'))=={20,52} and set(report.rows('conflict'))=={4,7,9}
+    train = set(df.text[items.idxs].str.split().str.join(' '))
+    assert report.rows('leakage').tolist()==[i for i in valid if ' '.join(df.text[i].split()) in train-{''}]
+
+def test_datablock(bert, in_tmp):
+    df = faulty()
+    df.index = range(1000, 1060)
+    def numbered(get_x, splitter):
+        dls = DataBlock(blocks=(TransformersTextBlock(bert, max_length=20), CategoryBlock), get_x=get_x, get_y=ColReader('label'), splitter=splitter).dataloaders(df, bs=BS)
+        return TransformersLearner(dls, bert).check()
+    want = found(made(faulty(), bert, max_length=20).check())
+    assert found(numbered(ColReader('text'), IndexSplitter(VALID)))==want==found(numbered(lambda r: r.text, IndexSplitter(VALID)))
+    mixed = numbered(ColReader('text'), RandomSplitter(seed=3))
+    assert set(mixed.rows('empty'))=={20,52} and set(mixed.rows('cut'))=={23,53} and set(mixed.rows('scant'))=={21}
+
+def test_datablock_whose_transform_skips_rows(bert, in_tmp):
+    def text(r):
+        if r.label=='fine': raise SkipItemException
+        return r.text
+    df = faulty()
+    dls = DataBlock(blocks=(TransformersTextBlock(bert, max_length=20), CategoryBlock(vocab=list(CUES))), get_x=text, get_y=ColReader('label'), splitter=IndexSplitter(VALID)).dataloaders(df, bs=BS)
+    report = TransformersLearner(dls, bert).check()
+    assert report.rows('cut').tolist()==[i for i in (23,53) if df.label[i]!='fine'] and not (df.label[report.rows('leakage')]=='fine').any()
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_every_kind_of_target(kind, bert, in_tmp):
+    learn = learner(kind, bert)
+    report = learn.check()
+    assert isinstance(report, DataReport) and repr(report) and report._repr_html_() and report.labels is not None and report.lengths is not None
+    assert not [f for f in report if f.what in ('empty','scant','unreadable','cut')]
+
+def test_several_labels(bert, in_tmp):
+    df = FRAMES['multi'].copy()
+    df.at[5, 'text'],df.at[5, 'tags'] = df.text[4],df.tags[4][::-1]
+    df.at[8, 'text'],df.at[8, 'tags'] = df.text[7],['bad','good','sure']
+    learn = made(df, bert, label='tags', valid=list(range(36, 48)))
+    report = learn.check()
+    assert report.rows('duplicates').tolist()==[5] and report.rows('conflict').tolist()==[7,8]
+    assert dict(zip(report.labels.label, report.labels.training))=={l:sum(l in t for t in df.tags[:36]) for l in ('bad','good','sure')}
+
+def test_numbers(bert, in_tmp):
+    df = FRAMES['regression'].copy()
+    df.loc[5, ['text','score']] = df.text[4],df.score[4]+1
+    report = made(df, bert, label='score', valid=list(range(36, 48))).check()
+    assert report.rows('conflict').tolist()==[4,5] and report.labels['mean'][0]==round(df.score[:36].mean(), 4)
+
+def test_pairs(bert, in_tmp):
+    df = FRAMES['pair'].copy()
+    df.loc[5, ['one','two','same']] = df.loc[4, ['one','two','same']]
+    df.loc[6, ['one','two']] = df.loc[3, ['two','one']].tolist() # the other way round is another pair
+    df.loc[40, ['one','two','same']] = df.loc[2, ['one','two','same']]
+    df.loc[9, 'two'] = ' '
+    report = made(df, bert, text=['one','two'], label='same', valid=list(range(36, 48))).check()
+    assert {k:v for k,v in found(report).items() if k[0] in ('leakage','conflict','duplicates','empty','scant')}=={('leakage','validation'):[40], ('duplicates','training'):[5], ('empty','training'):[9]}
+
+def tag_learner(data, bert, **kwargs):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return token_classification_learner(data, bert, **dict(bs=BS, valid=[4,5]) | kwargs)
+
+TAGGED = [('people saw the town','O O O B-LOC'), ('the town was cold','O I-LOC O O'), ('many people came to see the film with friends in town','O O O O O O O O O O B-LOC'),
+    ('rain fell','O O'), ('people saw the town','O O O B-LOC'), ('friends walked to town','O O O B-LOC'), ('people walked with friends','O O O O'), ('rain fell on town','O O O B-ORG'), ('. .','O O')]
+
+def test_tags(bert, in_tmp):
+    report = tag_learner(tagged(TAGGED), bert, max_length=10).check()
+    assert found(report)=={('leakage','validation'):[4], ('broken_tags','training'):[1], ('cut','training'):[2], ('cut_entities','training'):[2], ('scant','training'):[8], ('unreadable','training'):[8],
+        ('rare','training'):[0,1,2,7], ('unvalidated','training'):[7]}
+    assert dict(zip(report.labels.label, report.labels.training))=={'O':21, 'B-LOC':2, 'I-LOC':1, 'B-ORG':1, 'I-ORG':0}
+    repaired = tag_learner(tagged(TAGGED), bert, max_length=10, repair=True).check()
+    assert not repaired.rows('broken_tags').size and repaired.rows('cut_entities').tolist()==[2]
+    assert not tag_learner(tagged(TAGGED), bert, max_length=10, overlap=2).check().rows('cut_entities').size
+
+def test_a_cut_that_leaves_an_entity_is_only_a_cut(bert, in_tmp):
+    more = [*TAGGED[:2], ('town people came to see the film with friends in town','B-LOC O O O O O O O O O B-LOC'), *TAGGED[3:]]
+    report = tag_learner(tagged(more), bert, max_length=10).check()
+    assert report.rows('cut').tolist()==[2] and not report.rows('cut_entities').size
+    plain = [(s, ' '.join('NV'[len(w)%2] for w in s.split())) for s,_ in TAGGED]
+    report = tag_learner(tagged(plain), bert, max_length=10).check()
+    assert report.rows('cut').tolist()==[2] and not report.rows('cut_entities').size and not report.rows('broken_tags').size
+
+def test_masked_lm(bert, in_tmp):
+    df = faulty()
+    learn = masked_lm_learner(df[['text']], bert, valid=VALID, bs=BS, max_length=20)
+    want = {('leakage','validation'):[50,51], ('duplicates','training'):[7,9,11,14], ('duplicates','validation'):[51], ('empty','training'):[20], ('empty','validation'):[52],
+        ('scant','training'):[21], ('unreadable','training'):[21,22], ('cut','training'):[23], ('cut','validation'):[53]}
+    report = learn.check()
+    assert found(report)==want and report.labels is None and report.lengths is not None
+    with pytest.raises(ValueError, match='none of these'): learn.check(labels=True)
+    (in_tmp/'a.txt').write_text('\n'.join(clean(200).text))
+    for kwargs in ({}, dict(whole_word=True)):
+        report = masked_lm_learner(in_tmp/'a.txt', bert, block_size=16, **kwargs).check()
+        assert not report and report.lengths is None and any('blocks' in n for n in report.notes)
+
+def everything(learn):
+    model = {k:v.clone() for k,v in learn.model.state_dict().items()}
+    opt = None if learn.opt is None else {k:v for h in learn.opt.hypers for k,v in h.items()}
+    return model,random_states(loaders_of(learn)),opt,learn.model.training,set(learn.dls.text_tfm.reported),[list(map(float, r)) for r in learn.recorder.values] if hasattr(learn, 'recorder') and hasattr(learn.recorder, 'values') else None
+
+def same(a, b):
+    if isinstance(a, dict): return a.keys()==b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)): return len(a)==len(b) and all(map(same, a, b))
+    return np.array_equal(a, b) if isinstance(a, np.ndarray) else torch.equal(a, b) if isinstance(a, torch.Tensor) else a==b
+
+@pytest.mark.parametrize('fitted', [False, True])
+def test_nothing_changes(fitted, bert, in_tmp):
+    def learn_and(check):
+        learn = made(faulty(), bert, max_length=20)
+        learn.check_first = False
+        with learn.no_bar(), learn.no_logging(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            if fitted: learn.fit(1, 1e-3)
+            before = everything(learn)
+            if check:
+                learn.check(labels=True)
+                assert same(everything(learn), before)
+            learn.fit(1, 1e-3)
+        return learn
+    assert same(everything(learn_and(True)), everything(learn_and(False)))
+
+def test_random_transforms_of_the_user_leave_no_trace(bert, in_tmp):
+    def drop(text): return ' '.join(w for w in text.split() if random.random()<.9 or np.random.rand()<.5 or torch.rand(1)<.5)
+    dls = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=Pipeline([ColReader('text'), drop]), get_y=ColReader('label'), splitter=IndexSplitter(VALID)).dataloaders(clean(), bs=BS)
+    learn = TransformersLearner(dls, bert)
+    before = everything(learn)
+    learn.check()
+    assert same(everything(learn), before)
+
+def test_a_cut_is_still_reported_after_a_check(bert, in_tmp):
+    learn = made(faulty(), bert, max_length=20)
+    learn.check()
+    with pytest.warns(UserWarning, match='cut off'): list(learn.dls.train)
+
+def test_a_sample_of_a_large_set_read_in_pieces(bert, in_tmp, monkeypatch):
+    df = clean(5000)
+    Dataset.from_pandas(df).to_parquet('a.parquet')
+    data = Dataset.from_parquet('a.parquet', cache_dir=str(in_tmp/'cache'))
+    learn = made(data, bert, valid=.2)
+    read,pieces = Rows.read,[]
+    monkeypatch.setattr(Rows, 'read', lambda self, idxs, names: pieces.append(len(idxs)) or read(self, idxs, names))
+    monkeypatch.setattr(Rows, 'column', lambda *a: 1/0)
+    monkeypatch.setattr(Rows, 'arrow', lambda *a: 1/0)
+    report = learn.check(rows=1500)
+    assert report.notes[0]=='Looked at 1,500 of 4,000 training rows and all 1,000 validation rows.'
+    assert sum(pieces)<=2*(1500+1000)+10 and max(pieces)<=health.STEP # two columns
+    assert found(report)==found(learn.check(rows=1500)) and same(learn.check(rows=None).notes[0], 'Looked at all 4,000 training rows and all 1,000 validation rows.')
+    assert report.labels.training.sum()==1500
+
+def test_wrong_labels_are_among_the_suspects(bert, in_tmp):
+    df = clean(240)
+    wrong = [10,40,77,150,203,230]
+    for i in wrong: df.loc[i, 'label'] = list(CUES)[(list(CUES).index(df.label[i])+1)%3]
+    report = made(df, bert, valid=list(range(200, 240))).check(labels=True)
+    assert set(report.suspects.row)==set(wrong)==set(report.rows('label')) and set(report.suspects.row[report.suspects.part=='validation'])=={203,230}
+    truth = clean(240).label
+    assert all(truth[r.row]==r.likelier and df.label[r.row]==r.label for r in report.suspects.itertuples()) and report.suspects.lead.is_monotonic_decreasing
+    assert same(report.suspects.to_dict(), made(df, bert, valid=list(range(200, 240))).check(labels=True).suspects.to_dict())
+
+def test_wrong_labels_of_several(bert, in_tmp):
+    df = clean(240)
+    df['tags'] = [[l]+(['sure'] if i%2 else []) for i,l in enumerate(df.label)]
+    df['text'] = [f'{t} indeed' if i%2 else t for i,t in enumerate(df.text)]
+    df.at[21, 'tags'],df.at[30, 'tags'] = [df.label[21]],[df.label[30],'sure'] # missing; too much
+    report = made(df[['text','tags']], bert, label='tags', valid=list(range(200, 240))).check(labels=True)
+    said = {(r.row, r.likelier) for r in report.suspects.itertuples()}
+    assert {(21, "with 'sure'"),(30, "without 'sure'")}<=said and len(said)<6
+
+def test_nothing_is_said_of_labels_that_words_do_not_tell(bert, in_tmp):
+    df = clean(120)
+    df['label'] = np.random.default_rng(0).permutation(df.label)
+    report = made(df, bert, valid=.2).check(labels=True)
+    assert not report.rows('label').size and any('chance' in n for n in report.notes) and not len(report.suspects)
+
+def test_labels_with_few_rows_are_left_out(bert, in_tmp):
+    df = clean(120)
+    df.loc[[3,4], 'label'] = 'odd'
+    assert not {3,4}&set(made(df, bert, valid=list(range(100, 120))).check(labels=True).rows('label'))
+
+@pytest.mark.parametrize('kind', ['regression','tags'])
+def test_wrong_labels_are_not_offered_for_numbers_and_tags(kind, bert, in_tmp):
+    learn = learner('regression', bert) if kind=='regression' else tag_learner(tagged(TAGGED), bert)
+    with pytest.raises(ValueError, match='numbers' if kind=='regression' else 'tags of words'): learn.check(labels=True)
+
+def test_suspicious():
+    probs = np.array([[.9,.1,0], [.1,.9,0], [.2,.7,.1], [.45,.5,.05]])
+    rows,other,lead = suspicious(probs, np.array([0,0,2,0]))
+    assert rows.tolist()==[1,2] and other.tolist()==[1,1] and np.allclose(lead, [.8,.6])
+
+def test_without_rows(bert, in_tmp):
+    made(clean(), bert).save_pretrained('saved')
+    with pytest.raises(ValueError, match='no rows to look at'): TransformersLearner.from_pretrained('saved').check()
+    with pytest.raises(ValueError, match='rows=0'): made(clean(), bert).check(rows=0)
+
+def test_html_is_escaped(bert, in_tmp):
+    df = clean()
+    evil = '<script>alert(1)</script> & more <b>'
+    df.loc[[3,6], 'text'],df.loc[3, 'label'],df.loc[6, 'label'] = evil,'good','bad'
+    df.loc[[9,50], 'text'] = '<img src=x onerror=alert(2)>'
+    df['label'] = df.label.replace('fine', '<i>fine</i>')
+    page = made(df, bert).check(labels=True)._repr_html_()
+    assert '&lt;script&gt;' in page and '<script' not in page and '<img' not in page and '<i>' not in page and 'dir="auto"' in page
+
+# ----- before the first fit
+
+def fit_warnings(learn, method='fit', n=1):
+    with warnings.catch_warnings(record=True) as said, learn.no_bar(), learn.no_logging():
+        warnings.simplefilter('always')
+        for _ in range(n): getattr(learn, method)(1, 1e-3)
+    return [str(w.message) for w in said if 'learn.check()' in str(w.message)]
+
+def leaky(n=3):
+    df = clean()
+    df.loc[range(45, 45+n), ['text','label']] = df.loc[range(n), ['text','label']].to_numpy()
+    return df
+
+def test_the_first_fit_warns_once(bert, in_tmp):
+    learn = made(leaky(), bert)
+    said = fit_warnings(learn, n=2)
+    assert len(said)==1 and '3 of 15 validation rows' in said[0] and 'rows 45, 46, 47' in said[0]
+    learn.check_first = True
+    assert len(fit_warnings(learn))==1
+    for method in ('fit_one_cycle','fit_linear','fine_tune'): assert len(fit_warnings(made(leaky(), bert), method))==1
+
+def test_few_faults_are_not_worth_a_warning(bert, in_tmp):
+    assert not fit_warnings(made(clean(), bert)) and not fit_warnings(made(leaky(2), bert))
+    df = leaky(3)
+    df.loc[[0,1,2,45,46,47], 'text'] = ['people saw it','rain fell','that film']*2 # short texts repeat by chance
+    assert not fit_warnings(made(df, bert))
+    skewed = clean()
+    skewed['label'] = ['good']*59+['bad']
+    assert not fit_warnings(made(skewed, bert, valid=list(range(15))))
+
+def test_texts_with_two_labels_and_empty_texts(bert, in_tmp):
+    df = clean()
+    df.loc[[4,5], 'text'] = df.text[3]
+    assert '3 of 45 training rows have a text that also stands with another label (rows 3, 4, 5)' in fit_warnings(made(df, bert))[0]
+    df = clean()
+    df.loc[[4,5,6], 'text'] = ''
+    assert not fit_warnings(made(df, bert)) # was said when the learner was made
+    dls = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=IndexSplitter(VALID)).dataloaders(df, bs=BS)
+    assert '3 of 45 training texts are empty (rows 4, 5, 6)' in fit_warnings(TransformersLearner(dls, bert))[0]
+
+def test_it_can_be_switched_off(bert, in_tmp, monkeypatch):
+    learn = made(leaky(), bert)
+    learn.check_first = False
+    assert not fit_warnings(learn)
+    monkeypatch.setattr(TransformersLearner, 'check_first', False)
+    assert not fit_warnings(made(leaky(), bert))
+
+def test_an_error_in_the_look_does_not_stop_training(bert, in_tmp, monkeypatch):
+    monkeypatch.setattr(health, '_worries', lambda learn: 1/0)
+    learn = made(leaky(), bert)
+    assert not fit_warnings(learn) and len(learn.recorder.values)==1
+
+def test_the_look_does_not_change_training(bert, in_tmp):
+    def trained(first):
+        learn = made(leaky(), bert)
+        learn.check_first = first
+        fit_warnings(learn, 'fit_one_cycle')
+        return everything(learn)
+    assert same(trained(True), trained(False))
+
+def test_functions_of_the_user_are_not_called_for_it(bert, in_tmp):
+    calls = []
+    dls = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=lambda r: calls.append(1) or r.text, get_y=ColReader('label'), splitter=IndexSplitter(VALID)).dataloaders(leaky(), bs=BS)
+    learn = TransformersLearner(dls, bert)
+    calls.clear()
+    health._look_first(learn)
+    assert not calls and not learn.check_first
+
+def test_tags_pairs_and_gaps_before_the_first_fit(bert, in_tmp):
+    long = [(f'{s} and the friends came home', f'{t} O O O O O') for s,t in TAGGED]
+    learn = tag_learner(tagged(long*4), bert, valid=list(range(27, 36)))
+    assert '9 of 9 validation rows' in fit_warnings(learn)[0]
+    df = FRAMES['pair'].copy()
+    df.loc[range(40, 44), ['one','two','same']] = df.loc[range(4), ['one','two','same']].to_numpy()
+    assert '4 of 12 validation rows' in fit_warnings(made(df, bert, text=['one','two'], label='same', valid=list(range(36, 48))))[0]
+    assert '3 of 15 validation rows' in fit_warnings(masked_lm_learner(leaky(), bert, valid=VALID, bs=BS))[0]
+    (in_tmp/'a.txt').write_text('\n'.join(['the same line again and again']*200))
+    assert not fit_warnings(masked_lm_learner(in_tmp/'a.txt', bert, block_size=16))
