@@ -26,6 +26,7 @@ from .optimizer import *
 from .losses import *
 from .precision import *
 from .metrics import *
+from .wrong_labels import *
 from .showing import *
 from .predictions import *
 from .filling import *
@@ -43,6 +44,7 @@ from .sweeps import *
 from .hub import *
 from .serving import *
 from .health import *
+from .first_look import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification import *
 from .tasks.masked_lm import *

@@ -7,6 +7,7 @@ import pytest
 import torch
 from datasets import Dataset, DatasetDict
 
+import blurlike.first_look as first_look
 import blurlike.health as health
 from blurlike.all import (CategoryBlock, ColReader, DataBlock, DataReport, IndexSplitter, Pipeline, RandomSplitter, Rows, SkipItemException, TransformersLearner, TransformersTextBlock,
     masked_lm_learner, sequence_classification_learner, suspicious, token_classification_learner)
@@ -176,7 +177,7 @@ def test_tags(bert, in_tmp):
     report = tag_learner(tagged(TAGGED), bert, max_length=10).check()
     assert found(report)=={('leakage','validation'):[4], ('broken_tags','training'):[1], ('cut','training'):[2], ('cut_entities','training'):[2], ('scant','training'):[8], ('unreadable','training'):[8],
         ('rare','training'):[0,1,2,7], ('unvalidated','training'):[7]}
-    assert dict(zip(report.labels.label, report.labels.training))=={'O':21, 'B-LOC':2, 'I-LOC':1, 'B-ORG':1, 'I-ORG':0}
+    assert dict(zip(report.labels.label, report.labels.training))=={'O':27, 'B-LOC':2, 'I-LOC':1, 'B-ORG':1, 'I-ORG':0}
     repaired = tag_learner(tagged(TAGGED), bert, max_length=10, repair=True).check()
     assert not repaired.rows('broken_tags').size and repaired.rows('cut_entities').tolist()==[2]
     assert not tag_learner(tagged(TAGGED), bert, max_length=10, overlap=2).check().rows('cut_entities').size
@@ -358,7 +359,7 @@ def test_it_can_be_switched_off(bert, in_tmp, monkeypatch):
     assert not fit_warnings(made(leaky(), bert))
 
 def test_an_error_in_the_look_does_not_stop_training(bert, in_tmp, monkeypatch):
-    monkeypatch.setattr(health, '_worries', lambda learn: 1/0)
+    monkeypatch.setattr(first_look, '_worries', lambda learn: 1/0)
     learn = made(leaky(), bert)
     assert not fit_warnings(learn) and len(learn.recorder.values)==1
 
@@ -375,7 +376,7 @@ def test_functions_of_the_user_are_not_called_for_it(bert, in_tmp):
     dls = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=lambda r: calls.append(1) or r.text, get_y=ColReader('label'), splitter=IndexSplitter(VALID)).dataloaders(leaky(), bs=BS)
     learn = TransformersLearner(dls, bert)
     calls.clear()
-    health._look_first(learn)
+    first_look._look_first(learn)
     assert not calls and not learn.check_first
 
 def test_tags_pairs_and_gaps_before_the_first_fit(bert, in_tmp):
