@@ -28,6 +28,7 @@ from .precision import *
 from .metrics import *
 from .wrong_labels import *
 from .showing import *
+from .findings import *
 from .predictions import *
 from .filling import *
 from .history import *
@@ -43,6 +44,7 @@ if _util.find_spec('accelerate'): from .distributed import * # fastai's module o
 from .sweeps import *
 from .hub import *
 from .serving import *
+from .data_parts import *
 from .health import *
 from .first_look import *
 from .tasks.sequence_classification import *

@@ -15,7 +15,8 @@ from fastai.data.transforms import ToTensor
 from fastai.torch_core import rank_distrib
 from fasttransform import Pipeline
 
-from .health import conflicting_texts, list_rows, parts_of, same_randomness
+from .data_parts import conflicting_texts, parts_of, same_randomness
+from .findings import list_rows
 from .learner import TransformersLearner
 from .packed import PackedRows
 from .run_state import loaders_of

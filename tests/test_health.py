@@ -7,8 +7,8 @@ import pytest
 import torch
 from datasets import Dataset, DatasetDict
 
+import blurlike.data_parts as data_parts
 import blurlike.first_look as first_look
-import blurlike.health as health
 from blurlike.all import (CategoryBlock, ColReader, DataBlock, DataReport, IndexSplitter, Pipeline, RandomSplitter, Rows, SkipItemException, TransformersLearner, TransformersTextBlock,
     masked_lm_learner, sequence_classification_learner, suspicious, token_classification_learner)
 from blurlike.run_state import loaders_of, random_states
@@ -253,7 +253,7 @@ def test_a_sample_of_a_large_set_read_in_pieces(bert, in_tmp, monkeypatch):
     monkeypatch.setattr(Rows, 'arrow', lambda *a: 1/0)
     report = learn.check(rows=1500)
     assert report.notes[0]=='Looked at 1,500 of 4,000 training rows and all 1,000 validation rows.'
-    assert sum(pieces)<=2*(1500+1000)+10 and max(pieces)<=health.STEP # two columns
+    assert sum(pieces)<=2*(1500+1000)+10 and max(pieces)<=data_parts.STEP # two columns
     assert found(report)==found(learn.check(rows=1500)) and same(learn.check(rows=None).notes[0], 'Looked at all 4,000 training rows and all 1,000 validation rows.')
     assert report.labels.training.sum()==1500
 
