@@ -26,19 +26,21 @@ class Finding:
     remedy:str # What to do
     example:str = '' # One of these texts
 
-    def __str__(self): return f"{self.what} ({self.part}): {self.message}: {list_rows(self.rows)}"
+    def __str__(self): return f"{self.what} ({self.part}): {self.message}"+(f": {list_rows(self.rows)}" if len(self.rows) else '')
 
 def list_rows(
     rows:np.ndarray # (n,) row numbers
 )->str: # e.g. `rows 3, 8, 12, ... (25 in all)`
     "Row numbers for a message, in their order."
-    return f"row{'s' if len(rows)>1 else ''} {', '.join(map(str, rows[:10]))}" + (f", ... ({len(rows):,} in all)" if len(rows)>10 else '')
+    return '' if not len(rows) else f"row{'s' if len(rows)>1 else ''} {', '.join(map(str, rows[:10]))}" + (f", ... ({len(rows):,} in all)" if len(rows)>10 else '')
+
 def count_of(
     n:int, # How many
     one:str # What one is called
 )->str: # e.g. `1,200 rows`
     "A number of things."
     return f"{n:,} {one}{'' if n==1 else 's'}"
+
 def short_text(
     text, # A text, a pair, or words
     n:int=80 # Most characters
@@ -46,6 +48,7 @@ def short_text(
     "The beginning of a text."
     text = ' | '.join(text) if isinstance(text, tuple) else ' '.join(text) if isinstance(text, list) else str(text)
     return textwrap.shorten(text[:1000], n, placeholder=' …') if ' ' in text[:n] else text[:n]
+
 def _table(df): return Table(list(map(str, df.columns)), [list(map(str, r)) for r in df.itertuples(index=False)])
 
 # %% ../nbs/10e_findings.ipynb #10e50007

@@ -59,6 +59,11 @@ def test_each_fault_is_found_in_its_rows(bert, in_tmp):
     assert frame.n.tolist()==[len(r) for r in frame['rows']] and set(frame.what)=={f.what for f in report}
     for f in report: assert f.what in repr(report) and f.what in report._repr_html_()
 
+def test_empty_texts_are_no_duplicates(bert, in_tmp):
+    df = clean()
+    df.loc[[3,4,5,48], 'text'] = ''
+    assert found(made(df, bert).check())=={('empty','training'):[3,4,5], ('empty','validation'):[48]}
+
 def test_a_validation_row_with_another_label_than_in_training_is_both(bert, in_tmp):
     df = clean()
     df.loc[48, ['text','label']] = df.text[1],df.label[0]
@@ -186,6 +191,8 @@ def test_a_cut_that_leaves_an_entity_is_only_a_cut(bert, in_tmp):
     more = [*TAGGED[:2], ('town people came to see the film with friends in town','B-LOC O O O O O O O O O B-LOC'), *TAGGED[3:]]
     report = tag_learner(tagged(more), bert, max_length=10).check()
     assert report.rows('cut').tolist()==[2] and not report.rows('cut_entities').size
+    none = tag_learner(tagged([*TAGGED[:2], (TAGGED[2][0], ' '.join(['O']*11)), *TAGGED[3:]]), bert, max_length=10).check()
+    assert none.rows('cut').tolist()==[2] and not none.rows('cut_entities').size
     plain = [(s, ' '.join('NV'[len(w)%2] for w in s.split())) for s,_ in TAGGED]
     report = tag_learner(tagged(plain), bert, max_length=10).check()
     assert report.rows('cut').tolist()==[2] and not report.rows('cut_entities').size and not report.rows('broken_tags').size
@@ -253,7 +260,7 @@ def test_a_sample_of_a_large_set_read_in_pieces(bert, in_tmp, monkeypatch):
     monkeypatch.setattr(Rows, 'arrow', lambda *a: 1/0)
     report = learn.check(rows=1500)
     assert report.notes[0]=='Looked at 1,500 of 4,000 training rows and all 1,000 validation rows.'
-    assert sum(pieces)<=2*(1500+1000)+10 and max(pieces)<=data_parts.STEP # two columns
+    assert sum(pieces)<=2*(1500+1000)+10 and max(pieces)<=data_parts._step # two columns
     assert found(report)==found(learn.check(rows=1500)) and same(learn.check(rows=None).notes[0], 'Looked at all 4,000 training rows and all 1,000 validation rows.')
     assert report.labels.training.sum()==1500
 
