@@ -44,8 +44,9 @@ def scratch_checkpoint(
     "A small BERT with random weights and a lower-casing WordPiece tokenizer (Devlin et al. 2018) trained on `texts`."
     folder = Path(folder or tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
-    raw = BertWordPieceTokenizer()
-    raw.train_from_iterator(texts, vocab_size=vocab_size, min_frequency=min_frequency, show_progress=False)
+    raw,texts = BertWordPieceTokenizer(),list(texts)
+    inner = {c for t in texts for w,_ in raw._tokenizer.pre_tokenizer.pre_tokenize_str(raw.normalize(t)) for c in w[1:]} # numbered here: left to itself the trainer does it in any order, and ties between merges fall otherwise in each run
+    raw.train_from_iterator(texts, vocab_size=vocab_size, min_frequency=min_frequency, show_progress=False, special_tokens=['[PAD]','[UNK]','[CLS]','[SEP]','[MASK]', *(f'##{c}' for c in sorted(inner))])
     raw.save_model(str(folder))
     config = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64) | config
     tokenizer = BertTokenizer(str(folder/'vocab.txt'), model_max_length=config['max_position_embeddings'])
