@@ -21,8 +21,14 @@ def test_readme_follows_its_notebook(tmp_path):
 
 TEXTS = ['a good film in London by Ada','a bad film with my brother','it was cold but we stayed for the food']*8
 TAGGER = "learn = token_classification_learner('train.conll', 'distilbert-base-cased', words=0, tags=3)"
+CLASSIFIER = "learn = sequence_classification_learner('reviews.csv', 'distilbert-base-uncased', text='review', label='stars')"
+SWEEP = """def make_learner(bs): return sequence_classification_learner('reviews.csv', 'distilbert-base-uncased', text='review', label='stars', bs=bs)
+def train(learn, lr): learn.fit_one_cycle(1, lr)
+sweep = partial(sweep, n_trials=2, backend='optuna')"""
 GIVEN = { # what a reader has at hand before a line that starts so
-    'learn_lm.predict_batch': "texts = ['a [MASK] film']*3", 'learn.fit_one_cycle': TAGGER, 'learn.resume': TAGGER, 'learn = Learner(': 'dls,hf_model = learn.dls,learn.model'}
+    'learn_lm.predict_batch': "texts = ['a [MASK] film']*3", 'learn.fit_one_cycle(3, 0.0001, cbs=Checkpoints': TAGGER, 'learn.resume': TAGGER, 'learn.check': CLASSIFIER, 'learn = Learner(': 'dls,hf_model = learn.dls,learn.model',
+    'learn.fit_one_cycle(3, 0.0001, cbs=Wandb': "import wandb; from blurlike.tracking import WandbCallback; wandb.init(mode='disabled')", 'sweep(': SWEEP, 'export_onnx': "learn.save_pretrained('stars')"}
+NOT_HERE = 'learn.push_to_hub', # needs a network; tests/test_hub.py has a stand-in
 
 def test_the_python_of_the_readme_runs(in_tmp):
     "Verbatim, from top to bottom, over small files and checkpoints of the names that it mentions."
@@ -39,8 +45,9 @@ def test_the_python_of_the_readme_runs(in_tmp):
         for line in ast.parse(code).body:
             said = ast.unparse(line)
             for start,given in GIVEN.items():
-                if said.startswith(start) and (start!='learn.fit_one_cycle' or 'Checkpoints' in said): exec(given, names)
+                if said.startswith(start): exec(given, names)
+            if said.startswith(NOT_HERE): continue
             try: exec(compile(ast.Module([line], []), 'README.md', 'exec'), names)
             except Exception as e: pytest.fail(f'README.md: {said}\n{type(e).__name__}: {e}', pytrace=False)
             ran += 1
-    assert ran>20
+    assert ran>30
