@@ -9,7 +9,7 @@ from small import ARCHS, FRAMES, TEXTS, close, learner, texts_of
 import blurlike.serving
 from blurlike.all import TransformersLearner, export_onnx, gradio_app, load_onnx, masked_lm_learner, page_output, sequence_classification_learner, token_classification_learner
 
-WANT = [pytest.importorskip(n, reason=f'serving needs {n}') for n in ('onnx','onnxscript','onnxruntime')]
+for name in ('onnx','onnxscript','onnxruntime'): pytest.importorskip(name, reason=f'serving needs {name}')
 
 NAMES = 'Ada Bob Cy Dora'.split()
 TAGGED = [dict(tokens=t.split()+[NAMES[i%4]], tags=['O']*len(t.split())+['B-PER']) for i,t in enumerate(TEXTS)]
@@ -150,7 +150,7 @@ def test_adapters_and_weights_beside_the_graph(bert, in_tmp, monkeypatch):
     peft = pytest.importorskip('peft', reason='adapters need peft')
     learn = quiet(learner('single', bert, peft=peft.LoraConfig(target_modules='all-linear', r=2, init_lora_weights=False)))
     learn.save_pretrained('alone', merge=False)
-    monkeypatch.setattr(blurlike.serving, 'BIG', 0)
+    monkeypatch.setattr(blurlike.serving, 'ONE_FILE', 0)
     folder = export_onnx('alone', 'onnx')
     assert 'model.onnx.data' in json.loads((folder/'blurlike.json').read_text())['sha256']
     assert same(load_onnx(folder).predict_batch(TEXTS), learn.predict_batch(TEXTS))
