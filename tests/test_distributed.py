@@ -43,7 +43,7 @@ def test_tracked(found):
     assert len(one['sent'])==len(two['sent'])==2*5+2 and len(one['tables'])==len(two['tables'])==2
     for k in ('raw_loss','lr_0','epoch','valid_loss','accuracy'): np.testing.assert_allclose([o[k] for o in two['sent'] if k in o], [o[k] for o in one['sent'] if k in o], rtol=2e-4, err_msg=k)
     for a,b in zip(one['tables'], two['tables']):
-        assert [r[:3] for r in a]==[r[:3] for r in b] and len(a)==11
+        assert [r[:3] for r in a]==[r[:3] for r in b] and len(a)==12
         np.testing.assert_allclose([r[3:] for r in a], [r[3:] for r in b], rtol=2e-3)
 
 def test_resumed(found):
