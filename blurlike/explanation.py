@@ -38,8 +38,8 @@ class Explanation:
     def frame(self)->pd.DataFrame: return pd.DataFrame(dict(word=self.words) | {f'{n}' if self.names.count(n)<2 else f'{n} {i}':r['words'] for i,(n,r) in enumerate(zip(self.names, self.rows))})
 
     def _shade(self, value, most): # for a word; nothing where it was cut off
-        if np.isnan(value): return 'opacity:.45;text-decoration:line-through'
-        return f'background:hsla({140 if value>0 else 0},75%,45%,{.6*min(1, abs(value)/most):.2f});border-radius:3px;padding:0 2px'
+        if np.isnan(value): return 'opacity:.85;text-decoration:line-through'
+        return f'background:hsla({140 if value>0 else 0},75%,45%,{.35*min(1, abs(value)/most):.2f});border-radius:3px;padding:0 2px'
 
     def _html(self, values): # the text, its words shaded
         r,most = self.reading,np.nanmax(np.abs(values), initial=1e-9)
@@ -56,9 +56,9 @@ class Explanation:
         return ' <b>|</b> '.join(parts)
 
     def _repr_html_(self):
-        head = '<tr><th style="text-align:left">prediction</th><th style="text-align:left">words for and against it</th></tr>'
-        def row(name, r): return f'<tr><td style="text-align:left;white-space:nowrap">{html.escape(name)} <small>{r["score"]:.3f}</small></td><td dir="auto" style="text-align:left;line-height:1.9">{self._html(r["words"])}</td></tr>'
-        return f'<table><thead>{head}</thead><tbody>{"".join(map(row, self.names, self.rows))}</tbody></table><small>{self.method}</small>'
+        head = '<tr><th style="text-align:start">prediction</th><th style="text-align:start">words for and against it</th></tr>'
+        def row(name, r): return f'<tr><td style="text-align:start;white-space:nowrap">{html.escape(name)} <small style="opacity:.85">{r["score"]:.3f}</small></td><td dir="auto" style="text-align:start;line-height:1.9">{self._html(r["words"])}</td></tr>'
+        return f'<table><thead>{head}</thead><tbody>{"".join(map(row, self.names, self.rows))}</tbody></table><small style="opacity:.85">{self.method}</small>'
 
     def __repr__(self):
         lines = []

@@ -137,13 +137,13 @@ class ShownTokens:
         return res+(f"; {unknown:,} unknown to the tokenizer" if unknown else '')
 
     def _chip(self, text, word, kind):
-        style = {'special':'opacity:.5;border:1px dotted', 'cut':'opacity:.55;text-decoration:line-through;background:hsla(0,80%,55%,.25)',
-            'seen':f'opacity:.5;background:hsla({word*137%360},60%,50%,.22)', '':f'background:hsla({word*137%360},60%,50%,.22)'}[kind]
+        style = {'special':'opacity:.85;border:1px dotted', 'cut':'text-decoration:line-through;background:hsla(0,80%,55%,.25)',
+            'seen':f'opacity:.85;border:1px dotted;background:hsla({word*137%360},60%,50%,.08)', '':f'background:hsla({word*137%360},60%,50%,.22)'}[kind]
         return f'<span title="{kind or "word "+str(word+1)}" style="{style};border-radius:3px;padding:0 3px;margin:0 1px;display:inline-block">{html.escape(text)}</span>'
 
     def _repr_html_(self):
         lines = ''.join(f'<div dir="auto" style="line-height:1.9">{"".join(self._chip(*t) for t in line)}</div>' for line in self.lines)
-        return f'<div style="font-family:monospace">{lines}</div><div><small>{html.escape(self.told)}</small></div>'
+        return f'<div style="font-family:monospace">{lines}</div><div><small style="opacity:.85">{html.escape(self.told)}</small></div>'
 
     def __repr__(self): return '\n'.join([*(' '.join(f'~~{t}~~' if kind=='cut' else t for t,_,kind in line) for line in self.lines), self.told])
     show = Table.show
