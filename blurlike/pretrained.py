@@ -194,7 +194,7 @@ def checkpoint_order(
 # %% ../nbs/01_pretrained.ipynb #a0ab9506
 @contextmanager
 def _without_reports(): # transformers tells of each weight of a new head, in a table; what is worth a word `_warn_new_body` says
-    logger,silent = logging.getLogger('transformers.modeling_utils'),lambda record: 'LOAD REPORT' not in record.getMessage()
+    logger,silent = logging.getLogger('transformers.modeling_utils'),lambda record: not any(s in record.getMessage() for s in ('LOAD REPORT', 'This checkpoint seem corrupted')) # the second is of an output layer that is tied and new
     logger.addFilter(silent)
     try: yield
     finally: logger.removeFilter(silent)

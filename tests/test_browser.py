@@ -69,9 +69,8 @@ CELLS = '''cells => cells.map(cell => {
         images: all(out+'img, '+out+'svg').filter(seen).map(e => [e.naturalWidth ?? e.clientWidth, e.naturalHeight ?? e.clientHeight]),
         bars: all(out+'progress').filter(seen).length}})'''
 
-# What is said by others and not wrong: PyTorch of fastai's `layers`; transformers of a head that the checkpoint has not, or has and is not asked for
+# What is said by others and not wrong: PyTorch of fastai's `layers`; transformers of a new head, where a notebook loads a model without us
 FOREIGN = [re.compile(r'\S+\.py:\d+: FutureWarning: `torch\.jit\.script` is deprecated\..*\n  .*'),
-    re.compile(r'\[transformers\] This checkpoint seem corrupted\. The tied weights mapping for this model specifies to tie lm_head\..*'),
     re.compile(r'\[transformers\] \w+ LOAD REPORT from: .*\nKey .*\n[-+]+ *\n(\S+ *\| (MISSING|UNEXPECTED) *\|.*\n)+\nNotes:(\n- (MISSING|UNEXPECTED).*)+')]
 OURS = re.compile(r'\S+/blurlike/\S+\.py:\d+: UserWarning: .*\n  .*') # what a reader is to know of the data; more than two in a cell are a wall
 
