@@ -239,7 +239,8 @@ def load_model(
         check_checkpoint(checkpoint)
         kwargs = dict(dtype=torch.float32, trust_remote_code=False) | kwargs # transformers 5 keeps the checkpoint's dtype: weights in half precision do not train well
         try:
-            with _without_reports(): model,info = getattr(transformers, auto_model).from_pretrained(_location(checkpoint), output_loading_info=True, ignore_mismatched_sizes=True, **config, **kwargs)
+            named = {k:v for k,v in config.items() if k!='num_labels' or 'id2label' not in config} # the number follows from the names; both together are warned of where the checkpoint had others
+            with _without_reports(): model,info = getattr(transformers, auto_model).from_pretrained(_location(checkpoint), output_loading_info=True, ignore_mismatched_sizes=True, **named, **kwargs)
         except OSError as e: raise _no_checkpoint(checkpoint, 'model', e) from e
         for t in (*model.parameters(), *model.buffers()): t.data = t.data.clone() # off the mapped file, onto aligned memory: the last bit of a product may depend on that
         model.unexpected_weights = frozenset(info['unexpected_keys'])

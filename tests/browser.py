@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from test_notebooks import BROWSERS
+
 ARGS = '--disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
 
 @pytest.fixture(scope='module')
@@ -11,7 +13,7 @@ def chromium():
     "A browser: the machine's own Chromium or Chrome, or the one that Playwright has installed."
     api = pytest.importorskip('playwright.sync_api', reason="playwright is not installed: pip install -e '.[dev,e2e]'")
     with api.sync_playwright() as p:
-        path = next(filter(None, map(shutil.which, ('chromium','chromium-browser','google-chrome'))), p.chromium.executable_path)
+        path = next(filter(None, map(shutil.which, BROWSERS)), p.chromium.executable_path)
         if not Path(path).exists(): pytest.skip('no Chromium here: apt-get install chromium, or playwright install chromium')
         browser = p.chromium.launch(executable_path=path, args=ARGS+['--no-sandbox']*(os.geteuid()==0))
         yield browser

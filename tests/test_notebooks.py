@@ -1,7 +1,8 @@
 """Every notebook runs from top to bottom in a fresh process, with nbdev's own runner; cells marked `slow` or `cuda` are left out.
+The tutorials run in a browser instead where there is one (`test_browser.py`).
 
 Run one: `python -m pytest tests/test_notebooks.py -k 04_batch`."""
-import json,os,subprocess,sys
+import importlib.util,json,os,shutil,subprocess,sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,8 @@ def notebooks(root):
     return {p.relative_to(nbs).with_suffix('').as_posix():p for p in sorted(nbs.rglob('*.ipynb')) if not any(o[0] in '._' for o in p.relative_to(nbs).parts)}
 
 NOTEBOOKS = notebooks(ROOT)
+BROWSERS = 'chromium','chromium-browser','google-chrome'
+IN_BROWSER = all(map(importlib.util.find_spec, ('jupyterlab','playwright'))) and any(map(shutil.which, BROWSERS)) # then test_browser.py runs the tutorials
 
 def run_notebook(path, threads=None):
     "Run the notebook at `path` with this interpreter, offline; what it printed, if it failed."
@@ -38,7 +41,7 @@ def running(request):
         yield {n:pool.submit(run_notebook, NOTEBOOKS[n], max(1, cores//workers)) for n in names}
         pool.shutdown(cancel_futures=True)
 
-@pytest.mark.parametrize('name', NOTEBOOKS)
+@pytest.mark.parametrize('name', [n for n in NOTEBOOKS if not (IN_BROWSER and n.startswith('tutorials/'))])
 def test_notebook_runs(name, running):
     said = running[name].result()
     if said: pytest.fail(f'nbs/{name}.ipynb\n{said}', pytrace=False)

@@ -112,7 +112,7 @@ class Page:
 
     def api(self, s):
         "What `show_doc` wrote, its heading named so that `link_symbols` can point to it."
-        s = _attrs.sub('', _source.sub('', s))
+        s = _attrs.sub('', _source.sub('', s)).replace('__main__.', '')            # classes that the cells before made
         return _heading.sub(lambda m: m[0].replace('__', r'\_\_')+f' {{#{m[1].lower().replace("__", "")}}}', s) # Markdown would make `__call__` bold
 
     def output(self, o, name):
