@@ -96,6 +96,7 @@ def train(args):
     with _bars(learn):
         if args.resume: learn.resume(args.checkpoints)
         else:
+            if not args.lr: print('looking for a learning rate ... (--lr 5e-5 or the like leaves this out)', flush=True)
             lr = args.lr or learn.lr_find(show_plot=False).valley
             print(f'highest learning rate: {lr:.1e}' + ('' if args.lr else ', as the finder suggests'))
             learn.fit_one_cycle(args.epochs, lr, cbs=saver)

@@ -69,22 +69,22 @@ class Explanation:
     show = Table.show
 
 # %% ../nbs/14b_explanation.ipynb #15b00009
-def _gradients(learn, x, out, steps): # (1,F,L) and which output -> (L,) contributions
+def _hidden_id(tok): return next(i for i in (tok.mask_token_id, tok.unk_token_id, tok.pad_token_id) if i is not None)
+
+def _gradients(learn, x, out, steps, added): # (1,F,L), which output, and (L,) which tokens the tokenizer has added -> (L,) contributions
     from captum.attr import LayerIntegratedGradients
     model,door = unwrap(learn.model),learn.model_inputs.door
     names,values = zip(*door._named(x).items())
-    at,tok = names.index('input_ids'),learn.dls.tokenizer
+    at = names.index('input_ids')
     def output(*values): return out(model(**dict(zip(names, values))).logits)
-    special = torch.isin(values[at], torch.tensor(tok.all_special_ids, device=x.device))
-    baseline = torch.where(special, values[at], tok.pad_token_id)
+    baseline = torch.where(torch.from_numpy(added).to(x.device), values[at], _hidden_id(learn.dls.tokenizer))
     others = tuple(v for i,v in enumerate(values) if i!=at)
     def forward(ids, *others): return output(*others[:at], ids, *others[at:])
     found = LayerIntegratedGradients(forward, model.get_input_embeddings()).attribute(values[at], baselines=baseline, additional_forward_args=others, n_steps=steps, internal_batch_size=16)
     return found.sum(-1)[0].float().cpu().numpy()
 
 def _occlusion(learn, x, out, words, bs): # (1,F,L), which output, and (L,) words -> (L,) contributions
-    tok,tfm = learn.dls.tokenizer,learn.dls.text_tfm
-    hidden = next(i for i in (tok.mask_token_id, tok.unk_token_id, tok.pad_token_id) if i is not None)
+    tfm,hidden = learn.dls.text_tfm,_hidden_id(learn.dls.tokenizer)
     known = np.unique(words[words!=SPECIAL])
     rows = x.repeat(len(known)+1, 1, 1)
     for k,w in enumerate(known): rows[k+1,tfm.fields.index('input_ids'),torch.from_numpy(words==w)] = hidden
@@ -119,16 +119,16 @@ class _Asking:
         x,words,learn = self.xs[window],self.words[window],self.learn
         if self.method=='occlusion':
             with learn.predicting(): found = _occlusion(learn, x, out, words, self.bs)
-        else: found = self._with_gradients(x, out)
+        else: found = self._with_gradients(x, out, np.array([p is None for p in self.reading.places[window]]))
         real,res = words!=SPECIAL,np.full(len(self.reading.words), np.nan)
         res[np.unique(words[real])] = 0
         np.add.at(res, words[real], found[real])
         return res
 
-    def _with_gradients(self, x, out):
+    def _with_gradients(self, x, out, added):
         model,training = unwrap(self.learn.model),self.learn.model.training
         model.eval()
-        try: return _gradients(self.learn, x, out, self.steps)
+        try: return _gradients(self.learn, x, out, self.steps, added)
         finally: model.train(training)
 
     def text(self, label): # over all windows
@@ -166,14 +166,14 @@ def explain(self:TransformersLearner,
     labels=None, # A label or list of labels to explain; `None`: what is predicted
     words:list|None=None, # Where words are labelled: numbers of the words whose tags to explain; `None`: the first of each entity
     method:str|None=None, # `'integrated_gradients'` or `'occlusion'`; `None`: the first if captum is installed
-    steps:int=50, # Of integrated gradients, from padding to the text
+    steps:int=50, # Of integrated gradients
     bs:int=32 # Texts a batch, for occlusion
 )->Explanation: # Draws itself; `.frame` holds the numbers
     "What each word of `item` contributes to a prediction; `ValueError` where there are no labels."
     if not self.names: raise ValueError("explain tells what speaks for a label, a tag or a number; this learner's task has none of them")
     ask = _Asking(self, item, method, steps, bs)
-    method = f"integrated gradients, {steps} steps" if ask.method!='occlusion' else 'occlusion'
-    method += ': what a word adds to the logit'
+    hidden = self.dls.tokenizer.convert_ids_to_tokens(_hidden_id(self.dls.tokenizer))
+    method = f'integrated gradients, {steps} steps: what a word adds to the logit, on the way from a text of {hidden} alone' if ask.method!='occlusion' else f'occlusion: how far the logit falls when {hidden} stands for the word alone'
     if ask.logits[0].ndim==1:
         if words is not None: raise ValueError("words= is for learners that label words; this one labels texts: pass labels=")
         logits = torch.stack(ask.logits).mean(0)
@@ -182,6 +182,7 @@ def explain(self:TransformersLearner,
     return _explain_tags(self, ask, labels, words, method)
 
 def _explain_tags(learn, ask, labels, words, method):
+    if words is not None and (isinstance(words, str) or not all(isinstance(w, (int, np.integer)) for w in words)): raise TypeError(f"words={words!r}: numbers of words are expected, from 0; the words are {[ask.reading.word_text(w) for w in ask.reading.words][:20]}")
     places,n = ask.best_places(),len(ask.reading.words)
     logits = {w:ask.logits[i][p] for w,(i,p) in places.items()}
     probs = {w:learn.loss_func.activation(o[None])[0] for w,o in logits.items()}

@@ -190,6 +190,7 @@ def plot_lengths(self:TransformersDL,
         told += f"; beyond max_length={limit:,}: {(lens>limit).mean():.1%} of the texts, {np.maximum(lens-limit, 0).sum()/lens.sum():.1%} of the tokens"
     ax.set(xlabel='tokens', ylabel='texts', title=told)
     ax.title.set_fontsize(9)
+    ax.figure.tight_layout()
 
 # %% ../nbs/14a_inspection.ipynb #15a00014
 @patch
@@ -247,8 +248,12 @@ def _draw_all(weights, tokens, name, title, said):
     fig,axes = plt.subplots(rows, cols, figsize=(min(14, 1.7*cols), min(40, 1.9*rows)), squeeze=False)
     flat = [(name(i, j), w) for i,layer in enumerate(weights) for j,w in enumerate(layer)]
     for ax in axes.flat: ax.axis('off')
-    for ax,(title_,w) in zip(axes.flat, flat):
+    for i,(ax,(title_,w)) in enumerate(zip(axes.flat, flat)):
         ax.imshow(w, cmap='viridis', vmin=0)
         ax.set_title(title_, fontsize=7)
+        if len(tokens)>12 or i%cols: continue # the first of each row names the tokens
+        ax.axis('on')
+        ax.set_yticks(range(len(tokens)), tokens, fontsize=6)
+        ax.set_xticks([])
     fig.suptitle(' · '.join(filter(None, [title, said])), fontsize=9)
     fig.tight_layout()

@@ -70,6 +70,7 @@ class TransformersLearner(Learner):
         compile:bool=False, # Compile the layers with `torch.compile`? Lengths are then rounded up to multiples of 16
         **kwargs
     ):
+        if any(isinstance(m, str) for m in L(metrics)): raise TypeError(f"metrics={metrics!r}: functions or `Metric`s are expected, e.g. metrics=accuracy, not their names")
         if precision not in (None, 'bf16', 'fp16'): raise ValueError(f"precision={precision!r}: 'bf16', 'fp16' or None (float32) is expected")
         self.task,self.padding_free,self.packing = task or task_of(dls),False if compile and padding_free is None else padding_free,None
         model = self._load(dls, checkpoint, model_kwargs or {})
@@ -290,11 +291,13 @@ def texts_of(self:TransformersLearner,
     if len(items)==0: return []
     if isinstance(items, Rows) and isinstance(getter, Column): check_columns(items, *L(getter.names))
     res,is_words = [],self.dls.text_tfm.is_split_into_words
-    if check is None: check = partial(check_text, is_split_into_words=is_words)
+    own = partial(check_text, is_split_into_words=is_words)
+    if check is None: check = own
     for i,o in enumerate(items):
         try:
             if isinstance(o, (dict, pd.Series)): o = getter(o)
             if isinstance(o, np.ndarray): o = o.tolist()
+            if isinstance(o, list) and not is_words and isinstance(getter, Column) and isinstance(getter.names, str) and check is own: raise TypeError(f"expected a text (str), got a list of {len(o)}; for several texts call `predict_batch`")
             check(o)
         except (TypeError, KeyError) as e: raise TypeError(f"item {i}: {e.args[0]}") from None
         res.append(tuple(o) if isinstance(o, tuple) else o)

@@ -224,10 +224,10 @@ def test_gradients_sum_to_the_difference(arch, checkpoints):
     reading = read_text(learn, text)
     x = reading.inputs(0)
     learn.model.eval()
-    found = explanation._gradients(learn, x, lambda logits: logits[:,1], 200)
+    found = explanation._gradients(learn, x, lambda logits: logits[:,1], 200, np.array([p is None for p in reading.places[0]]))
     named = learn.model_inputs.door._named(x)
     ids,embed = named.pop('input_ids'),learn.model.get_input_embeddings()
-    base = torch.where(torch.isin(ids, torch.tensor(tok.all_special_ids)), ids, tok.pad_token_id)
+    base = torch.where(torch.tensor([p is None for p in reading.places[0]]), ids, explanation._hidden_id(tok))
     with torch.no_grad(): full,none = (learn.model(inputs_embeds=embed(o), **named).logits[0,1].item() for o in (ids, base))
     assert abs(found.sum()-(full-none))<max(2e-3, .02*abs(full-none)), (found.sum(), full-none)
 
@@ -299,6 +299,14 @@ def test_what_cannot_be_explained(bert):
     with pytest.raises(ValueError, match='words='): learn.explain('a film', words=[0])
     with pytest.raises(ValueError, match='shap'): learn.explain('a film', method='shap')
     with pytest.raises(TypeError): learn.explain(7)
+
+@needs_captum
+def test_unknown_words_count(bert):
+    told = learner('single', bert).explain('a ☃ film', steps=8)
+    assert abs(told.rows[0]['words'][1])>0, 'a token that is unknown is no token that the tokenizer added'
+
+def test_words_are_named_by_number(bert):
+    with pytest.raises(TypeError, match='numbers of words are expected'): tagger(bert).explain('a great film', words=['great'])
 
 def test_an_encoder_and_decoder(checkpoints):
     learn = learner('single', checkpoints('bart'))

@@ -27,7 +27,7 @@ def train(learn, lr): learn.fit_one_cycle(1, lr)
 sweep = partial(sweep, n_trials=2, backend='optuna')"""
 GIVEN = { # what a reader has at hand before a line that starts so
     'learn_lm.predict_batch': "texts = ['a [MASK] film']*3", 'learn.resume': TAGGER, 'learn.check': CLASSIFIER, 'learn = Learner(': 'dls,hf_model = learn.dls,learn.model',
-    'learn.fit_one_cycle(3, 0.0001, cbs=Wandb': "import wandb; from blurlike.tracking import WandbCallback; wandb.init(mode='disabled')", 'sweep(': SWEEP, 'learn = load_onnx': "learn.save_pretrained('stars')"}
+    'learn.fit_one_cycle(3, 0.0001, cbs=Wandb': "import wandb; wandb.init(mode='disabled')", 'sweep(': SWEEP, 'learn = load_onnx': "learn.save_pretrained('stars')"}
 NOT_HERE = 'learn.push_to_hub', # needs a network; tests/test_hub.py has a stand-in
 
 def test_the_python_of_the_readme_runs(in_tmp):
@@ -50,4 +50,6 @@ def test_the_python_of_the_readme_runs(in_tmp):
             try: exec(compile(ast.Module([line], []), 'README.md', 'exec'), names)
             except Exception as e: pytest.fail(f'README.md: {said}\n{type(e).__name__}: {e}', pytrace=False)
             ran += 1
+    names['wandb'].finish()
+    names['wandb'].teardown() # it keeps its settings for the process
     assert ran>30

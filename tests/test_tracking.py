@@ -15,6 +15,9 @@ from blurlike.tracking import WandbCallback, drawn_rows, prediction_table
 from runs import Cut, WORDS
 from small import BS, FRAMES, KINDS, TEXTS, learner, weights
 
+@pytest.fixture(scope='module', autouse=True)
+def anew(): wandb.teardown() # another test may have set it up, in another place
+
 @pytest.fixture(autouse=True)
 def place(in_tmp, monkeypatch):
     for k in ('WANDB_DIR','WANDB_DATA_DIR','WANDB_CACHE_DIR','WANDB_CONFIG_DIR','WANDB_ARTIFACT_DIR'): monkeypatch.setenv(k, str(in_tmp))

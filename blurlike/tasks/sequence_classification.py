@@ -117,6 +117,8 @@ def _vocab_of(col, names, kind, name): # labels in the data, in order
     values = _native(pd.unique(col) if kind==_kinds[0] else pd.unique(col.explode().dropna()))
     return _sorted_labels([int(v) if isinstance(v, float) else v for v in values], name)
 
+def _some(labels): return ', '.join(repr(o)[:60] for o in labels[:5]) + (f', ... ({len(labels):,} in all)' if len(labels)>5 else '')
+
 def _check_labels(train, valid, numbers, kind, name): # Series of labels, or of lists of labels
     flat = [s if kind==_kinds[0] else s.explode().dropna() for s in (train, valid)]
     seen,asked = set(flat[0].unique()),set(flat[1].unique())
@@ -126,8 +128,8 @@ def _check_labels(train, valid, numbers, kind, name): # Series of labels, or of 
     if unknown:
         where = valid.map(lambda o: bool(unknown & set(o))) if kind==_kinds[1] else valid.isin(list(unknown))
         rows = numbers[where.to_numpy()]
-        raise ValueError(f"column {name!r}: label{'s' if len(unknown)>1 else ''} {', '.join(map(repr, sorted(_native(unknown), key=str)))} {'occur' if len(unknown)>1 else 'occurs'} only in validation "
-            f"({name_rows(np.isin(np.arange(rows.max()+1), rows))}): move such rows to training with valid=[...], try another seed, or drop them")
+        raise ValueError(f"column {name!r}: label{'s' if len(unknown)>1 else ''} {_some(sorted(_native(unknown), key=str))} {'occur' if len(unknown)>1 else 'occurs'} only in validation "
+            f"({name_rows(np.isin(np.arange(rows.max()+1), rows))}): move such rows to training with valid=[...], try another seed, or drop them" + ('. Nearly every row has a label of its own: are text= and label= swapped?' if len(unknown)>20 else ''))
     if kind==_kinds[0] and len(seen)<2: raise ValueError(f"column {name!r}: the training part holds one label only, {_native(seen)[0]!r}")
 
 def read_target(
