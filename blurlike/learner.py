@@ -291,13 +291,12 @@ def texts_of(self:TransformersLearner,
     if len(items)==0: return []
     if isinstance(items, Rows) and isinstance(getter, Column): check_columns(items, *L(getter.names))
     res,is_words = [],self.dls.text_tfm.is_split_into_words
-    own = partial(check_text, is_split_into_words=is_words)
-    if check is None: check = own
+    if check is None: check = partial(check_text, is_split_into_words=is_words)
     for i,o in enumerate(items):
         try:
             if isinstance(o, (dict, pd.Series)): o = getter(o)
             if isinstance(o, np.ndarray): o = o.tolist()
-            if isinstance(o, list) and not is_words and isinstance(getter, Column) and isinstance(getter.names, str) and check is own: raise TypeError(f"expected a text (str), got a list of {len(o)}; for several texts call `predict_batch`")
+            if isinstance(o, list) and not is_words and isinstance(getter, Column) and isinstance(getter.names, str): raise TypeError(f"expected a text (str), got a list of {len(o)}; for several texts call `predict_batch`")
             check(o)
         except (TypeError, KeyError) as e: raise TypeError(f"item {i}: {e.args[0]}") from None
         res.append(tuple(o) if isinstance(o, tuple) else o)

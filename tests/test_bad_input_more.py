@@ -274,7 +274,7 @@ def test_predict_a_dict_that_is_no_row(kind, bert):
     learn = learner(kind, bert)
     with learn.no_bar(), pytest.raises(TypeError, match="'a'"): learn.predict({'a':1})
 
-@pytest.mark.parametrize('items', [['a',None], ['a',3], [['a','b'],b'x'], [1.5]], ids=repr)
+@pytest.mark.parametrize('items', [['a',None], ['a',3], [('a','b'), b'x'], [1.5]], ids=repr)
 def test_predict_batch_names_the_item(items, bert):
     with pytest.raises(TypeError, match=f'item {len(items)-1}'): learner('single', bert).predict_batch(items)
 
@@ -516,3 +516,20 @@ def test_other_labels_get_a_new_head(known):
 def test_a_loaded_model_with_another_number_of_outputs(bert):
     model = transformers.AutoModelForSequenceClassification.from_pretrained(bert, num_labels=5)
     refused('single', r'5 outputs.*3 labels.*num_labels=3', model, OWN, tokenizer=bert)
+
+def test_a_list_is_no_text(bert):
+    "Not even of two texts, where the learner reads one."
+    learn = learner('single', bert)
+    for f in (learn.predict, learn.explain, learn.show_tokens):
+        with pytest.raises(TypeError, match='for several texts call `predict_batch`'): f(['one text','another'])
+
+@pytest.mark.parametrize('wrong,like', [('max_lenght','max_length'), ('valid_pct','valid'), ('metric','metrics')])
+def test_a_misspelt_argument_is_named(wrong, like, bert):
+    with pytest.raises(TypeError, match=f"no argument '{wrong}'; did you mean '{like}'"): learner('single', bert, **{wrong:1})
+
+def test_metrics_by_name_are_refused(bert):
+    with pytest.raises(TypeError, match="metrics='accuracy'"): learner('single', bert, metrics='accuracy')
+
+def test_swapped_columns_make_a_short_message(bert):
+    with pytest.raises(ValueError, match='are text= and label= swapped') as e: learner('single', bert, data=FRAMES['single'].assign(text=[f'{t} {i}' for i,t in enumerate(FRAMES['single'].text)]*1), text='label', label='text', valid=.6)
+    assert len(str(e.value))<900
