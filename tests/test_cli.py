@@ -4,7 +4,7 @@ import io,json,subprocess,sys
 import pandas as pd
 import pytest
 
-from blurlike.all import TransformersLearner
+from blurlike.all import Checkpoints, TransformersLearner
 from blurlike.cli import main, parser
 from small import COLUMNS, FRAMES, KINDS, TEXTS, bert, checkpoints, in_tmp, seeded # noqa: F401 (fixtures)
 
@@ -31,7 +31,7 @@ def test_each_kind(kind, bert, in_tmp, capsys):
     assert said.startswith('48 rows: loss ') and f'{scores[1]:.4f}' in said and 'where it errs most' in said
     assert all(str(v) in said for v in learn.names) or kind=='regression'
 
-CONLL = ''.join(f'{w} {"B-X" if w in ("great","awful") else "O"}\n' for t in TEXTS for w in [*t.split(), '']).replace(' O\n', ' O\n').replace('\n O\n', '\n\n')
+CONLL = ''.join(f'{w} {"B-X" if w in ("great","awful") else "O"}\n' for t in TEXTS for w in [*t.split(), '']).replace('\n O\n', '\n\n')
 
 def test_tags(bert, in_tmp, capsys):
     open('train.conll', 'w').write(CONLL)
@@ -39,9 +39,7 @@ def test_tags(bert, in_tmp, capsys):
     assert 'labels: O, B-X' in capsys.readouterr().out
     assert main(['report', 'tagger', 'train.conll', '--rows', '2'])==0
     said = capsys.readouterr().out
-    assert '48 rows' in said and 'entity_f1' in said.lower().replace(' ', '_') or 'f1' in said
-    assert 'precision' in said and 'errs most' in said
-    json.dump([dict(tokens=t.split()) for t in TEXTS[:3]], open('new.json', 'w'))
+    assert said.startswith('48 rows: loss ') and all(o in said for o in ('f1 ','precision','micro avg','errs most'))
     pd.DataFrame(dict(tokens=[t.split() for t in TEXTS[:3]])).to_json('new.jsonl', orient='records', lines=True)
     assert main(['predict', 'tagger', 'new.jsonl'])==0
     assert len(capsys.readouterr().out.splitlines())==3
@@ -73,7 +71,6 @@ def test_a_run_goes_on(bert, in_tmp, capsys, monkeypatch):
     FRAMES['single'].to_csv('data.csv')
     common = ['train', 'data.csv', str(bert), '--epochs', '3', '--lr', '1e-3', '--checkpoints', 'run', '--out', 'm']
     assert main([*common[:-3], 'whole', '--out', 'm0'])==0
-    from blurlike.all import CancelFitException, Checkpoints
     after = Checkpoints.after_epoch
     def killed(self):
         after(self)
@@ -83,7 +80,6 @@ def test_a_run_goes_on(bert, in_tmp, capsys, monkeypatch):
     monkeypatch.setattr(Checkpoints, 'after_epoch', after)
     assert main([*common, '--resume'])==0
     assert (in_tmp/'m'/'model.safetensors').read_bytes()==(in_tmp/'m0'/'model.safetensors').read_bytes()
-    assert CancelFitException
 
 @pytest.mark.parametrize('argv,said', [
     (['train', 'nowhere.csv', 'x', '--out', 'm'], 'nowhere.csv'),
