@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from .data_parts import DataPart, conflicting_texts, kind_of_targets, parts_of, same_randomness, whole_texts
+from .data_parts import DataPart, conflicting_texts, kind_of_targets, parts_of, same_randomness
 from .findings import DataReport, Finding, count_of, short_text
 from .learner import TransformersLearner
 from .model_inputs import unwrap
@@ -18,6 +18,7 @@ from .packed import PackedRows
 from .pretrained import fit_length
 from .run_state import loaders_of
 from .tagged import broken_bio, is_entity_scheme
+from .tokens import whole_texts
 from .wrong_labels import suspects
 
 # %% ../nbs/16_health.ipynb #16a50013

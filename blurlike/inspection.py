@@ -20,7 +20,7 @@ from .progress import Progress
 from .rows import Column
 from .showing import Table
 from .tagged import word_spans
-from .tokens import TokenizeText, check_text
+from .tokens import TokenizeText, check_text, whole_texts
 
 # %% ../nbs/14a_inspection.ipynb #15a00007
 SPECIAL = -1 # the word of a token that stands for no text
@@ -162,11 +162,11 @@ def uncut_lengths(self:TransformersDL,
 )->np.ndarray: # (n,) tokens of each, special ones included
     "Tokens of rows before `max_length` cuts any off."
     idxs,res = np.unique(np.linspace(0, self.n-1, min(rows, self.n)).astype(np.int64)) if self.n else np.zeros(0, dtype=np.int64),[]
-    getter,items = self.dataset.tls[0].tfms.fs[0],self.dataset.tls[0].items
+    getter,items,tfm = self.dataset.tls[0].tfms.fs[0],self.dataset.tls[0].items,whole_texts(self.text_tfm)
     with Progress(len(idxs)) as bar:
         for part in (idxs[i:i+1000] for i in range(0, len(idxs), 1000)):
             texts = getter.read_many(items, part)[0] if isinstance(getter, Column) and self.reader.by_column else [self.dataset.tls[0][int(i)] for i in part]
-            res += map(len, self.text_tfm._given(texts)[0] if isinstance(texts[0], np.ndarray) else self.text_tfm._encode([tuple(t) if isinstance(t, tuple) else t for t in texts], None)[0])
+            res += tfm.tokenize(texts, count=False)[0].sizes.tolist()
             bar.step(len(part))
     return np.array(res, dtype=np.int64)
 
