@@ -33,6 +33,8 @@ from .predictions import *
 from .filling import *
 from .history import *
 from .prediction_files import *
+from .fitting import *
+from .predicting import *
 from .learner import *
 from .assembly import *
 from .saving import *

@@ -23,8 +23,9 @@ import blurlike
 from .adapters import has_adapter, load_adapter, merged, save_adapter
 from .assembly import build_learner
 from .files import check_files, file_hash, write_folder
-from .learner import TransformersLearner, output_names
+from .learner import TransformersLearner
 from .model_inputs import unwrap
+from .predicting import output_names
 from .pretrained import load_tokenizer
 from .rows import Column
 from .splitters import layerwise_splitter, transformer_splitter

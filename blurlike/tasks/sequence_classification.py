@@ -19,8 +19,9 @@ from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 
 from ..assembly import build_learner
-from ..learner import TransformersLearner, output_names
+from ..learner import TransformersLearner
 from ..metrics import multi_label_metrics, regression_metrics, single_label_metrics
+from ..predicting import output_names
 from ..predictions import LabelPredictions
 from ..pretrained import checkpoint_order
 from ..rows import Column, Rows, check_columns, check_texts, name_rows, read_rows, split_rows
