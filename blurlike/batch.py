@@ -8,7 +8,6 @@ __all__ = ['FixedOrder', 'TransformersDL', 'split_by_tokens', 'cut_message', 'Tr
 # %% ../nbs/04_batch.ipynb #989018b7
 import pickle
 import random
-import warnings
 from types import MethodType
 
 import numpy as np
@@ -26,6 +25,7 @@ from .progress import Progress
 from .reading import Memory, ReadWindow, WindowBytes, WindowReader, ahead, quiet_fork
 from .rows import Rows
 from .tokens import TokenizeText, Tokens, check_text, unstack
+from .warn import warn_user
 
 # %% ../nbs/04_batch.ipynb #81be7d16
 class FixedOrder:
@@ -210,7 +210,7 @@ class TransformersDL(TfmdDL):
         "Warn, once for training and once for other rows, of the share of rows and tokens that `max_length` cut off in this pass."
         if not self._seen[1] or self.reported: return
         self.text_tfm.reported.add(getattr(self.dataset, 'split_idx', None))
-        warnings.warn(cut_message(*self._seen.tolist(), self.text_tfm.max_length), stacklevel=2)
+        warn_user(cut_message(*self._seen.tolist(), self.text_tfm.max_length))
 
     def lengths(self,
         show:bool=True # Draw a progress bar if it takes long?

@@ -11,7 +11,6 @@ import json
 import shutil
 import signal
 import threading
-import warnings
 from functools import partial, wraps
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from .files import check_files, file_hash, write_file, write_folder
 from .learner import TransformersLearner
 from .run_state import load_weights, loaders_of, random_states, run_state, save_weights, set_callbacks, set_random_states, set_run_state
 from .state import load_state, pack, save_state, unpack
+from .warn import warn_user
 
 # %% ../nbs/13_checkpoints.ipynb #13c50010
 class Run:
@@ -168,7 +168,7 @@ class Checkpoints(Callback):
         learn:TransformersLearner # The callback may have been taken out of it by now
     ):
         "The outermost call has ended: the best weights go into the model."
-        if self.best is not None and self.best_value is None: warnings.warn(f"{self.best} was never a number, so there is no best epoch: the weights are those of the last one")
+        if self.best is not None and self.best_value is None: warn_user(f"{self.best} was never a number, so there is no best epoch: the weights are those of the last one")
         elif self.best is not None:
             distrib_barrier() # the first process may be writing it
             load_weights(learn, self.folder/'best.safetensors')
@@ -253,7 +253,7 @@ def last_checkpoint(
     "The last checkpoint in `folder`; a damaged one is passed over with a warning."
     for path in reversed(_steps(folder)):
         try: return Checkpoint(path)
-        except (ValueError, KeyError, OSError) as e: warnings.warn(f"the checkpoint {path.name} cannot be used, the one before it is taken: {e}")
+        except (ValueError, KeyError, OSError) as e: warn_user(f"the checkpoint {path.name} cannot be used, the one before it is taken: {e}")
     raise FileNotFoundError(f"{str(folder)!r} holds no whole checkpoint")
 
 # %% ../nbs/13_checkpoints.ipynb #13c50016
@@ -289,4 +289,4 @@ def _finished(self:TransformersLearner, folder, at, facts):
     load_weights(self, best if facts['settings']['best'] and best.exists() else at.folder/'model.safetensors')
     set_callbacks(self, at.state['run'])
     for row in [r for table in at.state['table'] for r in table]: self.logger(row)
-    warnings.warn(f"the run in {str(folder)!r} is finished: its weights are in the model, nothing was left to train")
+    warn_user(f"the run in {str(folder)!r} is finished: its weights are in the model, nothing was left to train")

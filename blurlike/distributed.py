@@ -7,7 +7,6 @@ __all__ = ['gather_rows', 'AnyDeviceDL', 'SharedTrainer']
 
 # %% ../nbs/14_distributed.ipynb #14d50004
 import os
-import warnings
 from contextlib import contextmanager
 
 import torch
@@ -23,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .batch import TransformersDL
 from .learner import TransformersLearner
+from .warn import warn_user
 
 # %% ../nbs/14_distributed.ipynb #14d50007
 def gather_rows(
@@ -118,5 +118,5 @@ def to_detach(self:TransformersLearner, b, cpu=True, gather=True):
 def distrib_ctx(self:TransformersLearner, sync_bn=True, in_notebook=False, **kwargs):
     "fastai's `distrib_ctx`; a warning where a launcher was asked for several processes and started one."
     on_cpu = os.environ.get('ACCELERATE_USE_CPU', '').lower() in ('true','1','yes') # the launcher writes 'False' otherwise
-    if on_cpu and num_distrib()<2 and not in_notebook: warnings.warn("this is the only process: `accelerate launch --cpu` starts one, whatever --num_processes says. For several on CPUs use `torchrun --nproc_per_node 2 script.py`")
+    if on_cpu and num_distrib()<2 and not in_notebook: warn_user("this is the only process: `accelerate launch --cpu` starts one, whatever --num_processes says. For several on CPUs use `torchrun --nproc_per_node 2 script.py`")
     with super(TransformersLearner, self).distrib_ctx(sync_bn, in_notebook, **kwargs): yield self

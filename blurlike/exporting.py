@@ -8,7 +8,6 @@ __all__ = ['pickles', 'unpicklable', 'load_learner']
 # %% ../nbs/12a_exporting.ipynb #12a50004
 import io
 import pickle
-import warnings
 from contextlib import contextmanager
 from types import FunctionType, MethodType, SimpleNamespace
 
@@ -25,6 +24,7 @@ from fastcore.meta import delegates
 from .files import write_file
 from .learner import TransformersLearner
 from .model_inputs import unwrap
+from .warn import warn_user
 
 # %% ../nbs/12a_exporting.ipynb #12a50007
 class _Nowhere(io.RawIOBase): # takes what is written
@@ -110,7 +110,7 @@ def export(self:TransformersLearner, fname='export.pkl', pickle_module=cloudpick
             try: write_file(self.path/fname, write)
             except Exception:
                 raise TypeError(f"this learner cannot be pickled because of {unpicklable(self, 'learn', (self, self.model))}: {error}. `learn.save_pretrained` needs no pickle") from error
-        warnings.warn(f"{', '.join(type(cb).__name__ for cb in lost)} cannot be pickled and {'is' if len(lost)==1 else 'are'} not in the exported learner ({error})")
+        warn_user(f"{', '.join(type(cb).__name__ for cb in lost)} cannot be pickled and {'is' if len(lost)==1 else 'are'} not in the exported learner ({error})")
 
 def load_learner(
     fname, # From `learn.export`
@@ -160,7 +160,7 @@ def load(self:TransformersLearner, file, device=None, with_opt=True, strict=True
     now = model.state_dict()
     wrong = [n for n in weights if n in now and weights[n].shape!=now[n].shape] + (sorted(weights.keys()^now.keys()) if strict else [])
     if wrong: raise ValueError(f"{str(path)!r} holds the weights of another model: {', '.join(wrong[:5])} {'differ' if len(wrong)>1 else 'differs'} or {'are' if len(wrong)>1 else 'is'} on one side only")
-    if with_opt and opt is None: warnings.warn("Saved file doesn't contain an optimizer state.")
+    if with_opt and opt is None: warn_user("Saved file doesn't contain an optimizer state.")
     before = self.opt.state_dict()
     if with_opt and opt is not None:
         try: self.opt.load_state_dict(opt)

@@ -6,7 +6,6 @@
 __all__ = []
 
 # %% ../nbs/16a_first_look.ipynb #16f10004
-import warnings
 from functools import wraps
 from types import MethodType
 
@@ -20,6 +19,7 @@ from .findings import list_rows
 from .learner import TransformersLearner
 from .packed import PackedRows
 from .run_state import loaders_of
+from .warn import warn_user
 
 # %% ../nbs/16a_first_look.ipynb #16f10006
 _quick,_quick_by_item,_budget = 5_000,1_000,20_000_000 # rows, rows that must be read one by one, characters
@@ -51,7 +51,7 @@ def _look_first(learn):
     try:
         with same_randomness(): found = _worries(learn)
     except Exception: return # training shall not fail by it
-    if found: warnings.warn(f"{'; '.join(found)}. `learn.check()` tells more", stacklevel=3)
+    if found: warn_user(f"{'; '.join(found)}. `learn.check()` tells more")
 
 def _looking(fit):
     @wraps(fit)

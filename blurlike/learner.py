@@ -6,8 +6,6 @@
 __all__ = ['TransformersLearner', 'head_config']
 
 # %% ../nbs/11_learner.ipynb #4f672c8e
-import warnings
-
 import torch
 from fastai.callback.fp16 import AMPMode
 from fastai.callback.training import GradientClip
@@ -28,6 +26,7 @@ from .predicting import PredictingLearner, output_names
 from .pretrained import guard_labels, label_maps, load_model, max_positions
 from .splitters import layer_stacks, transformer_splitter
 from .task import Task, task_of
+from .warn import warn_user
 import blurlike.showing # noqa: F401 (registers the displays)
 
 # %% ../nbs/11_learner.ipynb #f8cc51e9
@@ -79,7 +78,7 @@ class TransformersLearner(FittingLearner, PredictingLearner):
     def _clip_length(self, limit):
         tfm = self.dls.text_tfm
         if limit is None or (tfm.max_length or limit+1)<=limit: return
-        if tfm.max_length is not None: warnings.warn(f"max_length={tfm.max_length} is more than this model's positions; it is now {limit}")
+        if tfm.max_length is not None: warn_user(f"max_length={tfm.max_length} is more than this model's positions; it is now {limit}")
         tfm.max_length = limit
 
     def _load(self, dls, checkpoint, model_kwargs):

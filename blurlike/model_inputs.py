@@ -8,7 +8,6 @@ __all__ = ['PIECE', 'unwrap', 'ModelDoor', 'attach_door', 'needs_positions', 'he
 
 # %% ../nbs/06_model_inputs.ipynb #3edfb288
 import inspect
-import warnings
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from fastai.callback.core import Callback, GatherPredsCallback
 from torch import nn
 
 from .pretrained import n_embeddings
+from .warn import warn_user
 
 # %% ../nbs/06_model_inputs.ipynb #b14bc430
 def unwrap(
@@ -177,7 +177,7 @@ def needs_positions(
             if torch.allclose(alone, logits(input_ids=row, attention_mask=mask, position_ids=(mask.cumsum(1)-1).clamp(min=0)), atol=1e-4, rtol=1e-3): return True
     except Exception: return False # a model that wants more than this
     finally: model.train(training)
-    warnings.warn(f"the tokenizer pads on the left, and {type(model).__name__} gives a text other logits beside padding there: set `tokenizer.padding_side = 'right'`")
+    warn_user(f"the tokenizer pads on the left, and {type(model).__name__} gives a text other logits beside padding there: set `tokenizer.padding_side = 'right'`")
     return False
 
 # %% ../nbs/06_model_inputs.ipynb #e63cfc1c

@@ -6,12 +6,12 @@
 __all__ = ['cpu_has_bf16', 'DevicePrecision']
 
 # %% ../nbs/08b_precision.ipynb #9bdb871e
-import warnings
-
 import torch
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastcore.foundation import L
 from torch.amp import GradScaler
+
+from .warn import warn_user
 
 # %% ../nbs/08b_precision.ipynb #d1a0aebf
 def cpu_has_bf16()->bool:
@@ -24,6 +24,6 @@ class DevicePrecision(MixedPrecision):
     def before_fit(self):
         device,half = self.dls.device.type,torch.bfloat16 if self.amp_mode==AMPMode.BF16 else torch.float16
         if device=='cuda': return super().before_fit()
-        if device=='cpu' and half==torch.bfloat16 and not cpu_has_bf16(): warnings.warn("this processor has no instructions for bfloat16: mixed precision works, but it is slower than float32 here")
+        if device=='cpu' and half==torch.bfloat16 and not cpu_has_bf16(): warn_user("this processor has no instructions for bfloat16: mixed precision works, but it is slower than float32 here")
         self.kwargs['enabled'] = half==torch.float16 # bfloat16 has the range of float32: nothing to scale
         self.autocast,self.learn.scaler,self.scales = torch.autocast(device, dtype=half),GradScaler(device, **self.kwargs),L()

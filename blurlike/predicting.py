@@ -6,7 +6,6 @@
 __all__ = ['PredictingLearner', 'output_names']
 
 # %% ../nbs/10g_predicting.ipynb #10f60004
-import warnings
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
@@ -29,6 +28,7 @@ from .progress import Progress
 from .reading import ahead
 from .rows import Column, Rows, check_columns
 from .tokens import check_text
+from .warn import warn_user
 
 # %% ../nbs/10g_predicting.ipynb #10f60007
 class PredictingLearner(Learner):
@@ -70,7 +70,7 @@ def texts_of(self:PredictingLearner,
         except (TypeError, KeyError) as e: raise TypeError(f"item {i}: {e.args[0]}") from None
         res.append(tuple(o) if isinstance(o, tuple) else o)
     empty = [i for i,o in enumerate(res) if not any(t.strip() for t in ([o] if isinstance(o, str) else o))]
-    if empty: warnings.warn(f"empty text in item{'s' if len(empty)>1 else ''} {', '.join(map(str, empty[:10]))}: its prediction says nothing", stacklevel=3)
+    if empty: warn_user(f"empty text in item{'s' if len(empty)>1 else ''} {', '.join(map(str, empty[:10]))}: its prediction says nothing")
     return res
 
 # %% ../nbs/10g_predicting.ipynb #10f6000a
@@ -92,7 +92,7 @@ def predict_logits(self:PredictingLearner,
                 out.append(self.forward(tfm.stack(tokens, order[j:j+bs])))
                 bar.step(len(out[-1]))
             res.append(torch.cat(out)[np.argsort(order)])
-    if seen[1]: warnings.warn(cut_message(*seen.tolist(), tfm.max_length), stacklevel=3)
+    if seen[1]: warn_user(cut_message(*seen.tolist(), tfm.max_length))
     return torch.cat(res).clone()
 
 @patch

@@ -20,6 +20,7 @@ from datasets import Dataset
 
 from .files import write_file
 from .progress import Progress
+from .warn import warn_user
 
 # %% ../nbs/10d_prediction_files.ipynb #10d50007
 def _flat(pred): return [o | dict(gap=k) for k,part in enumerate(pred) for o in part] if pred and isinstance(pred[0], list) else pred
@@ -70,7 +71,7 @@ def predict_to_file(
         for i,path in zip(starts, paths):
             if not path.exists(): _predict_part(learn, _piece(items, i, min(i+part, n)), i, path, seen, bs=bs, **kwargs)
             bar.step()
-    for category,texts in seen.items(): warnings.warn(f"rows {texts[0][0]:,} to {min(texts[0][0]+part, n)-1:,}: {texts[0][1]}" + (f" (and {len(texts)-1} warnings of other rows)" if len(texts)>1 else ''), category, stacklevel=3)
+    for category,texts in seen.items(): warn_user(f"rows {texts[0][0]:,} to {min(texts[0][0]+part, n)-1:,}: {texts[0][1]}" + (f" (and {len(texts)-1} warnings of other rows)" if len(texts)>1 else ''), category)
     write_file(out, lambda p: _join(paths, p, out.suffix) if paths else _write_part([], p, out.suffix))
     shutil.rmtree(folder)
     return out
@@ -85,7 +86,7 @@ def _predict_part(learn, items, i, path, seen, **kwargs): # rows from `i` on; th
 
 def _finished(out, resume):
     if not resume: raise FileExistsError(f"{str(out)!r} is there already: delete it, or give another name")
-    warnings.warn(f"{str(out)!r} is complete: nothing was left to predict", stacklevel=4)
+    warn_user(f"{str(out)!r} is complete: nothing was left to predict")
     return out
 
 def _claim(folder, job, resume): # the parts that are there belong to this job

@@ -6,8 +6,6 @@
 __all__ = ['only_ours', 'LabelPredictions', 'Sentence', 'sentences', 'no_word', 'PerRow', 'GatherWords', 'WordPredictions']
 
 # %% ../nbs/10a_predictions.ipynb #36797fac
-import warnings
-
 import numpy as np
 import torch
 from fastai.callback.core import Callback
@@ -23,6 +21,7 @@ from .progress import Progress
 from .showing import TaggedWords
 from .tagged import word_spans
 from .tokens import Tokens, check_text
+from .warn import warn_user
 from .words import word_field, word_positions
 
 # %% ../nbs/10a_predictions.ipynb #3301de2d
@@ -75,7 +74,7 @@ def _pieces(tok, tfm, items, are_words): # tokens of all windows, and how many w
 
 def _report_cut(tfm, enc):
     lost = [sum(sum(1 for s in o.special_tokens_mask if not s) for o in e.overflowing) for e in enc.encodings] if tfm.overlap is None and tfm.max_length is not None else [0]
-    if any(lost): warnings.warn("Words that were cut off get no prediction of their own. "+cut_message(len(lost), sum(map(bool, lost)), sum(len(e.ids) for e in enc.encodings)+sum(lost), sum(lost), tfm.max_length), stacklevel=4)
+    if any(lost): warn_user("Words that were cut off get no prediction of their own. "+cut_message(len(lost), sum(map(bool, lost)), sum(len(e.ids) for e in enc.encodings)+sum(lost), sum(lost), tfm.max_length))
 
 def _window_logits(learn, enc, bs, step): # (L,C) float32 array of each window; `step` is told the share of windows that are done
     tfm = learn.dls.text_tfm

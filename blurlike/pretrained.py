@@ -12,7 +12,6 @@ import importlib
 import importlib.util
 import logging
 import tempfile
-import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +20,8 @@ from tokenizers import BertWordPieceTokenizer
 from tokenizers.normalizers import Prepend, Sequence
 from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel, BertTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 import transformers
+
+from .warn import warn_user
 
 # %% ../nbs/01_pretrained.ipynb #21c92ea2
 def check_torchvision():
@@ -123,7 +124,7 @@ def ensure_pad(
         stand_in = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
         if stand_in is None: raise ValueError("the tokenizer has no pad, end, unknown or start token; set `tokenizer.pad_token` to a token of its vocabulary")
         tokenizer.pad_token = stand_in
-        warnings.warn(f"The tokenizer has no pad token: {stand_in!r} now pads, in the tokenizer and in the model's config (attention ignores it).")
+        warn_user(f"The tokenizer has no pad token: {stand_in!r} now pads, in the tokenizer and in the model's config (attention ignores it).")
     return tokenizer
 
 # %% ../nbs/01_pretrained.ipynb #65652146
@@ -201,7 +202,7 @@ def _without_reports(): # transformers tells of each weight of a new head, in a 
 
 def _warn_new_body(model):
     body = sorted(n for n in model.new_weights if n.startswith(f'{model.base_model_prefix}.') and 'pooler' not in n)
-    if body: warnings.warn(f"{len(body)} weights below the head are not in the checkpoint, or have another shape there, and start untrained ({', '.join(body[:3])}{', ...' if len(body)>3 else ''}): was it made for {type(model).__name__}?")
+    if body: warn_user(f"{len(body)} weights below the head are not in the checkpoint, or have another shape there, and start untrained ({', '.join(body[:3])}{', ...' if len(body)>3 else ''}): was it made for {type(model).__name__}?")
 
 def _from_learner(learn, auto_model, tokenizer, config, **kwargs): # by way of a folder, as if it had been saved
     source = getattr(learn.model, '_orig_mod', learn.model)

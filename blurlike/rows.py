@@ -8,7 +8,6 @@ __all__ = ['Rows', 'Column', 'read_rows', 'split_rows', 'check_columns', 'name_r
 # %% ../nbs/02_rows.ipynb #0a1c37f8
 import json
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,8 @@ import pyarrow.compute as pc
 import torch
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, concatenate_datasets
 from fasttransform import Transform
+
+from .warn import warn_user
 
 # %% ../nbs/02_rows.ipynb #2c0d70b6
 class Rows:
@@ -223,7 +224,7 @@ def check_texts(
     check_columns(rows, *names)
     for name in names:
         empty = _check_frame(rows.column(name), name, is_split_into_words) if rows._arrays is not None else _check_arrow(rows.arrow(name), name, is_split_into_words)
-        if np.any(empty): warnings.warn(f"column {name!r}: empty text in {name_rows(empty)}; they are kept", stacklevel=3)
+        if np.any(empty): warn_user(f"column {name!r}: empty text in {name_rows(empty)}; they are kept")
 
 def _no_text(name, missing): return ValueError(f"column {name!r} has no text in {name_rows(missing)}; drop these rows (`df.dropna(subset=[{name!r}])`) or fill them (`df.fillna({{{name!r}: ''}})`)")
 def _not_text(name, kind, where): return TypeError(f"column {name!r} must hold text (str); found {kind} in {where}; convert them with `.astype(str)`, or name the right column")

@@ -9,7 +9,6 @@ __all__ = ['FORMAT', 'checksum', 'describe', 'read_facts', 'check_folder', 'fold
 import hashlib
 import json
 import shutil
-import warnings
 from pathlib import Path
 
 import fastai
@@ -30,6 +29,7 @@ from .pretrained import load_tokenizer
 from .rows import Column
 from .splitters import layerwise_splitter, transformer_splitter
 from .task import find_task
+from .warn import warn_user
 
 # %% ../nbs/12_saving.ipynb #55130360
 FORMAT = 2 # 1: without `base`, `epochs` and `adapter`
@@ -184,7 +184,7 @@ def learner_of(
         raise ValueError(f"target_options in {str(folder/'blurlike.json')!r} hold one that {task.name} does not know: {e}") from None
     if _options(learn.dls)!=facts['target_options']: raise ValueError(f"target_options in {str(folder/'blurlike.json')!r} are {facts['target_options']}, of which {task.name} knows {_options(learn.dls)}")
     for what,saved,now in (('loss_func',loss['name'],type(learn.loss_func).__name__), ('splitter',facts['splitter'],getattr(learn.splitter, '__name__', ''))):
-        if saved!=now and what not in kwargs: warnings.warn(f"this learner was saved with {what} {saved!r}, which a folder without code cannot hold; it now has {now!r}. Pass {what}= to set your own")
+        if saved!=now and what not in kwargs: warn_user(f"this learner was saved with {what} {saved!r}, which a folder without code cannot hold; it now has {now!r}. Pass {what}= to set your own")
     return learn
 
 # %% ../nbs/12_saving.ipynb #12a5f021

@@ -10,7 +10,6 @@ import gc
 import inspect
 import math
 import os
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 
 from .learner import TransformersLearner
+from .warn import warn_user
 
 # %% ../nbs/17a_sweeps.ipynb #17b50007
 def read_range(
@@ -86,7 +86,7 @@ class _Search:
         try: value = self.train(params, cbs)
         except Exception as e:
             note = 'pruned' if type(e).__name__=='TrialPruned' else f'{type(e).__name__}: {e}'
-            if note!='pruned': warnings.warn(f"trial {len(self.rows)} with {params} failed: {note}", stacklevel=3)
+            if note!='pruned': warn_user(f"trial {len(self.rows)} with {params} failed: {note}")
         if torch.cuda.is_available(): gc.collect() # a learner and its callbacks know each other, and hold memory of the device
         self.rows.append(params | {self.metric:value, 'note':note})
         return value,note
@@ -169,5 +169,5 @@ def sweep(
     try: backends[backend](search, ranges, n_trials, project, prune)
     except KeyboardInterrupt:
         if not search.rows: raise
-        warnings.warn(f"interrupted: the table holds the {len(search.rows)} trials that had ended")
+        warn_user(f"interrupted: the table holds the {len(search.rows)} trials that had ended")
     return search.table()

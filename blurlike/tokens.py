@@ -6,7 +6,6 @@
 __all__ = ['TokenTensor', 'unstack', 'Tokens', 'TextPair', 'Words', 'check_text', 'TokenizeText', 'whole_texts']
 
 # %% ../nbs/03_tokens.ipynb #c4de5216
-import warnings
 from itertools import chain
 
 import numpy as np
@@ -17,6 +16,7 @@ from fasttransform import Transform
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from .warn import warn_user
 from .words import word_field, word_positions
 
 # %% ../nbs/03_tokens.ipynb #26ca8a4e
@@ -166,7 +166,7 @@ class TokenizeText(Transform):
         except TypeError:
             repaired = list(map(_repair, texts))
             if repaired==list(texts): raise
-            warnings.warn("a text holds lone surrogates, which no tokenizer can read; they are read as the replacement character")
+            warn_user("a text holds lone surrogates, which no tokenizer can read; they are read as the replacement character")
             return call(repaired)
 
     def _given(self, blocks): # token ids, (L,) each, or with where words begin (2,L)

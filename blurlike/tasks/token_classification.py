@@ -7,7 +7,6 @@ __all__ = ['token_classification', 'read_tagged', 'read_tags', 'RepairedTags', '
            'read_tag_weights']
 
 # %% ../../nbs/21_tasks.token_classification.ipynb #1011dc4e
-import warnings
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -31,6 +30,7 @@ from ..splitters import transformer_splitter
 from ..tagged import CONLL, broken_bio, is_entity_scheme, read_conll, repair_bio, spans_to_tags, tag_order
 from ..task import Task, register_task, task_of
 from ..token_category import TokenCategorize, TokenCategoryBlock
+from ..warn import warn_user
 
 # %% ../../nbs/21_tasks.token_classification.ipynb #944a418b
 def _fits(dls): return len(getattr(dls.train_ds, 'tls', []))>1 and any(isinstance(f, TokenCategorize) for f in dls.train_ds.tls[-1].tfms.fs)
@@ -121,7 +121,7 @@ def _name_of(i, values, tags):
 def _report_broken(lists, values, vocab, numbers, tags, repair):
     if repair or not is_entity_scheme(vocab): return
     row,_ = broken_bio([[values[i] for i in t] for t in lists] if values else lists)
-    if len(row): warnings.warn(f"column {tags!r}: {len(row)} tags begin an entity with I- ({_named(numbers[np.unique(row)])}); they are learnt as they are. repair=True makes them B-", stacklevel=3)
+    if len(row): warn_user(f"column {tags!r}: {len(row)} tags begin an entity with I- ({_named(numbers[np.unique(row)])}); they are learnt as they are. repair=True makes them B-")
 
 class RepairedTags(Column):
     "Reads tags in which each `I-` that follows no tag of its type is a `B-`"
