@@ -21,6 +21,7 @@ from tokenizers.normalizers import Prepend, Sequence
 from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel, BertTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 import transformers
 
+from .progress import late_bars
 from .warn import warn_user
 
 # %% ../nbs/01_pretrained.ipynb #21c92ea2
@@ -52,7 +53,7 @@ def scratch_checkpoint(
     config = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64) | config
     tokenizer = BertTokenizer(str(folder/'vocab.txt'), model_max_length=config['max_position_embeddings'])
     tokenizer.save_pretrained(folder)
-    BertModel(BertConfig(vocab_size=len(tokenizer), **config)).save_pretrained(folder)
+    with late_bars(): BertModel(BertConfig(vocab_size=len(tokenizer), **config)).save_pretrained(folder)
     return folder
 
 # %% ../nbs/01_pretrained.ipynb #fe1c4a4d
@@ -206,7 +207,7 @@ def _warn_new_body(model):
 
 def _from_learner(learn, auto_model, tokenizer, config, **kwargs): # by way of a folder, as if it had been saved
     source = getattr(learn.model, '_orig_mod', learn.model)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, late_bars():
         source.save_pretrained(folder)
         model = load_model(folder, auto_model, tokenizer, config, **kwargs)
     model.name_or_path = model.config._name_or_path = source.name_or_path
@@ -241,7 +242,7 @@ def load_model(
         kwargs = dict(dtype=torch.float32, trust_remote_code=False) | kwargs # transformers 5 keeps the checkpoint's dtype: weights in half precision do not train well
         try:
             named = {k:v for k,v in config.items() if k!='num_labels' or 'id2label' not in config} # the number follows from the names; both together are warned of where the checkpoint had others
-            with _without_reports(): model,info = getattr(transformers, auto_model).from_pretrained(_location(checkpoint), output_loading_info=True, ignore_mismatched_sizes=True, **named, **kwargs)
+            with _without_reports(), late_bars(): model,info = getattr(transformers, auto_model).from_pretrained(_location(checkpoint), output_loading_info=True, ignore_mismatched_sizes=True, **named, **kwargs)
         except OSError as e: raise _no_checkpoint(checkpoint, 'model', e) from e
         for t in (*model.parameters(), *model.buffers()): t.data = t.data.clone() # off the mapped file, onto aligned memory: the last bit of a product may depend on that
         model.unexpected_weights = frozenset(info['unexpected_keys'])

@@ -26,6 +26,7 @@ from .learner import TransformersLearner
 from .model_inputs import unwrap
 from .predicting import output_names
 from .pretrained import load_tokenizer
+from .progress import late_bars
 from .rows import Column
 from .splitters import layerwise_splitter, transformer_splitter
 from .task import find_task
@@ -104,7 +105,7 @@ def save_pretrained(self:TransformersLearner,
     if self.task is None: raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner, or save the model with `learn.model.save_pretrained`")
     if rank_distrib(): return Path(folder).expanduser().absolute() # the first process writes
     def write(path):
-        _save_model(unwrap(self.model), path, merge)
+        with late_bars(hasattr(self, 'progress')): _save_model(unwrap(self.model), path, merge)
         _save_tokenizer(self.dls.text_tfm, path)
         files = {p.name:file_hash(p) for p in sorted(path.iterdir()) if p.is_file()}
         (path/'blurlike.json').write_text(json.dumps(describe(self) | dict(sha256=files, adapter=None if merge or not has_adapter(unwrap(self.model)) else dict(base=_base_of(self))), indent=1))

@@ -1,14 +1,16 @@
 "Long work outside of training draws a progress bar, in terminal and notebook; within `no_bar` none."
-import json,sys
+import io,itertools,json,re,sys
 
 import fastprogress.fastprogress as fp
 import numpy as np
 import pytest
+import tqdm.std
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
+from transformers.utils import logging
 
 import blurlike.progress as module
-from blurlike.all import Progress, TransformersDL, masked_lm_learner, token_classification_learner
+from blurlike.all import Progress, TransformersDL, TransformersLearner, late_bars, masked_lm_learner, scratch_checkpoint, token_classification_learner
 from small import BS, TEXTS, bert, checkpoints, in_tmp, learner, seeded, table # noqa: F401 (fixtures)
 
 @pytest.fixture
@@ -113,3 +115,57 @@ def test_in_a_notebook(tmp_path):
     assert any('<progress' in data for i,data in seen if i==0)
     assert not any(i==1 for i,_ in seen)
     assert not any('<progress' in json.dumps(o) for o in nb.cells[0].outputs), 'the bar goes away'
+
+# ----- the bars of transformers
+
+class Terminal(io.StringIO):
+    def isatty(self): return True
+
+def drawn(call, out=Terminal, slow=True):
+    "What `call` draws, where every look at the clock takes three seconds if it is `slow`; the hook of transformers is as before"
+    before,seconds = logging.set_tqdm_hook(None),itertools.count(0, 3)
+    logging.set_tqdm_hook(before)
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(sys, 'stderr', out := out()) # not in a fixture: pytest sets it for each phase
+        if slow: m.setattr(tqdm.std, 'time', lambda: float(next(seconds)))
+        call()
+    now = logging.set_tqdm_hook(None)
+    logging.set_tqdm_hook(before)
+    assert now is before and module._within==[], 'not put back'
+    return out.getvalue()
+
+LOADS = dict(learner=lambda c, learn: learner('single', c), another=lambda c, learn: learner('single', learn), loaded=lambda c, learn: TransformersLearner.from_pretrained('saved'),
+    scratch=lambda c, learn: scratch_checkpoint(TEXTS), save=lambda c, learn: learn.save_pretrained('again'))
+
+@pytest.mark.parametrize('job', LOADS)
+def test_loading_and_saving(job, bert, in_tmp):
+    learn = learner('single', bert)
+    learn.save_pretrained('saved')
+    call = lambda: LOADS[job](bert, learn)
+    assert drawn(call, slow=False)=='' and drawn(call, io.StringIO)==''
+    long = drawn(call)
+    assert re.search('Loading weights|Writing model shards', long) and long.endswith(' \r'), 'it goes away'
+
+def test_saving_in_no_bar(bert, in_tmp):
+    learn = learner('single', bert)
+    with learn.no_bar(): assert drawn(lambda: learn.save_pretrained('saved'))==''
+
+def test_what_the_user_has_set(bert):
+    logging.disable_progress_bar()
+    try: assert drawn(lambda: learner('single', bert))=='' and not logging.is_progress_bar_enabled()
+    finally: logging.enable_progress_bar()
+    calls = []
+    logging.set_tqdm_hook(lambda factory, args, kwargs: calls.append(kwargs['desc']) or factory(*args, **kwargs))
+    try: assert 'Loading weights: 100%' in drawn(lambda: learner('single', bert), slow=False) and calls==['Loading weights']
+    finally: logging.set_tqdm_hook(None)
+
+def test_it_is_put_back(bert, in_tmp):
+    (in_tmp/'empty').mkdir()
+    with pytest.raises(OSError): learner('single', in_tmp/'empty', tokenizer=str(bert))
+    first,second = late_bars(),late_bars(False)
+    first.__enter__() # as two threads would
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert logging.set_tqdm_hook(module._late) is module._late and module._within==[False]
+    second.__exit__(None, None, None)
+    assert module._within==[] and logging.set_tqdm_hook(None) is None
