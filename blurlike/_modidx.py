@@ -215,6 +215,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'blurlike/explanation.py'),
                                       'blurlike.explanation._Asking.best_places': ( 'explanation.html#_asking.best_places',
                                                                                     'blurlike/explanation.py'),
+                                      'blurlike.explanation._Asking.counted': ( 'explanation.html#_asking.counted',
+                                                                                'blurlike/explanation.py'),
                                       'blurlike.explanation._Asking.of': ('explanation.html#_asking.of', 'blurlike/explanation.py'),
                                       'blurlike.explanation._Asking.tag': ('explanation.html#_asking.tag', 'blurlike/explanation.py'),
                                       'blurlike.explanation._Asking.text': ('explanation.html#_asking.text', 'blurlike/explanation.py'),

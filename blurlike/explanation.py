@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from .inspection import SPECIAL, TextReading, read_text
 from .learner import TransformersLearner
 from .model_inputs import unwrap
+from .progress import Progress
 from .showing import Table, as_text
 
 # %% ../nbs/14b_explanation.ipynb #15b00007
@@ -71,7 +72,7 @@ class Explanation:
 # %% ../nbs/14b_explanation.ipynb #15b00009
 def _hidden_id(tok): return next(i for i in (tok.mask_token_id, tok.unk_token_id, tok.pad_token_id) if i is not None)
 
-def _gradients(learn, x, out, steps, added): # (1,F,L), which output, and (L,) which tokens the tokenizer has added -> (L,) contributions
+def _gradients(learn, x, out, steps, added, bar): # (1,F,L), which output, and (L,) which tokens the tokenizer has added -> (L,) contributions
     from captum.attr import LayerIntegratedGradients
     model,door = unwrap(learn.model),learn.model_inputs.door
     names,values = zip(*door._named(x).items())
@@ -79,16 +80,22 @@ def _gradients(learn, x, out, steps, added): # (1,F,L), which output, and (L,) w
     def output(*values): return out(model(**dict(zip(names, values))).logits)
     baseline = torch.where(torch.from_numpy(added).to(x.device), values[at], _hidden_id(learn.dls.tokenizer))
     others = tuple(v for i,v in enumerate(values) if i!=at)
-    def forward(ids, *others): return output(*others[:at], ids, *others[at:])
+    def forward(ids, *others):
+        bar.step(len(ids))
+        return output(*others[:at], ids, *others[at:])
     found = LayerIntegratedGradients(forward, model.get_input_embeddings()).attribute(values[at], baselines=baseline, additional_forward_args=others, n_steps=steps, internal_batch_size=16)
     return found.sum(-1)[0].float().cpu().numpy()
 
-def _occlusion(learn, x, out, words, bs): # (1,F,L), which output, and (L,) words -> (L,) contributions
+def _occlusion(learn, x, out, words, bs, bar): # (1,F,L), which output, and (L,) words -> (L,) contributions
     tfm,hidden = learn.dls.text_tfm,_hidden_id(learn.dls.tokenizer)
     known = np.unique(words[words!=SPECIAL])
     rows = x.repeat(len(known)+1, 1, 1)
     for k,w in enumerate(known): rows[k+1,tfm.fields.index('input_ids'),torch.from_numpy(words==w)] = hidden
-    logits = torch.cat([out(learn.forward(rows[i:i+bs])) for i in range(0, len(rows), bs)])
+    logits = []
+    for part in rows.split(bs):
+        logits.append(out(learn.forward(part)))
+        bar.step(len(part))
+    logits = torch.cat(logits)
     res = np.zeros(len(words))
     for w,fall in zip(known, (logits[0]-logits[1:]).tolist()): res[np.flatnonzero(words==w)[0]] = fall
     return res
@@ -115,10 +122,15 @@ class _Asking:
         self.words = [self.reading.words_of(p) for p in self.reading.places]
         with learn.predicting(): self.logits = [learn.forward(x)[0] for x in self.xs] # (C,) or (L,C) of each window
 
+    def counted(self, windows): # a bar over the texts that the model reads to explain an output of each of these: beside the steps, their two ends
+        n = {i:self.steps+2 if self.method!='occlusion' else 1+len(np.unique(self.words[i][self.words[i]!=SPECIAL])) for i in set(windows)}
+        self.bar = Progress(sum(n[i] for i in windows), hasattr(self.learn, 'progress'))
+        return self.bar
+
     def of(self, window, out): # (W,) contributions to `out`, `nan` for words that are not in the window
         x,words,learn = self.xs[window],self.words[window],self.learn
         if self.method=='occlusion':
-            with learn.predicting(): found = _occlusion(learn, x, out, words, self.bs)
+            with learn.predicting(): found = _occlusion(learn, x, out, words, self.bs, self.bar)
         else: found = self._with_gradients(x, out, np.array([p is None for p in self.reading.places[window]]))
         real,res = words!=SPECIAL,np.full(len(self.reading.words), np.nan)
         res[np.unique(words[real])] = 0
@@ -128,7 +140,7 @@ class _Asking:
     def _with_gradients(self, x, out, added):
         model,training = unwrap(self.learn.model),self.learn.model.training
         model.eval()
-        try: return _gradients(self.learn, x, out, self.steps, added)
+        try: return _gradients(self.learn, x, out, self.steps, added, self.bar)
         finally: model.train(training)
 
     def text(self, label): # over all windows
@@ -178,7 +190,9 @@ def explain(self:TransformersLearner,
         if words is not None: raise ValueError("words= is for learners that label words; this one labels texts: pass labels=")
         logits = torch.stack(ask.logits).mean(0)
         probs = self.loss_func.activation(logits[None])[0]
-        return Explanation(ask.reading, [dict(label=self.names[i], score=float(probs[i]), logit=float(logits[i]), words=ask.text(i)) for i in _label_numbers(self, labels, logits)], method)
+        asked = _label_numbers(self, labels, logits)
+        with ask.counted([*range(len(ask.xs))]*len(asked)): rows = [dict(label=self.names[i], score=float(probs[i]), logit=float(logits[i]), words=ask.text(i)) for i in asked]
+        return Explanation(ask.reading, rows, method)
     return _explain_tags(self, ask, labels, words, method)
 
 def _explain_tags(learn, ask, labels, words, method):
@@ -191,4 +205,5 @@ def _explain_tags(learn, ask, labels, words, method):
     missing = [w for w in asked if w not in places]
     if missing: raise ValueError(f"words={missing}: the model reads the words {min(places, default=0)} to {max(places, default=0)} of this text, {n} in all")
     rows = [(w, learn.names.index(t)) for w in asked for t in ([tags[w]] if labels is None else [learn.names[i] for i in _label_numbers(learn, labels, None)])]
-    return Explanation(ask.reading, [dict(label=learn.names[c], score=float(probs[w][c]), logit=float(logits[w][c]), words=ask.tag(*places[w], c)) for w,c in rows], method, [w for w,_ in rows])
+    with ask.counted([places[w][0] for w,_ in rows]): told = [dict(label=learn.names[c], score=float(probs[w][c]), logit=float(logits[w][c]), words=ask.tag(*places[w], c)) for w,c in rows]
+    return Explanation(ask.reading, told, method, [w for w,_ in rows])

@@ -57,6 +57,27 @@ def test_no_bar(job, bert, bars, in_tmp):
     with learn.no_bar(): run(learn)
     assert not bars
 
+EXPLAINED = dict(labels=(lambda c: learner('single', c), dict(labels=['bad','good'])), windows=(lambda c: learner('single', c, max_length=10, overlap=2), {}), tags=(tagger, dict(words=[0,1])))
+
+@pytest.mark.parametrize('method', ['occlusion','integrated_gradients'])
+@pytest.mark.parametrize('job', EXPLAINED)
+def test_explain(job, method, bert, bars, monkeypatch):
+    make,kwargs = EXPLAINED[job]
+    learn = make(bert)
+    def explain(): return learn.explain('the film was great but the food was cold and we left early', method=method, steps=20, bs=4, **kwargs)
+    left = []
+    def leave(bar, *args):
+        left.append((bar.done, bar.total))
+        Progress._open -= 1
+    monkeypatch.setattr(Progress, '__exit__', leave)
+    bars.clear()
+    told = explain()
+    (done,total), = left
+    assert bars and done==total>20
+    bars.clear()
+    with learn.no_bar(): again = explain()
+    assert not bars and all((a['words']==b['words']).all() for a,b in zip(told.rows, again.rows))
+
 def test_lengths(bert, bars):
     dl = learner('single', bert, data=table('single', 4000)).dls.train
     assert dl.lengths(show=False).sum()>3000 and not bars
