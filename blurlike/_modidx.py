@@ -363,6 +363,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'blurlike/inspection.py'),
                                      'blurlike.inspection.ShownTokens._repr_html_': ( 'inspection.html#showntokens._repr_html_',
                                                                                       'blurlike/inspection.py'),
+                                     'blurlike.inspection.ShownTokens.drawn': ( 'inspection.html#showntokens.drawn',
+                                                                                'blurlike/inspection.py'),
                                      'blurlike.inspection.ShownTokens.lines': ( 'inspection.html#showntokens.lines',
                                                                                 'blurlike/inspection.py'),
                                      'blurlike.inspection.ShownTokens.told': ('inspection.html#showntokens.told', 'blurlike/inspection.py'),

@@ -7,6 +7,7 @@ __all__ = ['SPECIAL', 'TextReading', 'read_text', 'spell_token', 'ShownTokens']
 
 # %% ../nbs/14a_inspection.ipynb #15a00004
 import html
+from itertools import groupby
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -112,6 +113,8 @@ def spell_token(
     text = tokenizer.decode([i], clean_up_tokenization_spaces=False)
     return text.replace(' ', '·') if text.strip('�') else raw.replace('Ġ', '·')
 
+_most_cut = 30 # cut tokens that are drawn where they stand together
+
 class ShownTokens:
     "The tokens of a text, drawn as HTML in a notebook and as text elsewhere"
     def __init__(self, reading:TextReading): self.reading,self.tok = reading,reading.tfm.tokenizer
@@ -128,6 +131,11 @@ class ShownTokens:
         return res
 
     @property
+    def drawn(self)->list: # `lines`, where one `more` stands for the rest of many cut tokens
+        def shorten(run, cut): return run if not cut or len(run)<=_most_cut else [*run[:_most_cut], (f'(… {len(run)-_most_cut:,} more)', SPECIAL, 'more')]
+        return [[t for cut,run in groupby(line, lambda t: t[2]=='cut') for t in shorten([*run], cut)] for line in self.lines]
+
+    @property
     def told(self)->str:
         r,limit = self.reading,self.reading.tfm.max_length
         n,lost,unknown = len(r.full_ids),sum(r.cut),sum(i==self.tok.unk_token_id for i in r.full_ids)
@@ -137,15 +145,15 @@ class ShownTokens:
         return res+(f"; {unknown:,} unknown to the tokenizer" if unknown else '')
 
     def _chip(self, text, word, kind):
-        style = {'special':'opacity:.85;border:1px dotted', 'cut':'text-decoration:line-through;background:hsla(0,80%,55%,.25)',
+        style = {'special':'opacity:.85;border:1px dotted', 'more':'opacity:.85', 'cut':'text-decoration:line-through;background:hsla(0,80%,55%,.25)',
             'seen':f'opacity:.85;border:1px dotted;background:hsla({word*137%360},60%,50%,.08)', '':f'background:hsla({word*137%360},60%,50%,.22)'}[kind]
         return f'<span title="{kind or "word "+str(word+1)}" style="{style};border-radius:3px;padding:0 3px;margin:0 1px;display:inline-block">{html.escape(text)}</span>'
 
     def _repr_html_(self):
-        lines = ''.join(f'<div dir="auto" style="line-height:1.9">{"".join(self._chip(*t) for t in line)}</div>' for line in self.lines)
+        lines = ''.join(f'<div dir="auto" style="line-height:1.9">{"".join(self._chip(*t) for t in line)}</div>' for line in self.drawn)
         return f'<div style="font-family:monospace">{lines}</div><div><small style="opacity:.85">{html.escape(self.told)}</small></div>'
 
-    def __repr__(self): return '\n'.join([*(' '.join(f'~~{t}~~' if kind=='cut' else t for t,_,kind in line) for line in self.lines), self.told])
+    def __repr__(self): return '\n'.join([*(' '.join(f'~~{t}~~' if kind=='cut' else t for t,_,kind in line) for line in self.drawn), self.told])
     show = Table.show
 
 @patch

@@ -51,7 +51,24 @@ def test_what_is_cut(side, bert, capsys):
     kept = [k=='' for _,k in real]
     assert sum(kept)==6 and kept==sorted(kept, reverse=side=='right')
     learn.show_tokens(text)
-    assert capsys.readouterr().out.count('~~')==2*kept.count(False)
+    assert capsys.readouterr().out.count('~~')==2*min(30, kept.count(False))
+
+@pytest.mark.parametrize('side', ['left','right'])
+def test_of_very_many_cut_tokens_the_first_are_drawn(side, bert, capsys):
+    learn = learner('single', bert, max_length=8)
+    learn.dls.tokenizer.truncation_side = side
+    def told(n):
+        shown = ShownTokens(read_text(learn, 'film '*n))
+        assert len(kinds_of(shown.lines[0], 'cut'))==n-6 and f'{n-6:,} tokens' in shown.told
+        learn.show_tokens('film '*n)
+        text,page = capsys.readouterr().out,shown._repr_html_()
+        assert text.count('~~')==2*page.count('title="cut"')==2*min(30, n-6) and text.split('~~')[0].count('film')+text.split('~~')[-1].count('film')==6
+        return re.findall('\(… ([0-9,]+) more\)', text),re.findall('>\(… ([0-9,]+) more\)<', page)
+    assert told(36)==([],[]) and told(37)==(['1'],['1']) and told(5006)==(['4,970'],['4,970'])
+
+def test_each_text_of_a_pair_is_cut_for_itself(bert):
+    shown = ShownTokens(read_text(learner('pair', bert, max_length=16), ('film '*100, 'film '*60)))
+    assert [t for t,_,k in shown.drawn[0] if k=='more']==['(… 63 more)', '(… 24 more)'] and len(shown.lines[0])==163
 
 def test_a_pair(bert):
     learn = learner('pair', bert, max_length=16)
