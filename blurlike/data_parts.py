@@ -86,7 +86,7 @@ class DataPart:
 
     def scan(self,
         kind:str|None, # Of the targets
-        vocab:list, # Labels
+        vocab:list, # Labels, or names of the columns of numbers
         tfm:TokenizeText|None=None, # Tokenises whole texts; `None`: sizes are in characters
         budget:int|None=None # Go no further after so many characters
     ):
@@ -145,7 +145,7 @@ def parts_of(
 )->list: # A `DataPart` for training and one for validation, where they have rows
     "The rows of `learn`, gone through once."
     kind = kind_of_targets(learn.dls)
-    vocab = learn.names if kind not in (None, 'number') else []
+    vocab = learn.names if kind else []
     dls = [(dl, name) for dl,name in zip(loaders_of(learn), ('training','validation')) if len(dl.dataset)]
     return [DataPart(dl, name, rows, seed).scan(kind, vocab, whole_texts(dl.text_tfm) if tokens else None, budget) for dl,name in dls]
 

@@ -19,7 +19,7 @@ from .pretrained import fit_length
 from .run_state import loaders_of
 from .tagged import broken_bio, is_entity_scheme
 from .tokens import whole_texts
-from .wrong_labels import suspects
+from .wrong_labels import pair_tokens, suspects
 
 # %% ../nbs/16_health.ipynb #16a50013
 def _found(part, what, mask, message, remedy):
@@ -142,29 +142,38 @@ def _words_read(part, mask): # numbers of the words that the model sees, and the
 def _entities_gone(words, tags): return any(t!='O' for t in tags) and all(t=='O' for i,t in enumerate(tags) if i in words)
 
 # %% ../nbs/16_health.ipynb #16a50021
-_most_judged = 20_000 # rows that the small model is trained on
+_most_judged,_most_tagged = 20_000,100_000 # rows that the small model is trained on; tokens of sentences with tags
 
-def _read_tokens(part, tfm): # row number, tokens without special ones, label, start of the text, and part of each row
-    special = tfm.tokenizer.all_special_ids
-    for idxs,texts,targets in part.pieces():
-        if not len(idxs): continue
-        tokens,_ = tfm.tokenize(texts, count=False)
-        ids = tokens.flat[tfm.fields.index('input_ids')]
-        own = [o[~np.isin(o, special)].tolist() for o in np.split(ids, tokens.starts[1:])]
-        yield from zip(part.row_numbers(idxs).tolist(), own, targets, map(short_text, texts), [part.name]*len(idxs))
+def _sample(parts, seed): # a mask of rows for each part
+    sizes = np.concatenate([p.sizes for p in parts])
+    order,mask = np.random.default_rng(seed).permutation(len(sizes)),np.zeros(len(sizes), dtype=bool)
+    mask[order[np.cumsum(sizes[order])<=_most_tagged] if parts[0].kind=='tags' else order[:_most_judged]] = True
+    return np.split(mask, np.cumsum([len(p.idxs) for p in parts])[:-1])
+
+def _own_tokens(texts, tfm): # ids without special ones, of each text or pair
+    if isinstance(texts[0], (tuple, list)) and not tfm.is_split_into_words: return list(map(pair_tokens, *(_own_tokens(list(side), tfm) for side in zip(*texts))))
+    tokens,_ = tfm.tokenize(texts, count=False)
+    ids,special = tokens.flat[tfm.fields.index('input_ids')],tfm.tokenizer.all_special_ids
+    return [o[~np.isin(o, special)].tolist() for o in np.split(ids, tokens.starts[1:])]
+
+def _read_rows(part, mask): # row number, tokens or words, label, start of the text, and part of each row
+    tfm = whole_texts(part.dl.text_tfm)
+    for idxs,texts,targets in part.pieces(mask):
+        if len(idxs): yield from zip(part.row_numbers(idxs).tolist(), texts if part.kind=='tags' else _own_tokens(texts, tfm), targets, map(short_text, texts), [part.name]*len(idxs))
+
+_judged = dict(tags='Tags were judged in {n} rows, by logistic regression over words and their neighbours: {told}.', number='Numbers were judged in {n} rows, by ridge regression over tokens: {told}.')
 
 def wrong_labels(
     parts:list, # `DataPart`s that were scanned, training first
     seed:int=42 # Of the folds
 )->tuple[list,list,dict]: # Findings, notes, and a table
     "Rows of either part whose labels look wrong."
-    rows = [r for p in parts for r in _read_tokens(p, whole_texts(p.dl.text_tfm))]
-    if len(rows)>_most_judged: rows = [rows[i] for i in np.sort(np.random.default_rng(seed).choice(len(rows), _most_judged, replace=False))]
-    table,told = suspects(rows, parts[0].vocab, parts[0].kind=='several', seed)
-    res,note = [],f"Labels were judged in {len(rows):,} rows, by logistic regression over tokens: {told}."
+    rows,kind = [r for p,mask in zip(parts, _sample(parts, seed)) for r in _read_rows(p, mask)],parts[0].kind
+    table,told = suspects(rows, parts[0].vocab, kind, seed)
+    res,note = [],_judged.get(kind, 'Labels were judged in {n} rows, by logistic regression over tokens: {told}.').format(n=f'{len(rows):,}', told=told)
     for p in parts:
         mine = table[table.part==p.name]
-        if len(mine): res.append(Finding('label', p.name, mine.row.drop_duplicates().to_numpy(), f"{count_of(mine.row.nunique(), 'row')} may have a wrong label, the most suspect first", 'read them (`report.suspects`), and correct those that are wrong: many are only hard', mine.text.iloc[0]))
+        if len(mine): res.append(Finding('label', p.name, mine.row.drop_duplicates().to_numpy(), f"{count_of(mine.row.nunique(), 'row')} may have a wrong {dict(tags='tag', number='number').get(kind, 'label')}, the most suspect first", 'read them (`report.suspects`), and correct those that are wrong: many are only hard', mine.text.iloc[0]))
     return res,[note],dict(suspects=table)
 
 # %% ../nbs/16_health.ipynb #16a50024
@@ -173,14 +182,14 @@ def _has_weights(loss_func): return any(getattr(getattr(loss_func, 'func', loss_
 @patch
 def check(self:TransformersLearner,
     rows:int|None=100_000, # Most rows of each part to look at, a sample; `None`: all
-    labels:bool=False, # Look for wrong labels too? It trains a small model five times
+    labels:bool=False, # Look for wrong labels, tags or numbers too? It trains a small model five times
     seed:int=42 # Of the sample and the folds
 )->DataReport: # A list of `Finding`s
     "Look for faults in the data of this learner; nothing is trained or changed."
     if rows is not None and rows<1: raise ValueError(f"rows={rows}: at least 1 is expected, or None for all")
     if not any(len(dl.dataset) for dl in loaders_of(self)): raise ValueError("this learner has no rows to look at: it was loaded from a folder. Make one with data and the folder as checkpoint, or set `learn.dls`")
     kind = kind_of_targets(self.dls)
-    if labels and kind not in ('single','several'): raise ValueError(f"labels=True is for texts with one label or several; this learner's targets are {dict(tags='tags of words', number='numbers').get(kind, 'none of these')}")
+    if labels and kind is None: raise ValueError("labels=True is for labels, tags of words and numbers; this learner's targets are none of these")
     with same_randomness():
         parts = parts_of(self, rows, seed)
         found = text_findings(parts)+label_findings(parts, _has_weights(self.loss_func))+[f for p in parts for f in (*tag_findings(p), *cut_findings(p))]
