@@ -9,8 +9,9 @@ from datasets import Dataset, DatasetDict
 
 import blurlike.data_parts as data_parts
 import blurlike.first_look as first_look
+import blurlike.health as health
 from blurlike.all import (CategoryBlock, ColReader, DataBlock, DataReport, IndexSplitter, Pipeline, RandomSplitter, Rows, SkipItemException, TransformersLearner, TransformersTextBlock,
-    masked_lm_learner, sequence_classification_learner, suspicious, token_classification_learner)
+    masked_lm_learner, pair_tokens, sequence_classification_learner, suspects, suspicious, token_classification_learner)
 from blurlike.run_state import loaders_of, random_states
 from small import BS, CUES, FILLERS, FRAMES, KINDS, learner
 
@@ -236,6 +237,13 @@ def test_nothing_changes(fitted, bert, in_tmp):
         return learn
     assert same(everything(learn_and(True)), everything(learn_and(False)))
 
+@pytest.mark.parametrize('kind', ['tags','number'])
+def test_looking_for_wrong_tags_and_numbers_changes_nothing(kind, bert, in_tmp):
+    learn = tag_learner(towns_and_names(), bert, valid=.2) if kind=='tags' else made(numbers()[['text','score']], bert, label='score', valid=.2)
+    before = everything(learn)
+    learn.check(labels=True)
+    assert same(everything(learn), before)
+
 def test_random_transforms_of_the_user_leave_no_trace(bert, in_tmp):
     def drop(text): return ' '.join(w for w in text.split() if random.random()<.9 or np.random.rand()<.5 or torch.rand(1)<.5)
     dls = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=Pipeline([ColReader('text'), drop]), get_y=ColReader('label'), splitter=IndexSplitter(VALID)).dataloaders(clean(), bs=BS)
@@ -294,10 +302,117 @@ def test_labels_with_few_rows_are_left_out(bert, in_tmp):
     df.loc[[3,4], 'label'] = 'odd'
     assert not {3,4}&set(made(df, bert, valid=list(range(100, 120))).check(labels=True).rows('label'))
 
-@pytest.mark.parametrize('kind', ['regression','tags'])
-def test_wrong_labels_are_not_offered_for_numbers_and_tags(kind, bert, in_tmp):
-    learn = learner('regression', bert) if kind=='regression' else tag_learner(tagged(TAGGED), bert)
-    with pytest.raises(ValueError, match='numbers' if kind=='regression' else 'tags of words'): learn.check(labels=True)
+TOWNS,NAMES = 'delta gamma omega sigma kappa'.split(),'xenia yorick zelda wanda viktor'.split()
+def towns_and_names(n=120, seed=2):
+    "Sentences of six words, in which a town and a name stand at any place."
+    rng,res = np.random.default_rng(seed),[]
+    for i in range(n):
+        words,tags = list(map(str, rng.choice(FILLERS, 6))),['O']*6
+        for j,(pool,tag) in zip(rng.choice(6, 2, replace=False), ((TOWNS,'B-LOC'), (NAMES,'B-PER'))): words[j],tags[j] = str(rng.choice(pool)),tag
+        res.append((' '.join(words), ' '.join(tags)))
+    return tagged(res)
+
+def at_tag(df, row, tag): return df.tags[row].index(tag)
+def set_tag(df, row, at, tag): df.at[row, 'tags'] = [*df.tags[row][:at], tag, *df.tags[row][at+1:]]
+
+def test_wrong_tags_are_the_suspects(bert, in_tmp):
+    df = towns_and_names()
+    wrong = {(i, at_tag(df, i, own)):(own, new) for i,own,new in [(3,'B-LOC','O'), (40,'B-PER','B-LOC'), (77,'O','B-PER'), (101,'B-LOC','B-PER'), (118,'B-PER','O')]}
+    for (i,j),(_,new) in wrong.items(): set_tag(df, i, j, new)
+    report = tag_learner(df, bert, valid=list(range(100, 120))).check(labels=True)
+    table = report.suspects
+    assert table.columns.tolist()==['row','part','at','word','label','likelier','lead','text']
+    assert {(r.row, r.at):(r.likelier, r.label) for r in table.itertuples()}==wrong and table.lead.is_monotonic_decreasing
+    assert all(df.tokens[r.row][r.at]==r.word and f'»{r.word}«' in r.text and r.text.replace('»', '').replace('«', '')==' '.join(df.tokens[r.row]) for r in table.itertuples())
+    assert set(table.row[table.part=='validation'])=={101,118} and set(report.rows('label'))=={3,40,77,101,118} and 'wrong tag' in str(report)
+    assert same(table.to_dict(), tag_learner(df, bert, valid=list(range(100, 120))).check(labels=True).suspects.to_dict())
+
+def test_a_word_is_judged_by_a_model_that_has_not_seen_its_sentence():
+    rng = np.random.default_rng(0)
+    tag_of = [str(rng.choice(['N','V'])) for _ in range(60)]
+    odd = lambda i: ''.join(chr(97+int(c)) for c in f'{i:02}')
+    rows = [(i, [f'{odd(i)}{k}' for k in (odd(i)*2, odd(i)*3, odd(i)*2, odd(i)*3)], [tag_of[i]]*4, '', 'training') for i in range(60)] # a sentence tells its tag, others do not
+    table,told = suspects(rows, ['N','V'], 'tags')
+    assert not len(table) and 'chance' in told
+
+def test_words_that_look_like_no_entity_are_not_all_suspect():
+    df = towns_and_names(300)
+    unlike = [(i, at_tag(df, i, 'O')) for i in range(0, 300, 12)] # true entities of the test, each a word of its own
+    for n,(i,j) in enumerate(unlike):
+        df.tokens[i][j] = 'lmnopqrstuvw'[n%12]*2+'abc'[n//12]
+        set_tag(df, i, j, 'B-ORG')
+    set_tag(df, 5, at_tag(df, 5, 'B-LOC'), 'B-PER')
+    rows = [(i, w, t, '', 'training') for i,(w,t) in enumerate(zip(df.tokens, df.tags))]
+    table,_ = suspects(rows, ['O','B-LOC','B-PER','B-ORG'], 'tags')
+    assert table.row.tolist()[0]==5 and not len(table[(table.label=='B-ORG') & (table.lead>table.lead[0])]) and len(table)<len(unlike)/2
+
+def test_rare_tags_and_short_sentences(bert, in_tmp):
+    df = towns_and_names()
+    for i in (8,9,10,11): set_tag(df, i, 0, 'B-ODD') # four sentences
+    df.loc[len(df)] = [['rain'],['O']]
+    report = tag_learner(df, bert, valid=list(range(100, 120))).check(labels=True)
+    assert 'B-ODD' not in {*report.suspects.label, *report.suspects.likelier}
+    few = tag_learner(tagged(TAGGED), bert).check(labels=True)
+    assert not len(few.suspects) and any('enough rows' in n for n in few.notes) and few.suspects.columns.tolist()==report.suspects.columns.tolist()
+
+def test_long_sets_of_tags_are_sampled(bert, in_tmp, monkeypatch):
+    monkeypatch.setattr(health, '_most_tagged', 500) # tokens; a sentence has 8 or more
+    read = []
+    monkeypatch.setattr(health, 'suspects', lambda rows, *args: read.extend(rows) or suspects(rows, *args))
+    tag_learner(towns_and_names(), bert, valid=list(range(100, 120))).check(labels=True)
+    assert 20<=len(read)<=500/8 and len({r[0] for r in read})==len(read) and [r[0] for r in read]==sorted(r[0] for r in read)
+    monkeypatch.setattr(health, '_most_judged', 30)
+    assert '30 rows' in made(clean(), bert).check(labels=True).notes[1]
+
+def numbers(n=200, seed=4):
+    "Texts whose first number is told by their words, and whose second by nothing."
+    rng,df = np.random.default_rng(seed),clean(n)
+    df['score'] = [dict(zip(CUES, (1, 5, 9)))[l]+rng.normal()/5 for l in df.label]
+    df['noise'] = rng.normal(size=n)*100
+    return df.drop(columns='label')
+
+def test_wrong_numbers_are_the_first_suspects(bert, in_tmp):
+    df = numbers()
+    truth,wrong = df.score.copy(),[11,60,123,190]
+    for i in wrong: df.loc[i, 'score'] = 10-truth[i]+(4 if 4<truth[i]<6 else 0)
+    report = made(df[['text','score']], bert, label='score', valid=list(range(160, 200))).check(labels=True)
+    first = report.suspects.head(4)
+    assert first.columns.tolist()==['row','part','column','label','expected','off','text'] and set(first.row)==set(wrong) and first.part[first.row==190].tolist()==['validation']
+    assert all(abs(r.expected-truth[r.row])<abs(r.label-truth[r.row]) and r.label==df.score[r.row] and r.column=='score' for r in first.itertuples()) and report.suspects.off.is_monotonic_decreasing and (report.suspects.off>=2.5).all()
+    assert set(wrong)<=set(report.rows('label')) and 'wrong number' in str(report) and any("R² of 'score' 0." in n for n in report.notes)
+
+def test_of_several_numbers_those_that_words_do_not_tell_are_left_alone(bert, in_tmp):
+    df = numbers()
+    df.loc[11, 'score'],df.loc[30, 'noise'] = 20,1e5
+    report = made(df, bert, label=['noise','score'], valid=.2).check(labels=True)
+    assert report.suspects.row[0]==11 and set(report.suspects.column)=={'score'} and any('below 0.2' in n for n in report.notes)
+    alone = made(df[['text','noise']], bert, label='noise', valid=.2).check(labels=True)
+    assert not len(alone.suspects) and not alone.rows('label').size and 'nothing is said' in alone.notes[-1]
+
+def test_many_wrong_numbers_do_not_hide_each_other():
+    df,rng = numbers(400),np.random.default_rng(1)
+    wrong = rng.choice(400, 60, replace=False) # 15%
+    df.loc[wrong, 'score'] += 8
+    table,_ = suspects([(i, t.split(), s, t, 'training') for i,(t,s) in enumerate(zip(df.text, df.score))], ['score'], 'number')
+    assert np.isin(table.row[:50], wrong).mean()>.95 and np.isin(wrong, table.row).mean()>.8
+
+def test_few_numbers_and_numbers_that_are_all_the_same():
+    rows = [(i, ['a','b'], 1., '', 'training') for i in range(30)]
+    assert not len(suspects(rows, ['x'], 'number')[0]) and 'too few' in suspects(rows[:19], ['x'], 'number')[1]
+
+@pytest.mark.parametrize('number', [False, True])
+def test_pairs_are_told_by_what_both_texts_have(number, bert, in_tmp):
+    rng,rows = np.random.default_rng(0),[]
+    for i in range(200):
+        one = list(map(str, rng.choice(FILLERS, 6, replace=False)))
+        rows.append(dict(one=' '.join(one), two=' '.join(rng.permutation(one) if i%2 else rng.choice(FILLERS, 6)), same=float(i%2) if number else ['no','yes'][i%2]))
+    df = pd.DataFrame(rows)
+    for i in (20,61,190): df.loc[i, 'same'] = df.same[i+1]
+    report = made(df, bert, text=['one','two'], label='same', valid=list(range(160, 200)), **dict(problem_type='regression') if number else {}).check(labels=True)
+    assert set(report.suspects.row[:3])=={20,61,190} and all(' | ' in t for t in report.suspects.text)
+
+def test_pair_tokens():
+    assert pair_tokens([3,0,0], [0,5])==[1,0,-5,-1,-7,-1]==pair_tokens([5,0], [3,0]) and pair_tokens([], [])==[] and pair_tokens([2], [])==[-4,-1]
 
 def test_suspicious():
     probs = np.array([[.9,.1,0], [.1,.9,0], [.2,.7,.1], [.45,.5,.05]])
