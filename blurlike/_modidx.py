@@ -317,6 +317,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'blurlike/health.py'),
                                  'blurlike.health._cut_to': ('health.html#_cut_to', 'blurlike/health.py'),
                                  'blurlike.health._entities_gone': ('health.html#_entities_gone', 'blurlike/health.py'),
+                                 'blurlike.health._fewer_words': ('health.html#_fewer_words', 'blurlike/health.py'),
                                  'blurlike.health._found': ('health.html#_found', 'blurlike/health.py'),
                                  'blurlike.health._has_weights': ('health.html#_has_weights', 'blurlike/health.py'),
                                  'blurlike.health._names': ('health.html#_names', 'blurlike/health.py'),

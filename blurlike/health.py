@@ -142,13 +142,17 @@ def _words_read(part, mask): # numbers of the words that the model sees, and the
 def _entities_gone(words, tags): return any(t!='O' for t in tags) and all(t=='O' for i,t in enumerate(tags) if i in words)
 
 # %% ../nbs/16_health.ipynb #16a50021
-_most_judged,_most_tagged = 20_000,100_000 # rows that the small model is trained on; tokens of sentences with tags
+_most_judged,_most_words = 20_000,100_000 # rows that the small model is trained on; words with tags in them
 
 def _sample(parts, seed): # a mask of rows for each part
-    sizes = np.concatenate([p.sizes for p in parts])
-    order,mask = np.random.default_rng(seed).permutation(len(sizes)),np.zeros(len(sizes), dtype=bool)
-    mask[order[np.cumsum(sizes[order])<=_most_tagged] if parts[0].kind=='tags' else order[:_most_judged]] = True
-    return np.split(mask, np.cumsum([len(p.idxs) for p in parts])[:-1])
+    ends = np.cumsum([len(p.idxs) for p in parts])
+    mask = np.zeros(ends[-1], dtype=bool)
+    mask[np.random.default_rng(seed).permutation(len(mask))[:_most_judged]] = True
+    return np.split(mask, ends[:-1])
+
+def _fewer_words(rows, seed): # whole sentences
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return [rows[i] for i in np.sort(order[np.cumsum([len(rows[i][1]) for i in order])<=_most_words])]
 
 def _own_tokens(texts, tfm): # ids without special ones, of each text or pair
     if isinstance(texts[0], (tuple, list)) and not tfm.is_split_into_words: return list(map(pair_tokens, *(_own_tokens(list(side), tfm) for side in zip(*texts))))
@@ -161,7 +165,7 @@ def _read_rows(part, mask): # row number, tokens or words, label, start of the t
     for idxs,texts,targets in part.pieces(mask):
         if len(idxs): yield from zip(part.row_numbers(idxs).tolist(), texts if part.kind=='tags' else _own_tokens(texts, tfm), targets, map(short_text, texts), [part.name]*len(idxs))
 
-_judged = dict(tags='Tags were judged in {n} rows, by logistic regression over words and their neighbours: {told}.', number='Numbers were judged in {n} rows, by ridge regression over tokens: {told}.')
+_judged = dict(tags='Tags were judged of {n} words, by logistic regression over words and their neighbours: {told}.', number='Numbers were judged in {n} rows, by ridge regression over tokens: {told}.')
 
 def wrong_labels(
     parts:list, # `DataPart`s that were scanned, training first
@@ -169,8 +173,10 @@ def wrong_labels(
 )->tuple[list,list,dict]: # Findings, notes, and a table
     "Rows of either part whose labels look wrong."
     rows,kind = [r for p,mask in zip(parts, _sample(parts, seed)) for r in _read_rows(p, mask)],parts[0].kind
+    if kind=='tags': rows = _fewer_words(rows, seed)
     table,told = suspects(rows, parts[0].vocab, kind, seed)
-    res,note = [],_judged.get(kind, 'Labels were judged in {n} rows, by logistic regression over tokens: {told}.').format(n=f'{len(rows):,}', told=told)
+    n = sum(len(r[1]) for r in rows) if kind=='tags' else len(rows)
+    res,note = [],_judged.get(kind, 'Labels were judged in {n} rows, by logistic regression over tokens: {told}.').format(n=f'{n:,}', told=told)
     for p in parts:
         mine = table[table.part==p.name]
         if len(mine): res.append(Finding('label', p.name, mine.row.drop_duplicates().to_numpy(), f"{count_of(mine.row.nunique(), 'row')} may have a wrong {dict(tags='tag', number='number').get(kind, 'label')}, the most suspect first", 'read them (`report.suspects`), and correct those that are wrong: many are only hard', mine.text.iloc[0]))

@@ -356,11 +356,11 @@ def test_rare_tags_and_short_sentences(bert, in_tmp):
     assert not len(few.suspects) and any('enough rows' in n for n in few.notes) and few.suspects.columns.tolist()==report.suspects.columns.tolist()
 
 def test_long_sets_of_tags_are_sampled(bert, in_tmp, monkeypatch):
-    monkeypatch.setattr(health, '_most_tagged', 500) # tokens; a sentence has 8 or more
+    monkeypatch.setattr(health, '_most_words', 500) # a sentence has 6
     read = []
     monkeypatch.setattr(health, 'suspects', lambda rows, *args: read.extend(rows) or suspects(rows, *args))
-    tag_learner(towns_and_names(), bert, valid=list(range(100, 120))).check(labels=True)
-    assert 20<=len(read)<=500/8 and len({r[0] for r in read})==len(read) and [r[0] for r in read]==sorted(r[0] for r in read)
+    report = tag_learner(towns_and_names(), bert, valid=list(range(100, 120))).check(labels=True)
+    assert len(read)==500//6==len({r[0] for r in read}) and [r[0] for r in read]==sorted(r[0] for r in read) and any('498 words' in n for n in report.notes)
     monkeypatch.setattr(health, '_most_judged', 30)
     assert '30 rows' in made(clean(), bert).check(labels=True).notes[1]
 
