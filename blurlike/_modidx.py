@@ -327,6 +327,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'blurlike.health._rounded': ('health.html#_rounded', 'blurlike/health.py'),
                                  'blurlike.health._sample': ('health.html#_sample', 'blurlike/health.py'),
                                  'blurlike.health._tokens_of_pass': ('health.html#_tokens_of_pass', 'blurlike/health.py'),
+                                 'blurlike.health._unknown': ('health.html#_unknown', 'blurlike/health.py'),
                                  'blurlike.health._words_read': ('health.html#_words_read', 'blurlike/health.py'),
                                  'blurlike.health.cut_findings': ('health.html#cut_findings', 'blurlike/health.py'),
                                  'blurlike.health.label_findings': ('health.html#label_findings', 'blurlike/health.py'),

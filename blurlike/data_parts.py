@@ -94,14 +94,14 @@ class DataPart:
         self.kind,self.vocab,self.counts,self.numbers,kept,used = kind,vocab,Counter(),[],[],0
         for idxs,texts,targets in self.pieces():
             used += sum(map(_characters, texts))
-            sizes,known = (list(map(_characters, texts)),[True]*len(texts)) if tfm is None or not len(texts) else count_tokens(tfm, texts)
-            kept.append((idxs, list(map(_text_key, texts)), [_label_key(y, kind) for y in targets], list(map(_emptiness, texts)), sizes, known))
+            sizes,known,unknown = (list(map(_characters, texts)),[1]*len(texts),[0]*len(texts)) if tfm is None or not len(texts) else count_tokens(tfm, texts)
+            kept.append((idxs, list(map(_text_key, texts)), [_label_key(y, kind) for y in targets], list(map(_emptiness, texts)), sizes, known, unknown))
             if kind=='number': self.numbers += targets
             elif kind: self.counts.update(targets if kind=='single' else (l for y in targets for l in y))
             if budget is not None and used>budget: break
-        kinds = np.int64, np.int64, np.int64, np.int8, np.int64, bool
+        kinds = np.int64, np.int64, np.int64, np.int8, np.int64, np.int64, np.int64
         columns = [np.concatenate([np.asarray(o, dtype=t) for o in col]) for col,t in zip(zip(*kept), kinds)] if kept else [np.zeros(0, dtype=t) for t in kinds]
-        self.idxs,self.texts,self.labels,self.empty,self.sizes,self.known = columns # `known`: does the tokenizer know anything of it?
+        self.idxs,self.texts,self.labels,self.empty,self.sizes,self.known,self.unknown = columns # `known`, `unknown`: tokens of the text that are, and are not, in the tokenizer's vocabulary
         return self
 
     def pieces(self, mask=slice(None)): # row numbers in the loader, texts, targets
@@ -121,12 +121,13 @@ class DataPart:
 def count_tokens(
     tfm:TokenizeText, # Without a limit
     texts:list # Texts, pairs, lists of words, or arrays of token ids
-)->tuple[np.ndarray,np.ndarray]: # (n,) tokens, special ones included; (n,) bool: does the tokenizer know any of it?
-    "How long `texts` are."
+)->tuple[np.ndarray,np.ndarray,np.ndarray]: # (n,) tokens, special ones included; (n,) those of the text that the tokenizer knows; (n,) those that it does not
+    "How long `texts` are, and how much of them the tokenizer knows."
     tokens,_ = tfm.tokenize(texts, count=False)
     tok,ids = tfm.tokenizer,tokens.flat[tfm.fields.index('input_ids')]
-    known = ~np.isin(ids, tok.all_special_ids)
-    return tokens.sizes,np.bincount(np.repeat(np.arange(len(texts)), tokens.lens)[known], minlength=len(texts))>0
+    unknown = ids==tok.unk_token_id if tok.unk_token_id not in (None, tok.eos_token_id, tok.bos_token_id, tok.pad_token_id) else np.zeros(len(ids), dtype=bool) # GPT-2 names its end of text so, and knows all bytes
+    whose,known = np.repeat(np.arange(len(texts)), tokens.lens),~np.isin(ids, [*tok.all_special_ids, tok.convert_tokens_to_ids('▁')]) # SentencePiece sets a space before an unknown word
+    return tokens.sizes,*(np.bincount(whose[mask], minlength=len(texts)) for mask in (known, unknown))
 
 # %% ../nbs/15_data_parts.ipynb #15a50008
 @contextmanager

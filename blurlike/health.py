@@ -25,6 +25,14 @@ from .wrong_labels import pair_tokens, suspects
 def _found(part, what, mask, message, remedy):
     return [Finding(what, part.name, part.rows(mask), message.format(n=count_of(int(mask.sum()), 'row'), share=f'{mask.mean():.1%}'), remedy, part.example(mask))] if mask.any() else []
 
+_unknown_share = .02 # of the tokens of a part
+
+def _unknown(p): # of texts that can be read in part
+    n = np.where(p.known>0, p.unknown, 0)
+    share = n.sum()/max(1, n.sum()+p.known.sum())
+    told = f'{share:.1%} of the tokens are unknown to the tokenizer, in {{n}} ({{share}})' if share>=_unknown_share else '{n} ({share}) with a text of which at least half of the tokens are unknown to the tokenizer'
+    return _found(p, 'unknown', (n>0) & ((share>=_unknown_share) | (n>=p.known)), told, 'the model cannot tell unknown words apart: take a checkpoint that knows their script and signs (a multilingual one, or one that reads bytes), or repair the texts')
+
 def text_findings(
     parts:list # `DataPart`s that were scanned, training first
 )->list: # `Finding`s
@@ -42,7 +50,8 @@ def text_findings(
         res += _found(p, 'duplicates', twice, '{n} ({share}) with text and label of an earlier one', 'drop them, unless the text is meant to weigh more')
         res += _found(p, 'empty', p.empty==2, '{n} ({share}) with an empty text', 'drop them: their label teaches nothing')
         res += _found(p, 'scant', p.empty==1, '{n} ({share}) with a text without letters and digits', 'look whether they mean anything, or drop them')
-        res += _found(p, 'unreadable', ~p.known & (p.empty<2), '{n} ({share}) with a text of which the tokenizer knows no token', 'drop or repair them, or take a checkpoint that knows their script')
+        res += _found(p, 'unreadable', (p.known==0) & (p.empty<2), '{n} ({share}) with a text of which the tokenizer knows no token', 'drop or repair them, or take a checkpoint that knows their script')
+        res += _unknown(p)
     return res
 
 # %% ../nbs/16_health.ipynb #16a50015

@@ -6,12 +6,16 @@ import pandas as pd
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
+from tokenizers import Tokenizer
+from tokenizers.models import Unigram
+from tokenizers.pre_tokenizers import Metaspace
+from transformers import PreTrainedTokenizerFast
 
 import blurlike.data_parts as data_parts
 import blurlike.first_look as first_look
 import blurlike.health as health
-from blurlike.all import (CategoryBlock, ColReader, DataBlock, DataReport, IndexSplitter, Pipeline, RandomSplitter, Rows, SkipItemException, TransformersLearner, TransformersTextBlock,
-    masked_lm_learner, pair_tokens, sequence_classification_learner, suspects, suspicious, token_classification_learner)
+from blurlike.all import (CategoryBlock, ColReader, DataBlock, DataReport, IndexSplitter, Pipeline, RandomSplitter, Rows, SkipItemException, TokenizeText, TransformersLearner,
+    TransformersTextBlock, count_tokens, masked_lm_learner, pair_tokens, sequence_classification_learner, suspects, suspicious, token_classification_learner, whole_texts)
 from blurlike.run_state import loaders_of, random_states
 from small import BS, CUES, FILLERS, FRAMES, KINDS, learner
 
@@ -94,6 +98,45 @@ def test_lengths(bert, in_tmp):
     report = made(df, bert, max_length=10, overlap=2).check()
     assert not report.rows('cut').size and any('windows' in n for n in report.notes) and report.lengths['tokens lost'].tolist()==['0.0%']*2
     assert report.lengths['tokens a pass'][0]>450
+
+def unknown_of(report): return {f.part:f for f in report if f.what=='unknown'}
+
+def test_texts_of_half_unknown_tokens(bert, in_tmp):
+    df = clean()
+    df.loc[10, 'text'],df.loc[11, 'text'] = '漢字 great','漢字 great film and'
+    df.loc[12, 'text'] = '漢字 字' # unreadable
+    report = made(df, bert).check()
+    told = unknown_of(report)
+    assert found(report)=={('unreadable','training'):[12], ('unknown','training'):[10]}
+    assert '1 row' in told['training'].message and 'half' in told['training'].message and told['training'].example=='漢字 great' and 'checkpoint' in told['training'].remedy
+
+def test_a_part_with_many_unknown_tokens(bert, in_tmp):
+    df = clean()
+    rows = [*range(3, 9), 50]
+    for i in rows: df.loc[i, 'text'] += ' 漢字 語 漢 字'
+    learn = made(df, bert)
+    told = unknown_of(learn.check())
+    n = {part:sum(len(learn.dls.tokenizer.tokenize(t)) for t in df.text[idxs]) for part,idxs in dict(training=range(45), validation=VALID).items()}
+    assert told['training'].rows.tolist()==rows[:-1] and told['training'].message.startswith(f"{5*6/n['training']:.1%} of the tokens are unknown to the tokenizer, in 6 rows (13.3%)"), told
+    assert told['validation'].rows.tolist()==[50] and f"{5/n['validation']:.1%} of" in told['validation'].message
+    df = clean()
+    df.loc[3, 'text'] += ' 漢'
+    assert not unknown_of(made(df, bert).check())
+
+@pytest.mark.parametrize('arch', ['gpt2','roberta'])
+def test_bytes_are_never_unknown(arch, checkpoints, in_tmp):
+    df = clean()
+    df['text'] = [f'{t} 漢字 語 <|endoftext|>' for t in df.text]
+    assert not unknown_of(made(df, checkpoints(arch)).check())
+
+def test_unknown_words_of_a_sentencepiece_tokenizer(in_tmp):
+    "All signs of a word are one unknown token, with a space before it that it knows"
+    raw = Tokenizer(Unigram([('<pad>',0.), ('</s>',0.), ('<unk>',0.), ('▁',-2.), ('▁film',-3.), ('▁great',-3.), *((c,-5.) for c in 'abcdefghijklmnopqrstuvwxyz')], unk_id=2))
+    raw.pre_tokenizer = Metaspace()
+    tok = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token='<pad>', eos_token='</s>', unk_token='<unk>', model_max_length=64)
+    assert tok.tokenize('漢字語 great')==['▁','漢字語','▁great'] and tok('漢字語')['input_ids']==[3,2]
+    sizes,known,unknown = count_tokens(whole_texts(TokenizeText(tok)), ['漢字語 great','漢字語 漢字','great film'])
+    assert sizes.tolist()==[3,4,2] and known.tolist()==[1,0,2] and unknown.tolist()==[1,2,0]
 
 def test_no_table_of_lengths_beyond_the_model(checkpoints, in_tmp):
     for arch in ('roberta','gpt2','modernbert'):
