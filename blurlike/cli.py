@@ -96,11 +96,15 @@ def train(args):
     with _bars(learn):
         if args.resume: learn.resume(args.checkpoints)
         else:
-            if not args.lr: print('looking for a learning rate ... (--lr 5e-5 or the like leaves this out)', flush=True)
-            lr = args.lr or learn.lr_find(show_plot=False).valley
+            lr = args.lr or _find_rate(learn)
             print(f'highest learning rate: {lr:.1e}' + ('' if args.lr else ', as the finder suggests'))
             learn.fit_one_cycle(args.epochs, lr, cbs=saver)
     print(f'saved: {learn.save_pretrained(args.out)}')
+
+def _find_rate(learn): # two passes over few rows are enough; in fewer than 40 steps the rate would rise too steeply for a suggestion
+    n = min(100, max(40, 2*len(learn.dls.train)))
+    print(f'looking for a learning rate, in at most {n} steps ... (--lr 5e-5 or the like leaves this out)', flush=True)
+    return learn.lr_find(num_it=n, show_plot=False).valley
 
 def _bars(learn): return nullcontext() if sys.stdout.isatty() else learn.no_bar() # none into a file or pipe
 

@@ -6,7 +6,7 @@ import pytest
 
 from blurlike.all import Checkpoints, TransformersLearner
 from blurlike.cli import main, parser
-from small import COLUMNS, FRAMES, KINDS, TEXTS, bert, checkpoints, in_tmp, seeded # noqa: F401 (fixtures)
+from small import COLUMNS, FRAMES, KINDS, TEXTS, bert, checkpoints, in_tmp, seeded, table # noqa: F401 (fixtures)
 
 QUICK = ['--epochs', '1', '--lr', '1e-3', '--bs', '8']
 
@@ -66,6 +66,21 @@ def test_standard_input_and_other_columns(bert, in_tmp, capsys, monkeypatch):
     FRAMES['single'].rename(columns=dict(text='body', label='review')).to_csv('other.csv', index=False) # a column of the learner's name that is another
     assert main(['predict', 'm', 'other.csv', '--text', 'body', '--out', 'p.parquet'])==0
     assert pd.read_parquet('p.parquet').to_dict('records')==TransformersLearner.from_pretrained('m').predict_batch(TEXTS)
+
+@pytest.mark.parametrize('n,steps', [(24, 40), (200, 40), (400, 80), (1000, 100)])
+def test_the_finder_goes_through_few_rows_twice(n, steps, bert, in_tmp, capsys, monkeypatch):
+    table('single', n).to_csv('data.csv', index=False)
+    find,seen = TransformersLearner.lr_find,[]
+    def found(self, *args, **kwargs):
+        res = find(self, *args, **kwargs)
+        seen.append((len(self.recorder.losses), len(self.dls.train), res.valley))
+        return res
+    monkeypatch.setattr(TransformersLearner, 'lr_find', found)
+    monkeypatch.setattr(TransformersLearner, 'fit_one_cycle', lambda self, n, lr, cbs=None: seen.append(lr))
+    assert main(['train', 'data.csv', str(bert), '--bs', '8', '--out', 'm'])==0
+    (taken,batches,valley),lr = seen
+    assert steps-10<=taken<=steps and steps==min(100, max(40, 2*batches)) and lr==valley and 1e-6<lr<1, 'it may stop early, when the loss explodes'
+    assert f'in at most {steps} steps' in capsys.readouterr().out
 
 def test_a_run_goes_on(bert, in_tmp, capsys, monkeypatch):
     FRAMES['single'].to_csv('data.csv')
