@@ -22,6 +22,7 @@ from fastcore.foundation import L
 
 from .files import check_files, file_hash, write_file, write_folder
 from .learner import TransformersLearner
+from .metrics import lower_is_better
 from .run_state import load_weights, loaders_of, random_states, run_state, save_weights, set_callbacks, set_random_states, set_run_state
 from .state import load_state, pack, save_state, unpack
 from .warn import warn_user
@@ -92,14 +93,14 @@ class Checkpoints(Callback):
         steps:int|None=None, # Also after each so many batches
         keep:int=2, # Latest checkpoints to keep
         best:str|None=None, # Name of a column of the epoch table: its best epoch's weights are in the model when training ends
-        lower:bool|None=None, # Is less better? `None`: for losses, errors and perplexities
+        lower:bool|None=None, # Is less better? `None`: as the name of the column tells (`lower_is_better`)
         overwrite:bool=False # Begin anew where an unfinished run lies?
     ):
         if every not in ('epoch', None): raise ValueError(f"every={every!r}: 'epoch' or None is expected; for every 500 batches say steps=500")
         if every is None and not steps: raise ValueError("every=None without steps= would never make a checkpoint; say steps=500 or the like")
         if steps is not None and steps<1 or keep<1: raise ValueError(f"steps={steps} and keep={keep} must be at least 1")
         self.folder,self.every,self.steps,self.keep,self.best,self.overwrite = Path(folder).expanduser().absolute(),every,steps,keep,best,overwrite
-        self.lower = any(o in (best or '') for o in ('loss','error','perplexity')) if lower is None else lower
+        self.lower = lower
         self.batches,self.done,self.best_value,self.best_epoch,self.table,self.stop,self.saved_at = 0,0,None,None,[],None,None
 
     def settings(self)->dict: return {k:getattr(self, k) for k in ('every','steps','keep','best','lower')}
@@ -110,6 +111,7 @@ class Checkpoints(Callback):
         if not self.run: return
         names = list(self.recorder.metric_names[1:])
         if self.best is not None and self.best not in names: raise ValueError(f"best={self.best!r} is no column of the epoch table, which has {', '.join(n for n in names if n!='time')}")
+        if self.best is not None and self.lower is None: self.lower = lower_is_better(self.best)
         if self not in run.keepers: self._begin(run)
         self.table.append([])
         self._listen()

@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['f1_score', 'f1_multi', 'single_label_metrics', 'multi_label_metrics', 'regression_metrics', 'EntityCounts',
-           'EntityMetric', 'entity_metrics', 'MaskedPerplexity', 'MaskedAccuracy', 'masked_lm_metrics']
+           'EntityMetric', 'entity_metrics', 'MaskedPerplexity', 'MaskedAccuracy', 'masked_lm_metrics',
+           'lower_is_better']
 
 # %% ../nbs/09_metrics.ipynb #3a0a57fa
+import re
 from collections import defaultdict
 
 import numpy as np
@@ -143,3 +145,17 @@ class MaskedAccuracy(Metric):
     def name(self): return 'masked_accuracy'
 
 def masked_lm_metrics(vocab=None)->list: return [MaskedPerplexity(), MaskedAccuracy()]
+
+# %% ../nbs/09_metrics.ipynb #09a5f00b
+_less = re.compile(r'loss|error|perplexity|brier|divergence|deviance|entropy|distance|inaccura|incorrect|wrong|mismatch|dissimilar|(^|_)(err|ppl|n?mae|n?r?msl?e|mase|medae|s?m?ape|r?mspe|nll|bp[bcw]|[ctw]er|eer|ece|fpr|fnr|fdr)(_|$)')
+_more = re.compile(r'accuracy|precision|recall|correct|pearson|spearman|kendall|kappa|jaccard|bleu|rouge|match|similarity|explained|corrcoef|correlation|(^|_)(acc|f[0-9.]+|fbeta|auc|auroc|auprc|roc|ap|map|mrr|ndcg|mcc|r2|iou|dice|em|tpr|tnr|ppv|npv|sensitivity|specificity)(_|$)')
+
+def lower_is_better(
+    metric:str # Column of the epoch table
+)->bool:
+    "Is less of `metric` better? `ValueError` where its name does not tell."
+    name = re.sub(r'\W+', '_', metric.lower())
+    less,more = bool(_less.search(name)),bool(_more.search(name))
+    if less==more: less,more = False,not less and 'score' in name
+    if less==more or 'neg' in name.split('_'): raise ValueError(f"is less of {metric!r} better, or more? Its name does not tell: pass lower=True or lower=False")
+    return less

@@ -174,25 +174,37 @@ class Seen(Callback):
     def before_fit(self): self._weights = []
     def after_epoch(self): self._weights.append(weights(self.learn.model))
 
-@pytest.mark.parametrize('values,lower,epoch', [((.2,.9,.5), None, 1), ((.2,.9,.1), True, 2), ((float('nan'),.1,.1), None, 1)])
+@pytest.mark.parametrize('values,lower,epoch', [((.2,.9,.5), False, 1), ((.2,.9,.1), True, 2), ((float('nan'),.1,.1), False, 1)])
 def test_best(values, lower, epoch, bert):
     learn,seen = given(bert, *values)
     quiet(learn, lambda: learn.fit(3, 1e-3, cbs=Checkpoints('run', best='given', lower=lower)))
     assert equal(weights(learn.model), seen._weights[epoch]) and not equal(seen._weights[0], seen._weights[2])
 
+def test_best_of_an_error(bert, in_tmp, monkeypatch):
+    "mae is known to be an error, and of what is not known nothing is guessed"
+    df = pd.DataFrame(dict(text=['a film','an old film','great','it was']*6, label=np.linspace(0, 3, 24)))
+    learn,values = sequence_classification_learner(df, bert, bs=8),iter((.4,.2,.9))
+    monkeypatch.setattr(learn.metrics[0], 'accumulate', lambda learn: None)
+    monkeypatch.setattr(type(learn.metrics[0]), 'value', property(lambda m: next(values)))
+    learn.add_cb(seen := Seen())
+    quiet(learn, lambda: learn.fit(3, 1e-2, cbs=Checkpoints('run', best='mae')))
+    assert equal(weights(learn.model), seen._weights[1]) and json.loads(Path('run/run.json').read_text())['settings']['lower'] is True
+    with pytest.raises(ValueError, match="'given' better.*lower=True"): quiet(l := given(bert, .5)[0], lambda: l.fit(1, cbs=Checkpoints('new', best='given')))
+    assert not Path('new').exists()
+
 def test_no_best_epoch(bert):
     "Losses that are nan never bring back an earlier run's weights"
     learn,_ = given(bert, .5)
-    quiet(learn, lambda: learn.fit(1, 1e-3, cbs=Checkpoints('run', best='given')))
+    quiet(learn, lambda: learn.fit(1, 1e-3, cbs=Checkpoints('run', best='given', lower=False)))
     old = weights(learn.model)
     learn,seen = given(bert, float('nan'), float('nan'))
-    with pytest.warns(UserWarning, match='no best epoch'): quiet(learn, lambda: learn.fit(2, 1e-3, cbs=Checkpoints('run', best='given')))
+    with pytest.warns(UserWarning, match='no best epoch'): quiet(learn, lambda: learn.fit(2, 1e-3, cbs=Checkpoints('run', best='given', lower=False)))
     assert equal(weights(learn.model), seen._weights[1]) and not equal(weights(learn.model), old) and not Path('run/best.safetensors').exists()
 
 def test_best_of_a_run_that_was_resumed(bert):
     learn,seen = given(bert, .9, .5, .4)
     learn.add_cb(Cut('after_batch', 13, Stop('x')))
-    with pytest.raises(Stop): quiet(learn, lambda: learn.fit(3, 1e-3, cbs=Checkpoints('run', best='given')))
+    with pytest.raises(Stop): quiet(learn, lambda: learn.fit(3, 1e-3, cbs=Checkpoints('run', best='given', lower=False)))
     best = seen._weights[0]
     learn,seen = given(bert, .5, .4)
     learn.add_cb(Cut('never', 1))

@@ -10,7 +10,7 @@ import torch
 import wandb
 import blurlike.sweeps
 from blurlike.all import Learner, last_value, lower_is_better, read_range, set_seed, sweep
-from small import learner
+from small import KINDS, learner
 
 pytestmark = pytest.mark.filterwarnings('ignore:trial .* failed')
 
@@ -42,6 +42,21 @@ def test_direction(metric, lower):
     t = sweep(bowl, dict(x=[0., .3, 1., 2.]), metric=metric, n_trials=12, backend='optuna')
     assert t.best['x']==(.3 if lower else 2.) and list(t[metric])==sorted(t[metric], reverse=not lower)
     assert sweep(bowl, dict(x=[0., .3, 1., 2.]), metric=metric, n_trials=12, backend='optuna', lower=not lower).best['x']==(2. if lower else .3)
+
+LESS = 'train_loss valid_loss hamming_loss error_rate mean_absolute_error mae mse _rmse exp_rmspe msle mape smape perplexity brier_score BrierScore nll wer cer ece fpr kl_divergence cross_entropy edit_distance'
+MORE = 'accuracy accuracy_multi masked_accuracy top_k_accuracy foreground_acc f1 f1_macro f1_micro f0.5 fbeta_score precision recall roc_auc_score ap_score_binary matthews_corrcoef pearsonr spearmanr r2_score explained_variance cohen_kappa jaccard_score dice corpus_bleu rouge1 exact_match mcc my_score'
+
+def test_what_a_name_tells():
+    assert [n for n in LESS.split() if not lower_is_better(n)]==[] and [n for n in MORE.split() if lower_is_better(n)]==[]
+    for name in ('quality','<lambda>','given','neg_mean_squared_error','neg_log_loss','mismatch','inaccuracy','mean','maestro','perform','user','bigmap'):
+        with pytest.raises(ValueError, match=f'is less of {name!r} better, or more.*pass lower='): lower_is_better(name)
+    with pytest.raises(ValueError, match='quality'): sweep(bowl, dict(x=1.), metric='quality', n_trials=1, backend='optuna')
+    assert sweep(bowl, dict(x=[1.]), metric='quality', lower=True, n_trials=1, backend='optuna').best=={'x':1.}
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_metrics_of_our_tasks_are_known(kind, bert):
+    errors = {m.name for m in learner(kind, bert).metrics if lower_is_better(m.name)}
+    assert errors==({'mae'} if kind=='regression' else set())
 
 def test_the_search_searches():
     t = sweep(bowl, dict(x=(-10., 10.), y=(1, 9)), n_trials=60, backend='optuna')
