@@ -50,9 +50,7 @@ def last_value(
     return float(learn.recorder.values[-1][names.index(metric)])
 
 # %% ../nbs/17a_sweeps.ipynb #17b5000c
-def _takes(f, names): # those of `names` that `f` takes as arguments
-    params = inspect.signature(f).parameters.values()
-    return set(names) if any(p.kind is p.VAR_KEYWORD for p in params) else set(names)&{p.name for p in params if p.kind is not p.POSITIONAL_ONLY}
+def _takes(f, names): return set(names)&{p.name for p in inspect.signature(f).parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} # what `**kwargs` swallows may go nowhere
 
 class Trials(pd.DataFrame):
     "The trials of a sweep, best first; `best` are the parameters of the first"
@@ -68,7 +66,7 @@ class _Search:
         self.lower,self.rows = lower_is_better(metric) if lower is None else lower,[]
         self.makes,self.fits = _takes(learner_fn, self.names),set() if fit is None else _takes(fit, self.names)
         lost = [n for n in self.names if n not in self.makes|self.fits]
-        if lost: raise TypeError(f"nobody takes {', '.join(lost)}: {'learner_fn' if fit is None else 'learner_fn or fit'} must have {'an argument' if len(lost)==1 else 'arguments'} of that name")
+        if lost: raise TypeError(f"nobody takes {', '.join(lost)}: {'learner_fn' if fit is None else 'learner_fn or fit'} must have {'an argument' if len(lost)==1 else 'arguments'} of that name (**kwargs is not enough: it would swallow a mistyped name too)")
 
     def train(self, params, cbs=()):
         if self.seed is not None: set_seed(self.seed)

@@ -1,5 +1,6 @@
 "A search that is repeatable, tells what failed, and knows which way is better; with Optuna for real, with Weights & Biases against a stand-in."
 import math,sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -86,10 +87,28 @@ def test_who_takes_what(bert):
     t = sweep(make, dict(bs=8, both=['x'], lr=(1e-4, 1e-3)), fit=fit, metric='accuracy', n_trials=1, backend='optuna')
     assert [g[0] for g in got]==['make','fit'] and got[0][1:]==(8,'x') and got[1][1:]==(t.best['lr'],'x') and t.best['bs']==8
     assert list(t.columns)==['bs','both','lr','accuracy','note']
-    sweep(lambda **kw: 1., dict(a=1, b=[2]), n_trials=1, backend='optuna')
+    sweep(lambda a, *, b, **kw: got.append(kw) or 1., dict(a=1, b=[2]), n_trials=1, backend='optuna')
+    assert got.pop()=={}
     for f,params in ((None, dict(bs=8, both=1, lr=1)), (fit, dict(bs=8, both=1, lr=1, wd=2))):
         with pytest.raises(TypeError, match='nobody takes '+('lr' if f is None else 'wd')): sweep(make, params, fit=f, backend='optuna')
     assert len(got)==2
+
+def rest(x, *args, **kw): return x
+NOBODY = dict(kwargs=(rest, None, dict(x=1., lr=1., bs=2), 'lr, bs'), name_of_kwargs=(rest, None, dict(x=1., kw=1), 'kw'), name_of_args=(rest, None, dict(x=1., args=1), 'args'), positional=(lambda y, /, x=1.: x, None, dict(x=1., y=1.), 'y'),
+    in_fit=(rest, lambda learn, **kw: None, dict(x=1., wd=1), 'wd'), partial=(partial(rest, lr=3), None, dict(x=1., bs=1), 'bs'))
+
+@pytest.mark.parametrize('case', NOBODY)
+def test_what_nobody_names_is_an_error(case):
+    f,fit,params,lost = NOBODY[case]
+    with pytest.raises(TypeError, match=f'nobody takes {lost}: .*of that name'): sweep(f, params, fit=fit, n_trials=1, backend='optuna')
+
+def test_kwargs_get_nothing_that_another_names(bert):
+    got = []
+    def make(bs, **kw): return got.append(kw) or learner('single', bert, bs=bs, **kw)
+    sweep(make, dict(bs=8, lr=1e-3), fit=fit_quietly, n_trials=1, backend='optuna')
+    assert got==[{}]
+    t = sweep(partial(learner, 'single', bert), dict(lr=1e-3), fit=fit_quietly, n_trials=1, backend='optuna')
+    assert t.best==dict(lr=1e-3)
 
 def test_learner_fn_may_train(bert):
     def make(lr):
