@@ -7,7 +7,6 @@ from fastai.interpret import *
 
 from .files import *
 from .progress import *
-from .warn import *
 from .task import *
 from .pretrained import *
 from .rows import *
