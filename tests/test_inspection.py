@@ -238,7 +238,7 @@ def test_gradients_sum_to_the_difference(arch, checkpoints):
     reading = read_text(learn, text)
     x = reading.inputs(0)
     learn.model.eval()
-    found = explanation._gradients(learn, x, lambda logits: logits[:,1], 200, np.array([p is None for p in reading.places[0]]), explanation.Progress(200))
+    found = explanation._gradients(learn, x, lambda logits: logits[:,1], 200, np.array([p is None for p in reading.places[0]]), explanation.Progress(200, show=False))
     named = learn.model_inputs.door._named(x)
     ids,embed = named.pop('input_ids'),learn.model.get_input_embeddings()
     base = torch.where(torch.tensor([p is None for p in reading.places[0]]), ids, explanation._hidden_id(tok))
