@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 
-from .inspection import SPECIAL, TextReading, read_text
+from .inspection import SPECIAL, TextReading, read_text, spell_token
 from .learner import TransformersLearner
 from .model_inputs import unwrap
 from .progress import Progress
@@ -70,7 +70,10 @@ class Explanation:
     show = Table.show
 
 # %% ../nbs/14b_explanation.ipynb #15b00009
-def _hidden_id(tok): return next(i for i in (tok.mask_token_id, tok.unk_token_id, tok.pad_token_id) if i is not None)
+def _hidden_id(tok): # what stands for a word that is hidden; not what ends or pads a text: by these some heads find the place that they read
+    usual = (tok.mask_token_id, tok.unk_token_id, *tok(' ', add_special_tokens=False)['input_ids'][:1])
+    ends = {None, tok.pad_token_id, tok.eos_token_id}
+    return next((i for i in usual if i not in ends), None) or next(i for i in range(len(tok)) if i not in {*tok.all_special_ids})
 
 def _gradients(learn, x, out, steps, added, bar): # (1,F,L), which output, and (L,) which tokens the tokenizer has added -> (L,) contributions
     from captum.attr import LayerIntegratedGradients
@@ -184,7 +187,7 @@ def explain(self:TransformersLearner,
     "What each word of `item` contributes to a prediction; `ValueError` where there are no labels."
     if not self.names: raise ValueError("explain tells what speaks for a label, a tag or a number; this learner's task has none of them")
     ask = _Asking(self, item, method, steps, bs)
-    hidden = self.dls.tokenizer.convert_ids_to_tokens(_hidden_id(self.dls.tokenizer))
+    hidden = spell_token(self.dls.tokenizer, _hidden_id(self.dls.tokenizer))
     method = f'integrated gradients, {steps} steps: what a word adds to the logit, on the way from a text of {hidden} alone' if ask.method!='occlusion' else f'occlusion: how far the logit falls when {hidden} stands for the word alone'
     if ask.logits[0].ndim==1:
         if words is not None: raise ValueError("words= is for learners that label words; this one labels texts: pass labels=")

@@ -10,9 +10,10 @@ import transformers as tf
 from datasets import Dataset
 
 import blurlike.explanation as explanation
+from blurlike.progress import Progress
 from blurlike.all import (CategoryBlock, ColReader, DataBlock, RandomSplitter, ShownTokens, TransformersLearner, TransformersTextBlock, masked_lm_learner, read_text, scratch_checkpoint, sequence_classification_learner, set_seed,
     token_classification_learner)
-from small import ARCHS, BS, FRAMES, KINDS, TEXTS, bert, checkpoints, close, in_tmp, learner, seeded, texts_of, weights # noqa: F401 (fixtures)
+from small import ARCHS, BS, FRAMES, KINDS, TEXTS, bert, byte_tokenizer, checkpoints, close, in_tmp, learner, seeded, small_gpt2, texts_of, weights # noqa: F401 (fixtures)
 
 LONG = ' '.join(TEXTS[:6])
 
@@ -255,6 +256,39 @@ def test_occlusion_by_hand(bert):
         expected = [logit(text)-logit(' '.join([*words[:i],*['[MASK]']*len(tok(words[i], add_special_tokens=False)['input_ids']),*words[i+1:]])) for i in range(len(words))]
     np.testing.assert_allclose(told.rows[0]['words'], expected, atol=1e-5)
     assert told.rows[0]['logit']==pytest.approx(logit(text), abs=1e-5)
+
+def decoder(name, folder):
+    "A checkpoint of a decoder, whose classification head reads the last token that is no padding."
+    tok,token = byte_tokenizer(False, 64),0
+    if name=='gpt2_own_pad': tok.add_special_tokens(dict(pad_token='<pad>'))
+    if name=='qwen2': model = tf.Qwen2Model(tf.Qwen2Config(vocab_size=len(tok), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=64, bos_token_id=token, eos_token_id=token))
+    else: model = small_gpt2(len(tok))
+    tok.save_pretrained(folder), model.save_pretrained(folder)
+    return folder
+
+@pytest.mark.parametrize('side', ['right','left'])
+@pytest.mark.parametrize('name', ['gpt2','gpt2_own_pad','qwen2'])
+def test_a_hidden_word_does_not_move_the_place_that_is_read(name, side, tmp_path):
+    "Where a decoder's head reads the last token, hiding it must change the token, not the place."
+    learn = learner('single', decoder(name, tmp_path))
+    tok,pad,at = learn.dls.tokenizer,learn.model.config.pad_token_id,learn.names.index('good')
+    tok.padding_side = side
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 3e-3)
+    hidden = explanation._hidden_id(tok)
+    assert hidden not in (None, pad, tok.eos_token_id)
+    for text in ('lovely', 'the film was lovely'):
+        told = learn.explain(text, method='occlusion', labels='good').rows[0]['words']
+        ids,last = tok(text, return_tensors='pt')['input_ids'],len(tok(text.rpartition(' ')[0])['input_ids'])
+        hid = torch.cat([ids[:,:last], torch.full_like(ids[:,last:], hidden)], 1)
+        with torch.no_grad(): full,rest = (learn.model.eval().score(learn.model.base_model(input_ids=o)[0][0,-1])[at].item() for o in (ids, hid)) # the last place, by hand
+        assert told[-1]==pytest.approx(full-rest, abs=1e-5) and abs(full-rest)>1e-4, text
+
+@needs_captum
+def test_of_one_word_both_methods_say_the_same(checkpoints):
+    learn = learner('single', checkpoints('gpt2'))
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 3e-3)
+    one,other = (learn.explain('lovely', method=m, labels='good', steps=200).rows[0]['words'][0] for m in ('integrated_gradients','occlusion'))
+    assert one==pytest.approx(other, rel=.02) and abs(one)>1e-3
 
 @pytest.mark.parametrize('method', [pytest.param('integrated_gradients', marks=needs_captum), 'occlusion'])
 @pytest.mark.parametrize('kind', KINDS)
