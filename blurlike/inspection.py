@@ -32,7 +32,8 @@ class TextReading:
         tfm:TokenizeText, # Of the learner's loaders
         item # A text, a pair, or a list of words
     ):
-        self.tfm,self.parts,self.given = tfm,list(item) if isinstance(item, tuple) else [item],isinstance(item, list)
+        self.tfm,self.given = tfm,tfm.is_split_into_words and not isinstance(item, str) # elsewhere two texts are a pair, in a list too
+        self.parts = [item] if isinstance(item, str) else [list(item)] if self.given else list(item)
         enc,self.whole = self._call(True),self._call(False) if tfm.max_length is not None else None
         self.ids = enc['input_ids'] if isinstance(enc['input_ids'][0], list) else [enc['input_ids']] # of each window
         self.columns = {f:enc[f] for f in tfm.fields if f in enc}

@@ -80,6 +80,20 @@ def test_a_pair(bert):
     cut = [w for t,w,k in line if k=='cut']
     assert cut and len(line)-len(cut)==16
 
+def test_a_pair_may_be_a_list(bert):
+    "As for `predict`: only a learner of words reads a list as words."
+    learn = learner('pair', bert)
+    a,b = TEXTS[0]+' '+TEXTS[1],LONG.rpartition(' ')[0][:40]
+    one,other = read_text(learn, [a, b]),read_text(learn, (a, b))
+    assert one.ids==other.ids and one.columns==other.columns and [one.word_text(w) for w in one.words]==f'{a} {b}'.split()
+    told = learn.explain([a, b], method='occlusion')
+    assert told.words==f'{a} {b}'.split() and told.rows[0]['score']==pytest.approx(learn.predict([a, b])[2].max().item(), abs=1e-5)
+    assert '|' in told._repr_html_() and learn.attention([a, b])[0]==learn.attention((a, b))[0]
+    for o in ([a], [a, b, a]):
+        with pytest.raises(TypeError, match='a pair of texts'): learn.explain(o)
+    words = tagger(bert)
+    assert read_text(words, ('great','film')).words==read_text(words, ['great','film']).words==[0,1]
+
 def test_windows_share_their_overlap(bert):
     learn = learner('single', bert, max_length=10, overlap=3)
     shown = ShownTokens(read_text(learn, LONG))
