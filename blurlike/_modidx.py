@@ -929,6 +929,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'blurlike.sweeps.read_range': ('sweeps.html#read_range', 'blurlike/sweeps.py'),
                                  'blurlike.sweeps.sweep': ('sweeps.html#sweep', 'blurlike/sweeps.py')},
             'blurlike.tagged': { 'blurlike.tagged._flat': ('tagged.html#_flat', 'blurlike/tagged.py'),
+                                 'blurlike.tagged._word_of_any_script': ('tagged.html#_word_of_any_script', 'blurlike/tagged.py'),
                                  'blurlike.tagged.broken_bio': ('tagged.html#broken_bio', 'blurlike/tagged.py'),
                                  'blurlike.tagged.is_entity_scheme': ('tagged.html#is_entity_scheme', 'blurlike/tagged.py'),
                                  'blurlike.tagged.read_conll': ('tagged.html#read_conll', 'blurlike/tagged.py'),

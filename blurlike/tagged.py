@@ -7,7 +7,9 @@ __all__ = ['CONLL', 'read_conll', 'word_spans', 'spans_to_tags', 'is_entity_sche
 
 # %% ../nbs/01a_tagged.ipynb #837a8dbf
 import re
-from itertools import chain
+import unicodedata
+from functools import cache
+from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
@@ -43,16 +45,23 @@ def read_conll(
 # %% ../nbs/01a_tagged.ipynb #6f9b1a28
 _word = re.compile(r'\w+|[^\w\s]')
 
+@cache
+def _word_of_any_script(): # made when the first text comes that is not plain ASCII
+    marks = [i for i in range(0x300, 0x20000) if unicodedata.category(chr(i))[0]=='M']
+    runs = [[i for _,i in run] for _,run in groupby(enumerate(marks), lambda p: p[1]-p[0])]
+    on = ''.join(f'{chr(r[0])}-{chr(r[-1])}' for r in runs)+'\u200c\u200d\U000e0100-\U000e01ef' # marks, joiners, variation selectors
+    sign = rf'[^\w\s\u200b][{on}\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*' # an emoji with its skin tone, or with the letters of its flag
+    return re.compile(rf'\w[\w{on}\xad]*|[\U0001f1e6-\U0001f1ff]{{2}}|{sign}(?:(?<=\u200d)(?![\0-\x7f]){sign})*')
+
 def word_spans(
     text:str, # Any text
     cuts=()   # Characters at which a word is divided
 )->list: # (start, end) of each word
-    "Where the words of `text` are: runs of letters and digits, and each other sign by itself."
-    res = []
-    for m in _word.finditer(text):
-        at = [m.start(), *sorted(c for c in set(cuts) if m.start()<c<m.end()), m.end()]
-        res += zip(at, at[1:])
-    return res
+    "Where the words of `text` are: runs of letters and digits, and each other sign by itself; what combines with a letter or sign belongs to it."
+    res = [m.span() for m in (_word if text.isascii() else _word_of_any_script()).finditer(text)]
+    if not cuts: return res
+    ats = ([a, *sorted(c for c in set(cuts) if a<c<b), b] for a,b in res)
+    return [span for at in ats for span in zip(at, at[1:])]
 
 def spans_to_tags(
     text:str, # A text
@@ -62,7 +71,7 @@ def spans_to_tags(
     spans = sorted(spans, key=lambda s: (s['start'], s['end']))
     for s in spans:
         if not 0<=s['start']<s['end']<=len(text): raise ValueError(f"span {s['start']}:{s['end']} ({s['label']}) is empty or not within the text of {len(text)} characters")
-        if not text[s['start']:s['end']].strip(): raise ValueError(f"span {s['start']}:{s['end']} ({s['label']}) holds no word")
+        if not word_spans(text[s['start']:s['end']]): raise ValueError(f"span {s['start']}:{s['end']} ({s['label']}) holds no word")
     for a,b in zip(spans, spans[1:]):
         if b['start']<a['end']: raise ValueError(f"spans {a['start']}:{a['end']} ({a['label']}) and {b['start']}:{b['end']} ({b['label']}) overlap; a word has one tag only")
     where = word_spans(text, [c for s in spans for c in (s['start'], s['end'])])

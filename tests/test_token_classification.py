@@ -13,6 +13,7 @@ from seqeval.scheme import IOB2
 
 from blurlike.all import (ClassificationInterpretation, DataBlock, EntityCounts, TokenCategoryBlock, TransformersLearner, TransformersTextBlock,
     broken_bio, read_conll, repair_bio, scratch_checkpoint, spans_to_tags, token_classification_learner)
+from blurlike.tagged import word_spans
 from blurlike.words import word_field, word_positions
 
 NAMES,PLACES = 'Ada Lovelace Bob Grace Hopper Alan Turing'.split(),'Rome Paris Oslo Lima'.split()
@@ -300,6 +301,22 @@ def test_spans():
     assert spans_to_tags('ab', [dict(start=0, end=1, label='X'), dict(start=1, end=2, label='X')])[1]==['B-X','B-X']
     for bad in (dict(start=3, end=3), dict(start=0, end=99), dict(start=3, end=4)):
         with pytest.raises(ValueError, match='span'): spans_to_tags(text, [bad | dict(label='X')])
+
+@pytest.mark.parametrize('text', ['यह फिल्म बहुत अच्छी है', 'cafe\u0301 re\u0301sume\u0301 Angstro\u0308m', 'مُحَمَّد ذهب إلى المدرسة', 'ที่ สวย', 'می\u200cخواهم رفت', 'क्\u200dष ന്\u200d', 'co\u00adoperate \u00e9t\u00e9 ½',
+    '👨\u200d👩\u200d👧\u200d👦 👍🏽 🇩🇪 ❤\ufe0f\u200d🔥 #\ufe0f\u20e3 1\ufe0f\u20e3 🏴\U000e0067\U000e0062\U000e007f', 'שָׁלוֹם עֲלֵיכֶם', 'x_1 3ª'])
+def test_words_are_what_a_reader_calls_words(text, trained):
+    assert [text[a:b] for a,b in word_spans(text)]==text.split()
+    assert [w for w,_ in trained.predict(text)[0]]==text.split()
+    end = len(text.split()[0])
+    assert spans_to_tags(text, [dict(start=0, end=end, label='X')])==(text.split(), ['B-X']+['O']*(len(text.split())-1))
+
+def test_signs_stand_alone_and_a_cut_divides():
+    def words(text, *cuts): return [text[a:b] for a,b in word_spans(text, cuts)]
+    assert words("don't 3.14")==['don',"'",'t','3','.','14'] and words('„schön“ – …')==['„','schön','“','–','…']
+    assert words('🇩🇪🇫🇷🇺')==['🇩🇪','🇫🇷','🇺'] and words('good👍🏽day')==['good','👍🏽','day'] and words('😀😀')==['😀','😀'] and words('👨\u200d)')==['👨\u200d',')']
+    assert words('')==words(' \u200b\n')==[] and words('កម្ពុជា\u200bធំ')==['កម្ពុជា','ធំ'] and words('\u0301 \u0301x')==['\u0301','\u0301','x']
+    assert words('cafe\u0301s', 4, 0, 6)==['cafe','\u0301s'] and words('été', 1, 1, 3)==['é','té']
+    with pytest.raises(ValueError, match='holds no word'): spans_to_tags('a \u200b b', [dict(start=2, end=3, label='X')])
 
 def test_bio():
     tags = [['O','I-A'],['B-A','I-A','I-B'],[],['I-A','I-A']]
