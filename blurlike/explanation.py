@@ -59,7 +59,7 @@ class Explanation:
     def _repr_html_(self):
         head = '<tr><th style="text-align:start">prediction</th><th style="text-align:start">words for and against it</th></tr>'
         def row(name, r): return f'<tr><td style="text-align:start;white-space:nowrap">{html.escape(name)} <small style="opacity:.85">{r["score"]:.3f}</small></td><td dir="auto" style="text-align:start;line-height:1.9">{self._html(r["words"])}</td></tr>'
-        return f'<table><thead>{head}</thead><tbody>{"".join(map(row, self.names, self.rows))}</tbody></table><small style="opacity:.85">{self.method}</small>'
+        return f'<table><thead>{head}</thead><tbody>{"".join(map(row, self.names, self.rows))}</tbody></table><small style="opacity:.85">{html.escape(self.method)}</small>'
 
     def __repr__(self):
         lines = []

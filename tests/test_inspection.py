@@ -1,5 +1,5 @@
 "What is shown of tokens, lengths, attention and of what words contribute: against the tokenizer, the plain model, and sums that must hold."
-import importlib.util,random,re
+import importlib.util,random,re,shutil
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -119,6 +119,12 @@ def test_html_is_safe(bert):
         colors = re.findall(r'(?<!-)color:', drawn)
         assert not colors, 'a colour of the text would not fit both themes'
     assert '&lt;' in learn.explain(text, method='occlusion')._repr_html_()
+
+def test_html_of_a_mask_token_is_safe(bert, tmp_path):
+    shutil.copytree(bert, tmp_path/'evil')
+    for p in (tmp_path/'evil').glob('tokenizer*.json'): p.write_text(p.read_text().replace('[MASK]', '<img src=x onerror=alert(1)>'))
+    told = learner('single', tmp_path/'evil').explain('a film', method='occlusion')
+    assert '<img' in told.method and '<img' not in told._repr_html_() and '&lt;img' in told._repr_html_()
 
 def test_a_slow_tokenizer(tmp_path):
     tok = tf.CanineTokenizer(model_max_length=24)
