@@ -245,9 +245,9 @@ def show_attention(self:TransformersLearner,
 def _draw_one(weights, tokens, title, said):
     size = min(12, 2+.28*len(tokens))
     fig,ax = plt.subplots(figsize=(size, size))
-    ax.imshow(weights, cmap='viridis', vmin=0)
-    ax.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8)
-    ax.set_yticks(range(len(tokens)), tokens, fontsize=8)
+    ax.imshow(weights.numpy(), cmap='viridis', vmin=0)
+    ax.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8, parse_math=False) # a `$` is a token like others
+    ax.set_yticks(range(len(tokens)), tokens, fontsize=8, parse_math=False)
     ax.set(xlabel='looks at', ylabel='token', title=' · '.join(filter(None, [title, said])))
     fig.tight_layout()
 
@@ -258,11 +258,11 @@ def _draw_all(weights, tokens, name, title, said):
     flat = [(name(i, j), w) for i,layer in enumerate(weights) for j,w in enumerate(layer)]
     for ax in axes.flat: ax.axis('off')
     for i,(ax,(title_,w)) in enumerate(zip(axes.flat, flat)):
-        ax.imshow(w, cmap='viridis', vmin=0)
+        ax.imshow(w.numpy(), cmap='viridis', vmin=0)
         ax.set_title(title_, fontsize=7)
         if len(tokens)>12 or i%cols: continue # the first of each row names the tokens
         ax.axis('on')
-        ax.set_yticks(range(len(tokens)), tokens, fontsize=6)
+        ax.set_yticks(range(len(tokens)), tokens, fontsize=6, parse_math=False)
         ax.set_xticks([])
     fig.suptitle(' · '.join(filter(None, [title, said])), fontsize=9)
     fig.tight_layout()

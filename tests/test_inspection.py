@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers as tf
 from datasets import Dataset
+from tokenizers import ByteLevelBPETokenizer
 
 import blurlike.explanation as explanation
 from blurlike.progress import Progress
@@ -203,6 +204,18 @@ def test_attention_is_the_plain_models(arch, checkpoints, in_tmp):
     learn.show_attention(TEXTS[3], layer=-1, head=0)
     assert [t.get_text() for t in plt.gca().get_xticklabels()]==tokens
     assert learn.predict_batch(TEXTS[:3])==before
+
+def test_signs_of_mathematics_are_drawn_as_they_are(tmp_path, recwarn):
+    raw = ByteLevelBPETokenizer(add_prefix_space=True)
+    raw.train_from_iterator(['pay $$ now $x$ $$$ a_b^c']*50, vocab_size=300, min_frequency=1, show_progress=False, special_tokens=['<s>','<pad>','</s>','<unk>','<mask>'])
+    tf.PreTrainedTokenizerFast(tokenizer_object=raw._tokenizer, model_max_length=32, pad_token='<pad>', unk_token='<unk>', mask_token='<mask>').save_pretrained(tmp_path)
+    small_gpt2(300).save_pretrained(tmp_path)
+    learn = learner('single', tmp_path)
+    for where in (dict(layer=0, head=0), dict(head=1), dict(layer=1), {}):
+        recwarn.clear()
+        learn.show_attention('pay $$ now $x$', **where)
+        plt.gcf().canvas.draw()
+        assert any('$$' in t.get_text() for ax in plt.gcf().axes for t in ax.get_yticklabels()) and not [w for w in recwarn if '__array__' in str(w.message)]
 
 def test_attention_of_long_texts_and_wrong_numbers(bert):
     learn = learner('single', bert, max_length=10, overlap=2)
