@@ -21,7 +21,8 @@ from .progress import Progress
 from .rows import Column
 from .showing import Table
 from .tagged import word_spans
-from .tokens import TokenizeText, check_text, whole_texts
+from .tokens import TokenizeText, _repair, check_text, whole_texts
+from .warn import warn_user
 
 # %% ../nbs/14a_inspection.ipynb #15a00007
 SPECIAL = -1 # the word of a token that stands for no text
@@ -34,7 +35,13 @@ class TextReading:
     ):
         self.tfm,self.given = tfm,tfm.is_split_into_words and not isinstance(item, str) # elsewhere two texts are a pair, in a list too
         self.parts = [item] if isinstance(item, str) else [list(item)] if self.given else list(item)
-        enc,self.whole = self._call(True),self._call(False) if tfm.max_length is not None else None
+        try: enc = self._call(True)
+        except TypeError:
+            given,self.parts = self.parts,_repair(self.parts)
+            if self.parts==given: raise
+            warn_user("the text holds lone surrogates, which no tokenizer can read; they are read as the replacement character")
+            enc = self._call(True)
+        self.whole = self._call(False) if tfm.max_length is not None else None
         self.ids = enc['input_ids'] if isinstance(enc['input_ids'][0], list) else [enc['input_ids']] # of each window
         self.columns = {f:enc[f] for f in tfm.fields if f in enc}
         self.places = self._places(enc)

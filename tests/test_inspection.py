@@ -143,6 +143,17 @@ def test_text_without_spaces_is_told_by_tokens(checkpoints):
     assert [reading.word_text(w) for w in reading.words]==list(text)
     assert set(reading.words_of(reading.places[0]))=={-1, *range(len(text))}
 
+def test_lone_surrogates_are_read_as_predict_reads_them(bert):
+    learn,text = learner('single', bert),'a \ud800 great film'
+    with pytest.warns(UserWarning, match='lone surrogates'): score = learn.predict(text)[2].max().item()
+    with pytest.warns(UserWarning, match='lone surrogates'): told = learn.explain(text, method='occlusion')
+    assert told.words==['a','\ufffd','great','film'] and told.rows[0]['score']==pytest.approx(score, abs=1e-5)
+    told._repr_html_().encode(), str(told).encode()
+    with pytest.warns(UserWarning, match='lone surrogates'): learn.show_tokens(text)
+    with pytest.warns(UserWarning, match='lone surrogates'): assert read_text(learner('pair', bert), ('film', text)).ids[0]
+    with pytest.warns(UserWarning, match='lone surrogates'): assert read_text(tagger(bert), ['great','\udfff']).word_text(1)=='\ufffd'
+    with pytest.warns(UserWarning, match='lone surrogates'): assert len(learn.attention(text)[0])==len(learn.attention('a great film')[0]) # BERT drops the replacement character
+
 @pytest.mark.parametrize('item', ['', '   ', '?!'])
 def test_texts_of_next_to_nothing(item, bert, recwarn):
     learn = learner('single', bert)
