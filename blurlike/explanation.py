@@ -27,9 +27,10 @@ class Explanation:
         reading:TextReading, # How the text was read
         rows:list, # Dicts with `label`, `score` (probability, or the number), `logit`, and `words` (W,) contributions
         method:str, # How they were found
-        where:list|None=None # The word that each row is about, where words are labelled
+        where:list|None=None, # The word that each row is about, where words are labelled
+        predicted:bool=True # Is each label what the model predicts?
     ):
-        self.reading,self.rows,self.method,self.where = reading,rows,method,where
+        self.reading,self.rows,self.method,self.where,self.predicted = reading,rows,method,where,predicted
         self.words = [reading.word_text(w) for w in reading.words]
 
     @property
@@ -57,7 +58,7 @@ class Explanation:
         return ' <b>|</b> '.join(parts)
 
     def _repr_html_(self):
-        head = '<tr><th style="text-align:start">prediction</th><th style="text-align:start">words for and against it</th></tr>'
+        head = f'<tr><th style="text-align:start">{"prediction" if self.predicted else "label"}</th><th style="text-align:start">words for and against it</th></tr>'
         def row(name, r): return f'<tr><td style="text-align:start;white-space:nowrap">{html.escape(name)} <small style="opacity:.85">{r["score"]:.3f}</small></td><td dir="auto" style="text-align:start;line-height:1.9">{self._html(r["words"])}</td></tr>'
         return f'<table><thead>{head}</thead><tbody>{"".join(map(row, self.names, self.rows))}</tbody></table><small style="opacity:.85">{html.escape(self.method)}</small>'
 
@@ -161,16 +162,16 @@ class _Asking:
                 if w not in res or context>res[w][2]: res[int(w)] = i,place,context
         return {w:(i, p) for w,(i,p,_) in res.items()}
 
-def _label_numbers(learn, labels, logits): # those that are asked for, or predicted
+def _label_numbers(learn, labels, logits): # those that are asked for, or predicted; and are they predicted?
     names = learn.names
     if labels is not None:
         wanted = list(labels) if isinstance(labels, (list, tuple)) else [labels]
         unknown = [w for w in wanted if w not in names]
         if unknown: raise ValueError(f"labels={unknown}: the labels are {names}")
-        return [names.index(w) for w in wanted]
+        return [names.index(w) for w in wanted],False
     decoded = learn.loss_func.decodes(learn.loss_func.activation(logits[None]))[0]
-    if decoded.dtype==torch.bool: return decoded.nonzero().flatten().tolist() or [int(logits.argmax())]
-    return list(range(len(names))) if decoded.ndim else [int(decoded)]
+    if decoded.dtype==torch.bool: return (decoded.nonzero().flatten().tolist(), True) if decoded.any() else ([int(logits.argmax())], False)
+    return list(range(len(names))) if decoded.ndim else [int(decoded)],True
 
 def _entity_starts(tags): # places of words that begin an entity, or have a tag of another scheme
     return [i for i,t in enumerate(tags) if t is not None and t!='O' and (str(t)[:2] not in ('I-','E-') or i==0 or str(tags[i-1])[2:]!=str(t)[2:])]
@@ -193,9 +194,10 @@ def explain(self:TransformersLearner,
         if words is not None: raise ValueError("words= is for learners that label words; this one labels texts: pass labels=")
         logits = torch.stack(ask.logits).mean(0)
         probs = self.loss_func.activation(logits[None])[0]
-        asked = _label_numbers(self, labels, logits)
+        asked,predicted = _label_numbers(self, labels, logits)
+        if labels is None and not predicted: method = f'no label is predicted, this one is the most probable; {method}'
         with ask.counted([*range(len(ask.xs))]*len(asked)): rows = [dict(label=self.names[i], score=float(probs[i]), logit=float(logits[i]), words=ask.text(i)) for i in asked]
-        return Explanation(ask.reading, rows, method)
+        return Explanation(ask.reading, rows, method, predicted=predicted)
     return _explain_tags(self, ask, labels, words, method)
 
 def _explain_tags(learn, ask, labels, words, method):
@@ -207,6 +209,6 @@ def _explain_tags(learn, ask, labels, words, method):
     asked = words if words is not None else _entity_starts(tags) or sorted(probs, key=lambda w: float(probs[w].max()))[:1]
     missing = [w for w in asked if w not in places]
     if missing: raise ValueError(f"words={missing}: the model reads the words {min(places, default=0)} to {max(places, default=0)} of this text, {n} in all")
-    rows = [(w, learn.names.index(t)) for w in asked for t in ([tags[w]] if labels is None else [learn.names[i] for i in _label_numbers(learn, labels, None)])]
+    rows = [(w, learn.names.index(t)) for w in asked for t in ([tags[w]] if labels is None else [learn.names[i] for i in _label_numbers(learn, labels, None)[0]])]
     with ask.counted([places[w][0] for w,_ in rows]): told = [dict(label=learn.names[c], score=float(probs[w][c]), logit=float(logits[w][c]), words=ask.tag(*places[w], c)) for w,c in rows]
-    return Explanation(ask.reading, told, method, [w for w,_ in rows])
+    return Explanation(ask.reading, told, method, [w for w,_ in rows], labels is None)

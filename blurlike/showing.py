@@ -67,7 +67,19 @@ def _texts(samples, trunc_at): # headings and cells of the inputs
     n = max(map(len, parts), default=1)
     return ['text','text_pair'][:n],[[*(cut(str(t)) for t in p), *['']*(n-len(p))] for p in parts]
 
-def _mark(target, pred): return ('✓' if as_text(target)==as_text(pred) else '✗') if not isinstance(target, float) else f'{float(pred[0] if isinstance(pred, tuple) else pred)-target:+.3f}'
+def _numbers(o): return [o] if isinstance(o, float) else list(o) if isinstance(o, tuple) and o and all(isinstance(i, float) for i in o) else None # `None` for labels
+
+def _mark(target, pred): # right or wrong; of numbers how far each is off
+    numbers = _numbers(target)
+    if numbers is not None: return ', '.join(f'{p-t:+.3f}' for t,p in zip(numbers, _numbers(pred) or [float(pred)]))
+    a,b = ({*map(as_text, o)} if isinstance(o, MultiCategory) else as_text(o) for o in (target, pred))
+    return '✓' if a==b else '✗'
+
+def _of_marks(samples): return 'error' if samples and _numbers(samples[0][1]) else ''
+
+def _probability(pred, preds): # of what is predicted: of several labels each its own
+    if not isinstance(pred, MultiCategory): return as_text(preds.max().item())
+    return as_text(preds[preds.topk(len(pred)).indices.sort().values])
 
 # %% ../nbs/10_showing.ipynb #70021d9d
 @show_batch.dispatch
@@ -80,13 +92,14 @@ def _show_batch(x:TokenTensor, y, samples, ctxs=None, max_n=9, trunc_at:int|None
 def _show_results(x:TokenTensor, y, samples, outs, ctxs=None, max_n=9, trunc_at:int|None=150, **kwargs):
     heads,cells = _texts(samples[:max_n], trunc_at)
     rows = [[*c, as_text(s[1]), as_text(o[0]), _mark(s[1], o[0])] for c,s,o in zip(cells, samples, outs)]
-    Table([*heads, 'target', 'prediction', 'error' if samples and isinstance(samples[0][1], float) else ''], rows).show()
+    Table([*heads, 'target', 'prediction', _of_marks(samples)], rows).show()
 
 @plot_top_losses.dispatch
 def _plot_top_losses(x:TokenTensor, y, samples, outs, raws, losses, trunc_at:int|None=150, **kwargs):
     heads,cells = _texts(samples, trunc_at)
-    rows = [[*c, as_text(s[1]), as_text(o[0]), as_text(r.max().item()), as_text(l.item()), _mark(s[1], o[0])] for c,s,o,r,l in zip(cells, samples, outs, raws, losses)]
-    Table([*heads, 'target', 'prediction', 'probability', 'loss', ''], rows).show()
+    error = _of_marks(samples)
+    rows = [[*c, as_text(s[1]), as_text(o[0]), *([] if error else [_probability(o[0], r)]), as_text(l.item()), _mark(s[1], o[0])] for c,s,o,r,l in zip(cells, samples, outs, raws, losses)]
+    Table([*heads, 'target', 'prediction', *([] if error else ['probability']), 'loss', error], rows).show()
 
 # %% ../nbs/10_showing.ipynb #8e4083f2
 def _hue(kind): return crc32(kind.encode())%360

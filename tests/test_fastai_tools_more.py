@@ -12,7 +12,14 @@ from blurlike.all import (CSVLogger, Callback, CategoryBlock, ClassificationInte
     transformer_splitter, unwrap)
 from small import BS, COLUMNS, FRAMES, KINDS, VOCABS, activated, changed, close, direct_logits, fresh_process, learner, texts_of, valid_frame, weights
 from datasets import Dataset
+from fastai.data.core import show_results
+from fastai.data.transforms import MultiCategory
+from fastai.torch_core import TitledStr
+from fastcore.foundation import L
 from sklearn import metrics as skm
+
+from blurlike.showing import Table
+from blurlike.tokens import TokenTensor
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 SPECIAL = ('[CLS]','[SEP]','[PAD]')
@@ -376,6 +383,43 @@ def test_plot_top_losses(kind, learn, direct, capsys):
         for t in texts_of(kind, df)[i] if kind=='pair' else [texts_of(kind, df)[i]]: assert head(t, 5) in line
         assert f'{loss.item():.3f}' in line and named(kind, df.iloc[i,-1]) in line and preds[i] in line
         if kind!='regression': assert line.endswith('✓' if named(kind, df.iloc[i,-1])==preds[i] else '✗')
+
+def table_of(show):
+    "Headings and cells as text, of what `show` shows."
+    tables,was = [],Table.show
+    Table.show = lambda self: tables.append(self)
+    try: show()
+    finally: Table.show = was
+    return tables[0].columns,tables[0].rows
+
+def test_numbers_have_an_error_and_no_probability(bert):
+    df = FRAMES['regression'].assign(other=lambda d: -2*d.score)
+    for label in ('score', ['score','other']):
+        learn = learner('regression', bert, data=df, label=label)
+        interp,names = Interpretation.from_learner(learn),[label] if isinstance(label, str) else label
+        columns,rows = table_of(lambda: interp.plot_top_losses(4))
+        assert columns==['text','target','prediction','loss','error'] and len(rows)==4
+        shown_,rows_ = table_of(lambda: learn.show_results(max_n=3))
+        assert shown_==['text','target','prediction','error'] and len(rows_)==3
+        for row in (*rows, *rows_):
+            target,pred,error = ([float(n) for n in row[i].split(', ')] for i in (1, 2, -1))
+            assert len(target)==len(pred)==len(error)==len(names)
+            np.testing.assert_allclose(np.array(pred)-target, error, atol=2e-3)
+
+def test_of_several_labels_each_has_its_probability(bert):
+    learn = learner('multi', bert)
+    for thresh,n in ((.01, 3), (.99, 0), (None, None)):
+        learn.loss_func.thresh = thresh or float(learn.get_preds()[0].median())
+        interp = Interpretation.from_learner(learn)
+        columns,rows = table_of(lambda: interp.plot_top_losses(6))
+        assert columns==['text','target','prediction','probability','loss','']
+        for row in rows:
+            probs,labels = learn.predict(row[0])[2],[l for l in row[2].split(', ') if l]
+            assert row[3]==', '.join(f'{probs[learn.names.index(l)].item():.3f}' for l in labels) and n in (None, len(labels))
+
+def test_a_label_with_a_comma_is_not_two():
+    def marks(target, pred): return table_of(lambda: show_results(TokenTensor(torch.zeros(1,2,3).long()), None, L([(TitledStr('a film'), MultiCategory(target))]), L([(MultiCategory(pred),)])))[1][0][-1]
+    assert [marks(*o) for o in ((['a','b'], ['a, b']), (['a','b'], ['b','a']), ([], []), ([], ['a']))]==['✗','✓','✓','✗']
 
 def test_interpretation_show_results(kind, learn, capsys):
     Interpretation.from_learner(learn).show_results([7,2], trunc_at=5)

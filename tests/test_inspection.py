@@ -397,6 +397,18 @@ def test_unknown_words_count(bert):
     told = learner('single', bert).explain('a ☃ film', steps=8)
     assert abs(told.rows[0]['words'][1])>0, 'a token that is unknown is no token that the tokenizer added'
 
+def test_what_is_no_prediction_is_not_called_one(bert):
+    learn = learner('multi', bert)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    learn.loss_func.thresh = .99
+    told = learn.explain('a great film', method='occlusion')
+    assert not learn.predict('a great film')[0] and len(told.rows)==1 and str(told).endswith('stands for the word alone)')
+    assert 'no label is predicted, this one is the most probable' in str(told) and '>label<' in told._repr_html_() and '>prediction<' not in told._repr_html_()
+    learn.loss_func.thresh = .01
+    told = learn.explain('a great film', method='occlusion')
+    assert len(told.rows)==3 and 'no label' not in str(told) and '>prediction<' in told._repr_html_()
+    assert '>label<' in learn.explain('a great film', method='occlusion', labels='good')._repr_html_()
+
 def test_words_are_named_by_number(bert):
     with pytest.raises(TypeError, match='numbers of words are expected'): tagger(bert).explain('a great film', words=['great'])
 
