@@ -19,7 +19,7 @@ from transformers.pipelines import SUPPORTED_TASKS
 from .adapters import has_adapter
 from .learner import TransformersLearner
 from .model_inputs import unwrap
-from .saving import describe
+from .saving import describe, epoch_of_weights, scores_of
 
 # %% ../nbs/18_hub.ipynb #18b50007
 def _hub_id(learn, base): # `base` if it is a name on the Hub; `None`: of a folder, or not known
@@ -28,13 +28,8 @@ def _hub_id(learn, base): # `base` if it is a name on the Hub; `None`: of a fold
 
 def _pipeline(task): return next((name for name,o in SUPPORTED_TASKS.items() if any(c.__name__==task.auto_model for c in o['pt'])), None)
 
-def _scores(facts): # of the last epoch
-    epochs = facts['epochs']
-    if not epochs or not epochs['rows']: return {}
-    return {n:v for n,v in zip(epochs['columns'], epochs['rows'][-1]) if v is not None and n!='train_loss'}
-
 def _front_matter(learn, facts, name, merge, data):
-    tag,scores = _pipeline(learn.task),_scores(facts)
+    tag,scores = _pipeline(learn.task),scores_of(facts)
     dataset = data.get('datasets') or 'validation rows'
     dataset = dataset if isinstance(dataset, str) else dataset[0]
     results = [EvalResult(task_type=tag or learn.task.name, dataset_type=dataset, dataset_name=dataset, dataset_split='validation', metric_type='loss' if n=='valid_loss' else n, metric_value=round(v, 4)) for n,v in scores.items()]
@@ -57,6 +52,10 @@ def _data(learn, facts):
     if facts['max_length']: res['length'] = f"at most {facts['max_length']:,} tokens; {cut}"
     return _table(res)
 
+def _told(epochs):
+    epoch = epochs.get('epoch', len(epochs['rows'])-1)
+    return 'On the validation rows, after each epoch of the last training' + (f'. The weights are those after epoch {epoch}.' if epoch<len(epochs['rows'])-1 else ':')
+
 def _epoch_table(epochs):
     def line(cells): return '| ' + ' | '.join(cells) + ' |'
     rows = [line([str(i), *('' if v is None else f'{v:.4f}' for v in row)]) for i,row in enumerate(epochs['rows'])]
@@ -78,7 +77,7 @@ def _training(learn, facts):
     while isinstance(opt_func, partial): opt_func = opt_func.func
     res = {'architecture':_code(type(model).__name__), 'parameters':f'{sum(p.numel() for p in model.parameters()):,}', 'base':_code(facts['base']) if facts['base'] else None}
     if facts['epochs']: res['epochs'] = len(facts['epochs']['rows'])
-    if learn.opt is not None and getattr(getattr(learn, 'recorder', None), 'values', None):
+    if learn.opt is not None and epoch_of_weights(learn) is not None:
         res |= {'trained parameters':f'{sum(p.numel() for p in model.parameters() if p.requires_grad):,}', 'highest learning rate':_rates(learn), 'weight decay':learn.opt.hypers[-1].get('wd'), 'optimizer':_code(getattr(opt_func, '__name__', opt_func)),
             'precision':'float32' if half is None else f'mixed, {half.amp_mode.value}', 'gradients clipped to norm':learn.gradient_clip.max_norm if hasattr(learn, 'gradient_clip') else None}
     loss,weights = facts['loss']['name'],facts['loss']['class_weights']
@@ -123,7 +122,7 @@ def model_card(
     if learn.task is None: raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner")
     facts = describe(learn)
     parts = [f'---\n{_front_matter(learn, facts, name, merge, data)}\n---', f"# {name.split('/')[-1]}", f"{type(unwrap(learn.model)).__name__}, trained with fastai and blurlike.", '## Data', _data(learn, facts)]
-    if _scores(facts): parts += ['## Scores', 'On the validation rows, after each epoch of the last training:', _epoch_table(facts['epochs'])]
+    if scores_of(facts): parts += ['## Scores', _told(facts['epochs']), _epoch_table(facts['epochs'])]
     parts += ['## Training', _training(learn, facts), '## Use', _usage(learn, facts, name, merge), '## Versions', ', '.join(f'{k} {v}' for k,v in facts['versions'].items())]
     return '\n\n'.join(p.strip() for p in parts) + '\n'
 

@@ -26,7 +26,7 @@ from .learner import TransformersLearner
 from .model_inputs import ModelInputsCallback, needs_positions, unwrap
 from .predictions import LabelPredictions, WordPredictions
 from .pretrained import load_config
-from .saving import check_folder, describe, folder_of, learner_of, read_facts
+from .saving import check_folder, describe, folder_of, keep_facts, learner_of, read_facts
 
 # %% ../nbs/19_serving.ipynb #19b50006
 def _need(*names): # the modules
@@ -140,7 +140,7 @@ def load_onnx(
     facts = read_facts(folder)
     check_folder(folder, facts, weights=('model.onnx',))
     learn = learner_of(folder, facts, OnnxModel(folder/'model.onnx', load_config(folder), **kwargs), splitter=_no_training)
-    learn.facts = {k:facts[k] for k in ('base','epochs')}
+    keep_facts(learn, facts)
     learn.model.eval()
     return learn
 

@@ -30,7 +30,7 @@ import blurlike.checkpoints # noqa: F401 (tells the outermost call of a training
 from .learner import TransformersLearner
 from .masking import TensorMasked
 from .model_inputs import unwrap
-from .saving import describe
+from .saving import describe, scores_of
 from .showing import as_text
 from .token_category import TensorTokenCategory
 from .tokens import TokenTensor
@@ -217,9 +217,8 @@ class WandbCallback(fastai.callback.wandb.WandbCallback):
         if dl is not None: self._send(dict(Prediction_Samples=prediction_table(learn, dl, self.n_preds, inner)))
 
     def _log_folder(self, learn):
-        names,facts = learn.recorder.metric_names[1:],describe(learn)
-        last = dict(zip(names, learn.recorder.values[-1])) if len(getattr(learn.recorder, 'values', ())) else {}
-        artifact = wandb.Artifact(self.model_name or f'run-{wandb.run.id}-model', type='model', description='save_pretrained', metadata=_plain(dict(task=facts['task'], base=facts['base'], last_epoch=last)))
+        facts = describe(learn)
+        artifact = wandb.Artifact(self.model_name or f'run-{wandb.run.id}-model', type='model', description='save_pretrained', metadata=_plain(dict(task=facts['task'], base=facts['base'], epoch=(facts['epochs'] or {}).get('epoch'), scores=scores_of(facts))))
         with tempfile.TemporaryDirectory() as folder:
             artifact.add_dir(str(learn.save_pretrained(Path(folder)/'model'))) # copied here, uploaded at leisure
             wandb.run.log_artifact(artifact)

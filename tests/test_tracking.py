@@ -113,7 +113,7 @@ def test_what_the_file_holds(bert):
     table = json.loads(next(Path('.').rglob('Prediction_Samples*.table.json')).read_text())
     assert table['columns']==['text','target','prediction','score','loss'] and len(table['data'])==7
     model, = [a for a in artifacts if a.type=='model']
-    assert model.name=='cues' and json.loads(model.metadata)['last_epoch']['accuracy']==learn.recorder.values[-1][2]
+    assert model.name=='cues' and json.loads(model.metadata)['scores']['accuracy']==learn.recorder.values[-1][2]
     for f in model.manifest.contents: # the copies that a later upload takes
         Path('got').mkdir(exist_ok=True)
         (Path('got')/f.path).write_bytes(Path(f.local_path).read_bytes())

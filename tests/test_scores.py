@@ -1,0 +1,101 @@
+"The scores that the card, the folder and the artifact name are those of the weights that are in the model."
+import json
+
+import pytest
+import torch
+from fastai.callback.core import Callback
+from fastai.callback.tracker import SaveModelCallback
+from huggingface_hub import ModelCard
+from small import FRAMES, bert, checkpoints, in_tmp, learner, seeded # noqa: F401 (fixtures)
+
+from blurlike.all import Checkpoints, TransformersLearner, model_card
+from blurlike.saving import describe, scores_of
+
+class Spoil(Callback):
+    "The weights are worse from epoch 1 on."
+    def before_epoch(self):
+        if self.epoch==1:
+            with torch.no_grad():
+                for p in self.model.parameters(): p.mul_(3)
+
+def fit(learn, n=3, *cbs):
+    with learn.no_bar(), learn.no_logging(): learn.fit(n, 1e-3, cbs=list(cbs))
+    return learn
+
+def told(learn): # by the card's YAML
+    return {r.metric_type:r.metric_value for r in ModelCard(model_card(learn)).data.eval_results or []}
+
+def measured(learn):
+    with learn.no_bar(), learn.no_logging(): values = learn.validate()
+    return {n:round(float(v), 4) for n,v in zip(['loss', *(m.name for m in learn.metrics)], values)}
+
+@pytest.mark.parametrize('keeper', [lambda: Checkpoints('run', best='valid_loss'), lambda: SaveModelCallback(monitor='valid_loss')])
+def test_an_earlier_epoch(keeper, bert, in_tmp):
+    learn = fit(learner('single', bert), 3, keeper(), Spoil())
+    assert describe(learn)['epochs']['epoch']==0 and len(describe(learn)['epochs']['rows'])==3
+    assert told(learn)==pytest.approx(measured(learn), abs=2e-4)
+    card = model_card(learn)
+    assert 'The weights are those after epoch 0.' in card and '\n| 2 | ' in card
+    facts = json.loads((learn.save_pretrained('m')/'blurlike.json').read_text())
+    assert scores_of(facts)==scores_of(describe(learn)) and scores_of(facts)['valid_loss']==pytest.approx(measured(learn)['loss'], abs=2e-4)
+    again = TransformersLearner.from_pretrained('m')
+    assert told(again)==told(learn) and describe(again)['epochs']==facts['epochs'] # and on from folder to folder
+
+def test_the_last_epoch(bert, in_tmp):
+    learn = fit(learner('single', bert))
+    assert describe(learn)['epochs']['epoch']==2 and told(learn)==pytest.approx(measured(learn), abs=2e-4) and 'The weights are those' not in model_card(learn)
+    learn.predict_batch(['a film'])
+    learn.freeze()
+    learn.to_bf16()
+    assert len(told(learn))==3
+
+def test_after_an_interruption_too(bert, in_tmp):
+    class Halt(Callback):
+        def before_epoch(self):
+            if self.epoch==2: raise KeyboardInterrupt
+    def keeper(): return Checkpoints('run', best='valid_loss')
+    with pytest.raises(KeyboardInterrupt): fit(learner('single', bert), 3, keeper(), Spoil(), Halt())
+    learn = learner('single', bert)
+    class Halt(Callback): pass
+    with learn.no_bar(), learn.no_logging(): learn.resume('run', cbs=[Spoil(), Halt()])
+    assert describe(learn)['epochs']['epoch']==0 and told(learn)==pytest.approx(measured(learn), abs=2e-4)
+
+@pytest.mark.parametrize('change', ['by hand', 'other weights', 'half an epoch', 'finder'])
+def test_nothing_is_told_of_weights_that_were_not_measured(change, bert, in_tmp):
+    learn = learner('single', bert)
+    learn.save('before')
+    fit(learn)
+    if change=='by hand': next(learn.model.parameters()).data[0] += 1e-4
+    if change=='other weights': learn.load('before')
+    if change=='finder':
+        learn.load('before')
+        with learn.no_bar(): learn.lr_find(show_plot=False, num_it=20) # more than an epoch of few rows
+    if change=='half an epoch':
+        class Halt(Callback):
+            def after_batch(self):
+                if self.training and self.train_iter==2: raise KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt): fit(learn, 1, Halt())
+    card = model_card(learn)
+    assert describe(learn)['epochs'] is None and not told(learn) and '## Scores' not in card and 'highest learning rate' not in card and '| epochs |' not in card
+
+def test_a_loaded_learner_that_was_changed(bert, in_tmp):
+    learn = fit(learner('single', bert))
+    learn.save_pretrained('m')
+    again = TransformersLearner.from_pretrained('m')
+    assert told(again)==told(learn)
+    next(again.model.parameters()).data[0] += 1e-4
+    assert not told(again)
+
+def test_folders_of_before_name_no_epoch():
+    assert scores_of(dict(epochs=dict(columns=['train_loss','valid_loss','accuracy'], rows=[[1., 2., .5], [1., 3., None]])))==dict(valid_loss=3.)
+    assert scores_of(dict(epochs=None))=={}
+
+def test_odd_tensors_are_summed():
+    from blurlike.saving import bit_sum
+    t = torch.arange(15., dtype=torch.bfloat16)
+    for p in (t, t[1:], t[:7], t.view(3, 5).T, t[:1].squeeze(), t.float(), t[:0]):
+        assert bit_sum(p)==bit_sum(p.clone())
+        if p.numel():
+            q = p.contiguous().clone()
+            q.view(-1)[-1:] += 1
+            assert bit_sum(q)!=bit_sum(p)
