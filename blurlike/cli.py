@@ -55,7 +55,7 @@ def _train_parser(sub):
     q = _sub(sub, 'train', 'train a checkpoint on a file and save it', EXAMPLES.split('\n')[2].strip())
     q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file; for masked_lm plain text files or a folder of them too')
     q.add_argument('checkpoint', help='name on the Hub, or folder')
-    q.add_argument('--out', required=True, help='folder for the trained model; what was there before is replaced when the new one is whole')
+    q.add_argument('--out', required=True, help='folder for the trained model; an earlier one there is replaced when the new one is whole')
     q.add_argument('--task', default='sequence_classification', choices=['sequence_classification','token_classification','masked_lm'], help='(%(default)s)')
     data = q.add_argument_group('the data; what is left out is as in the functions of the same name')
     option = lambda *names, group=data, **kwargs: group.add_argument(*names, default=argparse.SUPPRESS, **kwargs)
@@ -84,12 +84,16 @@ def _is_one(v): return isinstance(v, list) and len(v)==1
 
 def train(args):
     "Train and save."
-    from blurlike.all import Checkpoints, CSVLogger, masked_lm_learner, sequence_classification_learner, token_classification_learner
+    from blurlike.all import Checkpoints, CSVLogger, check_target, masked_lm_learner, sequence_classification_learner, token_classification_learner
     make = dict(sequence_classification=sequence_classification_learner, token_classification=token_classification_learner, masked_lm=masked_lm_learner)[args.task]
     given = {k:v for k,v in vars(args).items() if k not in ('command','traceback','data','checkpoint','out','task','epochs','lr','log','checkpoints','steps','resume')}
     odd = [k for k in given if k not in inspect.signature(make).parameters]
     if odd: raise ValueError(f"{', '.join('--'+k.replace('_', '-') for k in odd)}: not for --task {args.task}")
     if (args.resume or args.steps) and not args.checkpoints: raise ValueError(f"{'--resume' if args.resume else '--steps'} needs --checkpoints FOLDER")
+    out = check_target(args.out)
+    for name in ('log','checkpoints'):
+        path = getattr(args, name) and Path(getattr(args, name)).expanduser().absolute()
+        if path and (path==out or out in path.parents): raise ValueError(f"--{name} {getattr(args, name)} lies in --out {args.out}, which is for the trained model alone; give another name")
     learn = make(args.data, args.checkpoint, **{k:v[0] if _is_one(v) else v for k,v in given.items()}, cbs=[CSVLogger(Path(args.log).absolute())] if args.log else None)
     print(f'{len(learn.dls.train_ds):,} rows to train on, {len(learn.dls.valid_ds):,} to validate' + (f'; labels: {", ".join(map(str, learn.names[:20]))}{", ..." if len(learn.names)>20 else ""}' if learn.names else ''))
     saver = Checkpoints(args.checkpoints, steps=args.steps) if args.checkpoints else None
@@ -99,7 +103,7 @@ def train(args):
             lr = args.lr or _find_rate(learn)
             print(f'highest learning rate: {lr:.1e}' + ('' if args.lr else ', as the finder suggests'))
             learn.fit_one_cycle(args.epochs, lr, cbs=saver)
-    print(f'saved: {learn.save_pretrained(args.out)}')
+    print(f'saved: {learn.save_pretrained(out)}')
 
 def _find_rate(learn): # two passes over few rows are enough; in fewer than 40 steps the rate would rise too steeply for a suggestion
     n = min(100, max(40, 2*len(learn.dls.train)))

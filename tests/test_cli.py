@@ -1,5 +1,5 @@
 "`blurlike train`, `predict`, `report`, as a user types them."
-import io,json,subprocess,sys
+import io,json,os,subprocess,sys
 
 import pandas as pd
 import pytest
@@ -117,6 +117,30 @@ def test_errors_are_one_line(argv, said, bert, in_tmp, capsys):
     err = capsys.readouterr().err.strip().splitlines()
     assert said in err[-1] and err[-1].startswith('blurlike: ') and not any('Traceback' in line for line in err)
     with pytest.raises(Exception): main(['--traceback', *argv])
+
+@pytest.mark.parametrize('argv,said', [
+    (['--out', '.'], 'holds other things'), (['--out', 'data.csv'], 'is a file'), (['--out', ''], 'name of the folder is empty'), (['--out', 'data.csv/m'], 'is a file'),
+    (['--out', 'CHECKPOINT'], 'holds other things'), (['--out', 'm', '--log', 'm/log.csv'], '--log m/log.csv lies in --out m'), (['--out', 'm', '--checkpoints', './m'], '--checkpoints ./m lies in --out m')])
+def test_nothing_is_trained_that_could_not_be_saved(argv, said, bert, in_tmp, capsys, monkeypatch):
+    FRAMES['single'].to_csv('data.csv', index=False)
+    monkeypatch.setattr(TransformersLearner, 'fit_one_cycle', lambda *args, **kwargs: pytest.fail('it was trained'))
+    before = sorted(bert.iterdir())
+    assert main(['train', 'data.csv', str(bert), *QUICK, *[str(bert) if a=='CHECKPOINT' else a for a in argv]])==2
+    assert said in capsys.readouterr().err and [p.name for p in in_tmp.iterdir()]==['data.csv'] and sorted(bert.iterdir())==before
+
+def test_what_is_the_users_stays(bert, in_tmp):
+    FRAMES['single'].to_csv('data.csv', index=False)
+    argv = ['train', 'data.csv', str(bert), *QUICK, '--out', 'm']
+    assert main(argv)==0
+    open('m/notes.txt', 'w').write('mine')
+    os.makedirs('m/plots')
+    open('m/plots/a.svg', 'w').write('<svg/>')
+    os.symlink('nowhere', 'm/link')
+    assert main(['predict', 'm', 'data.csv', '--out', 'm/p.jsonl'])==0 and main(argv)==0
+    assert open('m/notes.txt').read()=='mine' and open('m/plots/a.svg').read()=='<svg/>' and len(open('m/p.jsonl').readlines())==48 and os.readlink('m/link')=='nowhere'
+    TransformersLearner.from_pretrained('m')
+    open('m/extra.json', 'w').write('{}') # transformers might read it: neither deleted nor taken along
+    assert main(argv)==2 and os.path.exists('m/extra.json')
 
 def test_help_teaches(capsys):
     for argv in (['--help'], ['train', '--help'], ['predict', '--help'], ['report', '--help']):

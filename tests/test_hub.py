@@ -162,7 +162,7 @@ def test_card_in_a_folder_outlives_a_later_save(bert, in_tmp):
     (folder/'notes.md').write_text('gone')
     TransformersLearner.from_pretrained(folder)
     learn.save_pretrained('films')
-    assert (folder/'README.md').read_text()=='# Mine' and not (folder/'notes.md').exists()
+    assert (folder/'README.md').read_text()=='# Mine' and (folder/'notes.md').exists()
     (folder/'README.md').write_text('# Mine, edited')
     assert TransformersLearner.from_pretrained(folder).predict_batch(TEXTS)==learn.predict_batch(TEXTS)
 
