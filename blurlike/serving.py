@@ -20,13 +20,13 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from .files import file_hash, write_folder
+from .files import file_hash
 from .filling import MaskPredictions
 from .learner import TransformersLearner
 from .model_inputs import ModelInputsCallback, needs_positions, unwrap
 from .predictions import LabelPredictions, WordPredictions
 from .pretrained import load_config
-from .saving import check_folder, describe, folder_of, keep_facts, learner_of, read_facts
+from .saving import check_folder, check_target, describe, folder_of, keep_facts, learner_of, read_facts, replace_save
 
 # %% ../nbs/19_serving.ipynb #19b50006
 def _need(*names): # the modules
@@ -117,6 +117,7 @@ def export_onnx(
 )->Path: # The folder, for `load_onnx`
     "Write the model as `model.onnx`, with tokenizer, config and `blurlike.json`; `ValueError` if it cannot be exported or computes something else."
     _need('onnx', 'onnxscript', 'onnxruntime')
+    check_target(folder, onnx=True)
     learn = learn_or_folder if isinstance(learn_or_folder, TransformersLearner) else TransformersLearner.from_pretrained(learn_or_folder)
     with tempfile.TemporaryDirectory() as tmp:
         source = learn.save_pretrained(Path(tmp)/'model') # adapters are merged, and the learner is left alone
@@ -129,7 +130,7 @@ def export_onnx(
                 if p.suffix!='.safetensors' and p.name not in ('blurlike.json','model.safetensors.index.json'): shutil.copy(p, path)
             (path/'blurlike.json').write_text(json.dumps(facts | dict(sha256={p.name:file_hash(p) for p in sorted(path.iterdir())}), indent=1))
             _compare(type(copy.model).__name__, before, path)
-        return write_folder(folder, write)
+        return replace_save(folder, write, onnx=True)
 
 def load_onnx(
     folder_or_repo, # What `export_onnx` wrote

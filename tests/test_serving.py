@@ -227,3 +227,16 @@ def test_page_says_what_is_wrong(ask, learners, monkeypatch):
     with pytest.raises(TypeError, match='page_output.register'): page_output(object(), learn, None)
     monkeypatch.setitem(sys.modules, 'gradio', None)
     with pytest.raises(ImportError, match='pip install gradio'): gradio_app(learn)
+
+def test_only_an_earlier_export_is_replaced(bert, in_tmp):
+    learn = learner('single', bert)
+    learn.save_pretrained('stars')
+    before = {p.name:p.read_bytes() for p in (in_tmp/'stars').iterdir()}
+    for folder in ('stars', bert): # a trained model, a checkpoint
+        with pytest.raises(FileExistsError, match='another name'): export_onnx('stars', folder)
+    assert {p.name:p.read_bytes() for p in (in_tmp/'stars').iterdir()}==before and (bert/'model.safetensors').exists() and [p.name for p in in_tmp.iterdir()]==['stars']
+    export_onnx('stars', 'onnx')
+    (in_tmp/'onnx'/'notes.txt').write_text('mine')
+    export_onnx('stars', 'onnx')
+    assert (in_tmp/'onnx'/'notes.txt').read_text()=='mine' and load_onnx('onnx').predict(TEXTS[0])[0]==learn.predict(TEXTS[0])[0]
+    with pytest.raises(FileExistsError, match='model in ONNX'): learn.save_pretrained('onnx')
