@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import json
+import math
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -28,6 +29,14 @@ def _valid(s): # a fraction, or the name of a column or split
     try: return float(s)
     except ValueError: return s
 
+def _number(kind, least, above=False): # at least so much, or more
+    def read(s):
+        try: v = kind(s)
+        except ValueError: v = math.nan
+        if not (v>least if above else v>=least) or v==math.inf: raise argparse.ArgumentTypeError(f"{s!r}: {'a whole number' if kind is int else 'a number'} {'above' if above else 'of at least'} {least} is expected")
+        return v
+    return read
+
 def _column(s): return int(s) if s.lstrip('-').isdigit() else s # columns of a CoNLL file are numbers
 
 def parser()->argparse.ArgumentParser:
@@ -42,11 +51,11 @@ def parser()->argparse.ArgumentParser:
     q.add_argument('--text', nargs='+', help='column of the text, or two of a pair (default: as in training)')
     q.add_argument('--out', help='.jsonl or .parquet file to write, which needs no memory for all rows (default: a JSON object a line, printed)')
     q.add_argument('--resume', action='store_true', help='go on where an interrupted job with this --out stopped')
-    q.add_argument('--bs', type=int, default=64, help='texts a batch (%(default)s)')
+    q.add_argument('--bs', type=_number(int, 1), default=64, help='texts a batch (%(default)s)')
     q = _sub(sub, 'report', 'scores of a trained model on labelled rows, by label, and the rows where it errs most', 'blurlike report stars test.csv --rows 10')
     q.add_argument('model', help='folder that `train` (or `learn.save_pretrained`) wrote, or its name on the Hub')
     q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file with labels')
-    q.add_argument('--rows', type=int, default=5, help='dearest rows to show; 0: none (%(default)s)')
+    q.add_argument('--rows', type=_number(int, 0), default=5, help='dearest rows to show; 0: none (%(default)s)')
     return p
 
 def _sub(sub, name, about, example): return sub.add_parser(name, help=about, description=about[:1].upper()+about[1:]+'.', epilog=f'example:\n  {example}', formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -70,14 +79,14 @@ def _train_parser(sub):
     option('--class-weights', choices=['balanced'], help='weigh rare labels more')
     option('--block-size', type=int, help='masked_lm: tokens of a block')
     run = q.add_argument_group('the run')
-    run.add_argument('--epochs', type=int, default=3, help='passes over the training rows (%(default)s)')
-    run.add_argument('--lr', type=float, help='highest learning rate (default: what the finder suggests)')
-    option('--bs', group=run, type=int, help='rows a batch (16)')
+    run.add_argument('--epochs', type=_number(int, 1), help='passes over the training rows (3)')
+    run.add_argument('--lr', type=_number(float, 0, above=True), help='highest learning rate (default: what the finder suggests)')
+    option('--bs', group=run, type=_number(int, 1), help='rows a batch (16)')
     option('--precision', group=run, choices=['bf16','fp16'], help='mixed precision')
     option('--seed', group=run, type=int, help='(42)')
     run.add_argument('--log', help='csv file for the epoch table')
     run.add_argument('--checkpoints', help='folder for checkpoints of the run, so that it can go on after a crash')
-    run.add_argument('--steps', type=int, help='steps from one checkpoint to the next (default: one an epoch)')
+    run.add_argument('--steps', type=_number(int, 1), help='steps from one checkpoint to the next (default: one an epoch)')
     run.add_argument('--resume', action='store_true', help='go on with the run in --checkpoints')
 
 def _is_one(v): return isinstance(v, list) and len(v)==1
@@ -96,19 +105,26 @@ def train(args):
         if path and (path==out or out in path.parents): raise ValueError(f"--{name} {getattr(args, name)} lies in --out {args.out}, which is for the trained model alone; give another name")
     learn = make(args.data, args.checkpoint, **{k:v[0] if _is_one(v) else v for k,v in given.items()}, cbs=[CSVLogger(Path(args.log).absolute())] if args.log else None)
     print(f'{len(learn.dls.train_ds):,} rows to train on, {len(learn.dls.valid_ds):,} to validate' + (f'; labels: {", ".join(map(str, learn.names[:20]))}{", ..." if len(learn.names)>20 else ""}' if learn.names else ''))
+    if args.resume: _same_run(args)
     saver = Checkpoints(args.checkpoints, steps=args.steps) if args.checkpoints else None
     with _bars(learn):
         if args.resume: learn.resume(args.checkpoints)
         else:
             lr = args.lr or _find_rate(learn)
             print(f'highest learning rate: {lr:.1e}' + ('' if args.lr else ', as the finder suggests'))
-            learn.fit_one_cycle(args.epochs, lr, cbs=saver)
+            learn.fit_one_cycle(args.epochs or 3, lr, cbs=saver)
     print(f'saved: {learn.save_pretrained(out)}')
 
 def _find_rate(learn): # two passes over few rows are enough; in fewer than 40 steps the rate would rise too steeply for a suggestion
     n = min(100, max(40, 2*len(learn.dls.train)))
     print(f'looking for a learning rate, in at most {n} steps ... (--lr 5e-5 or the like leaves this out)', flush=True)
     return learn.lr_find(num_it=n, show_plot=False).valley
+
+def _same_run(args): # what is asked for anew must be what the run was begun with
+    path = Path(args.checkpoints).expanduser()/'run.json'
+    begun = json.loads(path.read_text())['arguments']['dict'] if path.is_file() else []
+    for name,asked,was in (('epochs',args.epochs,dict(begun).get('n_epoch')), ('lr',args.lr,dict(begun).get('lr_max'))):
+        if None not in (asked, was) and asked!=was: raise ValueError(f"--{name} {asked}: the run in {args.checkpoints!r} was begun with --{name} {was}, and --resume goes on as it was begun. To train longer, give its --out as the checkpoint of another run")
 
 def _bars(learn): return nullcontext() if sys.stdout.isatty() else learn.no_bar() # none into a file or pipe
 
@@ -130,6 +146,8 @@ def predict(args):
     from blurlike.all import TransformersLearner
     learn = TransformersLearner.from_pretrained(args.model)
     names = learn.dls.valid_ds.tls[0].tfms.fs[0].names
+    if args.data=='-' and args.text: raise ValueError("--text names columns of a file; standard input holds one text a line")
+    if args.data=='-' and not isinstance(names, str): raise ValueError(f"standard input holds one text a line, and this model reads pairs: give a file with the columns {', '.join(names)}")
     items = [line.rstrip('\n') for line in sys.stdin] if args.data=='-' else _rows(args.data, args.text, names)
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
     if args.out: return print(f'saved: {learn.predict_batch(items, bs=args.bs, out=args.out, resume=args.resume)}')

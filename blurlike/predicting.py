@@ -60,6 +60,7 @@ def texts_of(self:PredictingLearner,
     if len(items)==0: return []
     if isinstance(items, Rows) and isinstance(getter, Column): check_columns(items, *L(getter.names))
     res,is_words = [],self.dls.text_tfm.is_split_into_words
+    pair = getter.names if isinstance(getter, Column) and not isinstance(getter.names, str) else None
     if check is None: check = partial(check_text, is_split_into_words=is_words)
     for i,o in enumerate(items):
         try:
@@ -67,6 +68,7 @@ def texts_of(self:PredictingLearner,
             if isinstance(o, np.ndarray): o = o.tolist()
             if isinstance(o, list) and not is_words and isinstance(getter, Column) and isinstance(getter.names, str): raise TypeError(f"expected a text (str), got a list of {len(o)}; for several texts call `predict_batch`")
             check(o)
+            if pair and isinstance(o, str): raise TypeError(f"expected a pair of texts ({', '.join(map(str, pair))}), got one text: {o[:60]!r}; give both, e.g. ('A text.', 'Another.')")
         except (TypeError, KeyError) as e: raise TypeError(f"item {i}: {e.args[0]}") from None
         res.append(tuple(o) if isinstance(o, tuple) else o)
     empty = [i for i,o in enumerate(res) if not any(t.strip() for t in ([o] if isinstance(o, str) else o))]
@@ -146,6 +148,7 @@ def predict_batch(self:PredictingLearner,
 )->list:       # Plain dicts, one a row, in order; where words are labelled, a list of them a row. With `out` its path
     "Predictions for many texts, as plain dicts."
     if self.task is None: raise ValueError("this learner has no task to tell how predictions read; pass task= to PredictingLearner, or call get_preds")
+    if bs<1: raise ValueError(f"bs={bs}: a batch holds at least one text")
     if out is not None: return predict_to_file(self, items, out, bs, resume, **kwargs)
     return self.task.predictions.many(self, items, bs, **kwargs)
 

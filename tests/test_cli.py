@@ -142,6 +142,36 @@ def test_what_is_the_users_stays(bert, in_tmp):
     open('m/extra.json', 'w').write('{}') # transformers might read it: neither deleted nor taken along
     assert main(argv)==2 and os.path.exists('m/extra.json')
 
+@pytest.mark.parametrize('argv', [['--epochs', '0'], ['--epochs', '-1'], ['--epochs', 'x'], ['--lr', '0'], ['--lr', '-1'], ['--lr', 'nan'], ['--lr', 'inf'], ['--bs', '0'], ['--steps', '0']])
+def test_numbers_that_train_nothing(argv, capsys):
+    with pytest.raises(SystemExit) as e: main(['train', 'data.csv', 'x', '--out', 'm', *argv])
+    assert e.value.code==2 and f"argument {argv[0]}: '{argv[1]}': a" in capsys.readouterr().err
+    for other in (['predict', 'm', 'd.csv', '--bs', '0'], ['report', 'm', 'd.csv', '--rows', '-1']):
+        with pytest.raises(SystemExit): main(other)
+
+def test_a_run_is_resumed_as_it_was_begun(bert, in_tmp, capsys):
+    FRAMES['single'].to_csv('data.csv')
+    common = ['train', 'data.csv', str(bert), '--checkpoints', 'run', '--out', 'm']
+    assert main([*common, '--epochs', '1', '--lr', '1e-3'])==0
+    for more in (['--epochs', '5'], ['--lr', '1e-4']):
+        assert main([*common, '--resume', *more])==2
+        assert f'was begun with {more[0]} ' in capsys.readouterr().err
+    for more in ([], ['--epochs', '1', '--lr', '1e-3']): assert main([*common, '--resume', *more])==0
+
+def test_pairs_have_two_texts(bert, in_tmp, capsys, monkeypatch):
+    FRAMES['pair'].to_csv('pairs.csv', index=False)
+    assert main(['train', 'pairs.csv', str(bert), *columns('pair'), *QUICK, '--out', 'm'])==0
+    for argv,said in ((['-'], 'this model reads pairs: give a file with the columns one, two'), (['-', '--text', 'one', 'two'], '--text names columns of a file')):
+        monkeypatch.setattr(sys, 'stdin', io.StringIO('just one\n'))
+        assert main(['predict', 'm', *argv])==2
+        assert said in capsys.readouterr().err
+    learn = TransformersLearner.from_pretrained('m')
+    with pytest.raises(TypeError, match=r"expected a pair of texts \(one, two\), got one text: 'just one'"): learn.predict('just one')
+    with pytest.raises(TypeError, match='item 1: expected a pair of texts'): learn.predict_batch([('a', 'b'), 'just one'])
+    with pytest.raises(TypeError, match='pair of texts'): learn.predict_batch(pd.Series(['just one']))
+    assert learn.predict(['a', 'b'])[2].tolist()==learn.predict(('a', 'b'))[2].tolist()
+    with pytest.raises(ValueError, match='bs=0'): learn.predict_batch([('a', 'b')], bs=0)
+
 def test_help_teaches(capsys):
     for argv in (['--help'], ['train', '--help'], ['predict', '--help'], ['report', '--help']):
         with pytest.raises(SystemExit) as e: main(argv)
