@@ -139,7 +139,7 @@ def _base_of(learn):
 
 def _theirs(folder): # what others than we have put into a saved folder
     try: own = {'blurlike.json', *json.loads((folder/'blurlike.json').read_text())['sha256']}
-    except (ValueError, KeyError, TypeError): own = {'blurlike.json'}
+    except (OSError, ValueError, KeyError, TypeError): own = {'blurlike.json'}
     return [p for p in sorted(folder.iterdir()) if p.name not in own]
 
 def check_target(
