@@ -172,6 +172,15 @@ def test_pairs_have_two_texts(bert, in_tmp, capsys, monkeypatch):
     assert learn.predict(['a', 'b'])[2].tolist()==learn.predict(('a', 'b'))[2].tolist()
     with pytest.raises(ValueError, match='bs=0'): learn.predict_batch([('a', 'b')], bs=0)
 
+def test_lists_in_a_csv_are_asked_about(bert, in_tmp, capsys):
+    FRAMES['multi'].to_csv('data.csv', index=False)
+    argv = ['train', 'data.csv', str(bert), '--label', 'tags', *QUICK, '--out', 'm']
+    for more in ([], ['--problem-type', 'multi_label_classification']):
+        assert main([*argv, *more])==2
+        err = capsys.readouterr().err
+        assert "column 'tags'" in err and "'sure']" in err and 'jsonl or parquet' in err and 'literal_eval' in err
+    assert main([*argv, '--problem-type', 'single_label_classification', '--valid', '0.1'])==0 # one who means it
+
 def test_help_teaches(capsys):
     for argv in (['--help'], ['train', '--help'], ['predict', '--help'], ['report', '--help']):
         with pytest.raises(SystemExit) as e: main(argv)

@@ -77,6 +77,13 @@ _kinds = ('single_label_classification','multi_label_classification','regression
 def _native(values): return [v.item() if isinstance(v, np.generic) else v for v in values]
 def _is_list(o): return isinstance(o, (list, tuple, set, np.ndarray))
 
+def _written_lists(col): # are they lists as a csv file holds them, in words?
+    return len(col) and col.map(lambda o: isinstance(o, str) and o[:1]=='[' and o[-1:]==']').all()
+
+def _as_lists(col, name):
+    if _written_lists(col): return f"keep the lists in a jsonl or parquet file, which a csv file is not made for, or read them with `df[{name!r}].map(ast.literal_eval)`"
+    return f"split it, e.g. `df[{name!r}].str.split(',')`"
+
 def infer_kind(
     cols:list, # Columns (Series) of raw targets
     names:list # Their names
@@ -85,6 +92,7 @@ def infer_kind(
     if len(cols)>1: return _kinds[1] if all(set(c.unique())<={0,1,True,False} for c in cols) else _kinds[2]
     col,name = cols[0],names[0]
     if _is_list(col.iloc[0]): return _kinds[1]
+    if _written_lists(col): raise ValueError(f"column {name!r} holds lists written as text, e.g. {col.iloc[0]!r}: several labels, or the name of one class? For several labels {_as_lists(col, name)}. For classes pass problem_type='single_label_classification'")
     if not pd.api.types.is_float_dtype(col): return _kinds[0]
     if (col%1==0).all(): raise ValueError(f"column {name!r} holds floats that are all whole numbers ({_native(sorted(col.unique()))[:5]}): classes or quantities? "
         f"Pass problem_type='regression' or problem_type='single_label_classification'")
@@ -102,7 +110,7 @@ def _check_kind(kind, cols, names, numbers):
         odd = col.map(_is_list)!=lists if col.dtype==object else np.zeros(len(col), dtype=bool)
         if np.any(odd): raise ValueError(f"column {name!r} holds lists in some rows and single labels in others: {name_rows(np.isin(np.arange(numbers.max()+1), numbers[np.asarray(odd)]))} differ from the first; make all of them lists, or none")
         if kind!=_kinds[1] and lists: raise ValueError(f"column {name!r} holds lists, which is for problem_type='multi_label_classification', not {kind!r}")
-        if kind==_kinds[1] and len(cols)==1 and not lists: raise ValueError(f"column {name!r} must hold lists of labels for {kind!r}, it holds {first!r}; split it, e.g. `df[{name!r}].str.split(',')`")
+        if kind==_kinds[1] and len(cols)==1 and not lists: raise ValueError(f"column {name!r} must hold lists of labels for {kind!r}, it holds {first!r}; {_as_lists(col, name)}")
         if kind==_kinds[2] and not pd.api.types.is_numeric_dtype(col): raise ValueError(f"column {name!r} must hold numbers for regression, it holds {first!r}")
         if kind==_kinds[0] and pd.api.types.is_float_dtype(col) and (col%1!=0).any(): raise ValueError(f"column {name!r} holds fractions such as {first!r}: they are no class labels; use problem_type='regression'")
     if kind==_kinds[0] and len(cols)>1: raise ValueError(f"one label a text comes from one column, got {names}")
