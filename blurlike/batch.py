@@ -245,6 +245,19 @@ class TransformersDL(TfmdDL):
         self._ordered[1].share = self.share
         return self._ordered[1]
 
+    @delegates(TfmdDL.show_batch)
+    def show_batch(self, b=None, max_n:int=9, ctxs=None, show:bool=True, unique:bool=False, **kwargs):
+        "fastai's `show_batch`; with `unique` the first row, `max_n` times, each as what is random makes it."
+        if unique and b is None and self.n: b = self._first_row(max_n)
+        return super().show_batch(b, max_n, ctxs, show, **kwargs)
+
+    def _first_row(self, n): # n times, in one batch
+        self.before_iter()
+        tokens,targets,_ = ReadWindow(self, [np.zeros(n, dtype=np.int64)])(0)
+        if not len(tokens): raise ValueError("unique=True shows the first row, but a transform skips it")
+        rows = np.arange(n)
+        return self.after_batch(self._to_device(self._batch(tokens, rows, targets, (rows, self.coming()[1]))))
+
     def as_torch(self, **kwargs)->TorchDataLoader:
         "A plain `torch` DataLoader of these batches as Hugging Face dicts: token fields, and `labels` if there are targets."
         return TorchDataLoader(_Dicts(self), batch_size=None, **kwargs)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import (DataBlock, IndexSplitter, RegressionBlock, TokenizeText, TokenTensor, TransformersDL, TransformersTextBlock, set_seed)
+from blurlike.all import (DataBlock, IndexSplitter, RegressionBlock, SkipItemException, TokenizeText, TokenTensor, TransformersDL, TransformersTextBlock, masked_lm_learner, set_seed)
 from small import ARCHS, KINDS, TEXTS, accepted, byte_tokenizer, close, encode, learner, texts_of, valid_frame, word_tokenizer
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -264,3 +264,47 @@ def test_windows_decode_to_the_whole_text():
     dls = loaders(TEXTS, tok, block=dict(max_length=8, overlap=2))
     for x,y in dls.train:
         for row,i in zip(x, y.long().tolist()): assert str(dls.text_tfm.decode(row))==TEXTS[i]
+
+# One row shown again and again
+
+def state(dl): return {k:v for k,v in vars(dl).items() if k not in ('rng','_coming','_before')} | dict(order=dl.coming()[0].tolist(), next=dl.coming()[1])
+
+@pytest.mark.parametrize('shuffle', [True,False])
+def test_unique_shows_the_first_row_and_leaves_nothing_behind(shuffle):
+    dl = loaders(words(lengths(12))).train.new(shuffle=shuffle)
+    rows_in(dl)
+    before = state(dl)
+    x,y,its = dl.show_batch(unique=True, show=False, max_n=3)
+    assert [float(o[1]) for o in its]==[0.]*3 and len(x)==3 and len({tuple(o.flatten().tolist()) for o in torch.as_tensor(x)})==1
+    assert state(dl)==before
+    assert [len(o[2]) for o in (dl.show_batch(unique=True, show=False), dl.show_batch(show=False))]==[9,4]
+    assert sorted(flat(rows_in(dl)))==list(range(11))
+
+def test_unique_that_fails_leaves_nothing_behind(monkeypatch):
+    dl = loaders(words(lengths(12))).train
+    rows_in(dl)
+    before = state(dl)
+    with monkeypatch.context() as m, pytest.raises(RuntimeError, match='no decoding'):
+        m.setattr(TokenizeText, 'decodes', lambda *args: (_ for _ in ()).throw(RuntimeError('no decoding')))
+        dl.show_batch(unique=True)
+    assert state(dl)==before and sorted(flat(rows_in(dl)))==list(range(11))
+
+def test_unique_shows_what_is_random(bert, capsys):
+    df = pd.DataFrame(dict(text=['people saw the film by the river and walked home with friends'], row=[1.]))
+    drop = lambda r: ' '.join(w for w in r['text'].split() if np.random.rand()<.5)
+    dls = DataBlock(blocks=(TransformersTextBlock(TOK), RegressionBlock), get_x=drop, get_y=lambda r: r['row'], splitter=IndexSplitter([1])).dataloaders(pd.concat([df]*2, ignore_index=True), bs=4)
+    assert len({o[0] for o in dls.train.show_batch(unique=True, show=False)[2]})>3
+    learn = masked_lm_learner(pd.concat([df]*4, ignore_index=True), bert, bs=4, valid=.25)
+    for dl in learn.dls: assert len({tuple(o.tolist()) for o in dl.show_batch(unique=True, show=False)[1]})>3 # each time other gaps
+    learn.dls.show_batch(unique=True)
+    assert capsys.readouterr().out.strip()
+
+def test_unique_of_nothing():
+    skipping = []
+    def text(r):
+        if skipping: raise SkipItemException
+        return r['text']
+    dls = DataBlock(blocks=(TransformersTextBlock(TOK), RegressionBlock), get_x=text, get_y=lambda r: r['row'], splitter=IndexSplitter([2])).dataloaders(pd.DataFrame(dict(text=words([3,4,5]), row=[0.,1.,2.])), bs=4)
+    skipping.append(True)
+    with pytest.raises(ValueError, match='skips it'): dls.train.show_batch(unique=True)
+    with pytest.raises(ValueError, match='not contain any'): dls.train.new(dls.train_ds.new_empty()).show_batch(unique=True)
