@@ -160,6 +160,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'blurlike.data_parts._label_key': ('data_parts.html#_label_key', 'blurlike/data_parts.py'),
                                      'blurlike.data_parts._read': ('data_parts.html#_read', 'blurlike/data_parts.py'),
                                      'blurlike.data_parts._row_numbers': ('data_parts.html#_row_numbers', 'blurlike/data_parts.py'),
+                                     'blurlike.data_parts._split_start': ('data_parts.html#_split_start', 'blurlike/data_parts.py'),
                                      'blurlike.data_parts._text_key': ('data_parts.html#_text_key', 'blurlike/data_parts.py'),
                                      'blurlike.data_parts._value': ('data_parts.html#_value', 'blurlike/data_parts.py'),
                                      'blurlike.data_parts.conflicting_texts': ( 'data_parts.html#conflicting_texts',

@@ -37,6 +37,11 @@ def _row_numbers(dl, idxs): # of rows of a loader, in the data as it was given
     if isinstance(splits[k], slice): return idxs+(splits[k].start or 0)
     return np.asarray(splits[k], dtype=np.int64)[idxs] if len(splits[k])==len(data) else idxs
 
+def _split_start(items): # first row of the split of a `DatasetDict` that has them all; 0: there is none
+    if getattr(items, 'starts', None) is None or items.idxs is None: return 0
+    starts = np.unique(items.starts[np.searchsorted(items.starts, items.idxs, side='right')-1])
+    return int(starts[0]) if len(starts)==1 else 0
+
 def _value(target, vocab): # a target as it stood in the data
     if isinstance(target, TensorMultiCategory): return [vocab[i] for i in target.flatten().nonzero().flatten().tolist()]
     if isinstance(target, TensorTokenCategory): return [vocab[i] for i in target.tolist()]
@@ -81,7 +86,7 @@ class DataPart:
         most:int|None=None, # Most rows to look at
         seed:int=42 # Of the sample
     ):
-        self.dl,self.name,self.n = dl,name,len(dl.dataset)
+        self.dl,self.name,self.n,self.start = dl,name,len(dl.dataset),_split_start(dl.dataset.items)
         self.idxs = np.arange(self.n) if most is None or self.n<=most else np.sort(np.random.default_rng(seed).choice(self.n, most, replace=False))
 
     def scan(self,
@@ -110,7 +115,7 @@ class DataPart:
 
     @property
     def whole(self)->bool: return len(self.idxs)==self.n # was every row looked at?
-    def row_numbers(self, idxs): return _row_numbers(self.dl, idxs) # in the data as it was given
+    def row_numbers(self, idxs): return _row_numbers(self.dl, idxs)-self.start # in the data as it was given, or in its own split of it
     def rows(self, mask): return self.row_numbers(self.idxs[mask])
     def example(self, mask): return next((short_text(texts[0]) for _,texts,_ in self.pieces(np.flatnonzero(mask)[:1]) if texts), '')
     def with_labels(self, labels): # mask of the rows that have one of these

@@ -21,7 +21,7 @@ class Finding:
     "One kind of fault in one part of the data"
     what:str # Its short name, e.g. `leakage`
     part:str # `training`, `validation` or `both`
-    rows:np.ndarray # (n,) row numbers, in the data as it was given
+    rows:np.ndarray # (n,) row numbers, in the data as it was given; in the part's own split, if that is one of a `DatasetDict`
     message:str # What was found
     remedy:str # What to do
     example:str = '' # One of these texts
@@ -70,10 +70,11 @@ class DataReport(list):
     def suspects(self)->pd.DataFrame|None: return self.tables.get('suspects')
 
     def rows(self,
-        what:str # Name of a finding
+        what:str, # Name of a finding
+        part:str|None=None # Only those of this part: `training` or `validation`
     )->np.ndarray: # (n,) row numbers
         "The rows of all findings called `what`; none where nothing of that name was found."
-        return np.concatenate([f.rows for f in self if f.what==what] or [np.zeros(0, dtype=np.int64)])
+        return np.concatenate([f.rows for f in self if f.what==what and part in (None, f.part)] or [np.zeros(0, dtype=np.int64)])
 
     def frame(self)->pd.DataFrame:
         "The findings as a table, one a row."

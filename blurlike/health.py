@@ -40,11 +40,12 @@ def text_findings(
     res,odd = [],conflicting_texts(parts)
     for p in parts[1:]:
         res += _found(p, 'leakage', np.isin(p.texts, parts[0].texts[parts[0].empty<2]), '{n} ({share}) with a text that is in training too', 'drop them from validation, or split by what they have in common; until then the metrics are too good')
-    masks = [np.isin(p.texts, odd) for p in parts]
-    if any(m.any() for m in masks):
-        rows = np.concatenate([p.rows(m) for p,m in zip(parts, masks)])
-        example = next(p.example(m) for p,m in zip(parts, masks) if m.any())
-        res.append(Finding('conflict', 'both', rows, f"{count_of(len(rows), 'row')} of {count_of(len(odd), 'text')} with different labels", 'decide for one label, or drop these rows: no model can learn both', example))
+    for some,name in [(parts, 'both')] if len({p.start for p in parts})==1 else [([p], p.name) for p in parts]: # numbers of two splits are told apart
+        masks = [np.isin(p.texts, odd) for p in some]
+        if not any(m.any() for m in masks): continue
+        rows,texts = np.concatenate([p.rows(m) for p,m in zip(some, masks)]),np.unique(np.concatenate([p.texts[m] for p,m in zip(some, masks)]))
+        example = next(p.example(m) for p,m in zip(some, masks) if m.any())
+        res.append(Finding('conflict', name, rows, f"{count_of(len(rows), 'row')} of {count_of(len(texts), 'text')} with different labels", 'decide for one label, or drop these rows: no model can learn both', example))
     for p in parts:
         twice = pd.Series(p.texts).duplicated().to_numpy() & (p.empty<2) & ~np.isin(p.texts, odd)
         res += _found(p, 'duplicates', twice, '{n} ({share}) with text and label of an earlier one', 'drop them, unless the text is meant to weigh more')

@@ -25,10 +25,11 @@ class Rows:
     "Rows of a `DataFrame` or `datasets.Dataset`, each read as a dict when indexed"
     def __init__(self,
         source, # `DataFrame` or `datasets.Dataset`
-        idxs=None # Row numbers of this subset, `None`: all
+        idxs=None, # Row numbers of this subset, `None`: all
+        starts=None # Where in `source` the splits begin that it was joined from, `None`: it was not
     ):
         self.source = source.with_format(None) if isinstance(source, Dataset) else source
-        self.idxs = None if idxs is None else np.asarray(idxs, dtype=np.int64)
+        self.idxs,self.starts = None if idxs is None else np.asarray(idxs, dtype=np.int64),starts
         self._arrays = {c:source[c].array for c in source.columns} if isinstance(source, pd.DataFrame) else None
         self._parts,self._files = {},{f['filename']:os.path.getsize(f['filename']) for f in source.cache_files if os.path.exists(f['filename'])} if isinstance(source, Dataset) else {}
 
@@ -43,9 +44,9 @@ class Rows:
 
     def __getitem__(self, i):
         "Row `i` as a dict, or the subset at a slice or list of numbers."
-        if isinstance(i, slice): return Rows(self.source, self._numbers()[i])
+        if isinstance(i, slice): return Rows(self.source, self._numbers()[i], self.starts)
         if isinstance(i, torch.Tensor): i = i.tolist()
-        if not isinstance(i, (int, np.integer)): return Rows(self.source, self._numbers()[np.asarray(i, dtype=np.int64)])
+        if not isinstance(i, (int, np.integer)): return Rows(self.source, self._numbers()[np.asarray(i, dtype=np.int64)], self.starts)
         if not -len(self)<=i<len(self): raise IndexError(f"row {i} of {len(self)}")
         i = int(i%len(self) if self.idxs is None else self.idxs[i])
         return self.source[i] if self._arrays is None else {c:a[i] for c,a in self._arrays.items()}
@@ -135,7 +136,7 @@ def read_rows(
     data # `DataFrame`, `Dataset`, `DatasetDict`, list of dicts, or path of a csv, tsv, jsonl or parquet file
 )->tuple[Rows,dict]: # All rows, and the row numbers of the named parts (a `DatasetDict` has them)
     "`data` as `Rows`; `TypeError`, `ValueError` or `FileNotFoundError` says what is wrong with it."
-    parts = {}
+    parts,starts = {},None
     if isinstance(data, (str, Path)): data = _read_file(Path(data).expanduser())
     if isinstance(data, (IterableDataset, IterableDatasetDict)):
         raise TypeError("an IterableDataset has no length and cannot be split; pass `Dataset.from_generator(...)`, or the first rows: `Dataset.from_list(list(ds.take(n)))`")
@@ -150,7 +151,7 @@ def read_rows(
         _same_labels(data)
         data = concatenate_datasets(list(data.values()))
     if isinstance(data, Rows): rows = data
-    elif isinstance(data, (pd.DataFrame, Dataset)): rows = Rows(data)
+    elif isinstance(data, (pd.DataFrame, Dataset)): rows = Rows(data, starts=starts)
     else: raise TypeError(f"data must be a DataFrame, Dataset, DatasetDict, list of dicts or file path, not {type(data).__name__}")
     if len(rows)==0: raise ValueError(f"the data has no rows (columns: {rows.columns})")
     return rows,parts

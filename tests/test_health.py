@@ -151,9 +151,42 @@ def test_row_numbers_are_those_of_the_data_as_given(source, bert, in_tmp):
     if source=='list': data = df.to_dict('records')
     if source=='csv': df.replace('', ' ').to_csv(data := in_tmp/'a.csv', index=False)
     if source=='dict': data,kwargs = DatasetDict(train=Dataset.from_pandas(df[:45]), test=Dataset.from_pandas(clean(20, 9)), validation=Dataset.from_pandas(df[45:].reset_index(drop=True))),dict(valid='validation')
-    shift = 20 if source=='dict' else 0
+    shift = -45 if source=='dict' else 0 # the rows of a split count from its own start
     report = made(data, bert, max_length=20, **kwargs).check()
     assert report.rows('leakage').tolist()==[50+shift,51+shift] and report.rows('conflict').tolist()==[4,7,9] and report.rows('empty').tolist()==[20,52+shift]
+    assert report.rows('empty', 'training').tolist()==[20] and report.rows('empty', 'validation').tolist()==[52+shift] and not report.rows('leakage', 'training').size
+
+SPLITS = dict(own=({}, 'train', 'validation'), named=(dict(valid='test'), 'train', 'test'), part_of_train=(dict(valid=.3), 'train', 'train'), no_train=(dict(valid='c'), None, 'c'))
+
+@pytest.mark.parametrize('case', SPLITS)
+def test_row_numbers_are_those_of_the_users_own_split(case, bert, in_tmp):
+    kwargs,train,valid = SPLITS[case]
+    df = faulty()
+    df.loc[53, ['text','label']] = df.text[1],df.label[0] # in both parts, with different labels
+    rows = lambda a, b: Dataset.from_pandas(df[a:b].reset_index(drop=True))
+    data = dict(own=lambda: dict(test=rows(0, 3), train=rows(0, 45), validation=rows(45, 60)), named=lambda: dict(test=rows(45, 60), train=rows(0, 45), validation=rows(0, 3)),
+        part_of_train=lambda: dict(test=rows(0, 3), train=rows(0, 60)), no_train=lambda: dict(a=rows(0, 20), b=rows(20, 45), c=rows(45, 60)))[case]()
+    learn = made(DatasetDict(data), bert, **dict(valid=.2) | kwargs, max_length=20)
+    report,texts = learn.check(labels=True),{name:[' '.join(t.split()) for t in ds['text']] for name,ds in data.items()}
+    sides = dict(training=texts[train] if train else [t for o in texts.values() for t in o], validation=texts[valid])
+    for f in report:
+        if f.part=='both':
+            assert case=='part_of_train'
+            continue
+        for i in f.rows: # what is said of the row is true of it
+            text = sides[f.part][i]
+            assert {'empty':not text, 'scant':text=='... !', 'unreadable':text in ('... !','漢字 漢'), 'cut':len(text.split())==30}.get(f.what, True)
+            if f.what=='leakage': assert text in sides['training']
+    assert {'leakage','empty','conflict'}<={f.what for f in report}
+    if case in ('own','named'):
+        want = {('leakage','validation'):[5,6,8], ('conflict','training'):[1,4,7,9], ('conflict','validation'):[8], ('empty','training'):[20], ('empty','validation'):[7]}
+        assert {k:v for k,v in found(report).items() if k in want}==want
+    assert all(sides[r.part][r.row].startswith(r.text[:10]) for r in report.suspects.itertuples())
+
+def test_the_first_look_counts_as_the_user_does(bert, in_tmp):
+    df = leaky()
+    data = DatasetDict(train=Dataset.from_pandas(df[:45]), validation=Dataset.from_pandas(df[45:].reset_index(drop=True)))
+    assert 'rows 0, 1, 2)' in fit_warnings(made(data, bert, valid='validation'))[0]
 
 def test_a_shuffled_split_keeps_the_numbers(bert, in_tmp):
     learn = made(df := faulty(), bert, valid=.3, seed=7)
