@@ -326,6 +326,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'blurlike.health._has_weights': ('health.html#_has_weights', 'blurlike/health.py'),
                                  'blurlike.health._names': ('health.html#_names', 'blurlike/health.py'),
                                  'blurlike.health._notes': ('health.html#_notes', 'blurlike/health.py'),
+                                 'blurlike.health._number': ('health.html#_number', 'blurlike/health.py'),
                                  'blurlike.health._own_tokens': ('health.html#_own_tokens', 'blurlike/health.py'),
                                  'blurlike.health._read_rows': ('health.html#_read_rows', 'blurlike/health.py'),
                                  'blurlike.health._rounded': ('health.html#_rounded', 'blurlike/health.py'),

@@ -16,6 +16,7 @@ from fastai.torch_core import TensorCategory, TensorMultiCategory
 
 from .findings import short_text
 from .learner import TransformersLearner
+from .packed import PackedRows
 from .rows import Rows
 from .run_state import loaders_of, random_states, set_random_states
 from .token_category import TensorTokenCategory, TokenCategorize
@@ -58,7 +59,7 @@ def _read(dl, idxs, vocab): # those of the rows that no transform skips, their t
     return np.array([i for i,*_ in items], dtype=np.int64),[t for _,t,_ in items],[_value(y[0], vocab) if y else None for *_,y in items]
 
 # %% ../nbs/15_data_parts.ipynb #16a50011
-_step = 1000 # rows that are read together
+_step,_most_compared = 1000,5_000_000 # rows that are read together; of a part whose texts are all compared
 
 def _text_key(t):
     if isinstance(t, str): return hash(' '.join(t.split()))
@@ -86,6 +87,7 @@ class DataPart:
         most:int|None=None, # Most rows to look at
         seed:int=42 # Of the sample
     ):
+        self.every = self # all rows, without tokens, where that is cheap
         self.dl,self.name,self.n,self.start = dl,name,len(dl.dataset),_split_start(dl.dataset.items)
         self.idxs = np.arange(self.n) if most is None or self.n<=most else np.sort(np.random.default_rng(seed).choice(self.n, most, replace=False))
 
@@ -153,7 +155,10 @@ def parts_of(
     kind = kind_of_targets(learn.dls)
     vocab = learn.names if kind else []
     dls = [(dl, name) for dl,name in zip(loaders_of(learn), ('training','validation')) if len(dl.dataset)]
-    return [DataPart(dl, name, rows, seed).scan(kind, vocab, whole_texts(dl.text_tfm) if tokens else None, budget) for dl,name in dls]
+    parts = [DataPart(dl, name, rows, seed).scan(kind, vocab, whole_texts(dl.text_tfm) if tokens else None, budget) for dl,name in dls]
+    for p in parts:
+        if tokens and not p.whole and p.n<=_most_compared and p.dl.reader.by_column and not isinstance(p.dl.dataset.items, PackedRows): p.every = DataPart(p.dl, p.name).scan(kind, vocab)
+    return parts
 
 # %% ../nbs/15_data_parts.ipynb #15a50010
 def conflicting_texts(

@@ -38,7 +38,7 @@ def _worries(learn): # what deserves a warning
     train,valid = parts = parts_of(learn, _quick if by_column else _quick_by_item, tokens=False, budget=_budget)
     leaked = np.isin(valid.texts, train.texts) & (valid.sizes>=20) & (valid.empty<2)
     odd,res = conflicting_texts(parts) if train.kind else [],[]
-    if _many(leaked, .05*len(train.idxs)/train.n): res.append(f"{leaked.sum():,} of {len(leaked):,} validation rows have a text that is in training too ({list_rows(valid.rows(leaked))}), so the metrics will be too good")
+    if _many(leaked, .05*len(train.idxs)/train.n): res.append(f"{'' if train.whole else 'at least '}{leaked.sum():,} of {len(leaked):,} validation rows have a text that is in training too ({list_rows(valid.rows(leaked))}), so the metrics will be too good")
     torn = np.isin(train.texts, odd)
     if _many(torn, .02): res.append(f"{torn.sum():,} of {len(torn):,} training rows have a text that also stands with another label ({list_rows(train.rows(torn))})")
     empty = train.empty==2

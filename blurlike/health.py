@@ -22,8 +22,13 @@ from .tokens import whole_texts
 from .wrong_labels import pair_tokens, suspects
 
 # %% ../nbs/16_health.ipynb #16a50013
-def _found(part, what, mask, message, remedy):
-    return [Finding(what, part.name, part.rows(mask), message.format(n=count_of(int(mask.sum()), 'row'), share=f'{mask.mean():.1%}'), remedy, part.example(mask))] if mask.any() else []
+def _number(mask, parts, least=False): # of rows, and of how many; `least`: others may hide in rows that were not looked at
+    n = count_of(int(mask.sum()), 'row')
+    return n if all(p.whole for p in parts) else f"{'at least ' if least else ''}{n} of the {len(mask):,} looked at"
+
+def _found(part, what, mask, message, remedy, beside=()):
+    n = lambda: _number(mask, [part, *beside], what in ('leakage','duplicates'))
+    return [Finding(what, part.name, part.rows(mask), message.format(n=n(), share=f'{mask.mean():.1%}'), remedy, part.example(mask))] if mask.any() else []
 
 _unknown_share = .02 # of the tokens of a part
 
@@ -37,22 +42,23 @@ def text_findings(
     parts:list # `DataPart`s that were scanned, training first
 )->list: # `Finding`s
     "What is wrong with the texts."
+    read,parts = parts,[p.every for p in parts]
     res,odd = [],conflicting_texts(parts)
     for p in parts[1:]:
-        res += _found(p, 'leakage', np.isin(p.texts, parts[0].texts[parts[0].empty<2]), '{n} ({share}) with a text that is in training too', 'drop them from validation, or split by what they have in common; until then the metrics are too good')
+        res += _found(p, 'leakage', np.isin(p.texts, parts[0].texts[parts[0].empty<2]), '{n} ({share}) with a text that is in training too', 'drop them from validation, or split by what they have in common; until then the metrics are too good', parts[:1])
     for some,name in [(parts, 'both')] if len({p.start for p in parts})==1 else [([p], p.name) for p in parts]: # numbers of two splits are told apart
         masks = [np.isin(p.texts, odd) for p in some]
         if not any(m.any() for m in masks): continue
         rows,texts = np.concatenate([p.rows(m) for p,m in zip(some, masks)]),np.unique(np.concatenate([p.texts[m] for p,m in zip(some, masks)]))
         example = next(p.example(m) for p,m in zip(some, masks) if m.any())
-        res.append(Finding('conflict', name, rows, f"{count_of(len(rows), 'row')} of {count_of(len(texts), 'text')} with different labels", 'decide for one label, or drop these rows: no model can learn both', example))
-    for p in parts:
+        res.append(Finding('conflict', name, rows, f"{_number(np.concatenate(masks), parts, True)}, of {count_of(len(texts), 'text')} with different labels", 'decide for one label, or drop these rows: no model can learn both', example))
+    for p,tokens in zip(parts, read):
         twice = pd.Series(p.texts).duplicated().to_numpy() & (p.empty<2) & ~np.isin(p.texts, odd)
         res += _found(p, 'duplicates', twice, '{n} ({share}) with text and label of an earlier one', 'drop them, unless the text is meant to weigh more')
         res += _found(p, 'empty', p.empty==2, '{n} ({share}) with an empty text', 'drop them: their label teaches nothing')
         res += _found(p, 'scant', p.empty==1, '{n} ({share}) with a text without letters and digits', 'look whether they mean anything, or drop them')
-        res += _found(p, 'unreadable', (p.known==0) & (p.empty<2), '{n} ({share}) with a text of which the tokenizer knows no token', 'drop or repair them, or take a checkpoint that knows their script')
-        res += _unknown(p)
+        res += _found(tokens, 'unreadable', (tokens.known==0) & (tokens.empty<2), '{n} ({share}) with a text of which the tokenizer knows no token', 'drop or repair them, or take a checkpoint that knows their script')
+        res += _unknown(tokens)
     return res
 
 # %% ../nbs/16_health.ipynb #16a50015
@@ -197,7 +203,7 @@ def _has_weights(loss_func): return any(getattr(getattr(loss_func, 'func', loss_
 
 @patch
 def check(self:TransformersLearner,
-    rows:int|None=100_000, # Most rows of each part to look at, a sample; `None`: all
+    rows:int|None=100_000, # Most rows of each part to look at, a sample; `None`: all. Texts are compared in all rows, where columns are read
     labels:bool=False, # Look for wrong labels, tags or numbers too? It trains a small model five times
     seed:int=42 # Of the sample and the folds
 )->DataReport: # A list of `Finding`s
@@ -214,7 +220,7 @@ def check(self:TransformersLearner,
     return DataReport(found+more[0], _notes(parts)+more[1], {k:t for k,t in tables.items() if t is not None}|more[2])
 
 def _notes(parts):
-    res = ['Looked at '+' and '.join(f"{'all' if p.whole else f'{len(p.idxs):,} of'} {p.n:,} {p.name} rows" for p in parts)+'.']
+    res = ['Looked at '+' and '.join(f"{'all' if p.whole else f'{len(p.idxs):,} of'} {p.n:,} {p.name} rows" for p in parts)+'.'+(' Texts were compared in all rows.' if not all(p.whole for p in parts) and all(p.every.whole for p in parts) else '')]
     if isinstance(parts[0].dl.dataset.items, PackedRows): res.append('The rows are blocks of a corpus; texts that are repeated in other blocks do not show.')
     if parts[0].dl.text_tfm.overlap is not None: res.append(f'Texts beyond max_length are read in windows (overlap={parts[0].dl.text_tfm.overlap}): nothing is cut off.')
     return res

@@ -343,10 +343,39 @@ def test_a_sample_of_a_large_set_read_in_pieces(bert, in_tmp, monkeypatch):
     monkeypatch.setattr(Rows, 'column', lambda *a: 1/0)
     monkeypatch.setattr(Rows, 'arrow', lambda *a: 1/0)
     report = learn.check(rows=1500)
-    assert report.notes[0]=='Looked at 1,500 of 4,000 training rows and all 1,000 validation rows.'
-    assert sum(pieces)<=2*(1500+1000)+10 and max(pieces)<=data_parts._step # two columns
+    assert report.notes[0]=='Looked at 1,500 of 4,000 training rows and all 1,000 validation rows. Texts were compared in all rows.'
+    assert sum(pieces)<=2*(1500+1000+4000)+10 and max(pieces)<=data_parts._step # two columns: of the sample for the tokenizer, of all to compare them
     assert found(report)==found(learn.check(rows=1500)) and same(learn.check(rows=None).notes[0], 'Looked at all 4,000 training rows and all 1,000 validation rows.')
     assert report.labels.training.sum()==1500
+
+def half_leaked():
+    df = clean(400)
+    df.loc[range(200, 300), ['text','label']] = df.loc[range(100), ['text','label']].to_numpy()
+    df.loc[[7,150], 'text'] = '' # an empty text, a leaked one less
+    df.loc[[8,151], 'text'] = df.text[9]
+    df.loc[8, 'label'] = [l for l in CUES if l!=df.label[9]][0]
+    df.loc[350, ['text','label']] = df.loc[340, ['text','label']]
+    return df
+
+def test_a_sample_hides_no_leak_and_no_duplicate(bert, in_tmp, monkeypatch):
+    learn = made(half_leaked(), bert, valid=list(range(200, 400)))
+    report,whole = learn.check(rows=50),learn.check(rows=None)
+    for what in ('leakage','conflict','duplicates','empty'): assert report.rows(what).tolist()==whole.rows(what).tolist()!=[], what
+    assert len(report.rows('leakage'))==98 and '98 rows (49.0%)' in str(report[0]) and 'at least' not in repr(report)
+    assert report.notes[0].startswith('Looked at 50 of 200 training rows and 50 of 200 validation rows') and report.labels.training.sum()==50
+    monkeypatch.setattr(data_parts, '_most_compared', 100)
+    assert 'at least' in repr(learn.check(rows=50)) and 'compared' not in learn.check(rows=50).notes[0]
+
+def test_of_a_sample_no_more_is_said_than_was_seen(bert, in_tmp):
+    df = half_leaked()
+    df.loc[range(20, 40), 'text'] = [f'{t} {" ".join(FILLERS[:20])}' for t in df.text[20:40]]
+    dls = DataBlock(blocks=(TransformersTextBlock(bert, max_length=20), CategoryBlock), get_x=lambda r: r.text, get_y=ColReader('label'), splitter=IndexSplitter(list(range(200, 400)))).dataloaders(df, bs=BS)
+    learn = TransformersLearner(dls, bert)
+    said = {f.what:f for f in learn.check(rows=100)}
+    n = len(said['leakage'].rows)
+    assert 0<n<60 and f'at least {n} rows of the 100 looked at ({n/100:.1%})' in said['leakage'].message
+    assert f"{len(said['cut'].rows)} rows of the 100 looked at" in said['cut'].message and 'at least' not in said['cut'].message
+    assert all('looked at' not in f.message for f in learn.check())
 
 def test_wrong_labels_are_among_the_suspects(bert, in_tmp):
     df = clean(240)
