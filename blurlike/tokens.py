@@ -161,6 +161,7 @@ class TokenizeText(Transform):
 
     def _encode(self, texts, max_length): # lists of ids, other fields, windows of each text (`None`: one)
         paired = not self.is_split_into_words and len(texts) and isinstance(texts[0], (tuple, list))
+        if paired and self.overlap is not None and max_length is not None: self.check_pairs(texts)
         def call(texts): return self._encode_fast(texts, paired, max_length) if self._plain else self._encode_any(texts, paired, max_length)
         try: return call(texts)
         except TypeError:
@@ -168,6 +169,16 @@ class TokenizeText(Transform):
             if repaired==list(texts): raise
             warn_user("a text holds lone surrogates, which no tokenizer can read; they are read as the replacement character")
             return call(repaired)
+
+    def check_pairs(self,
+        texts:list # Pairs
+    ):
+        "Raise `ValueError` for a first text beside which windows of the second have no room."
+        room = self.max_length-self.tokenizer.num_special_tokens_to_add(pair=True)
+        size = lambda t: len(t.encode(errors='replace')) # hardly a text has more tokens than bytes
+        for first,second in [p for p in texts if size(p[0])>=room-self.overlap and size(p[0])+size(p[1])>room]:
+            (a,b),_ = self.raw_ids([_repair(first), _repair(second)])
+            if len(a)+len(b)>room and room-len(a)<=self.overlap: raise ValueError(f"the first text of the pair has {len(a)} tokens, which leaves {max(0, room-len(a))} of max_length={self.max_length} for windows of the second, and overlap={self.overlap} needs more: raise max_length, lower overlap, or shorten the first text")
 
     def _given(self, blocks): # token ids, (L,) each, or with where words begin (2,L)
         ids = [o if o.ndim==1 else o[0] for o in blocks]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from blurlike.all import (DataBlock, IndexSplitter, RegressionBlock, SkipItemException, TokenizeText, TokenTensor, TransformersDL, TransformersTextBlock, masked_lm_learner, set_seed)
-from small import ARCHS, KINDS, TEXTS, accepted, byte_tokenizer, close, encode, learner, texts_of, valid_frame, word_tokenizer
+from small import ARCHS, FRAMES, KINDS, TEXTS, accepted, byte_tokenizer, close, encode, learner, texts_of, valid_frame, word_tokenizer
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 TOK = word_tokenizer('input_ids','token_type_ids','attention_mask', max_length=4000)
@@ -308,3 +308,25 @@ def test_unique_of_nothing():
     skipping.append(True)
     with pytest.raises(ValueError, match='skips it'): dls.train.show_batch(unique=True)
     with pytest.raises(ValueError, match='not contain any'): dls.train.new(dls.train_ds.new_empty()).show_batch(unique=True)
+
+@pytest.mark.parametrize('overlap', [0,3])
+@pytest.mark.parametrize('plain', [True,False])
+def test_a_first_text_that_leaves_no_room_for_windows(plain, overlap):
+    tfm = TokenizeText(TOK, 12, overlap, **({} if plain else dict(return_length=False)))
+    assert tfm._plain==plain
+    second = 'people saw the film by the river and walked home' # 10 tokens; 9 fit beside three special ones
+    for n in range(1, 20):
+        pair = (' '.join(['film']*n), second)
+        if 9-n>overlap: assert tfm.tokenize([pair])[0].lens.max()<=12
+        else:
+            with pytest.raises(ValueError, match=f'the first text of the pair has {n} tokens.*max_length=12.*shorten'): tfm.tokenize([('film',second), pair])
+    assert tfm.tokenize([(' '.join(['film']*8), 'film')])[0].lens.tolist()==[12] # both fit, so there are no windows
+
+def test_a_first_text_that_is_too_long_is_named_by_its_row(bert):
+    df = FRAMES['pair'].copy()
+    df.loc[17, ['one','two']] = ' '.join(['film']*30),' '.join(['river']*30)
+    learn = learner('pair', bert, data=df, max_length=32, overlap=4, valid=list(range(36, 48)))
+    with pytest.raises(ValueError, match='row 17: the first text of the pair has 30 tokens'): list(learn.dls.train)
+    long = tuple(df.loc[17, ['one','two']])
+    for call in (learn.predict, learn.show_tokens, lambda o: learn.predict_batch([('film','river'), o])):
+        with pytest.raises(ValueError, match='the first text of the pair has 30 tokens'): call(long)
