@@ -494,6 +494,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'blurlike.metrics.MaskedPerplexity': ('metrics.html#maskedperplexity', 'blurlike/metrics.py'),
                                   'blurlike.metrics.MaskedPerplexity.name': ('metrics.html#maskedperplexity.name', 'blurlike/metrics.py'),
                                   'blurlike.metrics.MaskedPerplexity.value': ('metrics.html#maskedperplexity.value', 'blurlike/metrics.py'),
+                                  'blurlike.metrics._of_two': ('metrics.html#_of_two', 'blurlike/metrics.py'),
                                   'blurlike.metrics.entity_metrics': ('metrics.html#entity_metrics', 'blurlike/metrics.py'),
                                   'blurlike.metrics.f1_multi': ('metrics.html#f1_multi', 'blurlike/metrics.py'),
                                   'blurlike.metrics.f1_score': ('metrics.html#f1_score', 'blurlike/metrics.py'),

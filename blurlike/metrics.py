@@ -10,12 +10,14 @@ __all__ = ['f1_score', 'f1_multi', 'single_label_metrics', 'multi_label_metrics'
 # %% ../nbs/09_metrics.ipynb #3a0a57fa
 import re
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 from fastai.learner import Metric
-from fastai.metrics import ActivationType, PearsonCorrCoef, SpearmanCorrCoef, accuracy, accuracy_multi, mae, skm_to_fastai
+from fastai.metrics import AccumMetric, ActivationType, accuracy, accuracy_multi, mae, skm_to_fastai
+from scipy.stats import pearsonr, spearmanr
 from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import IOB2, IOBES, Entities
 from sklearn import metrics as skm
@@ -45,9 +47,11 @@ def f1_multi(
 
 def single_label_metrics(vocab)->list: return [accuracy, f1_score(len(vocab))]
 def multi_label_metrics(vocab)->list:  return [accuracy_multi, f1_multi('micro'), f1_multi('macro')]
+def _of_two(f, pred, target): return f(pred, target)[0] if len(pred)>1 else float('nan') # scipy refuses less
+
 def regression_metrics(vocab)->list:
-    "Mean absolute error, and for a single output Pearson's and Spearman's correlation."
-    return [mae, PearsonCorrCoef(), SpearmanCorrCoef()] if len(vocab)==1 else [mae]
+    "Mean absolute error, and for a single output Pearson's and Spearman's correlation, which is `nan` of a single row."
+    return [mae, *(AccumMetric(partial(_of_two, f), name=f.__name__) for f in (pearsonr, spearmanr))] if len(vocab)==1 else [mae]
 
 # %% ../nbs/09_metrics.ipynb #f8249855
 class EntityCounts:

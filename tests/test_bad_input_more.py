@@ -1,5 +1,5 @@
 "What a user can get wrong: the message names column, row and remedy, before anything trains. And what looks wrong but must work."
-import json,re,warnings
+import json,pickle,re,warnings
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
-from blurlike.all import (Callback, EarlyStoppingCallback, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, mae, output_names)
+from blurlike.all import (Callback, EarlyStoppingCallback, Interpretation, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, mae, model_card, output_names)
 from small import FRAMES, KINDS, TEXTS, activated, changed, close, direct_logits, learner, small_bert, texts_of, valid_frame, weights, word_tokenizer
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Sequence, Value
 
@@ -533,3 +533,14 @@ def test_metrics_by_name_are_refused(bert):
 def test_swapped_columns_make_a_short_message(bert):
     with pytest.raises(ValueError, match='are text= and label= swapped') as e: learner('single', bert, data=FRAMES['single'].assign(text=[f'{t} {i}' for i,t in enumerate(FRAMES['single'].text)]*1), text='label', label='text', valid=.6)
     assert len(str(e.value))<900
+
+def test_numbers_with_one_validation_row(bert):
+    learn = learner('regression', bert, valid=[7])
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+        loss,mae,*correlations = learn.validate()
+    assert np.isfinite([loss,mae]).all() and np.isnan(correlations).all() and len(correlations)==2
+    Interpretation.from_learner(learn).plot_top_losses(1)
+    learn.save_pretrained('saved')
+    assert 'nan' not in model_card(learn).lower() and TransformersLearner.from_pretrained('saved').predict('a film')
+    assert pickle.loads(pickle.dumps(learn.metrics[1])).func(torch.tensor([1.,2.,4.]), torch.tensor([1.,2.,3.]))==pytest.approx(np.corrcoef([1,2,4], [1,2,3])[0,1])
