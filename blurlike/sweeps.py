@@ -63,7 +63,7 @@ class Trials(pd.DataFrame):
 class _Search:
     def __init__(self, learner_fn, parameters, fit, metric, lower, seed):
         self.learner_fn,self.fit,self.metric,self.seed,self.names = learner_fn,fit,metric,seed,list(parameters)
-        self.lower,self.rows = lower_is_better(metric) if lower is None else lower,[]
+        self.lower,self.rows,self.wrong = lower_is_better(metric) if lower is None else lower,[],None # what every trial would fail by
         self.makes,self.fits = _takes(learner_fn, self.names),set() if fit is None else _takes(fit, self.names)
         lost = [n for n in self.names if n not in self.makes|self.fits]
         if lost: raise TypeError(f"nobody takes {', '.join(lost)}: {'learner_fn' if fit is None else 'learner_fn or fit'} must have {'an argument' if len(lost)==1 else 'arguments'} of that name (**kwargs is not enough: it would swallow a mistyped name too)")
@@ -74,16 +74,18 @@ class _Search:
         if self.fit is not None:
             learn.add_cbs([cb for cb in cbs if not any(isinstance(o, type(cb)) for o in learn.cbs)])
             self.fit(learn, **{n:params[n] for n in self.fits})
-        value = last_value(learn, self.metric)
-        if math.isnan(value): raise ValueError(f"{self.metric} is nan")
-        return value
+        return learn
 
     def trial(self, params, cbs=()): # value, and what went wrong
-        value,note = float('nan'),''
-        try: value = self.train(params, cbs)
+        value,note,learn = float('nan'),'',self
+        try:
+            learn = self.train(params, cbs)
+            value = last_value(learn, self.metric)
+            if math.isnan(value): note = f"ValueError: {self.metric} is nan"
         except Exception as e:
             note = 'pruned' if type(e).__name__=='TrialPruned' else f'{type(e).__name__}: {e}'
-            if note!='pruned': warn_user(f"trial {len(self.rows)} with {params} failed: {note}")
+            if learn is not self and all(math.isnan(r[self.metric]) for r in self.rows): self.wrong = e # trained, but not of use
+        if note not in ('','pruned') and self.wrong is None: warn_user(f"trial {len(self.rows)} with {params} failed: {note}")
         if torch.cuda.is_available(): gc.collect() # a learner and its callbacks know each other, and hold memory of the device
         self.rows.append(params | {self.metric:value, 'note':note})
         return value,note
@@ -101,7 +103,8 @@ class _Prune(Callback):
     def __init__(self, trial, metric): self._trial,self.metric,self.done = trial,metric,0
     def after_epoch(self):
         from optuna import TrialPruned
-        self._trial.report(last_value(self.learn, self.metric), self.done)
+        try: self._trial.report(last_value(self.learn, self.metric), self.done)
+        except ValueError: return # no such column: told when the trial ends
         self.done += 1
         if self._trial.should_prune(): raise TrialPruned(f"after {self.done} epochs")
 
@@ -116,6 +119,7 @@ def _by_optuna(search, ranges, n_trials, project, prune):
     for _ in range(n_trials):
         trial = study.ask()
         value,note = search.trial({n:_suggest(trial, n, r) for n,r in ranges.items()}, [_Prune(trial, search.metric)] if prune else [])
+        if search.wrong is not None: return
         study.tell(trial, value if not note else None, None if not note else optuna.trial.TrialState.PRUNED if note=='pruned' else optuna.trial.TrialState.FAIL)
 
 # %% ../nbs/17a_sweeps.ipynb #17b50010
@@ -129,6 +133,7 @@ def _by_wandb(search, ranges, n_trials, project, prune):
     from blurlike.tracking import WandbCallback
     if prune: raise ValueError("prune=True is for backend='optuna'")
     def one():
+        if search.wrong is not None: return
         run,cb = wandb.init(),WandbCallback(log_preds=False)
         value,note = search.trial({n:run.config[n] for n in ranges}, [cb])
         if not note: run.summary[search.metric] = value
@@ -162,9 +167,12 @@ def sweep(
     if backend not in backends: raise ValueError(f"backend={backend!r}: 'optuna', 'wandb' or None is expected")
     if n_trials<1: raise ValueError(f"n_trials={n_trials} must be at least 1")
     if prune and fit is None: raise ValueError("prune=True needs fit=: a learner that learner_fn has trained cannot be stopped any more")
+    taken = [n for n in ('note', metric) if n in parameters]
+    if taken: raise ValueError(f"parameter {taken[0]!r} has the name of a column of the table of trials; call it something else")
     ranges,search = {n:read_range(n, o) for n,o in parameters.items()},_Search(learner_fn, parameters, fit, metric, lower, seed)
     try: backends[backend](search, ranges, n_trials, project, prune)
     except KeyboardInterrupt:
         if not search.rows: raise
         warn_user(f"interrupted: the table holds the {len(search.rows)} trials that had ended")
+    if search.wrong is not None: raise search.wrong
     return search.table()

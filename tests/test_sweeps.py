@@ -228,3 +228,35 @@ def test_the_table_is_a_data_frame():
     assert isinstance(t, pd.DataFrame) and set(t.best)=={'x','y'} and type(t.head(2)) is pd.DataFrame and t.query('x<2').shape==(5, 4)
     t.to_csv('t.csv')
     assert list(pd.read_csv('t.csv').x)==pytest.approx(list(t.x))
+
+@pytest.mark.parametrize('kw', [{}, dict(prune=True)], ids=['plain','prune'])
+def test_a_metric_that_is_not_there_stops_the_search(kw, bert):
+    trained = []
+    def fit(learn, lr):
+        trained.append(lr)
+        fit_quietly(learn, lr)
+    with pytest.raises(ValueError, match="metric='acc' is no column of the epoch table, which has train_loss, valid_loss, accuracy"):
+        sweep(lambda: learner('single', bert), dict(lr=[1e-4, 1e-3]), fit=fit, metric='acc', lower=False, n_trials=5, backend='optuna', **kw)
+    assert len(trained)==1
+
+@pytest.mark.parametrize('gives,error,said', [(lambda c: None, TypeError, 'gave NoneType'), (lambda c: learner('single', c), ValueError, 'was not trained')], ids=['nothing','untrained'])
+@pytest.mark.parametrize('backend', ['optuna','wandb'])
+def test_a_learner_fn_that_gives_nothing_of_use_stops_the_search(backend, gives, error, said, bert, monkeypatch):
+    server,made = Server(monkeypatch, [dict(x=i) for i in range(4)]),[]
+    with pytest.raises(error, match=said): sweep(lambda x: made.append(x) or gives(bert), dict(x=[0, 1, 2, 3]), n_trials=4, backend=backend)
+    assert len(made)==1 and len(server.runs)==(backend=='wandb') and wandb.run is None
+
+def test_a_late_missing_metric_is_one_trial_that_failed(bert):
+    def make(k):
+        learn = learner('single', bert, metrics=[] if k else None)
+        fit_quietly(learn, 1e-3)
+        return learn
+    ks = iter([0,1,0])
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(blurlike.sweeps, '_suggest', lambda *a: next(ks))
+        t = sweep(make, dict(k=[0, 1]), metric='accuracy', lower=False, n_trials=3, backend='optuna')
+    assert t.k.tolist()==[0,0,1] and 'no column' in t.note.iloc[-1]
+
+@pytest.mark.parametrize('name', ['note','valid_loss'])
+def test_a_parameter_may_not_be_named_as_a_column_of_the_table(name):
+    with pytest.raises(ValueError, match=f"parameter '{name}'.*column"): sweep(lambda **kwargs: 1., {name:[1, 2]}, n_trials=1, backend='optuna')
