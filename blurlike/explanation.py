@@ -8,13 +8,14 @@ __all__ = ['Explanation']
 # %% ../nbs/14b_explanation.ipynb #15b00004
 import html
 import importlib.util
+from itertools import accumulate, groupby
 
 import numpy as np
 import pandas as pd
 import torch
 from fastcore.basics import patch
 
-from .inspection import SPECIAL, TextReading, read_text, spell_token
+from .inspection import SPECIAL, TextReading, _most_cut, read_text, spell_token
 from .learner import TransformersLearner
 from .model_inputs import unwrap
 from .progress import Progress
@@ -46,16 +47,21 @@ class Explanation:
     def _html(self, values): # the text, its words shaded
         r,most = self.reading,np.nanmax(np.abs(values), initial=1e-9)
         def span(k, text): return f'<span title="{"cut off" if np.isnan(values[k]) else f"{values[k]:+.3f}"}" style="{self._shade(values[k], most)}">{html.escape(text)}</span>'
-        if r.given or not r.tfm.tokenizer.is_fast: return ' '.join(span(k, w) for k,w in enumerate(self.words))
-        parts = []
-        for part,text in enumerate(r.parts):
+        def pieces(text, words): # of words as (number, start, end); of very many that are cut off the first
             res,at = [],0
-            for k,(p,a,b) in enumerate(r.words):
-                if p!=part or a<at: continue
-                res += [html.escape(text[at:a]), span(k, text[a:b])]
-                at = b
-            parts.append(''.join(res)+html.escape(text[at:]))
-        return ' <b>|</b> '.join(parts)
+            for cut,run in groupby(words, lambda w: bool(np.isnan(values[w[0]]))):
+                run = [*run]
+                for k,a,b in run[:_most_cut] if cut else run:
+                    if a<at: continue
+                    res += [html.escape(text[at:a]), span(k, text[a:b])]
+                    at = b
+                if cut and len(run)>_most_cut:
+                    res.append(f' <span style="opacity:.85">(… {len(run)-_most_cut:,} more)</span>')
+                    at = run[-1][2]
+            return ''.join(res)+html.escape(text[at:])
+        if not r.given and r.tfm.tokenizer.is_fast: return ' <b>|</b> '.join(pieces(text, [(k, a, b) for k,(p,a,b) in enumerate(r.words) if p==part]) for part,text in enumerate(r.parts))
+        ends = [*accumulate(len(w)+1 for w in self.words)]
+        return pieces(' '.join(self.words), [(k, end-1-len(w), end-1) for k,(w,end) in enumerate(zip(self.words, ends))])
 
     def _repr_html_(self):
         head = f'<tr><th style="text-align:start">{"prediction" if self.predicted else "label"}</th><th style="text-align:start">words for and against it</th></tr>'
@@ -148,8 +154,11 @@ class _Asking:
         finally: model.train(training)
 
     def text(self, label): # over all windows
-        parts = np.stack([self.of(i, lambda logits: logits[:,label]) for i in range(len(self.xs))])/len(self.xs)
-        return np.where(np.isnan(parts).all(0), np.nan, np.nansum(parts, axis=0))
+        res = np.full(len(self.reading.words), np.nan)
+        for i in range(len(self.xs)):
+            part = self.of(i, lambda logits: logits[:,label])/len(self.xs)
+            res = np.where(np.isnan(part), res, np.nan_to_num(res)+part)
+        return res
 
     def tag(self, window, place, label): return self.of(window, lambda logits: logits[:,place,label])
 

@@ -7,7 +7,8 @@ __all__ = ['SPECIAL', 'TextReading', 'read_text', 'spell_token', 'ShownTokens']
 
 # %% ../nbs/14a_inspection.ipynb #15a00004
 import html
-from itertools import groupby
+from bisect import bisect_left, bisect_right
+from itertools import accumulate, groupby
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,6 +27,11 @@ from .warn import warn_user
 
 # %% ../nbs/14a_inspection.ipynb #15a00007
 SPECIAL = -1 # the word of a token that stands for no text
+
+class _Spans:
+    "(start, end, what) in the order of their starts"
+    def __init__(self, spans): self.spans,self.starts,self.ends = spans,[s[0] for s in spans],list(accumulate((s[1] for s in spans), max))
+    def meeting(self, a, b): return [s for s in self.spans[bisect_right(self.ends, a):bisect_left(self.starts, b)] if s[1]>a]
 
 class TextReading:
     "How the tokenizer reads one text, pair or list of words: windows of token ids, and the words that they belong to"
@@ -47,7 +53,7 @@ class TextReading:
         self.places = self._places(enc)
         if self.whole is None: self.whole = enc
         self.full_ids,self.full_places = self.whole['input_ids'][0],self._places(self.whole)[0]
-        self.words = self._words()
+        self.words,self.spans = self._words(),None
 
     def _call(self, cut):
         tfm,columns = self.tfm,[[p] for p in self.parts]
@@ -66,9 +72,10 @@ class TextReading:
         if not self.tfm.tokenizer.is_fast: return real
         res = []
         for part,text in enumerate(self.parts):
+            tokens = _Spans([p[1:] for p in real if p[0]==part])
             for a,b in word_spans(text):
-                inside = [p for p in real if p[0]==part and p[1]<b and p[2]>a]
-                res += [(part, max(a, p[1]), min(b, p[2])) for p in inside] if len(inside)>8 else [(part, a, b)]
+                inside = tokens.meeting(a, b)
+                res += [(part, max(a, start), min(b, end)) for start,end in inside] if len(inside)>8 else [(part, a, b)]
         return list(dict.fromkeys(res))
 
     def word_text(self, word):
@@ -81,12 +88,11 @@ class TextReading:
         if self.given: return np.array([SPECIAL if p is None else p[3] for p in places], dtype=int)
         if not self.tfm.tokenizer.is_fast: # without places in the text a window is counted from its start
             return np.array([SPECIAL if p is None else k for p,k in zip(places, np.cumsum([p is not None for p in places])-1)], dtype=int)
-        starts = {}
-        for k,(part,a,b) in enumerate(self.words): starts.setdefault(part, []).append((a, b, k))
-        def word(p): # the one that most of the token lies in; none for a token of spaces alone
-            inside = [(min(b, p[2])-max(a, p[1]), -k) for a,b,k in starts.get(p[0], ()) if a<p[2] and b>p[1]]
+        if self.spans is None: self.spans = [_Spans(sorted((a, b, k) for k,(p,a,b) in enumerate(self.words) if p==part)) for part in range(len(self.parts))]
+        def word(part, start, end, _): # the one that most of the token lies in; none for a token of spaces alone
+            inside = [(min(b, end)-max(a, start), -k) for a,b,k in self.spans[part].meeting(start, end)]
             return -max(inside)[1] if inside else SPECIAL
-        return np.array([SPECIAL if p is None else word(p) for p in places], dtype=int)
+        return np.array([SPECIAL if p is None else word(*p) for p in places], dtype=int)
 
     def inputs(self, window:int, accepted=None)->torch.Tensor: # (1,F,L) int64
         "The token fields of a window, without padding."

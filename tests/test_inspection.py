@@ -1,5 +1,5 @@
 "What is shown of tokens, lengths, attention and of what words contribute: against the tokenizer, the plain model, and sums that must hold."
-import importlib.util,random,re,shutil
+import html,importlib.util,random,re,shutil,time
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -66,6 +66,28 @@ def test_of_very_many_cut_tokens_the_first_are_drawn(side, bert, capsys):
         assert text.count('~~')==2*page.count('title="cut"')==2*min(30, n-6) and text.split('~~')[0].count('film')+text.split('~~')[-1].count('film')==6
         return re.findall('\(… ([0-9,]+) more\)', text),re.findall('>\(… ([0-9,]+) more\)<', page)
     assert told(36)==([],[]) and told(37)==(['1'],['1']) and told(5006)==(['4,970'],['4,970'])
+
+def test_very_long_texts_take_time_by_their_length(bert):
+    "100,000 characters take a second; by the square of their number they took more than a minute."
+    learn,windows,text = learner('single', bert, max_length=32),learner('single', bert, max_length=32, overlap=4),('in the old film '*6250)[:100_000]
+    start = time.process_time()
+    told = learn.explain(text, method='occlusion')
+    told._repr_html_(), ShownTokens(read_text(learn, text))._repr_html_(), ShownTokens(read_text(windows, text)).lines
+    assert time.process_time()-start<15
+
+@pytest.mark.parametrize('side', ['left','right'])
+def test_of_very_many_cut_words_the_first_are_drawn_in_an_explanation(side, bert):
+    def plain(page): return html.unescape(re.sub('<[^>]*>', '', page.split('line-height:1.9">')[1].split('</td>')[0]))
+    for learn,item in ((learner('single', bert, max_length=8), 'film, '*100), (tagger(bert, max_length=8), ['film',',']*100), (learner('pair', bert, max_length=8), ('film, '*100, 'film '))):
+        learn.dls.tokenizer.truncation_side = side
+        told = learn.explain(item, method='occlusion')
+        n,page = int(np.isnan(told.rows[0]['words']).sum()),told._repr_html_()
+        assert n>180 and page.count('"cut off"')==30 and f'(… {n-30:,} more)' in page and str(told)
+        assert len(plain(page))<300 and plain(page).count('film')==len([w for w in told.words if w=='film'])-(n-30)//2
+    short = learner('single', bert, max_length=8)
+    short.dls.tokenizer.truncation_side = side
+    text = 'a film,  by "the" river &c, '+'film '*20
+    assert plain(short.explain(text, method='occlusion')._repr_html_())==text
 
 def test_each_text_of_a_pair_is_cut_for_itself(bert):
     shown = ShownTokens(read_text(learner('pair', bert, max_length=16), ('film '*100, 'film '*60)))
