@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 
-from .inspection import SPECIAL, TextReading, _most_cut, read_text, spell_token
+from .inspection import SPECIAL, TextReading, _is_whole, _most_cut, _check_counts, read_text, spell_token
 from .learner import TransformersLearner
 from .model_inputs import unwrap
 from .progress import Progress
@@ -102,7 +102,7 @@ def _occlusion(learn, x, out, words, bs, bar): # (1,F,L), which output, and (L,)
     rows = x.repeat(len(known)+1, 1, 1)
     for k,w in enumerate(known): rows[k+1,tfm.fields.index('input_ids'),torch.from_numpy(words==w)] = hidden
     logits = []
-    for part in rows.split(bs):
+    for part in rows.split(int(bs)):
         logits.append(out(learn.forward(part)))
         bar.step(len(part))
     logits = torch.cat(logits)
@@ -189,13 +189,14 @@ def _entity_starts(tags): # places of words that begin an entity, or have a tag 
 def explain(self:TransformersLearner,
     item, # A text, a pair, a list of words, or a row
     labels=None, # A label or list of labels to explain; `None`: what is predicted
-    words:list|None=None, # Where words are labelled: numbers of the words whose tags to explain; `None`: the first of each entity
+    words:int|list|None=None, # Where words are labelled: numbers of the words whose tags to explain; `None`: the first of each entity
     method:str|None=None, # `'integrated_gradients'` or `'occlusion'`; `None`: the first if captum is installed
     steps:int=50, # Of integrated gradients
     bs:int=32 # Texts a batch, for occlusion
 )->Explanation: # Draws itself; `.frame` holds the numbers
     "What each word of `item` contributes to a prediction; `ValueError` where there are no labels."
     if not self.names: raise ValueError("explain tells what speaks for a label, a tag or a number; this learner's task has none of them")
+    _check_counts(steps=steps, bs=bs)
     ask = _Asking(self, item, method, steps, bs)
     hidden = spell_token(self.dls.tokenizer, _hidden_id(self.dls.tokenizer))
     method = f'integrated gradients, {steps} steps: what a word adds to the logit, on the way from a text of {hidden} alone' if ask.method!='occlusion' else f'occlusion: how far the logit falls when {hidden} stands for the word alone'
@@ -210,7 +211,8 @@ def explain(self:TransformersLearner,
     return _explain_tags(self, ask, labels, words, method)
 
 def _explain_tags(learn, ask, labels, words, method):
-    if words is not None and (isinstance(words, str) or not all(isinstance(w, (int, np.integer)) for w in words)): raise TypeError(f"words={words!r}: numbers of words are expected, from 0; the words are {[ask.reading.word_text(w) for w in ask.reading.words][:20]}")
+    if _is_whole(words): words = [words]
+    if words is not None and not (isinstance(words, (list, tuple, range, np.ndarray)) and all(map(_is_whole, words))): raise TypeError(f"words={words!r}: numbers of words are expected, from 0; the words are {[ask.reading.word_text(w) for w in ask.reading.words][:20]}")
     places,n = ask.best_places(),len(ask.reading.words)
     logits = {w:ask.logits[i][p] for w,(i,p) in places.items()}
     probs = {w:learn.loss_func.activation(o[None])[0] for w,o in logits.items()}

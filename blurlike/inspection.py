@@ -108,6 +108,13 @@ class TextReading:
         lost = set(real[:n_lost] if self.tfm.tokenizer.truncation_side=='left' else real[len(real)-n_lost:])
         return [i in lost for i in range(len(self.full_ids))]
 
+def _is_whole(n): return isinstance(n, (int, np.integer)) and not isinstance(n, bool)
+
+def _check_counts(**counts):
+    "Raise `ValueError` unless each of `counts` is a whole number of at least 1."
+    for name,n in counts.items():
+        if not _is_whole(n) or n<1: raise ValueError(f"{name}={n!r}: a whole number of at least 1 is expected")
+
 def read_text(
     learn, # Learner
     item # A text, a pair, a list of words, or a row with the learner's columns
@@ -124,6 +131,8 @@ def spell_token(
 )->str: # For a reader: a space in front is `·`
     "How a token is written."
     raw = str(tokenizer.convert_ids_to_tokens(i))
+    if not raw.isprintable(): # CANINE's special tokens are signs without a form
+        return next((f'[{name.upper()}]' for name in ('cls','sep','mask','pad','bos','eos','unk') if getattr(tokenizer, f'{name}_token_id')==i), raw)
     if 'Ġ' not in raw and raw.isascii() or raw[:1]=='▁': return raw.replace('▁', '·')
     text = tokenizer.decode([i], clean_up_tokenization_spaces=False)
     return text.replace(' ', '·') if text.strip('�') else raw.replace('Ġ', '·')
@@ -200,6 +209,7 @@ def plot_lengths(self:TransformersDL,
     ax=None # Axes to draw in
 ):
     "Draw the lengths of the texts in tokens, and what is beyond `max_length`."
+    _check_counts(rows=rows, bins=bins)
     lens,limit = self.uncut_lengths(rows),self.text_tfm.max_length
     if not len(lens): raise ValueError("there are no rows whose lengths could be drawn")
     if ax is None: _,ax = plt.subplots(figsize=(7, 3))
@@ -223,7 +233,7 @@ def attention(self:TransformersLearner,
 )->tuple[list,torch.Tensor]: # L tokens as text, and (layers,heads,L,L) float32 weights
     "How the model attends to `item`; `ValueError` if it has no attention to show."
     model,reading,was = unwrap(self.model),read_text(self, item),getattr(unwrap(self.model).config, '_attn_implementation', None)
-    if not 0<=window<len(reading.ids): raise ValueError(f"window={window}: this text is read in {len(reading.ids)} window{'s' if len(reading.ids)>1 else ''}")
+    if not _is_whole(window) or not 0<=window<len(reading.ids): raise ValueError(f"window={window!r}: this text is read in {len(reading.ids)} window{'s' if len(reading.ids)>1 else ''}")
     device = next(model.parameters()).device
     with self.predicting():
         try:
@@ -233,7 +243,7 @@ def attention(self:TransformersLearner,
         finally:
             if was not in (None, 'eager'): model.set_attn_implementation(was)
     found = next((a for a in (getattr(out, n, None) for n in ('attentions','encoder_attentions','decoder_attentions')) if a), ())
-    found = [a for a in found if a is not None and a.ndim==4 and a.shape[-1]==a.shape[-2]]
+    found = [a for a in found if a is not None and a.ndim==4 and a.shape[-1]==a.shape[-2]==len(reading.ids[window])] # not of layers that see a shortened text
     if not found: raise ValueError(f"{type(model).__name__} has no attention from token to token that could be shown")
     return [spell_token(self.dls.tokenizer, i) for i in reading.ids[window]],torch.stack([a[0].float().cpu() for a in found])
 
@@ -246,9 +256,10 @@ def show_attention(self:TransformersLearner,
     max_tokens:int=40 # Most tokens to draw
 ):
     "Draw the attention of the model by layer and head."
+    _check_counts(max_tokens=max_tokens)
     tokens,weights = self.attention(item, window)
     for name,value,n in (('layer',layer,weights.shape[0]), ('head',head,weights.shape[1])):
-        if value is not None and not -n<=value<n: raise ValueError(f"{name}={value}: this model has {n} {name}s")
+        if value is not None and (not _is_whole(value) or not -n<=value<n): raise ValueError(f"{name}={value!r}: this model has {n} {name}s")
     said = '' if len(tokens)<=max_tokens else f'the first {max_tokens} of {len(tokens)} tokens'
     tokens,weights = tokens[:max_tokens],weights[:,:,:max_tokens,:max_tokens]
     if layer is not None and head is not None: _draw_one(weights[layer,head], tokens, f'layer {layer}, head {head}', said)

@@ -148,15 +148,29 @@ def test_html_of_a_mask_token_is_safe(bert, tmp_path):
     told = learner('single', tmp_path/'evil').explain('a film', method='occlusion')
     assert '<img' in told.method and '<img' not in told._repr_html_() and '&lt;img' in told._repr_html_()
 
-def test_a_slow_tokenizer(tmp_path):
+def canine(folder):
+    "A learner whose tokenizer reads characters, and is none of the fast ones."
     tok = tf.CanineTokenizer(model_max_length=24)
-    tok.save_pretrained(tmp_path)
-    tf.CanineModel(tf.CanineConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=37, max_position_embeddings=64, num_hash_buckets=32, downsampling_rate=2, local_transformer_stride=8)).save_pretrained(tmp_path)
-    learn = sequence_classification_learner(FRAMES['single'], tmp_path, bs=BS, max_length=24)
+    tok.save_pretrained(folder)
+    tf.CanineModel(tf.CanineConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=37, max_position_embeddings=64, num_hash_buckets=32, downsampling_rate=2, local_transformer_stride=8)).save_pretrained(folder)
+    return sequence_classification_learner(FRAMES['single'], folder, bs=BS, max_length=24)
+
+def test_a_slow_tokenizer(tmp_path):
+    learn = canine(tmp_path)
     shown = ShownTokens(read_text(learn, LONG))
     assert len(kinds_of(shown.lines[0], 'cut'))==len(LONG)-22 and 'cut off' in shown.told
     told = learn.explain('a lovely film')
     assert 'occlusion' in told.method and len(told.words)==len('a lovely film') and np.isfinite(told.rows[0]['words']).all()
+
+def test_attention_of_shortened_texts_is_left_out(tmp_path):
+    "CANINE's layers see pieces of the text, but for the last."
+    learn = canine(tmp_path)
+    tokens,weights = learn.attention('a lovely film')
+    n = len('a lovely film')+2
+    assert tokens==['[CLS]',*'a lovely film','[SEP]'] and weights.shape==(1, 2, n, n)
+    close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+    learn.show_attention('a lovely film')
+    assert '[MASK]' in learn.explain('a film', method='occlusion').method and str(ShownTokens(read_text(learn, 'a film'))).startswith('[CLS] a')
 
 def test_text_without_spaces_is_told_by_tokens(checkpoints):
     text = '今天天气很好我们去'
@@ -429,6 +443,25 @@ def test_what_is_no_prediction_is_not_called_one(bert):
     told = learn.explain('a great film', method='occlusion')
     assert len(told.rows)==3 and 'no label' not in str(told) and '>prediction<' in told._repr_html_()
     assert '>label<' in learn.explain('a great film', method='occlusion', labels='good')._repr_html_()
+
+def test_arguments_out_of_range(bert):
+    learn,words = learner('single', bert),tagger(bert)
+    for bad in (0, -1, 1.5, '2', True, None):
+        with pytest.raises(ValueError, match='steps='): learn.explain('a film', steps=bad)
+        with pytest.raises(ValueError, match='bs='): learn.explain('a film', method='occlusion', bs=bad)
+        with pytest.raises(ValueError, match='bins='): learn.dls.plot_lengths(bins=bad)
+        with pytest.raises(ValueError, match='rows='): learn.dls.plot_lengths(rows=bad)
+        with pytest.raises(ValueError, match='max_tokens='): learn.show_attention('a film', max_tokens=bad)
+    for bad in ('a', .5, True, [0, 1], 2, -3):
+        with pytest.raises(ValueError, match='layer='): learn.show_attention('a film', layer=bad)
+        with pytest.raises(ValueError, match='head='): learn.show_attention('a film', head=bad)
+    for bad in ('a', .5, -1, 1, None):
+        with pytest.raises(ValueError, match='window='): learn.attention('a film', window=bad)
+    one,listed = (words.explain('a great film', words=w, method='occlusion') for w in (1, [1]))
+    assert one.names==listed.names and one.where==[1]
+    for bad in ('1', ['1'], 1.5, True, [True]):
+        with pytest.raises(TypeError, match='numbers of words are expected'): words.explain('a great film', words=bad)
+    learn.explain('a film', steps=np.int64(2), bs=np.int64(1), method='occlusion'), learn.show_attention('a film', layer=np.int64(-1))
 
 def test_words_are_named_by_number(bert):
     with pytest.raises(TypeError, match='numbers of words are expected'): tagger(bert).explain('a great film', words=['great'])
