@@ -55,6 +55,8 @@ def parser()->argparse.ArgumentParser:
     q = _sub(sub, 'report', 'scores of a trained model on labelled rows, by label, and the rows where it errs most', 'blurlike report stars test.csv --rows 10')
     q.add_argument('model', help='folder that `train` (or `learn.save_pretrained`) wrote, or its name on the Hub')
     q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file with labels')
+    q.add_argument('--text', nargs='+', help='column of the text, or two of a pair (default: as in training)')
+    q.add_argument('--label', nargs='+', help='column of the label or tags, or several (default: as in training)')
     q.add_argument('--rows', type=_number(int, 0), default=5, help='dearest rows to show; 0: none (%(default)s)')
     return p
 
@@ -128,18 +130,44 @@ def _same_run(args): # what is asked for anew must be what the run was begun wit
 
 def _bars(learn): return nullcontext() if sys.stdout.isatty() else learn.no_bar() # none into a file or pipe
 
-def _rows(data, text=None, names=None): # of a file; the columns in `text` take the names that the learner knows
+def _listed(o): return [o] if isinstance(o, str) else list(o or [])
+
+def _rows(data, **wanted): # a file as a DataFrame; `wanted`: option -> columns that it names, and the names that the learner knows
     from blurlike.all import read_rows
-    rows,parts = read_rows(data)
-    if parts and len(parts)>1: raise ValueError(f"{data!r} has several splits; give a file of one")
-    names = [names] if isinstance(names, str) else list(names or [])
-    if not text: return rows.source
-    if len(text)!=len(names): raise ValueError(f"--text names {len(text)} columns, the model reads {len(names)}: {', '.join(names)}")
-    missing = [t for t in text if t not in rows.columns]
-    if missing: raise ValueError(f"column {', '.join(missing)} is not in {data!r}, which has {', '.join(map(str, rows.columns))}")
-    new = dict(zip(text, names))
-    source = rows.source
-    return source.drop(columns=[n for n in names if n in source.columns and n not in text]).rename(columns=new) if hasattr(source, 'iloc') else source.remove_columns([n for n in names if n in rows.columns and n not in text]).rename_columns(new)
+    df,new = read_rows(data)[0].source,{}
+    for option,(given,names) in wanted.items():
+        names = _listed(names)
+        given = given or names
+        if len(given)!=len(names): raise ValueError(f"--{option} names {len(given)} columns, the model reads {len(names)}: {', '.join(names)}")
+        missing = [o for o in given if o not in df.columns]
+        if missing: raise ValueError(f"column {', '.join(missing)} is not in {data!r}, which has {', '.join(map(str, df.columns))}" + (f"; --{option} says which" if given==names else ''))
+        new |= dict(zip(given, names))
+    return df.drop(columns=[n for n in new.values() if n in df.columns and n not in new]).rename(columns=new)
+
+def _known(o, names, by_text): # a label as the model knows it: files tell '1' and 1 apart, or not
+    if isinstance(o, (list, tuple)) or hasattr(o, 'tolist') and getattr(o, 'ndim', 0): return [_known(v, names, by_text) for v in o]
+    text = str(int(o)) if isinstance(o, float) and o==int(o) else str(o)
+    if text not in by_text: raise ValueError(f"{o!r} is no label of this model, which knows {', '.join(map(str, names[:20]))}{', ...' if len(names)>20 else ''}")
+    return by_text[text]
+
+def _as_known(df, column, names, several): # the column of labels, as the model knows them
+    from blurlike.all import name_rows
+    if df[column].isna().any(): raise ValueError(f"column {column!r} has no label in {name_rows(df[column].isna())}")
+    texts = df[column].map(lambda o: isinstance(o, str))
+    if several and texts.any(): raise ValueError(f"column {column!r} must hold lists of labels; {name_rows(texts)} hold{'s' if texts.sum()==1 else ''} text, e.g. {df[column][texts].iloc[0]!r}: keep the lists in a jsonl or parquet file")
+    def read(i, o):
+        try: return _known(o, names, by_text)
+        except ValueError as e: raise ValueError(f"column {column!r}, row {i}: {e}") from None
+    by_text = {str(n):n for n in names}
+    return df.assign(**{column:[read(i, o) for i,o in enumerate(df[column])]})
+
+def _labelled(learn, data, text, label): # rows with texts and labels that the learner can use
+    from blurlike.all import Rows, check_texts
+    getters = [tl.tfms.fs[0] for tl in learn.dls.valid_ds.tls]
+    df = _rows(data, text=(text, getters[0].names), **dict(label=(label, getters[1].names)) if len(getters)>1 else {})
+    if not learn.dls.text_tfm.is_split_into_words: check_texts(Rows(df), *_listed(getters[0].names))
+    if len(getters)<2 or learn.task.name not in ('single_label_classification','multi_label_classification') or not isinstance(getters[1].names, str): return df
+    return _as_known(df, getters[1].names, learn.names, learn.task.name=='multi_label_classification')
 
 def predict(args):
     "Predictions for a file or standard input."
@@ -148,7 +176,7 @@ def predict(args):
     names = learn.dls.valid_ds.tls[0].tfms.fs[0].names
     if args.data=='-' and args.text: raise ValueError("--text names columns of a file; standard input holds one text a line")
     if args.data=='-' and not isinstance(names, str): raise ValueError(f"standard input holds one text a line, and this model reads pairs: give a file with the columns {', '.join(names)}")
-    items = [line.rstrip('\n') for line in sys.stdin] if args.data=='-' else _rows(args.data, args.text, names)
+    items = [line.rstrip('\n') for line in sys.stdin] if args.data=='-' else _rows(args.data, text=(args.text, names))
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
     if args.out: return print(f'saved: {learn.predict_batch(items, bs=args.bs, out=args.out, resume=args.resume)}')
     with learn.no_bar():
@@ -159,7 +187,7 @@ def report(args):
     from blurlike.all import CONLL, Interpretation, TransformersLearner, read_tagged
     learn = TransformersLearner.from_pretrained(args.model)
     getters = [tl.tfms.fs[0] for tl in learn.dls.valid_ds.tls]
-    rows = read_tagged(args.data, getters[0].names, getters[1].names)[0].source if Path(args.data).suffix.lower() in CONLL else _rows(args.data)
+    rows = read_tagged(args.data, getters[0].names, getters[1].names)[0].source if Path(args.data).suffix.lower() in CONLL else _labelled(learn, args.data, args.text, args.label)
     dl = learn.dls.test_dl(rows, with_labels=True)
     with _bars(learn):
         scores = dict(zip(['loss', *(m.name for m in learn.metrics)], learn.validate(dl=dl)))

@@ -1,5 +1,6 @@
 "`blurlike train`, `predict`, `report`, as a user types them."
 import io,json,os,subprocess,sys
+from contextlib import redirect_stderr,redirect_stdout
 
 import pandas as pd
 import pytest
@@ -180,6 +181,43 @@ def test_lists_in_a_csv_are_asked_about(bert, in_tmp, capsys):
         err = capsys.readouterr().err
         assert "column 'tags'" in err and "'sure']" in err and 'jsonl or parquet' in err and 'literal_eval' in err
     assert main([*argv, '--problem-type', 'single_label_classification', '--valid', '0.1'])==0 # one who means it
+
+def _report(df, *argv): # what it prints, or says
+    df.to_csv('test.csv', index=False)
+    out,err = io.StringIO(),io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err): rc = main(['report', 'm', 'test.csv', '--rows', '0', *argv])
+    return out.getvalue() if rc==0 else err.getvalue().strip().splitlines()[-1]
+
+def test_a_report_of_odd_files(bert, in_tmp):
+    df = FRAMES['single']
+    df.to_csv('data.csv', index=False)
+    assert main(['train', 'data.csv', str(bert), *QUICK, '--out', 'm'])==0
+    whole = _report(df)
+    assert whole.startswith('48 rows') and _report(df.rename(columns=dict(text='body', label='stars')), '--text', 'body', '--label', 'stars')==whole
+    assert _report(df.rename(columns=dict(label='text', text='body')), '--text', 'body', '--label', 'text')==whole # names that change places
+    for bad,said in ((df.rename(columns=dict(text='body')), "column text is not in 'test.csv', which has body, label; --text says which"), (df[['text']], '--label says which'),
+        (df.assign(text=[None, *df.text[1:]]), "column 'text' has no text in row 0"), (df.assign(label=[*df.label[:3], None, *df.label[4:]]), "column 'label' has no label in row 3"),
+        (df.assign(label=[*df.label[:3], 'great', *df.label[4:]]), "column 'label', row 3: 'great' is no label of this model, which knows bad, fine, good")):
+        assert said in _report(bad)
+
+@pytest.mark.parametrize('labels,seen', [(['1','2','3+'], ['1','2']), ([1,2,3], ['1','2','x']), ([True,False], [True,False]), ([0,1,2], [0.,1.])])
+def test_labels_are_those_of_the_model_however_a_file_is_read(labels, seen, bert, in_tmp):
+    df = FRAMES['single'].assign(label=lambda d: [labels[i%len(labels)] for i in range(len(d))])
+    df.to_csv('data.csv', index=False)
+    assert main(['train', 'data.csv', str(bert), *QUICK, '--out', 'm'])==0
+    fewer = df[df.label.isin(labels[:2])]
+    assert _report(fewer).startswith(f'{len(fewer)} rows')
+    if seen[-1]=='x': assert "'x' is no label" in _report(df.assign(label=df.label.map(dict(zip(labels, seen)))))
+    else: assert _report(fewer.assign(label=fewer.label.map(dict(zip(labels, seen)))))==_report(fewer)
+
+def test_a_report_of_lists(bert, in_tmp):
+    FRAMES['multi'].to_json('data.jsonl', orient='records', lines=True)
+    assert main(['train', 'data.jsonl', str(bert), *columns('multi'), *QUICK, '--out', 'm'])==0
+    assert "column 'tags' must hold lists of labels; rows 0, 1, 2" in _report(FRAMES['multi'])
+    FRAMES['multi'].to_parquet('data.parquet')
+    for name in ('data.jsonl','data.parquet'): assert main(['report', 'm', name, '--rows', '0'])==0
+    FRAMES['multi'].assign(tags=[['bad','new']]*48).to_json('data.jsonl', orient='records', lines=True)
+    assert main(['report', 'm', 'data.jsonl'])==2
 
 def test_help_teaches(capsys):
     for argv in (['--help'], ['train', '--help'], ['predict', '--help'], ['report', '--help']):
