@@ -52,6 +52,7 @@ def parser()->argparse.ArgumentParser:
     q.add_argument('--out', help='.jsonl or .parquet file to write, which needs no memory for all rows (default: a JSON object a line, printed)')
     q.add_argument('--resume', action='store_true', help='go on where an interrupted job with this --out stopped')
     q.add_argument('--bs', type=_number(int, 1), default=64, help='texts a batch (%(default)s)')
+    q.add_argument('--aggregation', default='first', choices=['none','simple','first','average','max'], help="how tokens of a tagger become entities, as in Hugging Face's pipeline (%(default)s: whole words, by their first tokens)")
     q = _sub(sub, 'report', 'scores of a trained model on labelled rows, by label, and the rows where it errs most', 'blurlike report stars test.csv --rows 10')
     q.add_argument('model', help='folder that `train` (or `learn.save_pretrained`) wrote, or its name on the Hub')
     q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file with labels')
@@ -178,9 +179,10 @@ def predict(args):
     if args.data=='-' and not isinstance(names, str): raise ValueError(f"standard input holds one text a line, and this model reads pairs: give a file with the columns {', '.join(names)}")
     items = [line.rstrip('\n') for line in sys.stdin] if args.data=='-' else _rows(args.data, text=(args.text, names))
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
-    if args.out: return print(f'saved: {learn.predict_batch(items, bs=args.bs, out=args.out, resume=args.resume)}')
+    kwargs = dict(bs=args.bs) | (dict(aggregation_strategy=args.aggregation) if learn.task.name=='token_classification' else {})
+    if args.out: return print(f'saved: {learn.predict_batch(items, out=args.out, resume=args.resume, **kwargs)}')
     with learn.no_bar():
-        for p in learn.predict_batch(items, bs=args.bs): print(json.dumps(p, ensure_ascii=False))
+        for p in learn.predict_batch(items, **kwargs): print(json.dumps(p, ensure_ascii=False))
 
 def report(args):
     "Scores on labelled rows."

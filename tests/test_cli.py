@@ -1,11 +1,11 @@
 "`blurlike train`, `predict`, `report`, as a user types them."
-import io,json,os,subprocess,sys
+import importlib.util,io,json,os,subprocess,sys
 from contextlib import redirect_stderr,redirect_stdout
 
 import pandas as pd
 import pytest
 
-from blurlike.all import Checkpoints, TransformersLearner
+from blurlike.all import Checkpoints, TransformersLearner, gradio_app, token_classification_learner
 from blurlike.cli import main, parser
 from small import COLUMNS, FRAMES, KINDS, TEXTS, bert, checkpoints, in_tmp, seeded, table # noqa: F401 (fixtures)
 
@@ -181,6 +181,22 @@ def test_lists_in_a_csv_are_asked_about(bert, in_tmp, capsys):
         err = capsys.readouterr().err
         assert "column 'tags'" in err and "'sure']" in err and 'jsonl or parquet' in err and 'literal_eval' in err
     assert main([*argv, '--problem-type', 'single_label_classification', '--valid', '0.1'])==0 # one who means it
+
+def test_entities_are_whole_words(bert, in_tmp, capsys):
+    learn = token_classification_learner([dict(tokens=t.split(), tags=['B-X' if i%3==0 else 'O' for i,_ in enumerate(t.split())]) for t in TEXTS], bert, bs=8)
+    learn.model.classifier.weight.data.normal_(0, 5) # each token is of another opinion
+    learn.save_pretrained('tagger')
+    texts = ['Xylophones fascinate Quincy', 'unwieldy, jazzy quilts']
+    pd.DataFrame(dict(tokens=texts)).to_csv('new.csv')
+    def found(*argv):
+        assert main(['predict', 'tagger', 'new.csv', *argv])==0
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    def whole(rows): return all(not t[e['start']-1:e['start']+1].isalpha() or e['start']==0 for t,es in zip(texts, rows) for e in es) and all(not t[e['end']-1:e['end']+1].isalpha() or e['end']==len(t) for t,es in zip(texts, rows) for e in es)
+    assert whole(found()) and found()==learn.predict_batch(texts, aggregation_strategy='first') and any(found())
+    assert not whole(found('--aggregation', 'simple'))
+    main(['predict', 'tagger', 'new.csv', '--out', 'p.jsonl'])
+    assert [json.loads(line) for line in open('p.jsonl')]==learn.predict_batch(texts, aggregation_strategy='first')
+    if importlib.util.find_spec('gradio'): assert whole([gradio_app(learn).fn(t)['entities'] for t in texts])
 
 def _report(df, *argv): # what it prints, or says
     df.to_csv('test.csv', index=False)
