@@ -806,6 +806,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'blurlike.rows._check_frame': ('rows.html#_check_frame', 'blurlike/rows.py'),
                                'blurlike.rows._no_text': ('rows.html#_no_text', 'blurlike/rows.py'),
                                'blurlike.rows._not_text': ('rows.html#_not_text', 'blurlike/rows.py'),
+                               'blurlike.rows._other_signs': ('rows.html#_other_signs', 'blurlike/rows.py'),
                                'blurlike.rows._read_file': ('rows.html#_read_file', 'blurlike/rows.py'),
                                'blurlike.rows._same_labels': ('rows.html#_same_labels', 'blurlike/rows.py'),
                                'blurlike.rows._split_by_name': ('rows.html#_split_by_name', 'blurlike/rows.py'),

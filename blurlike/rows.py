@@ -164,7 +164,9 @@ def _same_labels(parts):
 def _read_file(path):
     if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
     if path.suffix.lower() not in _readers: raise ValueError(f"cannot read {path.name!r}: known endings are {', '.join(_readers)}")
-    return _readers[path.suffix.lower()](path)
+    try: return _readers[path.suffix.lower()](path)
+    except UnicodeDecodeError as e: raise ValueError(f"{path.name!r} is not UTF-8 text (byte {e.object[e.start]:#x}): save it as UTF-8, or pass `pd.read_csv(..., encoding='latin-1')`, or whatever its encoding is") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, json.JSONDecodeError, pa.ArrowInvalid) as e: raise ValueError(f"{path.name!r} cannot be read as {path.suffix.lower()[1:]}: {str(e).strip()}") from e
 
 # %% ../nbs/02_rows.ipynb #b923bf7c
 def split_rows(
@@ -207,7 +209,11 @@ def check_columns(
 ):
     "Raise `KeyError` for columns that `rows` does not have."
     missing = [n for n in names if n not in rows.columns]
-    if missing: raise KeyError(f"no column {missing[0]!r}; the data has {rows.columns}")
+    if missing: raise KeyError(f"no column {missing[0]!r}; the data has {rows.columns}" + _other_signs(rows.columns))
+
+def _other_signs(columns): # a hint
+    sign = next((s for s in ';\t|' if len(columns)==1 and s in str(columns[0])), None)
+    return '' if sign is None else f". It seems to be divided by {sign!r}: save it with commas{', or with the ending .tsv' if sign==chr(9) else ''}, or pass `pd.read_csv(..., sep={sign!r})`"
 
 def name_rows(
     mask # Boolean, one a row

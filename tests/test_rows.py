@@ -1,4 +1,6 @@
 "Any table as rows that are read only when asked for."
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -174,3 +176,19 @@ def test_named_parts():
     assert [r['n'] for r in rows]==list(range(48)) and {k:v.tolist() for k,v in where.items()}==dict(train=list(range(30)), validation=list(range(30,40)), test=list(range(40,48)))
     for valid,want in ((.2,range(30,40)), ('validation',range(30,40)), ('test',range(40,48)), ([1,2],[1,2])): assert split_rows(rows, where, valid, 42)[1].tolist()==list(want)
     assert split_rows(rows, where, 'test', 42)[0].tolist()==list(range(30))
+
+@pytest.mark.parametrize('name,content,said', [('a.csv', 'text,label\ncaf\u00e9,a\n'.encode('latin-1'), "'a.csv' is not UTF-8 text (byte 0xe9)"), ('a.jsonl', b'{"text": "caf\xe9"}\n', "'a.jsonl' is not UTF-8"),
+    ('a.csv', b'', "'a.csv' cannot be read as csv: No columns"), ('a.jsonl', b'{"text": ', "'a.jsonl' cannot be read as jsonl"), ('a.parquet', b'no', "'a.parquet' cannot be read as parquet"), ('a.csv', b'text,label\n"a,b\n', "'a.csv' cannot be read as csv")])
+def test_files_that_cannot_be_read_are_named(name, content, said, tmp_path):
+    (tmp_path/name).write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(said)): read_rows(tmp_path/name)
+
+@pytest.mark.parametrize('sign', [';', '\t', '|'])
+def test_a_table_divided_by_another_sign(sign, tmp_path):
+    (tmp_path/'a.csv').write_text(f'text{sign}label\na film{sign}good\n')
+    rows,_ = read_rows(tmp_path/'a.csv')
+    with pytest.raises(KeyError) as e: check_columns(rows, 'text')
+    assert f'divided by {sign!r}' in e.value.args[0] and ('.tsv' in e.value.args[0])==(sign=='\t')
+    (tmp_path/'b.csv').write_text('a;b,c\n1,2\n')
+    with pytest.raises(KeyError) as e: check_columns(read_rows(tmp_path/'b.csv')[0], 'text')
+    assert 'divided' not in e.value.args[0]
