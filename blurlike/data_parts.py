@@ -17,6 +17,7 @@ from fastai.torch_core import TensorCategory, TensorMultiCategory
 from .findings import short_text
 from .learner import TransformersLearner
 from .packed import PackedRows
+from .progress import Progress
 from .rows import Rows
 from .run_state import loaders_of, random_states, set_random_states
 from .token_category import TensorTokenCategory, TokenCategorize
@@ -95,7 +96,8 @@ class DataPart:
         kind:str|None, # Of the targets
         vocab:list, # Labels, or names of the columns of numbers
         tfm:TokenizeText|None=None, # Tokenises whole texts; `None`: sizes are in characters
-        budget:int|None=None # Go no further after so many characters
+        budget:int|None=None, # Go no further after so many characters
+        step=lambda n: None # Called with the number of rows that are done
     ):
         "Go through the rows once."
         self.kind,self.vocab,self.counts,self.numbers,kept,used = kind,vocab,Counter(),[],[],0
@@ -105,6 +107,7 @@ class DataPart:
             kept.append((idxs, list(map(_text_key, texts)), [_label_key(y, kind) for y in targets], list(map(_emptiness, texts)), sizes, known, unknown))
             if kind=='number': self.numbers += targets
             elif kind: self.counts.update(targets if kind=='single' else (l for y in targets for l in y))
+            step(len(idxs))
             if budget is not None and used>budget: break
         kinds = np.int64, np.int64, np.int64, np.int8, np.int64, np.int64, np.int64
         columns = [np.concatenate([np.asarray(o, dtype=t) for o in col]) for col,t in zip(zip(*kept), kinds)] if kept else [np.zeros(0, dtype=t) for t in kinds]
@@ -149,15 +152,20 @@ def parts_of(
     rows:int|None=None, # Most rows to look at of each part
     seed:int=42, # Of the sample
     tokens:bool=True, # Count tokens? Otherwise characters
-    budget:int|None=None # Go no further in a part after so many characters
+    budget:int|None=None, # Go no further in a part after so many characters
+    show:bool=True # Draw a progress bar if it takes long?
 )->list: # A `DataPart` for training and one for validation, where they have rows
     "The rows of `learn`, gone through once."
     kind = kind_of_targets(learn.dls)
     vocab = learn.names if kind else []
     dls = [(dl, name) for dl,name in zip(loaders_of(learn), ('training','validation')) if len(dl.dataset)]
-    parts = [DataPart(dl, name, rows, seed).scan(kind, vocab, whole_texts(dl.text_tfm) if tokens else None, budget) for dl,name in dls]
+    parts = [DataPart(dl, name, rows, seed) for dl,name in dls]
     for p in parts:
-        if tokens and not p.whole and p.n<=_most_compared and p.dl.reader.by_column and not isinstance(p.dl.dataset.items, PackedRows): p.every = DataPart(p.dl, p.name).scan(kind, vocab)
+        if tokens and not p.whole and p.n<=_most_compared and p.dl.reader.by_column and not isinstance(p.dl.dataset.items, PackedRows): p.every = DataPart(p.dl, p.name)
+    more = [p.every for p in parts if p.every is not p]
+    with Progress(sum(len(p.idxs) for p in parts+more), show) as bar:
+        for p in parts: p.scan(kind, vocab, whole_texts(p.dl.text_tfm) if tokens else None, budget, bar.step)
+        for p in more: p.scan(kind, vocab, step=bar.step)
     return parts
 
 # %% ../nbs/15_data_parts.ipynb #15a50010

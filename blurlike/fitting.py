@@ -6,7 +6,7 @@
 __all__ = ['ONLY_IN_FIT', 'FittingLearner']
 
 # %% ../nbs/10f_fitting.ipynb #10f50004
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from operator import attrgetter
 
 import fastai.callback.all # noqa: F401 (adds `fit_one_cycle`, `lr_find` and more to `Learner`)
@@ -25,6 +25,7 @@ from fastcore.meta import delegates
 from .model_inputs import unwrap
 from .optimizer import plain_schedule
 from .packing import try_packing
+from .progress import no_bars
 
 # %% ../nbs/10f_fitting.ipynb #10f50007
 class FittingLearner(Learner):
@@ -120,6 +121,13 @@ def __exit__(self:FittingLearner, exc_type, exc_value, tb):
             vars(self.recorder).update(kept[0])
             vars(self.recorder.smooth_loss).update(kept[1])
         del self._kept
+
+# %% ../nbs/10f_fitting.ipynb #1d0b4a02
+@patch
+@contextmanager
+def no_bar(self:FittingLearner):
+    "fastai's `no_bar`; no bars of the loaders either."
+    with no_bars(), super(FittingLearner, self).no_bar(): yield self
 
 # %% ../nbs/10f_fitting.ipynb #6b1a23b4
 @patch

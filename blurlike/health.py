@@ -213,7 +213,7 @@ def check(self:TransformersLearner,
     kind = kind_of_targets(self.dls)
     if labels and kind is None: raise ValueError("labels=True is for labels, tags of words and numbers; this learner's targets are none of these")
     with same_randomness():
-        parts = parts_of(self, rows, seed)
+        parts = parts_of(self, rows, seed, show=hasattr(self, 'progress'))
         found = text_findings(parts)+label_findings(parts, _has_weights(self.loss_func))+[f for p in parts for f in (*tag_findings(p), *cut_findings(p))]
         more = wrong_labels(parts, seed) if labels else ([],[],{})
     tables = dict(labels=label_table(parts), lengths=length_table(parts[0], fit_length(None, self.dls.text_tfm.tokenizer, unwrap(self.model))))

@@ -9,8 +9,9 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from transformers.utils import logging
 
+import blurlike.first_look as first_look
 import blurlike.progress as module
-from blurlike.all import Progress, TransformersDL, TransformersLearner, late_bars, masked_lm_learner, scratch_checkpoint, token_classification_learner
+from blurlike.all import Progress, TransformersDL, TransformersLearner, late_bars, masked_lm_learner, no_bars, scratch_checkpoint, token_classification_learner
 from small import BS, TEXTS, bert, checkpoints, in_tmp, learner, seeded, table # noqa: F401 (fixtures)
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def bars(monkeypatch):
     monkeypatch.setattr(module, 'IN_NOTEBOOK', False)
     monkeypatch.setattr(sys.stdout, 'isatty', lambda: True, raising=False)
     yield drawn
-    assert Progress._open==0
+    assert Progress._open==Progress._off==0
 
 def counts(drawn): return [s.split('[')[1].split()[0] for s in drawn]
 
@@ -97,6 +98,35 @@ def test_corpus(bert, bars, in_tmp):
     (in_tmp/'corpus.txt').write_text('\n'.join(TEXTS*60))
     masked_lm_learner(in_tmp/'corpus.txt', bert, block_size=32, bs=BS)
     assert counts(bars)[-1].endswith(f'/{len(TEXTS)*60}')
+
+def test_none_of_the_loaders_within_no_bar(bert, bars):
+    learn = learner('single', bert, data=table('single', 4000))
+    with learn.no_bar():
+        learn.dls.plot_lengths()
+        learn.dls.train.lengths()
+    assert not bars and hasattr(learn, 'progress')
+    learn.dls.plot_lengths()
+    assert counts(bars)[-1].endswith('/3000')
+
+def test_none_while_blocks_are_packed(bert, bars, in_tmp):
+    (in_tmp/'corpus.txt').write_text('\n'.join(TEXTS*60))
+    with no_bars():
+        with no_bars(): pass
+        assert drawn(lambda: masked_lm_learner(in_tmp/'corpus.txt', bert, block_size=32, bs=BS))=='' and not bars
+    with pytest.raises(ZeroDivisionError), no_bars(): 1/0
+
+@pytest.mark.parametrize('rows,total', [(100_000,4000), (1500,1500+1000+3000)])
+def test_check(rows, total, bert, bars):
+    learn = learner('single', bert, data=table('single', 4000))
+    with learn.no_bar(): without = learn.check(rows=rows)
+    assert not bars
+    report,seen = learn.check(rows=rows),counts(bars)
+    assert repr(report)==repr(without) and len(seen)>1 and all(c.endswith(f'/{total}') for c in seen) and [int(c.split('/')[0]) for c in seen]==sorted(int(c.split('/')[0]) for c in seen)
+
+def test_no_bar_for_the_first_look(bert, bars):
+    learn = learner('single', bert, data=table('single', 4000))
+    first_look._worries(learn)
+    assert not bars
 
 def test_same_predictions(bert, bars):
     learn = learner('single', bert)
