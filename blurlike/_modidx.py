@@ -157,6 +157,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'blurlike/data_parts.py'),
                                      'blurlike.data_parts._characters': ('data_parts.html#_characters', 'blurlike/data_parts.py'),
                                      'blurlike.data_parts._emptiness': ('data_parts.html#_emptiness', 'blurlike/data_parts.py'),
+                                     'blurlike.data_parts._far_numbers': ('data_parts.html#_far_numbers', 'blurlike/data_parts.py'),
                                      'blurlike.data_parts._label_key': ('data_parts.html#_label_key', 'blurlike/data_parts.py'),
                                      'blurlike.data_parts._read': ('data_parts.html#_read', 'blurlike/data_parts.py'),
                                      'blurlike.data_parts._row_numbers': ('data_parts.html#_row_numbers', 'blurlike/data_parts.py'),

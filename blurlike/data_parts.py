@@ -169,9 +169,16 @@ def parts_of(
     return parts
 
 # %% ../nbs/15_data_parts.ipynb #15a50010
+def _far_numbers(parts):
+    texts = np.concatenate([p.texts[p.empty<2] for p in parts])
+    numbers = pd.DataFrame(np.concatenate([np.array(p.numbers, dtype=float).reshape(len(p.texts), -1)[p.empty<2] for p in parts]))
+    same = numbers.groupby(texts)
+    return np.unique(texts)[((same.max()-same.min()).to_numpy()>numbers.std(ddof=0).to_numpy()/2).any(1)]
+
 def conflicting_texts(
     parts:list # `DataPart`s that were scanned
 )->np.ndarray: # Their keys
-    "The texts that stand with different labels."
+    "The texts that stand with different labels; of numbers, those more than half a standard deviation apart."
+    if any(p.numbers for p in parts): return _far_numbers([p for p in parts if p.numbers])
     pairs = pd.DataFrame(dict(text=np.concatenate([p.texts[p.empty<2] for p in parts]), label=np.concatenate([p.labels[p.empty<2] for p in parts]))).drop_duplicates()
     return pairs.text[pairs.text.duplicated()].unique()

@@ -53,7 +53,7 @@ def text_findings(
         example = next(p.example(m) for p,m in zip(some, masks) if m.any())
         res.append(Finding('conflict', name, rows, f"{_number(np.concatenate(masks), parts, True)}, of {count_of(len(texts), 'text')} with different labels", 'decide for one label, or drop these rows: no model can learn both', example))
     for p,tokens in zip(parts, read):
-        twice = pd.Series(p.texts).duplicated().to_numpy() & (p.empty<2) & ~np.isin(p.texts, odd)
+        twice = pd.DataFrame(dict(text=p.texts, label=p.labels)).duplicated().to_numpy() & (p.empty<2) & ~np.isin(p.texts, odd)
         res += _found(p, 'duplicates', twice, '{n} ({share}) with text and label of an earlier one', 'drop them, unless the text is meant to weigh more')
         res += _found(p, 'empty', p.empty==2, '{n} ({share}) with an empty text', 'drop them: their label teaches nothing')
         res += _found(p, 'scant', p.empty==1, '{n} ({share}) with a text without letters and digits', 'look whether they mean anything, or drop them')

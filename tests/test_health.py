@@ -238,6 +238,25 @@ def test_numbers(bert, in_tmp):
     report = made(df, bert, label='score', valid=list(range(36, 48))).check()
     assert report.rows('conflict').tolist()==[4,5] and report.labels['mean'][0]==round(df.score[:36].mean(), 4)
 
+def test_numbers_that_differ_a_little_are_no_conflict(bert, in_tmp):
+    df = FRAMES['regression'].copy()
+    std = df.score.std()
+    df.loc[[5,40], ['text','score']] = [[df.text[4], df.score[4]+.01], [df.text[4], df.score[4]-.3*std]]
+    df.loc[8, ['text','score']] = df.loc[7, ['text','score']]
+    df.loc[11, ['text','score']] = [df.text[10], df.score[10]+.8*std]
+    learn = made(df, bert, label='score', valid=list(range(36, 48)))
+    assert {k:v for k,v in found(learn.check()).items() if k[0] in ('conflict','duplicates','leakage')}=={('leakage','validation'):[40], ('conflict','both'):[10,11], ('duplicates','training'):[8,30]}
+    df['other'] = 0.
+    df.loc[[4,5], 'other'] = [3.,-3.]
+    report = made(df, bert, label=['score','other'], valid=list(range(36, 48))).check()
+    assert report.rows('conflict').tolist()==[4,5,10,11,40]
+    df = FRAMES['regression'].copy()
+    df.loc[range(1, 5), 'text'] = df.text[0]
+    df.loc[range(5), 'score'] = [1., 1.01, 1.02, 1., .99]
+    assert not fit_warnings(made(df, bert, label='score', valid=list(range(36, 48))))
+    df.loc[range(5), 'score'] = [1., -1., 1.02, 1., .99]
+    assert 'another label' in fit_warnings(made(df, bert, label='score', valid=list(range(36, 48))))[0]
+
 def test_pairs(bert, in_tmp):
     df = FRAMES['pair'].copy()
     df.loc[5, ['one','two','same']] = df.loc[4, ['one','two','same']]
