@@ -65,10 +65,14 @@ def _pack(self:FittingLearner):
     if self.packing is None and self.padding_free: raise ValueError(f"padding_free=True, but {type(model).__name__} does not work without padding: its attention cannot be exchanged, or it gives other predictions. Leave padding_free at None")
 
 @patch
+def _need_rows(self:FittingLearner):
+    if len(getattr(self.dls, 'train_ds', [0]))==0: raise ValueError("this learner has no training rows: give it some with `learn.dls = ...`, or make one with new data and the saved folder as checkpoint")
+
+@patch
 @delegates(Learner.fit)
 def fit(self:FittingLearner, n_epoch, lr=None, wd=None, cbs=None, **kwargs):
     "fastai's `fit`; `ValueError` lists the metrics if a callback watches one that is not there."
-    if len(getattr(self.dls, 'train_ds', [0]))==0: raise ValueError("this learner has no training rows: give it some with `learn.dls = ...`, or make one with new data and the saved folder as checkpoint")
+    self._need_rows()
     for cb in L(cbs):
         if type(cb) is ParamScheduler: cb.scheds = {k:plain_schedule(f) for k,f in cb.scheds.items()}
     self._pack()
@@ -95,6 +99,7 @@ def _abandon(self:FittingLearner): # fastai leaves half a gradient, another logg
 @delegates(Learner.lr_find)
 def lr_find(self:FittingLearner, *args, **kwargs):
     "fastai's `lr_find`; an interruption or error restores the weights."
+    self._need_rows()
     model = unwrap(self.model)
     before = {k:v.detach().to('cpu', copy=True) for k,v in model.state_dict().items()}
     try: return super(FittingLearner, self).lr_find(*args, **kwargs)

@@ -201,6 +201,12 @@ def wrong_labels(
 # %% ../nbs/16_health.ipynb #16a50024
 def _has_weights(loss_func): return any(getattr(getattr(loss_func, 'func', loss_func), n, None) is not None for n in ('weight','pos_weight'))
 
+def _judged_labels(parts, seed):
+    try: return wrong_labels(parts, seed)
+    except ValueError as e:
+        if 'empty vocabulary' not in str(e): raise
+        return [],['Labels were not judged: of hardly a text does the tokenizer know a token.'],{}
+
 @patch
 def check(self:TransformersLearner,
     rows:int|None=100_000, # Most rows of each part to look at, a sample; `None`: all. Texts are compared in all rows, where columns are read
@@ -208,14 +214,14 @@ def check(self:TransformersLearner,
     seed:int=42 # Of the sample and the folds
 )->DataReport: # A list of `Finding`s
     "Look for faults in the data of this learner; nothing is trained or changed."
-    if rows is not None and rows<1: raise ValueError(f"rows={rows}: at least 1 is expected, or None for all")
+    if rows is not None and (isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows<1): raise ValueError(f"rows={rows!r}: a whole number from 1 on is expected, or None for all")
     if not any(len(dl.dataset) for dl in loaders_of(self)): raise ValueError("this learner has no rows to look at: it was loaded from a folder. Make one with data and the folder as checkpoint, or set `learn.dls`")
     kind = kind_of_targets(self.dls)
     if labels and kind is None: raise ValueError("labels=True is for labels, tags of words and numbers; this learner's targets are none of these")
     with same_randomness():
         parts = parts_of(self, rows, seed, show=hasattr(self, 'progress'))
         found = text_findings(parts)+label_findings(parts, _has_weights(self.loss_func))+[f for p in parts for f in (*tag_findings(p), *cut_findings(p))]
-        more = wrong_labels(parts, seed) if labels else ([],[],{})
+        more = _judged_labels(parts, seed) if labels else ([],[],{})
     tables = dict(labels=label_table(parts), lengths=length_table(parts[0], fit_length(None, self.dls.text_tfm.tokenizer, unwrap(self.model))))
     return DataReport(found+more[0], _notes(parts)+more[1], {k:t for k,t in tables.items() if t is not None}|more[2])
 

@@ -544,3 +544,9 @@ def test_numbers_with_one_validation_row(bert):
     learn.save_pretrained('saved')
     assert 'nan' not in model_card(learn).lower() and TransformersLearner.from_pretrained('saved').predict('a film')
     assert pickle.dumps(learn.metrics[1]) and learn.metrics[1].func(torch.tensor([1.,2.,4.]), torch.tensor([1.,2.,3.]))==pytest.approx(np.corrcoef([1,2,4], [1,2,3])[0,1])
+
+def test_a_learner_without_rows_cannot_be_trained(bert):
+    learner('single', bert).save_pretrained('saved')
+    learn = TransformersLearner.from_pretrained('saved')
+    for call in (learn.lr_find, lambda: learn.fit(1), lambda: learn.fine_tune(1)):
+        with pytest.raises(ValueError, match='no training rows.*learn.dls'): call()

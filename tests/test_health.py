@@ -546,7 +546,17 @@ def test_suspicious():
 def test_without_rows(bert, in_tmp):
     made(clean(), bert).save_pretrained('saved')
     with pytest.raises(ValueError, match='no rows to look at'): TransformersLearner.from_pretrained('saved').check()
-    with pytest.raises(ValueError, match='rows=0'): made(clean(), bert).check(rows=0)
+    learn = made(clean(), bert)
+    for rows in (0, -3, 1.5, True, 'all'):
+        with pytest.raises(ValueError, match=f'rows={rows!r}.*whole number'): learn.check(rows=rows)
+    assert learn.check(rows=np.int64(5)).notes[0].startswith('Looked at 5 of 45')
+
+@pytest.mark.parametrize('unknown', ['all', 'most'])
+def test_labels_of_texts_of_which_the_tokenizer_knows_nothing(unknown, bert, in_tmp):
+    df = clean(60)
+    df['text'] = [t if unknown=='most' and i==3 else '漢字 '*(i+1) for i,t in enumerate(df.text)]
+    report = made(df, bert).check(labels=True)
+    assert any('Labels were not judged' in n and 'tokenizer' in n for n in report.notes) and not report.rows('label').size and report.suspects is None and len(report.rows('unreadable'))==60-(unknown=='most')
 
 def test_html_is_escaped(bert, in_tmp):
     df = clean()

@@ -484,3 +484,8 @@ def test_learners_of_other_kinds(bert, in_tmp):
     again = TransformersLearner.from_pretrained(learn.save_pretrained('saved')).explain(TEXTS[0], steps=4)
     np.testing.assert_allclose(told.rows[0]['words'], again.rows[0]['words'], atol=1e-5)
     assert told.rows[0]['label']==again.rows[0]['label']
+
+@pytest.mark.parametrize('name', ['rows','bins'])
+@pytest.mark.parametrize('value', [0,-1,1.5,True,'a'])
+def test_numbers_that_draw_no_lengths(name, value, bert):
+    with pytest.raises(ValueError, match=f'{name}={value!r}.*whole number'): learner('single', bert).dls.plot_lengths(**{name:value})
