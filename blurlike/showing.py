@@ -193,7 +193,7 @@ def _plot_top_losses(x:TokenTensor, y:TensorTokenCategory, samples, outs, raws, 
         marked = [i for i in dear.argsort(descending=True).tolist()[:3] if dear[i]>dear.mean()]
         told = ', '.join(f'{words[i]} {dear[i]:.2f}' for i in marked)
         rows.append((*_cut(words, [_at(s[1], words), _at(o[0], words)], trunc_at), [as_text(loss.item()), told], marked))
-    TaggedTable(['target','prediction','loss','dearest words'], rows).show()
+    TaggedTable(['target','prediction','loss','costliest words'], rows).show()
 
 # %% ../nbs/10_showing.ipynb #39ed447c
 class MarkedTable(Table):

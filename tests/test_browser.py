@@ -225,7 +225,7 @@ from blurlike.tokens import TokenTensor
 texts = {list(TEXTS.values())!r}""",
     'Table(["text","target",""], [[t,"neg","✗✓"[i%2]] for i,t in enumerate(texts)])',
     """ways = lambda n: [(["O"]+[f"B-{k}" for k in ("PER","LOC","<b>ORG</b>","MISC","DATE")]*9)[:n]]*2
-TaggedTable(["target","prediction","","dearest words"], [(t.split(), ways(len(t.split())), ["✗","1.25"], (0,2)) for t in texts])""",
+TaggedTable(["target","prediction","","costliest words"], [(t.split(), ways(len(t.split())), ["✗","1.25"], (0,2)) for t in texts])""",
     """def gaps(t): # the first two words are hidden, the first by a mask token
     text = Spelled(t)
     text.pieces = ["[MASK]",*t.split()[1:]]
