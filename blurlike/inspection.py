@@ -7,6 +7,7 @@ __all__ = ['SPECIAL', 'TextReading', 'read_text', 'spell_token', 'ShownTokens']
 
 # %% ../nbs/14a_inspection.ipynb #15a00004
 import html
+import unicodedata
 from bisect import bisect_left, bisect_right
 from itertools import accumulate, groupby
 
@@ -75,7 +76,8 @@ class TextReading:
             tokens = _Spans([p[1:] for p in real if p[0]==part])
             for a,b in word_spans(text):
                 inside = tokens.meeting(a, b)
-                res += [(part, max(a, start), min(b, end)) for start,end in inside] if len(inside)>8 else [(part, a, b)]
+                starts = sorted({a, *(start for start,_ in inside if start>a and not unicodedata.category(text[start]).startswith('M'))}) # a vowel sign stays with its letter
+                res += [(part, start, end) for start,end in zip(starts, [*starts[1:], b])] if len(inside)>8 else [(part, a, b)]
         return list(dict.fromkeys(res))
 
     def word_text(self, word):

@@ -177,6 +177,8 @@ def test_text_without_spaces_is_told_by_tokens(checkpoints):
     reading = read_text(learner('single', checkpoints('roberta')), text)
     assert [reading.word_text(w) for w in reading.words]==list(text)
     assert set(reading.words_of(reading.places[0]))=={-1, *range(len(text))}
+    reading = read_text(learner('single', checkpoints('roberta')), 'विश्वविद्यालय') # a vowel sign belongs to its letter
+    assert [reading.word_text(w) for w in reading.words]==['वि','श्','व','वि','द्','या','ल','य']
 
 def test_lone_surrogates_are_read_as_predict_reads_them(bert):
     learn,text = learner('single', bert),'a \ud800 great film'
