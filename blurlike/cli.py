@@ -110,6 +110,7 @@ def train(args):
     print(f'{len(learn.dls.train_ds):,} rows to train on, {len(learn.dls.valid_ds):,} to validate' + (f'; labels: {", ".join(map(str, learn.names[:20]))}{", ..." if len(learn.names)>20 else ""}' if learn.names else ''))
     if args.resume: _same_run(args)
     saver = Checkpoints(args.checkpoints, steps=args.steps) if args.checkpoints else None
+    if not sys.stdout.isatty(): learn.logger = _epoch_lines(learn)
     with _bars(learn):
         if args.resume: learn.resume(args.checkpoints)
         else:
@@ -128,6 +129,15 @@ def _same_run(args): # what is asked for anew must be what the run was begun wit
     begun = json.loads(path.read_text())['arguments']['dict'] if path.is_file() else []
     for name,asked,was in (('epochs',args.epochs,dict(begun).get('n_epoch')), ('lr',args.lr,dict(begun).get('lr_max'))):
         if None not in (asked, was) and asked!=was: raise ValueError(f"--{name} {asked}: the run in {args.checkpoints!r} was begun with --{name} {was}, and --resume goes on as it was begun. To train longer, give its --out as the checkpoint of another run")
+
+def _epoch_lines(learn): # for a file or pipe: the epoch table under its headings
+    begun = []
+    def show(row): print(' '.join(f'{f"{v:.4f}" if isinstance(v, float) else v!s:>13}' for v in row), flush=True)
+    def log(row):
+        if not begun: show(learn.recorder.metric_names)
+        begun.append(True)
+        show(row)
+    return log
 
 def _bars(learn): return nullcontext() if sys.stdout.isatty() else learn.no_bar() # none into a file or pipe
 

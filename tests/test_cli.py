@@ -19,6 +19,8 @@ def test_each_kind(kind, bert, in_tmp, capsys):
     assert main(['train', 'data.jsonl', str(bert), *columns(kind), *QUICK, '--out', 'model'])==0
     out = capsys.readouterr().out
     assert '38 rows to train on, 10 to validate' in out and f'saved: {in_tmp/"model"}' in out
+    head,row = out.splitlines()[-3:-1]
+    assert head.split()[:3]==['epoch','train_loss','valid_loss'] and len(row.split())==len(head.split()) and row.split()[0]=='0' and row.split()[1].count('.')==1
     assert main(['predict', 'model', 'data.jsonl'])==0
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     learn = TransformersLearner.from_pretrained('model')
