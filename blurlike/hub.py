@@ -26,6 +26,8 @@ def _hub_id(learn, base): # `base` if it is a name on the Hub; `None`: of a fold
     known = '/' in (base or '') if 'facts' in learn.__dict__ else base==unwrap(learn.model).name_or_path
     return base if known and base and not Path(base).is_dir() else None
 
+def _in_onnx(learn): return getattr(unwrap(learn.model), 'in_onnx', False) # from `load_onnx`
+def _architecture(model): return (getattr(model.config, 'architectures', None) or ['model'])[0]+', in ONNX' if getattr(model, 'in_onnx', False) else type(model).__name__
 def _pipeline(task): return next((name for name,o in SUPPORTED_TASKS.items() if any(c.__name__==task.auto_model for c in o['pt'])), None)
 
 def _front_matter(learn, facts, name, merge, data):
@@ -34,7 +36,7 @@ def _front_matter(learn, facts, name, merge, data):
     dataset = dataset if isinstance(dataset, str) else dataset[0]
     results = [EvalResult(task_type=tag or learn.task.name, dataset_type=dataset, dataset_name=dataset, dataset_split='validation', metric_type='loss' if n=='valid_loss' else n, metric_value=round(v, 4)) for n,v in scores.items()]
     told = dict(model_name=name, eval_results=results, metrics=[n for n in scores if n!='valid_loss']) if results else {}
-    return ModelCardData(**dict(library_name='transformers' if merge or not has_adapter(unwrap(learn.model)) else 'peft', pipeline_tag=tag, base_model=_hub_id(learn, facts['base']), tags=['blurlike','fastai']) | told | data).to_yaml()
+    return ModelCardData(**dict(library_name='onnx' if _in_onnx(learn) else 'transformers' if merge or not has_adapter(unwrap(learn.model)) else 'peft', pipeline_tag=tag, base_model=_hub_id(learn, facts['base']), tags=['blurlike','fastai']) | told | data).to_yaml()
 
 # %% ../nbs/18_hub.ipynb #18b50009
 def _code(o): return '`' + ' '.join(str(o).replace('`', "'").replace('|', '¦').split()) + '`'
@@ -75,7 +77,7 @@ def _adapters(model):
 def _training(learn, facts):
     model,half,opt_func = unwrap(learn.model),getattr(learn, 'mixed_precision', None),learn.opt_func
     while isinstance(opt_func, partial): opt_func = opt_func.func
-    res = {'architecture':_code(type(model).__name__), 'parameters':f'{sum(p.numel() for p in model.parameters()):,}', 'base':_code(facts['base']) if facts['base'] else None}
+    res = {'architecture':_code(_architecture(model)), 'parameters':None if _in_onnx(learn) else f'{sum(p.numel() for p in model.parameters()):,}', 'base':_code(facts['base']) if facts['base'] else None}
     if facts['epochs']: res['epochs'] = len(facts['epochs']['rows'])
     if learn.opt is not None and epoch_of_weights(learn) is not None:
         res |= {'trained parameters':f'{sum(p.numel() for p in model.parameters() if p.requires_grad):,}', 'highest learning rate':_rates(learn), 'weight decay':learn.opt.hypers[-1].get('wd'), 'optimizer':_code(getattr(opt_func, '__name__', opt_func)),
@@ -88,7 +90,7 @@ _load = """With `blurlike`:
 
 ```python
 from blurlike.all import *
-learn = TransformersLearner.from_pretrained('{name}')
+learn = {load}('{name}')
 learn.predict_batch([{item}])
 ```
 """
@@ -106,8 +108,8 @@ def _usage(learn, facts, name, merge):
     tag,text,mask = _pipeline(learn.task),facts['text'],getattr(learn.dls.tokenizer, 'mask_token', None)
     one = f"'A text with one {mask}.'" if tag=='fill-mask' else "'A text.'"
     pair = not isinstance(text, str)
-    res = _load.format(name=name, item="('One text.', 'The other.')" if pair else one)
-    if tag is None: return res
+    res = _load.format(name=name, load='load_onnx' if _in_onnx(learn) else 'TransformersLearner.from_pretrained', item="('One text.', 'The other.')" if pair else one)
+    if tag is None or _in_onnx(learn): return res
     if has_adapter(unwrap(learn.model)) and not merge: return res + '\nThe folder holds adapters and head alone; the base model is loaded with them.\n'
     more = (', truncation=True' if tag=='text-classification' and facts['max_length'] else '') + (', top_k=None' if unwrap(learn.model).config.problem_type=='multi_label_classification' else '')
     return res + _load_plain.format(tag=tag, name=name, more=more, item="dict(text='One text.', text_pair='The other.')" if pair else one)
@@ -121,7 +123,7 @@ def model_card(
     "The model card of `learn`: what it was trained on, with what, how it scored, how to load it."
     if learn.task is None: raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner")
     facts = describe(learn)
-    parts = [f'---\n{_front_matter(learn, facts, name, merge, data)}\n---', f"# {name.split('/')[-1]}", f"{type(unwrap(learn.model)).__name__}, trained with fastai and blurlike.", '## Data', _data(learn, facts)]
+    parts = [f'---\n{_front_matter(learn, facts, name, merge, data)}\n---', f"# {name.split('/')[-1]}", f"{_architecture(unwrap(learn.model))}, trained with fastai and blurlike.", '## Data', _data(learn, facts)]
     if scores_of(facts): parts += ['## Scores', _told(facts['epochs']), _epoch_table(facts['epochs'])]
     parts += ['## Training', _training(learn, facts), '## Use', _usage(learn, facts, name, merge), '## Versions', ', '.join(f'{k} {v}' for k,v in facts['versions'].items())]
     return '\n\n'.join(p.strip() for p in parts) + '\n'

@@ -9,6 +9,7 @@ __all__ = ['ONE_FILE', 'OnnxModel', 'export_onnx', 'load_onnx', 'page_output', '
 import importlib
 import inspect
 import json
+import re
 import shutil
 import tempfile
 import warnings
@@ -38,6 +39,7 @@ def _no_training(model): raise TypeError("a model in ONNX cannot be trained: loa
 
 class OnnxModel(nn.Module):
     "A model that onnxruntime computes, with the face of a Hugging Face model"
+    in_onnx = True
     def __init__(self,
         path:Path, # `model.onnx`
         config, # The Hugging Face model's
@@ -93,6 +95,13 @@ def _logits(learn, batches):
 # %% ../nbs/19_serving.ipynb #19b5000b
 ONE_FILE = 1_500_000_000 # bytes of weights above which they lie beside `model.onnx`: one such file holds at most 2 GB
 
+def _reason(e): # the first line of the error and of each of its causes, without colours
+    lines = []
+    while e is not None:
+        lines += [re.sub(r'\x1b\[[0-9;]*m', '', str(e)).strip().split('\n')[0] or type(e).__name__]
+        e = e.__cause__
+    return '; because: '.join(dict.fromkeys(lines))
+
 def _export(learn, x, path, kwargs):
     model,names = unwrap(learn.model),_input_names(learn)
     learn.remove_cb(ModelInputsCallback) # its hooks are no part of the model
@@ -103,7 +112,7 @@ def _export(learn, x, path, kwargs):
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='# The axis name') # torch says that the axes of all inputs are the same
             torch.onnx.export(_Logits(model, names).eval(), _named(learn, x, names), str(path), input_names=names, output_names=['logits'], dynamic_shapes=(axes,), **kwargs)
-    except Exception as e: raise ValueError(f"PyTorch {torch.__version__} could not export {type(model).__name__} to ONNX: {str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__}") from e
+    except Exception as e: raise ValueError(f"PyTorch {torch.__version__} could not export {type(model).__name__} to ONNX: {_reason(e)}") from e
 
 def _compare(name, before, folder):
     after = _logits(load_onnx(folder), [x for x,_ in before])

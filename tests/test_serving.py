@@ -7,7 +7,7 @@ import torch
 from small import ARCHS, FRAMES, TEXTS, close, learner, texts_of
 
 import blurlike.serving
-from blurlike.all import TransformersLearner, export_onnx, gradio_app, load_onnx, masked_lm_learner, page_output, sequence_classification_learner, token_classification_learner
+from blurlike.all import TransformersLearner, export_onnx, gradio_app, load_onnx, masked_lm_learner, model_card, page_output, sequence_classification_learner, token_classification_learner
 
 for name in ('onnx','onnxscript','onnxruntime'): pytest.importorskip(name, reason=f'serving needs {name}')
 
@@ -240,3 +240,17 @@ def test_only_an_earlier_export_is_replaced(bert, in_tmp):
     export_onnx('stars', 'onnx')
     assert (in_tmp/'onnx'/'notes.txt').read_text()=='mine' and load_onnx('onnx').predict(TEXTS[0])[0]==learn.predict(TEXTS[0])[0]
     with pytest.raises(FileExistsError, match='model in ONNX'): learn.save_pretrained('onnx')
+
+def test_card_of_a_model_in_onnx(learners, in_tmp):
+    learn,_ = learners('distilbert', 'tags')
+    learn = load_onnx(export_onnx(learn, 'onnx'))
+    card = model_card(learn, 'ada/tags')
+    assert 'library_name: onnx' in card and "learn = load_onnx('ada/tags')" in card and 'DistilBertForTokenClassification, in ONNX' in card
+    assert 'OnnxModel' not in card and 'pipeline(' not in card and '| parameters' not in card and '## Scores' in card
+
+def test_why_an_export_failed(bert, in_tmp, monkeypatch):
+    def fails(*args, **kwargs):
+        try: raise TypeError('the cause of it\nand more')
+        except TypeError as e: raise RuntimeError('\x1b[31mFailed to export\x1b[0m the model\nlong advice') from e
+    monkeypatch.setattr(torch.onnx, 'export', fails)
+    with pytest.raises(ValueError, match='could not export BertForSequenceClassification to ONNX: Failed to export the model; because: the cause of it$'): export_onnx(learner('single', bert), 'o')
