@@ -80,7 +80,7 @@ class MaskPredictions:
         for i,t in enumerate(learn.texts_of(items)):
             if not isinstance(t, str): raise TypeError(f"item {i}: a text with gaps is expected, not a pair")
             if mask not in t: t = t.replace('[MASK]', mask)
-            if mask not in t: raise ValueError(f"item {i} has no gap to fill: write [MASK] (or {mask}) where a token is wanted, in {t[:60]!r}")
+            if mask not in t: raise ValueError(f"item {i} has no gap to fill: write {' or '.join(dict.fromkeys(['[MASK]', mask]))} where a token is wanted, in {t[:60]!r}")
             res.append(t)
         return res
 

@@ -99,7 +99,8 @@ class TokenizeMasked(TokenizeText):
         if o.ndim==1: return tuple(None if i<0 else self.spell(i) for i in o.tolist())
         fields = dict(zip(self.fields, o.tolist()))
         pad = [not m for m in fields['attention_mask']] if 'attention_mask' in fields else [i==self.tokenizer.pad_token_id for i in fields['input_ids']]
-        res = Spelled(super().decodes(o))
+        text = super().decodes(o)
+        res = Spelled(text if isinstance(text, str) else ' '.join(text)) # a block has several segments
         res.pieces = [None if p else self.spell(i) for i,p in zip(fields['input_ids'], pad)]
         return res
 

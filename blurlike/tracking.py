@@ -5,6 +5,12 @@
 # %% auto #0
 __all__ = ['drawn_rows', 'prediction_table', 'WandbCallback']
 
+# %% ../nbs/17_tracking.ipynb #17a50020
+import importlib.util
+
+# %% ../nbs/17_tracking.ipynb #17a50021
+if importlib.util.find_spec('wandb') is None: raise ImportError("blurlike.tracking needs the package wandb: `pip install wandb`")
+
 # %% ../nbs/17_tracking.ipynb #17a50004
 import inspect
 import math

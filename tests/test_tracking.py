@@ -1,5 +1,5 @@
 "What a run in Weights & Biases holds: read back from the file that the real package writes offline, or as it is sent."
-import json,shutil,struct,time
+import json,shutil,struct,subprocess,sys,time
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +160,16 @@ def test_gaps_and_their_guesses(bert):
     some = [r for r in first.data if '[MASK]' in r[0]]
     assert len(some)>3
     for text,target,pred,right,loss in some: assert text.count('[MASK]')<=len(target.split(' | '))==len(pred.split(' | ')) and 0<=right<=1
+
+def test_blocks_are_text(bert):
+    learn = MAKE['gaps'](bert, block_size=16)
+    t = quiet(learn, lambda: prediction_table(learn, drawn_rows(learn, 4)))
+    assert len(t.data)>1 and all(isinstance(r[0], str) and not r[0].startswith('(') for r in t.data)
+
+def test_without_wandb_it_says_what_to_install():
+    code = "import importlib.util as u\nf = u.find_spec\nu.find_spec = lambda n, *a: None if n=='wandb' else f(n, *a)\ntry: import blurlike.tracking\nexcept ImportError as e: print('said', e)"
+    r = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, timeout=300)
+    assert 'pip install wandb' in r.stdout, r.stderr[-500:]
 
 @pytest.mark.parametrize('kind', ['single','tags','gaps'])
 def test_training_does_not_notice(kind, bert, sent):
