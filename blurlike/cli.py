@@ -58,7 +58,7 @@ def parser()->argparse.ArgumentParser:
     q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file with labels')
     q.add_argument('--text', nargs='+', help='column of the text, or two of a pair (default: as in training)')
     q.add_argument('--label', nargs='+', help='column of the label or tags, or several (default: as in training)')
-    q.add_argument('--rows', type=_number(int, 0), default=5, help='dearest rows to show; 0: none (%(default)s)')
+    q.add_argument('--rows', type=_number(int, 0), default=5, help='costliest rows (highest loss) to show; 0: none (%(default)s)')
     return p
 
 def _sub(sub, name, about, example): return sub.add_parser(name, help=about, description=about[:1].upper()+about[1:]+'.', epilog=f'example:\n  {example}', formatter_class=argparse.RawDescriptionHelpFormatter)
