@@ -67,7 +67,8 @@ def main(argv=None):
     "Data, batch, learning rate, training, results, prediction, saving, reloading."
     args = arguments(argv)
     matplotlib.use('agg')
-    from blurlike.all import TransformersLearner, read_rows, scratch_checkpoint, sequence_classification_learner
+    from blurlike.all import TransformersLearner, check_target, read_rows, scratch_checkpoint, sequence_classification_learner
+    if args.out: check_target(args.out)
     set_seed(args.seed)
     title('data')
     rows,_ = read_rows(args.data if args.data else docstring_table(args.rows))

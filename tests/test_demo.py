@@ -28,3 +28,7 @@ def test_missing_file_is_named():
 def test_bad_labels_stop_the_program(tmp_path):
     pd.DataFrame(dict(text=['a','b'], label=['x','x'])).to_csv(tmp_path/'one.csv')
     with pytest.raises(ValueError, match='one label only'): main(['--data', str(tmp_path/'one.csv'), '--checkpoint', str(tmp_path), '--valid', '0.5'])
+
+def test_a_place_that_is_taken_is_said_before_training(tmp_path):
+    (tmp_path/'mine.txt').write_text('mine')
+    with pytest.raises(FileExistsError, match='holds other things'): main(['--data', 'nowhere.csv', '--out', str(tmp_path)])
