@@ -8,7 +8,7 @@ __all__ = ['Explanation']
 # %% ../nbs/14b_explanation.ipynb #15b00004
 import html
 import importlib.util
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby
 
 import numpy as np
 import pandas as pd
@@ -80,7 +80,7 @@ class Explanation:
 def _hidden_id(tok): # what stands for a word that is hidden; not what ends or pads a text: by these some heads find the place that they read
     usual = (tok.mask_token_id, tok.unk_token_id, *tok(' ', add_special_tokens=False)['input_ids'][:1])
     ends = {None, tok.pad_token_id, tok.eos_token_id}
-    return next((i for i in usual if i not in ends), None) or next(i for i in range(len(tok)) if i not in {*tok.all_special_ids})
+    return next(i for i in chain(usual, set(range(len(tok)))-set(tok.all_special_ids)) if i not in ends)
 
 def _gradients(learn, x, out, steps, added, bar): # (1,F,L), which output, and (L,) which tokens the tokenizer has added -> (L,) contributions
     from captum.attr import LayerIntegratedGradients
