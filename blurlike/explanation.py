@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 
-from .inspection import SPECIAL, TextReading, _is_whole, _most_cut, _check_counts, read_text, spell_token
+from .inspection import MOST_CUT, SPECIAL, TextReading, check_counts, is_whole, read_text, spell_token
 from .learner import TransformersLearner
 from .model_inputs import unwrap
 from .progress import Progress
@@ -51,12 +51,12 @@ class Explanation:
             res,at = [],0
             for cut,run in groupby(words, lambda w: bool(np.isnan(values[w[0]]))):
                 run = [*run]
-                for k,a,b in run[:_most_cut] if cut else run:
+                for k,a,b in run[:MOST_CUT] if cut else run:
                     if a<at: continue
                     res += [html.escape(text[at:a]), span(k, text[a:b])]
                     at = b
-                if cut and len(run)>_most_cut:
-                    res.append(f' <span style="opacity:.85">(… {len(run)-_most_cut:,} more)</span>')
+                if cut and len(run)>MOST_CUT:
+                    res.append(f' <span style="opacity:.85">(… {len(run)-MOST_CUT:,} more)</span>')
                     at = run[-1][2]
             return ''.join(res)+html.escape(text[at:])
         if not r.given and r.tfm.tokenizer.is_fast: return ' <b>|</b> '.join(pieces(text, [(k, a, b) for k,(p,a,b) in enumerate(r.words) if p==part]) for part,text in enumerate(r.parts))
@@ -196,7 +196,7 @@ def explain(self:TransformersLearner,
 )->Explanation: # Draws itself; `.frame` holds the numbers
     "What each word of `item` contributes to a prediction; `ValueError` where there are no labels."
     if not self.names: raise ValueError("explain tells what speaks for a label, a tag or a number; this learner's task has none of them")
-    _check_counts(steps=steps, bs=bs)
+    check_counts(steps=steps, bs=bs)
     ask = _Asking(self, item, method, steps, bs)
     hidden = spell_token(self.dls.tokenizer, _hidden_id(self.dls.tokenizer))
     method = f'integrated gradients, {steps} steps: what a word adds to the logit, on the way from a text of {hidden} alone' if ask.method!='occlusion' else f'occlusion: how far the logit falls when {hidden} stands for the word alone'
@@ -211,8 +211,8 @@ def explain(self:TransformersLearner,
     return _explain_tags(self, ask, labels, words, method)
 
 def _explain_tags(learn, ask, labels, words, method):
-    if _is_whole(words): words = [words]
-    if words is not None and not (isinstance(words, (list, tuple, range, np.ndarray)) and all(map(_is_whole, words))): raise TypeError(f"words={words!r}: numbers of words are expected, from 0; the words are {[ask.reading.word_text(w) for w in ask.reading.words][:20]}")
+    if is_whole(words): words = [words]
+    if words is not None and not (isinstance(words, (list, tuple, range, np.ndarray)) and all(map(is_whole, words))): raise TypeError(f"words={words!r}: numbers of words are expected, from 0; the words are {[ask.reading.word_text(w) for w in ask.reading.words][:20]}")
     places,n = ask.best_places(),len(ask.reading.words)
     logits = {w:ask.logits[i][p] for w,(i,p) in places.items()}
     probs = {w:learn.loss_func.activation(o[None])[0] for w,o in logits.items()}

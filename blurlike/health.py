@@ -12,6 +12,7 @@ from fastcore.basics import patch
 
 from .data_parts import DataPart, conflicting_texts, kind_of_targets, parts_of, same_randomness
 from .findings import DataReport, Finding, count_of, short_text
+from .inspection import check_counts
 from .learner import TransformersLearner
 from .model_inputs import unwrap
 from .packed import PackedRows
@@ -214,7 +215,7 @@ def check(self:TransformersLearner,
     seed:int=42 # Of the sample and the folds
 )->DataReport: # A list of `Finding`s
     "Look for faults in the data of this learner; nothing is trained or changed."
-    if rows is not None and (isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows<1): raise ValueError(f"rows={rows!r}: a whole number from 1 on is expected, or None for all")
+    if rows is not None: check_counts(rows=rows)
     if not any(len(dl.dataset) for dl in loaders_of(self)): raise ValueError("this learner has no rows to look at: it was loaded from a folder. Make one with data and the folder as checkpoint, or set `learn.dls`")
     kind = kind_of_targets(self.dls)
     if labels and kind is None: raise ValueError("labels=True is for labels, tags of words and numbers; this learner's targets are none of these")
