@@ -1,5 +1,5 @@
 "README.md is what `tools/nb2md.py` makes of `nbs/index.ipynb`, and its Python runs as it stands there."
-import ast,difflib,re,subprocess,sys
+import ast,difflib,json,re,subprocess,sys
 from pathlib import Path
 
 import pandas as pd
@@ -53,3 +53,13 @@ def test_the_python_of_the_readme_runs(in_tmp):
     names['wandb'].finish()
     names['wandb'].teardown() # it keeps its settings for the process
     assert ran>30
+
+def test_the_lines_that_the_front_page_counts():
+    "In the tutorial, which neither reads a csv file nor saves: for that the front page adds a line or two."
+    head,lines = '',{}
+    for c in json.loads((ROOT/'nbs'/'tutorials'/'from_trainer.ipynb').read_text())['cells']:
+        text = ''.join(c['source']).splitlines()
+        if c['cell_type']=='markdown': head = next((l[3:] for l in text if l.startswith('## ')), head)
+        else: lines.setdefault(head, []).extend(l for l in text if l.strip() and not l.startswith('#|'))
+    assert len(lines['With blurlike'])==2 and 13<=len(lines['With the Trainer'])<=16
+    assert '| 3 lines | about 15 lines' in (ROOT/'README.md').read_text()
