@@ -10,6 +10,7 @@ from .progress import *
 from .task import *
 from .pretrained import *
 from .rows import *
+from .splits import *
 from .tagged import *
 from .corpus import *
 from .tokens import *

@@ -20,7 +20,8 @@ from ..masking import MaskedLMBlock, TokenizeMasked
 from ..metrics import masked_lm_metrics
 from ..packed import PackedRows
 from ..pretrained import fit_length, load_tokenizer
-from ..rows import Column, check_texts, read_rows, split_rows
+from ..rows import Column, check_texts, read_rows
+from ..splits import split_rows
 from ..splitters import transformer_splitter
 from ..task import Task, register_task, task_of
 

@@ -24,7 +24,8 @@ from ..metrics import multi_label_metrics, regression_metrics, single_label_metr
 from ..predicting import output_names
 from ..predictions import LabelPredictions
 from ..pretrained import checkpoint_order
-from ..rows import Column, Rows, check_columns, check_texts, name_rows, read_rows, split_rows
+from ..rows import Column, Rows, check_columns, check_texts, name_rows, read_rows
+from ..splits import split_rows
 from ..splitters import transformer_splitter
 from ..task import Task, find_task, register_task, task_of
 

@@ -25,7 +25,8 @@ from ..losses import TokenLoss
 from ..metrics import EntityCounts, entity_metrics
 from ..predictions import WordPredictions
 from ..pretrained import checkpoint_order
-from ..rows import Column, Rows, check_columns, check_texts, name_rows, read_rows, split_rows
+from ..rows import Column, Rows, check_columns, check_texts, name_rows, read_rows
+from ..splits import split_rows
 from ..splitters import transformer_splitter
 from ..tagged import CONLL, broken_bio, is_entity_scheme, read_conll, repair_bio, spans_to_tags, tag_order
 from ..task import Task, register_task, task_of
