@@ -28,6 +28,7 @@ from .losses import *
 from .precision import *
 from .metrics import *
 from .wrong_labels import *
+from .label_columns import *
 from .showing import *
 from .findings import *
 from .predictions import *
