@@ -75,8 +75,9 @@ def build_learner(
     tokenizer = load_tokenizer(tokenizer or checkpoint, is_split_into_words=task.text.get('is_split_into_words', False))
     model = load_model(checkpoint, task.auto_model, tokenizer, head_config(task, vocab), **model_kwargs or {})
     if first_guess is not None: start_bias(model, first_guess)
-    max_length,options = fit_length(max_length, tokenizer, model),options or {}
-    block = task.block(tokenizer, max_length, **options) if task.target is None else TransformersTextBlock(tokenizer, max_length, overlap, **task.text)
+    limit,options = fit_length(max_length, tokenizer, model),options or {}
+    block = task.block(tokenizer, limit, **options) if task.target is None else TransformersTextBlock(tokenizer, limit, overlap, **task.text)
+    block.type_tfms[0].limit_given = max_length is not None
     empty = rows is None
     if empty: rows,splits = _one_row(x, y, block.type_tfms[0], task, vocab),([0],[0])
     dls = build_dls(rows, splits, block, None if task.target is None else task.target(vocab, **options), x, y, bs, **dl_kwargs or {})

@@ -55,6 +55,7 @@ class TransformersLearner(FittingLearner, PredictingLearner):
         if any(isinstance(m, str) for m in L(metrics)): raise TypeError(f"metrics={metrics!r}: functions or `Metric`s are expected, e.g. metrics=accuracy, not their names")
         if precision not in (None, 'bf16', 'fp16'): raise ValueError(f"precision={precision!r}: 'bf16', 'fp16' or None (float32) is expected")
         self.task,self.padding_free,self.packing = task or task_of(dls),False if compile and padding_free is None else padding_free,None
+        if isinstance(getattr(dls, 'device', None), str): dls.device = torch.device(dls.device) # as in `TransformersDataLoaders`
         model = self._load(dls, checkpoint, model_kwargs or {})
         if peft is not None: add_adapter(unwrap(model), peft)
         if gradient_checkpointing: unwrap(model).gradient_checkpointing_enable(dict(use_reentrant=False))

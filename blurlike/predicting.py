@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 
-from .batch import TransformersDL, cut_message
+from .batch import TransformersDL
 from .model_inputs import unwrap
 from .prediction_files import predict_to_file
 from .predictions import LabelPredictions
@@ -86,7 +86,7 @@ def predict_logits(self:PredictingLearner,
     tfm,res,seen = self.dls.text_tfm,[],np.zeros(4, dtype=np.int64)
     chunks = [texts[i:i+bs*100] for i in range(0, len(texts), bs*100)]
     with self.predicting(), Progress(len(texts), hasattr(self, 'progress')) as bar:
-        for tokens,counts in ahead(lambda k: tfm.tokenize(chunks[k]), len(chunks)):
+        for tokens,counts in ahead(lambda k: tfm.tokenize(chunks[k], not tfm.is_reported('other')), len(chunks)):
             seen += counts
             order = np.argsort(-tokens.sizes, kind='stable')
             out = []
@@ -94,7 +94,7 @@ def predict_logits(self:PredictingLearner,
                 out.append(self.forward(tfm.stack(tokens, order[j:j+bs])))
                 bar.step(len(out[-1]))
             res.append(torch.cat(out)[np.argsort(order)])
-    if seen[1]: warn_user(cut_message(*seen.tolist(), tfm.max_length))
+    tfm.report_cut(seen)
     return torch.cat(res).clone()
 
 @patch
@@ -132,11 +132,7 @@ def predict(self:PredictingLearner, item, rm_type_tfms=None, with_input=False, *
 @patch
 def fastai_predict(self:PredictingLearner, text, rm_type_tfms=None, with_input=False):
     "fastai's own `predict`: through loaders and callbacks, for what may hang in them."
-    tfm,reported = self.dls.text_tfm,self.dls.text_tfm.reported
-    tfm.reported = set() # a cut in a single text is always worth a word
-    try: return super(PredictingLearner, self).predict(text, rm_type_tfms=rm_type_tfms, with_input=with_input)
-    finally: tfm.reported = reported
-
+    return super(PredictingLearner, self).predict(text, rm_type_tfms=rm_type_tfms, with_input=with_input)
 
 @patch
 def predict_batch(self:PredictingLearner,

@@ -15,13 +15,12 @@ from fastcore.xtras import ContextManagers
 from fasttransform.cast import retain_types
 from transformers.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
 
-from .batch import FixedOrder, TransformersDL, cut_message
+from .batch import FixedOrder, TransformersDL
 from .model_inputs import unwrap
 from .progress import Progress
 from .showing import TaggedWords
 from .tagged import word_spans
 from .tokens import Tokens, check_text
-from .warn import warn_user
 from .words import word_field, word_positions
 
 # %% ../nbs/10a_predictions.ipynb #3301de2d
@@ -74,7 +73,7 @@ def _pieces(tok, tfm, items, are_words): # tokens of all windows, and how many w
 
 def _report_cut(tfm, enc):
     lost = [sum(sum(1 for s in o.special_tokens_mask if not s) for o in e.overflowing) for e in enc.encodings] if tfm.overlap is None and tfm.max_length is not None else [0]
-    if any(lost): warn_user("Words that were cut off get no prediction of their own. "+cut_message(len(lost), sum(map(bool, lost)), sum(len(e.ids) for e in enc.encodings)+sum(lost), sum(lost), tfm.max_length))
+    tfm.report_cut((len(lost), sum(map(bool, lost)), sum(len(e.ids) for e in enc.encodings)+sum(lost), sum(lost)), 'words', "Words that were cut off get no prediction of their own. ")
 
 def _window_logits(learn, enc, bs, step): # (L,C) float32 array of each window; `step` is told the share of windows that are done
     tfm = learn.dls.text_tfm

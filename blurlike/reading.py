@@ -90,7 +90,7 @@ class ReadWindow:
     def __init__(self, dl, windows): self.dl,self.windows,self.n = dl,windows,len(windows)
     def __call__(self, k):
         dl,idxs = self.dl,self.windows[k]
-        try: return self._read(idxs, not dl.reported)
+        try: return self._read(idxs, not dl.text_tfm.is_reported(dl.part))
         except Exception as e:
             if getattr(e, 'has_row', False): raise
             for i in idxs: # which row was it?
@@ -121,7 +121,7 @@ class Memory:
     def __init__(self,
         limit:float # Most megabytes to hold
     ):
-        self.limit,self.key = limit*2**20,None
+        self.limit,self.key,self.seen = limit*2**20,None,np.zeros(4, dtype=np.int64)
 
     def reset(self,
         n:int, # Rows of the data
@@ -129,17 +129,19 @@ class Memory:
     ):
         "Forget all if `key` is another than before."
         if key==self.key: return
-        self.key,self.nbytes,self.targets = key,0,None
+        self.key,self.nbytes,self.targets,self.seen = key,0,None,np.zeros(4, dtype=np.int64)
         self.where,self.new,self.tokens = np.full(n, -1, dtype=np.int32),[],None
 
-    def add(self, idxs, tokens, targets):
-        "Remember the tokens of the rows `idxs`, if there is room."
+    def add(self, idxs, tokens, targets, seen)->bool:
+        "Remember the tokens of the rows `idxs`, and what `max_length` cost them, if there is room."
         nbytes = tokens.nbytes+512*len({id(t) for row in targets for t in row}) # about what a tensor takes; rows of one label share theirs
-        if self.nbytes+nbytes>self.limit or len(idxs)!=len(tokens): return
+        if self.nbytes+nbytes>self.limit or len(idxs)!=len(tokens): return False
         self.new.append((idxs, tokens))
         self.nbytes += nbytes
         if self.targets is None: self.targets = [None]*len(self.where)
         for i,t in zip(idxs.tolist(), targets): self.targets[i] = t
+        self.seen += seen
+        return True
 
     def settle(self):
         "Join what is new to what is known."

@@ -63,7 +63,7 @@ def test_cuts_are_reported_once(bert):
     learn = learner('single', bert, max_length=6)
     with pytest.warns(UserWarning) as said: predict_to_file(learn, ['the film was shown in a small town']*9, 'p.jsonl', part=3)
     said = [str(w.message) for w in said if 'max_length' in str(w.message)]
-    assert len(said)==1 and said[0].startswith('rows 0 to 2: 3 of 3 texts') and '(and 2 warnings of other rows)' in said[0]
+    assert len(said)==1 and said[0].startswith('rows 0 to 2: 3 of 3 texts')
 
 JOB = '''import os,signal,sys,warnings
 warnings.simplefilter('ignore')
