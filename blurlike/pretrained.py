@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_torchvision', 'scratch_checkpoint', 'check_checkpoint', 'is_learner', 'load_config', 'load_tokenizer',
            'ensure_pad', 'max_positions', 'fit_length', 'label_maps', 'guard_labels', 'checkpoint_order',
-           'n_embeddings', 'load_model', 'start_bias']
+           'n_embeddings', 'resize_for', 'load_model', 'start_bias']
 
 # %% ../nbs/01_pretrained.ipynb #11c32c85
 import importlib
@@ -196,7 +196,8 @@ def checkpoint_order(
 # %% ../nbs/01_pretrained.ipynb #a0ab9506
 @contextmanager
 def _without_reports(): # transformers tells of each weight of a new head, in a table; what is worth a word `_warn_new_body` says
-    logger,silent = logging.getLogger('transformers.modeling_utils'),lambda record: not any(s in record.getMessage() for s in ('LOAD REPORT', 'This checkpoint seem corrupted')) # the second is of an output layer that is tied and new
+    told = 'LOAD REPORT','This checkpoint seem corrupted','The new embeddings will be initialized' # the second is of an output layer that is tied and new, the third `resize_for` tells
+    logger,silent = logging.getLogger('transformers.modeling_utils'),lambda record: not any(s in record.getMessage() for s in told)
     logger.addFilter(silent)
     try: yield
     finally: logger.removeFilter(silent)
@@ -220,6 +221,28 @@ def n_embeddings(
     try: table = model.get_input_embeddings()
     except NotImplementedError: return None # characters are hashed, as in CANINE
     return len(table.weight) if hasattr(table, 'weight') else None
+
+def resize_for(
+    model:PreTrainedModel, # Changed in place
+    tokenizer:PreTrainedTokenizerBase # Perhaps with tokens that were added to those of the checkpoint
+):
+    "Give each added token a row of the embeddings, and say so; `ValueError` if the tokenizer is another one altogether."
+    n,n_wanted = n_embeddings(model),max([len(tokenizer)-1, *tokenizer.added_tokens_decoder])+1 # numbers may have gaps
+    if n is None or n_wanted<=n: return
+    if tokenizer.vocab_size>n: raise ValueError(f"the tokenizer has {len(tokenizer)} tokens and the model's embedding only {n}: they do not belong together")
+    before = {k:p.shape for k,p in model.named_parameters()}
+    try:
+        with _without_reports(): model.resize_token_embeddings(n_wanted)
+    except Exception as e: raise ValueError(f"the tokenizer has tokens beyond the {n} that {type(model).__name__} knows, and its embeddings cannot grow: {e}") from e
+    model.grown_weights = frozenset(k for k,p in model.named_parameters() if p.shape!=before.get(k)) # what the checkpoint does not hold in this shape
+    names = [str(t) for i,t in sorted(tokenizer.added_tokens_decoder.items()) if i>=n]
+    warn_user(f"The tokenizer has {n_wanted-n} more token{'s' if n_wanted-n>1 else ''} than the checkpoint ({', '.join(names[:3])}{', ...' if len(names)>3 else ''}): "
+        f"the embeddings grow from {n:,} to {n_wanted:,} rows, the new ones start near the mean of the others.")
+
+def _tell_pad(model, tokenizer): # RoBERTa and its kin count positions by the pad token that they were made with
+    counts = any('position' in n and getattr(m, 'padding_idx', None) is not None for n,m in model.named_modules())
+    for config in (model.config, model.config.get_text_config()): # models of text and images have one inside
+        if getattr(config, 'pad_token_id', None) is None or not counts: config.pad_token_id = tokenizer.pad_token_id
 
 def load_model(
     checkpoint,     # Name, folder, loaded model, or a learner whose model is to be trained on
@@ -248,10 +271,8 @@ def load_model(
         model.unexpected_weights = frozenset(info['unexpected_keys'])
         model.new_weights = frozenset(info['missing_keys']) | {k[0] if isinstance(k, tuple) else k for k in info['mismatched_keys']}
         _warn_new_body(model)
-    for config in (model.config, model.config.get_text_config()): # models of text and images have one inside
-        if getattr(config, 'pad_token_id', None) is None: config.pad_token_id = tokenizer.pad_token_id
-    n = n_embeddings(model)
-    if n is not None and len(tokenizer)>n: raise ValueError(f"the tokenizer has {len(tokenizer)} tokens and the model's embedding only {n}: they do not belong together, or call `model.resize_token_embeddings({len(tokenizer)})`")
+    resize_for(model, tokenizer)
+    _tell_pad(model, tokenizer)
     return model
 
 # %% ../nbs/01_pretrained.ipynb #26fe2586

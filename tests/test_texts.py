@@ -4,11 +4,15 @@ import warnings
 import pandas as pd
 import pytest
 import torch
+import transformers
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import ColReader, RandomSplitter
-from small import BS, FRAMES, TEXTS, bert, checkpoints, in_tmp, learner # noqa: F401
+from fastai.torch_core import set_seed
+from runs import Cut
+from small import ARCHS, BS, FRAMES, TEXTS, bert, checkpoints, close, direct_logits, in_tmp, learner # noqa: F401
+from test_checkpoints import Stop
 
-from blurlike.all import TransformersLearner, TransformersTextBlock, load_learner, token_classification_learner
+from blurlike.all import Checkpoints, TransformersLearner, TransformersTextBlock, export_onnx, load_learner, load_onnx, masked_lm_learner, token_classification_learner
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
@@ -88,3 +92,109 @@ def test_a_device_by_its_name(by, device, bert):
         warnings.simplefilter('ignore')
         quiet(learn, lambda: learn.fit(1, cbs=WandbCallback(log_preds=False)))
     assert learn.dls.device==torch.device('cpu') and learn.gather_args()['device']=='cpu'
+
+# --- tokens that were added
+
+ADDED = ['<drug>','<date>','[NEW]']
+
+def grown_tokenizer(folder, **special):
+    tok = transformers.AutoTokenizer.from_pretrained(folder)
+    tok.add_tokens(ADDED)
+    if special: tok.add_special_tokens(special)
+    return tok
+
+def with_added(texts): return [f'<drug> {t} <date>' for t in texts]
+
+def told_of_tokens(f):
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter('always')
+        res = f()
+    return res,[str(w.message) for w in record if 'embeddings grow' in str(w.message)]
+
+MAKERS = dict(labels=lambda ck, **k: learner('single', ck, FRAMES['single'].assign(text=with_added(TEXTS)), **k),
+    tags=lambda ck, **k: token_classification_learner(pd.DataFrame(dict(tokens=[t.split() for t in with_added(TEXTS)], tags=[['O']*(len(t.split())+1)+['B-DATE'] for t in TEXTS])), ck, valid=.25, bs=BS, **k),
+    gaps=lambda ck, **k: masked_lm_learner(pd.DataFrame(dict(text=with_added(TEXTS))), ck, valid=.25, bs=BS, **k))
+ITEMS = dict(labels=with_added(TEXTS[:3]), tags=[t.split() for t in with_added(TEXTS[:3])], gaps=['<drug> [MASK] <date>','<drug> <mask> <date>'])
+
+def outputs(learn, task):
+    items = [t for t in ITEMS[task] if task!='gaps' or learn.dls.tokenizer.mask_token in t]
+    return learn.predict_batch(items)
+
+def alike(a, b):
+    "Predictions, their numbers to within five decimals."
+    if isinstance(a, dict): return a.keys()==b.keys() and all(alike(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)): return len(a)==len(b) and all(map(alike, a, b))
+    return a==pytest.approx(b, abs=1e-5)
+
+@pytest.mark.parametrize('task,arch', [('labels',a) for a in ARCHS]+[('tags','bert'),('tags','roberta'),('gaps','bert'),('gaps','roberta'),('gaps','deberta'),('gaps','distilbert')])
+def test_added_tokens_are_learnt_and_saved(task, arch, checkpoints):
+    ck = checkpoints(arch)
+    tok,n = grown_tokenizer(ck),len(transformers.AutoTokenizer.from_pretrained(ck))
+    learn,said = told_of_tokens(lambda: MAKERS[task](ck, tokenizer=tok))
+    assert len(said)==1 and '3 more tokens' in said[0] and '<drug>, <date>, [NEW]' in said[0] and f'from {n:,} to {n+3:,} rows' in said[0]
+    table = learn.model.get_input_embeddings().weight
+    assert learn.model.config.vocab_size==len(table)==len(tok) and torch.allclose(table[n:].mean(0), table[:n].mean(0), atol=.05)
+    out = learn.model.get_output_embeddings()
+    assert out is None or out.weight is table
+    before = table.detach().clone()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        quiet(learn, lambda: learn.fit(1, 1e-2))
+        assert not torch.equal(before[tok.convert_tokens_to_ids('<drug>')], table[tok.convert_tokens_to_ids('<drug>')])
+        want = outputs(learn, task)
+        again,said = told_of_tokens(lambda: TransformersLearner.from_pretrained(learn.save_pretrained('m')))
+        assert not said and alike(outputs(again, task), want)
+        learn.export('m.pkl')
+        assert alike(outputs(load_learner('m.pkl'), task), want)
+        further,said = told_of_tokens(lambda: MAKERS[task](learn)) # a learner as checkpoint
+        assert not said and len(further.model.get_input_embeddings().weight)==n+3
+
+def test_added_tokens_for_a_loaded_model_and_a_learner(bert):
+    tok,config = grown_tokenizer(bert),dict(num_labels=3)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(bert, **config)
+    old = model.get_input_embeddings().weight.detach().clone()
+    learn,said = told_of_tokens(lambda: learner('single', model, tokenizer=tok))
+    assert len(said)==1 and learn.model is model and model.config.vocab_size==len(tok) and torch.equal(model.get_input_embeddings().weight[:len(old)], old)
+    first = learner('single', bert)
+    second,said = told_of_tokens(lambda: learner('single', first, tokenizer=tok))
+    assert len(said)==1 and second.model.config.vocab_size==len(tok) and first.model.config.vocab_size==len(tok)-3
+    dls = DataBlock((TransformersTextBlock(tok), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(.25, 0)).dataloaders(FRAMES['single'], bs=BS)
+    third,said = told_of_tokens(lambda: TransformersLearner(dls, bert))
+    assert len(said)==1 and third.model.config.vocab_size==len(tok)
+
+@pytest.mark.parametrize('arch', ['bert','gpt2','roberta','bart'])
+def test_a_pad_token_of_ones_own(arch, checkpoints):
+    tok = grown_tokenizer(checkpoints(arch), pad_token='<own pad>')
+    learn,said = told_of_tokens(lambda: MAKERS['labels'](checkpoints(arch), tokenizer=tok))
+    assert len(said)==1 and '4 more' in said[0]
+    texts = with_added(TEXTS[:6])
+    close(learn.predict_logits(texts), direct_logits(learn.model, tok, texts))
+    close(TransformersLearner.from_pretrained(learn.save_pretrained('m')).predict_logits(texts), learn.predict_logits(texts))
+
+def test_a_larger_table_stays(bert, tmp_path):
+    model = transformers.AutoModel.from_pretrained(bert)
+    model.resize_token_embeddings(512)
+    model.save_pretrained(tmp_path/'large')
+    tok = grown_tokenizer(bert)
+    learn,said = told_of_tokens(lambda: learner('single', tmp_path/'large', tokenizer=tok))
+    assert not said and learn.model.config.vocab_size==512==len(learn.model.get_input_embeddings().weight)
+
+def test_added_tokens_in_a_resumed_run(bert):
+    tok = grown_tokenizer(bert)
+    def make():
+        set_seed(3)
+        return told_of_tokens(lambda: MAKERS['labels'](bert, tokenizer=tok))[0]
+    whole = make()
+    quiet(whole, lambda: whole.fit(2, 1e-2))
+    cut = make()
+    with pytest.raises(Stop): quiet(cut, lambda: cut.fit(2, 1e-2, cbs=[Checkpoints('run', steps=4), Cut('after_batch', 6, Stop('x'))]))
+    again = make()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        quiet(again, lambda: again.resume('run', cbs=Cut('never', 1)))
+    close(again.predict_logits(ITEMS['labels']), whole.predict_logits(ITEMS['labels']))
+
+def test_added_tokens_in_onnx(bert):
+    for name in ('onnx','onnxscript','onnxruntime'): pytest.importorskip(name, reason=f'serving needs {name}')
+    learn = told_of_tokens(lambda: MAKERS['labels'](bert, tokenizer=grown_tokenizer(bert)))[0]
+    assert alike(load_onnx(export_onnx(learn, 'o')).predict_batch(ITEMS['labels']), learn.predict_batch(ITEMS['labels']))
