@@ -1,7 +1,7 @@
 """Are our predictions those of Hugging Face's pipelines, on the same saved model? `python benchmarks/pipelines.py`
 
 Trains a tagger on WNUT-17 and a masked language model on its sentences, saves both, and compares `predict_batch` with
-`transformers.pipeline`, row by row, over all validation rows: every aggregation strategy, as texts and as lists of words;
+`transformers.pipeline`, row by row, over all validation rows: every aggregation strategy that a pipeline has, as texts and as lists of words;
 and one, two and three gaps in each sentence. Prints how many rows differ, which should be none; exits with 1 otherwise.
 """
 import argparse

@@ -52,7 +52,7 @@ def parser()->argparse.ArgumentParser:
     q.add_argument('--out', help='.jsonl or .parquet file to write, which needs no memory for all rows (default: a JSON object a line, printed)')
     q.add_argument('--resume', action='store_true', help='go on where an interrupted job with this --out stopped')
     q.add_argument('--bs', type=_number(int, 1), default=64, help='texts a batch (%(default)s)')
-    q.add_argument('--aggregation', default='first', choices=['none','simple','first','average','max'], help="how tokens of a tagger become entities, as in Hugging Face's pipeline (%(default)s: whole words, by their first tokens)")
+    q.add_argument('--aggregation', default='words', choices=['words','none','simple','first','average','max'], help="how a tagger's tokens become entities (%(default)s: those that the scores count; the others: as in Hugging Face's pipeline)")
     q = _sub(sub, 'report', 'scores of a trained model on labelled rows, by label, and the rows where it errs most', 'blurlike report stars test.csv --rows 10')
     q.add_argument('model', help='folder that `train` (or `learn.save_pretrained`) wrote, or its name on the Hub')
     q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file with labels')

@@ -20,6 +20,7 @@ from .learner import TransformersLearner
 from .model_inputs import unwrap
 from .progress import Progress
 from .showing import Table, as_text
+from .tagged import tag_runs
 
 # %% ../nbs/14b_explanation.ipynb #15b00007
 class Explanation:
@@ -183,7 +184,7 @@ def _label_numbers(learn, labels, logits): # those that are asked for, or predic
     return list(range(len(names))) if decoded.ndim else [int(decoded)],True
 
 def _entity_starts(tags): # places of words that begin an entity, or have a tag of another scheme
-    return [i for i,t in enumerate(tags) if t is not None and t!='O' and (str(t)[:2] not in ('I-','E-') or i==0 or str(tags[i-1])[2:]!=str(t)[2:])]
+    return [a for kind,a,_ in tag_runs(tags) if kind is not None]
 
 @patch
 def explain(self:TransformersLearner,

@@ -64,6 +64,7 @@ def text_findings(
 
 # %% ../nbs/16_health.ipynb #16a50015
 _few,_skew = 5,5
+_inner = tuple(f'{l}-' for l in 'IESLUMW') # of the tags of an entity scheme, all but `B-`
 
 def _names(labels): return ', '.join(map(repr, labels[:5]))+(f', ... ({len(labels)} in all)' if len(labels)>5 else '')
 
@@ -82,7 +83,7 @@ def label_findings(
     rare = [l for l,n in counts.items() if n<_few and (n or not is_tags)]
     if rare and train.whole: res.append(Finding('rare', 'training', train.rows(train.with_labels(rare)), f"{_names(rare)}: fewer than {_few} {'words' if is_tags else 'rows'} each", 'find more such rows, or join these labels with others'))
     for p in parts[1:]:
-        unseen = [l for l in have if not p.counts[l] and not (is_tags and str(l)[:2] in ('I-','E-','S-'))]
+        unseen = [l for l in have if not p.counts[l] and not (is_tags and str(l)[:2] in _inner)]
         if unseen and p.whole and train.whole: res.append(Finding('unvalidated', 'training', train.rows(train.with_labels(unseen)), f"{_names(unseen)}: in no row of validation", 'move some of these rows to validation (valid=[...]), or take another seed'))
     return res
 

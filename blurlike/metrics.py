@@ -18,12 +18,11 @@ import torch
 from fastai.learner import Metric
 from fastai.metrics import AccumMetric, ActivationType, accuracy, accuracy_multi, mae, skm_to_fastai
 from scipy.stats import pearsonr, spearmanr
-from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import IOB2, IOBES, Entities
 from sklearn import metrics as skm
 
 from .losses import AvgCountedLoss
-from .tagged import is_entity_scheme
+from .tagged import in_iobes, is_entity_scheme, tag_runs
 from .token_category import IGNORED
 from .words import word_field, word_positions
 
@@ -61,12 +60,15 @@ class EntityCounts:
         strict:bool=False # Only well-formed sequences?
     ):
         self.names,self.strict = np.array([str(t) for t in vocab], dtype=object),strict
-        self.entities,self.scheme = is_entity_scheme(vocab),IOBES if any(t[:2] in ('E-','S-') for t in self.names) else IOB2
+        self.entities = is_entity_scheme(vocab)
+        self.scheme = IOB2 if all(t=='O' or t[:1] in 'BI' for t in self.names) else IOBES
         self.reset()
 
     def reset(self): self.counts,self.right,self.words,self.last = defaultdict(lambda: np.zeros(3, dtype=np.int64)),0,0,None # by type: right, found, true
 
-    def _entities(self, tags): return {(e.tag, e.start, e.end) for e in Entities([tags], self.scheme).entities[0]} if self.strict else set(get_entities(tags))
+    def _entities(self, tags):
+        if not self.strict: return {run for run in tag_runs(tags, scheme=True) if run[0] is not None}
+        return {(e.tag, e.start, e.end) for e in Entities([list(map(in_iobes, tags))], self.scheme).entities[0]}
 
     def add(self,
         true, # (n,) numbers of the tags of a sentence

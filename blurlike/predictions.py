@@ -19,7 +19,7 @@ from .batch import FixedOrder, TransformersDL
 from .model_inputs import unwrap
 from .progress import Progress
 from .showing import TaggedWords
-from .tagged import word_spans
+from .tagged import is_entity_scheme, tag_runs, word_spans
 from .tokens import Tokens, check_text
 from .words import word_field, word_positions
 
@@ -216,10 +216,8 @@ class WordPredictions:
         item = self.items_of(learn, [item])[0]
         if not only_ours(learn): return self._through_loaders(learn, item, with_input)
         with learn.predicting(): s = self._sentences(learn, [item], 1)[0]
-        words,at = self._words(s)
-        probs = no_word(learn.names).repeat(len(words), 1)
-        if (at>=0).any(): probs[at>=0] = learn.loss_func.activation(torch.from_numpy(s.logits[at[at>=0]]))
-        return self._result(learn, words, probs, item, with_input)
+        spans,probs = self._words(learn, s)
+        return self._result(learn, s.words or [s.text[a:b] for a,b in spans], probs, item, with_input)
 
     def _through_loaders(self, learn, item, with_input): # for callbacks that want to see the batch
         words = [item[a:b] for a,b in word_spans(item)] if isinstance(item, str) else item
@@ -229,24 +227,41 @@ class WordPredictions:
         index = learn.loss_func.decodes(probs)
         return (*([item] if with_input else []), TaggedWords(zip(words, [learn.names[i] for i in index.tolist()])), index, probs)
 
-    def _words(self, s): # words, and the place of each one's first token, -1 without
+    def _words(self, learn, s): # where each word is in the text, and (n,C) probabilities
+        spans,at = self._first_tokens(s)
+        probs = no_word(learn.names).repeat(len(spans), 1)
+        if (at>=0).any(): probs[at>=0] = learn.loss_func.activation(torch.from_numpy(s.logits[at[at>=0]]))
+        return spans,probs
+
+    def _first_tokens(self, s): # where each word is in the text, and the place of its first token, -1 without
         if s.words is not None:
             at = np.full(len(s.words), -1)
             at[s.word_ids[::-1]] = np.arange(len(s.ids))[::-1]
-            return s.words,at
+            return [(a, a+len(w)) for a,w in zip(s.word_starts.tolist(), s.words)],at
         spans = word_spans(s.text)
-        if not len(s.ids): return [s.text[a:b] for a,b in spans],np.full(len(spans), -1)
+        if not len(s.ids): return spans,np.full(len(spans), -1)
         first = np.searchsorted(np.maximum.accumulate(s.offsets[:,1]), [a for a,_ in spans], side='right') # the first token that ends after the word began
-        inside = [i if i<len(s.ids) and s.offsets[i,0]<b else -1 for i,(_,b) in zip(first, spans)]
-        return [s.text[a:b] for a,b in spans],np.array(inside, dtype=int)
+        return spans,np.array([i if i<len(s.ids) and s.offsets[i,0]<b else -1 for i,(_,b) in zip(first, spans)], dtype=int)
 
     def many(self, learn, items, bs=64,
-        aggregation_strategy='simple', # As in Hugging Face's pipeline: `none`, `simple`, `first`, `average` or `max`
+        aggregation_strategy='words', # `words`: those of `predict`, by its tags; or as Hugging Face's pipeline has it: `none`, `simple`, `first`, `average`, `max`
         ignore_labels=('O',) # Labels that are not told
     )->list: # Lists of dicts `{'entity_group','score','word','start','end'}`, one list a row
         "Entities with their places in the text; the text of a list of words is the words with spaces between."
-        known = [s.value for s in AggregationStrategy]
+        known = ['words', *(s.value for s in AggregationStrategy)]
         if aggregation_strategy not in known: raise ValueError(f"aggregation_strategy={aggregation_strategy!r} is not one of {', '.join(known)}")
         with learn.predicting(): found = self._sentences(learn, self.items_of(learn, items), bs)
+        if aggregation_strategy=='words': return [self._entities(learn, s, ignore_labels) for s in found]
         grouping = _Grouping(unwrap(learn.model), learn.dls.text_tfm.tokenizer)
         return [grouping.entities(s, AggregationStrategy(aggregation_strategy), list(ignore_labels)) for s in found]
+
+    def _entities(self, learn, s, ignore_labels): # those that the metrics would count
+        spans,probs = self._words(learn, s)
+        index,res = learn.loss_func.decodes(probs),[]
+        for kind,first,end in tag_runs([learn.names[i] for i in index.tolist()], is_entity_scheme(learn.names)):
+            label = 'O' if kind is None else kind
+            if label in ignore_labels: continue
+            score = float(probs[range(first, end),index[first:end]].mean())
+            a,b = spans[first][0],spans[end-1][1]
+            res.append(dict(entity_group=label, score=score, word=s.text[a:b], start=a, end=b))
+        return res

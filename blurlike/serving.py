@@ -173,7 +173,7 @@ def _(predictions:LabelPredictions, learn, gr):
 
 @page_output.register
 def _(predictions:WordPredictions, learn, gr):
-    def found(text): return [dict(entity=o['entity_group'], start=o['start'], end=o['end']) for o in learn.predict_batch([text], aggregation_strategy='first')[0]] # whole words
+    def found(text): return [dict(entity=o['entity_group'], start=o['start'], end=o['end']) for o in learn.predict_batch([text])[0]]
     return gr.HighlightedText(label='Entities'), lambda text: dict(text=text, entities=found(text))
 
 @page_output.register

@@ -17,6 +17,7 @@ from fastai.interpret import plot_top_losses
 from fastcore.foundation import L
 
 from .masking import TensorMasked
+from .tagged import tag_runs
 from .token_category import TensorTokenCategory
 from .tokens import TokenTensor
 
@@ -104,14 +105,7 @@ def _plot_top_losses(x:TokenTensor, y, samples, outs, raws, losses, trunc_at:int
 # %% ../nbs/10_showing.ipynb #8e4083f2
 def _hue(kind): return crc32(kind.encode())%360
 
-def _runs(words, tags): # (kind or None, words) of each entity; tags of no scheme stand alone
-    res = []
-    for w,t in zip(words, tags):
-        kind = None if t in (None, 'O') else t[2:] if t[:2] in ('B-','I-','E-','S-') else t
-        goes_on = res and kind==res[-1][0] and (kind is None or t[:2] in ('I-','E-'))
-        if goes_on: res[-1][1].append(w)
-        else: res.append((kind, [w]))
-    return res
+def _runs(words, tags): return [(kind, words[a:b]) for kind,a,b in tag_runs(tags)]
 
 def tagged_html(
     words:list, # Words

@@ -12,7 +12,7 @@ from fastai.data.transforms import CategoryMap
 from fastai.torch_core import TensorBase
 from fasttransform import Transform
 
-from .tagged import tag_order
+from .tagged import in_iobes, tag_order
 from .words import word_field
 
 # %% ../nbs/05a_token_category.ipynb #ec1d90c7
@@ -36,8 +36,9 @@ class TokenCategorize(Transform):
         self._prepare()
 
     def _prepare(self): # the number of the tag with which a word goes on
-        names = [] if self.vocab is None else list(self.vocab)
-        self.inside = torch.tensor([names.index('I-'+t[2:]) if str(t).startswith('B-') and 'I-'+t[2:] in names else i for i,t in enumerate(names)])
+        names = [] if self.vocab is None else list(map(str, self.vocab))
+        number = {in_iobes(t):i for i,t in enumerate(names)}
+        self.inside = torch.tensor([number.get('I-'+t[2:], i) if t.startswith('B-') else i for i,t in enumerate(names)])
 
     @property
     def options(self)->dict: return dict(label_all_tokens=self.label_all_tokens)

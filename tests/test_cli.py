@@ -194,10 +194,10 @@ def test_entities_are_whole_words(bert, in_tmp, capsys):
         assert main(['predict', 'tagger', 'new.csv', *argv])==0
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     def whole(rows): return all(not t[e['start']-1:e['start']+1].isalpha() or e['start']==0 for t,es in zip(texts, rows) for e in es) and all(not t[e['end']-1:e['end']+1].isalpha() or e['end']==len(t) for t,es in zip(texts, rows) for e in es)
-    assert whole(found()) and found()==learn.predict_batch(texts, aggregation_strategy='first') and any(found())
+    assert whole(found()) and found()==learn.predict_batch(texts) and any(found())
     assert not whole(found('--aggregation', 'simple'))
     main(['predict', 'tagger', 'new.csv', '--out', 'p.jsonl'])
-    assert [json.loads(line) for line in open('p.jsonl')]==learn.predict_batch(texts, aggregation_strategy='first')
+    assert [json.loads(line) for line in open('p.jsonl')]==learn.predict_batch(texts)
     if importlib.util.find_spec('gradio'): assert whole([gradio_app(learn).fn(t)['entities'] for t in texts])
 
 def _report(df, *argv): # what it prints, or says

@@ -210,7 +210,7 @@ def test_page_of_numbers(ask, bert):
 def test_page_of_entities(ask, learners):
     learn,_ = learners('distilbert', 'tags')
     texts = ['Ada and Bob were there', 'the film was shown']
-    for told,t,found in zip(ask(gradio_app(learn), *texts), texts, learn.predict_batch(texts, aggregation_strategy='first')):
+    for told,t,found in zip(ask(gradio_app(learn), *texts), texts, learn.predict_batch(texts)):
         assert ''.join(o['token'] for o in told)==t and [o['token'] for o in told if o['class_or_confidence']]==[t[o['start']:o['end']] for o in found]
 
 def test_page_of_gaps(ask, learners):
