@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 import torch
 import transformers
-from seqeval.metrics import f1_score
 from tokenizers import ByteLevelBPETokenizer, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 
@@ -109,7 +108,7 @@ def test_windows_and_cuts(checkpoint, side):
     assert whole==[o[:1]+o[2:4] for o in told(learn, words)] and len(whole)>3
     learn.dls.text_tfm.overlap = None
     with pytest.warns(UserWarning, match='cut off'): found = learn.predict_batch([words])[0]
-    with pytest.warns(UserWarning, match='cut off'): assert [(e['entity_group'],e['word']) for e in found]==[o[:2] for o in told(learn, words)]
+    assert [(e['entity_group'],e['word']) for e in found]==[o[:2] for o in told(learn, words)]
     learn.dls.tokenizer.truncation_side = 'right'
 
 def test_ignored_labels_and_unknown_strategies(bert):
@@ -149,3 +148,39 @@ def test_other_schemes_count_as_iobes(letters, strict):
         ours.add(t, p)
         theirs.add(t, p)
     assert ours.report().equals(theirs.report()) and ours.value('f1')>0
+
+def conll(tmp_path, text, name='a.conll', **kwargs):
+    (tmp_path/name).write_text(text, encoding='utf-8')
+    df = read_conll(tmp_path/name, **kwargs)
+    return [list(zip(*row)) for row in zip(df.tokens, df.tags)]
+
+@pytest.mark.parametrize('ending', ['conll','txt'])
+def test_comments_are_no_words(tmp_path, ending):
+    text = '# sent_id = 0\n# http://x [2009]\n#begin document (x); part 0\nAda N B-NP B-PER\n# N I-NP O\n#tag N B-NP B-PER\n\n# sent_id = 1\n# newdoc\nmet V B-VP O\n#end document\n'
+    want = [[('Ada','B-PER'),('#','O'),('#tag','B-PER')],[('met','O')]]
+    assert conll(tmp_path, text, f'a.{ending}', word=0, tag=3)==want
+    (tmp_path/'b.txt').write_text(text)
+    assert conll(tmp_path, text.replace(' ', '\t').replace('#\tsent_id\t=\t', '# sent_id = ').replace('#\tN', '#\tN').replace('#\thttp://x\t', '# http://x '))==want
+
+def test_a_hash_is_a_word_of_two_columns(tmp_path):
+    assert conll(tmp_path, '# O\nAda B-PER\n\n#tag O\n# text\n# a note\n\n#end document\n')==[[('#','O'),('Ada','B-PER')],[('#tag','O')]]
+    assert conll(tmp_path, '#\tSYM\n#x y\tNOUN\n# a note\nAda\tPROPN\n')==[[('#','SYM'),('#x y','NOUN'),('Ada','PROPN')]]
+    assert conll(tmp_path, '% a note\n# SYM\nAda PROPN\n', comment='%')==[[('#','SYM'),('Ada','PROPN')]]
+    assert conll(tmp_path, '# a\nAda PROPN\n', comment=None)==[[('#','a'),('Ada','PROPN')]]
+    with pytest.raises(ValueError, match='no sentences'): conll(tmp_path, '# only = notes\n# x\n')
+
+@pytest.mark.parametrize('text,line,found', [('Ada N B-PER\nmet V O x\n', 2, 4), ('Ada N B-PER\n\n\nmet O\n', 4, 2), ('Ada\tO\na\tb\tO\n', 2, 3), ('# x\nAda N O\n# N O\nin a b O\n', 4, 4)])
+def test_lines_of_other_columns_are_named(tmp_path, text, line, found):
+    with pytest.raises(ValueError, match=rf"a.conll, line {line}: {found} columns? in .*; line \d has \d: "): conll(tmp_path, text)
+
+def test_columns_that_a_file_lacks(tmp_path):
+    with pytest.raises(ValueError, match='line 2: 2 columns.*4 are needed for word 0 and tag 3'): conll(tmp_path, '# a\nAda O\n', word=0, tag=3)
+    with pytest.raises(ValueError, match='line 2: 1 column in'): conll(tmp_path, 'New York\tB-LOC\nNew York\n') # which a space does not divide
+    (tmp_path/'b.conll').write_bytes('Jos\xe9 B-PER'.encode('latin-1'))
+    with pytest.raises(ValueError, match="b.conll.*not UTF-8"): read_conll(tmp_path/'b.conll')
+
+def test_the_learner_reads_no_comments(bert, tmp_path):
+    df = frame()
+    (tmp_path/'a.txt').write_text('\n'.join(f'# sent_id = {i}\n'+'\n'.join(f'{w} N {t}' for w,t in zip(*row))+'\n' for i,row in enumerate(zip(df.tokens, df.tags))))
+    learn = learner(bert, tmp_path/'a.txt', words=0, tags=2)
+    assert learn.names==learner(bert, df).names and [m.name for m in learn.metrics]==['precision','recall','f1','accuracy']
