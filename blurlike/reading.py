@@ -41,17 +41,17 @@ class WindowReader:
             return [s[0] for s in samples],[s[1:] for s in samples]
         items = self.tls[0].items
         texts = self.tls[0].tfms.fs[0].read_many(items, idxs)[0]
-        targets = [self._targets(k, tl, *tl.tfms.fs[0].read_many(items, idxs)) for k,tl in enumerate(self.tls[1:])]
+        targets = [self._targets(k, tl, tl.tfms.fs[0].read_many(items, idxs)[0]) for k,tl in enumerate(self.tls[1:])]
         return texts,list(zip(*targets)) if targets else [()]*len(texts)
 
     def _item(self, i):
         try: return self.dl.do_item(int(i))
         except Exception as e: raise self.named(e, i)
 
-    def _targets(self, k, tl, values, raw):
+    def _targets(self, k, tl, values):
         rest,res = tl.tfms.fs[1:],[]
-        for value,key in zip(values, raw):
-            key = (k, *key) if isinstance(key, (list, tuple, np.ndarray)) else (k, key)
+        for value in values:
+            key = (k, *value) if isinstance(value, (list, tuple, np.ndarray)) else (k, value)
             target = self.known.get(key)
             if target is None:
                 target = value

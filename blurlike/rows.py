@@ -21,6 +21,17 @@ from fasttransform import Transform
 from .warn import warn_user
 
 # %% ../nbs/02_rows.ipynb #2c0d70b6
+def _by_name(v, names): # ids of a `ClassLabel` as what they stand for; `None` for -1, which is none of them
+    if isinstance(v, (list, tuple, np.ndarray)): return [_by_name(i, names) for i in v]
+    return None if v is None or v<0 else names[v]
+
+def _column_by_name(col, names):
+    if col.dtype==object: return col.map(lambda v: _by_name(v, names))
+    return pd.Series(np.array([*names, None], dtype=object)[col.fillna(-1).to_numpy(dtype=np.int64)])
+
+def _plain(col): # a category, sparse or Arrow-backed column, with the dtype that its values have elsewhere
+    return pd.Series(col.tolist()) if isinstance(col.dtype, (pd.CategoricalDtype, pd.SparseDtype, pd.ArrowDtype)) else col
+
 class Rows:
     "Rows of a `DataFrame` or `datasets.Dataset`, each read as a dict when indexed"
     def __init__(self,
@@ -31,6 +42,7 @@ class Rows:
         self.source = source.with_format(None) if isinstance(source, Dataset) else source
         self.idxs,self.starts = None if idxs is None else np.asarray(idxs, dtype=np.int64),starts
         self._arrays = {c:source[c].array for c in source.columns} if isinstance(source, pd.DataFrame) else None
+        self._names = {} if self._arrays is not None else {c:n for c in source.column_names if (n := self.label_names(c)) is not None}
         self._parts,self._files = {},{f['filename']:os.path.getsize(f['filename']) for f in source.cache_files if os.path.exists(f['filename'])} if isinstance(source, Dataset) else {}
 
     @property
@@ -49,7 +61,9 @@ class Rows:
         if not isinstance(i, (int, np.integer)): return Rows(self.source, self._numbers()[np.asarray(i, dtype=np.int64)], self.starts)
         if not -len(self)<=i<len(self): raise IndexError(f"row {i} of {len(self)}")
         i = int(i%len(self) if self.idxs is None else self.idxs[i])
-        return self.source[i] if self._arrays is None else {c:a[i] for c,a in self._arrays.items()}
+        if self._arrays is not None: return {c:a[i] for c,a in self._arrays.items()}
+        row = self.source[i]
+        return row | {c:_by_name(row[c], names) for c,names in self._names.items()}
 
     def _numbers(self): return np.arange(len(self.source)) if self.idxs is None else self.idxs
 
@@ -65,6 +79,7 @@ class Rows:
         order = np.argsort(idxs, kind='stable') # neighbours lie in the same piece of the file
         res = self._parts[tuple(names)][idxs[order]]
         back = np.argsort(order, kind='stable')
+        res = {n:_by_name(v, self._names[n]) if n in self._names else v for n,v in res.items()}
         return [[res[n][i] for i in back] for n in names]
 
     def check_files(self):
@@ -76,9 +91,11 @@ class Rows:
     def column(self,
         name # Name of a column
     )->pd.Series: # Its values, numbered from 0
-        "The values of one column, read into memory."
-        if self._arrays is None: return self.arrow(name).to_pandas()
-        return (self.source[name] if self.idxs is None else self.source[name].iloc[self.idxs]).reset_index(drop=True)
+        "The values of one column, read into memory; ids of a `ClassLabel` as their names."
+        if self._arrays is None:
+            res = self.arrow(name).to_pandas()
+            return _column_by_name(res, self._names[name]) if name in self._names else res
+        return _plain(self.source[name] if self.idxs is None else self.source[name].iloc[self.idxs]).reset_index(drop=True)
 
     def arrow(self, name)->pa.ChunkedArray:
         "The values of one column of a `Dataset`, where they lie on disk."
@@ -92,6 +109,13 @@ class Rows:
         feature = None if self._arrays is not None else self.source.features[name]
         feature = getattr(feature, 'feature', feature)
         return getattr(feature, 'names', None)
+
+    def categories(self,
+        name # Name of a column
+    )->list|None: # In their order, used or not; `None`: it has none
+        "The categories of a categorical column of a `DataFrame`."
+        dtype = None if self._arrays is None else self.source[name].dtype
+        return dtype.categories.tolist() if isinstance(dtype, pd.CategoricalDtype) else None
 
 # %% ../nbs/02_rows.ipynb #121cff47
 class Column(Transform):
@@ -110,7 +134,12 @@ class Column(Transform):
         except KeyError: raise KeyError(f"no column {self.names!r} in a row with {list(row.keys())}") from None
     def _value(self, v):
         if self.values is None: return v
-        return [self.values[i] for i in v] if isinstance(v, (list, tuple, np.ndarray)) else self.values[v]
+        return [self._named(i) for i in v] if isinstance(v, (list, tuple, np.ndarray)) else self._named(v)
+    def _named(self, i): # a name stays as it is
+        if isinstance(i, str) and i in self.values: return i
+        is_number = isinstance(i, (int, np.integer)) and 0<=i<len(self.values)
+        if not is_number: raise ValueError(f"column {self.names!r} holds {i.item() if isinstance(i, np.generic) else i!r}: one of {', '.join(map(repr, self.values[:5]))}{', ...' if len(self.values)>5 else ''}, or its number (0 to {len(self.values)-1}), is expected")
+        return self.values[i]
     def read_many(self,
         rows:Rows, # The data
         idxs # (n,) row numbers

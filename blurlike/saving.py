@@ -24,6 +24,7 @@ import blurlike
 from .adapters import has_adapter, load_adapter, merged, save_adapter
 from .assembly import build_learner
 from .files import check_files, check_place, file_hash, write_folder
+from .label_columns import LabelVector
 from .learner import TransformersLearner
 from .model_inputs import unwrap
 from .predicting import output_names
@@ -252,8 +253,10 @@ def learner_of(
 )->TransformersLearner: # Without rows
     "A learner around `checkpoint`, set up as `facts` say; a warning if it had a loss or splitter of its own."
     task,loss = find_task(facts['task']),facts['loss']
+    y = None if task.target is None else task.read(facts['label'])
+    if isinstance(y, LabelVector): y.values = facts['vocab'] # what its places stand for
     weights = None if loss['class_weights'] is None else torch.tensor(loss['class_weights'])
-    try: learn = build_learner(task, facts['vocab'], checkpoint, load_tokenizer(folder, task.text.get('is_split_into_words', False), trust_remote_code=trust_remote_code), x=Column(facts['text']), y=None if task.target is None else task.read(facts['label']),
+    try: learn = build_learner(task, facts['vocab'], checkpoint, load_tokenizer(folder, task.text.get('is_split_into_words', False), trust_remote_code=trust_remote_code), x=Column(facts['text']), y=y,
         bs=facts['bs'], max_length=facts['max_length'], overlap=facts['overlap'], options=facts['target_options'], class_weights=weights,
         model_kwargs=dict(use_safetensors=True, trust_remote_code=trust_remote_code), **dict(splitter=_splitters.get(facts['splitter'], transformer_splitter)) | kwargs)
     except TypeError as e:

@@ -1,0 +1,191 @@
+"What the label column says is what is learnt."
+import datetime,decimal,uuid,warnings
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from blurlike.all import Rows, TransformersLearner, sequence_classification_learner
+from blurlike.label_columns import alike_labels, label_counts, read_target
+from datasets import ClassLabel, Dataset, Features, Sequence, Value
+from small import TEXTS
+
+pytestmark = pytest.mark.usefixtures('in_tmp')
+N = 24
+VALID = [0,5,10,15,20,23]
+SPLITS = [i for i in range(N) if i not in VALID],VALID
+
+def cycle(*labels): return [labels[i%len(labels)] for i in range(N)]
+def frame(label): return pd.DataFrame(dict(text=TEXTS[:N])).assign(label=pd.Series(label).array if isinstance(label, list) else label)
+def dataset(label, feature): return Dataset.from_dict(dict(text=TEXTS[:N], label=label), features=Features(text=Value('string'), label=feature))
+def table(label): return label if isinstance(label, (pd.DataFrame, Dataset)) else frame(label)
+def make(bert, data, **kwargs): return sequence_classification_learner(table(data), bert, **dict(valid=VALID, bs=6) | kwargs)
+def targets(learn): return [y.tolist() for _,y in learn.dls.valid_ds]
+def scored(learn, rows): return torch.cat([torch.as_tensor(y) for _,y in learn.dls.test_dl(rows, with_labels=True)]).tolist()
+def read(label, columns='label', problem_type=None, vocab=None, splits=SPLITS): return read_target(Rows(table(label)), splits, columns, problem_type, vocab)
+def refused(label, match, error=ValueError, **kwargs):
+    with pytest.raises(error, match=match): read(label, **kwargs)
+
+def silent(f):
+    "The result of `f()`, which warns of nothing."
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        return f()
+
+# Vectors of 0 and 1
+
+HOT = [[1,0,0],[0,1,1],[1,1,0],[0,0,0]]
+WAYS = dict(lists=list, tuples=tuple, arrays=np.array, floats=lambda o: [float(i) for i in o], bools=lambda o: [bool(i) for i in o], text=lambda o: [str(i) for i in o])
+
+@pytest.mark.parametrize('way', list(WAYS))
+def test_vectors_are_indicators(way, bert):
+    data = frame([WAYS[way](HOT[i%4]) for i in range(N)])
+    with pytest.warns(UserWarning, match='3 times 0 or 1 are read as vectors.*vocab='): learn = make(bert, data)
+    assert list(learn.dls.vocab)==[0,1,2] and targets(learn)==[HOT[i%4] for i in VALID] and learn.model.config.problem_type=='multi_label_classification'
+    assert scored(learn, data.iloc[:4])==HOT
+    kind,vocab,y = silent(lambda: read(data, vocab=['a','b','c']))
+    assert vocab==['a','b','c'] and y(Rows(data)[1])==['b','c'] and label_counts(vocab, y, Rows(data)).tolist()==[12,12,6]
+
+@pytest.mark.parametrize('feature', [Sequence(Value('float32')), Sequence(Value('int64'), length=3), Sequence(Value('bool')), Sequence(ClassLabel(names=['a','b','c']))], ids=str)
+def test_vectors_of_a_dataset(feature):
+    ds = dataset(cycle(*HOT), feature)
+    _,vocab,y = silent(lambda: read(ds, vocab=None if hasattr(feature.feature, 'names') else ['a','b','c']))
+    assert vocab==['a','b','c'] and [y(r) for r in Rows(ds)][:4]==[['a'],['b','c'],['a','b'],[]] and y.read_many(Rows(ds), [2,1])[0]==[['a','b'],['b','c']]
+
+def test_a_saved_learner_reads_vectors(bert):
+    data = frame(cycle(*HOT))
+    with pytest.warns(UserWarning, match='read as vectors'): learn = make(bert, data)
+    learn.save_pretrained('saved')
+    again = TransformersLearner.from_pretrained('saved')
+    assert list(again.dls.vocab)==[0,1,2] and scored(again, data.iloc[:4])==HOT==scored(again, Dataset.from_pandas(data.iloc[:4]))
+    with pytest.raises(ValueError, match=r'row 0.*vector of 3 times'): scored(again, pd.DataFrame(dict(text=['a'], label=[[1,0]])))
+
+@pytest.mark.parametrize('lists,vocab,want', [(cycle([0,1],[0],[1]), [0,1], [0,1]), (cycle([0],[1]), [0,1], [0]), (cycle([0,1,2],[1,0,2]), [0,1,2], [0,1,2]), (cycle([],[0,1],[1]), [0,1], [])], ids=str)
+def test_lists_of_ids_are_labels(lists, vocab, want):
+    kind,v,y = silent(lambda: read(lists))
+    assert v==vocab and y(dict(label=lists[0]))==want and kind=='multi_label_classification'
+
+def test_ids_of_a_class_label_are_no_vector():
+    ds = dataset(cycle([0,1],[1,2],[0,2]), Sequence(ClassLabel(names=['a','b','c'])))
+    _,vocab,y = read(ds)
+    assert vocab==['a','b','c'] and y(Rows(ds)[1])==['b','c']
+
+@pytest.mark.parametrize('label,vocab,match', [(cycle([1,0,-1],[0,1,1]), None, '-1, 0 and 1'), (cycle([.2,.8],[.9,.1]), None, 'lists of fractions, e.g. 0.'), (cycle([1,0,1],[0,1,1]), ['a','b'], '3 times 0 or 1, but there are 2 names'),
+    (cycle([[1],[0]],[[1]]), None, 'lists of list'), (cycle(['a',1],['a']), None, 'mixes types of labels: int, str')], ids=['minus','fractions','names','nested','mixed'])
+def test_vectors_that_mean_nothing(label, vocab, match): refused(label, match, (ValueError, TypeError), vocab=vocab)
+
+def test_a_place_that_is_never_set_is_told_of():
+    with pytest.warns(UserWarning, match="no training row has the labels 'c'"): assert read(cycle([1,0,0],[1,1,0]), vocab=['a','b','c'])[1]==['a','b','c']
+
+# One-hot columns
+
+def hot(a, b=(1,0)): return pd.DataFrame(dict(text=TEXTS[:N], a=cycle(*a), b=cycle(*b)))
+
+@pytest.mark.parametrize('a', [(-1,1), ('no','yes'), (0.1,0,1), ('0','x'), (2,1), (np.nan,1)], ids=str)
+@pytest.mark.parametrize('problem_type', [None, 'multi_label_classification'])
+def test_one_hot_columns_hold_0_and_1(a, problem_type): refused(hot(a), "column 'a' (holds|has no label in rows 0)", columns=['a','b'], problem_type=problem_type)
+
+@pytest.mark.parametrize('a', [(-1,0,1), (0,1,.5), (-1,1)], ids=str)
+def test_numbers_beside_0_and_1_are_asked_about(a):
+    refused(hot(a), "problem_type='regression'", columns=['a','b'])
+    assert read(hot(a), ['a','b'], 'regression')[0]=='regression'
+def test_several_numbers_are_numbers(): assert silent(lambda: read(hot((1,5,2), (.5,2)), ['a','b']))[0]=='regression'
+
+@pytest.mark.parametrize('a', [('0','1'), ('False','True'), (' false','TRUE '), ('0',True)], ids=str)
+def test_text_spells_0_and_1(a, bert):
+    with pytest.warns(UserWarning, match="'a' holds text: '1' and 'true' are read as set") if a[1] is not True else warnings.catch_warnings(): learn = make(bert, hot(a), label=['a','b'])
+    assert targets(learn)==[[i%2,1-i%2] for i in VALID] and scored(learn, hot(a).iloc[:2])==[[0,1],[1,0]]
+    with pytest.raises(ValueError, match=r"row 0: column 'a' holds -1"): scored(learn, hot((-1,1)))
+
+def test_the_vocab_orders_one_hot_columns():
+    assert read(hot((0,1)), ['a','b'], vocab=['b','a'])[1]==['b','a']
+    refused(hot((0,1)), 'must name the columns', columns=['a','b'], vocab=['b','c'])
+
+# A label twice in a row
+
+def test_a_label_twice_in_a_row_counts_once(bert):
+    learn = make(bert, cycle(['x','x','x'],['y'],['x','y']))
+    assert torch.isfinite(learn.model.classifier.bias).all() and np.isfinite(learn.validate()[0]) and learn.check().labels.training.sum()==sum(map(len, map(set, cycle(['x','x','x'],['y'],['x','y'])))) - sum(learn.check().labels.validation)
+    assert (make(bert, cycle(['x','x','x'],['y'],['x','y']), class_weights='balanced').loss_func.func.pos_weight>0).all()
+
+# Names and numbers of a ClassLabel
+
+NAMES = ClassLabel(names=['neg','pos'])
+def named(label, names=('neg','pos')): return dataset(label, ClassLabel(names=list(names)))
+
+def test_minus_one_is_no_label(bert):
+    refused(dataset(cycle([0],[1,-1]), Sequence(NAMES)), r'no label in rows 1, 3')
+    refused(named(cycle(0,1,-1)), r'no label in rows 2, 5')
+    learn = make(bert, named(cycle(0,1)))
+    for rows in (named(cycle(-1,1)), frame(cycle(-1,1))):
+        with pytest.raises((ValueError, KeyError), match='row 0.*(None|-1)'): scored(learn, rows)
+
+def test_names_are_compared_and_both_spellings_read(bert):
+    learn = make(bert, named(cycle(0,1)))
+    for rows in (named(cycle(0,1)), named(cycle(1,0), ('pos','neg')), frame(cycle('neg','pos')), frame(cycle(0,1)), named(cycle(0,2), ('neg','odd','pos'))): assert scored(learn, rows)==cycle(0,1)
+    with pytest.raises((ValueError, KeyError), match='row 1.*odd'): scored(learn, named(cycle(0,1), ('neg','odd')))
+    learn.save_pretrained('saved')
+    again = TransformersLearner.from_pretrained('saved')
+    for rows in (named(cycle(0,1)), named(cycle(1,0), ('pos','neg')), frame(cycle('neg','pos'))): assert scored(again, rows)==cycle(0,1)
+    names = make(bert, frame(cycle('neg','pos')))
+    assert scored(names, named(cycle(1,0), ('pos','neg')))==cycle(0,1)
+
+def test_lists_of_names_and_numbers(bert):
+    learn = make(bert, dataset(cycle([0],[1,0],[]), Sequence(NAMES)))
+    for rows in (frame(cycle(['neg'],['pos','neg'],[])), frame(cycle([0],[1,0],[])), dataset(cycle([1],[0,1],[]), Sequence(ClassLabel(names=['pos','neg'])))): assert scored(learn, rows)[:3]==[[1,0],[1,1],[0,0]]
+
+def test_numbers_stand_for_the_names_in_vocab():
+    _,vocab,y = read(cycle(0,1), vocab=['neg','pos'])
+    assert vocab==['neg','pos'] and y(dict(label=1))=='pos' and label_counts(vocab, y, Rows(frame([0,1,1]+[0]*(N-3)))).tolist()==[N-2,2]
+    _,vocab,y = read(cycle([0],[1,1]), vocab=['neg','pos'])
+    assert y(dict(label=[1,1]))==['pos']
+    refused(cycle(0,2), r"labels? 0, 2 are not in vocab, 'neg', 'pos' \(rows 0, 1", vocab=['neg','pos'])
+    refused(cycle(1,0), "not in vocab, '0', '1'", vocab=['0','1'])
+    refused(cycle('a','b'), "'b' is not in vocab, 'a', 'c'", vocab=['a','c'])
+    refused(cycle('a','b'), 'list of different labels', vocab=['a','a'])
+    refused(cycle(.5,1), 'vocab= is for labels', vocab=['a','b'])
+    assert read(['a' if i in SPLITS[0] and i%2 else 'b' if i%2 else 'c' for i in range(N)], vocab=['b','c','a','d'])[1]==['b','c','a','d'] # more than there are
+
+# What can be a label
+
+ODD = dict(date=[datetime.date(2024,5,i%2+1) for i in range(N)], stamp=pd.to_datetime(cycle('2024-01-01','2024-01-02')), decimal=cycle(decimal.Decimal('1'), decimal.Decimal('2')), bytes=cycle(b'a', b'b'), uuid=cycle(uuid.UUID(int=1), uuid.UUID(int=2)),
+    interval=cycle(pd.Interval(0,1), pd.Interval(1,2)), cut=pd.cut(range(N), 2), surrogate=pd.Series(cycle('a\ud800','b'), dtype=object), surrogates=cycle(['a\ud800'],['b','c']), dict=cycle(dict(a=1), dict(b=1)), complex=cycle(1j, 2j), tuple_of_dates=cycle((datetime.date(2024,1,1),)))
+
+@pytest.mark.parametrize('kind', list(ODD))
+def test_labels_that_no_file_can_hold(kind): refused(ODD[kind], "column 'label' holds|label 'a.*lone surrogate", (ValueError, TypeError))
+
+COLUMNS = dict(category=lambda v: pd.Categorical(v), arrow=lambda v: pd.array(v, dtype=pd.ArrowDtype(pa.array(v).type)), objects=lambda v: np.array(v, dtype=object), sparse=lambda v: pd.arrays.SparseArray(v))
+VALUES = dict(text=('a','b'), ints=(3,7), bools=(False,True), fractions=(.25,1.5))
+
+@pytest.mark.parametrize('values', list(VALUES))
+@pytest.mark.parametrize('column', list(COLUMNS))
+def test_columns_of_every_dtype_are_read_as_plain_ones(column, values, bert):
+    if (column, values)==('sparse','text'): pytest.skip('pandas has no sparse text')
+    plain,odd = make(bert, cycle(*VALUES[values])),make(bert, frame(COLUMNS[column](cycle(*VALUES[values]))))
+    assert odd.task is plain.task and list(odd.names)==list(plain.names) and [type(o) for o in odd.names]==[type(o) for o in plain.names] and targets(odd)==targets(plain)
+    with odd.no_bar(), plain.no_bar(): assert odd.validate()==plain.validate()
+
+def test_decimals_are_numbers(bert):
+    data = frame(cycle(decimal.Decimal('1.5'), decimal.Decimal('2')))
+    for d in (data, Dataset(pa.Table.from_pandas(data))): assert make(bert, d).task.name=='regression' and targets(make(bert, d))==[[1.5,2.][i%2] for i in VALID]
+
+def test_unused_categories_get_no_output():
+    with pytest.warns(UserWarning, match="no row has the categories 'c'"): assert read(frame(pd.Categorical(cycle('b','a'), ['c','b','a'])))[1]==['b','a']
+    assert silent(lambda: read(frame(pd.Categorical(cycle('b','a'), ['c','b','a'])), vocab=['c','b','a']))[1]==['c','b','a']
+
+@pytest.mark.parametrize('way', [tuple, set, frozenset, np.array, lambda o: pd.array(o, dtype=pd.ArrowDtype(pa.string())).to_numpy()])
+def test_any_collection_of_labels(way, bert):
+    data = frame([way(o) for o in cycle(['a'],['b','a'],['b'])])
+    learn = make(bert, data)
+    assert list(learn.dls.vocab)==['a','b'] and targets(learn)==[[[1,0],[1,1],[0,1]][i%3] for i in VALID] and scored(learn, data.iloc[:3])==[[1,0],[1,1],[0,1]]
+    with learn.no_bar(): assert np.isfinite(learn.validate()[0])
+
+def test_missing_values_in_lists(): refused(frame([['a',pd.NA] if i==3 else ['a','b'] if i%2 else ['b'] for i in range(N)]), r'no label in row 3\b')
+
+# Labels that look alike
+
+def test_labels_that_look_alike_are_told_of():
+    for twin in ('neg ','NEG','neg\u00a0','\uff4eeg'):
+        with pytest.warns(UserWarning, match="'(neg|NEG)' and .* differ only by case"): assert len(read(cycle('neg',twin,'pos'))[1])==3
+    assert alike_labels(['a','b',1,True,'A','1'])==[['a','A'],[1,'1']]
