@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONLL', 'is_entity_scheme', 'in_iobes', 'tag_order', 'tag_runs', 'odd_tags', 'broken_bio', 'repair_bio', 'read_conll',
-           'word_spans', 'spans_to_tags']
+           'word_spans', 'is_in_word', 'border_of_word', 'spans_to_tags']
 
 # %% ../nbs/01a_tagged.ipynb #837a8dbf
 import re
@@ -27,7 +27,7 @@ def is_entity_scheme(
 )->bool:
     "Do these tags tell of entities, in the BIO, IOBES, BILUO or BMES scheme?"
     tags = {str(t) for t in vocab}-{'O'}
-    letters = {t[0] for t in tags}
+    letters = {t[:1] for t in tags}
     if not tags or not all(map(_entity_tag.fullmatch, tags)): return False
     surely = 'B' in letters or len(tags)<len({*map(str, vocab)}) # `M-` and `W-` alone may be anything
     return letters<=set('BIES') or surely and any(letters<=set(s) for s in _schemes)
@@ -179,23 +179,57 @@ def word_spans(
     ats = ([a, *sorted(c for c in set(cuts) if a<c<b), b] for a,b in res)
     return [span for at in ats for span in zip(at, at[1:])]
 
+# %% ../nbs/01a_tagged.ipynb #18ad5abc
+_no_spaces = re.compile('[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]') # Thai to Chinese
+
+def _of_word(c): return c.isalnum() or c=='_' or unicodedata.category(c)[0]=='M'
+
+def is_in_word(
+    text:str, # A text
+    at:int # Number of a character, before which a span begins or ends
+)->bool:
+    "Is `at` inside a word, of a script that sets spaces?"
+    around = text[at-1:at+1] if at else ''
+    return len(around)==2 and all(map(_of_word, around)) and not _no_spaces.search(around)
+
+def border_of_word(
+    text:str, # A text
+    at:int, # Number of a character
+    step:int # -1: to the left, 1: to the right
+)->int:
+    "The next border of a word; `at` itself if it is none within a word."
+    while is_in_word(text, at): at += step
+    return at
+
+def _is_number(n): return isinstance(n, (int, np.integer)) and not isinstance(n, bool)
+
+def _checked(span, text, align): # (start, end, label)
+    a,b,label = (span[k] for k in ('start','end','label'))
+    if not (_is_number(a) and _is_number(b)): raise TypeError(f"span {a!r}:{b!r}: start and end must be whole numbers, of characters")
+    is_label = isinstance(label, str) and label.strip() or _is_number(label)
+    if not is_label: raise TypeError(f"span {a}:{b} has the label {label!r}: the name of a type is expected")
+    if not 0<=a<b<=len(text): raise ValueError(f"span {a}:{b} ({label}) is empty or not within the text of {len(text)} characters")
+    if align=='expand': a,b = border_of_word(text, a, -1),border_of_word(text, b, 1)
+    if align=='contract': a,b = border_of_word(text, a, 1),border_of_word(text, b, -1)
+    if not word_spans(text[a:b]): raise ValueError(f"span {span['start']}:{span['end']} ({label}) holds no {'whole ' if align else ''}word")
+    return a,b,label
+
 def spans_to_tags(
     text:str, # A text
-    spans:list # Dicts with `start`, `end` (exclusive) and `label`
+    spans:list, # Dicts with `start`, `end` (exclusive) and `label`
+    align:str|None=None # `'expand'` or `'contract'`: spans end at borders of words; `None`: they divide words
 )->tuple[list,list]: # Words, and their tags
-    "Words and BIO tags; `ValueError` for spans that are empty, outside of the text, or overlap."
-    spans = sorted(spans, key=lambda s: (s['start'], s['end']))
-    for s in spans:
-        if not 0<=s['start']<s['end']<=len(text): raise ValueError(f"span {s['start']}:{s['end']} ({s['label']}) is empty or not within the text of {len(text)} characters")
-        if not word_spans(text[s['start']:s['end']]): raise ValueError(f"span {s['start']}:{s['end']} ({s['label']}) holds no word")
-    for a,b in zip(spans, spans[1:]):
-        if b['start']<a['end']: raise ValueError(f"spans {a['start']}:{a['end']} ({a['label']}) and {b['start']}:{b['end']} ({b['label']}) overlap; a word has one tag only")
-    where = word_spans(text, [c for s in spans for c in (s['start'], s['end'])])
+    "Words and BIO tags; `ValueError` or `TypeError` for spans that are empty, outside of the text, overlap, or hold no numbers."
+    if align not in (None, 'expand', 'contract'): raise ValueError(f"align={align!r}: 'expand', 'contract' or None is expected")
+    spans = sorted((_checked(s, text, align) for s in spans), key=lambda s: s[:2])
+    for (a,b,label),(start,end,other) in zip(spans, spans[1:]):
+        if start<b: raise ValueError(f"spans {a}:{b} ({label}) and {start}:{end} ({other}) overlap; a word has one tag only")
+    where = word_spans(text, [c for a,b,_ in spans for c in (a, b)])
     tags,todo = [],iter(spans)
     now,begun = next(todo, None),False
     for start,end in where:
-        while now is not None and start>=now['end']: now,begun = next(todo, None),False
-        inside = now is not None and start>=now['start']
-        tags.append('O' if not inside else f"{'I' if begun else 'B'}-{now['label']}")
+        while now is not None and start>=now[1]: now,begun = next(todo, None),False
+        inside = now is not None and start>=now[0]
+        tags.append('O' if not inside else f"{'I' if begun else 'B'}-{now[2]}")
         begun = begun or inside
     return [text[a:b] for a,b in where],tags

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 import torch
 import transformers
+from datasets import ClassLabel, Dataset, Features, List, Sequence, Value
 from tokenizers import ByteLevelBPETokenizer, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 
-from blurlike.all import EntityCounts, TransformersLearner, read_conll, scratch_checkpoint, token_classification_learner
+from blurlike.all import EntityCounts, TransformersLearner, read_conll, read_tagged, scratch_checkpoint, spans_to_tags, token_classification_learner
 from blurlike.tagged import tag_runs
 
 WORDS = "met on 1996-08-30 Ada U.S. don't O'Brien in (Rome) EU/UN saw x_1 unbelievably Grace".split()
@@ -184,3 +185,116 @@ def test_the_learner_reads_no_comments(bert, tmp_path):
     (tmp_path/'a.txt').write_text('\n'.join(f'# sent_id = {i}\n'+'\n'.join(f'{w} N {t}' for w,t in zip(*row))+'\n' for i,row in enumerate(zip(df.tokens, df.tags))))
     learn = learner(bert, tmp_path/'a.txt', words=0, tags=2)
     assert learn.names==learner(bert, df).names and [m.name for m in learn.metrics]==['precision','recall','f1','accuracy']
+
+# ---- spans
+
+TEXT = 'Ada Lovelace met Babbage in London, twice.'
+def span(start, end, label='PER'): return dict(start=start, end=end, label=label)
+SPANS = [span(0, 12), span(17, 24), span(28, 34, 'LOC')]
+def spans_frame(spans, n=10, text=TEXT): return pd.DataFrame(dict(text=[text]*n, spans=pd.Series([list(spans)]*n, dtype=object)))
+def tagged(df, **kwargs):
+    rows = read_tagged(df, 'text', 'spans', **kwargs)[0]
+    return [list(zip(rows[i]['text'], rows[i]['spans'])) for i in range(len(rows))]
+
+@pytest.mark.parametrize('spans,what', [([span(0, 11), *SPANS[1:]], '10 of 30 .*row 0: 0:11.*Lovelac.*divides .Lovelace.'), ([span(s['start']+1, s['end']+1, s['label']) for s in SPANS], '30 of 30.*1:13'), ([span(28, 36, 'LOC'), span(18, 24)], '10 of 20.*18:24.*abbage')])
+def test_spans_that_divide_a_word_are_counted(spans, what):
+    with pytest.warns(UserWarning, match=what.replace('first', '.*')+'.*align_spans='): rows = tagged(spans_frame(spans))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert tagged(spans_frame(spans), align_spans='expand')[0]!=rows[0]
+        tagged(spans_frame(SPANS)), tagged(spans_frame([span(0, 13), span(16, 24)])) # a space at the end divides nothing
+
+def test_spans_can_be_aligned():
+    def entities(spans, align): return [' '.join(w for w in ws) for ws in _groups(*spans_to_tags(TEXT, spans, align))]
+    def _groups(words, tags): return [words[a:b] for k,a,b in tag_runs(tags) if k]
+    off = [span(1, 11), span(16, 25), span(28, 35, 'LOC')]
+    assert entities(off, None)==['da Lovelac','Babbage','London ,'] and entities(off, 'expand')==['Ada Lovelace','Babbage','London ,']
+    assert entities(off[1:]+[span(0, 11)], 'contract')==['Ada','Babbage','London ,']
+    with pytest.raises(ValueError, match='1:3.*no whole word'): spans_to_tags(TEXT, [span(1, 3)], 'contract')
+    with pytest.raises(ValueError, match='0:12.*overlap'): spans_to_tags(TEXT, [span(0, 6), span(6, 12)], 'expand')
+    with pytest.raises(ValueError, match="align='trim'"): spans_to_tags(TEXT, [], 'trim')
+    assert entities([span(0, 2)], 'expand')==['Ada'] and spans_to_tags('cafe\u0301s x', [span(0, 4)], 'expand')[1]==['B-PER','O']
+
+def test_scripts_without_spaces_are_divided_as_they_must_be():
+    text = '我住在北京市，ที่นี่สวย'
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        rows = tagged(spans_frame([span(3, 5, 'LOC')], text=text))
+    assert rows[0][:3]==[('我住在','O'),('北京','B-LOC'),('市','O')] and tagged(spans_frame([span(3, 5, 'LOC')], text=text), align_spans='expand')==rows
+
+@pytest.mark.parametrize('bad,what', [(span(0, 3, None), 'label None'), (span(0, 3, float('nan')), 'label nan'), (span(0, 3, ' '), "label ' '"), (span('0', '3'), "'0':'3'.*whole numbers"), (span(0., 3.), 'whole numbers'),
+    (span(None, 3), 'whole numbers'), (span(0, 99), '0:99'), (span(-3, 3), '-3:3'), (dict(start=0, label='X'), "no 'end'"), (span(0, 3, 'B-PER'), "'B-PER' is a tag.*'PER'"), ('PER', '.')])
+def test_spans_that_cannot_be_used_are_named_with_their_row(bad, what):
+    df = spans_frame(SPANS)
+    df.at[7, 'spans'] = [bad]
+    with pytest.raises(ValueError, match=f'row 7:.*{what}'): tagged(df)
+    df = pd.concat([df[7:8]]*3, ignore_index=True)
+    if bad!='PER' and bad['label']!='B-PER':
+        with pytest.raises(ValueError, match=f'row 0:.*{what}'): tagged(df)
+
+def test_a_type_may_have_a_hyphen():
+    assert {t for row in tagged(spans_frame([span(0, 3, 'E-MAIL'), span(4, 12, 'B-cell'), span(28, 34, 'I')])) for _,t in row}=={'O','B-E-MAIL','B-B-cell','B-I'}
+    with pytest.raises(ValueError, match="'B-cell' is a tag"): tagged(spans_frame([span(0, 3, 'B-cell'), span(28, 34, 'cell')]))
+    with pytest.raises(ValueError, match="row 0.*'[BI]-PER' is a tag"): tagged(spans_frame([span(0, 3, 'B-PER'), span(4, 12, 'I-PER')]))
+
+def test_no_spans():
+    df = spans_frame(SPANS)
+    df.at[0, 'spans'],df.at[3, 'spans'],df.at[4, 'spans'] = None,float('nan'),[]
+    rows = tagged(df)
+    assert rows[1]==tagged(spans_frame(SPANS))[0] and all({t for _,t in rows[i]}=={'O'} for i in (0, 3, 4))
+    df.at[5, 'text'] = None
+    with pytest.raises(ValueError, match="row 5: column 'text' holds"): tagged(df)
+
+def test_spans_of_every_source(tmp_path, bert):
+    df,kinds = spans_frame(SPANS),ClassLabel(names=['LOC','PER'])
+    want = tagged(df)
+    df.to_parquet(tmp_path/'a.parquet')
+    df.to_json(tmp_path/'a.jsonl', orient='records', lines=True)
+    numbers = [[s | dict(label=kinds.str2int(s['label'])) for s in SPANS]]*len(df)
+    one = dict(start=Value('int32'), end=Value('int32'), label=kinds)
+    lists = [{k:[s[k] for s in n] for k in one} for n in numbers]
+    listed = Dataset.from_dict(dict(text=df.text.tolist(), spans=numbers), features=Features(dict(text=Value('string'), spans=[one])))
+    columns = Dataset.from_dict(dict(text=df.text.tolist(), spans=lists), features=Features(dict(text=Value('string'), spans={k:List(v) for k,v in one.items()})))
+    sequence = Dataset.from_dict(dict(text=df.text.tolist(), spans=lists), features=Features(dict(text=Value('string'), spans=Sequence(one))))
+    assert isinstance(columns[0]['spans'], dict) and isinstance(listed[0]['spans'], list)
+    sources = df,Dataset.from_pandas(df),listed,columns,sequence,tmp_path/'a.parquet',tmp_path/'a.jsonl',df.to_dict('records'),pd.read_parquet(tmp_path/'a.parquet')
+    for data in sources: assert tagged(data)==want, data
+    assert learner(bert, tmp_path/'a.parquet', words='text', tags='spans').names==['O','B-LOC','I-LOC','B-PER','I-PER']
+
+def test_alignment_reaches_the_learner(bert):
+    df = spans_frame([span(0, 11), *SPANS[1:]])
+    with pytest.warns(UserWarning, match='begin or end inside a word'): assert [len(w) for w in learner(bert, df, words='text', tags='spans').dls.valid_ds.items.column('text')]==[10, 10]
+    assert [len(w) for w in learner(bert, df, words='text', tags='spans', align_spans='expand').dls.valid_ds.items.column('text')]==[9, 9]
+    with pytest.raises(ValueError, match='align_spans.*lists of words'): learner(bert, align_spans='expand')
+    with pytest.raises(ValueError, match='align.*trim'): learner(bert, df, words='text', tags='spans', align_spans='trim')
+
+# ---- tags that are none
+
+def with_tag(tag, row=7, place=0, n=24):
+    df = frame(n)
+    df['tags'] = [[tag if (i,j)==(row,place) else t for j,t in enumerate(ts)] for i,ts in enumerate(df.tags)]
+    return df
+
+@pytest.mark.parametrize('tag', ['B-O','o','0','O ','B_PER','PER-B','b-per','','X','B','.'])
+@pytest.mark.parametrize('row', [7, 2])
+def test_tags_beside_a_scheme_are_named(bert, tag, row):
+    with pytest.raises(ValueError, match=rf"{tag!r} \(1 words\) does not belong to the entity scheme.*B-LOC"): learner(bert, with_tag(tag, row), valid=[1,2,3])
+    vocab = ['O','B-LOC','I-LOC','B-PER','I-PER',tag]
+    with pytest.warns(UserWarning, match='does not belong'): learn = learner(bert, with_tag(tag, row), valid=[1,2,3], vocab=vocab)
+    assert learn.names==vocab
+
+def test_other_tags_are_no_odd_ones(bert, capsys):
+    df = frame().assign(tags=lambda d: [['NOUN' if w[0].isupper() else 'B-x' if w[0]=='(' else 'VERB' for w in ws] for ws in d.tokens])
+    assert learner(bert, df).names==['B-x','NOUN','VERB'] and 'For entities write tags as B-PER, I-PER and O' in capsys.readouterr().out
+
+@pytest.mark.parametrize('tag,what', [(None, 'None'), (float('nan'), 'nan'), (3, '3'), (dict(start=0), "{'start': 0}"), (['O'], r"\['O'\]")])
+def test_a_tag_that_is_none_is_named_with_its_row(bert, tag, what):
+    with pytest.raises(ValueError, match=f"row 7: the tag of word 0 is {what}|row 7.*word 0 is {what}"): learner(bert, with_tag(tag))
+
+def test_numbers_beyond_their_names(bert):
+    df,vocab = frame(),['O','B-PER','I-PER','B-LOC','I-LOC']
+    df['tags'] = [[vocab.index(t) for t in ts] for ts in df.tags]
+    df.at[7, 'tags'] = [-1, *df.tags[7][1:]]
+    with pytest.raises(ValueError, match=r'the number -1 \(row 7\).*5 names'): learner(bert, df, vocab=vocab)
+    df.at[7, 'tags'] = [True, *df.tags[7][1:]]
+    with pytest.raises(ValueError, match='row'): learner(bert, df, vocab=vocab)

@@ -28,7 +28,7 @@ from ..pretrained import checkpoint_order
 from ..rows import Column, Rows, check_columns, check_texts, name_rows, read_rows
 from ..splits import split_rows
 from ..splitters import transformer_splitter
-from ..tagged import CONLL, broken_bio, is_entity_scheme, read_conll, repair_bio, spans_to_tags, tag_order
+from ..tagged import CONLL, border_of_word, broken_bio, is_entity_scheme, is_in_word, odd_tags, read_conll, repair_bio, spans_to_tags, tag_order
 from ..task import Task, register_task, task_of
 from ..token_category import TokenCategorize, TokenCategoryBlock
 from ..warn import warn_user
@@ -44,26 +44,69 @@ token_classification = register_task(Task('token_classification', 'AutoModelForT
 def read_tagged(
     data, # As in `token_classification_learner`
     words, # Column of the words, or of the text; in a CoNLL file its number
-    tags # Column of the tags, or of the spans; in a CoNLL file its number
+    tags, # Column of the tags, or of the spans; in a CoNLL file its number
+    align_spans:str|None=None # As in `token_classification_learner`
 )->tuple[Rows,dict,str,str]: # Rows, row numbers of named parts, and the columns of words and tags
     "Rows of words and tags, from any source."
     if isinstance(data, (str, Path)) and (isinstance(words, int) or Path(data).suffix.lower() in CONLL):
         return Rows(read_conll(data, *(o if isinstance(o, int) else None for o in (words, tags)))),{},'tokens','tags'
     rows,parts = read_rows(data)
     check_columns(rows, words, tags)
-    first = rows.read([0], [words, tags])
-    if not isinstance(first[0][0], str): return rows,parts,words,tags
-    if not len(first[1]) or isinstance(first[1][0], str) or not all(isinstance(s, dict) for s in first[1][0]):
-        raise TypeError(f"column {words!r} must hold lists of words; row 0 holds the text {first[0][0][:40]!r}. Divide it into words, or give character spans in {tags!r}: lists of dicts with 'start', 'end' and 'label'")
-    return _from_spans(rows, words, tags),parts,words,tags
+    text,spans = _first_value(rows, words),_first_value(rows, tags)
+    if not isinstance(text, str):
+        if align_spans is not None: raise ValueError(f"align_spans={align_spans!r} is for texts with character spans; column {words!r} holds lists of words")
+        return rows,parts,words,tags
+    if isinstance(spans, str) or not all(isinstance(s, dict) for s in _span_list(spans)):
+        raise TypeError(f"column {words!r} must hold lists of words; it holds the text {text[:40]!r}. Divide it into words, or give character spans in {tags!r}: lists of dicts with 'start', 'end' and 'label'")
+    return _from_spans(rows, words, tags, align_spans),parts,words,tags
 
-def _from_spans(rows, text, spans):
-    (texts,marks),found = rows.read(np.arange(len(rows)), [text, spans]),[]
-    for i,(t,s) in enumerate(zip(texts, marks)):
-        try: found.append(spans_to_tags(t, s))
+def _is_missing(v): return v is None or isinstance(v, float) and v!=v
+
+def _first_value(rows, name): # that is not missing
+    pieces = (rows.read(np.arange(i, min(i+1000, len(rows))), [name])[0] for i in range(0, len(rows), 1000))
+    return next((v for v in chain.from_iterable(pieces) if not _is_missing(v)), None)
+
+def _span_list(spans, names=None): # a `Dataset` may hold a dict of lists, a parquet file arrays
+    if _is_missing(spans): return []
+    if isinstance(spans, dict): spans = [dict(zip(spans, s)) for s in zip(*spans.values(), strict=True)]
+    if names is None: return list(spans)
+    return [s | dict(label=names[s['label']] if 0<=s['label']<len(names) else None) for s in spans]
+
+def _span_names(rows, spans): # label names of a `ClassLabel` within the spans, or `None`
+    feature = None if rows._arrays is not None else rows.source.features[spans]
+    feature = getattr(feature, 'feature', feature)
+    label = feature.get('label') if isinstance(feature, dict) else None
+    return getattr(getattr(label, 'feature', label), 'names', None)
+
+def _from_spans(rows, text, spans, align):
+    (texts,marks),names,found,told = rows.read(np.arange(len(rows)), [text, spans]),_span_names(rows, spans),[],[]
+    for i,(t,m) in enumerate(zip(texts, marks)):
+        try:
+            if not isinstance(t, str): raise TypeError(f"column {text!r} holds {t!r}, a text is expected")
+            m = _span_list(m, names)
+            found.append(spans_to_tags(t, m, align))
         except (ValueError, KeyError, TypeError) as e: raise ValueError(f"row {i}: {f'a span has no {e}' if isinstance(e, KeyError) else e}") from None
+        told += [(i, t, s) for s in m]
+    _check_span_labels(told, spans)
+    if align is None: _report_cut_words(told, spans)
     rest = {c:rows.column(c) for c in rows.columns if c not in (text, spans)}
     return Rows(pd.DataFrame(rest | {text:[w for w,_ in found], spans:[t for _,t in found]}))
+
+def _check_span_labels(told, spans): # (row, text, span)
+    first = {s['label']:i for i,_,s in reversed(told)}
+    odd = [l for l in first if str(l)[:2] in ('B-','I-') and (l[2:] in first or is_entity_scheme(first))]
+    if not odd: return
+    l = min(odd, key=first.get)
+    raise ValueError(f"column {spans!r}, row {first[l]}: the label {l!r} is a tag; a span is a whole entity, and its label the type, {l[2:]!r}")
+
+def _report_cut_words(told, spans): # (row, text, span)
+    cut = [o for o in told if is_in_word(o[1], o[2]['start']) or is_in_word(o[1], o[2]['end'])]
+    if not cut: return
+    i,text,s = cut[0]
+    at = next(s[k] for k in ('start','end') if is_in_word(text, s[k]))
+    word = text[border_of_word(text, at, -1):border_of_word(text, at, 1)]
+    warn_user(f"column {spans!r}: {len(cut):,} of {len(told):,} spans begin or end inside a word, first in row {i}: {s['start']}:{s['end']} ({s['label']}), {text[s['start']:s['end']]!r}, divides {word!r}. "
+        "Are the numbers off by one? align_spans='expand' takes such words whole, 'contract' leaves them out; now they are learnt in pieces, which `predict` will not see")
 
 # %% ../../nbs/21_tasks.token_classification.ipynb #2d35a3d4
 def _check_words(rows, name):
@@ -97,31 +140,51 @@ def read_tags(
 )->tuple[list,Column]: # Vocab, and what reads the tags of a row
     "What the tags are; `ValueError` or `TypeError` names the rows that cannot be used."
     numbers,n_train = np.concatenate(splits),len(splits[0])
-    lists,names = _as_lists(rows, splits, tags),rows.label_names(tags) or vocab
+    lists,declared = _as_lists(rows, splits, tags),rows.label_names(tags)
     n_words = np.array([len(w) for w in rows.read(numbers, [words])[0]])
     _check_tags(lists, n_words, numbers, tags)
-    first = next(chain.from_iterable(lists), None)
-    if first is None: raise ValueError(f"column {tags!r}: no sentence has a tag")
-    is_number = isinstance(first, (int, np.integer)) and not isinstance(first, bool)
-    if is_number and not names: raise ValueError(f"column {tags!r} holds numbers ({first!r}) without names; pass vocab=[...] with the tags in order, or a Dataset whose feature is a ClassLabel")
-    values = list(names) if is_number else None
+    values = _names_of_numbers(lists, numbers, tags, declared or vocab)
+    if values is not None: lists = [[values[i] for i in t] for t in lists]
     seen,asked = (set(chain.from_iterable(part)) for part in (lists[:n_train], lists[n_train:]))
-    if is_number: seen,asked = ({_name_of(i, values, tags) for i in part} for part in (seen, asked))
+    names = vocab or declared
+    _check_scheme(names or seen|asked, lists, tags, vocab)
     res = list(names) if names else tag_order(seen)
     unknown = (asked if names is None else asked|seen)-set(res)
     if unknown: raise ValueError(f"column {tags!r}: {', '.join(map(repr, sorted(map(str, unknown))))} {'is not in vocab' if names else 'occurs only in validation'} ("
         f"{_named(numbers[[i for i,t in enumerate(lists) if unknown & set(t)]])}): {'add it' if names else 'move such rows to training with valid=[...], try another seed, pass vocab=[...], or drop them'}")
     if len(res)<2: raise ValueError(f"column {tags!r} holds one tag only, {res[0]!r}: there is nothing to tell apart")
-    _report_broken(lists, values, res, numbers, tags, repair)
+    if is_entity_scheme(res) and not repair: _report_broken(lists, numbers, tags)
     return res,(RepairedTags if repair and is_entity_scheme(res) else Column)(tags, values)
 
-def _name_of(i, values, tags):
-    if not 0<=i<len(values): raise ValueError(f"column {tags!r} holds the number {i}, but there are {len(values)} names")
-    return values[i]
+def _first_odd(lists, numbers, is_odd): # row, number of the word, tag
+    return next((numbers[i], j, v) for i,t in enumerate(lists) for j,v in enumerate(t) if is_odd(v))
 
-def _report_broken(lists, values, vocab, numbers, tags, repair):
-    if repair or not is_entity_scheme(vocab): return
-    row,_ = broken_bio([[values[i] for i in t] for t in lists] if values else lists)
+def _names_of_numbers(lists, numbers, tags, names): # what the numbers stand for; `None` where tags are text
+    kinds = set(map(type, chain.from_iterable(lists)))
+    if not kinds: raise ValueError(f"column {tags!r}: no sentence has a tag")
+    kind = next((k for k in ((str,), (bool, np.bool_), (int, np.integer)) if any(issubclass(o, k) for o in kinds)), ())
+    if not all(issubclass(o, kind) for o in kinds):
+        row,j,v = _first_odd(lists, numbers, lambda v: not isinstance(v, kind))
+        raise ValueError(f"column {tags!r}, row {row}: the tag of word {j} is {v!r}; tags must all be text, or all numbers of names: correct it, or drop the row")
+    if int not in kind: return None
+    if not names:
+        first = _first_odd(lists, numbers, lambda v: True)[2]
+        raise ValueError(f"column {tags!r} holds numbers ({first!r}) without names; pass vocab=[...] with the tags in order, or a Dataset whose feature is a ClassLabel")
+    bad = {i for i in set(chain.from_iterable(lists)) if not 0<=i<len(names)}
+    if bad: raise ValueError(f"column {tags!r} holds the number {min(bad)} ({_named(numbers[[i for i,t in enumerate(lists) if bad & set(t)]])}), but there are {len(names)} names (0 to {len(names)-1})")
+    return list(names)
+
+def _check_scheme(vocab, lists, tags, given): # are there tags that keep the others from being a scheme?
+    odd = odd_tags(sorted(vocab, key=str))
+    if not odd: return
+    counts = Counter(chain.from_iterable(lists))
+    told = ', '.join(f'{t!r} ({counts[t]:,} words)' for t in odd[:8])+(', ...' if len(odd)>8 else '')
+    message = f"column {tags!r}: {told} {'do' if len(odd)>1 else 'does'} not belong to the entity scheme of the other tags ({', '.join(t for t in sorted(vocab, key=str) if t not in odd)[:60]})"
+    if given: return warn_user(f"{message}; they are learnt as they stand in vocab")
+    raise ValueError(f"{message}: correct them, or pass vocab=[...] to learn them as they are")
+
+def _report_broken(lists, numbers, tags):
+    row,_ = broken_bio(lists)
     if len(row): warn_user(f"column {tags!r}: {len(row)} tags begin an entity with I- ({_named(numbers[np.unique(row)])}); they are learnt as they are. repair=True makes them B-")
 
 class RepairedTags(Column):
@@ -142,6 +205,7 @@ def token_classification_learner(
     label_all_tokens:bool=False, # Do all tokens of a word carry its tag, or only the first?
     vocab:list|None=None, # Tags in order; `None`: those of the training rows
     repair:bool=False, # Turn each `I-` that follows no tag of its type into `B-`?
+    align_spans:str|None=None, # Character spans that end inside a word: `'expand'` to the whole word, `'contract'` to whole words within; `None`: divide the word, with a warning
     class_weights=None, # Weights of the tags: a dict by tag, or a list in the order of the vocab
     metrics=None, # `None`: entity precision, recall, F1 and accuracy of words; accuracy alone where tags tell of no entities
     loss_func=None, # `None`: cross entropy over the words; `ModelLoss()`: the model's own
@@ -156,13 +220,13 @@ def token_classification_learner(
     if seed is not None: set_seed(seed)
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders): return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
-    rows,parts,words,tags = read_tagged(data, words, tags)
+    rows,parts,words,tags = read_tagged(data, words, tags, align_spans)
     splits = split_rows(rows, parts, valid, seed)
     _check_words(rows[np.concatenate(splits)] if parts else rows, words)
     vocab,y = read_tags(rows, splits, words, tags, vocab, repair)
     vocab = checkpoint_order(vocab, checkpoint)
     weights = read_tag_weights(class_weights, vocab)
-    if metrics is None and not is_entity_scheme(vocab): print(f"{len(vocab)} tags without a BIO scheme ({', '.join(map(str, vocab[:4]))}, ...): the metric is the accuracy of words.")
+    if metrics is None and not is_entity_scheme(vocab): print(f"{len(vocab)} tags without a BIO scheme ({', '.join(map(str, vocab[:4]))}, ...): the metric is the accuracy of words. For entities write tags as B-PER, I-PER and O.")
     return build_learner(token_classification, vocab, checkpoint, tokenizer, rows, splits, Column(words), y, bs=bs, max_length=max_length, overlap=overlap,
         options=dict(label_all_tokens=label_all_tokens), class_weights=weights, first_guess=tag_shares(rows, splits[0], y, vocab, weights).log(), loss_func=loss_func, model_kwargs=model_kwargs, dl_kwargs=dl_kwargs, **common)
 
