@@ -71,6 +71,7 @@ class MaskPredictions:
         if with_decoded: res += (ids(found.guesses),)
         if with_loss: res += (order(torch.cat(found.losses)) if found.losses else torch.zeros(0),)
         if not with_input: return res
+        if not found.inputs: return (torch.zeros(0, 0, 0).long(), *res)
         n,size = max(x.shape[1] for x in found.inputs),max(x.shape[2] for x in found.inputs)
         return (order(torch.cat([tfm.pad_to(x, n, size) for x in found.inputs])), *res)
 

@@ -32,13 +32,14 @@ def _harmless(dl): # are the transforms known to do nothing but read?
 def _many(mask, share): return mask.sum()>=3 and mask.sum()>=share*len(mask)
 
 def _worries(learn): # what deserves a warning
-    dls = loaders_of(learn)[:2]
-    if len(dls)<2 or not all(len(dl.dataset) and _harmless(dl) for dl in dls): return []
+    dls = [dl for dl in loaders_of(learn)[:2] if len(dl.dataset)]
+    if not all(map(_harmless, dls)): return []
     by_column = all(dl.reader.by_column for dl in dls)
-    train,valid = parts = parts_of(learn, _quick if by_column else _quick_by_item, tokens=False, budget=_budget, show=False)
-    leaked = np.isin(valid.texts, train.texts) & (valid.sizes>=20) & (valid.empty<2)
+    train,*others = parts = parts_of(learn, _quick if by_column else _quick_by_item, tokens=False, budget=_budget, show=False)
     odd,res = conflicting_texts(parts) if train.kind else [],[]
-    if _many(leaked, .05*len(train.idxs)/train.n): res.append(f"{'' if train.whole else 'at least '}{leaked.sum():,} of {len(leaked):,} validation rows have a text that is in training too ({list_rows(valid.rows(leaked))}), so the metrics will be too good")
+    for valid in others:
+        leaked = np.isin(valid.texts, train.texts) & (valid.sizes>=20) & (valid.empty<2)
+        if _many(leaked, .05*len(train.idxs)/train.n): res.append(f"{'' if train.whole else 'at least '}{leaked.sum():,} of {len(leaked):,} validation rows have a text that is in training too ({list_rows(valid.rows(leaked))}), so the metrics will be too good")
     torn = np.isin(train.texts, odd)
     if _many(torn, .02): res.append(f"{torn.sum():,} of {len(torn):,} training rows have a text that also stands with another label ({list_rows(train.rows(torn))})")
     empty = train.empty==2

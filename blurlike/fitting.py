@@ -69,6 +69,26 @@ def _need_rows(self:FittingLearner):
     if len(getattr(self.dls, 'train_ds', [0]))==0: raise ValueError("this learner has no training rows: give it some with `learn.dls = ...`, or make one with new data and the saved folder as checkpoint")
 
 @patch
+@contextmanager
+def _epoch_columns(self:FittingLearner): # yields their names; without validation rows there are none for validation
+    recorder,blind = getattr(self, 'recorder', None),all(getattr(dl, 'n', None)==0 for dl in self.dls.loaders[1:2])
+    known = ['train_loss'] if blind else ['train_loss', 'valid_loss', *(m.name for m in self.metrics)]
+    if recorder is None or not blind:
+        yield known
+        return
+    asked,metrics = recorder.valid_metrics,self.metrics
+    recorder.valid_metrics,self.metrics = False,L()
+    try: yield known
+    finally: recorder.valid_metrics,self.metrics = asked,metrics
+
+@patch
+def _check_trackers(self:FittingLearner, cbs, known):
+    for cb in cbs:
+        if not isinstance(cb, TrackerCallback) or cb.monitor in known: continue
+        why = ': there are no validation rows' if known==['train_loss'] else ''
+        raise ValueError(f"{type(cb).__name__} watches {cb.monitor!r}, but the epoch table has {', '.join(known)}{why}")
+
+@patch
 @delegates(Learner.fit)
 def fit(self:FittingLearner, n_epoch, lr=None, wd=None, cbs=None, **kwargs):
     "fastai's `fit`; `ValueError` lists the metrics if a callback watches one that is not there."
@@ -76,11 +96,8 @@ def fit(self:FittingLearner, n_epoch, lr=None, wd=None, cbs=None, **kwargs):
     for cb in L(cbs):
         if type(cb) is ParamScheduler: cb.scheds = {k:plain_schedule(f) for k,f in cb.scheds.items()}
     self._pack()
-    known = ['train_loss','valid_loss',*(m.name for m in self.metrics)]
-    for cb in [*self.cbs, *L(cbs)]:
-        if isinstance(cb, TrackerCallback) and cb.monitor not in known:
-            raise ValueError(f"{type(cb).__name__} watches {cb.monitor!r}, but the epoch table has {', '.join(known)}")
-    with self.added_cbs(cbs):
+    with self._epoch_columns() as known, self.added_cbs(cbs):
+        self._check_trackers([*self.cbs, *L(cbs)], known)
         try: super(FittingLearner, self).fit(n_epoch, lr=lr, wd=wd, **kwargs)
         except BaseException:
             self._abandon()

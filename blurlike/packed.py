@@ -66,17 +66,18 @@ class PackedRows(Rows):
             if not -len(self)<=i<len(self): raise IndexError(f"block {i} of {len(self)}")
             return {self.text:self.read([int(i)%len(self)], [self.text])[0][0]}
         res = object.__new__(PackedRows)
-        res.__dict__ |= self.__dict__ | dict(idxs=self._numbers()[i])
+        res.__dict__ |= self.__dict__ | dict(idxs=self.numbers[i])
         return res
 
-    def _numbers(self): return np.arange(len(self.starts)) if self.idxs is None else self.idxs
+    @property
+    def numbers(self)->np.ndarray: return np.arange(len(self.starts)) if self.idxs is None else self.idxs
 
     def read(self,
         idxs, # (n,) block numbers
         names:list # The column
     )->list: # One list of n arrays: (L,) token ids, or (2,L) ids and where words begin
         "The tokens of some blocks."
-        return [[self._block(self.starts[i], self.ends[i]) for i in self._numbers()[np.asarray(idxs)]]]
+        return [[self._block(self.starts[i], self.ends[i]) for i in self.numbers[np.asarray(idxs)]]]
 
     def _block(self, a, b):
         ids = np.concatenate([self.before, self.ids[a:b], self.after]).astype(np.int32)

@@ -48,6 +48,8 @@ class Rows:
     @property
     def columns(self)->list: return list(self.source.columns if self._arrays is not None else self.source.column_names)
     @property
+    def numbers(self)->np.ndarray: return np.arange(len(self.source)) if self.idxs is None else self.idxs # of its rows in `source`
+    @property
     def iloc(self): return self
     def __len__(self): return len(self.source) if self.idxs is None else len(self.idxs)
     def __iter__(self): return (self[i] for i in range(len(self)))
@@ -56,16 +58,15 @@ class Rows:
 
     def __getitem__(self, i):
         "Row `i` as a dict, or the subset at a slice or list of numbers."
-        if isinstance(i, slice): return Rows(self.source, self._numbers()[i], self.starts)
+        if isinstance(i, slice): return Rows(self.source, self.numbers[i], self.starts)
         if isinstance(i, torch.Tensor): i = i.tolist()
-        if not isinstance(i, (int, np.integer)): return Rows(self.source, self._numbers()[np.asarray(i, dtype=np.int64)], self.starts)
+        if not isinstance(i, (int, np.integer)): return Rows(self.source, self.numbers[np.asarray(i, dtype=np.int64)], self.starts)
         if not -len(self)<=i<len(self): raise IndexError(f"row {i} of {len(self)}")
         i = int(i%len(self) if self.idxs is None else self.idxs[i])
         if self._arrays is not None: return {c:a[i] for c,a in self._arrays.items()}
         row = self.source[i]
         return row | {c:_by_name(row[c], names) for c,names in self._names.items()}
 
-    def _numbers(self): return np.arange(len(self.source)) if self.idxs is None else self.idxs
 
     def read(self,
         idxs, # (n,) row numbers
@@ -210,10 +211,11 @@ def _other_signs(columns): # a hint
     return '' if sign is None else f". It seems to be divided by {sign!r}: save it with commas{', or with the ending .tsv' if sign==chr(9) else ''}, or pass `pd.read_csv(..., sep={sign!r})`"
 
 def name_rows(
-    mask # Boolean, one a row
+    mask # Boolean, one a row; a Series tells the row numbers by its index
 )->str:  # e.g. `rows 3, 8, 12, ... (25 in all)`
     "The row numbers where `mask` is true, for messages."
-    bad = np.flatnonzero(np.asarray(mask))
+    mask = mask if isinstance(mask, pd.Series) else pd.Series(np.asarray(mask))
+    bad = mask.index[mask.to_numpy(dtype=bool)].tolist()
     return f"row{'s' if len(bad)>1 else ''} {', '.join(map(str, bad[:10]))}" + (f", ... ({len(bad)} in all)" if len(bad)>10 else '')
 
 def check_texts(
@@ -224,8 +226,9 @@ def check_texts(
     "Raise `ValueError` or `TypeError` for missing, non-text and undecodable entries; warn of empty ones."
     check_columns(rows, *names)
     for name in names:
-        empty = _check_frame(rows.column(name), name, is_split_into_words) if rows._arrays is not None else _check_arrow(rows.arrow(name), name, is_split_into_words)
-        if np.any(empty): warn_user(f"column {name!r}: empty text in {name_rows(empty)}; they are kept")
+        of_frame = rows._arrays is not None
+        empty = _check_frame(rows.column(name).set_axis(rows.numbers), name, is_split_into_words) if of_frame else _check_arrow(rows.arrow(name), name, is_split_into_words, rows.numbers)
+        if empty.any(): warn_user(f"column {name!r}: empty text in {name_rows(empty)}; they are kept")
 
 def _no_text(name, missing): return ValueError(f"column {name!r} has no text in {name_rows(missing)}; drop these rows (`df.dropna(subset=[{name!r}])`) or fill them (`df.fillna({{{name!r}: ''}})`)")
 def _not_text(name, kind, where): return TypeError(f"column {name!r} must hold text (str); found {kind} in {where}; convert them with `.astype(str)`, or name the right column")
@@ -238,14 +241,14 @@ def _check_frame(col, name, is_split_into_words): # which texts are empty
         odd = col.map(lambda o: not isinstance(o, str))
         raise _not_text(name, type(col[odd].iloc[0]).__name__, name_rows(odd))
     bad = None if arrow else _undecodable(col)
-    if bad is not None: raise ValueError(f"column {name!r}, row {bad}: the text holds a lone surrogate, which no tokenizer can read; repair it with `text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')`")
+    if bad is not None: raise ValueError(f"column {name!r}, row {col.index[bad]}: the text holds a lone surrogate, which no tokenizer can read; repair it with `text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')`")
     return col.str.strip()==''
 
-def _check_arrow(col, name, is_split_into_words): # Arrow text is valid UTF-8 by construction
-    if col.null_count: raise _no_text(name, col.is_null().to_numpy())
-    if is_split_into_words: return pc.equal(pc.list_value_length(col), 0).to_numpy()
+def _check_arrow(col, name, is_split_into_words, numbers): # Arrow text is valid UTF-8 by construction
+    if col.null_count: raise _no_text(name, pd.Series(col.is_null().to_numpy(), numbers))
+    if is_split_into_words: return pd.Series(pc.equal(pc.list_value_length(col), 0).to_numpy(), numbers)
     if not (pa.types.is_string(col.type) or pa.types.is_large_string(col.type)): raise _not_text(name, col.type, 'all rows')
-    return np.concatenate([pc.equal(pc.utf8_trim_whitespace(c), '').to_numpy(zero_copy_only=False) for c in col.chunks])
+    return pd.Series(np.concatenate([pc.equal(pc.utf8_trim_whitespace(c), '').to_numpy(zero_copy_only=False) for c in col.chunks]), numbers)
 
 def _undecodable(col, step=10_000):
     for start in range(0, len(col), step):

@@ -58,7 +58,7 @@ def test_empty_validation(valid, bert): refused('single', 'validation part is em
 @pytest.mark.parametrize('valid', [list(range(48)), .999, 'flag'], ids=['all','.999','flag'])
 def test_empty_training(valid, bert): refused('single', 'training part is empty', bert, DF.assign(flag=True), valid=valid)
 
-@pytest.mark.parametrize('valid,error,message', [(1.5,ValueError,'not a fraction'), (0,ValueError,'fraction'), (7,ValueError,'list'), ('flags',KeyError,r"'flags' is neither.*'text', 'label', 'flag'"), ('flag',ValueError,r"'flag' must hold True"), ([3,48],ValueError,r'48.*0 to 47'), ([-1],ValueError,'row numbers')], ids=str)
+@pytest.mark.parametrize('valid,error,message', [(1.5,ValueError,'not a fraction'), (7,ValueError,'list'), ('flags',KeyError,r"'flags' is neither.*'text', 'label', 'flag'"), ('flag',ValueError,r"'flag' must hold True"), ([3,48],ValueError,r'48.*0 to 47'), ([-1],ValueError,'row numbers')], ids=str)
 def test_impossible_validation(valid, error, message, bert): refused('single', message, bert, DF.assign(flag='maybe'), error, valid=valid)
 
 # Texts

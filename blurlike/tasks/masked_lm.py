@@ -6,6 +6,8 @@
 __all__ = ['masked_lm', 'BLOCK', 'masked_lm_learner', 'pack']
 
 # %% ../../nbs/22_tasks.masked_lm.ipynb #84b70942
+from functools import partial
+
 from fastai.data.core import DataLoaders
 from fastai.torch_core import set_seed
 from fastcore.meta import delegates
@@ -21,7 +23,7 @@ from ..metrics import masked_lm_metrics
 from ..packed import PackedRows
 from ..pretrained import fit_length, load_tokenizer
 from ..rows import Column, check_texts, read_rows
-from ..splits import split_rows
+from ..splits import read_split, split_rows, used_rows
 from ..splitters import transformer_splitter
 from ..task import Task, register_task, task_of
 
@@ -49,7 +51,7 @@ def _say_new_head(model):
 
 @delegates(TransformersLearner)
 def masked_lm_learner(
-    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet file; path of a text file or folder, or a list of such paths; or ready `DataLoaders`
+    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet file; path of a text file or folder, or a list of such paths; a tuple of two: training, validation; or ready `DataLoaders`
     checkpoint, # Name on the Hub, folder, loaded model, or a learner
     text='text', # Column of the texts
     mlm_probability:float=0.15, # Share of the tokens that are hidden
@@ -58,7 +60,7 @@ def masked_lm_learner(
     random_share:float=0.1, # Share that becomes another ordinary token; the rest stays as it is
     block_size:int|None=None, # Tokens of a block; 0: one text a row; `None`: blocks of at most 512 for plain text files, one text a row else
     split_by:str='line', # What is one text of a plain text file: `line` or `paragraph`
-    valid=0.2, # Validation part: fraction of the texts, boolean column, name of a split or file, or row numbers
+    valid=0.2, # Validation part: fraction of the texts, `'group:COLUMN'`, boolean column, split or file, row numbers, a splitter, another table; `None`: no validation
     bs:int=16, # Rows or blocks a batch
     max_length:int|None=None, # Most tokens of a row; `None`: what the model takes
     metrics=None, # `None`: perplexity and accuracy of the hidden tokens
@@ -81,11 +83,11 @@ def masked_lm_learner(
     tokenizer = load_tokenizer(tokenizer or checkpoint)
     options = dict(mlm_probability=mlm_probability, whole_word=whole_word, mask_share=mask_share, random_share=random_share)
     tfm = TokenizeMasked(tokenizer, None, **options) # says at once what is wrong with them
-    packed = is_corpus(data)
+    packed = is_corpus(data[0] if isinstance(data, tuple) and len(data) else data)
     block_size = _block_size(block_size, packed, max_length, tokenizer, checkpoint)
-    rows,parts = read_corpus(data, split_by, text) if packed else read_rows(data)
+    rows,parts,valid = read_split(data, valid, partial(read_corpus, split_by=split_by, text=text) if packed else read_rows)
     splits = split_rows(rows, parts, valid, seed)
-    if not packed: check_texts(rows[np.concatenate(splits)] if parts else rows, text)
+    if not packed: check_texts(used_rows(rows, splits), text)
     if block_size: rows,splits = pack(rows, splits, tfm, text, block_size)
     learn = build_learner(masked_lm, [], checkpoint, tokenizer, rows, splits, Column(text), None, bs=bs, max_length=block_size or max_length, options=options, loss_func=loss_func,
         model_kwargs=model_kwargs, dl_kwargs=dl_kwargs, **common)
@@ -102,6 +104,6 @@ def pack(
     "Cut the texts of each part into blocks."
     res = PackedRows([rows[s] for s in splits], tfm, text, block_size)
     n_train,n_valid = res.sizes
-    for part,n in (('training',n_train),('validation',n_valid)):
-        if not n: raise ValueError(f"the {part} part holds no tokens to make a block of")
+    for part,n,idxs in zip(('training', 'validation'), res.sizes, splits):
+        if len(idxs) and not n: raise ValueError(f"the {part} part holds no tokens to make a block of")
     return res,(np.arange(n_train), n_train+np.arange(n_valid))

@@ -7,7 +7,6 @@ __all__ = ['single_label', 'multi_label', 'regression', 'decode_single', 'decode
            'read_weights', 'sequence_classification_learner']
 
 # %% ../../nbs/20_tasks.sequence_classification.ipynb #18f87884
-import numpy as np
 import torch
 from fastai.data.block import CategoryBlock, MultiCategoryBlock, RegressionBlock
 from fastai.data.core import DataLoaders
@@ -23,8 +22,8 @@ from ..metrics import multi_label_metrics, regression_metrics, single_label_metr
 from ..predicting import output_names
 from ..predictions import LabelPredictions
 from ..pretrained import checkpoint_order
-from ..rows import Column, Rows, check_columns, check_texts, read_rows
-from ..splits import split_rows
+from ..rows import Column, Rows, check_columns, check_texts
+from ..splits import read_split, split_rows, used_rows
 from ..splitters import transformer_splitter
 from ..task import Task, find_task, register_task, task_of
 
@@ -98,11 +97,11 @@ def read_weights(
 # %% ../../nbs/20_tasks.sequence_classification.ipynb #1411f5d5
 @delegates(TransformersLearner)
 def sequence_classification_learner(
-    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet file; or ready `DataLoaders`
+    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet file; a pair of them: training, validation; or ready `DataLoaders`
     checkpoint, # Name on the Hub, folder, or loaded model
     text='text', # Column of the text, or two columns of a pair
     label='label', # Column of the target; several: one-hot labels or several numbers
-    valid=0.2, # Validation part: fraction, boolean column, name of a split, or row numbers
+    valid=0.2, # Validation part: fraction (of each label), `'group:COLUMN'`, boolean column, split, row numbers, a splitter, another table; `None`: no validation
     bs:int=16, # Rows a batch
     max_length:int|None=None, # Most tokens of a text; `None`: what the model takes
     overlap:int|None=None, # Tokens shared by neighbouring windows of a long text; `None`: long texts are cut, with a report
@@ -121,14 +120,15 @@ def sequence_classification_learner(
     if seed is not None: set_seed(seed)
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders): return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
-    rows,parts = read_rows(data)
+    rows,parts,valid = read_split(data, valid)
     texts = [text] if isinstance(text, str) else list(text)
     if len(texts)>2: raise ValueError(f"text={texts}: one column, or two for pairs")
-    check_columns(rows, *texts)
-    splits = split_rows(rows, parts, valid, seed)
+    labels = [label] if isinstance(label, str) else list(label)
+    check_columns(rows, *texts, *labels)
+    splits = split_rows(rows, parts, valid, seed, () if problem_type==_kinds[2] else labels)
     kind,vocab,y = read_target(rows, splits, label, problem_type)
     task = find_task(kind)
-    check_texts(rows[np.concatenate(splits)] if parts else rows, *texts)
+    check_texts(used_rows(rows, splits), *texts)
     if task is not regression: vocab = checkpoint_order(vocab, checkpoint)
     if isinstance(y, LabelVector) and vocab!=y.values: raise ValueError(f"the checkpoint's labels are {vocab}, in this order; the vectors in column {label!r} say of {y.values}. Bring the vectors into the checkpoint's order")
     train = rows[splits[0]]

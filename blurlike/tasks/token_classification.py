@@ -26,7 +26,7 @@ from ..metrics import EntityCounts, entity_metrics
 from ..predictions import WordPredictions
 from ..pretrained import checkpoint_order
 from ..rows import Column, Rows, check_columns, check_texts, name_rows, read_rows
-from ..splits import split_rows
+from ..splits import read_split, split_rows, used_rows
 from ..splitters import transformer_splitter
 from ..tagged import CONLL, border_of_word, broken_bio, is_entity_scheme, is_in_word, odd_tags, read_conll, repair_bio, spans_to_tags, tag_order
 from ..task import Task, register_task, task_of
@@ -110,7 +110,7 @@ def _report_cut_words(told, spans): # (row, text, span)
 
 # %% ../../nbs/21_tasks.token_classification.ipynb #2d35a3d4
 def _check_words(rows, name):
-    col = rows.column(name) if rows._arrays is not None else None
+    col = rows.column(name).set_axis(rows.numbers) if rows._arrays is not None else None
     if col is not None:
         odd = col.map(lambda o: isinstance(o, str) or not hasattr(o, '__len__'))
         if odd.any(): raise TypeError(f"column {name!r} must hold lists of words; {name_rows(odd)} hold{'s' if odd.sum()==1 else ''} {col[odd].iloc[0]!r}")
@@ -194,11 +194,11 @@ class RepairedTags(Column):
 # %% ../../nbs/21_tasks.token_classification.ipynb #1b7f26fb
 @delegates(TransformersLearner)
 def token_classification_learner(
-    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet or CoNLL file; or ready `DataLoaders`
+    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet or CoNLL file; a pair of them: training, validation; or ready `DataLoaders`
     checkpoint, # Name on the Hub, folder, or loaded model
     words='tokens', # Column of the words, or of texts; in a CoNLL file its number
     tags='tags', # Column of the tags, or of the character spans of texts; in a CoNLL file its number
-    valid=0.2, # Validation part: fraction, boolean column, name of a split, or row numbers
+    valid=0.2, # Validation part: fraction, `'group:COLUMN'`, boolean column, split, row numbers, a splitter, another table; `None`: no validation
     bs:int=16, # Rows a batch
     max_length:int|None=None, # Most tokens of a sentence; `None`: what the model takes
     overlap:int|None=None, # Tokens shared by neighbouring windows of a long sentence; `None`: long ones are cut, with a report
@@ -220,9 +220,9 @@ def token_classification_learner(
     if seed is not None: set_seed(seed)
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders): return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
-    rows,parts,words,tags = read_tagged(data, words, tags, align_spans)
-    splits = split_rows(rows, parts, valid, seed)
-    _check_words(rows[np.concatenate(splits)] if parts else rows, words)
+    rows,parts,words,tags,valid = read_split(data, valid, read_tagged, words, tags, align_spans)
+    splits = split_rows(rows, parts, valid, seed, [tags])
+    _check_words(used_rows(rows, splits), words)
     vocab,y = read_tags(rows, splits, words, tags, vocab, repair)
     vocab = checkpoint_order(vocab, checkpoint)
     weights = read_tag_weights(class_weights, vocab)

@@ -1,0 +1,285 @@
+"Which rows train, and which validate: drawn label by label, kept together, or as the user says; and what is no set of rows."
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from blurlike.all import (CSVLogger, Checkpoints, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, masked_lm_learner, read_rows, row_numbers, split_rows,
+    token_classification_learner, used_rows)
+from datasets import ClassLabel, Dataset, DatasetDict, Features
+from fastai.data.transforms import ColSplitter, EndSplitter, FuncSplitter, IndexSplitter, RandomSplitter, TrainTestSplitter
+from small import FRAMES, TEXTS, learner
+
+pytestmark = pytest.mark.usefixtures('in_tmp')
+DF = FRAMES['single']
+ROWS = Rows(DF)
+
+def labels_of(label, valid=.2, seed=42, parts=None, **kwargs):
+    "Both parts of a table of that label column."
+    col = pd.Series(label)
+    trn,val = split_rows(Rows(pd.DataFrame(dict(label=col)) if not isinstance(label, Dataset) else label), parts or {}, valid, seed, ['label'])
+    return col.iloc[trn],col.iloc[val]
+
+# Labels
+
+@pytest.mark.parametrize('n_classes,each,share', [(150,3,.2), (10,2,.3), (7,50,.1), (3,100,.9), (40,5,.5)])
+def test_every_label_trains_and_has_its_share_in_validation(n_classes, each, share):
+    for seed in range(5):
+        trn,val = labels_of(np.arange(n_classes*each)%n_classes, share, seed)
+        counts = np.bincount(val, minlength=n_classes)
+        assert len(val)==round(n_classes*each*share) and trn.nunique()==n_classes and len(trn)+len(val)==n_classes*each
+        assert np.abs(counts-each*share).max()<1
+
+def test_uneven_labels_keep_their_shares():
+    label = ['a']*900+['b']*90+['c']*9+['once']
+    trn,val = labels_of(label, .1)
+    assert val.value_counts().to_dict()==dict(a=90, b=9, c=1) and set(trn)=={'a','b','c','once'}
+
+def test_a_label_that_occurs_once_trains():
+    for seed in range(30): assert not set('xyz') & set(labels_of([*'ab'*20, *'xyz'], .4, seed)[1])
+
+def test_where_labels_are_about_as_many_as_rows_the_draw_is_blind():
+    trn,val = labels_of([f'l{i}' for i in range(50)])
+    assert len(val)==10 and (val.index!=range(10)).any()
+
+@pytest.mark.parametrize('label', [[.5*i for i in range(40)], [[]]*40, [['a'],'b']*20, [{'a':1}]*40], ids=['numbers','no labels','mixed','dicts'])
+def test_what_are_no_labels_changes_nothing(label):
+    plain = split_rows(Rows(pd.DataFrame(dict(label=range(40)))), {}, .2, 42)
+    assert labels_of(label)[1].index.tolist()==plain[1].tolist()
+
+def test_the_same_seed_gives_the_same_rows():
+    picks = [tuple(labels_of(DF.label, .25, s)[1].index) for s in (1,1,2,None,None)]
+    assert picks[0]==picks[1]!=picks[2] and len(set(picks))==4
+
+@pytest.mark.parametrize('form', [lambda df: df, lambda df: df.astype('category'), Dataset.from_pandas, lambda df: Dataset.from_pandas(df).cast(Features(label=ClassLabel(names=['bad','fine','good'])))], ids=['frame','category','dataset','class'])
+def test_every_kind_of_table_is_split_alike(form):
+    want = split_rows(Rows(DF[['label']]), {}, .25, 3, ['label'])
+    got = split_rows(Rows(form(DF[['label']])), {}, .25, 3, ['label'])
+    assert all((a==b).all() for a,b in zip(want, got)) and DF.label[want[1]].value_counts().tolist()==[4,4,4]
+
+@pytest.mark.parametrize('form', [lambda df: df, Dataset.from_pandas], ids=['frame','dataset'])
+def test_of_several_labels_each_stays_in_training(form):
+    tags = [['a'],['a','b'],[]]*20+[['rare','a'],['b','rarer']]
+    for seed in range(20):
+        trn,val = split_rows(Rows(form(pd.DataFrame(dict(tags=tags)))), {}, .5, seed, ['tags'])
+        assert {t for i in trn for t in tags[i]}=={'a','b','rare','rarer'} and len(val)==31
+
+def test_of_one_hot_columns_each_stays_in_training():
+    df = pd.DataFrame(dict(a=[True,False]*10, b=[0]*19+[1], score=np.linspace(0, 1, 20)))
+    for seed in range(10): assert df.b[split_rows(Rows(df), {}, .5, seed, ['a','b'])[0]].any()
+    plain = split_rows(Rows(df), {}, .5, 1)[1]
+    assert (split_rows(Rows(df), {}, .5, 1, ['score','a'])[1]==plain).all() # several numbers
+
+def test_a_part_is_drawn_from_the_rows_that_train():
+    ds = Dataset.from_pandas(DF)
+    rows,parts = read_rows(DatasetDict(train=ds.select(range(30)), test=ds.select(range(30, 48))))
+    trn,val = split_rows(rows, parts, .2, 0, ['label'])
+    assert set(trn)|set(val)==set(range(30)) and DF.label[val].value_counts().tolist()==[2,2,2]
+
+def test_learners_draw_by_label(bert):
+    df = pd.DataFrame(dict(text=[f'{t} {i}' for i,t in enumerate(TEXTS)], label=[f'l{i%16}' for i in range(48)]))
+    learn = learner('single', bert, df, valid=.2)
+    assert len(learn.dls.vocab)==16 and len(learn.dls.valid_ds)==10
+    words = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['B-RARE' if i==4 and k==0 else 'O' for k,_ in enumerate(t.split())] for i,t in enumerate(TEXTS)]))
+    for seed in (0,1,2): assert 'B-RARE' in token_classification_learner(words, bert, bs=8, valid=.5, seed=seed).dls.vocab
+
+def test_numbers_are_not_drawn_by_value(bert):
+    df = DF.assign(label=[i//2 for i in range(48)])
+    by_number = learner('single', bert, df, problem_type='regression', valid=.25).dls.valid_ds.items.idxs
+    assert by_number.tolist()==split_rows(Rows(df), {}, .25, 42)[1].tolist()
+
+# Groups
+
+AUTHORS = DF.assign(author=[f'a{i*i%11}' for i in range(48)])
+
+@pytest.mark.parametrize('form', [lambda df: df, Dataset.from_pandas, lambda df: df.to_dict('records')], ids=['frame','dataset','dicts'])
+def test_a_group_is_on_one_side(form, bert):
+    learn = learner('single', bert, form(AUTHORS), valid='group:author')
+    sides = [{r['author'] for r in ds.items} for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
+    assert not sides[0] & sides[1] and sides[0]|sides[1]==set(AUTHORS.author) and 6<=len(learn.dls.valid_ds)<=13
+
+def test_groups_by_seed_and_share():
+    rows = Rows(pd.DataFrame(dict(g=np.random.default_rng(0).integers(0, 100, 1000))))
+    a,b,c = (tuple(split_rows(rows, {}, 'group:g', s)[1]) for s in (1,1,2))
+    assert a==b!=c and abs(len(a)-200)<=10
+    assert abs(len(split_rows(rows, {}, GroupSplitter('g', .5), 1)[1])-500)<=10
+    assert (split_rows(rows, {}, GroupSplitter('g', .5, seed=3), 1)[1]==GroupSplitter('g', .5, seed=3)(rows.source)[1]).all()
+
+def test_groups_of_any_size():
+    most = pd.DataFrame(dict(g=['big']*90+['s1']*4+['s2']*6))
+    for seed in range(5): assert set(most.g[split_rows(Rows(most), {}, 'group:g', seed)[1]])<={'s1','s2'}
+    few = pd.DataFrame(dict(g=['a']*40+['b']*30+['c']*30)) # none of them fits into a fifth
+    assert {len(split_rows(Rows(few), {}, 'group:g', s)[1]) for s in range(5)}=={30}
+
+def test_a_label_of_one_group_trains_if_it_can():
+    df = pd.DataFrame(dict(g=[i//5 for i in range(100)], label=['rare' if i//5 in (3,7) else 'usual' for i in range(100)]))
+    for seed in range(20): assert 'rare' in set(df.label[split_rows(Rows(df), {}, GroupSplitter('g', .5), seed, ['label'])[0]])
+
+@pytest.mark.parametrize('group,error,said', [(['x']*48,ValueError,"one group only, 'x'"), ([None,*'x'*47],ValueError,r"names no group in row 0\b"), (None,KeyError,"no column 'author'")])
+def test_groups_that_are_none(group, error, said):
+    df = DF if group is None else DF.assign(author=group)
+    with pytest.raises(error, match=said): split_rows(Rows(df), {}, 'group:author')
+    if group is None: assert split_rows(Rows(DF.assign(**{'group:author':[True]+[False]*47})), {}, 'group:author')[1].tolist()==[0] # a column of that very name
+
+# Splitters of fastai's, and of the user's
+
+@pytest.mark.parametrize('splitter,want', [(RandomSplitter(.25, seed=1),12), (EndSplitter(.25),12), (IndexSplitter([3,5]),2), (TrainTestSplitter(.25, random_state=1, stratify=DF.label),12),
+    (FuncSplitter(lambda row: row['text'].startswith('t')),sum(t[0]=='t' for t in TEXTS)), (ColSplitter('late'),4), (lambda rows: (range(10), torch.arange(40, 48)),8)], ids='random end index stratified function column own'.split())
+def test_splitters(splitter, want, bert):
+    learn = learner('single', bert, DF.assign(late=[False]*44+[True]*4), valid=splitter)
+    assert len(learn.dls.valid_ds)==want
+
+def test_a_splitter_sees_the_rows_that_train():
+    ds = Dataset.from_pandas(DF)
+    rows,parts = read_rows(DatasetDict(test=ds.select(range(8)), train=ds.select(range(8, 48))))
+    trn,val = split_rows(rows, parts, EndSplitter(.25))
+    assert val.tolist()==list(range(38, 48)) and trn.tolist()==list(range(8, 38))
+
+@pytest.mark.parametrize('splitter,error,said', [(lambda rows: [1,2,3],TypeError,'two lists'), (RandomSplitter,TypeError,'two lists'), (lambda rows: ([0,1],[1,2]),ValueError,r'row 1\b.*both parts'),
+    (lambda rows: ([0,1],[48]),ValueError,'up to 48'), (lambda rows: ([0,1],[]),ValueError,'validation part is empty')], ids='one class both beyond none'.split())
+def test_splitters_that_do_not_split(splitter, error, said):
+    with pytest.raises(error, match=said): split_rows(ROWS, {}, splitter)
+
+# Row numbers
+
+def test_an_index_is_looked_up():
+    df = DF.assign(n=range(48)).set_index(pd.Index(range(100, 148))).sample(frac=1, random_state=0)
+    for some in (df.index[df.label=='bad'], df[df.n>40].index, pd.Index([100,147])):
+        assert df.iloc[split_rows(Rows(df), {}, some)[1]].index.tolist()==some.tolist()
+    with pytest.raises(KeyError, match=r'no 3\b.*2 such'): split_rows(Rows(df), {}, pd.Index([3,100,5]))
+    with pytest.raises(ValueError, match=r'has 7 more than once.*reset_index'): split_rows(Rows(DF.set_index(pd.Index([7]*48))), {}, pd.Index([7]))
+    assert split_rows(ROWS, {}, DF.index[DF.label=='good'])[1].tolist()==np.flatnonzero(DF.label=='good').tolist()
+    assert split_rows(Rows(Dataset.from_pandas(DF)), {}, DF.index[:3])[1].tolist()==[0,1,2]
+
+def test_a_filtered_frame_and_one_with_two_levels():
+    df = DF.assign(author=AUTHORS.author)[DF.label!='fine']
+    want = np.flatnonzero(df.author=='a0')
+    assert split_rows(Rows(df), {}, df.index[df.author=='a0'])[1].tolist()==want.tolist()
+    deep = df.assign(n=range(len(df))).set_index(['author','n'])
+    assert split_rows(Rows(deep), {}, deep.index[want])[1].tolist()==want.tolist()
+    assert split_rows(Rows(df), {}, df.author=='a0')[1].tolist()==want.tolist() # a mask of its own
+
+@pytest.mark.parametrize('given', [[40,3], (40,3,5), range(5), np.array([3,1]), pd.Series([5,6]), torch.tensor([1,2]), pd.array([3,4], dtype='Int64'), {3,4}], ids=lambda o: type(o).__name__)
+def test_row_numbers_in_any_form(given): assert row_numbers(ROWS, given).tolist()==[int(i) for i in given]
+
+@pytest.mark.parametrize('given,want', [(slice(0, 5),range(5)), (slice(-5, None),range(43, 48)), (slice(None, None, 10),range(0, 48, 10)), ([True]+[False]*47,[0]), (np.arange(48)>45,[46,47]), (torch.arange(48)>46,[47]), (pd.Series([False]*47+[True]),[47]), (pd.Index([True]+[False]*47),[0])], ids=str)
+def test_slices_and_masks(given, want):
+    trn,val = split_rows(ROWS, {}, given)
+    assert val.tolist()==list(want) and sorted([*trn,*val])==list(range(48))
+
+@pytest.mark.parametrize('given,error,said', [(True,TypeError,'valid=True.*expected'), ({},TypeError,'valid={}'), (['1'],TypeError,"whole numbers.*'1'"), ([1.5,2.7,5],TypeError,'whole numbers.*1.5'), ([1.,2.],TypeError,'whole numbers'), (object(),TypeError,'expected'),
+    (b'x',TypeError,'expected'), ([[1],[2,3],[4]],TypeError,'expected'), (np.zeros((2,3)),TypeError,'whole numbers'), ([None,1],TypeError,'whole numbers.*None'), ([3,3,4],ValueError,r'row 3 more than once'), ([-1],ValueError,'from -1 up to -1, but there are 48'), ([True]*3,ValueError,'mask of 3 rows, but there are 48'),
+    (pd.Series([True]+[False]*47, index=range(1, 49)),ValueError,'another index.*to_numpy'), (pd.Series([True,None]*24, dtype='boolean'),TypeError,'whole numbers'), (2,ValueError,'not a fraction'), (-.5,ValueError,'not a fraction'), (float('nan'),ValueError,'not a fraction')], ids=str)
+@pytest.mark.parametrize('make', [learner, None], ids=['learner','tags_and_gaps'])
+def test_what_is_no_set_of_rows(given, error, said, make, bert):
+    if make is not None:
+        with pytest.raises(error, match=said): learner('single', bert, valid=given)
+        return
+    words = pd.DataFrame(dict(text=TEXTS, tokens=[['a']]*48, tags=[['O']]*48))
+    with pytest.raises(error, match=said): masked_lm_learner(words, bert, valid=given)
+    with pytest.raises(error, match=said): token_classification_learner(words, bert, valid=given)
+
+def test_a_pair_of_row_numbers(bert):
+    learn = learner('single', bert, valid=(range(20), [40,41]))
+    assert [len(ds) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]==[20,2] and learn.dls.valid_ds.items.idxs.tolist()==[40,41]
+    assert split_rows(ROWS, {}, (slice(0, 9), slice(9, None)))[0].tolist()==list(range(9))
+    with pytest.raises(ValueError, match=r'rows 2, 3 in both'): split_rows(ROWS, {}, ([1,2,3], [2,3]))
+
+@pytest.mark.parametrize('flags,said', [(['True','False']*24,r"'flag' must hold True.*\['True', 'False'\].*=='True'"), ([['x']]*48,"'flag' must hold True"), ([1.,None]*24,"'flag' must hold True"), ([2,0]*24,"'flag' must hold True"), (pd.array([True,None]*24, dtype='boolean'),"'flag' must hold True")], ids='texts lists missing numbers nullable'.split())
+def test_columns_of_flags(flags, said):
+    with pytest.raises(ValueError, match=said): split_rows(Rows(DF.assign(flag=flags)), {}, 'flag')
+    for good in ([True]+[False]*47, [1]+[0]*47, [1.]+[0.]*47, pd.array([True]+[False]*47, dtype='boolean')): assert split_rows(Rows(DF.assign(flag=good)), {}, 'flag')[1].tolist()==[0]
+
+def test_only_the_part_for_training_trains():
+    ds = Dataset.from_pandas(DF.assign(flag=[True]*4+[False]*44))
+    rows,parts = read_rows(DatasetDict(train=ds.select(range(30)), validation=ds.select(range(30, 40)), test=ds.select(range(40, 48))))
+    for valid,want in (([1,2],[0,*range(3, 30)]), ('flag',range(4, 30)), ('test',range(30)), (None,range(30))): assert split_rows(rows, parts, valid)[0].tolist()==list(want)
+    with pytest.raises(ValueError, match='training part is empty'): split_rows(rows, parts, 'train')
+
+# Two tables
+
+TRAIN,VALID = DF[:36],DF[36:].reset_index(drop=True)
+
+def is_split(learn):
+    texts = [learn.texts_of(ds.items) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
+    assert texts[0]==TRAIN.text.tolist() and texts[1]==VALID.text.tolist()
+
+@pytest.mark.parametrize('form', [lambda df, n: df, lambda df, n: Dataset.from_pandas(df, preserve_index=False), lambda df, n: df.to_dict('records'), lambda df, n: df.to_csv(f'{n}.csv', index=False) or f'{n}.csv'], ids=['frames','datasets','dicts','files'])
+def test_two_tables(form, bert):
+    train,valid = form(TRAIN.assign(extra=1), 'train'),form(VALID, 'dev')
+    is_split(learner('single', bert, (train, valid), valid=.2))
+    is_split(learner('single', bert, train, valid=valid))
+    learn = masked_lm_learner((train, valid), bert, bs=8)
+    assert [len(ds) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]==[36,12]
+
+def test_a_frame_beside_a_dataset(bert): is_split(learner('single', bert, Dataset.from_pandas(TRAIN), valid=VALID))
+
+def test_two_tables_tell_rows_of_their_own(bert):
+    learn = learner('single', bert, (TRAIN, pd.concat([VALID, TRAIN[:1]])), valid=.2)
+    leak = next(f for f in learn.check() if f.what=='leakage')
+    assert leak.rows.tolist()==[12]
+
+def test_two_tables_that_are_no_pair(bert):
+    for data,valid,error,said in (((TRAIN,VALID),.3,ValueError,'two tables.*leave out valid=0.3'), ((TRAIN,VALID),VALID,ValueError,'two tables'), (TRAIN,VALID.rename(columns=dict(text='t', label='l')),ValueError,'share no column'),
+        (TRAIN,VALID[['text']],KeyError,"no column 'label'"), (('train.csv','gone.csv'),.2,FileNotFoundError,'train.csv')):
+        with pytest.raises(error, match=said): learner('single', bert, data, valid=valid)
+    with pytest.raises(KeyError, match="nor a file"): learner('single', bert, TRAIN, valid='gone.csv')
+
+def test_two_conll_files(bert, in_tmp):
+    (in_tmp/'a.conll').write_text('the O\nsea B-X\n\n'*6)
+    (in_tmp/'b.conll').write_text('a O\nhill B-X\n\n'*2)
+    for data,valid in ((('a.conll','b.conll'),.2), ('a.conll','b.conll'), (in_tmp/'a.conll',in_tmp/'b.conll')):
+        learn = token_classification_learner(data, bert, valid=valid, bs=2)
+        assert [len(ds) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]==[6,2] and learn.dls.valid_ds.items[0]['tokens']==['a','hill']
+
+def test_two_text_files(bert, in_tmp):
+    for n,some in dict(a=TEXTS[:36], b=TEXTS[36:]).items(): (in_tmp/f'{n}.txt').write_text('\n'.join(some))
+    for data,valid in ((('a.txt','b.txt'),.2), ('a.txt','b.txt')):
+        learn = masked_lm_learner(data, bert, valid=valid, bs=4, block_size=0)
+        assert [len(ds) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]==[36,12]
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert len(masked_lm_learner(['a.txt','b.txt'], bert, bs=4, block_size=0, valid=.25).dls.valid_ds)==12 # a list is one corpus
+
+def test_rows_that_are_not_used_are_not_looked_at(bert):
+    df = DF.astype(object)
+    df.loc[[0,47],'text'] = None
+    learner('single', bert, df, valid=(range(1, 30), range(30, 47)))
+    with pytest.raises(ValueError, match=r'row 47\b'): learner('single', bert, df, valid=(range(1, 30), range(30, 48)))
+    assert used_rows(ROWS, ([4,2], [9])).column('text').tolist()==[TEXTS[i] for i in (2,4,9)]
+
+# No validation
+
+@pytest.mark.parametrize('valid', [None, 0, 0., np.float64(0)], ids=repr)
+def test_no_validation(valid):
+    trn,val = split_rows(ROWS, {}, valid)
+    assert trn.tolist()==list(range(48)) and len(val)==0
+
+WORDS = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['B-X' if w in ('great','awful') else 'O' for w in t.split()] for t in TEXTS]))
+ALL = dict(single=lambda c: learner('single', c, valid=None), multi=lambda c: learner('multi', c, valid=0), regression=lambda c: learner('regression', c, valid=None), tags=lambda c: token_classification_learner(WORDS, c, bs=8, valid=None),
+    gaps=lambda c: masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), c, bs=8, valid=None), blocks=lambda c: masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), c, bs=8, valid=0, block_size=20))
+
+@pytest.mark.parametrize('name', list(ALL))
+def test_all_rows_train(name, bert):
+    learn = ALL[name](bert)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(2, 1e-3, cbs=[Checkpoints('run', steps=2), CSVLogger()])
+        assert learn.recorder.metric_names==['epoch','train_loss','time'] and [len(v) for v in learn.recorder.values]==[1,1]
+        assert open('history.csv').readline().strip()=='epoch,train_loss,time' and len(learn.metrics)>1
+        assert len(learn.get_preds()[0])==0 and len(learn.get_preds(ds_idx=0)[0])==len(learn.dls.train_ds)
+        learn.get_preds(with_input=True, with_loss=name!='gaps' and name!='blocks')
+        assert {f.part for f in learn.check()}<={'training','both'}
+        with pytest.raises(ValueError, match='train_loss: there are no validation rows'): learn.fit(1, cbs=SaveModelCallback())
+        learn.fit(1, 1e-4, cbs=SaveModelCallback(monitor='train_loss'))
+        some = ['the [MASK] film' if name in ('gaps','blocks') else 'the film']
+        assert TransformersLearner.from_pretrained(learn.save_pretrained('saved')).predict_batch(some)==learn.predict_batch(some)
+        scores = learn.validate(dl=learn.dls.test_dl(learn.dls.train_ds.items[:5], with_labels=True))
+        assert scores[0] is not None and len(scores)==1+len(learn.metrics)
+
+def test_a_run_on_all_rows_goes_on(bert):
+    def fit(learn):
+        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-3, cbs=Checkpoints('run', steps=3))
+    whole = ALL['single'](bert)
+    fit(whole)
+    again = ALL['single'](bert)
+    with again.no_bar(), again.no_logging(): again.resume('run')
+    assert again.recorder.values==whole.recorder.values and all(torch.equal(a, b) for a,b in zip(whole.model.parameters(), again.model.parameters()))
