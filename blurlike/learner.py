@@ -15,7 +15,7 @@ from fastai.torch_core import to_device
 from fastcore.foundation import L
 from fastcore.meta import delegates
 
-from .adapters import add_adapter
+from .adapters import add_adapter, has_adapter, merged
 from .batch import TransformersDL
 from .fitting import FittingLearner
 from .losses import AvgCountedLoss, CountedTargets, SmoothLoss
@@ -58,6 +58,7 @@ class TransformersLearner(FittingLearner, PredictingLearner):
         if isinstance(getattr(dls, 'device', None), str): dls.device = torch.device(dls.device) # as in `TransformersDataLoaders`
         model = self._load(dls, checkpoint, model_kwargs or {})
         if peft is not None: add_adapter(unwrap(model), peft)
+        unwrap(model).as_loaded = False # it may be trained from now on
         if gradient_checkpointing: unwrap(model).gradient_checkpointing_enable(dict(use_reentrant=False))
         if metrics is None and self.task is not None: metrics = self.task.metrics(output_names(dls))
         if loss_func is None and self.task is not None and getattr(dls.train_ds, 'loss_func', None) is None: loss_func = self.task.loss(None)
@@ -88,6 +89,11 @@ class TransformersLearner(FittingLearner, PredictingLearner):
             if not loaded: raise ValueError("no registered task fits these targets: pass a loaded model and a loss_func, or task=")
             return checkpoint
         return load_model(checkpoint, self.task.auto_model, dls.tokenizer, head_config(self.task, output_names(dls)), **model_kwargs)
+
+    def save_model(self, folder): # plain, with adapters merged
+        model = unwrap(self.model)
+        if not has_adapter(model): return model.save_pretrained(folder)
+        with merged(model) as state: model.save_pretrained(folder, state_dict=state)
 
     def to_fp16(self, **kwargs): return self.add_cb(DevicePrecision(**kwargs))
     def to_bf16(self): return self.add_cb(DevicePrecision(amp_mode=AMPMode.BF16))

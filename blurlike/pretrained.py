@@ -209,8 +209,9 @@ def _warn_new_body(model):
 def _from_learner(learn, auto_model, tokenizer, config, **kwargs): # by way of a folder, as if it had been saved
     source = getattr(learn.model, '_orig_mod', learn.model)
     with tempfile.TemporaryDirectory() as folder, late_bars():
-        source.save_pretrained(folder)
+        getattr(learn, 'save_model', source.save_pretrained)(folder)
         model = load_model(folder, auto_model, tokenizer, config, **kwargs)
+    model.as_loaded = False # from where it now seems to come
     model.name_or_path = model.config._name_or_path = source.name_or_path
     return model
 
@@ -230,11 +231,11 @@ def resize_for(
     n,n_wanted = n_embeddings(model),max([len(tokenizer)-1, *tokenizer.added_tokens_decoder])+1 # numbers may have gaps
     if n is None or n_wanted<=n: return
     if tokenizer.vocab_size>n: raise ValueError(f"the tokenizer has {len(tokenizer)} tokens and the model's embedding only {n}: they do not belong together")
-    before = {k:p.shape for k,p in model.named_parameters()}
+    before = {k:t.shape for k,t in model.state_dict().items()}
     try:
         with _without_reports(): model.resize_token_embeddings(n_wanted)
     except Exception as e: raise ValueError(f"the tokenizer has tokens beyond the {n} that {type(model).__name__} knows, and its embeddings cannot grow: {e}") from e
-    model.grown_weights = frozenset(k for k,p in model.named_parameters() if p.shape!=before.get(k)) # what the checkpoint does not hold in this shape
+    model.grown_weights = frozenset(k for k,t in model.state_dict().items() if t.shape!=before.get(k)) # what the checkpoint does not hold in this shape
     names = [str(t) for i,t in sorted(tokenizer.added_tokens_decoder.items()) if i>=n]
     warn_user(f"The tokenizer has {n_wanted-n} more token{'s' if n_wanted-n>1 else ''} than the checkpoint ({', '.join(names[:3])}{', ...' if len(names)>3 else ''}): "
         f"the embeddings grow from {n:,} to {n_wanted:,} rows, the new ones start near the mean of the others.")
@@ -270,6 +271,7 @@ def load_model(
         for t in (*model.parameters(), *model.buffers()): t.data = t.data.clone() # off the mapped file, onto aligned memory: the last bit of a product may depend on that
         model.unexpected_weights = frozenset(info['unexpected_keys'])
         model.new_weights = frozenset(info['missing_keys']) | {k[0] if isinstance(k, tuple) else k for k in info['mismatched_keys']}
+        model.as_loaded = True # nothing was trained yet
         _warn_new_body(model)
     resize_for(model, tokenizer)
     _tell_pad(model, tokenizer)

@@ -1,15 +1,18 @@
 "LoRA and its kin in any learner: what is trained, what is saved, and that the base is left as it was."
 import json
+import warnings
 from pathlib import Path
 
 import pandas as pd
+import peft
 import pytest
 import torch
 import transformers
 from blurlike.all import Checkpoints, TransformersLearner, layerwise_splitter, masked_lm_learner, set_seed, token_classification_learner
 from peft import IA3Config, LoraConfig
 from runs import WORDS, Cut
-from small import ARCHS, TEXTS, changed, close, in_tmp, learner, weights # noqa: F401
+from safetensors.torch import load_file
+from small import ARCHS, FRAMES, TEXTS, changed, close, in_tmp, learner, weights # noqa: F401
 from test_checkpoints import Stop, equal, quiet
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -143,3 +146,141 @@ def test_with_adapters_and_checkpointing(bert):
 @pytest.mark.parametrize('how', ['eager','sdpa'])
 def test_attention_can_be_chosen(how, bert):
     assert learner('single', bert, model_kwargs=dict(attn_implementation=how)).model.config._attn_implementation==how
+
+# --- each setting: equal predictions after reloading, or refused when the learner is made
+
+def kind(**kwargs): return LoraConfig(**dict(r=2, target_modules=['query','value'], init_lora_weights=False) | kwargs)
+ONE = dict(target_modules=['query'])
+SETTINGS = dict(module=lambda: kind(modules_to_save=['pooler']), head=lambda: kind(modules_to_save=['classifier']), table=lambda: kind(modules_to_save=['word_embeddings']), biases=lambda: kind(bias='all'), lora_biases=lambda: kind(bias='lora_only'),
+    rows=lambda: kind(trainable_token_indices=[5,6,7,20]), rows_alone=lambda: peft.TrainableTokensConfig(token_indices=[5,6,7,20]), parameter=lambda: kind(target_modules=[], target_parameters=['encoder.layer.0.attention.self.query.weight']),
+    ia3=lambda: IA3Config(target_modules=['key','value','output.dense'], feedforward_modules=['output.dense']), ia3_module=lambda: IA3Config(target_modules=['key'], feedforward_modules=[], modules_to_save=['pooler']),
+    dora=lambda: kind(use_dora=True), on_table=lambda: kind(target_modules=['word_embeddings','query']), on_head=lambda: kind(target_modules=['query','classifier']), pissa=lambda: kind(init_lora_weights='pissa_niter_4'),
+    loha=lambda: peft.LoHaConfig(r=2, **ONE), lokr=lambda: peft.LoKrConfig(r=2, **ONE), adalora=lambda: peft.AdaLoraConfig(total_step=100, **ONE), oft=lambda: peft.OFTConfig(oft_block_size=4, **ONE), norms=lambda: peft.LNTuningConfig(target_modules=['LayerNorm']),
+    typed=lambda: kind(task_type='SEQ_CLS'), both=lambda: kind(bias='all', modules_to_save=['pooler'], trainable_token_indices=[5]))
+
+def reloads(learn, items, name='m'):
+    "Saved merged and alone it predicts the same, and so does the learner that was saved; what is trained is as before."
+    want,trained = learn.predict_batch(items),{n for n,p in learn.model.named_parameters() if p.requires_grad}
+    for merge in (True, False):
+        again = TransformersLearner.from_pretrained(learn.save_pretrained(f'{name}{merge}', merge=merge))
+        assert alike(again.predict_batch(items), want, 1e-5 if merge else 1e-7)
+        assert alike(learn.predict_batch(items), want, 1e-6) and {n for n,p in learn.model.named_parameters() if p.requires_grad}==trained
+        names = set(load_file(Path(f'{name}True')/'model.safetensors'))
+        assert not any(s in n for n in names for s in ('base_layer','modules_to_save','original_module','token_adapter'))
+        if not merge: assert {n for n,p in again.model.named_parameters() if p.requires_grad}==trained
+    return again
+
+def alike(a, b, tol):
+    if isinstance(a, dict): return a.keys()==b.keys() and all(alike(a[k], b[k], tol) for k in a)
+    if isinstance(a, (list, tuple)): return len(a)==len(b) and all(alike(x, y, tol) for x,y in zip(a, b))
+    return a==pytest.approx(b, abs=tol)
+
+@pytest.mark.parametrize('name', SETTINGS)
+def test_settings(name, bert):
+    learn = learner('single', bert, peft=SETTINGS[name]())
+    before = weights(learn.model)
+    trained = {n for n,p in learn.model.named_parameters() if p.requires_grad}
+    quiet(learn, lambda: learn.fit(1, 1e-2))
+    assert changed(learn.model, before)<=trained and len(changed(learn.model, before))>=len(trained)-2
+    again = reloads(learn, TEXTS[:6])
+    if name not in ('module','biases','rows','dora'): return
+    again.dls = learn.dls
+    quiet(again, lambda: again.fit(1, 1e-2))
+    reloads(again, TEXTS[:6], 'n') # trained on, and saved once more
+
+@pytest.mark.parametrize('config', [lambda: peft.VeraConfig(r=2, **ONE), lambda: peft.PromptTuningConfig(task_type='SEQ_CLS', num_virtual_tokens=2), lambda: peft.PrefixTuningConfig(task_type='SEQ_CLS', num_virtual_tokens=2)], ids=['vera','prompt','prefix'])
+def test_kinds_that_cannot_be_put_in_place(config, bert):
+    with pytest.raises(ValueError, match='cannot be put into this model'): learner('single', bert, peft=config())
+
+def gap_learner(bert, config, **kwargs): return masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), bert, bs=8, valid=.25, peft=config, **kwargs)
+
+@pytest.mark.parametrize('kwargs', [dict(target_modules=['word_embeddings']), dict(target_modules=['decoder']), dict(modules_to_save=['word_embeddings']), dict(modules_to_save=['word_embeddings'], ensure_weight_tying=True), dict(modules_to_save=['cls'])], ids=str)
+def test_shared_weights_are_not_parted(kwargs, bert):
+    with pytest.raises(ValueError, match='shares its weights with'): gap_learner(bert, kind(**kwargs))
+
+@pytest.mark.parametrize('kwargs', [{}, dict(target_modules='all-linear'), dict(bias='all'), dict(trainable_token_indices=[5,6,7,20]), dict(target_modules=['query','transform.dense'])], ids=str)
+def test_settings_of_gap_fillers(kwargs, bert):
+    learn = gap_learner(bert, kind(**kwargs))
+    quiet(learn, lambda: learn.fit(1, 1e-2))
+    reloads(learn, ['the [MASK] was here','a film [MASK]'])
+
+@pytest.mark.parametrize('arch,kwargs', [('gpt2', dict(modules_to_save=['ln_f'], trainable_token_indices=[5,6])), ('gpt2', dict(target_modules=['wte'])), ('bart', dict(modules_to_save=['classification_head'])), ('modernbert', dict(bias='all', modules_to_save=['head']))])
+def test_settings_of_other_families(arch, kwargs, checkpoints):
+    learn = learner('single', checkpoints(arch), peft=kind(**dict(target_modules='all-linear') | kwargs))
+    quiet(learn, lambda: learn.fit(1, 1e-2))
+    reloads(learn, TEXTS[:4])
+
+@pytest.mark.parametrize('active', ['second', ['default','second']], ids=str)
+def test_two_adapters(active, bert):
+    learn = learner('single', bert, peft=kind())
+    learn.model.add_adapter(kind(r=4, target_modules=['key','query']), 'second')
+    learn.model.set_adapter(active)
+    quiet(learn, lambda: learn.fit(1, 1e-2))
+    again = reloads(learn, TEXTS[:4])
+    assert set(again.model.peft_config)=={'default','second'} and again.model.active_adapters()==learn.model.active_adapters()
+    for o in (again, learn): o.model.set_adapter('default')
+    assert torch.equal(again.predict_logits(TEXTS[:4]), learn.predict_logits(TEXTS[:4]))
+
+def test_what_was_frozen_after_training_is_saved(bert):
+    learn = learner('single', bert, peft=kind(bias='all'))
+    quiet(learn, lambda: learn.fit(1, 1e-2))
+    learn.freeze()
+    assert torch.equal(TransformersLearner.from_pretrained(learn.save_pretrained('m', merge=False)).predict_logits(TEXTS[:4]), learn.predict_logits(TEXTS[:4]))
+
+def trained_first(bert, how):
+    first = learner('single', bert, peft=kind() if how=='adapted learner' else None)
+    quiet(first, lambda: first.fit(1, 1e-2))
+    return first if 'learner' in how else first.model
+
+@pytest.mark.parametrize('how', ['learner','model','adapted learner'])
+def test_adapters_on_what_was_trained_before(how, bert):
+    first = trained_first(bert, how)
+    want = (first if 'learner' in how else learner('single', first)).predict_logits(TEXTS[:4])
+    learn = learner('single', first, peft=LoraConfig(r=2, target_modules=['query']))
+    close(learn.predict_logits(TEXTS[:4]), want) # an adapter begins as nothing
+    quiet(learn, lambda: learn.fit(1, 1e-2))
+    reloads(learn, TEXTS[:4])
+
+def test_a_model_that_came_with_an_adapter(bert):
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(bert, num_labels=3)
+    model.add_adapter(kind(modules_to_save=['classifier']), 'mine')
+    learn = learner('single', model)
+    quiet(learn, lambda: learn.fit(1, 1e-2))
+    reloads(learn, TEXTS[:4])
+
+def test_another_base_is_told(bert, tmp_path):
+    import shutil
+    moved = Path(shutil.copytree(bert, tmp_path/'base'))
+    learn = adapted(moved)
+    learn.save_pretrained('alone', merge=False)
+    model = transformers.AutoModel.from_pretrained(moved)
+    model.encoder.layer[0].output.dense.weight.data += .1
+    model.save_pretrained(moved)
+    with pytest.raises(ValueError, match='other weights than when they were trained'): TransformersLearner.from_pretrained('alone')
+
+@pytest.mark.parametrize('task', ['labels','gaps'])
+@pytest.mark.parametrize('rows', [True, False])
+def test_added_tokens_under_adapters(rows, task, bert):
+    tok = transformers.AutoTokenizer.from_pretrained(bert)
+    tok.add_tokens(['<x>'])
+    config = kind(trainable_token_indices=[len(tok)-1]) if rows else kind()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        learn = learner('single', bert, FRAMES['single'].assign(text=[f'{t} <x>' for t in TEXTS]), peft=config, tokenizer=tok) if task=='labels' else gap_learner(bert, config, tokenizer=tok)
+    assert any('stay as they start' in str(w.message) for w in said)==(not rows)
+    quiet(learn, lambda: learn.fit(1, 1e-2))
+    reloads(learn, ['<x> film','<x>'] if task=='labels' else ['the <x> [MASK]'])
+
+@pytest.mark.parametrize('name', ['module','biases','rows','dora'])
+def test_resumed_settings(name, bert):
+    def make():
+        set_seed(3)
+        return learner('single', bert, peft=SETTINGS[name](), cbs=Cut('never', 1))
+    whole = make()
+    quiet(whole, lambda: whole.fit(1, 1e-2))
+    cut = make()
+    cut.remove_cb(Cut)
+    with pytest.raises(Stop): quiet(cut, lambda: cut.fit(1, 1e-2, cbs=[Checkpoints('run', steps=2), Cut('after_batch', 5, Stop('x'))]))
+    again = make()
+    quiet(again, lambda: again.resume('run'))
+    assert equal(weights(again.model), weights(whole.model))
