@@ -16,7 +16,7 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from .adapters import add_adapter, has_adapter, merged
-from .batch import TransformersDL
+from .batch import TransformersDL, check_targets
 from .fitting import FittingLearner
 from .losses import AvgCountedLoss, CountedTargets, SmoothLoss
 from .model_inputs import ModelInputsCallback, unwrap
@@ -102,6 +102,11 @@ class TransformersLearner(FittingLearner, PredictingLearner):
         if self.__dict__.get('_first', (None,))[0] is not self.model: self._first = self.model,next(self.model.parameters())
         device = self._first[1].device
         return b if all(isinstance(t, torch.Tensor) and t.device==device for t in b) else to_device(b, device)
+
+    @delegates(Learner.validate)
+    def validate(self, ds_idx=1, dl=None, cbs=None, **kwargs):
+        if dl is not None: check_targets(dl, self.dls) # fastai would give metrics of nothing
+        return super().validate(ds_idx=ds_idx, dl=dl, cbs=cbs, **kwargs)
 
     def _do_epoch_validate(self, ds_idx=1, dl=None):
         if dl is None: dl = self.dls[ds_idx]

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 
-from .batch import TransformersDL
+from .batch import TransformersDL, check_targets
 from .model_inputs import unwrap
 from .prediction_files import predict_to_file
 from .predictions import LabelPredictions
@@ -154,6 +154,7 @@ def predict_batch(self:PredictingLearner,
 def get_preds(self:PredictingLearner, ds_idx=1, dl=None, reorder=True, **kwargs):
     "fastai's `get_preds`: rows go through the model in order of length and come back in their own."
     if dl is None: dl = self.dls[ds_idx].new(shuffle=False, drop_last=False)
+    if kwargs.get('with_loss'): check_targets(dl, self.dls)
     if isinstance(dl, TransformersDL):
         if len(dl.dataset)==0 and (self.task is None or self.task.predictions.gather is None): return self._no_preds(**kwargs)
         if dl.shuffle or dl.drop_last: dl = dl.new(shuffle=False, drop_last=False)

@@ -10,8 +10,10 @@ from datasets import ClassLabel, Dataset, Features, List, Sequence, Value
 from tokenizers import ByteLevelBPETokenizer, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 
-from blurlike.all import EntityCounts, TransformersLearner, read_conll, read_tagged, scratch_checkpoint, spans_to_tags, token_classification_learner
+from blurlike.all import (EntityCounts, Interpretation, TransformersLearner, masked_lm_learner, read_conll, read_tagged, scratch_checkpoint, sequence_classification_learner, spans_to_tags,
+    token_classification_learner)
 from blurlike.tagged import tag_runs
+from conftest import table
 
 WORDS = "met on 1996-08-30 Ada U.S. don't O'Brien in (Rome) EU/UN saw x_1 unbelievably Grace".split()
 TYPES = ['PER','LOC']
@@ -298,3 +300,56 @@ def test_numbers_beyond_their_names(bert):
     with pytest.raises(ValueError, match=r'the number -1 \(row 7\).*5 names'): learner(bert, df, vocab=vocab)
     df.at[7, 'tags'] = [True, *df.tags[7][1:]]
     with pytest.raises(ValueError, match='row'): learner(bert, df, vocab=vocab)
+
+def test_tags_that_are_alike_are_told_of(bert):
+    with pytest.warns(UserWarning, match="'B-PER' and 'B-per' differ only by case"): learner(bert, with_tag('B-per'))
+    df = frame().assign(tags=lambda d: [['NOUN' if w[0].isupper() else 'NOUN ' if w=='met' else 'X' for w in ws] for ws in d.tokens])
+    with pytest.warns(UserWarning, match="'NOUN' and 'NOUN ' differ only by"): learner(bert, df)
+
+# ---- class labels, orders of tags, and rows without tags
+
+def class_labels(df, names): # ids of -1 for a tag that is none of them
+    ids = [[names.index(t) if t in names else -1 for t in ts] for ts in df.tags]
+    return Dataset.from_dict(dict(tokens=df.tokens.tolist(), tags=ids), features=Features(dict(tokens=List(Value('string')), tags=List(ClassLabel(names=names)))))
+
+def test_class_labels_in_any_order(bert):
+    orders = ['O','B-LOC','I-LOC','B-PER','I-PER'],['I-PER','O','B-PER','I-LOC','B-LOC']
+    df,other = frame(30, 5),frame(12, 6)
+    for vocab in (None, orders[0], orders[1]):
+        for names in orders:
+            learn = guessing(learner(bert, class_labels(df, names), vocab=vocab))
+            assert learn.names==(vocab or names) and learn.model.config.id2label==dict(enumerate(vocab or names))
+            reports = [learn.entity_report(dl=learn.dls.test_dl(data, with_labels=True)) for data in (other, class_labels(other, orders[0]), class_labels(other, orders[1]))]
+            assert reports[0].equals(reports[1]) and reports[0].equals(reports[2]) and reports[0].support.iloc[-1]==sum(k is not None for t in other.tags for k,*_ in tag_runs(t))
+
+def test_an_id_of_no_class(bert):
+    names,df = ['O','B-LOC','I-LOC','B-PER','I-PER'],with_tag('none')
+    with pytest.raises(ValueError, match='row 7: the tag of word 0 is None'): learner(bert, class_labels(df, names))
+    learn = learner(bert)
+    with pytest.raises(KeyError, match='row 7: unknown tag None'): learn.entity_report(dl=learn.dls.test_dl(class_labels(df, names), with_labels=True))
+
+@pytest.mark.parametrize('rows', [lambda df: df[['tokens']], lambda df: df[['tokens']].to_dict('records'), lambda df: Dataset.from_pandas(df[['tokens']])], ids=['frame','dicts','dataset'])
+def test_rows_without_tags(bert, rows):
+    learn,df = learner(bert),frame(6)
+    with pytest.raises(KeyError, match="no column 'tags' with the labels; the rows have .*tokens"): learn.dls.test_dl(rows(df), with_labels=True)
+    dl = learn.dls.test_dl(rows(df))
+    for f in (lambda: learn.entity_report(dl=dl), lambda: learn.validate(dl=dl), lambda: learn.get_preds(dl=dl, with_loss=True), lambda: Interpretation.from_learner(learn, dl=dl).plot_top_losses(1)):
+        with pytest.raises(ValueError, match='texts without labels.*with_labels=True'): f()
+    assert len(learn.get_preds(dl=dl)[0])==6
+    with pytest.raises(TypeError, match="with_labels=True: rows are expected, with the labels in 'tags'"): learn.dls.test_dl(df.tokens.tolist(), with_labels=True)
+    with pytest.raises(KeyError, match="no column 'tokens' with the text"): learn.dls.test_dl(df[['tags']])
+
+@pytest.mark.parametrize('kind', ['single','pair','multi','regression'])
+def test_rows_without_labels_in_other_tasks(bert, kind):
+    df,reads = table(kind, 12)
+    learn = sequence_classification_learner(df, bert, **reads)
+    label = reads.get('label', 'label')
+    for rows in (df.drop(columns=label), df.drop(columns=label).to_dict('records')):
+        with pytest.raises(KeyError, match=f'no column {label!r} with the labels'): learn.dls.test_dl(rows, with_labels=True)
+        with pytest.raises(ValueError, match='with_labels=True'): learn.validate(dl=learn.dls.test_dl(rows))
+    assert learn.validate(dl=learn.dls.test_dl(df, with_labels=True))[0]>0
+
+def test_a_text_is_its_own_target(bert):
+    learn = masked_lm_learner(pd.DataFrame(dict(text=[' '.join(WORDS)]*12)), bert)
+    assert learn.validate(dl=learn.dls.test_dl(pd.DataFrame(dict(text=[' '.join(WORDS)]*3))))[0]>0
+    with pytest.raises(KeyError, match="no column 'text'"): learn.dls.test_dl(pd.DataFrame(dict(words=['a'])))

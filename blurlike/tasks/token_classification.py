@@ -20,6 +20,8 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 
 from ..assembly import build_learner
+from ..batch import check_targets
+from ..label_columns import alike_labels, name_alike
 from ..learner import TransformersLearner
 from ..losses import TokenLoss
 from ..metrics import EntityCounts, entity_metrics
@@ -148,6 +150,8 @@ def read_tags(
     seen,asked = (set(chain.from_iterable(part)) for part in (lists[:n_train], lists[n_train:]))
     names = vocab or declared
     _check_scheme(names or seen|asked, lists, tags, vocab)
+    alike = alike_labels(sorted(seen|asked))
+    if alike: warn_user(f"column {tags!r}: the tags {name_alike(alike)} differ only by case, white space or spelling in Unicode; they are learnt as different ones")
     res = list(names) if names else tag_order(seen)
     unknown = (asked if names is None else asked|seen)-set(res)
     if unknown: raise ValueError(f"column {tags!r}: {', '.join(map(repr, sorted(map(str, unknown))))} {'is not in vocab' if names else 'occurs only in validation'} ("
@@ -272,6 +276,7 @@ def entity_report(self:TransformersLearner,
     "Precision, recall, F1 and support of each type of entity, over all words of all rows: words that were cut off count as `O`."
     counts = EntityCounts(self.names, strict)
     if not counts.entities: raise ValueError(f"these tags tell of no entities: {', '.join(map(str, self.names[:5]))}, ...; use `ClassificationInterpretation.from_learner(learn)` for their confusions")
+    if dl is not None: check_targets(dl, self.dls)
     preds,targets = self.get_preds(ds_idx=ds_idx, dl=dl)
     for p,t in zip(preds, targets): counts.add(t.numpy(), p.argmax(-1).numpy())
     return counts.report()
