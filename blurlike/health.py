@@ -13,6 +13,7 @@ from fastcore.basics import patch
 from .data_parts import DataPart, conflicting_texts, kind_of_targets, parts_of, same_randomness
 from .findings import DataReport, Finding, count_of, short_text
 from .inspection import check_counts
+from .label_columns import alike_labels, name_alike
 from .learner import TransformersLearner
 from .model_inputs import unwrap
 from .packed import PackedRows
@@ -68,6 +69,12 @@ _inner = tuple(f'{l}-' for l in 'IESLUMW') # of the tags of an entity scheme, al
 
 def _names(labels): return ', '.join(map(repr, labels[:5]))+(f', ... ({len(labels)} in all)' if len(labels)>5 else '')
 
+def _alike(parts, have): # rows of all spellings but the most frequent
+    groups = alike_labels(list(have))
+    odd = [l for g in groups for l in sorted(g, key=have.get)[:-1]]
+    told,remedy = f'{name_alike(groups)} differ only by case, white space or spelling in Unicode','write them in one way, if they mean the same'
+    return [Finding('alike', p.name, p.rows(p.with_labels(odd)), told, remedy) for p in parts if any(p.counts[l] for l in odd)]
+
 def label_findings(
     parts:list, # `DataPart`s that were scanned, training first
     weighted:bool=False # Has the loss weights?
@@ -85,7 +92,7 @@ def label_findings(
     for p in parts[1:]:
         unseen = [l for l in have if not p.counts[l] and not (is_tags and str(l)[:2] in _inner)]
         if unseen and p.whole and train.whole: res.append(Finding('unvalidated', 'training', train.rows(train.with_labels(unseen)), f"{_names(unseen)}: in no row of validation", 'move some of these rows to validation (valid=[...]), or take another seed'))
-    return res
+    return res+_alike(parts, have)
 
 def tag_findings(part): # sequences that break the scheme
     if part.kind!='tags' or not is_entity_scheme(part.vocab): return []

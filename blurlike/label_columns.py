@@ -9,6 +9,7 @@ __all__ = ['TARGET_KINDS', 'read_flags', 'LabelLists', 'LabelVector', 'LabelColu
 # %% ../nbs/09b_label_columns.ipynb #ab397a4c
 import unicodedata
 from collections import Counter
+from decimal import Decimal
 from itertools import chain
 
 import numpy as np
@@ -45,6 +46,7 @@ class LabelLists(Column):
     "Reads several labels of a row, each once, from a list, tuple, set or array of them"
     def _value(self, v):
         if not _is_list(v): raise TypeError(f"column {self.names!r} holds {v!r}: a list of labels is expected")
+        if any(o is None or o is pd.NA or o!=o for o in v): raise ValueError(f"column {self.names!r} holds {v!r}, in which a label is missing")
         return list(dict.fromkeys(super()._value(v.tolist() if isinstance(v, np.ndarray) else list(v))))
 
 class LabelVector(Column):
@@ -69,7 +71,11 @@ class LabelColumns(Column):
 
 class NumberColumns(Column):
     "Reads a column of numbers, or several as one list (fastai maps transforms over tuples)"
-    def _read(self, row): return float(row[self.names]) if isinstance(self.names, str) else [float(row[n]) for n in self.names]
+    def _read(self, row): return self._number(row[self.names], self.names) if isinstance(self.names, str) else [self._number(row[n], n) for n in self.names]
+    def _number(self, v, name):
+        is_number = isinstance(v, (int, float, Decimal, np.number, np.bool_)) and np.isfinite(float(v))
+        if not is_number: raise ValueError(f"column {name!r} holds {_some(_native([v]))}: a number is expected")
+        return float(v)
 
 def read_labels(names): return LabelLists(names) if isinstance(names, str) else (LabelVector if len(names)==1 else LabelColumns)(list(names))
 def read_numbers(names): return NumberColumns(names if isinstance(names, str) else list(names))

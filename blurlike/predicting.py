@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from fastai.callback.fp16 import AMPMode
+from fastai.data.transforms import Category
 from fastai.learner import Learner
 from fastai.torch_core import to_float
 from fastcore.basics import patch
@@ -42,7 +43,7 @@ def output_names(
 )->list: # Label values, or for numbers the names of their columns
     "What the outputs of a model for `dls` stand for, in order; nothing where the text is its own target."
     if len(dls.train_ds.tls)<2: return []
-    if hasattr(dls, 'vocab'): return list(dls.vocab)
+    if hasattr(dls, 'vocab'): return [v.item() if isinstance(v, np.generic) else v for v in dls.vocab]
     getter = dls.train_ds.tls[-1].tfms.fs[0]
     names = getattr(getter, 'names', getattr(getter, 'cols', None))
     return list(range(dls.c)) if names is None else [names] if isinstance(names, str) else list(names)
@@ -127,7 +128,13 @@ def predicting(self:PredictingLearner):
 @patch
 def predict(self:PredictingLearner, item, rm_type_tfms=None, with_input=False, **kwargs):
     "Decoded prediction, its index, and probabilities for one text, pair or row; `TypeError` if it is none of these."
-    return (self.task.predictions if self.task is not None else LabelPredictions(None)).one(self, item, rm_type_tfms, with_input, **kwargs)
+    predictions = self.task.predictions if self.task is not None else LabelPredictions(None)
+    *given,decoded,index,probs = predictions.one(self, item, rm_type_tfms, with_input, **kwargs)
+    return (*given, _as_in_data(decoded, self), index, probs)
+
+def _as_in_data(decoded, learn): # fastai's `Category` is text, whatever the labels were
+    if not isinstance(decoded, Category): return decoded
+    return {str(n):n for n in learn.names if not isinstance(n, str)}.get(decoded, decoded)
 
 @patch
 def fastai_predict(self:PredictingLearner, text, rm_type_tfms=None, with_input=False):

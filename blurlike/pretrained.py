@@ -8,9 +8,11 @@ __all__ = ['check_torchvision', 'scratch_checkpoint', 'check_checkpoint', 'is_le
            'n_embeddings', 'resize_for', 'load_model', 'start_bias']
 
 # %% ../nbs/01_pretrained.ipynb #11c32c85
+import copy
 import importlib
 import importlib.util
 import logging
+import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,6 +165,8 @@ def label_maps(
     vocab # Label values, in the order of the model's outputs
 )->dict:  # Entries for the config
     "The config entries that name the outputs."
+    odd = [v for v in vocab if not isinstance(v, (str, int, float))]
+    if odd: raise TypeError(f"label {odd[0]!r} is {type(odd[0]).__name__}, which the saved config could not hold: labels are text, numbers, True or False")
     names = [str(v) for v in vocab]
     if len(set(names))!=len(names): raise ValueError(f"labels {list(vocab)!r} are not distinct as text; rename them")
     return dict(num_labels=len(names), id2label=dict(enumerate(names)), label2id={n:i for i,n in enumerate(names)})
@@ -189,9 +193,11 @@ def checkpoint_order(
     checkpoint  # Name, folder or loaded model
 )->list:        # The same values, in the checkpoint's order if it has been trained on just these
     "`vocab` in the order in which `checkpoint` knows these labels."
-    config = load_config(checkpoint)
-    known,ours = [str(v) for v in (config.id2label or {}).values()], {str(v):v for v in vocab}
-    return [ours[k] for k in known] if len(known)==len(vocab) and set(known)==set(ours) else vocab
+    known,ours = _folded((load_config(checkpoint).id2label or {}).values()),_folded(vocab)
+    if len(set(ours))<len(ours): known,ours = [str(v) for v in (load_config(checkpoint).id2label or {}).values()],[str(v) for v in vocab] # case tells them apart
+    return [vocab[ours.index(k)] for k in known] if len(known)==len(ours) and set(known)==set(ours) else vocab
+
+def _folded(names): return [str(n).casefold() for n in names]
 
 # %% ../nbs/01_pretrained.ipynb #a0ab9506
 @contextmanager
@@ -201,6 +207,28 @@ def _without_reports(): # transformers tells of each weight of a new head, in a 
     logger.addFilter(silent)
     try: yield
     finally: logger.removeFilter(silent)
+
+def _other_names(known, config): # the names in a checkpoint, where the head was trained for as many other outputs
+    known,ours = [str(n) for n in (known or {}).values()],list(config.get('id2label', {}).values())
+    named = len(ours)==len(known)>1 and not all(re.fullmatch(r'LABEL_\d+', n) for n in known) # the names of a config that nobody has named
+    return known if named and _folded(known)!=_folded(ours) else []
+
+def _renew_head(model, known):
+    wider = copy.deepcopy(model.config)
+    wider.num_labels += 1
+    with torch.device('meta'): other = dict(type(model)(wider).named_parameters())
+    head = {n:p for n,p in model.named_parameters() if n in other and other[n].shape!=p.shape} # what depends on the number of labels
+    if not head.keys()-model.new_weights: return
+    for p in head.values(): p._is_hf_initialized = False # else transformers would leave it alone
+    for name in {n.rpartition('.')[0] for n in head}: model._init_weights(model.get_submodule(name))
+    model.new_weights |= head.keys()
+    warn_user(f"the head of this checkpoint was trained for {_listed(known)}; the labels are now {_listed(model.config.id2label.values())}: their head starts anew. To train the old one on, name the labels as it does")
+
+def _warn_renamed(known, config):
+    pairs = [f'{a!r} now is {b!r}' for a,b in zip(known, config['id2label'].values())]
+    if pairs: warn_user(f"the loaded model has other names for its outputs: {', '.join(pairs[:5])}{', ...' if len(pairs)>5 else ''}. If its head was trained for those, pass the checkpoint by its name: then the head starts anew")
+
+def _listed(names): return ', '.join(map(repr, list(names)[:5]))+(', ...' if len(names)>5 else '')
 
 def _warn_new_body(model):
     body = sorted(n for n in model.new_weights if n.startswith(f'{model.base_model_prefix}.') and 'pooler' not in n)
@@ -259,10 +287,11 @@ def load_model(
         model,want = checkpoint,config.get('num_labels')
         if want is not None and model.config.num_labels!=want:
             raise ValueError(f"the loaded model has {model.config.num_labels} outputs and the data has {want} labels; load it with num_labels={want}")
+        _warn_renamed(_other_names(model.config.id2label, config), config)
         for k,v in config.items():
             if k!='num_labels': setattr(model.config, k, v)
     else:
-        check_checkpoint(checkpoint)
+        known = _other_names(load_config(checkpoint).id2label, config)
         kwargs = dict(dtype=torch.float32, trust_remote_code=False) | kwargs # transformers 5 keeps the checkpoint's dtype: weights in half precision do not train well
         try:
             named = {k:v for k,v in config.items() if k!='num_labels' or 'id2label' not in config} # the number follows from the names; both together are warned of where the checkpoint had others
@@ -273,6 +302,7 @@ def load_model(
         model.new_weights = frozenset(info['missing_keys']) | {k[0] if isinstance(k, tuple) else k for k in info['mismatched_keys']}
         model.as_loaded = True # nothing was trained yet
         _warn_new_body(model)
+        if known: _renew_head(model, known)
     resize_for(model, tokenizer)
     _tell_pad(model, tokenizer)
     return model

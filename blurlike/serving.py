@@ -166,10 +166,10 @@ def page_output(
 
 @page_output.register
 def _(predictions:LabelPredictions, learn, gr):
-    names = [str(n) for n in learn.names]
+    names = [str(n) if isinstance(n, bool) else n for n in learn.names] # Gradio would show True as 1
     def scores(item): return learn.loss_func.activation(learn.predict_logits(learn.texts_of([item])))[0].tolist()
     if unwrap(learn.model).config.problem_type!='regression': return gr.Label(label='Label', num_top_classes=10), lambda item: dict(zip(names, scores(item)))
-    return [gr.Number(label=n) for n in names], lambda item: scores(item) if len(names)>1 else scores(item)[0]
+    return [gr.Number(label=str(n)) for n in names], lambda item: scores(item) if len(names)>1 else scores(item)[0]
 
 @page_output.register
 def _(predictions:WordPredictions, learn, gr):

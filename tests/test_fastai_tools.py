@@ -129,7 +129,7 @@ def test_predict_batch(kind, trained):
     for o,p in zip(out, probs):
         if kind=='multi': assert {d['label'] for d in o}=={v for v,q in zip(learn.dls.vocab, p) if q>0.5}
         elif kind=='regression': assert o['label']=='score' and o['score']==pytest.approx(p.item(), abs=1e-4)
-        else: assert o['label']==str(learn.dls.vocab[p.argmax()]) and o['score']==pytest.approx(p.max().item(), abs=1e-4)
+        else: assert o['label']==learn.dls.vocab[p.argmax()] and o['score']==pytest.approx(p.max().item(), abs=1e-4)
 
 def test_summary(kind, trained):
     text = trained(kind).summary()

@@ -342,7 +342,7 @@ def test_predict_batch(kind, learn, direct):
                 assert [d['label'] for d in r]==sorted((v for v,q in zip(VOCABS[kind], p) if q>.5), key=lambda v: -p[VOCABS[kind].index(v)])
                 close([d['score'] for d in r], p[p>.5].sort(descending=True)[0])
             elif kind=='regression': assert r['label']=='score' and r['score']==pytest.approx(p.item(), abs=1e-5)
-            else: assert r['label']==str(VOCABS[kind][p.argmax()]) and r['score']==pytest.approx(p.max().item(), abs=1e-5)
+            else: assert r['label']==VOCABS[kind][p.argmax()] and type(r['label']) is type(VOCABS[kind][0]) and r['score']==pytest.approx(p.max().item(), abs=1e-5)
 
 def test_show_results(kind, learn, direct, capsys):
     learn.show_results(max_n=4, trunc_at=5, shuffle=False)

@@ -1,14 +1,18 @@
 "What the label column says is what is learnt."
-import datetime,decimal,uuid,warnings
+import datetime,decimal,json,uuid,warnings
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from blurlike.all import Rows, TransformersLearner, sequence_classification_learner
+import transformers
+from blurlike.all import Callback, Rows, TransformersLearner, TransformersTextBlock, load_learner, sequence_classification_learner, token_classification_learner
+from blurlike.cli import main
 from blurlike.label_columns import alike_labels, label_counts, read_target
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
+from fastai.data.block import CategoryBlock, DataBlock
+from fastai.data.transforms import ColReader
 from small import TEXTS
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -19,7 +23,7 @@ SPLITS = [i for i in range(N) if i not in VALID],VALID
 def cycle(*labels): return [labels[i%len(labels)] for i in range(N)]
 def frame(label): return pd.DataFrame(dict(text=TEXTS[:N])).assign(label=pd.Series(label).array if isinstance(label, list) else label)
 def dataset(label, feature): return Dataset.from_dict(dict(text=TEXTS[:N], label=label), features=Features(text=Value('string'), label=feature))
-def table(label): return label if isinstance(label, (pd.DataFrame, Dataset)) else frame(label)
+def table(label): return label if isinstance(label, (pd.DataFrame, Dataset, str)) else frame(label)
 def make(bert, data, **kwargs): return sequence_classification_learner(table(data), bert, **dict(valid=VALID, bs=6) | kwargs)
 def targets(learn): return [y.tolist() for _,y in learn.dls.valid_ds]
 def scored(learn, rows): return torch.cat([torch.as_tensor(y) for _,y in learn.dls.test_dl(rows, with_labels=True)]).tolist()
@@ -183,9 +187,120 @@ def test_any_collection_of_labels(way, bert):
 
 def test_missing_values_in_lists(): refused(frame([['a',pd.NA] if i==3 else ['a','b'] if i%2 else ['b'] for i in range(N)]), r'no label in row 3\b')
 
+@pytest.mark.parametrize('data,bad', [(cycle('a','b'), [None,np.nan,'c',3]), (cycle(['a'],['b','a']), [None,[None],[np.nan],['c'],'a',3]), (cycle(1.5,2), [None,np.nan,np.inf,'c','1.5'])], ids=['label','labels','number'])
+def test_rows_to_score_name_the_row_that_has_no_label(data, bad, bert):
+    learn = make(bert, data)
+    for v in bad:
+        with pytest.raises((ValueError, KeyError, TypeError), match="row 1.*(label'? holds|was not included|were not included)"): scored(learn, frame([data[0],v]+data[2:]))
+
 # Labels that look alike
 
 def test_labels_that_look_alike_are_told_of():
     for twin in ('neg ','NEG','neg\u00a0','\uff4eeg'):
         with pytest.warns(UserWarning, match="'(neg|NEG)' and .* differ only by case"): assert len(read(cycle('neg',twin,'pos'))[1])==3
     assert alike_labels(['a','b',1,True,'A','1'])==[['a','A'],[1,'1']]
+
+def test_alike_labels_are_a_finding(bert):
+    with pytest.warns(UserWarning, match='differ only by case'): learn = make(bert, cycle('pos','neg','pos','neg','pos','neg '))
+    report = learn.check()
+    assert report.rows('alike', 'training').tolist()==[i for i in SPLITS[0] if i%6==5] and report.rows('alike', 'validation').tolist()==[5,23]
+    assert "'neg' and 'neg '" in next(f.message for f in report if f.what=='alike') and not make(bert, cycle('pos','neg')).check().rows('alike').size
+    with pytest.warns(UserWarning, match='differ only by case'): several = make(bert, cycle(['a'],['b','A'],['a','b']))
+    assert several.check().rows('alike', 'training').tolist()==[i for i in SPLITS[0] if i%3==1]
+    tagger = token_classification_learner(pd.DataFrame(dict(tokens=[['a','b']]*10, tags=[['B-PER','O']]*9+[['B-Per','O']])), bert, valid=[0,1], bs=4)
+    assert tagger.check().rows('alike').tolist()==[9]
+
+# The type of a label
+
+TYPES = dict(ints=(3,7), bools=(False,True), text=('a','b'), numbered=('1','2'))
+
+@pytest.mark.parametrize('kind', list(TYPES))
+def test_predictions_have_the_type_of_the_data(kind, bert, monkeypatch):
+    data = frame(cycle(*TYPES[kind]))
+    learn = make(bert, data)
+    learn.save_pretrained('saved')
+    learn.export('learner.pkl')
+    if kind in ('ints','bools'): monkeypatch.setattr(learn.model.classifier, 'forward', lambda x: torch.tensor([[0.,1.]]).expand(len(x), 2))
+    want = type(TYPES[kind][0])
+    for one in (learn, TransformersLearner.from_pretrained('saved'), load_learner('learner.pkl')):
+        preds = one.predict_batch(data)
+        assert {type(p['label']) for p in preds}=={want} and {p['label'] for p in preds}<=set(data.label)
+        label,index,_ = one.predict(TEXTS[0])
+        assert isinstance(label, want) and label==one.dls.vocab[index]==preds[0]['label']
+        one.add_cb(type('Mine', (Callback,), {})())
+        assert one.predict(TEXTS[0])[0]==label and isinstance(one.predict(TEXTS[0], with_input=True)[1], want)
+    for path in ('p.jsonl','p.parquet'): learn.predict_batch(data, out=path)
+    for rows in ([json.loads(l) for l in open('p.jsonl')], pd.read_parquet('p.parquet').to_dict('records')): assert {type(r['label']) for r in rows}=={want} and [r['label'] for r in rows]==[p['label'] for p in learn.predict_batch(data)]
+
+def test_predictions_of_several_labels_have_the_type_of_the_data(bert):
+    learn = make(bert, cycle([3],[7],[3,7]))
+    learn.loss_func.thresh = 0.
+    assert {type(o['label']) for p in learn.predict_batch(TEXTS[:4]) for o in p}<={int} and all(isinstance(o, int) for o in learn.predict(TEXTS[0])[0])
+
+def test_the_command_line_tells_labels_as_the_data_has_them(bert, capsys):
+    frame(cycle(3,7)).to_json('d.jsonl', orient='records', lines=True)
+    make(bert, 'd.jsonl').save_pretrained('saved')
+    assert main(['predict', 'saved', 'd.jsonl'])==0 and {type(json.loads(l)['label']) for l in capsys.readouterr().out.splitlines()}=={int}
+
+def test_a_block_of_numpy_labels(bert):
+    dls = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock(vocab=np.array([3,7]))), get_x=ColReader('text'), get_y=ColReader('label')).dataloaders(frame(cycle(3,7)), bs=6)
+    learn = sequence_classification_learner(dls, bert)
+    learn.save_pretrained('saved')
+    assert type(learn.predict_batch(TEXTS[:1])[0]['label']) is int and TransformersLearner.from_pretrained('saved').names==[3,7]
+    dls = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label')).dataloaders(frame(ODD['date']), bs=6)
+    with pytest.raises(TypeError, match='is date'): sequence_classification_learner(dls, bert)
+
+# A head that was trained for other labels
+
+@pytest.fixture(scope='module')
+def trained(bert, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('trained')
+    learn = sequence_classification_learner(frame(cycle('negative','positive')), bert, valid=VALID, bs=6, path=folder)
+    with torch.no_grad(): learn.model.classifier.weight.fill_(5.)
+    return learn.save_pretrained(folder/'saved')
+
+def kept(learn): return bool((learn.model.classifier.weight==5).all())
+
+def test_a_head_of_other_labels_starts_anew(trained):
+    for data in (cycle('z_bad','a_good'), cycle(0,1), cycle(['a'],['a','b'])):
+        with pytest.warns(UserWarning, match="trained for 'negative', 'positive'.*starts anew"): learn = make(trained, data)
+        assert not kept(learn) and learn.model.classifier.weight.std()<.1 and {'classifier.weight','classifier.bias'}<=learn.model.new_weights
+        guess = learn.model.classifier.bias.detach()
+        assert isinstance(data[0], list) or torch.allclose(guess.softmax(-1), torch.tensor([.5,.5]), atol=.2)
+    with pytest.warns(UserWarning, match='starts anew'): assert not kept(make(TransformersLearner.from_pretrained(trained), cycle('x','y')))
+
+@pytest.mark.parametrize('names', [('negative','positive'), ('POSITIVE','Negative')])
+def test_a_head_of_the_same_labels_is_kept(names, trained):
+    learn = silent(lambda: make(trained, cycle(*names)))
+    assert kept(learn) and [n.lower() for n in learn.dls.vocab]==['negative','positive'] and learn.model.config.id2label=={0:learn.dls.vocab[0], 1:learn.dls.vocab[1]}
+
+def test_loaders_with_the_labels_in_another_order(trained):
+    dls = DataBlock(blocks=(TransformersTextBlock(trained), CategoryBlock(vocab=['positive','negative'], sort=False)), get_x=ColReader('text'), get_y=ColReader('label')).dataloaders(frame(cycle('negative','positive')), bs=6)
+    with pytest.warns(UserWarning, match='starts anew'): assert not kept(TransformersLearner(dls, trained))
+
+def test_a_loaded_model_tells_which_label_now_stands_for_which(trained, bert):
+    load = transformers.AutoModelForSequenceClassification.from_pretrained
+    with pytest.warns(UserWarning, match="'negative' now is 'a_good', 'positive' now is 'z_bad'"): assert kept(make(load(trained), cycle('z_bad','a_good'), tokenizer=trained))
+    silent(lambda: make(load(trained), cycle('negative','positive'), tokenizer=trained))
+    silent(lambda: make(load(bert, num_labels=2), cycle('x','y'), tokenizer=bert)) # LABEL_0 is no name
+
+def test_a_head_that_nobody_named_is_kept(trained):
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(trained, id2label={0:'LABEL_0', 1:'LABEL_1'}, label2id=dict(LABEL_0=0, LABEL_1=1))
+    model.save_pretrained('unnamed')
+    assert kept(silent(lambda: make('unnamed', cycle('x','y'), tokenizer=trained)))
+
+def test_a_tagger_with_other_tags_starts_anew(bert):
+    def tagger(checkpoint, *tags): return token_classification_learner(pd.DataFrame(dict(tokens=[['a','b']]*8, tags=[list(tags)]*8)), checkpoint, bs=4)
+    learn = tagger(bert, 'B-PER', 'O')
+    with torch.no_grad(): learn.model.classifier.weight.fill_(5.)
+    learn.save_pretrained('tagger')
+    assert kept(silent(lambda: tagger('tagger', 'B-PER', 'O')))
+    with pytest.warns(UserWarning, match="trained for .*'B-PER'.*starts anew"): assert not kept(tagger('tagger', 'B-LOC', 'O'))
+
+def test_several_numbers_in_another_order(bert):
+    data = hot((1,5,2.5), (.5,2))
+    learn = make(bert, data, label=['a','b'])
+    with torch.no_grad(): learn.model.classifier.weight.fill_(5.)
+    learn.save_pretrained('saved')
+    assert kept(silent(lambda: make('saved', data, label=['a','b'])))
+    with pytest.warns(UserWarning, match='starts anew'): assert not kept(make('saved', data, label=['b','a']))
