@@ -117,7 +117,7 @@ def test_predict(kind, trained):
     item = valid_texts(learn)[0]
     with learn.no_bar(): decoded,idx,probs = learn.predict(item)
     assert torch.allclose(probs, learn.loss_func.activation(raw(learn, [item]))[0], atol=1e-4)
-    if kind in LABELLED: assert decoded==str(learn.dls.vocab[probs.argmax()])
+    if kind in LABELLED: assert decoded==learn.dls.vocab[probs.argmax()]
     with learn.no_bar(): again = learn.predict(learn.dls.valid_ds.items[0])
     assert torch.allclose(again[2], probs)
 
