@@ -7,6 +7,7 @@ from fastai.interpret import *
 
 from .files import *
 from .progress import *
+from .arguments import *
 from .task import *
 from .pretrained import *
 from .rows import *

@@ -15,6 +15,7 @@ import torch
 from fastai.data.block import DataBlock, TransformBlock
 from fastai.data.core import Datasets
 
+from .arguments import is_name
 from .batch import TransformersDataLoaders
 from .block import TransformersTextBlock
 from .learner import TransformersLearner, head_config
@@ -84,5 +85,5 @@ def build_learner(
     return TransformersLearner(dls.new_empty() if empty else dls, model, task=task, loss_func=loss_func or task.loss(class_weights), **kwargs)
 
 def _one_row(x, y, text_tfm, task, vocab): # loaders need one row to be set up by
-    text = ['a'] if text_tfm.is_split_into_words else 'a' if isinstance(x.names, str) else ['a']*len(x.names)
+    text = ['a'] if text_tfm.is_split_into_words else 'a' if is_name(x.names) else ['a']*len(x.names)
     return Rows(pd.DataFrame([x.placeholder(text) | ({} if task.target is None else y.placeholder(task.example(vocab)))]))

@@ -75,7 +75,7 @@ def _train_parser(sub):
     option('--label', nargs='+', help='column of the label or number (label); several: one-hot labels, or numbers')
     option('--words', type=_column, help='column of the words (tokens); a number in a CoNLL file')
     option('--tags', type=_column, help='column of the tags (tags); a number in a CoNLL file')
-    option('--valid', type=_valid, help='validation part: fraction (0.2), name of a boolean column, or of a split')
+    option('--valid', type=_valid, help='validation part: fraction (0.2), group:COLUMN (no value of it on both sides), boolean column, split, or another file; 0: train on all rows')
     option('--problem-type', choices=['single_label_classification','multi_label_classification','regression'], help='where the label column could mean two')
     option('--max-length', type=int, help='most tokens of a text (what the model takes)')
     option('--overlap', type=int, help='read long texts in windows that share so many tokens, instead of cutting them')
@@ -141,17 +141,17 @@ def _epoch_lines(learn): # for a file or pipe: the epoch table under its heading
 
 def _bars(learn): return nullcontext() if sys.stdout.isatty() else learn.no_bar() # none into a file or pipe
 
-def _listed(o): return [o] if isinstance(o, str) else list(o or [])
+def _listed(o): return [] if o is None else [o] if isinstance(o, (str, int)) else list(o)
 
 def _rows(data, **wanted): # a file as a DataFrame; `wanted`: option -> columns that it names, and the names that the learner knows
     from blurlike.all import read_rows
     df,new = read_rows(data)[0].source,{}
     for option,(given,names) in wanted.items():
         names = _listed(names)
-        given = given or names
-        if len(given)!=len(names): raise ValueError(f"--{option} names {len(given)} columns, the model reads {len(names)}: {', '.join(names)}")
+        given = given or [str(n) for n in names] # columns of a file are texts
+        if len(given)!=len(names): raise ValueError(f"--{option} names {len(given)} columns, the model reads {len(names)}: {', '.join(map(str, names))}")
         missing = [o for o in given if o not in df.columns]
-        if missing: raise ValueError(f"column {', '.join(missing)} is not in {data!r}, which has {', '.join(map(str, df.columns))}" + (f"; --{option} says which" if given==names else ''))
+        if missing: raise ValueError(f"column {', '.join(missing)} is not in {data!r}, which has {', '.join(map(str, df.columns))}" + (f"; --{option} says which" if given==[str(n) for n in names] else ''))
         new |= dict(zip(given, names))
     return df.drop(columns=[n for n in new.values() if n in df.columns and n not in new]).rename(columns=new)
 
@@ -177,7 +177,7 @@ def _labelled(learn, data, text, label): # rows with texts and labels that the l
     getters = [tl.tfms.fs[0] for tl in learn.dls.valid_ds.tls]
     df = _rows(data, text=(text, getters[0].names), **dict(label=(label, getters[1].names)) if len(getters)>1 else {})
     if not learn.dls.text_tfm.is_split_into_words: check_texts(Rows(df), *_listed(getters[0].names))
-    if len(getters)<2 or learn.task.name not in ('single_label_classification','multi_label_classification') or not isinstance(getters[1].names, str): return df
+    if len(getters)<2 or learn.task.name not in ('single_label_classification','multi_label_classification') or isinstance(getters[1].names, list): return df
     return _as_known(df, getters[1].names, learn.names, learn.task.name=='multi_label_classification')
 
 def predict(args):
@@ -186,7 +186,7 @@ def predict(args):
     learn = TransformersLearner.from_pretrained(args.model)
     names = learn.dls.valid_ds.tls[0].tfms.fs[0].names
     if args.data=='-' and args.text: raise ValueError("--text names columns of a file; standard input holds one text a line")
-    if args.data=='-' and not isinstance(names, str): raise ValueError(f"standard input holds one text a line, and this model reads pairs: give a file with the columns {', '.join(names)}")
+    if args.data=='-' and not isinstance(names, str): raise ValueError(f"standard input holds one text a line, and this model reads pairs: give a file with the columns {', '.join(map(str, names))}")
     items = [line.rstrip('\n') for line in sys.stdin] if args.data=='-' else _rows(args.data, text=(args.text, names))
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
     kwargs = dict(bs=args.bs) | (dict(aggregation_strategy=args.aggregation) if learn.task.name=='token_classification' else {})

@@ -15,7 +15,8 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 
-from .inspection import MOST_CUT, SPECIAL, TextReading, check_counts, is_whole, read_text, spell_token
+from .arguments import check_counts, is_whole
+from .inspection import MOST_CUT, SPECIAL, TextReading, read_text, spell_token
 from .learner import TransformersLearner
 from .model_inputs import unwrap
 from .progress import Progress

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
+from .arguments import check_counts
 from .data_parts import DataPart, conflicting_texts, kind_of_targets, parts_of, same_randomness
 from .findings import DataReport, Finding, count_of, short_text
-from .inspection import check_counts
 from .label_columns import alike_labels, name_alike
 from .learner import TransformersLearner
 from .model_inputs import unwrap

@@ -16,6 +16,7 @@ from huggingface_hub import EvalResult, HfApi, ModelCardData, constants, get_tok
 from huggingface_hub.errors import HfHubHTTPError
 from transformers.pipelines import SUPPORTED_TASKS
 
+from .arguments import is_name
 from .adapters import has_adapter
 from .learner import TransformersLearner
 from .model_inputs import unwrap
@@ -42,7 +43,7 @@ def _front_matter(learn, facts, name, merge, data):
 def _code(o): return '`' + ' '.join(str(o).replace('`', "'").replace('|', '¦').split()) + '`'
 def _codes(os, most=50): return ', '.join(map(_code, os[:most])) + (f' and {len(os)-most:,} more' if len(os)>most else '')
 def _table(facts): return '\n'.join(['| | |', '|---|---|', *(f'| {k} | {v} |' for k,v in facts.items() if v is not None)])
-def _listed(o): return [o] if isinstance(o, str) else o
+def _listed(o): return [o] if is_name(o) else o
 
 def _data(learn, facts):
     n = [len(ds) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
@@ -107,7 +108,7 @@ pipe({item})
 def _usage(learn, facts, name, merge):
     tag,text,mask = _pipeline(learn.task),facts['text'],getattr(learn.dls.tokenizer, 'mask_token', None)
     one = f"'A text with one {mask}.'" if tag=='fill-mask' else "'A text.'"
-    pair = not isinstance(text, str)
+    pair = not is_name(text)
     res = _load.format(name=name, load='load_onnx' if _in_onnx(learn) else 'TransformersLearner.from_pretrained', item="('One text.', 'The other.')" if pair else one)
     if tag is None or _in_onnx(learn): return res
     if has_adapter(unwrap(learn.model)) and not merge: return res + '\nThe folder holds adapters and head alone; the base model is loaded with them.\n'

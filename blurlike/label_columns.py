@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from pandas.api.types import infer_dtype, is_float_dtype, is_numeric_dtype
 
+from .arguments import column_names, is_name
 from .rows import Column, Rows, check_columns, name_rows
 from .warn import warn_user
 
@@ -71,14 +72,14 @@ class LabelColumns(Column):
 
 class NumberColumns(Column):
     "Reads a column of numbers, or several as one list (fastai maps transforms over tuples)"
-    def _read(self, row): return self._number(row[self.names], self.names) if isinstance(self.names, str) else [self._number(row[n], n) for n in self.names]
+    def _read(self, row): return self._number(row[self.names], self.names) if is_name(self.names) else [self._number(row[n], n) for n in self.names]
     def _number(self, v, name):
         is_number = isinstance(v, (int, float, Decimal, np.number, np.bool_)) and np.isfinite(float(v))
         if not is_number: raise ValueError(f"column {name!r} holds {_some(_native([v]))}: a number is expected")
         return float(v)
 
-def read_labels(names): return LabelLists(names) if isinstance(names, str) else (LabelVector if len(names)==1 else LabelColumns)(list(names))
-def read_numbers(names): return NumberColumns(names if isinstance(names, str) else list(names))
+def read_labels(names): return LabelLists(names) if is_name(names) else (LabelVector if len(names)==1 else LabelColumns)(list(names))
+def read_numbers(names): return NumberColumns(names if is_name(names) else names[0] if len(names)==1 else list(names))
 
 # %% ../nbs/09b_label_columns.ipynb #83d4bebb
 def _plain(col): # objects as the numbers or texts that they are
@@ -292,7 +293,7 @@ def read_target(
     vocab:list|None=None # Labels in order; `None`: those of the column
 )->tuple[str,list,Column]: # Kind of target, its vocab (names of columns for numbers), and what reads the target of a row
     "What the label column holds; `ValueError`, `TypeError` or `KeyError` names the column and rows that cannot be used."
-    names = [label] if isinstance(label, str) else list(label)
+    names = column_names(label, 'label')
     check_columns(rows, *names)
     numbers = np.concatenate([np.asarray(s, dtype=np.int64) for s in splits])
     cols = [_read_column(rows, n, numbers) for n in names]

@@ -11,6 +11,7 @@ import torch
 from fastai.data.block import TransformBlock
 from fastai.torch_core import TitledStr
 
+from .arguments import is_number
 from .batch import TransformersDL
 from .pretrained import fit_length, load_tokenizer
 from .token_category import IGNORED
@@ -56,6 +57,8 @@ class TokenizeMasked(TokenizeText):
     ):
         super().__init__(tokenizer, max_length, **kwargs)
         if tokenizer.mask_token_id is None: raise ValueError(f"this tokenizer ({type(tokenizer).__name__}) has no mask token, so its model is none for masked language modelling; give it one with `tokenizer.mask_token = ...` if the model was trained with one")
+        for name,v in dict(mlm_probability=mlm_probability, mask_share=mask_share, random_share=random_share).items():
+            if not is_number(v): raise TypeError(f"{name}={v!r}: a number between 0 and 1 is expected")
         if not 0<mlm_probability<1: raise ValueError(f"mlm_probability={mlm_probability} is not between 0 and 1")
         if mask_share<0 or random_share<0 or mask_share+random_share>1: raise ValueError(f"mask_share={mask_share} and random_share={random_share} must be at least 0 and together at most 1")
         if whole_word and not tokenizer.is_fast: raise ValueError(f"whole_word=True needs a fast tokenizer, whose word_ids() say which token belongs to which word; {type(tokenizer).__name__} is none")

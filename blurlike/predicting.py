@@ -21,6 +21,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 
+from .arguments import check_counts, is_name
 from .batch import TransformersDL, check_targets
 from .model_inputs import unwrap
 from .prediction_files import predict_to_file
@@ -46,7 +47,7 @@ def output_names(
     if hasattr(dls, 'vocab'): return [v.item() if isinstance(v, np.generic) else v for v in dls.vocab]
     getter = dls.train_ds.tls[-1].tfms.fs[0]
     names = getattr(getter, 'names', getattr(getter, 'cols', None))
-    return list(range(dls.c)) if names is None else [names] if isinstance(names, str) else list(names)
+    return list(range(dls.c)) if names is None else [names] if is_name(names) else list(names)
 
 # %% ../nbs/10g_predicting.ipynb #10f60008
 @patch
@@ -61,13 +62,13 @@ def texts_of(self:PredictingLearner,
     if len(items)==0: return []
     if isinstance(items, Rows) and isinstance(getter, Column): check_columns(items, *L(getter.names))
     res,is_words = [],self.dls.text_tfm.is_split_into_words
-    pair = getter.names if isinstance(getter, Column) and not isinstance(getter.names, str) else None
+    pair = getter.names if isinstance(getter, Column) and not is_name(getter.names) else None
     if check is None: check = partial(check_text, is_split_into_words=is_words)
     for i,o in enumerate(items):
         try:
             if isinstance(o, (dict, pd.Series)): o = getter(o)
             if isinstance(o, np.ndarray): o = o.tolist()
-            if isinstance(o, list) and not is_words and isinstance(getter, Column) and isinstance(getter.names, str): raise TypeError(f"expected a text (str), got a list of {len(o)}; for several texts call `predict_batch`")
+            if isinstance(o, list) and not is_words and isinstance(getter, Column) and is_name(getter.names): raise TypeError(f"expected a text (str), got a list of {len(o)}; for several texts call `predict_batch`")
             check(o)
             if pair and isinstance(o, str): raise TypeError(f"expected a pair of texts ({', '.join(map(str, pair))}), got one text: {o[:60]!r}; give both, e.g. ('A text.', 'Another.')")
         except (TypeError, KeyError) as e: raise TypeError(f"item {i}: {e.args[0]}") from None
@@ -151,7 +152,7 @@ def predict_batch(self:PredictingLearner,
 )->list:       # Plain dicts, one a row, in order; where words are labelled, a list of them a row. With `out` its path
     "Predictions for many texts, as plain dicts."
     if self.task is None: raise ValueError("this learner has no task to tell how predictions read; pass task= to PredictingLearner, or call get_preds")
-    if bs<1: raise ValueError(f"bs={bs}: a batch holds at least one text")
+    check_counts(bs=bs)
     if out is not None: return predict_to_file(self, items, out, bs, resume, **kwargs)
     return self.task.predictions.many(self, items, bs, **kwargs)
 

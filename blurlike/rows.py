@@ -18,6 +18,7 @@ import torch
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, concatenate_datasets
 from fasttransform import Transform
 
+from .arguments import is_name
 from .warn import warn_user
 
 # %% ../nbs/02_rows.ipynb #2c0d70b6
@@ -41,7 +42,7 @@ class Rows:
     ):
         self.source = source.with_format(None) if isinstance(source, Dataset) else source
         self.idxs,self.starts = None if idxs is None else np.asarray(idxs, dtype=np.int64),starts
-        self._arrays = {c:source[c].array for c in source.columns} if isinstance(source, pd.DataFrame) else None
+        self._arrays = {c:source.iloc[:,i].array for i,c in reversed([*enumerate(source.columns)])} if isinstance(source, pd.DataFrame) else None
         self._names = {} if self._arrays is not None else {c:n for c in source.column_names if (n := self.label_names(c)) is not None}
         self._parts,self._files = {},{f['filename']:os.path.getsize(f['filename']) for f in source.cache_files if os.path.exists(f['filename'])} if isinstance(source, Dataset) else {}
 
@@ -131,7 +132,7 @@ class Column(Transform):
 
     def _call(self, nm, o, **kwargs): return self._read(o) if nm=='encodes' else o # one value each: no need of type dispatch
     def _read(self, row):
-        try: return self._value(row[self.names]) if isinstance(self.names, str) else tuple(self._value(row[n]) for n in self.names)
+        try: return self._value(row[self.names]) if is_name(self.names) else tuple(self._value(row[n]) for n in self.names)
         except KeyError: raise KeyError(f"no column {self.names!r} in a row with {list(row.keys())}") from None
     def _value(self, v):
         if self.values is None: return v
@@ -146,14 +147,14 @@ class Column(Transform):
         idxs # (n,) row numbers
     )->tuple[list,list]: # n values, and what they were read from
         "The values in some rows, read together."
-        names = [self.names] if isinstance(self.names, str) else list(self.names)
+        names = [self.names] if is_name(self.names) else list(self.names)
         raw = rows.read(idxs, names)
         if len(names)==1: raw = raw[0]
         else: raw = list(zip(*raw))
         if type(self) is Column and self.values is None: return raw,raw
         return [self._read(dict(zip(names, (v,) if len(names)==1 else v))) for v in raw],raw
     def placeholder(self, value)->dict: # row entries from which `value` is read
-        return {self.names:value} if isinstance(self.names, str) else dict(zip(self.names, value))
+        return {self.names:value} if is_name(self.names) else dict(zip(self.names, value))
 
 # %% ../nbs/02_rows.ipynb #4ebc50ac
 _readers = {'.csv':  lambda p: pd.read_csv(p, keep_default_na=False, na_values=['']),
@@ -205,6 +206,8 @@ def check_columns(
     "Raise `KeyError` for columns that `rows` does not have."
     missing = [n for n in names if n not in rows.columns]
     if missing: raise KeyError(f"no column {missing[0]!r}; the data has {rows.columns}" + _other_signs(rows.columns))
+    twice = next((n for n in names if rows.columns.count(n)>1), None)
+    if twice is not None: raise ValueError(f"column {twice!r} stands {rows.columns.count(twice)} times in the data: rename the others, or drop them with `df.loc[:, ~df.columns.duplicated()]`")
 
 def _other_signs(columns): # a hint
     sign = next((s for s in ';\t|' if len(columns)==1 and s in str(columns[0])), None)

@@ -187,7 +187,7 @@ def save_pretrained(self:TransformersLearner,
 
 # %% ../nbs/12_saving.ipynb #ba76a058
 _none = type(None)
-_schema = dict(format=str, format_version=int, task=str, vocab=list, vocab_sha256=str, target_options=dict, text=(str,list), label=(str,list,_none), max_length=(int,_none), overlap=(int,_none), bs=int, loss=dict,
+_schema = dict(format=str, format_version=int, task=str, vocab=list, vocab_sha256=str, target_options=dict, text=(str,int,list), label=(str,int,list,_none), max_length=(int,_none), overlap=(int,_none), bs=int, loss=dict,
     metrics=list, splitter=str, versions=dict, sha256=dict, base=(str,_none), epochs=(dict,_none), adapter=(dict,_none))
 _later = {'base','epochs','adapter'} # a folder of version 1 has none
 

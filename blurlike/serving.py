@@ -21,6 +21,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
+from .arguments import column_names
 from .files import file_hash
 from .filling import MaskPredictions
 from .learner import TransformersLearner
@@ -205,5 +206,5 @@ def gradio_app(
         try:
             with lock: return answer(texts[0] if len(texts)==1 else texts)
         except (ValueError, TypeError) as e: raise gr.Error(str(e), print_exception=False) from e
-    boxes = [gr.Textbox(label=n, lines=3) for n in ([names] if isinstance(names, str) else names)]
+    boxes = [gr.Textbox(label=str(n), lines=3) for n in column_names(names)]
     return gr.Interface(predict, boxes, outputs, **dict(title=title or learn.task.name.replace('_', ' '), flagging_mode='never', analytics_enabled=False, api_name='predict') | kwargs)

@@ -6,13 +6,13 @@
 __all__ = ['GroupSplitter', 'row_numbers', 'split_rows', 'is_table', 'read_split', 'used_rows']
 
 # %% ../nbs/02c_splits.ipynb #e42f870e
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict
 
+from .arguments import is_number
 from .rows import Rows, check_columns, name_rows, read_rows
 
 # %% ../nbs/02c_splits.ipynb #b038fc52
@@ -140,12 +140,12 @@ def split_rows(
 )->tuple[np.ndarray,np.ndarray]: # Row numbers of the training and of the validation part
     "The row numbers of both parts; `ValueError` if one would be empty, unless `valid` is `None` or 0: then there is no validation."
     pool = parts.get('train', np.arange(len(rows)))
-    if valid is None or _is_number(valid) and valid==0: return pool,np.zeros(0, dtype=np.int64)
+    if valid is None or is_number(valid) and valid==0: return pool,np.zeros(0, dtype=np.int64)
     valid,trn = _named_group(rows, parts, valid),None
     if callable(valid): trn,val = _by_splitter(rows, pool, valid, seed, labels)
     elif _is_pair(valid): trn,val = (row_numbers(rows, v) for v in valid)
-    elif isinstance(valid, str) or _is_number(valid) and valid in rows.columns: val = _by_name(rows, parts, valid)
-    elif _is_number(valid): val = _by_fraction(rows, parts, pool, valid, seed, labels)
+    elif isinstance(valid, str) or is_number(valid) and valid in rows.columns: val = _by_name(rows, parts, valid)
+    elif is_number(valid): val = _by_fraction(rows, parts, pool, valid, seed, labels)
     else: val = row_numbers(rows, valid)
     if trn is None: trn = pool[~np.isin(pool, val, kind='table')]
     _check_parts(trn, val, valid, len(rows))
@@ -158,8 +158,6 @@ def _check_parts(trn, val, valid, n):
     if both.any(): raise ValueError(f"valid={_said(valid)} has {name_rows(both)} in both parts, training and validation")
     for part,name in (trn,'training'),(val,'validation'):
         if len(part)==0: raise ValueError(f"the {name} part is empty: valid={_said(valid)} of {n} rows leaves it none")
-
-def _is_number(o): return isinstance(o, Real) and not isinstance(o, bool)
 
 def _named_group(rows, parts, valid):
     is_group = isinstance(valid, str) and valid.startswith('group:') and valid not in parts and valid not in rows.columns

@@ -50,7 +50,7 @@ def test_unlike_splits(bert):
     b = a.cast_column('label', ClassLabel(names=['y','x']))
     refused('single', r"'train' and 'validation'.*cast", bert, DatasetDict(train=a, validation=b))
 
-def test_three_text_columns(bert): refused('single', 'one column, or two', bert, DF.assign(a='x', b='y'), text=['text','a','b'])
+def test_three_text_columns(bert): refused('single', 'list of at most 2', bert, DF.assign(a='x', b='y'), text=['text','a','b'])
 
 @pytest.mark.parametrize('valid', [[], 0.001, 'flag', np.zeros(48, dtype=bool)], ids=str)
 def test_empty_validation(valid, bert): refused('single', 'validation part is empty', bert, DF.assign(flag=False), valid=valid)
@@ -189,10 +189,10 @@ def test_a_block_learns_the_limit_from_the_model(checkpoints): # built from a to
     again = TransformersLearner(learn.dls, checkpoints('roberta'))
     assert again.dls.text_tfm.max_length==32
 
-@pytest.mark.parametrize('max_length', [0,1,2])
+@pytest.mark.parametrize('max_length', [1,2])
 def test_max_length_without_room(max_length, bert): refused('single', rf'max_length={max_length} leaves no room.*2 special', bert, OWN, max_length=max_length)
 
-@pytest.mark.parametrize('overlap', [-1,8,60])
+@pytest.mark.parametrize('overlap', [8,60])
 def test_impossible_overlap(overlap, bert): refused('single', rf'overlap={overlap}.*less than the 8', bert, OWN, max_length=10, overlap=overlap)
 
 def test_tokenizer_without_pad_token(checkpoints):

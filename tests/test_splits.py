@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import (CSVLogger, Checkpoints, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, masked_lm_learner, read_rows, row_numbers, split_rows,
+from blurlike.all import (CSVLogger, Checkpoints, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, masked_lm_learner, model_card, read_rows, row_numbers, split_rows,
     token_classification_learner, used_rows)
 from datasets import ClassLabel, Dataset, DatasetDict, Features
 from fastai.data.transforms import ColSplitter, EndSplitter, FuncSplitter, IndexSplitter, RandomSplitter, TrainTestSplitter
@@ -283,3 +283,58 @@ def test_a_run_on_all_rows_goes_on(bert):
     again = ALL['single'](bert)
     with again.no_bar(), again.no_logging(): again.resume('run')
     assert again.recorder.values==whole.recorder.values and all(torch.equal(a, b) for a,b in zip(whole.model.parameters(), again.model.parameters()))
+
+# Columns and arguments
+
+NUMBERED = pd.DataFrame({0:DF.label, 1:DF.text, 2:[TEXTS[-i] for i in range(48)], 3:[i/7 for i in range(48)], 4:[i%2 for i in range(48)], 5:[int(i%3==0) for i in range(48)]})
+
+@pytest.mark.parametrize('kwargs', [dict(text=1, label=0), dict(text=[1,2], label=0), dict(text=np.int64(1), label=3), dict(text=[1], label=[4,5]), dict(text=(1,2), label=pd.Index([3]), problem_type='regression')], ids=str)
+def test_columns_named_by_numbers(kwargs, bert):
+    learn = learner('single', bert, NUMBERED, **kwargs)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+        learn.check()
+        loaded = TransformersLearner.from_pretrained(learn.save_pretrained('saved'))
+        assert loaded.predict_batch(NUMBERED[:3])==learn.predict_batch(NUMBERED[:3].to_dict('records'))
+        assert [tl.tfms.fs[0].names for tl in loaded.dls.valid_ds.tls]==[tl.tfms.fs[0].names for tl in learn.dls.valid_ds.tls]
+        assert loaded.validate(dl=loaded.dls.test_dl(NUMBERED[:6], with_labels=True))[0]==pytest.approx(learn.validate(dl=learn.dls.test_dl(NUMBERED[:6], with_labels=True))[0])
+        assert learn.predict(NUMBERED.iloc[0])[0] is not None
+    assert '`1`' in model_card(learn)
+
+def test_tags_gaps_and_flags_in_columns_named_by_numbers(bert):
+    df = WORDS.rename(columns=dict(tokens=7, tags=8)).assign(**{'x':TEXTS})
+    learn = token_classification_learner(df, bert, words=7, tags=8, bs=8)
+    assert TransformersLearner.from_pretrained(learn.save_pretrained('saved')).predict_batch(df[:2])==learn.predict_batch(df[:2])
+    assert len(masked_lm_learner(NUMBERED, bert, text=2, bs=8, valid=5).dls.valid_ds)==16 and len(masked_lm_learner(NUMBERED, bert, text=2, bs=8, valid='group:0').dls.valid_ds)==16
+
+def test_a_column_that_stands_twice(bert):
+    df = pd.concat([DF, DF.text.rename('note'), DF.label.rename('note')], axis=1)
+    learn = learner('single', bert, df)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert learn.predict_batch(df[:2]) and token_classification_learner(WORDS.assign(a=1, b=1).rename(columns=dict(a='n', b='n')), bert, bs=8)
+    for kwargs in (dict(text='note'), dict(label='note'), dict(text=['text','note']), dict(valid='note'), dict(valid='group:note')):
+        with pytest.raises(ValueError, match=r"'note' stands 2 times.*duplicated"): learner('single', bert, df, **kwargs)
+    with pytest.raises(ValueError, match="'note' stands 2 times"): learner('single', bert, DF.rename(columns=dict(text='note')), text='note').predict_batch(df)
+
+@pytest.mark.parametrize('kwargs,error,said', [(dict(text=None),TypeError,'text=None: the name'), (dict(text=[]),ValueError,r'text=\[\]: the name'), (dict(text=1.5),TypeError,'text=1.5'), (dict(text=True),TypeError,'text=True'), (dict(text={'a':1}),TypeError,'text={'), (dict(text=[None]),TypeError,r'text=\[None\]'),
+    (dict(label=[]),ValueError,r'label=\[\]: the name'), (dict(label=None),TypeError,'label=None'), (dict(label=[1.5]),TypeError,'label='), (dict(bs=0),ValueError,'bs=0: a whole number of at least 1'), (dict(bs=2.5),ValueError,'bs=2.5'), (dict(bs='8'),ValueError,"bs='8'"), (dict(bs=None),ValueError,'bs=None'), (dict(bs=True),ValueError,'bs=True'),
+    (dict(max_length='8'),ValueError,"max_length='8'"), (dict(max_length=8.5),ValueError,'max_length=8.5'), (dict(max_length=0),ValueError,'max_length=0: a whole number of at least 1'), (dict(overlap='2'),ValueError,"overlap='2'"), (dict(overlap=-1),ValueError,'overlap=-1'), (dict(overlap=1.5),ValueError,'overlap=1.5'), (dict(seed='x'),ValueError,"seed='x'"), (dict(seed=-1),ValueError,'seed=-1'), (dict(seed=1.5),ValueError,'seed=1.5')], ids=str)
+def test_arguments_that_are_none(kwargs, error, said, bert):
+    with pytest.raises(error, match=said): learner('single', bert, **kwargs)
+    name,v = next(iter(kwargs.items()))
+    if name!='overlap' and name!='label' and v!=['text','body']:
+        with pytest.raises(error, match=said): masked_lm_learner(DF, bert, **kwargs)
+    tagged = dict(words=v) if name=='text' else dict(tags=v) if name=='label' else kwargs
+    with pytest.raises(error, match=said.replace('text=', 'words=').replace('label=', 'tags=')): token_classification_learner(WORDS, bert, **tagged)
+
+@pytest.mark.parametrize('kwargs,error,said', [(dict(mlm_probability='a'),TypeError,"mlm_probability='a': a number"), (dict(mlm_probability=None),TypeError,'mlm_probability=None'), (dict(mlm_probability=True),TypeError,'mlm_probability=True'), (dict(mlm_probability=1.5),ValueError,'mlm_probability=1.5'), (dict(mask_share='x'),TypeError,"mask_share='x'"),
+    (dict(random_share=None),TypeError,'random_share=None'), (dict(block_size='9'),ValueError,"block_size='9'"), (dict(block_size=-4),ValueError,'block_size=-4'), (dict(block_size=7.5),ValueError,'block_size=7.5'), (dict(text=['text','label']),ValueError,r"text=\['text', 'label'\]: the name of a column is expected$")], ids=str)
+def test_arguments_of_gaps_that_are_none(kwargs, error, said, bert):
+    with pytest.raises(error, match=said): masked_lm_learner(DF, bert, **kwargs)
+
+def test_labels_in_the_order_of_a_vocab(bert):
+    learn = learner('single', bert, vocab=['good','bad','fine','superb'])
+    assert list(learn.dls.vocab)==['good','bad','fine','superb'] and TransformersLearner.from_pretrained(learn.save_pretrained('saved')).dls.vocab==learn.dls.vocab
+    with pytest.raises(ValueError, match=r"'fine' is not in vocab.*row"): learner('single', bert, vocab=['good','bad'])
+    df = DF.assign(label=['new' if i==4 else o for i,o in enumerate(DF.label)])
+    assert len(learner('single', bert, df, vocab=['bad','fine','good','new'], valid=[4,5]).dls.valid_ds)==2 # no training row has it

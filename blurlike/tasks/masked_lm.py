@@ -13,6 +13,7 @@ from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 import numpy as np
 
+from ..arguments import check_settings, column_names
 from ..corpus import is_corpus, read_corpus
 from ..filling import MaskPredictions
 from ..assembly import build_learner
@@ -73,6 +74,8 @@ def masked_lm_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that fills gaps."
+    check_settings(bs=bs, max_length=max_length, block_size=block_size, seed=seed)
+    text = column_names(text, 'text', 1)[0]
     if seed is not None: set_seed(seed)
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):

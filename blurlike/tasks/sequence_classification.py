@@ -15,6 +15,7 @@ from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFl
 from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 
+from ..arguments import check_settings, column_names, is_name
 from ..assembly import build_learner
 from ..label_columns import TARGET_KINDS as _kinds, LabelVector, label_counts, read_labels, read_numbers, read_target
 from ..learner import TransformersLearner
@@ -111,22 +112,22 @@ def sequence_classification_learner(
     splitter=transformer_splitter, # Groups of parameters
     seed:int|None=42, # Of the split, the new head, dropout and the order of batches; `None`: leave the random states alone
     problem_type:str|None=None, # Kind of target, where the column could mean two; Hugging Face's names
+    vocab:list|None=None, # Labels in order; `None`: those of the column
     tokenizer=None, # Name, folder or object; `None`: that of the checkpoint
     model_kwargs:dict|None=None, # Passed to the model's `from_pretrained`
     dl_kwargs:dict|None=None, # Passed to the loaders, e.g. `val_bs`, `num_workers`, `device`
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that classifies texts: one label, several labels or numbers, as the label column says."
+    check_settings(bs=bs, max_length=max_length, overlap=overlap, seed=seed)
+    texts,labels = column_names(text, 'text', 2),column_names(label, 'label')
     if seed is not None: set_seed(seed)
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders): return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
     rows,parts,valid = read_split(data, valid)
-    texts = [text] if isinstance(text, str) else list(text)
-    if len(texts)>2: raise ValueError(f"text={texts}: one column, or two for pairs")
-    labels = [label] if isinstance(label, str) else list(label)
     check_columns(rows, *texts, *labels)
     splits = split_rows(rows, parts, valid, seed, () if problem_type==_kinds[2] else labels)
-    kind,vocab,y = read_target(rows, splits, label, problem_type)
+    kind,vocab,y = read_target(rows, splits, labels[0] if is_name(label) else labels, problem_type, vocab)
     task = find_task(kind)
     check_texts(used_rows(rows, splits), *texts)
     if task is not regression: vocab = checkpoint_order(vocab, checkpoint)

@@ -19,6 +19,7 @@ from fastai.torch_core import set_seed
 from fastcore.basics import patch
 from fastcore.meta import delegates
 
+from ..arguments import check_settings, column_names
 from ..assembly import build_learner
 from ..batch import check_targets
 from ..label_columns import alike_labels, name_alike
@@ -221,6 +222,8 @@ def token_classification_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that tags words."
+    check_settings(bs=bs, max_length=max_length, overlap=overlap, seed=seed)
+    (words,),(tags,) = column_names(words, 'words', 1),column_names(tags, 'tags', 1)
     if seed is not None: set_seed(seed)
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders): return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
