@@ -10,6 +10,7 @@ from .progress import *
 from .arguments import *
 from .task import *
 from .pretrained import *
+from .table_files import *
 from .rows import *
 from .splits import *
 from .tagged import *

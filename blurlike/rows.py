@@ -6,7 +6,6 @@
 __all__ = ['Rows', 'Column', 'read_rows', 'check_columns', 'name_rows', 'check_texts']
 
 # %% ../nbs/02_rows.ipynb #0a1c37f8
-import json
 import os
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict,
 from fasttransform import Transform
 
 from .arguments import is_name
+from .table_files import read_table
 from .warn import warn_user
 
 # %% ../nbs/02_rows.ipynb #2c0d70b6
@@ -157,17 +157,12 @@ class Column(Transform):
         return {self.names:value} if is_name(self.names) else dict(zip(self.names, value))
 
 # %% ../nbs/02_rows.ipynb #4ebc50ac
-_readers = {'.csv':  lambda p: pd.read_csv(p, keep_default_na=False, na_values=['']),
-            '.tsv':  lambda p: pd.read_csv(p, sep='\t', keep_default_na=False, na_values=['']),
-            '.jsonl':lambda p: pd.DataFrame([json.loads(l) for l in p.read_text(encoding='utf-8').split('\n') if l.strip()]), # `read_json` would guess types
-            '.parquet':pd.read_parquet}
-
 def read_rows(
     data # `DataFrame`, `Dataset`, `DatasetDict`, list of dicts, or path of a csv, tsv, jsonl or parquet file
 )->tuple[Rows,dict]: # All rows, and the row numbers of the named parts (a `DatasetDict` has them)
     "`data` as `Rows`; `TypeError`, `ValueError` or `FileNotFoundError` says what is wrong with it."
     parts,starts = {},None
-    if isinstance(data, (str, Path)): data = _read_file(Path(data).expanduser())
+    if isinstance(data, (str, Path)): data = read_table(data)
     if isinstance(data, (IterableDataset, IterableDatasetDict)):
         raise TypeError("an IterableDataset has no length and cannot be split; pass `Dataset.from_generator(...)`, or the first rows: `Dataset.from_list(list(ds.take(n)))`")
     if isinstance(data, list):
@@ -190,13 +185,6 @@ def _same_labels(parts):
     first,*others = parts.items()
     for name,ds in others:
         if ds.features!=first[1].features: raise ValueError(f"the splits {first[0]!r} and {name!r} have different features: {first[1].features} and {ds.features}; cast one to the other's: `ds.cast(features)`")
-
-def _read_file(path):
-    if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
-    if path.suffix.lower() not in _readers: raise ValueError(f"cannot read {path.name!r}: known endings are {', '.join(_readers)}")
-    try: return _readers[path.suffix.lower()](path)
-    except UnicodeDecodeError as e: raise ValueError(f"{path.name!r} is not UTF-8 text (byte {e.object[e.start]:#x}): save it as UTF-8, or pass `pd.read_csv(..., encoding='latin-1')`, or whatever its encoding is") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, json.JSONDecodeError, pa.ArrowInvalid) as e: raise ValueError(f"{path.name!r} cannot be read as {path.suffix.lower()[1:]}: {str(e).strip()}") from e
 
 # %% ../nbs/02_rows.ipynb #daab53ea
 def check_columns(
