@@ -225,7 +225,7 @@ def _renew_head(model, known):
     warn_user(f"the head of this checkpoint was trained for {_listed(known)}; the labels are now {_listed(model.config.id2label.values())}: their head starts anew. To train the old one on, name the labels as it does")
 
 def _warn_renamed(known, config):
-    pairs = [f'{a!r} now is {b!r}' for a,b in zip(known, config['id2label'].values())]
+    pairs = [f'{a!r} now is {b!r}' for a,b in zip(known, config.get('id2label', {}).values())]
     if pairs: warn_user(f"the loaded model has other names for its outputs: {', '.join(pairs[:5])}{', ...' if len(pairs)>5 else ''}. If its head was trained for those, pass the checkpoint by its name: then the head starts anew")
 
 def _listed(names): return ', '.join(map(repr, list(names)[:5]))+(', ...' if len(names)>5 else '')
