@@ -33,6 +33,8 @@ def _column_by_name(col, names):
 def _plain(col): # a category, sparse or Arrow-backed column, with the dtype that its values have elsewhere
     return pd.Series(col.tolist()) if isinstance(col.dtype, (pd.CategoricalDtype, pd.SparseDtype, pd.ArrowDtype)) else col
 
+def _as_list(v): return v.tolist() if isinstance(v, np.ndarray) else v # pandas reads the lists of a parquet file as arrays
+
 class Rows:
     "Rows of a `DataFrame` or `datasets.Dataset`, each read as a dict when indexed"
     def __init__(self,
@@ -64,7 +66,7 @@ class Rows:
         if not isinstance(i, (int, np.integer)): return Rows(self.source, self.numbers[np.asarray(i, dtype=np.int64)], self.starts)
         if not -len(self)<=i<len(self): raise IndexError(f"row {i} of {len(self)}")
         i = int(i%len(self) if self.idxs is None else self.idxs[i])
-        if self._arrays is not None: return {c:a[i] for c,a in self._arrays.items()}
+        if self._arrays is not None: return {c:_as_list(a[i]) for c,a in self._arrays.items()}
         row = self.source[i]
         return row | {c:_by_name(row[c], names) for c,names in self._names.items()}
 
@@ -76,7 +78,7 @@ class Rows:
         "The values of some columns in some rows, in one go."
         self.check_files()
         idxs = np.asarray(idxs) if self.idxs is None else self.idxs[idxs]
-        if self._arrays is not None: return [self._arrays[n].take(idxs).tolist() for n in names]
+        if self._arrays is not None: return [list(map(_as_list, self._arrays[n].take(idxs).tolist())) for n in names]
         if tuple(names) not in self._parts: self._parts[tuple(names)] = self.source.select_columns(list(dict.fromkeys(names)))
         order = np.argsort(idxs, kind='stable') # neighbours lie in the same piece of the file
         res = self._parts[tuple(names)][idxs[order]]

@@ -353,3 +353,24 @@ def test_a_text_is_its_own_target(bert):
     learn = masked_lm_learner(pd.DataFrame(dict(text=[' '.join(WORDS)]*12)), bert)
     assert learn.validate(dl=learn.dls.test_dl(pd.DataFrame(dict(text=[' '.join(WORDS)]*3))))[0]>0
     with pytest.raises(KeyError, match="no column 'text'"): learn.dls.test_dl(pd.DataFrame(dict(words=['a'])))
+
+# ---- lists that are arrays, and words that are none
+
+def test_arrays_are_lists(bert, tmp_path):
+    df = frame(20, 3)
+    df.to_parquet(tmp_path/'a.parquet')
+    arrays = pd.read_parquet(tmp_path/'a.parquet')
+    assert isinstance(arrays.tokens[0], np.ndarray) and isinstance(arrays.tags[0], np.ndarray)
+    plain,learn = guessing(learner(bert, df)),guessing(learner(bert, arrays))
+    report = plain.entity_report(dl=plain.dls.test_dl(df, with_labels=True))
+    for other in (guessing(learner(bert, tmp_path/'a.parquet', repair=False)),learn):
+        assert other.validate()==plain.validate() and other.predict_batch(arrays)==plain.predict_batch(df)
+        assert other.entity_report(dl=other.dls.test_dl(arrays, with_labels=True)).equals(report)
+    fixed = [guessing(learner(bert, d, repair=True, valid=[1,2,3])).entity_report().support.tolist() for d in (df, arrays)]
+    assert fixed[0]==fixed[1] and learn.predict(arrays.tokens[0])[0]==plain.predict(df.tokens[0])[0]
+    assert str(learn.check(labels=True))==str(plain.check(labels=True))
+
+@pytest.mark.parametrize('words,what', [([1, 2], 'lists of words.*int64'), (['a', None], 'found None in row 7'), ('a b', 'lists of words'), (None, 'no text in row 7')])
+def test_words_of_a_dataset(bert, words, what):
+    rows = [dict(tokens=words if i==7 else 'ab' if isinstance(words, str) else [0, 0] if words==[1, 2] else ['a','b'], tags=['O','B-X']) for i in range(12)]
+    with pytest.raises((TypeError, ValueError), match=f"column 'tokens'.*{what}"): learner(bert, Dataset.from_list(rows))

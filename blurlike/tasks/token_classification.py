@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from fastai.data.core import DataLoaders
 from fastai.torch_core import set_seed
@@ -113,13 +115,23 @@ def _report_cut_words(told, spans): # (row, text, span)
 
 # %% ../../nbs/21_tasks.token_classification.ipynb #2d35a3d4
 def _check_words(rows, name):
-    col = rows.column(name).set_axis(rows.numbers) if rows._arrays is not None else None
-    if col is not None:
-        odd = col.map(lambda o: isinstance(o, str) or not hasattr(o, '__len__'))
-        if odd.any(): raise TypeError(f"column {name!r} must hold lists of words; {name_rows(odd)} hold{'s' if odd.sum()==1 else ''} {col[odd].iloc[0]!r}")
-        bad = col.map(lambda o: any(not isinstance(w, str) for w in o))
-        if bad.any(): raise TypeError(f"column {name!r} must hold lists of str; found {next(w for w in col[bad].iloc[0] if not isinstance(w, str))!r} in {name_rows(bad)}")
+    (_check_lists if rows._arrays is not None else _check_arrow_lists)(rows, name)
     check_texts(rows, name, is_split_into_words=True)
+
+def _check_arrow_lists(rows, name):
+    col = rows.arrow(name)
+    words = getattr(col.type, 'value_type', None)
+    if words is None or not (pa.types.is_string(words) or pa.types.is_large_string(words)): raise TypeError(f"column {name!r} must hold lists of words (of str); it holds {col.type}")
+    if not pc.list_flatten(col).null_count: return
+    missing = pd.Series([t is not None and None in t for t in col.to_pylist()], rows.numbers)
+    raise TypeError(f"column {name!r} must hold lists of str; found None in {name_rows(missing)}")
+
+def _check_lists(rows, name):
+    col = rows.column(name).set_axis(rows.numbers)
+    odd = col.map(lambda o: isinstance(o, str) or not hasattr(o, '__len__'))
+    if odd.any(): raise TypeError(f"column {name!r} must hold lists of words; {name_rows(odd)} hold{'s' if odd.sum()==1 else ''} {col[odd].iloc[0]!r}")
+    bad = col.map(lambda o: any(not isinstance(w, str) for w in o))
+    if bad.any(): raise TypeError(f"column {name!r} must hold lists of str; found {next(w for w in col[bad].iloc[0] if not isinstance(w, str))!r} in {name_rows(bad)}")
 
 def _as_lists(rows, splits, name): # tags of each row that is used, in its order
     return [t.tolist() if isinstance(t, np.ndarray) else t for t in rows.read(np.concatenate(splits), [name])[0]]
