@@ -22,6 +22,7 @@ from .model_inputs import unwrap
 from .progress import Progress
 from .showing import Table, as_text
 from .tagged import tag_runs
+from .turns import predict_together, train_alone
 
 # %% ../nbs/14b_explanation.ipynb #15b00007
 class Explanation:
@@ -150,10 +151,8 @@ class _Asking:
         return res
 
     def _with_gradients(self, x, out, added):
-        model,training = unwrap(self.learn.model),self.learn.model.training
-        model.eval()
-        try: return _gradients(self.learn, x, out, self.steps, added, self.bar)
-        finally: model.train(training)
+        model = unwrap(self.learn.model)
+        with train_alone(model), predict_together(model): return _gradients(self.learn, x, out, self.steps, added, self.bar) # captum hangs hooks into the model
 
     def text(self, label): # over all windows
         res = np.full(len(self.reading.words), np.nan)

@@ -26,6 +26,7 @@ from .model_inputs import unwrap
 from .optimizer import plain_schedule
 from .packing import try_packing
 from .progress import no_bars
+from .turns import let_in, train_alone
 
 # %% ../nbs/10f_fitting.ipynb #10f50007
 class FittingLearner(Learner):
@@ -93,6 +94,10 @@ def _check_trackers(self:FittingLearner, cbs, known):
 def fit(self:FittingLearner, n_epoch, lr=None, wd=None, cbs=None, **kwargs):
     "fastai's `fit`; `ValueError` lists the metrics if a callback watches one that is not there."
     self._need_rows()
+    with train_alone(unwrap(self.model)): self._fit_alone(n_epoch, lr, wd, cbs, kwargs)
+
+@patch
+def _fit_alone(self:FittingLearner, n_epoch, lr, wd, cbs, kwargs):
     for cb in L(cbs):
         if type(cb) is ParamScheduler: cb.scheds = {k:plain_schedule(f) for k,f in cb.scheds.items()}
     self._pack()
@@ -119,11 +124,24 @@ def lr_find(self:FittingLearner, *args, **kwargs):
     self._need_rows()
     model = unwrap(self.model)
     before = {k:v.detach().to('cpu', copy=True) for k,v in model.state_dict().items()}
-    try: return super(FittingLearner, self).lr_find(*args, **kwargs)
+    try:
+        with train_alone(model): return super(FittingLearner, self).lr_find(*args, **kwargs)
     except BaseException:
         model.load_state_dict(before)
         if self.opt is not None: self.opt.clear_state()
         raise
+
+# %% ../nbs/10f_fitting.ipynb #7u4n0002
+@patch
+def one_batch(self:FittingLearner, i, b):
+    let_in(unwrap(self.model))
+    super(FittingLearner, self).one_batch(i, b)
+
+@patch
+@delegates(Learner.validate)
+def validate(self:FittingLearner, ds_idx=1, dl=None, **kwargs):
+    "fastai's `validate`."
+    with train_alone(unwrap(self.model)): return super(FittingLearner, self).validate(ds_idx, dl, **kwargs)
 
 # %% ../nbs/10f_fitting.ipynb #11a5f002
 ONLY_IN_FIT = TrackerCallback,CSVLogger # callbacks that have no business outside of it, beside those that say `only_in_fit` themselves

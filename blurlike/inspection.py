@@ -25,6 +25,7 @@ from .rows import Column
 from .showing import Table
 from .tagged import word_spans
 from .tokens import TokenizeText, check_text, repair_texts, whole_texts
+from .turns import predict_together, train_alone
 
 # %% ../nbs/14a_inspection.ipynb #15a00007
 SPECIAL = -1 # the word of a token that stands for no text
@@ -226,10 +227,11 @@ def attention(self:TransformersLearner,
     window:int=0 # Which window of a long text, where it is read in several
 )->tuple[list,torch.Tensor]: # L tokens as text, and (layers,heads,L,L) float32 weights
     "How the model attends to `item`; `ValueError` if it has no attention to show."
-    model,reading,was = unwrap(self.model),read_text(self, item),getattr(unwrap(self.model).config, '_attn_implementation', None)
+    model,reading = unwrap(self.model),read_text(self, item)
     if not is_whole(window) or not 0<=window<len(reading.ids): raise ValueError(f"window={window!r}: this text is read in {len(reading.ids)} window{'s' if len(reading.ids)>1 else ''}")
     device = next(model.parameters()).device
-    with self.predicting():
+    with train_alone(model), predict_together(model), self.predicting(): # nobody else shall meet the other attention
+        was = getattr(model.config, '_attn_implementation', None)
         try:
             if was not in (None, 'eager'): model.set_attn_implementation('eager')
             out = model(**self.model_inputs.door._named(reading.inputs(window).to(device)), output_attentions=True)

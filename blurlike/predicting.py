@@ -6,7 +6,7 @@
 __all__ = ['PredictingLearner', 'output_names']
 
 # %% ../nbs/10g_predicting.ipynb #10f60004
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -30,6 +30,7 @@ from .progress import Progress
 from .reading import ahead
 from .rows import Column, Rows, check_columns
 from .tokens import check_text
+from .turns import predict_together, train_alone
 from .warn import warn_user
 
 # %% ../nbs/10g_predicting.ipynb #10f60007
@@ -105,25 +106,17 @@ def forward(self:PredictingLearner,
     select:torch.Tensor|None=None # (B,L) bool, tokens whose logits are wanted; `None`: all
 )->torch.Tensor: # (B,...) float32 logits, on the CPU; (N,C) of the selected tokens
     "The model's logits for one batch; call it within `predicting()`."
-    device = next(self.model.parameters()).device
-    if select is not None: self.model_inputs.select(select.to(device))
-    try: return to_float(self.model(x.as_subclass(torch.Tensor).to(device))).cpu()
-    finally:
-        if select is not None: self.model_inputs.select(None)
+    device,door = next(self.model.parameters()).device,self.model_inputs.door
+    with predict_together(door.model), door.asked(None if select is None else select.to(device)):
+        return to_float(self.model(x.as_subclass(torch.Tensor).to(device))).cpu()
 
 @patch
 @contextmanager
 def predicting(self:PredictingLearner):
-    "Within: no dropout, no gradients, the learner's precision."
-    was_training,half = self.model.training,getattr(self, 'mixed_precision', None)
-    if hasattr(self, 'model_inputs'):
-        self.model_inputs.door.take()
-        self.model_inputs.door.labels = self.model_inputs.door.select = None # an interrupted batch may have left its own
-    if was_training: self.model.eval()
-    try:
-        with torch.inference_mode(), nullcontext() if half is None else torch.autocast(next(self.model.parameters()).device.type, dtype=torch.bfloat16 if half.amp_mode==AMPMode.BF16 else torch.float16): yield
-    finally:
-        if was_training: self.model.train()
+    "Within, in this thread: no gradients, and the learner's precision."
+    half,device = getattr(self, 'mixed_precision', None),next(self.model.parameters()).device.type
+    dtype = torch.bfloat16 if half is None or half.amp_mode==AMPMode.BF16 else torch.float16
+    with torch.inference_mode(), torch.autocast(device, dtype=dtype, enabled=half is not None): yield
 
 # %% ../nbs/10g_predicting.ipynb #10f6000c
 @patch
@@ -140,7 +133,7 @@ def _as_in_data(decoded, learn): # fastai's `Category` is text, whatever the lab
 @patch
 def fastai_predict(self:PredictingLearner, text, rm_type_tfms=None, with_input=False):
     "fastai's own `predict`: through loaders and callbacks, for what may hang in them."
-    return super(PredictingLearner, self).predict(text, rm_type_tfms=rm_type_tfms, with_input=with_input)
+    with train_alone(unwrap(self.model)): return super(PredictingLearner, self).predict(text, rm_type_tfms=rm_type_tfms, with_input=with_input)
 
 @patch
 def predict_batch(self:PredictingLearner,
@@ -168,7 +161,7 @@ def get_preds(self:PredictingLearner, ds_idx=1, dl=None, reorder=True, **kwargs)
         if dl.shuffle or dl.drop_last: dl = dl.new(shuffle=False, drop_last=False)
         dl = dl.by_length(show=hasattr(self, 'progress')) if reorder else dl.new()
     gather = None if self.task is None else self.task.predictions.gather
-    return (self.fastai_get_preds if gather is None else partial(gather, self))(dl=dl, reorder=reorder, **kwargs)
+    with train_alone(unwrap(self.model)): return (self.fastai_get_preds if gather is None else partial(gather, self))(dl=dl, reorder=reorder, **kwargs)
 
 @patch
 def fastai_get_preds(self:PredictingLearner, **kwargs): return super(PredictingLearner, self).get_preds(**kwargs)

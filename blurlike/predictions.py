@@ -21,11 +21,12 @@ from .progress import Progress
 from .showing import TaggedWords
 from .tagged import is_entity_scheme, tag_runs, word_spans
 from .tokens import Tokens, check_text
+from .turns import trains_here
 from .words import word_field, word_positions
 
 # %% ../nbs/10a_predictions.ipynb #3301de2d
-def only_ours(learn)->bool: # no callback of the user's that would want to see a prediction
-    return all(type(cb).__module__.startswith(('fastai.','blurlike.')) for cb in learn.cbs)
+def only_ours(learn)->bool: # no callback of the user's that would want to see a prediction; one that asks for it in a training step does not
+    return trains_here(unwrap(learn.model)) or all(type(cb).__module__.startswith(('fastai.','blurlike.')) for cb in learn.cbs)
 
 class LabelPredictions:
     "One row of outputs for each text"

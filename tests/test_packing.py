@@ -5,7 +5,7 @@ import pytest
 import torch
 import transformers as tf
 from blurlike.all import TransformersLearner, load_learner
-from blurlike.packing import PACKED, Packing, try_packing
+from blurlike.packing import PACKED, Packing, packed_now, try_packing
 from small import ARCHS, SMALL, TEXTS, accepted, close, encode, in_tmp, learner, weights # noqa: F401
 
 FITS = ['bert','distilbert','roberta','gpt2']
@@ -43,7 +43,7 @@ def test_a_model_is_tried_and_left_as_it_was(arch, checkpoints):
     if arch in FITS: assert packing is not None
     with torch.no_grad(): close(model(**batch).logits, want, 1e-4)
     if packing is not None: packing.remove()
-    assert model.config._attn_implementation==was and Packing.active is None
+    assert model.config._attn_implementation==was and packed_now() is None
     with torch.no_grad(): assert torch.equal(model(**batch).logits, want)
 
 def test_tokens_and_words_too(checkpoints):
@@ -73,7 +73,7 @@ def test_a_direct_call_without_mask_and_an_error_inside(checkpoints):
     Packing(model)
     with torch.no_grad(): close(model(input_ids=batch['input_ids']).logits, want, 1e-6)
     with pytest.raises(IndexError): model(input_ids=batch['input_ids']+10**6, attention_mask=batch['attention_mask'])
-    assert Packing.active is None
+    assert packed_now() is None
 
 def quiet_fit(learn, *args):
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(*args)

@@ -1,0 +1,136 @@
+"Predictions in several threads, in the middle of a fit, and from callbacks: each is what it would be alone, and training does not notice."
+import threading,warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+import torch
+from fastai.callback.core import Callback, event
+from fastai.learner import Learner
+from fastai.torch_core import set_seed
+
+from small import FRAMES,activated,bert,checkpoints,close,direct_logits,learner,seeded,weights # noqa: F401
+from under_load import LONG,WORDS,gap,kinds,load,make_filler,make_tagger,same
+
+from blurlike.all import ModelInputsCallback
+from blurlike.turns import let_in, predict_together, train_alone
+
+def quietly(f, *args, **kwargs):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return f(*args, **kwargs)
+
+@pytest.fixture(scope='module')
+def ways(checkpoints): return quietly(kinds, checkpoints('bert'))
+
+@pytest.mark.parametrize('kind', ['single','windows','batch','pairs','tags','tags_of_words','tags_in_windows','gaps','two_learners','preds','explain','gradients','attention'])
+def test_eight_threads_are_answered_as_one(ways, kind):
+    assert quietly(load, ways[kind], 20)==dict(errors=[], differ=0)
+
+MAKERS = dict(single=lambda bert: learner('single', bert), windows=lambda bert: learner('single', bert, max_length=12, overlap=2), tags=make_tagger, gaps=make_filler)
+ASK = dict(single=LONG[0], windows=LONG[0], tags=WORDS[0], gaps=gap(0))
+
+def trained(make, bert, cbs=(), precision=None, **kwargs):
+    set_seed(3)
+    learn = make(bert)
+    if precision: learn.to_bf16()
+    learn.remove_cb(learn.progress)
+    with learn.no_logging(): learn.fit_one_cycle(2, 1e-2, cbs=list(cbs))
+    return learn
+
+@pytest.mark.parametrize('kind', MAKERS)
+def test_a_fit_does_not_notice_predictions_in_other_threads(bert, kind):
+    make,found,stop = MAKERS[kind],[],threading.Event()
+    alone = quietly(trained, make, bert)
+    class Asks(Callback): # three threads that predict all the time
+        def before_fit(self):
+            def ask(learn):
+                while not stop.is_set(): found.append(learn.predict_batch([ASK[kind]]))
+            threads.extend(threading.Thread(target=ask, args=(self.learn,)) for _ in range(3))
+            for t in threads: t.start()
+    threads = []
+    try: beside = quietly(trained, make, bert, [Asks()])
+    finally:
+        stop.set()
+        for t in threads: t.join()
+    assert len(found)>3 and not [n for n,p in beside.model.named_parameters() if not torch.equal(p, weights(alone.model)[n])]
+    assert beside.recorder.values==alone.recorder.values
+
+EVENTS = [e for e in vars(event).values() if isinstance(e, str) and e.startswith(('before','after')) and 'create' not in e]
+class Predicts(Callback):
+    "Asks for predictions at every event, the first few times that it comes."
+    def __init__(self, item, order):
+        self.item,self.order,self.asked = item,order,Counter()
+        for name in EVENTS: setattr(self, name, partial(self.ask, name))
+    def ask(self, name):
+        if self.asked[name]>2: return
+        self.asked[name] += 1
+        self.learn.predict(self.item), self.learn.predict_batch([self.item, self.item])
+
+@pytest.mark.parametrize('precision', [None, 'bf16'])
+@pytest.mark.parametrize('kind', MAKERS)
+def test_predictions_at_any_event_leave_training_as_it_is(bert, kind, precision):
+    alone = quietly(trained, MAKERS[kind], bert, precision=precision)
+    first,last = (Predicts(ASK[kind], order) for order in (-100, 100))
+    beside = quietly(trained, MAKERS[kind], bert, [first, last], precision=precision)
+    assert not [n for n,p in beside.model.named_parameters() if not torch.equal(p, weights(alone.model)[n])]
+    assert beside.recorder.values==alone.recorder.values
+    assert {'before_fit','before_batch','after_pred','after_loss','before_step','after_step','after_batch','before_validate','after_epoch','after_fit'}<=set(first.asked)
+
+def test_a_prediction_in_a_step_is_that_of_the_model_then(bert):
+    said,plain = [],[]
+    class Looks(Callback):
+        def before_step(self):
+            said.append(self.learn.predict(LONG[0])[2])
+            plain.append(activated('single', direct_logits(self.learn.model, self.dls.tokenizer, [LONG[0]]))[0])
+    quietly(trained, MAKERS['single'], bert, [Looks()])
+    assert len(said)>4 and len({p.tolist()[0] for p in said})>4
+    close(torch.stack(said), torch.stack(plain))
+
+# Turns
+
+def test_a_plain_learner_and_ours_on_one_model(bert):
+    ours = learner('single', bert)
+    plain = Learner(ours.dls, ours.model, cbs=ModelInputsCallback())
+    want = [ours.predict(t) for t in LONG[:4]]
+    plain.fit(1, 0.)
+    assert all(same(a, b) for a,b in zip(want, [ours.predict(t) for t in LONG[:4]]))
+    assert all(same(a[2], plain.predict(t)[2]) for a,t in zip(want, LONG))
+
+def test_a_direct_call_belongs_to_nobody(bert):
+    learn = learner('single', bert)
+    x = learn.dls.valid.one_batch()[0]
+    learn.model.eval()
+    with torch.no_grad():
+        want,found = learn.model(x),[]
+        with ThreadPoolExecutor(1) as pool, learn.model_inputs.door.asked(): # another thread's call is not that of this one
+            found.append(pool.submit(lambda: learn.model(x)).result())
+            out = learn.model(input_ids=x[:,0].as_subclass(torch.Tensor), attention_mask=x[:,2].as_subclass(torch.Tensor))
+    close(found[0], want, 0)
+    assert hasattr(out, 'logits')
+
+def test_turns(bert):
+    model,order = torch.nn.Dropout(),[]
+    with ThreadPoolExecutor(2) as pool, train_alone(model):
+        def predict(k):
+            with predict_together(model): order.append((k, model.training))
+        def train():
+            with train_alone(model): order.append(('train', model.training))
+        jobs = [pool.submit(predict, 1), pool.submit(train)]
+        with predict_together(model): order.append((0, model.training)) # in the middle of its own step
+        assert model.training and not any(j.done() for j in jobs)
+        while (1, False) not in order: let_in(model)
+        assert not jobs[1].done() # another run waits for the end of this one
+    for j in jobs: j.result()
+    assert order==[(0, False), (1, False), ('train', True)] and model.training
+
+def test_a_failure_gives_the_turn_back(bert):
+    model = torch.nn.Dropout()
+    for turn in (train_alone, predict_together):
+        with pytest.raises(KeyError), turn(model): raise KeyError('in between')
+    with ThreadPoolExecutor(1) as pool:
+        def use():
+            with train_alone(model): return True
+        assert pool.submit(use).result(timeout=5)
+    assert model.training
