@@ -761,6 +761,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'blurlike.packing.Packing.leave': ('packing.html#packing.leave', 'blurlike/packing.py'),
                                   'blurlike.packing.Packing.pack': ('packing.html#packing.pack', 'blurlike/packing.py'),
                                   'blurlike.packing.Packing.remove': ('packing.html#packing.remove', 'blurlike/packing.py'),
+                                  'blurlike.packing._within': ('packing.html#_within', 'blurlike/packing.py'),
+                                  'blurlike.packing.packed_again': ('packing.html#packed_again', 'blurlike/packing.py'),
                                   'blurlike.packing.packed_attention': ('packing.html#packed_attention', 'blurlike/packing.py'),
                                   'blurlike.packing.packed_now': ('packing.html#packed_now', 'blurlike/packing.py'),
                                   'blurlike.packing.try_packing': ('packing.html#try_packing', 'blurlike/packing.py')},

@@ -21,6 +21,7 @@ from .fitting import FittingLearner
 from .losses import AvgCountedLoss, CountedTargets, SmoothLoss
 from .model_inputs import ModelInputsCallback, unwrap
 from .optimizer import adamw
+from .packing import packed_again
 from .precision import DevicePrecision
 from .predicting import PredictingLearner, output_names
 from .pretrained import guard_labels, label_maps, load_model, max_positions

@@ -5,6 +5,7 @@ import pytest
 import torch
 import transformers as tf
 from blurlike.all import TransformersLearner, load_learner
+from fastai.torch_core import set_seed
 from blurlike.packing import PACKED, Packing, packed_now, try_packing
 from small import ARCHS, SMALL, TEXTS, accepted, close, encode, in_tmp, learner, weights # noqa: F401
 
@@ -34,6 +35,20 @@ def test_same_loss_and_gradients(arch, checkpoints):
     for n in grads: close(packed[n], grads[n], 1e-4)
     packing.remove()
     assert run()[0]==loss and model.config._attn_implementation=='sdpa'
+
+@pytest.mark.parametrize('arch', FITS)
+def test_with_gradient_checkpointing(arch, checkpoints, in_tmp):
+    "Layers that are run again in the backward pass are packed again."
+    def trained(**kwargs):
+        set_seed(4)
+        learn = learner('single', checkpoints(arch), padding_free=True, max_grad_norm=None, **kwargs)
+        for m in learn.model.modules():
+            if isinstance(m, torch.nn.Dropout): m.p = 0.
+        quiet_fit(learn, 1, 1e-2)
+        assert learn.packing is not None
+        return weights(learn.model)
+    plain,again = trained(),trained(gradient_checkpointing=True)
+    for n in plain: close(again[n], plain[n], 1e-5)
 
 @pytest.mark.parametrize('arch', list(ARCHS))
 def test_a_model_is_tried_and_left_as_it_was(arch, checkpoints):
