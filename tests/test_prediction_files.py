@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from blurlike.all import TransformersLearner, predict_to_file, token_classification_learner
 from datasets import Dataset
 from runs import WORDS, gaps
@@ -33,7 +34,7 @@ def test_the_same_as_in_memory(task, suffix, bert):
     expected = json.loads(json.dumps(learn.predict_batch(items, **kwargs)))
     if task=='gaps' and suffix=='parquet': expected = [[o | dict(gap=None) for o in row] if isinstance(row[0], dict) else [o | dict(gap=k) for k,part in enumerate(row) for o in part] for row in expected]
     out = learn.predict_batch(items, bs=2, out=f'p.{suffix}', **kwargs)
-    assert out==Path(f'p.{suffix}').absolute() and same(read(out), expected) and os.listdir()==[out.name]
+    assert out==Path(f'p.{suffix}').absolute() and same(read(out), expected) and sorted(os.listdir())==[f'.{out.name}.job.json', out.name]
 
 @pytest.mark.parametrize('kind', ['list','series','frame','dataset'])
 def test_sources(kind, single):
@@ -53,6 +54,7 @@ def test_refusals(single, bert):
     with pytest.raises(TypeError, match='rows 2 and on: item 1: .*NoneType'): predict_to_file(single, ['a','b','c',None], 'q.jsonl', part=2)
     with pytest.raises(FileExistsError, match='interrupted job.*resume=True'): predict_to_file(single, ['a','b','c','d'], 'q.jsonl', part=2)
     with pytest.raises(ValueError, match='had other rows than this one'): predict_to_file(single, ['a','b'], 'q.jsonl', part=2, resume=True)
+    with pytest.raises(ValueError, match=r'had other texts \(rows 0 to 1\) than this one'): predict_to_file(single, ['a','x','c','d'], 'q.jsonl', part=2, resume=True)
     other = learner('single', bert)
     other.model.classifier.bias.data += 1
     with pytest.raises(ValueError, match='had other weights than this one'): predict_to_file(other, ['a','b','c','d'], 'q.jsonl', part=2, resume=True)
@@ -79,13 +81,94 @@ with learn.no_bar(): predict_to_file(learn, [f'a film of {i} days' for i in rang
 def test_a_killed_job_goes_on(single):
     single.save_pretrained('m')
     def run(n): return subprocess.run([sys.executable, '-c', JOB, 'm', str(n)], capture_output=True, text=True, env=os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get('PYTHONPATH')]))))
-    assert run(5).returncode==-signal.SIGKILL and not Path('p.parquet').exists()
-    parts = {p.name:p.stat().st_mtime_ns for p in Path('.p.parquet.parts').glob('0*')}
-    assert len(parts)==3
-    assert run(8).returncode==-signal.SIGKILL # while the parts were joined
-    assert len(list(Path('.p.parquet.parts').glob('0*')))==10 and not Path('p.parquet').exists()
-    assert parts.items()<={p.name:p.stat().st_mtime_ns for p in Path('.p.parquet.parts').glob('0*')}.items() # not made again
+    def whole(): return {p.name:p.stat().st_mtime_ns for p in Path('.p.parquet.parts').glob('0*.json')} # a part counts when its sum is there
+    assert run(7).returncode==-signal.SIGKILL and not Path('p.parquet').exists()
+    parts = whole()
+    assert len(parts)==2 and len(list(Path('.p.parquet.parts').glob('0*.parquet')))==3
+    assert run(17).returncode==-signal.SIGKILL # while the parts were joined
+    assert len(whole())==10 and not Path('p.parquet').exists()
+    assert parts.items()<=whole().items() # not made again
+    assert run(2).returncode==-signal.SIGKILL and not Path('p.parquet').exists() # what tells of the job is there before the result
     done = run(99)
     assert done.returncode==0, done.stderr
     again = TransformersLearner.from_pretrained('m')
     assert same(read('p.parquet'), again.predict_batch([f'a film of {i} days' for i in range(40)])) and not Path('.p.parquet.parts').exists()
+
+# A job is what it depends on
+
+def test_a_finished_file_of_another_job(single, bert, tmp_path):
+    "What is there counts as done only if it is of the same texts, learner and options."
+    out = single.predict_batch(TEXTS[:6], out='p.jsonl')
+    before = out.read_bytes()
+    def other(match, learn=single, items=TEXTS[:6], **kwargs):
+        with pytest.raises(ValueError, match=match): learn.predict_batch(items, out='p.jsonl', resume=True, **kwargs)
+    other('had other texts', items=TEXTS[1:7])
+    other('had other texts', items=pd.Series(TEXTS[:5]+['another']))
+    other('had other rows', items=TEXTS[:5])
+    other('had other max_length', learner('single', bert, max_length=9))
+    other('had other max_length, overlap than', learner('single', bert, max_length=20, overlap=3))
+    renamed = learner('single', bert, FRAMES['single'].assign(label=FRAMES['single'].label.map(lambda o: 'x'+o)))
+    other('labels', renamed)
+    half = learner('single', bert, precision='bf16')
+    half.model.load_state_dict(single.model.state_dict())
+    other('had other precision than', half)
+    upper = learner('single', bert)
+    upper.dls.tokenizer.truncation_side = 'left'
+    other('had other tokenizer than', upper)
+    assert out.read_bytes()==before and sorted(os.listdir())==['.p.jsonl.job.json','p.jsonl']
+    with pytest.warns(UserWarning, match='complete'): single.predict_batch(Dataset.from_dict(dict(text=TEXTS[:6])), bs=3, out='p.jsonl', resume=True) # the same texts from elsewhere
+    out.write_bytes(before[:-9])
+    other('is not as it was written')
+    out.write_bytes(before)
+    Path('.p.jsonl.job.json').unlink()
+    other('would tell of which job it is')
+
+@pytest.fixture
+def half_done(single, monkeypatch):
+    "A job of three parts of which two are there; and its texts."
+    predict = single.predict_batch
+    def interrupted(items, **kwargs):
+        if items[0]==TEXTS[4]: raise KeyboardInterrupt
+        return predict(items, **kwargs)
+    with monkeypatch.context() as m:
+        m.setattr(single, 'predict_batch', interrupted)
+        with pytest.raises(KeyboardInterrupt): predict_to_file(single, TEXTS[:6], 'p.jsonl', part=2)
+    return Path('.p.jsonl.parts').absolute()
+
+def _empty(a, b): a.write_text('')
+def _double(a, b): a.write_text(a.read_text()*2)
+def _swap(a, b): a.write_text(b.read_text())
+def _swap_with_sums(a, b): _swap(a, b), _swap(a.with_suffix('.json'), b.with_suffix('.json'))
+def _no_sum(a, b): a.with_suffix('.json').unlink()
+def _odd_sum(a, b): a.with_suffix('.json').write_text('[1]')
+def _gone(a, b): a.unlink()
+
+@pytest.mark.parametrize('harm', [_empty, _double, _swap, _swap_with_sums, _no_sum, _odd_sum, _gone])
+def test_a_damaged_part_is_predicted_anew(single, half_done, harm):
+    a,b = sorted(half_done.glob('0*.jsonl'))
+    harm(a, b)
+    single.predict_batch(TEXTS[:6], out='p.jsonl', resume=True)
+    assert same(read('p.jsonl'), single.predict_batch(TEXTS[:6]))
+
+def test_what_a_killed_job_began_goes_away(single, half_done):
+    for p in (half_done/'.000000000004.jsonl.abcd1234', half_done.parent/'.p.jsonl.abcd1234', half_done.parent/'..p.jsonl.job.json.abcd1234'): p.write_text('half')
+    single.predict_batch(TEXTS[:6], out='p.jsonl', resume=True)
+    assert sorted(os.listdir())==['.p.jsonl.job.json','p.jsonl']
+
+def test_two_writers(single, half_done):
+    "The second is refused while the first lives; a process that died leaves nothing locked."
+    code = 'import sys,time; from blurlike.one_writer import OneWriter; lock = OneWriter(sys.argv[1]); print("mine", flush=True); time.sleep(60)'
+    with subprocess.Popen([sys.executable, '-c', code, half_done/'lock'], stdout=subprocess.PIPE, text=True, env=os.environ | dict(PYTHONPATH=str(Path(__file__).parents[1]))) as first:
+        assert first.stdout.readline()=='mine\n'
+        with pytest.raises(BlockingIOError, match='another process or thread is writing in .*p.jsonl'): single.predict_batch(TEXTS[:6], out='p.jsonl', resume=True)
+        first.kill()
+    assert same(read(single.predict_batch(TEXTS[:6], out='p.jsonl', resume=True)), single.predict_batch(TEXTS[:6]))
+
+def test_weights_of_any_shape_and_type_are_told_apart():
+    from blurlike.predicting import weights_hash
+    def of(t):
+        m = torch.nn.Module()
+        m.register_buffer('b', t)
+        return weights_hash(m)
+    ones = [torch.tensor(1., dtype=torch.bfloat16), torch.tensor([1.], dtype=torch.bfloat16), torch.tensor(1.), torch.tensor(True), torch.ones(2, 2)[:,0], torch.zeros(0)]
+    assert len({of(t) for t in ones})==len(ones) and of(torch.ones(2, 2)[:,0])==of(torch.ones(2))
