@@ -60,7 +60,7 @@ class TransformersLearner(FittingLearner, PredictingLearner):
         model = self._load(dls, checkpoint, model_kwargs or {})
         if peft is not None: add_adapter(unwrap(model), peft)
         unwrap(model).as_loaded = False # it may be trained from now on
-        if gradient_checkpointing: unwrap(model).gradient_checkpointing_enable(dict(use_reentrant=False))
+        if gradient_checkpointing: unwrap(model).gradient_checkpointing_enable(dict(use_reentrant=False, context_fn=packed_again))
         if metrics is None and self.task is not None: metrics = self.task.metrics(output_names(dls))
         if loss_func is None and self.task is not None and getattr(dls.train_ds, 'loss_func', None) is None: loss_func = self.task.loss(None)
         own = [ModelInputsCallback(), CountedTargets()] + ([GradientClip(max_grad_norm)] if max_grad_norm else [])

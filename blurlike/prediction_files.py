@@ -135,7 +135,7 @@ def _check_finished(learn, items, out, job): # `ValueError` unless it is of this
     if not isinstance(before, dict) or 'part' not in before: raise ValueError(f"{str(out)!r} is there, and {_about(out).name}, which would tell of which job it is, is not: delete it, or give another name")
     other = _differences(before, job)
     starts = range(0, job['rows'], before['part'])
-    if not other and [_texts_hash(learn, _piece(items, i, i+before['part'])) for i in starts]!=before['texts']: other = ['texts']
+    if not other and [_texts_hash(learn, _piece(items, i, min(i+before['part'], job['rows']))) for i in starts]!=before['texts']: other = ['texts']
     if other: raise _other(out, other)
     if file_hash(out)!=before['sha256']: raise ValueError(f"{str(out)!r} is not as it was written: delete it, or give another name")
     warn_user(f"{str(out)!r} is complete: nothing was left to predict")
