@@ -8,7 +8,6 @@ __all__ = ['ONE_FILE', 'OnnxModel', 'export_onnx', 'load_onnx', 'page_output', '
 # %% ../nbs/19_serving.ipynb #19b50004
 import importlib
 import inspect
-import json
 import re
 import shutil
 import tempfile
@@ -28,7 +27,7 @@ from .learner import TransformersLearner
 from .model_inputs import ModelInputsCallback, needs_positions, unwrap
 from .predictions import LabelPredictions, WordPredictions
 from .pretrained import load_config
-from .saving import check_folder, check_target, describe, folder_of, keep_facts, learner_of, read_facts, replace_save
+from .saving import check_folder, check_target, describe, folder_of, keep_facts, learner_of, read_facts, replace_save, write_facts
 
 # %% ../nbs/19_serving.ipynb #19b50006
 def _need(*names): # the modules
@@ -138,7 +137,7 @@ def export_onnx(
             _export(copy, batches[1], path/'model.onnx', kwargs)
             for p in source.iterdir():
                 if p.suffix!='.safetensors' and p.name not in ('blurlike.json','model.safetensors.index.json'): shutil.copy(p, path)
-            (path/'blurlike.json').write_text(json.dumps(facts | dict(sha256={p.name:file_hash(p) for p in sorted(path.iterdir())}), indent=1))
+            write_facts(path, facts)
             _compare(type(copy.model).__name__, before, path)
         return replace_save(folder, write, onnx=True)
 

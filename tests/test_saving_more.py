@@ -6,6 +6,7 @@ import pytest
 import torch
 import transformers
 from blurlike.all import (CSVLogger, GradientClip, ModelLoss, TransformersLearner, accuracy, layerwise_splitter, output_names, set_seed)
+from blurlike.saving import FORMAT
 from small import ARCHS, BS, FRAMES, KINDS, TEXTS, VOCABS, activated, changed, close, direct_logits, encode, fresh_process, learner, table, texts_of, valid_frame, weights
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_loading_opens_no_pickle(folder, learn, kind, monkeypatch):
 
 def test_facts(kind, learn, folder):
     facts = json.loads((folder/'blurlike.json').read_text())
-    want = dict(format='blurlike', format_version=2, task=learn.task.name, vocab=VOCABS[kind], text=['one','two'] if kind=='pair' else 'text', label=dict(single='label', pair='same', multi='tags', regression='score')[kind],
+    want = dict(format='blurlike', format_version=FORMAT, task=learn.task.name, vocab=VOCABS[kind], text=['one','two'] if kind=='pair' else 'text', label=dict(single='label', pair='same', multi='tags', regression='score')[kind],
         max_length=64, overlap=None, bs=BS, metrics=[m.name for m in learn.metrics], splitter='transformer_splitter')
     assert want.items()<=facts.items() and {'blurlike','fastai','torch','transformers'}<=set(facts['versions'])
     blob = b''.join(p.read_bytes() for p in folder.rglob('*'))

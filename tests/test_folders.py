@@ -1,0 +1,135 @@
+"What lies in a saved folder is what was saved, or an error says which file and entry is not; nothing in it leads to code."
+import json,shutil
+from pathlib import Path
+
+import pytest
+from bit_flips import SAVED, contents, flips, try_folder
+from blurlike.all import TransformersLearner
+from blurlike.files import file_hash, json_hash
+from blurlike.saving import FORMAT, check_folder, read_facts
+from small import TEXTS, learner
+
+pytestmark = pytest.mark.usefixtures('in_tmp')
+NEWEST = SAVED/f'format_{FORMAT}'
+
+@pytest.fixture
+def folder(in_tmp): return Path(shutil.copytree(NEWEST/'single', in_tmp/'model'))
+
+def facts(folder): return json.loads((folder/'blurlike.json').read_text())
+def sign(folder, **kwargs): # who tampers may write sums too
+    told = {k:v for k,v in (facts(folder) | kwargs).items() if k!='facts_sha256'}
+    (folder/'blurlike.json').write_text(json.dumps(told | dict(facts_sha256=json_hash(told))))
+def change(folder, file, **kwargs): # of a config, with all sums
+    old = json.loads((folder/file).read_text()) if (folder/file).exists() else {}
+    (folder/file).write_text(json.dumps(old | kwargs))
+    sign(folder, sha256={p.name:file_hash(p) for p in folder.iterdir() if p.name!='blurlike.json'})
+
+@pytest.mark.parametrize('name', ['single','tags'])
+def test_one_wrong_bit(name):
+    res = flips(NEWEST/name, 400)
+    assert not res['bad'] and res['refused']>390
+
+def test_each_bit_of_a_length(folder):
+    "The case that was seen: a `max_length` of 64 that was 24"
+    text,want = (folder/'blurlike.json').read_bytes(),contents(folder)
+    at = text.index(b'"max_length": ')+len('"max_length": ')
+    for bit in range(16):
+        wrong = bytearray(text)
+        wrong[at+bit//8] ^= 1<<bit%8
+        (folder/'blurlike.json').write_bytes(wrong)
+        assert try_folder(folder, 'blurlike.json', want)=='refused'
+
+@pytest.mark.parametrize('name', sorted(p.name for p in (NEWEST/'single').iterdir()))
+def test_cut_off_and_swapped(name, folder):
+    whole = (folder/name).read_bytes()
+    for part in (b'', whole[:1], whole[:len(whole)//2], whole[:-1], whole+b' x', whole*2):
+        (folder/name).write_bytes(part)
+        with pytest.raises(ValueError, match=name): contents(folder)
+    for other in [p for p in folder.iterdir() if p.name!=name] + [NEWEST/'multi'/name]:
+        if other.name==name and other.read_bytes()==whole: continue # all have one tokenizer
+        shutil.copy(other, folder/name)
+        with pytest.raises(ValueError, match=name if other.name!=name or name!='blurlike.json' else 'not as it was saved'): contents(folder)
+        (folder/name).write_bytes(whole)
+
+DEEP = '['*100_000+']'*100_000
+def put(**kwargs): return lambda f: sign(f, **kwargs)
+def put_text(old, new):
+    def write(f):
+        text = (f/'blurlike.json').read_text()
+        assert old in text
+        (f/'blurlike.json').write_text(text.replace(old, new))
+    return write
+
+@pytest.mark.parametrize('how,message', [(put_text('"metrics": [', f'"metrics": [{DEEP},'), 'damaged: it is nested too deeply'), (put_text('"bs": 4', '"bs": 4, "bs": 8'), "damaged: the key 'bs' is there twice"),
+    (put_text('0.693', 'NaN, 0.693'), 'damaged: .*'), (put_text('"class_weights": [', '"class_weights": [NaN,'), 'damaged: NaN is no finite number'), (put_text('"class_weights": [', '"class_weights": [1e999,'), '1e999 is no finite number'),
+    (put_text('"bs": 4', '"bs": '+'9'*5000), 'damaged'), (put(bs=10**30), "'bs'.*cannot be"), (put(bs=0), "'bs' in .* is 0,"), (put(max_length=-1), "'max_length' in .* is -1,"), (put(overlap=-1), "'overlap'"),
+    (put(loss={}), "'loss' in .* is {},"), (put(loss=dict(name=1, class_weights=None)), "'loss'"), (put(loss=dict(name='x', class_weights='no')), "'loss'"), (put(loss=dict(name='x', class_weights=[[1]])), "'loss'"),
+    (put(label=None), "'label' in .*blurlike.json' is None"), (put(label=[]), "'label'"), (put(label=[None]), "'label'"), (put(text=[]), "'text'"), (put(text=[{}]), "'text'"), (put(metrics=[1]), "'metrics'"),
+    (put(sha256={'config.json':1}), "'sha256'"), (put(versions=[]), "'versions'"), (put(epochs=dict(columns=['a'], rows=[[1]], epoch=1)), "'epochs'"), (put(epochs=dict(columns=['a'], rows=5)), "'epochs'"), (put(epochs={}), "'epochs'"),
+    (put(adapter={}), "'adapter'"), (put(adapter=dict(base=5)), "'adapter'"), (put(vocab=None), "'vocab'"), (put(format_version=0), 'format version 0'), (put(format_version=True), 'format version True'), (put(format_version=10**40), 'upgrade'),
+    (put_text(f'"format_version": {FORMAT}', '"format_version": 2'), 'not as it was saved'), (put_text('"bs": 4', '"bs": 8'), 'not as it was saved.*load it, change it'), (lambda f: (f/'blurlike.json').write_text('[]'), 'no object, but list'),
+    (lambda f: (f/'blurlike.json').write_bytes(b'\xff\xfe'), 'damaged'), (put(target_options=dict(a=json.loads('['*300+']'*300))), 'target_options')], ids=lambda o: o[:40] if isinstance(o, str) else '')
+def test_odd_facts_are_value_errors(how, message, folder):
+    how(folder)
+    with pytest.raises(ValueError, match=message) as e: TransformersLearner.from_pretrained(folder)
+    assert 'blurlike.json' in str(e.value) or 'format version' in str(e.value)
+
+def test_a_sum_that_is_gone_is_missed(folder):
+    told = {k:v for k,v in facts(folder).items() if k!='facts_sha256'}
+    (folder/'blurlike.json').write_text(json.dumps(told))
+    with pytest.raises(ValueError, match='not as it was saved'): read_facts(folder)
+
+@pytest.mark.parametrize('text,message', [('{"a":'+DEEP+'}', 'config.json.*nested too deeply'), ('[]', 'config.json.*no object'), ('{"id2label": {}, "id2label": {}}', "config.json.*'id2label' is there twice"),
+    ('{"id2label": ["x","y"]}', 'id2label in .*config.json'), ('{"id2label": null}', 'id2label in .*config.json'), ('{}', "id2label in .*config.json.*LABEL_0.*labels are")], ids=['deep','list','twice','names','null','none'])
+def test_odd_configs_are_value_errors(text, message, folder):
+    (folder/'config.json').write_text(text)
+    sign(folder, sha256=facts(folder)['sha256'] | {'config.json':file_hash(folder/'config.json')})
+    with pytest.raises(ValueError, match=message): TransformersLearner.from_pretrained(folder)
+
+# Nothing in the folder leads to code, or to a download
+
+@pytest.mark.parametrize('key', ['attn_implementation','_attn_implementation','experts_implementation'])
+@pytest.mark.parametrize('value', ['kernels-community/flash-attn','paged|evil/kernels@main:f',{'':'sdpa','text_config':'evil/kernels'}], ids=['name','paged','parts'])
+@pytest.mark.parametrize('nested', [False,True])
+def test_kernels_from_the_hub_are_refused(key, value, nested, folder):
+    change(folder, 'config.json', **(dict(text_config={key:value}) if nested else {key:value}))
+    with pytest.raises(ValueError, match=f"config.json.*kernels on the Hub .{key}.*trust_remote_code=True.*attn_implementation='sdpa'"): TransformersLearner.from_pretrained(folder)
+    check_folder(folder, read_facts(folder), trust_remote_code=True)
+
+@pytest.mark.parametrize('value', ['eager','sdpa','flash_attention_2','flash_attention_3','flex_attention','paged|sdpa',None])
+def test_usual_attention_passes(value, folder):
+    change(folder, 'config.json', attn_implementation=value)
+    check_folder(folder, read_facts(folder))
+    if value in ('eager','sdpa'): assert TransformersLearner.from_pretrained(folder).model.config._attn_implementation==value
+
+@pytest.mark.parametrize('file,entries', [('config.json', dict(auto_map=dict(AutoModel='evil.Model'))), ('config.json', dict(text_config=dict(auto_map=dict(AutoModel='evil.Model')))), ('tokenizer_config.json', dict(auto_map=['evil.Tok',None])),
+    ('generation_config.json', dict(auto_map=dict(x='evil.X'))), ('processor_config.json', dict(auto_map=dict(AutoProcessor='evil.X'))), ('config.json', dict(quantization_config=dict(quant_method='fp8')))], ids=str)
+def test_neighbours_of_code_are_refused(file, entries, folder):
+    change(folder, file, **entries)
+    with pytest.raises(ValueError, match=f'{file}.*trust_remote_code=True'): TransformersLearner.from_pretrained(folder)
+
+def test_an_adapter_in_a_full_model_is_refused(folder):
+    change(folder, 'adapter_config.json', base_model_name_or_path='evil/base', peft_type='LORA')
+    with pytest.raises(ValueError, match='adapter_config.json.*not saved with the learner'): TransformersLearner.from_pretrained(folder)
+
+def test_weights_from_elsewhere_are_refused(folder):
+    (folder/'model.safetensors').rename('elsewhere.safetensors')
+    change(folder, 'model.safetensors.index.json', metadata={}, weight_map={'classifier.weight':'../elsewhere.safetensors'})
+    with pytest.raises(ValueError, match='index.json.*does not vouch for'): TransformersLearner.from_pretrained(folder)
+
+def test_adapters_that_name_code_are_refused(bert):
+    peft = pytest.importorskip('peft')
+    folder = learner('single', bert, peft=peft.LoraConfig(target_modules='all-linear', r=2)).save_pretrained('m', merge=False)
+    assert TransformersLearner.from_pretrained(folder).predict_batch(TEXTS[:2])
+    for entries in (dict(megatron_config=dict(a=1), megatron_core='evil'), dict(peft_type='XLORA', adapters={'0':'evil/adapter'}), dict(shadow_model='evil/model')):
+        copy = Path(shutil.copytree(folder, 'copy', dirs_exist_ok=True))
+        change(copy, 'adapter_config.json', **entries)
+        with pytest.raises(ValueError, match='adapter_config.json.*would be run'): TransformersLearner.from_pretrained(copy)
+
+# Labels of the config
+
+def test_labels_that_were_renamed_in_the_config_alone_are_not_saved(bert):
+    learn = learner('single', bert)
+    learn.model.config.id2label = {0:'awful', 1:'so so', 2:'great'}
+    with pytest.raises(ValueError, match="id2label in the model's config.*'awful'.*labels are.*'bad'"): learn.save_pretrained('m')
+    assert not Path('m').exists()
