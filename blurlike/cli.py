@@ -186,7 +186,7 @@ def predict(args):
     learn = TransformersLearner.from_pretrained(args.model)
     names = learn.dls.valid_ds.tls[0].tfms.fs[0].names
     if args.data=='-' and args.text: raise ValueError("--text names columns of a file; standard input holds one text a line")
-    if args.data=='-' and not isinstance(names, str): raise ValueError(f"standard input holds one text a line, and this model reads pairs: give a file with the columns {', '.join(map(str, names))}")
+    if args.data=='-' and isinstance(names, list): raise ValueError(f"standard input holds one text a line, and this model reads pairs: give a file with the columns {', '.join(map(str, names))}")
     items = [line.rstrip('\n') for line in sys.stdin] if args.data=='-' else _rows(args.data, text=(args.text, names))
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
     kwargs = dict(bs=args.bs) | (dict(aggregation_strategy=args.aggregation) if learn.task.name=='token_classification' else {})

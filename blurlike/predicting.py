@@ -6,7 +6,9 @@
 __all__ = ['PredictingLearner', 'output_names', 'weights_hash', 'tokenizer_hash', 'config_facts']
 
 # %% ../nbs/10g_predicting.ipynb #10f60004
+import difflib
 import hashlib
+import inspect
 import json
 from contextlib import contextmanager
 from functools import partial
@@ -71,6 +73,7 @@ def texts_of(self:PredictingLearner,
         try:
             if isinstance(o, (dict, pd.Series)): o = getter(o)
             if isinstance(o, np.ndarray): o = o.tolist()
+            if isinstance(o, L): o = list(o) if is_words else tuple(o)
             if isinstance(o, list) and not is_words and isinstance(getter, Column) and is_name(getter.names): raise TypeError(f"expected a text (str), got a list of {len(o)}; for several texts call `predict_batch`")
             check(o)
             if pair and isinstance(o, str): raise TypeError(f"expected a pair of texts ({', '.join(map(str, pair))}), got one text: {o[:60]!r}; give both, e.g. ('A text.', 'Another.')")
@@ -121,10 +124,19 @@ def predicting(self:PredictingLearner):
     with torch.inference_mode(), torch.autocast(device, dtype=dtype, enabled=half is not None): yield
 
 # %% ../nbs/10g_predicting.ipynb #10f6000c
+def _check_options(call, method, own, options): # names of arguments, as the user knows them
+    known = inspect.signature(method).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in known.values()): return
+    known = [*own, *(n for n in known if n not in ('learn', 'item', 'items', 'bs', *own))]
+    for k in options:
+        like = difflib.get_close_matches(k, known, 1)
+        if k not in known: raise TypeError(f"{call} takes no {k}= here{f'; did you mean {like[0]}=?' if like else ''} (it takes {', '.join(known)})")
+
 @patch
 def predict(self:PredictingLearner, item, rm_type_tfms=None, with_input=False, **kwargs):
     "Decoded prediction, its index, and probabilities for one text, pair or row; `TypeError` if it is none of these."
     predictions = self.task.predictions if self.task is not None else LabelPredictions(None)
+    _check_options('predict', predictions.one, (), kwargs)
     *given,decoded,index,probs = predictions.one(self, item, rm_type_tfms, with_input, **kwargs)
     return (*given, _as_in_data(decoded, self), index, probs)
 
@@ -148,6 +160,7 @@ def predict_batch(self:PredictingLearner,
     "Predictions for many texts, as plain dicts."
     if self.task is None: raise ValueError("this learner has no task to tell how predictions read; pass task= to PredictingLearner, or call get_preds")
     check_counts(bs=bs)
+    _check_options('predict_batch', self.task.predictions.many, ('bs', 'out', 'resume'), kwargs)
     if out is not None: return predict_to_file(self, items, out, bs, resume, **kwargs)
     return self.task.predictions.many(self, items, bs, **kwargs)
 

@@ -19,6 +19,7 @@ import fastai
 import numpy as np
 import torch
 import transformers
+from fastai.data.transforms import ColReader
 from fastai.torch_core import rank_distrib
 from fastcore.basics import patch
 
@@ -79,6 +80,7 @@ def checksum(
 
 def _getter_names(tl, default):
     getter = tl.tfms.fs[0] if len(tl.tfms.fs) else None
+    if isinstance(getter, ColReader) and getter.label_delim is None: return getter.cols[0] if len(getter.cols)==1 else list(getter.cols)
     return getter.names if isinstance(getter, Column) else default
 
 def _options(dls): return getattr(dls.valid_ds.tls[-1].tfms.fs[-1], 'options', {})

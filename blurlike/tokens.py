@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from fastai.torch_core import TensorBase, TitledStr, show_title
 from fastcore.basics import fastuple
+from fastcore.foundation import L
 from fasttransform import Transform
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -146,7 +147,10 @@ class TokenizeText(Transform):
         return o
 
     def _call(self, nm, *args, split_idx=None, **kwargs): # a pair is one item: fasttransform would map over the tuple
-        if nm=='encodes': return TextPair(self.encodes(o)) if isinstance(o:=args[0], tuple) else self.encodes(o)
+        if nm=='encodes':
+            o = args[0]
+            if isinstance(o, L): o = list(o) if self.is_split_into_words else tuple(o) # a `ColReader` of two columns gives one
+            return TextPair(self.encodes(o)) if isinstance(o, tuple) else self.encodes(o)
         return self.decodes(args[0]) if isinstance(args[0], torch.Tensor) else args[0]
 
     def tokenize(self,

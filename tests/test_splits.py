@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import (CSVLogger, Checkpoints, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, masked_lm_learner, model_card, read_rows, row_numbers, split_rows,
+from blurlike.all import (CategoryBlock, Checkpoints, ColReader, CSVLogger, DataBlock, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, TransformersTextBlock, masked_lm_learner, model_card, read_rows, row_numbers, split_rows,
     token_classification_learner, used_rows)
 from datasets import ClassLabel, Dataset, DatasetDict, Features
 from fastai.data.transforms import ColSplitter, EndSplitter, FuncSplitter, IndexSplitter, RandomSplitter, TrainTestSplitter
@@ -338,3 +338,50 @@ def test_labels_in_the_order_of_a_vocab(bert):
     with pytest.raises(ValueError, match=r"'fine' is not in vocab.*row"): learner('single', bert, vocab=['good','bad'])
     df = DF.assign(label=['new' if i==4 else o for i,o in enumerate(DF.label)])
     assert len(learner('single', bert, df, vocab=['bad','fine','good','new'], valid=[4,5]).dls.valid_ds)==2 # no training row has it
+
+# Neighbours: pairs by fastai's reader, and what predictions take
+
+def test_pairs_by_fastais_reader(bert):
+    df,block = FRAMES['pair'],(TransformersTextBlock(bert, max_length=32), CategoryBlock)
+    learns = [TransformersLearner(DataBlock(blocks=block, get_x=x, get_y=ColReader('same'), splitter=IndexSplitter(list(range(12)))).dataloaders(df, bs=8), bert) for x in (ColReader(['one','two']), lambda r: (r['one'],r['two']))]
+    assert torch.equal(*(next(iter(l.dls.valid))[0] for l in learns))
+    learn = learns[0]
+    learn.dls.show_batch()
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+        items = list(zip(df.one, df.two))[:5]
+        assert learn.predict_batch(df[:5])==learn.predict_batch(items)==TransformersLearner.from_pretrained(learn.save_pretrained('saved')).predict_batch(df[:5])
+        assert len(learn.get_preds(dl=learn.dls.test_dl(df[:5]))[0])==5 and learn.predict(df.iloc[0])[0]==learn.predict(items[0])[0]
+
+def test_a_reader_of_one_column_is_remembered(bert):
+    df = DF.rename(columns=dict(text='body', label='class'))
+    dls = DataBlock(blocks=(TransformersTextBlock(bert, max_length=32), CategoryBlock), get_x=ColReader('body'), get_y=ColReader('class'), splitter=IndexSplitter([0,1])).dataloaders(df, bs=8)
+    learn = TransformersLearner(dls, bert)
+    assert TransformersLearner.from_pretrained(learn.save_pretrained('saved')).predict_batch(df[:3])==learn.predict_batch(df[:3])
+
+@pytest.mark.parametrize('name,call,said', [('single','predict_batch',r'no topk= here \(it takes bs, out, resume\)'), ('tags','predict_batch',r'no aggregation= here; did you mean aggregation_strategy=\?'), ('gaps','predict_batch',r'no topk= here; did you mean top_k=\? \(it takes bs, out, resume, top_k, targets\)'),
+    ('gaps','predict',r'no temperatur= here; did you mean temperature=\?.*rm_type_tfms, with_input, temperature, seed, targets'), ('single','predict',r'no topk= here')])
+def test_unknown_arguments_of_predictions(name, call, said, bert):
+    learn = ALL[name](bert)
+    word = 'aggregation' if name=='tags' else 'temperatur' if call=='predict' and name=='gaps' else 'topk'
+    with pytest.raises(TypeError, match=said): getattr(learn, call)('the [MASK]' if call=='predict' else ['the [MASK]'], **{word:1})
+    if call=='predict_batch':
+        with pytest.raises(TypeError, match=said): learn.predict_batch(['the [MASK]'], out='p.jsonl', **{word:1})
+        for bs in (0, 2.5, '8'):
+            with pytest.raises(ValueError, match=f'bs={bs!r}'): learn.predict_batch(['the [MASK]'], bs=bs)
+
+def test_targets_of_gaps(bert):
+    learn = ALL['gaps'](bert)
+    texts = ['the [MASK] was in a small town', 'they [MASK] and [MASK] home']
+    with learn.no_bar():
+        every,some = learn.predict_batch(texts, top_k=10_000),learn.predict_batch(texts, targets=['film','river','Town','river'])
+        for one,chosen in [(every[0],some[0]), *zip(every[1], some[1])]: assert [g for g in one if g['token_str'] in ('film','river','town')]==chosen and len(chosen)==3
+        assert [len(g) for g in learn.predict_batch(texts[:1], targets='film', top_k=2)]==[1]
+        assert learn.predict(texts[0], targets=['film','river'])[1]==learn.predict_batch(texts[:1], targets=['film','river'])[0][0]['token_str']
+        assert learn.predict(texts[0], targets=['river'], temperature=5., seed=1)[0]=='the river was in a small town'
+        for odd,said in ((['film','boringly'],"'boringly' is no token of this model, but"), ([],r'targets=\[\]'), ([3],r'targets=\[3\]'), (['\u4e00'],'no token'), ([''],"'' is no token of this model, but nothing")):
+            with pytest.raises(ValueError, match=said): learn.predict_batch(texts, targets=odd)
+        with pytest.raises(ValueError, match='top_k=0'): learn.predict_batch(texts, top_k=0)
+    transformers = pytest.importorskip('transformers')
+    theirs = transformers.pipeline('fill-mask', model=str(learn.save_pretrained('saved')))(texts[0], targets=['film','river'])
+    assert [(g['token'],g['sequence']) for g in theirs]==[(g['token'],g['sequence']) for g in learn.predict_batch(texts[:1], targets=['film','river'])[0]]
