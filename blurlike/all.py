@@ -27,6 +27,7 @@ from .packing import *
 from .adapters import *
 from .optimizer import *
 from .losses import *
+from .class_weights import *
 from .precision import *
 from .metrics import *
 from .wrong_labels import *

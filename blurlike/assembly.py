@@ -18,6 +18,7 @@ from fastai.data.core import Datasets
 from .arguments import is_name
 from .batch import TransformersDataLoaders
 from .block import TransformersTextBlock
+from .class_weights import loss_with
 from .learner import TransformersLearner, head_config
 from .pretrained import fit_length, load_model, load_tokenizer, start_bias
 from .rows import Column, Rows
@@ -64,7 +65,7 @@ def build_learner(
     max_length:int|None=None, # As in `TransformersTextBlock`
     overlap:int|None=None, # As in `TransformersTextBlock`
     options:dict|None=None, # Passed to the task's target block, or to its text block where there is no target
-    class_weights:torch.Tensor|None=None, # Passed to the task's loss
+    class_weights:torch.Tensor|None=None, # Of the loss
     first_guess:torch.Tensor|None=None, # (C,) best constant outputs, for the bias of a new head
     loss_func=None, # `None`: the task's
     model_kwargs:dict|None=None, # Passed to `from_pretrained`
@@ -82,7 +83,7 @@ def build_learner(
     empty = rows is None
     if empty: rows,splits = _one_row(x, y, block.type_tfms[0], task, vocab),([0],[0])
     dls = build_dls(rows, splits, block, None if task.target is None else task.target(vocab, **options), x, y, bs, **dl_kwargs or {})
-    return TransformersLearner(dls.new_empty() if empty else dls, model, task=task, loss_func=loss_func or task.loss(class_weights), **kwargs)
+    return TransformersLearner(dls.new_empty() if empty else dls, model, task=task, loss_func=loss_with(task.loss, loss_func, class_weights), **kwargs)
 
 def _one_row(x, y, text_tfm, task, vocab): # loaders need one row to be set up by
     text = ['a'] if text_tfm.is_split_into_words else 'a' if is_name(x.names) else ['a']*len(x.names)

@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .batch import TransformersDL
 from .learner import TransformersLearner
+from .losses import target_weight
 from .warn import warn_user
 
 # %% ../nbs/14_distributed.ipynb #14d50007
@@ -70,16 +71,17 @@ class SharedTrainer(DistributedTrainer):
         else: self._see_all(dl)
 
     def _weigh(self, dl):
-        loss_func,bs = self.learn.loss_func,find_bs(self.learn.yb)
-        n = 0 if not dl.real else loss_func.count(self.learn.y) if hasattr(loss_func, 'count') else bs
-        total = torch.tensor([n, n*float(self.learn.loss.detach())], dtype=torch.float64, device=self.learn.loss.device)
+        bs,n = find_bs(self.learn.yb),target_weight(self.learn.loss_func, self.learn.y)
+        if not dl.real: n = 0
+        elif n is None: n = bs
+        total = torch.tensor([n, n*float(self.learn.loss.detach()) if n else 0], dtype=torch.float64, device=self.learn.loss.device)
         dist.all_reduce(total)
         acc = next((cb for cb in self.learn.cbs if isinstance(cb, GradientAccumulation)), None)
-        if acc is None: self.learn.loss_grad = self.learn.loss_grad*(n*num_distrib()/max(float(total[0]), 1))
+        if acc is None: self.learn.loss_grad = self.learn.loss_grad*(n*num_distrib()/(float(total[0]) or 1))
         else: # it divides by a number of its own; all processes shall step together
             acc.count += -(-find_bs(dl.whole)//num_distrib())-bs
             if not dl.real: self.learn.loss_grad = self.learn.loss_grad*0
-        self.learn.loss = (total[1]/total[0].clamp(min=1)).to(self.learn.loss.dtype)
+        self.learn.loss = (total[1]/(float(total[0]) or 1)).to(self.learn.loss.dtype)
 
     def _see_all(self, dl):
         pred = self.learn.pred if dl.real else self.learn.pred[:0]

@@ -11,6 +11,7 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .arguments import check_counts
+from .class_weights import held_weights
 from .data_parts import DataPart, conflicting_texts, kind_of_targets, parts_of, same_randomness
 from .findings import DataReport, Finding, count_of, short_text
 from .label_columns import alike_labels, name_alike
@@ -208,8 +209,6 @@ def wrong_labels(
     return res,[note],dict(suspects=table)
 
 # %% ../nbs/16_health.ipynb #16a50024
-def _has_weights(loss_func): return any(getattr(getattr(loss_func, 'func', loss_func), n, None) is not None for n in ('weight','pos_weight'))
-
 def _judged_labels(parts, seed):
     try: return wrong_labels(parts, seed)
     except ValueError as e:
@@ -229,7 +228,7 @@ def check(self:TransformersLearner,
     if labels and kind is None: raise ValueError("labels=True is for labels, tags of words and numbers; this learner's targets are none of these")
     with same_randomness():
         parts = parts_of(self, rows, seed, show=hasattr(self, 'progress'))
-        found = text_findings(parts)+label_findings(parts, _has_weights(self.loss_func))+[f for p in parts for f in (*tag_findings(p), *cut_findings(p))]
+        found = text_findings(parts)+label_findings(parts, held_weights(self.loss_func)[1] is not None)+[f for p in parts for f in (*tag_findings(p), *cut_findings(p))]
         more = _judged_labels(parts, seed) if labels else ([],[],{})
     tables = dict(labels=label_table(parts), lengths=length_table(parts[0], fit_length(None, self.dls.text_tfm.tokenizer, unwrap(self.model))))
     return DataReport(found+more[0], _notes(parts)+more[1], {k:t for k,t in tables.items() if t is not None}|more[2])

@@ -11,6 +11,7 @@ from fastai.callback.fp16 import AMPMode
 from fastai.callback.training import GradientClip
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
+from fastai.losses import BaseLoss
 from fastai.torch_core import to_device
 from fastcore.foundation import L
 from fastcore.meta import delegates
@@ -112,6 +113,7 @@ class TransformersLearner(FittingLearner, PredictingLearner):
     def _do_epoch_validate(self, ds_idx=1, dl=None):
         if dl is None: dl = self.dls[ds_idx]
         if isinstance(dl, TransformersDL) and any(dl is o for o in self.dls.loaders): dl = dl.by_length(show=hasattr(self, 'progress'))
+        if isinstance(self.loss_func, (torch.nn.Module, BaseLoss)): self.loss_func.to(next(self.model.parameters()).device) # fastai moves its weights when training begins
         super()._do_epoch_validate(ds_idx, dl)
 
 # %% ../nbs/11_learner.ipynb #d9f13b01

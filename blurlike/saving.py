@@ -26,6 +26,7 @@ from fastcore.basics import patch
 import blurlike
 from .adapters import base_mark, bit_sum, has_adapter, load_adapter, note_base, save_adapter
 from .assembly import build_learner
+from .class_weights import held_weights, loss_name
 from .files import check_files, check_place, file_hash, json_hash, read_json, write_folder
 from .label_columns import LabelVector
 from .learner import TransformersLearner, head_config
@@ -85,10 +86,21 @@ def _getter_names(tl, default):
 
 def _options(dls): return getattr(dls.valid_ds.tls[-1].tfms.fs[-1], 'options', {})
 
-def _loss_facts(loss):
-    weights = getattr(getattr(loss, 'func', None), 'weight', None) if not hasattr(loss, 'pos_weight') else None
-    if weights is None: weights = getattr(getattr(loss, 'func', None), 'pos_weight', None)
-    return dict(name=type(loss).__name__, class_weights=None if weights is None else weights.tolist())
+def _settings(loss): # numbers that it was made with
+    inner = getattr(loss, 'func', loss)
+    return {k:v for o in (loss, inner) for k,v in getattr(o, '__dict__', {}).items() if type(v) in (int, float) and k!='axis'}
+
+def _set_again(loss, settings):
+    for o in (loss, getattr(loss, 'func', loss)):
+        for k,v in settings.items():
+            if type(getattr(o, '__dict__', {}).get(k)) is type(v): setattr(o, k, v)
+
+def _loss_facts(learn): # what the task's own loss can be given again
+    loss = learn.loss_func
+    own,_ = held_weights(learn.task.loss(torch.ones(max(len(output_names(learn.dls)), 1))))
+    name,weights = held_weights(loss)
+    other = f'({name}=...)' if name not in (None, own) else '' # e.g. the weights of the elements of a batch
+    return dict(name=loss_name(loss)+other, class_weights=None if weights is None or other else weights.tolist(), settings=_settings(loss))
 
 def _number(v): return float(v) if isinstance(v, (int, float, np.number)) and np.isfinite(v) else None
 
@@ -109,7 +121,7 @@ def describe(
     vocab = output_names(dls)
     return dict(format='blurlike', format_version=FORMAT, task=learn.task.name, vocab=vocab, vocab_sha256=checksum(vocab),
         target_options=_options(dls), text=_getter_names(dls.valid_ds.tls[0], 'text'), label=_getter_names(dls.valid_ds.tls[-1], 'label') if len(dls.valid_ds.tls)>1 else None,
-        max_length=tfm.max_length, overlap=tfm.overlap, bs=dls.train.bs, loss=_loss_facts(learn.loss_func), metrics=[m.name for m in learn.metrics],
+        max_length=tfm.max_length, overlap=tfm.overlap, bs=dls.train.bs, loss=_loss_facts(learn), metrics=[m.name for m in learn.metrics],
         splitter=getattr(learn.splitter, '__name__', type(learn.splitter).__name__), base=learn.__dict__.get('facts', {}).get('base') or _base_name(unwrap(learn.model).name_or_path), epochs=_epochs(learn),
         versions=dict(blurlike=blurlike.__version__, fastai=fastai.__version__, torch=torch.__version__, transformers=transformers.__version__))
 
@@ -329,7 +341,7 @@ def learner_of(
     if (task.target is None)!=(facts['label'] is None): raise ValueError(f"'label' in {where!r} is {facts['label']!r}, which it cannot be for {task.name}")
     y = None if task.target is None else task.read(facts['label'])
     if isinstance(y, LabelVector): y.values = facts['vocab'] # what its places stand for
-    weights = None if loss['class_weights'] is None else torch.tensor(loss['class_weights'])
+    weights = None if loss['class_weights'] is None or not _lacks_weights(kwargs.get('loss_func'), loss['name']) else torch.tensor(loss['class_weights'])
     try: learn = build_learner(task, facts['vocab'], checkpoint, load_tokenizer(folder, task.text.get('is_split_into_words', False), trust_remote_code=trust_remote_code), x=Column(facts['text']), y=y,
         bs=facts['bs'], max_length=facts['max_length'], overlap=facts['overlap'], options=facts['target_options'], class_weights=weights,
         model_kwargs=dict(use_safetensors=True, trust_remote_code=trust_remote_code), **dict(splitter=_splitters.get(facts['splitter'], transformer_splitter)) | kwargs)
@@ -337,9 +349,14 @@ def learner_of(
         if not any(repr(k) in str(e) for k in facts['target_options']): raise
         raise ValueError(f"target_options in {where!r} hold one that {task.name} does not know: {e}") from None
     if _options(learn.dls)!=facts['target_options']: raise ValueError(f"target_options in {where!r} are {reprlib.repr(facts['target_options'])}, of which {task.name} knows {_options(learn.dls)}")
-    for what,saved,now in (('loss_func',loss['name'],type(learn.loss_func).__name__), ('splitter',facts['splitter'],getattr(learn.splitter, '__name__', ''))):
+    now = type(learn.loss_func).__name__ if loss['name']=='BaseLoss' else loss_name(learn.loss_func) # as it was called once
+    for what,saved,now in (('loss_func',loss['name'],now), ('splitter',facts['splitter'],getattr(learn.splitter, '__name__', ''))):
         if saved!=now and what not in kwargs: warn_user(f"this learner was saved with {what} {saved!r}, which a folder without code cannot hold; it now has {now!r}. Pass {what}= to set your own")
+    if loss_name(learn.loss_func)==loss['name'] and kwargs.get('loss_func') is None: _set_again(learn.loss_func, loss.get('settings', {}))
     return learn
+
+def _lacks_weights(given, saved): # a loss of one's own is given them only if it is the one that was saved, without them
+    return given is None or loss_name(given)==saved and held_weights(given)[1] is None
 
 def keep_facts(
     learn:TransformersLearner, # With the weights of the folder

@@ -21,7 +21,7 @@ def found(bert, tmp_path_factory):
     run('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, 'two_processes.py', bert, folder/'two.json', 4)
     return json.loads((folder/'one.json').read_text()),json.loads((folder/'two.json').read_text())
 
-@pytest.mark.parametrize('task', ['single','multi','tokens_a_batch','tags','windows','gaps'])
+@pytest.mark.parametrize('task', ['single','weights','multi','tokens_a_batch','tags','windows','gaps'])
 def test_two_are_one(task, found):
     one,two = (f[task] for f in found)
     assert len(one['losses'])==len(two['losses'])>5
@@ -30,9 +30,10 @@ def test_two_are_one(task, found):
     for p,q in zip(one['preds'], two['preds']): np.testing.assert_allclose(p, q, rtol=2e-3, atol=2e-4)
     assert one['norm']==pytest.approx(two['norm'], rel=1e-5)
 
-def test_accumulation(found):
+@pytest.mark.parametrize('name', ['accumulation','weighted_accumulation'])
+def test_accumulation(name, found):
     "Two processes that gather the rows of `GradientAccumulation` each are one that gathers twice as many"
-    one,two = (f['accumulation'] for f in found)
+    one,two = (f[name] for f in found)
     np.testing.assert_allclose(two['table'], one['table'], rtol=2e-4)
     assert one['norm']==pytest.approx(two['norm'], rel=1e-6)
 

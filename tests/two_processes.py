@@ -18,6 +18,7 @@ world = int(os.environ.get('WORLD_SIZE', 1))
 NO_DROPOUT = dict(model_kwargs=dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.)) # each process has dropout of its own
 LEARNERS = dict(
     single=lambda **k: sequence_classification_learner(FRAMES['single'][:47], folder, bs=bs, valid=.25, **NO_DROPOUT, **k), # 36 and 11 rows: some batches do not divide by two
+    weights=lambda **k: sequence_classification_learner(FRAMES['single'][:47], folder, bs=bs, valid=.25, class_weights=[.2,.01,.05], **NO_DROPOUT, **k),
     multi=lambda **k: sequence_classification_learner(FRAMES['multi'][:41], folder, bs=bs, label='tags', valid=.25, **NO_DROPOUT, **k),
     tokens_a_batch=lambda **k: sequence_classification_learner(FRAMES['single'], folder, bs=bs, valid=.25, dl_kwargs=dict(max_tokens=15*bs), **NO_DROPOUT, **k),
     tags=lambda **k: token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, **NO_DROPOUT, **k),
@@ -42,6 +43,11 @@ set_seed(5)
 learn = LEARNERS['single']()
 with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3, cbs=GradientAccumulation(3*bs))
 found['accumulation'] = told(learn, [])
+
+set_seed(5)
+learn = token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, class_weights=[.1,3,1], **NO_DROPOUT)
+with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3, cbs=GradientAccumulation(3*bs))
+found['weighted_accumulation'] = told(learn, [])
 
 import wandb
 from blurlike.tracking import WandbCallback

@@ -4,21 +4,23 @@
 
 # %% auto #0
 __all__ = ['single_label', 'multi_label', 'regression', 'decode_single', 'decode_multi', 'decode_numbers', 'best_constant',
-           'read_weights', 'sequence_classification_learner']
+           'balanced_weights', 'sequence_classification_learner']
 
 # %% ../../nbs/20_tasks.sequence_classification.ipynb #18f87884
 import torch
 from fastai.data.block import CategoryBlock, MultiCategoryBlock, RegressionBlock
 from fastai.data.core import DataLoaders
 from fastai.data.transforms import Categorize, MultiCategorize, EncodedMultiCategorize, RegressionSetup
-from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
+from fastai.losses import BCEWithLogitsLossFlat, MSELossFlat
 from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 
 from ..arguments import check_settings, column_names, is_name
 from ..assembly import build_learner
+from ..class_weights import loss_with, read_class_weights
 from ..label_columns import TARGET_KINDS as _kinds, LabelVector, label_counts, read_labels, read_numbers, read_target
 from ..learner import TransformersLearner
+from ..losses import weighted_cross_entropy
 from ..metrics import multi_label_metrics, regression_metrics, single_label_metrics
 from ..predicting import output_names
 from ..predictions import LabelPredictions
@@ -40,7 +42,7 @@ def decode_numbers(preds, vocab):
 
 single_label = register_task(Task('single_label_classification', 'AutoModelForSequenceClassification',
     target  = lambda vocab: CategoryBlock(vocab=vocab, sort=False), read=Column,
-    loss    = lambda weights: CrossEntropyLossFlat(weight=weights),
+    loss    = weighted_cross_entropy,
     metrics = single_label_metrics, predictions=LabelPredictions(decode_single),
     fits    = lambda dls: Categorize in _target_tfm(dls),
     example = lambda vocab: vocab[0],
@@ -74,26 +76,21 @@ def best_constant(
     counts,n = label_counts(vocab, y, train)+1,len(train)+2 # no label is impossible
     return torch.log(counts/counts.sum()) if task.name==_kinds[0] else torch.logit(counts/n)
 
-def read_weights(
-    class_weights, # `'balanced'`, a dict `label -> weight`, weights in the order of `vocab`, or `None`
+def balanced_weights(
     task:Task, # Kind of target
     vocab:list, # Labels
     y:Column,  # Reads the target of a row
     train:Rows # Training rows
-)->torch.Tensor|None: # (C,) float32
-    "Weights for the loss. `'balanced'` is n / (C * count), as in scikit-learn; for several labels it is negatives / positives (PyTorch's `pos_weight`)."
+)->torch.Tensor: # (C,) float32
+    "What `class_weights='balanced'` means: n / (C * count), as in scikit-learn; for several labels it is negatives / positives (PyTorch's `pos_weight`)."
+    counts,n = label_counts(vocab, y, train),len(train)
+    if task.name==_kinds[1]: return (n-counts).clamp(min=1)/counts.clamp(min=1) # no label is without negatives
+    return torch.where(counts>0, n/((counts>0).sum()*counts.clamp(min=1)), 0.)
+
+def _read_weights(class_weights, task, vocab, y=None, train=None):
     if class_weights is None: return None
     if task.name==_kinds[2]: raise ValueError("class_weights= is for labels; this target is a number")
-    if isinstance(class_weights, dict):
-        if set(class_weights)!=set(vocab): raise ValueError(f"class_weights names {sorted(map(str, class_weights))}, the labels are {vocab}")
-        return torch.tensor([float(class_weights[v]) for v in vocab])
-    if isinstance(class_weights, str):
-        if class_weights!='balanced': raise ValueError(f"class_weights={class_weights!r}: 'balanced', a dict or a list is expected")
-        counts = label_counts(vocab, y, train)
-        return (len(train)-counts)/counts.clamp(min=1) if task.name==_kinds[1] else torch.where(counts>0, len(train)/(len(vocab)*counts.clamp(min=1)), 0.)
-    res = torch.as_tensor(class_weights, dtype=torch.float32)
-    if res.shape!=(len(vocab),): raise ValueError(f"class_weights has shape {tuple(res.shape)}, one weight for each of {len(vocab)} labels is expected: {vocab}")
-    return res
+    return read_class_weights(class_weights, vocab, None if train is None else lambda: balanced_weights(task, vocab, y, train))
 
 # %% ../../nbs/20_tasks.sequence_classification.ipynb #1411f5d5
 @delegates(TransformersLearner)
@@ -106,7 +103,7 @@ def sequence_classification_learner(
     bs:int=16, # Rows a batch
     max_length:int|None=None, # Most tokens of a text; `None`: what the model takes
     overlap:int|None=None, # Tokens shared by neighbouring windows of a long text; `None`: long texts are cut, with a report
-    class_weights=None, # `'balanced'`, a dict by label, or a list in the order of the vocab
+    class_weights=None, # `'balanced'`, a dict or Series by label, or a list in the order of the vocab; for `loss_func` too
     metrics=None, # `None`: accuracy and F1; for several labels F1; for numbers error and correlations
     loss_func=None, # `None`: that of the target; `ModelLoss()`: the model's own
     splitter=transformer_splitter, # Groups of parameters
@@ -133,7 +130,7 @@ def sequence_classification_learner(
     if task is not regression: vocab = checkpoint_order(vocab, checkpoint)
     if isinstance(y, LabelVector) and vocab!=y.values: raise ValueError(f"the checkpoint's labels are {vocab}, in this order; the vectors in column {label!r} say of {y.values}. Bring the vectors into the checkpoint's order")
     train = rows[splits[0]]
-    weights = read_weights(class_weights, task, vocab, y, train)
+    weights = _read_weights(class_weights, task, vocab, y, train)
     guess = best_constant(task, vocab, y, train) if weights is None else None
     return build_learner(task, vocab, checkpoint, tokenizer, rows, splits, Column(texts[0] if len(texts)==1 else texts), y, bs=bs, max_length=max_length,
         overlap=overlap, class_weights=weights, first_guess=guess, loss_func=loss_func, model_kwargs=model_kwargs, dl_kwargs=dl_kwargs, **common)
@@ -141,6 +138,5 @@ def sequence_classification_learner(
 def _from_dls(dls, checkpoint, class_weights, loss_func, model_kwargs, common):
     task = task_of(dls)
     if task is None or task.name not in _kinds: raise ValueError("the targets of these DataLoaders are no sequence labels: use CategoryBlock, MultiCategoryBlock or RegressionBlock")
-    if isinstance(class_weights, str): raise ValueError("class_weights='balanced' needs the raw data; with DataLoaders pass the weights")
-    weights = read_weights(class_weights, task, output_names(dls), None, None)
-    return TransformersLearner(dls, checkpoint, task=task, loss_func=loss_func or task.loss(weights), model_kwargs=model_kwargs, **common)
+    loss_func = loss_with(task.loss, loss_func, _read_weights(class_weights, task, output_names(dls)))
+    return TransformersLearner(dls, checkpoint, task=task, loss_func=loss_func, model_kwargs=model_kwargs, **common)

@@ -1,0 +1,209 @@
+"Class weights reach whatever loss there is, and weigh each row alike wherever it falls: compared with plain torch on all rows at once."
+import warnings
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, FocalLoss, FocalLossFlat, L1LossFlat, LabelSmoothingCrossEntropyFlat, MSELossFlat
+from runs import WORDS
+from small import FRAMES, close, learner
+
+from blurlike.all import (SGD, Callback, CategoryBlock, Column, DataBlock, GradientAccumulation, Interpretation, MaskedLoss, ModelLoss, TokenLoss, TransformersLearner, TransformersTextBlock,
+    held_weights, load_learner, nn, read_class_weights, sequence_classification_learner, token_classification_learner)
+
+pytestmark = pytest.mark.usefixtures('in_tmp')
+W,TAGS = torch.tensor([1.,5.,.2]),torch.tensor([.3,4.,1.]) # of bad, fine, good; of O, B-LONG, I-LONG
+NO_DROPOUT = dict(model_kwargs=dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.))
+def single(checkpoint, data=None, **kwargs): return learner('single', checkpoint, **(dict(class_weights=W) | NO_DROPOUT | kwargs)) if data is None else learner('single', checkpoint, data, **kwargs)
+def tagger(checkpoint, **kwargs): return token_classification_learner(WORDS[:24], checkpoint, **(dict(bs=5, valid=.5, class_weights=TAGS) | NO_DROPOUT | kwargs))
+def val_bs(n): return dict(dl_kwargs=dict(val_bs=n))
+def block_dls(checkpoint): return DataBlock(blocks=(TransformersTextBlock(checkpoint), CategoryBlock), getters=[Column('text'), Column('label')]).dataloaders(FRAMES['single'], bs=5)
+def quiet(learn, f):
+    with learn.no_bar(), learn.no_logging(): return f(learn)
+
+# Given to the user's loss
+
+@pytest.mark.parametrize('loss_func', [FocalLossFlat(gamma=1.), CrossEntropyLossFlat(label_smoothing=.1), nn.CrossEntropyLoss(), FocalLoss()], ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize('ready', [False, True])
+def test_own_loss_gets_the_weights(loss_func, ready, bert):
+    learn = sequence_classification_learner(block_dls(bert), bert, class_weights=W, loss_func=loss_func) if ready else single(bert, loss_func=loss_func)
+    x,y = torch.randn(7, 3),torch.tensor([0,1,2,2,1,0,1])
+    said = {k:v for k,v in vars(getattr(loss_func, 'func', loss_func)).items() if k in ('gamma','label_smoothing')}
+    theirs = type(loss_func)(weight=W, **said)
+    close(learn.loss_func(x, y), theirs(x, y))
+    assert held_weights(loss_func)==(None, None) # the user's object may serve another learner
+    quiet(learn, lambda l: l.fit(1, 1e-3))
+
+def test_own_loss_for_several_labels(bert):
+    learn = learner('multi', bert, class_weights=[1,2,3], loss_func=BCEWithLogitsLossFlat(thresh=.3))
+    x,y = torch.randn(4, 3),torch.randint(0, 2, (4, 3)).float()
+    close(learn.loss_func(x, y), F.binary_cross_entropy_with_logits(x, y, pos_weight=torch.tensor([1.,2.,3.])))
+    assert learn.loss_func.thresh==.3
+    close(learn.loss_func.decodes(torch.tensor([.4])), [True])
+
+def test_own_loss_for_tags(bert):
+    learn = tagger(bert, loss_func=CrossEntropyLossFlat())
+    x,y = torch.randn(2, 3, 3),torch.tensor([[0,1,-100],[1,-100,0]])
+    close(learn.loss_func(x, y), F.cross_entropy(x.flatten(0, 1), y.flatten(), weight=TAGS))
+
+@pytest.mark.parametrize('loss_func,said', [(ModelLoss(),'ModelLoss takes no class weights'), (F.cross_entropy,'cross_entropy takes no'), (MSELossFlat(),'MSELoss takes no'), (lambda p,t: p.sum(),'takes no'),
+    (CrossEntropyLossFlat(weight=W),'weights of its own'), (LabelSmoothingCrossEntropyFlat(),r'CrossEntropyLossFlat\(label_smoothing=0.1\)')], ids=str)
+def test_weights_are_never_lost(loss_func, said, bert):
+    for data in (None, block_dls(bert)):
+        with pytest.raises(ValueError, match=said): single(bert, data, class_weights=W, loss_func=loss_func)
+def test_weights_of_tags_are_never_lost(bert):
+    for f in (ModelLoss(), TokenLoss(TAGS)):
+        with pytest.raises(ValueError, match='class_weights'): tagger(bert, loss_func=f)
+
+# Read
+
+@pytest.mark.parametrize('given', [pd.Series([.2,1,5], index=['good','bad','fine']), pd.Series([1,5,.2]), W.double().requires_grad_(), W.numpy(), dict(fine=np.float64(5), good=.2, bad=1)], ids=lambda o: type(o).__name__)
+def test_read(given): close(read_class_weights(given, ['bad','fine','good']), W)
+
+@pytest.mark.parametrize('given,said', [([1,float('nan'),1],"nan for 'fine'"), ([1,2,float('inf')],"inf for 'good'"), ([-1,1,1],"-1.0 for 'bad'"), ([0,0,0],'0 for every label'), (dict(bad=1,fine=-2,good=1),"-2.0 for 'fine'"),
+    (pd.Series([1,2,3], index=['bad','bad','good']),'twice'), (pd.Series([1,2,3], index=[4,5,6]),r'names \[4, 5, 6\]'), (['a','b','c'],'one number for each'), ([None,1,2],'one number for each'), ({1:2.},r'names \[1\]')], ids=str)
+def test_refused(given, said, bert):
+    with pytest.raises((ValueError, TypeError), match=said): single(bert, class_weights=given)
+def test_refused_of_tags(bert):
+    with pytest.raises(ValueError, match="nan for 'B-LONG'"): tagger(bert, class_weights=[1,float('nan'),1])
+
+def test_numbers_are_not_texts():
+    with pytest.raises(ValueError, match=r"\['0', '1'\], the labels are \[0, 1\]; a number is another label"): read_class_weights({'0':1., '1':2.}, [0,1])
+
+def test_balanced_tags(bert):
+    learn = tagger(bert, class_weights='balanced')
+    tags = WORDS.tags[:24].iloc[learn.dls.train_ds.items.idxs].explode()
+    close(learn.loss_func.func.weight, [len(tags)/(2*(tags==t).sum()) if (tags==t).any() else 0. for t in learn.dls.vocab])
+
+def test_balanced_where_nobody_has_a_label(bert):
+    df = FRAMES['single'].astype(dict(label=pd.CategoricalDtype(['bad','absent','fine','good'])))
+    learn = learner('single', bert, df, class_weights='balanced')
+    counts = df.label.iloc[learn.dls.train_ds.items.idxs].value_counts()
+    close(learn.loss_func.func.weight, [len(learn.dls.train_ds)/(3*counts[v]) if counts[v] else 0. for v in learn.dls.vocab])
+    assert np.isfinite(quiet(learn, lambda l: l.validate())[0])
+
+def test_balanced_where_every_row_has_a_label_or_has_it_twice(bert):
+    df = FRAMES['multi'].assign(tags=[['all','all']+list(t) for t in FRAMES['multi'].tags])
+    learn = learner('multi', bert, df, class_weights='balanced')
+    assert learn.loss_func.func.pos_weight[list(learn.dls.vocab).index('all')]==pytest.approx(1/36)
+    head = learner('multi', bert, df).model.classifier.bias
+    assert torch.isfinite(head).all()
+
+def test_a_batch_of_labels_that_weigh_nothing(bert):
+    learn = single(bert, class_weights=[0,1,0], bs=2, max_grad_norm=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        quiet(learn, lambda l: l.fit(1, 1e-3))
+    assert all(torch.isfinite(p).all() for p in learn.model.parameters())
+
+# The loss of the validation rows
+
+LOSSES = dict(given=dict(class_weights=W), own=dict(class_weights=None, loss_func=CrossEntropyLossFlat(weight=W)), plain=dict(class_weights=None, loss_func=nn.CrossEntropyLoss(W)),
+    function=dict(class_weights=None, loss_func=partial(F.cross_entropy, weight=W)), smooth=dict(class_weights=W, loss_func=CrossEntropyLossFlat(label_smoothing=.2)), focal=dict(class_weights=W, loss_func=FocalLossFlat()))
+@pytest.mark.parametrize('name', LOSSES)
+def test_validation_does_not_depend_on_the_batches(name, bert):
+    found = []
+    for n in (2, 5, 80):
+        learn = single(bert, **LOSSES[name], **val_bs(n))
+        logits,y = quiet(learn, lambda l: l.get_preds(act=lambda x: x))
+        want = FocalLoss(weight=W)(logits, y) if name=='focal' else F.cross_entropy(logits, y, weight=W, label_smoothing=.2*(name=='smooth'))
+        close(quiet(learn, lambda l: l.validate())[0], want)
+        found.append(want)
+        quiet(learn, lambda l: l.fit(1, 0.))
+        close(learn.recorder.values[-1][1], want)
+    close(found, [found[0]]*3)
+
+@pytest.mark.parametrize('kwargs', [{}, dict(class_weights=None, loss_func=CrossEntropyLossFlat(weight=TAGS)), dict(class_weights=None, loss_func=CrossEntropyLossFlat())], ids=['given','own','unweighted'])
+def test_validation_of_tags_does_not_depend_on_the_batches(kwargs, bert):
+    for n in (2, 7, 80):
+        learn = tagger(bert, **kwargs, **val_bs(n))
+        logits,y = zip(*(quiet(learn, lambda l: [(l.model(x), y) for x,y in l.dls.valid])))
+        weight = held_weights(learn.loss_func)[1]
+        want = F.cross_entropy(torch.cat([o.flatten(0, 1) for o in logits]), torch.cat([torch.as_tensor(o).flatten() for o in y]), weight=weight)
+        learn.model.eval()
+        close(quiet(learn, lambda l: l.validate())[0], want, 1e-4)
+
+def test_validation_of_several_labels(bert):
+    for n in (2, 5):
+        learn = learner('multi', bert, class_weights=[1,2,30], **val_bs(n), **NO_DROPOUT)
+        logits,y = quiet(learn, lambda l: l.get_preds(act=lambda x: x))
+        close(quiet(learn, lambda l: l.validate())[0], F.binary_cross_entropy_with_logits(logits, y.float(), pos_weight=torch.tensor([1.,2.,30.])))
+
+def test_losses_of_rows(bert):
+    learn = single(bert)
+    logits,y,losses = quiet(learn, lambda l: l.get_preds(act=lambda x: x, with_loss=True))
+    close(losses, F.cross_entropy(logits, y, weight=W, reduction='none'))
+    close(quiet(learn, Interpretation.from_learner).top_losses()[0], losses.sort(descending=True)[0])
+
+# Training
+
+class Steps(Callback):
+    "What each step followed, and the rows that it was about"
+    order = 15 # after `CountedTargets`
+    def before_fit(self): self.rows,self.grads,self.now = [],[],[]
+    def before_batch(self):
+        if self.training: self.now.append((self.x, self.y))
+    def before_step(self):
+        self.grads.append([p.grad.clone() for p in self.model.parameters()])
+        self.rows.append(self.now)
+        self.now = []
+
+def gradient(learn, rows, weight): # of the weighted sum over `rows`, at the weights of now, and what those weigh
+    rows = [(x.as_subclass(torch.Tensor), y.as_subclass(torch.Tensor)) for x,y in rows]
+    logits,y = torch.cat([learn.model(x).flatten(0, -2) for x,_ in rows]),torch.cat([y.flatten() for _,y in rows])
+    loss = F.cross_entropy(logits, y, weight=weight, reduction='sum')
+    return torch.autograd.grad(loss, list(learn.model.parameters()), allow_unused=True),float(weight[y[y!=-100]].sum())
+
+@pytest.mark.parametrize('make,weight,kwargs', [(single,W,{}), (single,W,dict(class_weights=None, loss_func=CrossEntropyLossFlat(weight=W))), (tagger,TAGS,{})], ids=['texts','own','tags'])
+@pytest.mark.parametrize('n_acc', [None, 12])
+def test_a_step_is_that_of_one_big_batch(make, weight, kwargs, n_acc, bert):
+    "Each row is worth what it weighs: within a step and from step to step"
+    learn = make(bert, bs=3, opt_func=SGD, max_grad_norm=None, **kwargs)
+    cb = Steps()
+    quiet(learn, lambda l: l.fit(2, 0., wd=0., cbs=[cb]+([GradientAccumulation(n_acc)] if n_acc else [])))
+    assert len(cb.grads)>1 and {len(r) for r in cb.rows}=={4 if n_acc else 1}
+    learn.model.train()
+    seen = 0.
+    for k,(rows,grads) in enumerate(zip(cb.rows, cb.grads), 1):
+        want,n = gradient(learn, rows, weight)
+        seen += n
+        for g,w in zip(grads, want): close(g, 0. if w is None else w*k/seen, 2e-5)
+
+# Kept
+
+@pytest.mark.parametrize('loss_func', [None, CrossEntropyLossFlat(label_smoothing=.3, ignore_index=-1), FocalLossFlat()], ids=lambda o: type(o).__name__)
+def test_a_folder_gives_the_loss_back(loss_func, bert, in_tmp):
+    learn = single(bert, loss_func=loss_func)
+    x,y = torch.randn(7, 3),torch.tensor([0,1,2,2,1,0,1])
+    folder = learn.save_pretrained('model')
+    focal = isinstance(loss_func, FocalLossFlat)
+    again = TransformersLearner.from_pretrained(folder, **dict(loss_func=FocalLossFlat()) if focal else {}) # a folder holds no code
+    close(again.loss_func(x, y), learn.loss_func(x, y))
+    learn.export()
+    close(load_learner('export.pkl').loss_func(x, y), learn.loss_func(x, y))
+    assert TransformersLearner.from_pretrained(folder, loss_func=CrossEntropyLossFlat(weight=2*W)).loss_func.func.weight.tolist()==(2*W).tolist()
+    assert isinstance(TransformersLearner.from_pretrained(folder, loss_func=ModelLoss()).loss_func, ModelLoss)
+
+def test_a_folder_keeps_the_threshold(bert):
+    learn = learner('multi', bert, loss_func=BCEWithLogitsLossFlat(thresh=.1))
+    assert TransformersLearner.from_pretrained(learn.save_pretrained('model')).loss_func.thresh==.1
+
+def test_weights_of_elements_are_not_those_of_labels(bert):
+    learn = learner('multi', bert, loss_func=BCEWithLogitsLossFlat(weight=W, flatten=False))
+    with pytest.warns(UserWarning, match=r'BCEWithLogitsLossFlat\(weight=...\)'): again = TransformersLearner.from_pretrained(learn.save_pretrained('model'))
+    assert held_weights(again.loss_func)==(None, None)
+
+def test_a_folder_tells_losses_apart(bert):
+    folder = learner('regression', bert, loss_func=L1LossFlat()).save_pretrained('model')
+    with pytest.warns(UserWarning, match="'L1Loss'.*now has 'MSELoss'"): TransformersLearner.from_pretrained(folder)
+    folder = learner('regression', bert).save_pretrained('model')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        TransformersLearner.from_pretrained(folder)
+
+def test_masked_loss_counts():
+    y = torch.tensor([[-100,2,-100],[1,-100,0]])
+    assert MaskedLoss().count(y)==3 and TokenLoss(torch.tensor([1.,2.,4.])).count(y)==7
