@@ -18,7 +18,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict,
 from fasttransform import Transform
 
 from .arguments import is_name
-from .table_files import read_table
+from .table_files import other_sign, read_table, table_of
 from .warn import warn_user
 
 # %% ../nbs/02_rows.ipynb #2c0d70b6
@@ -170,7 +170,7 @@ def read_rows(
     if isinstance(data, list):
         odd = [i for i,r in enumerate(data) if not isinstance(r, dict)]
         if odd: raise TypeError(f"a list must hold dicts (one a row); item {odd[0]} is {type(data[odd[0]]).__name__}")
-        data = pd.DataFrame(data)
+        data = table_of(data)
     if isinstance(data, DatasetDict):
         if not data: raise ValueError("the DatasetDict is empty")
         starts = np.cumsum([0,*map(len, data.values())])
@@ -195,13 +195,9 @@ def check_columns(
 ):
     "Raise `KeyError` for columns that `rows` does not have."
     missing = [n for n in names if n not in rows.columns]
-    if missing: raise KeyError(f"no column {missing[0]!r}; the data has {rows.columns}" + _other_signs(rows.columns))
+    if missing: raise KeyError(f"no column {missing[0]!r}; the data has {rows.columns}" + other_sign(rows.columns))
     twice = next((n for n in names if rows.columns.count(n)>1), None)
     if twice is not None: raise ValueError(f"column {twice!r} stands {rows.columns.count(twice)} times in the data: rename the others, or drop them with `df.loc[:, ~df.columns.duplicated()]`")
-
-def _other_signs(columns): # a hint
-    sign = next((s for s in ';\t|' if len(columns)==1 and s in str(columns[0])), None)
-    return '' if sign is None else f". It seems to be divided by {sign!r}: save it with commas{', or with the ending .tsv' if sign==chr(9) else ''}, or pass `pd.read_csv(..., sep={sign!r})`"
 
 def name_rows(
     mask # Boolean, one a row; a Series tells the row numbers by its index

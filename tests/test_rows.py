@@ -178,7 +178,7 @@ def test_named_parts():
     assert split_rows(rows, where, 'test', 42)[0].tolist()==list(range(30))
 
 @pytest.mark.parametrize('name,content,said', [('a.csv', 'text,label\ncaf\u00e9,a\n'.encode('latin-1'), "'a.csv' is not UTF-8 text (byte 0xe9)"), ('a.jsonl', b'{"text": "caf\xe9"}\n', "'a.jsonl' is not UTF-8"),
-    ('a.csv', b'', "'a.csv' cannot be read as csv: No columns"), ('a.jsonl', b'{"text": ', "'a.jsonl' cannot be read as jsonl"), ('a.parquet', b'no', "'a.parquet' cannot be read as parquet"), ('a.csv', b'text,label\n"a,b\n', "'a.csv' cannot be read as csv")])
+    ('a.csv', b'', "'a.csv' cannot be read as csv: No columns"), ('a.jsonl', b'{"text": ', "'a.jsonl' cannot be read as jsonl"), ('a.parquet', b'no', "'a.parquet' cannot be read as parquet"), ('a.csv', b'text,label\n"a,b\n', "'a.csv', line 2: a quote")])
 def test_files_that_cannot_be_read_are_named(name, content, said, tmp_path):
     (tmp_path/name).write_bytes(content)
     with pytest.raises(ValueError, match=re.escape(said)): read_rows(tmp_path/name)

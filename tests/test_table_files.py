@@ -1,0 +1,138 @@
+"What a table file says is what is read: its rows, its labels and their types."
+import json,random,warnings
+
+import pandas as pd
+import pytest
+from blurlike.all import Rows, check_columns, read_rows, read_table
+from datasets import Dataset
+
+@pytest.fixture
+def read(tmp_path):
+    def read(name, content, **kwargs):
+        (tmp_path/name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return read_table(tmp_path/name, **kwargs)
+    return read
+
+def refused(read, name, content, *said):
+    with pytest.raises(ValueError) as e: read(name, content)
+    for s in (name, *said): assert s in str(e.value)
+
+# Where a row ends
+
+@pytest.mark.parametrize('name,content,said', [
+    ('a.csv', 'text,label\ngood, he said,pos\nbad, she said,neg\n', ['line 2', '3 fields', 'names 2', 'quotes around']), # a comma in each text
+    ('a.csv', 'text,label\ngood,pos,\nbad,neg,\n', ['line 2', '3 fields', 'ends of lines']), # and at each end
+    ('a.csv', 'id,text,label\n1,good,pos,\n2,bad,neg,\n', ['line 2', '4 fields']),
+    ('a.csv', 'text,label\ngood,pos\n"two\nlines",neg\nbad, she said,neg\n', ['line 5', '3 fields']), # lines of the file, not rows
+    ('a.tsv', 'text\tlabel\na\tb\tc\nd\te\tf\n', ['line 2', '3 fields']),
+    ('a.csv', 'text;label\na, b;1\nb, c, d;2\n', ["divided by ';'"]),
+    ('a.csv', 'text;label\na, b;1\nb, c;2\n', ["divided by ';'"]),
+    ('a.csv', 'text,label\n"good,pos\nbad,neg\n', ['line 2', 'not closed']),
+    ('a.csv', 'text,label\n"good,pos\nbad,neg\n"nice" film,pos\n', ['line 2', 'line 4']),
+    ('a.csv', 'text,label\nfine,pos\n"good,pos\nbad 5",neg\n', ['lines 3 to 4', 'stray quote']), # well formed, but so are the lines without quotes
+    ('a.tsv', 'text\tlabel\n"good\tpos\nbad 5"\tneg\n', ['lines 2 to 3', 'stray quote'])])
+def test_rows_that_do_not_fit_the_header(name, content, said, read): refused(read, name, content, *said)
+
+@pytest.mark.parametrize('content', ['"text","label"\n"1","good","pos"\n"7","bad, she said","neg"\n', 'text,label\n3,good,pos\n1,"bad, she said",neg\n'])
+def test_row_numbers_as_r_writes_them(content, read):
+    with pytest.warns(UserWarning, match='2 of 3 fields.*row numbers'): df = read('a.csv', content)
+    assert df.to_dict('list')==dict(text=['good','bad, she said'], label=['pos','neg']) and df.index.tolist()==[0,1]
+
+def test_a_tsv_that_was_written_without_quoting(read):
+    texts = [f'{q}line {i}{e}' for i,(q,e) in enumerate([('"',''), ('','"'), ('"','" he said'), ('',' 5"'), ('',''), ('"','"')]*10)]
+    df = read('a.tsv', 'text\tlabel\n'+''.join(f'{t}\t{i%2}\n' for i,t in enumerate(texts)))
+    assert df.text.tolist()==texts and df.label.tolist()==[0,1]*30
+
+@pytest.mark.parametrize('name,sep', [('a.csv',','), ('a.tsv','\t')])
+def test_real_quotes_are_read(name, sep, tmp_path):
+    df = pd.DataFrame(dict(text=['two\nlines','a "word"','a, b','c\td','"',"it's",'x'*200_000], label=list('ababcab')))
+    df.to_csv(tmp_path/name, sep=sep, index=False)
+    assert read_table(tmp_path/name).to_dict('list')==df.to_dict('list')
+
+@pytest.mark.parametrize('content', ['\ufefftext,label\na,1\nb,2\n', '\ufeff"text","label"\r\n"a",1\r\nb,2\r\n', 'text,label\ra,1\rb,2\r', 'text,label\n\na,1\n\n\nb,2', 'text,label\na,1\nb,2\n\n'])
+def test_marks_and_line_ends(content, read): assert read('a.csv', content).to_dict('list')==dict(text=['a','b'], label=[1,2])
+
+def test_what_is_missing(read):
+    df = read('a.csv', 'text,label,n\n NA , x \nNone,null,1\n"",,2\n')
+    assert df.text[:2].tolist()==[' NA ','None'] and df.label[:2].tolist()==[' x ','null'] and df.isna().to_numpy().tolist()==[[False,False,True], [False]*3, [True,True,False]]
+
+def test_a_name_that_stands_twice_is_no_other_column(read, tmp_path):
+    read('a.csv', 'text,text,label\na,b,c\n')
+    with pytest.raises(ValueError, match='2 times'): check_columns(read_rows(tmp_path/'a.csv')[0], 'text')
+
+def test_a_sign_of_another_kind(read):
+    with pytest.raises(KeyError, match="divided by ','.*csv"): check_columns(Rows(read('a.tsv', 'text,label\na,1\n')), 'text')
+    refused(read, 'a.csv', 'text,label\na,b\n'.encode('utf-16'), "encoding='utf-16'")
+
+# What a column holds
+
+@pytest.mark.parametrize('spelled,holds', [
+    (['01','1'],None), (['007','2'],None), (['1E2','100'],None), (['1e5','2'],None), (['+1','2'],None), (['1_000','2'],None), ([' 1','2'],None), (['-0','0'],None), (['٣','2'],None),
+    (['True','TRUE'],None), (['True','1'],None), (['9223372036854775808','1'],None), (['9007199254740993',''],None), (['1','2','x'],None), (['0x1','1'],None), (['1,5','2'],None),
+    (['1','-2'],[1,-2]), (['0','10'],[0,10]), (['9223372036854775807','1'],[2**63-1,1]), (['3.80','2.5'],[3.8,2.5]), (['5.000','4.750'],[5.,4.75]), (['1','2.5'],[1.,2.5]), (['1e-05','0.5'],[1e-5,.5]), (['-0.25','1e+20'],[-.25,1e20]),
+    (['0.1','0.30000000000000004'],[.1,.1+.2]), (['True','False'],[True,False]), (['TRUE','FALSE'],[True,False]), (['true','true'],[True,True])])
+@pytest.mark.parametrize('name', ['a.csv','a.tsv'])
+def test_a_column_is_numbers_where_they_read_back(spelled, holds, name, read):
+    sep = ',' if name=='a.csv' else '\t'
+    got = read(name, f'text{sep}label\n'+''.join(f't{i}{sep}' + (f'"{s}"' if ',' in s else s)+'\n' for i,s in enumerate(spelled))).label
+    assert [o for o in got if o==o]==[s for s in spelled if s] if holds is None else got.tolist()==holds and [type(o) for o in got.tolist()]==[type(o) for o in holds]
+
+@pytest.mark.parametrize('spelled', [['1.10','1.1'], ['nan','1.5'], ['inf','1.5'], ['.5','1.5'], ['1e+400','1.5']])
+def test_numbers_that_stay_text_are_told_of(spelled, read):
+    with pytest.warns(UserWarning, match=r"'a.csv', column 'label': kept as text.*problem_type='regression'"): df = read('a.csv', 'text,label\n'+''.join(f't{i},{s}\n' for i,s in enumerate(spelled)))
+    assert df.label.tolist()==spelled
+
+def test_columns_that_stay_text_when_asked(read): assert read('a.csv', 'text,label,n\n12,1.10,1\n', as_text=['text','label']).to_dict('list')==dict(text=['12'], label=['1.10'], n=[1])
+
+@pytest.mark.parametrize('late,kind', [('x',str), ('2.5',float)])
+def test_a_long_file_is_read_alike_from_first_row_to_last(late, kind, read):
+    n = 150_000 # pandas reads 262,144 bytes at a time
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        got = read('a.csv', 'text,label\n'+''.join(f'row {i},{i%3}\n' for i in range(n))+f'last,{late}\n').label
+    assert set(map(type, got.tolist()))=={kind} and got.iloc[0]==kind(0)
+
+# JSON
+
+def test_jsonl_with_a_mark(read): assert read('a.jsonl', '\ufeff{"text": "a", "label": "01"}\n\n{"text": "b", "label": "1"}\n').to_dict('list')==dict(text=['a','b'], label=['01','1'])
+
+@pytest.mark.parametrize('content,said', [('[{"text": "a"},\n{"text": "b"}]', ['one JSON array', 'json.load']), ('[{"text": "a"}]', ['one JSON array']), ('{\n "text": "a"\n}\n', ['one JSON object over many lines']),
+    ('{"text": "a"}\n{"text": \n', ['line 2']), ('{"text": "a"}\n["b"]\n', ['line 2']), ('{"text": "a"}\n\n{"text": "b", "text": "c"}\n', ['line 3', "'text' comes twice"]), ('{"text": "a"}{"text": "b"}\n', ['line 1'])])
+def test_json_that_is_no_jsonl(content, said, read): refused(read, 'a.jsonl', content, *said)
+
+@pytest.mark.parametrize('name', ['text','label'])
+def test_half_a_character_is_named(name, read):
+    records,said = [dict(text='a', label='x'), dict(text='b', label='y') | {name:'\ud83d'}],f"column {name!r}, row 1.*lone surrogate"
+    with pytest.raises(ValueError, match=said): read_rows(records)
+    with pytest.raises(ValueError, match=said): read('a.jsonl', '\n'.join(map(json.dumps, records)))
+
+# One table in six forms
+
+WORDS = ['a','film','caf\u00e9','\u6620\u753b','\U0001f600','"','""',',','\t','\n','\r\n',"'",'NA','null','#',' ','\u2028','\\','01','1.10','=1+1',';','|','e\u0301']
+KINDS = dict(code=lambda r: r.choice(['01','1','007','1E2','100','1.1x','+1']), whole=lambda r: r.randint(-9, 10**r.randint(1, 17)), number=lambda r: r.choice([r.uniform(-9, 9), r.gauss(0, 1)*10.**r.randint(-30, 30), float(r.randint(-9, 9))]),
+    flag=lambda r: r.random()<.5, name=lambda r: r.choice(['pos','neg','None','nan','NA','true?','\u00e4 b']))
+
+def random_table(seed, n=40):
+    r = random.Random(seed)
+    table = dict(text=['x'+''.join(r.choice(WORDS) for _ in range(r.randint(1, 12))) for _ in range(n)]) | {k:[f(r) for _ in range(n)] for k,f in KINDS.items()}
+    return pd.DataFrame(table | {f'{k}_or_none':[None if r.random()<.2 else f(r) for _ in range(n)] for k,f in KINDS.items()})
+
+def written(df, folder):
+    df.to_csv(folder/'t.csv', index=False)
+    df.to_csv(folder/'t.tsv', index=False, sep='\t')
+    (folder/'t.jsonl').write_text('\n'.join(json.dumps(r, ensure_ascii=False) for r in df.astype(object).where(df.notna(), None).to_dict('records')), encoding='utf-8')
+    df.to_parquet(folder/'t.parquet')
+    return {k:folder/f't.{k}' for k in ('csv','tsv','jsonl','parquet')} | dict(dataset=Dataset.from_pandas(df, preserve_index=False), frame=df)
+
+def values(rows, name): # with their types; missing is missing, however it is written
+    return [None if v is None or v!=v else (type(v), v) for v in rows.column(name).tolist()]
+
+@pytest.mark.parametrize('seed', range(6))
+def test_six_forms_of_a_table_read_alike(seed, tmp_path):
+    "A csv cannot hold what no value of it shows: a column of whole floats with no fraction, lists, dates, an empty text (missing). The others hold their types."
+    df = random_table(seed)
+    want = {c:values(Rows(df), c) for c in df.columns}
+    for form,data in written(df, tmp_path).items():
+        rows = read_rows(data)[0]
+        assert rows.columns==list(df.columns) and len(rows)==len(df), form
+        for c in df.columns: assert values(rows, c)==want[c], (form, c)
