@@ -480,6 +480,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'blurlike/label_columns.py'),
                                         'blurlike.label_columns.LabelVector._read': ( 'label_columns.html#labelvector._read',
                                                                                       'blurlike/label_columns.py'),
+                                        'blurlike.label_columns.LabelVector.counts': ( 'label_columns.html#labelvector.counts',
+                                                                                       'blurlike/label_columns.py'),
                                         'blurlike.label_columns.LabelVector.placeholder': ( 'label_columns.html#labelvector.placeholder',
                                                                                             'blurlike/label_columns.py'),
                                         'blurlike.label_columns.NumberColumns': ( 'label_columns.html#numbercolumns',

@@ -26,9 +26,13 @@ def _by_name(v, names): # ids of a `ClassLabel` as what they stand for; `None` f
     if isinstance(v, (list, tuple, np.ndarray)): return [_by_name(i, names) for i in v]
     return None if v is None or v<0 else names[v]
 
-def _column_by_name(col, names):
-    if col.dtype==object: return col.map(lambda v: _by_name(v, names))
-    return pd.Series(np.array([*names, None], dtype=object)[col.fillna(-1).to_numpy(dtype=np.int64)])
+def _column_by_name(col, names): # all at once
+    lookup,given = np.array([*names, None], dtype=object),col.dropna()
+    ids = np.concatenate([np.zeros(0), *given]) if col.dtype==object else col.to_numpy(dtype=float)
+    found = lookup[np.where(ids>=0, ids, -1).astype(np.int64)]
+    if col.dtype!=object: return pd.Series(found)
+    ends = np.cumsum([0, *given.map(len)])
+    return pd.Series([found[a:b] for a,b in zip(ends, ends[1:])], index=given.index, dtype=object).reindex(col.index)
 
 def _plain(col): # a category, sparse or Arrow-backed column, with the dtype that its values have elsewhere
     return pd.Series(col.tolist()) if isinstance(col.dtype, (pd.CategoricalDtype, pd.SparseDtype, pd.ArrowDtype)) else col
