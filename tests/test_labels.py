@@ -304,3 +304,28 @@ def test_several_numbers_in_another_order(bert):
     learn.save_pretrained('saved')
     assert kept(silent(lambda: make('saved', data, label=['a','b'])))
     with pytest.warns(UserWarning, match='starts anew'): assert not kept(make('saved', data, label=['b','a']))
+
+# Texts in columns of every dtype
+
+@pytest.mark.parametrize('column', ['category','arrow','objects'])
+def test_texts_in_columns_of_every_dtype(column, bert):
+    data = frame(cycle('a','b')).assign(text=pd.Series(COLUMNS[column](TEXTS[:N])))
+    learn,plain = silent(lambda: make(bert, data)),make(bert, frame(cycle('a','b')))
+    assert learn.texts_of(data)==TEXTS[:N] and scored(learn, data)==cycle(0,1)
+    with learn.no_bar(), plain.no_bar(): assert learn.validate()==plain.validate()
+
+# The names that the user gives
+
+def test_named_vectors_train_save_and_score(bert):
+    data = frame(cycle(*HOT))
+    learn = silent(lambda: make(bert, data, vocab=['a','b','c']))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    learn.save_pretrained('saved')
+    again = TransformersLearner.from_pretrained('saved')
+    assert again.names==['a','b','c'] and scored(again, data.iloc[:4])==HOT and {o['label'] for p in again.predict_batch(data) for o in p}<=set('abc')
+    assert silent(lambda: make('saved', data, vocab=['a','b','c'])).names==['a','b','c']
+    with pytest.raises(ValueError, match=r"checkpoint's labels are \['a', 'b', 'c'\], in this order"): make('saved', data, vocab=['c','b','a'])
+
+def test_named_numbers_train(bert):
+    learn = silent(lambda: make(bert, cycle(0,1), vocab=['neg','pos']))
+    assert learn.names==['neg','pos'] and targets(learn)==[i%2 for i in VALID] and scored(learn, frame(cycle('pos',0)))[:2]==[1,0]
