@@ -21,6 +21,7 @@ from .block import TransformersTextBlock
 from .class_weights import loss_with
 from .learner import TransformersLearner, head_config
 from .pretrained import fit_length, load_model, load_tokenizer, start_bias
+from .reading import check_first_texts
 from .rows import Column, Rows
 from .task import Task
 
@@ -81,6 +82,8 @@ def build_learner(
     block = task.block(tokenizer, limit, **options) if task.target is None else TransformersTextBlock(tokenizer, limit, overlap, **task.text)
     block.type_tfms[0].limit_given = max_length is not None
     empty = rows is None
+    paired = not empty and overlap is not None and not is_name(x.names)
+    if paired: check_first_texts(rows, np.concatenate(splits), list(x.names), block.type_tfms[0])
     if empty: rows,splits = _one_row(x, y, block.type_tfms[0], task, vocab),([0],[0])
     dls = build_dls(rows, splits, block, None if task.target is None else task.target(vocab, **options), x, y, bs, **dl_kwargs or {})
     return TransformersLearner(dls.new_empty() if empty else dls, model, task=task, loss_func=loss_with(task.loss, loss_func, class_weights), **kwargs)

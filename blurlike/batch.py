@@ -23,9 +23,9 @@ from fasttransform import Pipeline
 from torch.utils.data import DataLoader as TorchDataLoader, IterableDataset as TorchIterable, get_worker_info
 
 from .progress import Progress
-from .reading import Memory, ReadWindow, WindowBytes, WindowReader, ahead, quiet_fork
+from .reading import Memory, ReadWindow, WindowBytes, WindowReader, ahead, name_error, quiet_fork
 from .rows import Column, Rows
-from .tokens import TokenizeText, Tokens, check_text, unstack
+from .tokens import TokenizeText, Tokens, check_item, unstack
 
 # %% ../nbs/04_batch.ipynb #81be7d16
 class FixedOrder:
@@ -56,7 +56,12 @@ class TransformersDL(TfmdDL):
     def new(self, dataset=None, cls=None, **kwargs):
         "A loader like this one, over `dataset` if given."
         same = dataset is None or dataset is self.dataset
+        if not hasattr(self, '_types') and self.n: self._first_pass()
         return super().new(dataset, cls, **dict(window=self.window, max_tokens=self.max_tokens, memory=self.memory.limit/2**20, remembered=self.memory if same else None, share=self.share) | kwargs)
+
+    def _first_pass(self): # fastai's `new` would print a line before the error, and name no row
+        try: self._one_pass()
+        except Exception as e: raise ReadWindow(self, self._split(np.arange(self.n))).named(e, 0) from None
 
     @property
     def text_tfm(self)->TokenizeText: return next(f for f in self.dataset.tls[0].tfms.fs if isinstance(f, TokenizeText))
@@ -302,9 +307,8 @@ class TransformersDataLoaders(DataLoaders):
         "A loader over `test_items`, in their order; `TypeError` if they are no texts."
         if isinstance(test_items, (pd.DataFrame, Dataset)): test_items = Rows(test_items)
         if len(test_items)==0: return self.valid.new(self.valid_ds.new_empty(), **kwargs)
-        first = get_first(test_items)
-        if not isinstance(first, (dict, pd.Series)): check_text(first, self.text_tfm.is_split_into_words)
-        self._check_columns(first, self.valid_ds.tls[:None if with_labels else 1])
+        if not isinstance(test_items, Rows): test_items = self._check_items(test_items)
+        self._check_columns(get_first(test_items), self.valid_ds.tls[:None if with_labels else 1])
         return super().test_dl(test_items, rm_type_tfms=rm_type_tfms, with_labels=with_labels, **kwargs)
 
     def _check_columns(self, row, tls): # does it have what is read?
@@ -315,6 +319,14 @@ class TransformersDataLoaders(DataLoaders):
             if i and not is_row: raise TypeError(f"with_labels=True: rows are expected, with the labels in {', '.join(map(repr, names))}; the first item is {type(row).__name__}: {repr(row)[:60]}")
             missing = [n for n in names if is_row and n not in row]
             if missing: raise KeyError(f"no column {missing[0]!r} with the {'labels' if i else 'text'}; the rows have {list(row.keys())}")
+
+    def _check_items(self, items):
+        getter,is_words = self.valid_ds.tls[0].tfms.fs[0],self.text_tfm.is_split_into_words
+        columns = getter.names if isinstance(getter, Column) else None
+        def checked(i, o):
+            try: return o if isinstance(o, (dict, pd.Series)) else check_item(o, is_words, columns)
+            except TypeError as e: raise name_error(e, 'item', [i]) from None
+        return [checked(i, o) for i,o in enumerate(items)]
 
 def check_targets(
     dl, # A loader

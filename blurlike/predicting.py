@@ -31,9 +31,9 @@ from .model_inputs import unwrap
 from .prediction_files import predict_to_file
 from .predictions import LabelPredictions
 from .progress import Progress
-from .reading import ahead
+from .reading import ahead, name_error
 from .rows import Column, Rows, check_columns
-from .tokens import check_text
+from .tokens import check_item
 from .turns import predict_together, train_alone
 from .warn import warn_user
 
@@ -67,18 +67,12 @@ def texts_of(self:PredictingLearner,
     if len(items)==0: return []
     if isinstance(items, Rows) and isinstance(getter, Column): check_columns(items, *L(getter.names))
     res,is_words = [],self.dls.text_tfm.is_split_into_words
-    pair = getter.names if isinstance(getter, Column) and not is_name(getter.names) else None
-    if check is None: check = partial(check_text, is_split_into_words=is_words)
+    columns = getter.names if isinstance(getter, Column) else None
     for i,o in enumerate(items):
         try:
             if isinstance(o, (dict, pd.Series)): o = getter(o)
-            if isinstance(o, np.ndarray): o = o.tolist()
-            if isinstance(o, L): o = list(o) if is_words else tuple(o)
-            if isinstance(o, list) and not is_words and isinstance(getter, Column) and is_name(getter.names): raise TypeError(f"expected a text (str), got a list of {len(o)}; for several texts call `predict_batch`")
-            check(o)
-            if pair and isinstance(o, str): raise TypeError(f"expected a pair of texts ({', '.join(map(str, pair))}), got one text: {o[:60]!r}; give both, e.g. ('A text.', 'Another.')")
+            res.append(check_item(o, is_words, columns, check))
         except (TypeError, KeyError) as e: raise TypeError(f"item {i}: {e.args[0]}") from None
-        res.append(tuple(o) if isinstance(o, tuple) else o)
     empty = [i for i,o in enumerate(res) if not any(t.strip() for t in ([o] if isinstance(o, str) else o))]
     if empty: warn_user(f"empty text in item{'s' if len(empty)>1 else ''} {', '.join(map(str, empty[:10]))}: its prediction says nothing")
     return res
@@ -94,7 +88,7 @@ def predict_logits(self:PredictingLearner,
     tfm,res,seen = self.dls.text_tfm,[],np.zeros(4, dtype=np.int64)
     chunks = [texts[i:i+bs*100] for i in range(0, len(texts), bs*100)]
     with self.predicting(), Progress(len(texts), hasattr(self, 'progress')) as bar:
-        for tokens,counts in ahead(lambda k: tfm.tokenize(chunks[k], not tfm.is_reported('other')), len(chunks)):
+        for tokens,counts in ahead(lambda k: self._tokens(texts, chunks[k]), len(chunks)):
             seen += counts
             order = np.argsort(-tokens.sizes, kind='stable')
             out = []
@@ -104,6 +98,14 @@ def predict_logits(self:PredictingLearner,
             res.append(torch.cat(out)[np.argsort(order)])
     tfm.report_cut(seen)
     return torch.cat(res).clone()
+
+@patch
+def _tokens(self:PredictingLearner, texts, chunk): # an error names all items that raise it
+    tfm = self.dls.text_tfm
+    try: return tfm.tokenize(chunk, not tfm.is_reported('other'))
+    except ValueError as e:
+        bad = tfm.long_firsts(texts) if tfm.overlap is not None and isinstance(texts[0], (tuple, list)) else {}
+        raise name_error(e, 'item', list(bad)) if bad else e
 
 @patch
 def forward(self:PredictingLearner,

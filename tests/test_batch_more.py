@@ -325,8 +325,9 @@ def test_a_first_text_that_leaves_no_room_for_windows(plain, overlap):
 def test_a_first_text_that_is_too_long_is_named_by_its_row(bert):
     df = FRAMES['pair'].copy()
     df.loc[17, ['one','two']] = ' '.join(['film']*30),' '.join(['river']*30)
-    learn = learner('pair', bert, data=df, max_length=32, overlap=4, valid=list(range(36, 48)))
-    with pytest.raises(ValueError, match='row 17: the first text of the pair has 30 tokens'): list(learn.dls.train)
+    with pytest.raises(ValueError, match='row 17: the first text of the pair has 30 tokens'): learner('pair', bert, data=df, max_length=32, overlap=4, valid=list(range(36, 48)))
+    learn = learner('pair', bert, max_length=32, overlap=4, valid=list(range(36, 48)))
+    with pytest.raises(ValueError, match='row 17: the first text of the pair has 30 tokens'): list(learn.dls.test_dl(df))
     long = tuple(df.loc[17, ['one','two']])
     for call in (learn.predict, learn.show_tokens, lambda o: learn.predict_batch([('film','river'), o])):
         with pytest.raises(ValueError, match='the first text of the pair has 30 tokens'): call(long)

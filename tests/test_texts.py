@@ -1,18 +1,20 @@
 "Texts as they come: what is cut, tokens that were added, odd items, adapters of every kind, devices by name."
 import warnings
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 import transformers
+from datasets import Dataset
 from fastai.data.block import CategoryBlock, DataBlock
-from fastai.data.transforms import ColReader, RandomSplitter
+from fastai.data.transforms import ColReader, IndexSplitter, RandomSplitter
 from fastai.torch_core import set_seed
 from runs import Cut
 from small import ARCHS, BS, FRAMES, TEXTS, bert, checkpoints, close, direct_logits, in_tmp, learner # noqa: F401
 from test_checkpoints import Stop
 
-from blurlike.all import Checkpoints, TransformersLearner, TransformersTextBlock, export_onnx, load_learner, load_onnx, masked_lm_learner, token_classification_learner
+from blurlike.all import Checkpoints, TokenizeText, TransformersLearner, TransformersTextBlock, export_onnx, load_learner, load_onnx, masked_lm_learner, token_classification_learner
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
@@ -198,3 +200,78 @@ def test_added_tokens_in_onnx(bert):
     for name in ('onnx','onnxscript','onnxruntime'): pytest.importorskip(name, reason=f'serving needs {name}')
     learn = told_of_tokens(lambda: MAKERS['labels'](bert, tokenizer=grown_tokenizer(bert)))[0]
     assert alike(load_onnx(export_onnx(learn, 'o')).predict_batch(ITEMS['labels']), learn.predict_batch(ITEMS['labels']))
+
+# --- pairs in windows
+
+def long_pairs(rows):
+    df = FRAMES['pair'].copy()
+    df.loc[rows, 'one'] = 'the film '*20
+    return df
+
+SOURCES = dict(frame=lambda df: df, dataset=Dataset.from_pandas, arrow=lambda df: df.convert_dtypes(dtype_backend='pyarrow'))
+
+@pytest.mark.parametrize('source', SOURCES)
+def test_long_first_texts_are_named_before_training(source, bert, capsys):
+    with pytest.raises(ValueError, match=r'^rows 3, 17, 30: the first text of the pair has 40 tokens.*raise max_length'):
+        learner('pair', bert, SOURCES[source](long_pairs([3,17,30])), max_length=32, overlap=4)
+    assert 'one pass' not in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r'^rows 0, 1, 2, .*\(48 in all\)'): learner('pair', bert, long_pairs(range(48)), max_length=32, overlap=4)
+
+def test_long_first_texts_are_named_in_loaders_and_predictions(bert, capsys):
+    learn,df = learner('pair', bert, max_length=32, overlap=4),long_pairs([3,17,30])
+    pairs = list(zip(df.one, df.two))
+    for ask,what in ((lambda: learn.predict_batch(df), 'items 3, 17, 30'), (lambda: learn.predict_batch(pairs, bs=1), 'items 3, 17, 30'), (lambda: learn.get_preds(dl=learn.dls.test_dl(df)), 'rows 3, 17, 30'),
+            (lambda: learn.predict(pairs[3]), 'item 0'), (lambda: list(learn.dls.test_dl(df, bs=1)), 'rows 3, 17, 30'), (lambda: list(learn.dls.test_dl(df, bs=1, window=5)), 'rows 3, 17, 30')):
+        with pytest.raises(ValueError, match=f'^{what}: the first text'), learn.no_bar(): ask()
+    block = DataBlock((TransformersTextBlock(bert, max_length=32, overlap=4), CategoryBlock), get_x=lambda r: (r['one'], r['two']), get_y=ColReader('same'), splitter=IndexSplitter([40,41]))
+    with pytest.raises(ValueError, match='^rows 0, 17, 30: the first text'): block.dataloaders(df.loc[[3,*range(3),*range(4,48)]], bs=BS)
+    with pytest.raises(ValueError, match='^rows 3, 17, 30: the first text'): list(block.dataloaders(df, bs=BS).train)
+    assert 'one pass' not in capsys.readouterr().out
+
+def test_pairs_that_are_short_are_not_measured(bert, monkeypatch):
+    monkeypatch.setattr(TokenizeText, 'raw_ids', lambda *a: 1/0)
+    learn = learner('pair', bert, pd.concat([FRAMES['pair'].assign(one='the film')]*50), max_length=32, overlap=4)
+    assert len(learn.dls.train_ds)>1000
+
+# --- odd items
+
+ODD = dict(none=None, nan=float('nan'), bytes=b'x', number=3, nested=['a',['b']], half=('a',None), missing=pd.NA, no_time=pd.NaT, three=['a','b','c'], numbers=[1,2], ids=np.array([1,2]), empty=[], set={'a'})
+GOOD = dict(labels='a film', pairs=('a','film'), tags=['a','film'], gaps='a [MASK] film')
+
+@pytest.fixture(scope='module')
+def odd_learners(checkpoints):
+    ck = checkpoints('bert')
+    return dict(labels=learner('single', ck), pairs=learner('pair', ck), tags=MAKERS['tags'](ck, tokenizer=ck), gaps=masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), ck, valid=.25, bs=BS))
+
+@pytest.mark.parametrize('task', GOOD)
+@pytest.mark.parametrize('name', ODD)
+def test_odd_items_are_named(name, task, odd_learners):
+    learn,odd = odd_learners[task],ODD[name]
+    if task=='tags' and name in ('three','empty'): return # words
+    for ask,where in ((lambda: learn.predict(odd), 'item 0'), (lambda: learn.predict_batch([GOOD[task], odd]), 'item 1'), (lambda: list(learn.dls.test_dl([GOOD[task], GOOD[task], odd])), 'item 2')):
+        with pytest.raises(TypeError, match=f'^{where}: expected a (text|list of words|pair)'), learn.no_bar(): ask()
+
+@pytest.mark.parametrize('task', GOOD)
+@pytest.mark.parametrize('name', ['none','bytes','nested','half','three'])
+def test_odd_rows_are_named(name, task, odd_learners):
+    learn,columns = odd_learners[task],dict(labels='text', pairs=['one','two'], tags='tokens', gaps='text')[task]
+    if task=='tags' and name=='three': return
+    rows = [GOOD[task], ODD[name], GOOD[task], ODD[name]]
+    df = pd.DataFrame({columns:rows}) if isinstance(columns, str) else pd.DataFrame(dict(one=['a']*4, two=['film',ODD[name]]*2))
+    with pytest.raises((TypeError,ValueError), match='^rows 1, 3: expected'), learn.no_bar(): list(learn.dls.test_dl(df))
+
+def test_texts_and_pairs_are_not_mixed(bert):
+    tfm = TokenizeText(transformers.AutoTokenizer.from_pretrained(bert))
+    for texts in (['ab',('a','b')], [('a','b'),'ab']):
+        with pytest.raises(TypeError, match="texts and pairs of texts are mixed, e.g. 'ab'"): tfm.tokenize(texts)
+    for texts in (['ab',None], [('a','b'),('a','b','c')], ['ab',['a','b','c']]):
+        with pytest.raises(TypeError, match='expected a text'): tfm.tokenize(texts)
+
+def test_numpy_strings_and_arrays_of_words(bert, tmp_path):
+    learn = learner('single', bert)
+    assert learn.predict_batch([np.str_('film'), np.array('film')])==learn.predict_batch(['film']*2)
+    words,tags = [t.split() for t in with_added(TEXTS)],[['O']*(len(t.split())+1)+['B-DATE'] for t in TEXTS]
+    pd.DataFrame(dict(tokens=words, tags=tags)).to_parquet(tmp_path/'w.parquet') # read back as arrays
+    by_list,by_array = (token_classification_learner(d, bert, valid=.25, bs=BS) for d in (pd.DataFrame(dict(tokens=words, tags=tags)), tmp_path/'w.parquet'))
+    for a,b in zip(by_list.dls.valid, by_array.dls.valid): assert all(torch.equal(x, y) for x,y in zip(a, b))
+    assert by_list.predict_batch([np.array(words[0])])==by_list.predict_batch([words[0]])
