@@ -50,7 +50,7 @@ def arguments(argv=None):
     p.add_argument('--text', default=['text'], nargs='+', help='column of the text, or two columns of a pair')
     p.add_argument('--label', default=['label'], nargs='+', help='column of the label or number; several: one-hot labels')
     p.add_argument('--checkpoint', help='name on the Hub or folder (default: a small BERT made on the spot)')
-    p.add_argument('--valid', default='0.2', help='validation part: fraction, or name of a boolean column')
+    p.add_argument('--valid', default='0.2', help='validation part: fraction, group:COLUMN, name of a boolean column, or another file')
     p.add_argument('--problem-type', help='where the label column could mean two: single_label_classification, multi_label_classification or regression')
     p.add_argument('--epochs', type=int, help='passes over the training rows (default: 4, or 2 with your own checkpoint)')
     p.add_argument('--lr', type=float, help='highest learning rate (default: what the finder suggests)')

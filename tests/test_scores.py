@@ -14,9 +14,9 @@ from blurlike.saving import describe, scores_of
 class Spoil(Callback):
     "The weights are worse from epoch 1 on."
     def before_epoch(self):
-        if self.epoch==1:
+        if self.epoch:
             with torch.no_grad():
-                for p in self.model.parameters(): p.mul_(3)
+                for p in self.model.parameters(): p.mul_(10)
 
 def fit(learn, n=3, *cbs):
     with learn.no_bar(), learn.no_logging(): learn.fit(n, 1e-3, cbs=list(cbs))

@@ -1,11 +1,14 @@
 "Which rows train, and which validate: drawn label by label, kept together, or as the user says; and what is no set of rows."
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from blurlike.all import (CategoryBlock, Checkpoints, ColReader, CSVLogger, DataBlock, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, TransformersTextBlock, masked_lm_learner, model_card, read_rows, row_numbers, split_rows,
     token_classification_learner, used_rows)
+from blurlike.cli import main
 from datasets import ClassLabel, Dataset, DatasetDict, Features
 from fastai.data.transforms import ColSplitter, EndSplitter, FuncSplitter, IndexSplitter, RandomSplitter, TrainTestSplitter
 from small import FRAMES, TEXTS, learner
@@ -385,3 +388,11 @@ def test_targets_of_gaps(bert):
     transformers = pytest.importorskip('transformers')
     theirs = transformers.pipeline('fill-mask', model=str(learn.save_pretrained('saved')))(texts[0], targets=['film','river'])
     assert [(g['token'],g['sequence']) for g in theirs]==[(g['token'],g['sequence']) for g in learn.predict_batch(texts[:1], targets=['film','river'])[0]]
+
+@pytest.mark.parametrize('valid,trains,validates', [('group:author','\\d+','\\d+'), ('dev.csv',36,12), ('0',48,0), ('flag',44,4)])
+def test_the_command_line(valid, trains, validates, bert, in_tmp, capsys):
+    df = AUTHORS.assign(flag=[False]*44+[True]*4)
+    (df[:36] if valid=='dev.csv' else df).to_csv('data.csv', index=False)
+    df[36:].to_csv('dev.csv', index=False)
+    assert main(['train', 'data.csv', str(bert), '--valid', valid, '--epochs', '1', '--lr', '1e-3', '--bs', '8', '--out', 'm'])==0
+    assert re.search(rf'^{trains} rows to train on, {validates} to validate', capsys.readouterr().out, re.M)
