@@ -12,6 +12,7 @@ import inspect
 import json
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -55,13 +56,17 @@ def output_names(
     return list(range(dls.c)) if names is None else [names] if is_name(names) else list(names)
 
 # %% ../nbs/10g_predicting.ipynb #10f60008
+def _check_items(items):
+    if not isinstance(items, (str, Path)): return
+    raise TypeError("predict_batch takes a list of texts; for one text call `predict`, for the rows of a file `predict_batch(read_table(path))`")
+
 @patch
 def texts_of(self:PredictingLearner,
     items, # List or Series of texts or pairs, DataFrame, Dataset, or list of dicts with the columns that the learner was trained on
     check=None # Raises `TypeError` for an item that cannot be used; `None`: as the loaders were built
 )->list:  # Texts, pairs or lists of words
     "The texts in `items`; `TypeError` or `KeyError` if there are none."
-    if isinstance(items, str): raise TypeError("predict_batch takes a list of texts; for one text call `predict`")
+    _check_items(items)
     getter = self.dls.valid_ds.tls[0].tfms.fs[0]
     if isinstance(items, (pd.DataFrame, Dataset)): items = Rows(items)
     if len(items)==0: return []
@@ -163,6 +168,7 @@ def predict_batch(self:PredictingLearner,
     if self.task is None: raise ValueError("this learner has no task to tell how predictions read; pass task= to PredictingLearner, or call get_preds")
     check_counts(bs=bs)
     _check_options('predict_batch', self.task.predictions.many, ('bs', 'out', 'resume'), kwargs)
+    _check_items(items)
     if out is not None: return predict_to_file(self, items, out, bs, resume, **kwargs)
     return self.task.predictions.many(self, items, bs, **kwargs)
 

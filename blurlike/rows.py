@@ -39,6 +39,11 @@ def _plain(col): # a category, sparse or Arrow-backed column, with the dtype tha
 
 def _as_list(v): return v.tolist() if isinstance(v, np.ndarray) else v # pandas reads the lists of a parquet file as arrays
 
+def _without_format(ds):
+    if ds.format['type']!='custom': return ds.with_format(None)
+    raise ValueError("the Dataset has a transform (of `with_transform` or `set_transform`), which is not applied when rows are read in columns; apply it once, "
+        "`ds.with_format(None).map(transform, batched=True)`, or take it off, `ds.with_format(None)`")
+
 class Rows:
     "Rows of a `DataFrame` or `datasets.Dataset`, each read as a dict when indexed"
     def __init__(self,
@@ -46,7 +51,7 @@ class Rows:
         idxs=None, # Row numbers of this subset, `None`: all
         starts=None # Where in `source` the splits begin that it was joined from, `None`: it was not
     ):
-        self.source = source.with_format(None) if isinstance(source, Dataset) else source
+        self.source = _without_format(source) if isinstance(source, Dataset) else source
         self.idxs,self.starts = None if idxs is None else np.asarray(idxs, dtype=np.int64),starts
         self._arrays = {c:source.iloc[:,i].array for i,c in reversed([*enumerate(source.columns)])} if isinstance(source, pd.DataFrame) else None
         self._names = {} if self._arrays is not None else {c:n for c in source.column_names if (n := self.label_names(c)) is not None}
@@ -180,7 +185,7 @@ def read_rows(
         starts = np.cumsum([0,*map(len, data.values())])
         parts = {k:np.arange(a,b) for k,a,b in zip(data, starts, starts[1:])}
         _same_labels(data)
-        data = concatenate_datasets(list(data.values()))
+        data = concatenate_datasets([_without_format(ds) for ds in data.values()])
     if isinstance(data, Rows): rows = data
     elif isinstance(data, (pd.DataFrame, Dataset)): rows = Rows(data, starts=starts)
     else: raise TypeError(f"data must be a DataFrame, Dataset, DatasetDict, list of dicts or file path, not {type(data).__name__}")

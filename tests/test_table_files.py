@@ -1,10 +1,12 @@
 "What a table file says is what is read: its rows, its labels and their types."
 import json,random,warnings
+from pathlib import Path
 
 import pandas as pd
 import pytest
-from blurlike.all import Rows, check_columns, read_rows, read_table
-from datasets import Dataset
+from blurlike.all import Rows, check_columns, read_rows, read_table, sequence_classification_learner, set_seed, token_classification_learner
+from datasets import Dataset, DatasetDict
+from small import FRAMES, learner
 
 @pytest.fixture
 def read(tmp_path):
@@ -105,6 +107,47 @@ def test_half_a_character_is_named(name, read):
     records,said = [dict(text='a', label='x'), dict(text='b', label='y') | {name:'\ud83d'}],f"column {name!r}, row 1.*lone surrogate"
     with pytest.raises(ValueError, match=said): read_rows(records)
     with pytest.raises(ValueError, match=said): read('a.jsonl', '\n'.join(map(json.dumps, records)))
+
+# Lists, transforms and paths, from the file to the prediction
+
+def test_tagging_from_a_parquet_file(bert, in_tmp):
+    df = pd.DataFrame(dict(tokens=[['a','film','of','rome'],['no','rome'],['a','film']]*8, tags=[['O','O','O','B-LOC'],['O','B-LOC'],['O','O']]*8))
+    df.to_parquet('t.parquet')
+    read,got = read_table('t.parquet'),[]
+    for data in (df, 't.parquet', read):
+        set_seed(0)
+        learn = token_classification_learner(data, bert, bs=8, valid=.25)
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(1, 1e-3)
+            got.append([learn.predict_batch(o) for o in (df, read, Rows(read), df.tokens.tolist(), read.tokens)] + [list(learn.validate(dl=learn.dls.test_dl(o, with_labels=True))) for o in (df, read)])
+        assert all(o==got[-1][0] for o in got[-1][:5]) and got[-1][5]==got[-1][6]
+    assert got[0][0]==got[1][0]==got[2][0]
+
+@pytest.mark.parametrize('labels', [[['x'],['x','y'],['y'],[]], [[1],[1,2],[2],[]]])
+def test_lists_of_labels_from_a_parquet_file(labels, bert, in_tmp):
+    df = pd.DataFrame(dict(text=['a film','no film','rome','of rome']*4, label=labels*4))
+    df.to_parquet('t.parquet')
+    a,b = (sequence_classification_learner(d, bert, bs=4, valid=.25) for d in (df, 't.parquet'))
+    assert a.names==b.names and [y.tolist() for _,y in a.dls.train_ds]==[y.tolist() for _,y in b.dls.train_ds]
+
+def upper(batch): return dict(text=[t.upper() for t in batch['text']])
+
+def test_a_transform_is_not_dropped(bert, in_tmp):
+    ds = Dataset.from_pandas(FRAMES['single'])
+    learn,turned,later = learner('single', bert, ds),ds.with_transform(upper),Dataset.from_pandas(FRAMES['single'])
+    later.set_transform(upper)
+    for use in (lambda d: learner('single', bert, d), lambda d: read_rows(DatasetDict(train=ds, validation=d)), learn.predict_batch, learn.dls.test_dl, lambda d: learn.predict_batch(d, out='p.jsonl', resume=True)):
+        for d in (turned, later):
+            with pytest.raises(ValueError, match=r'transform.*\.map\(transform, batched=True\)'): use(d)
+    assert Rows(ds.map(upper, batched=True).with_format('torch'))[0]['text']==FRAMES['single'].text[0].upper()
+
+def test_a_path_is_no_list_of_texts(bert, in_tmp):
+    FRAMES['single'].to_csv('t.csv', index=False)
+    learn = learner('single', bert, 't.csv')
+    for path in ('t.csv', Path('t.csv')):
+        for kwargs in ({}, dict(out='p.jsonl')):
+            with pytest.raises(TypeError, match='read_table'): learn.predict_batch(path, **kwargs)
+    assert learn.predict_batch(read_table('t.csv'))==learn.predict_batch(FRAMES['single'])
 
 # One table in six forms
 
