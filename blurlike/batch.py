@@ -130,7 +130,7 @@ class TransformersDL(TfmdDL):
         windows = self._split(idxs)
         self._check_memory()
         self.memory.settle()
-        for k,(tokens,pos,targets) in enumerate(self._read_ahead(windows)):
+        for k,(tokens,pos,targets) in enumerate(self._read_ahead(windows, seed)):
             address = self._address(windows[k], len(pos), seed)
             batches = self._arrange(tokens.sizes[pos], seed, k)
             n = max(1, 2**19//max(1, self.rows*int(tokens.sizes.max(initial=1)))) # some at a time: this code is slow between two steps of a model, which clear the processor's caches
@@ -141,15 +141,18 @@ class TransformersDL(TfmdDL):
         tfm = self.text_tfm
         self.memory.reset(self.n, (tfm.max_length, tfm.overlap, len(tfm.tokenizer), tfm.tokenizer.truncation_side, repr(tfm.tokenizer_kwargs)))
 
-    def _read_ahead(self, windows):
+    def _read_ahead(self, windows, seed=0):
         fresh = [w[self.memory.where[w]<0] for w in windows] if self.memory.tokens is not None else windows
         read = ReadWindow(self, [w for w in fresh if len(w)])
         workers = 0 if get_worker_info() is not None else self.fake_l.num_workers
-        if workers and read.n: results = map(pickle.loads, TorchDataLoader(WindowBytes(read), batch_size=None, num_workers=workers, timeout=self.timeout, worker_init_fn=self._init_worker)) # noqa: S301 (from our own worker)
+        if workers and read.n: results = map(pickle.loads, self._by_workers(read, workers, seed)) # noqa: S301 (from our own worker)
         else: results = ahead(read, read.n)
         try:
             for window,new in zip(windows, fresh): yield self._assemble(window, new, next(results) if len(new) else None)
         finally: getattr(results, 'close', lambda: None)()
+
+    def _by_workers(self, read, n, seed): # their own generator: torch's loader would draw from the global one, on which training depends
+        return TorchDataLoader(WindowBytes(read), batch_size=None, num_workers=n, timeout=self.timeout, worker_init_fn=self._init_worker, generator=torch.Generator().manual_seed(seed))
 
     def _init_worker(self, worker):
         quiet_fork(worker)

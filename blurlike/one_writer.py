@@ -43,7 +43,9 @@ class OneWriter:
 
     def release(self):
         "Let others write; once is enough."
-        if self.file is not None: os.close(self.file)
+        if self.file is None: return
+        with suppress(OSError): self.path.unlink()
+        os.close(self.file)
         self.file = None
 
     def __enter__(self): return self

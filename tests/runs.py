@@ -1,5 +1,5 @@
 "Training runs that can be cut off anywhere, and the arguments with which each is made again."
-import os,signal
+import os,random,signal
 from pathlib import Path
 
 from small import BS, FRAMES, TEXTS
@@ -21,6 +21,7 @@ SCENARIOS = dict(
     fine_tune=dict(make=classifier, call='fine_tune', args=(1, 1e-3), batches=16),
     accumulation=dict(make=classifier, call='fit_one_cycle', args=(2, 1e-3), cbs=lambda: [GradientAccumulation(12)], batches=16),
     masked_lm=dict(make=gaps, call='fit_linear', args=(2, 1e-3), batches=10),
+    workers=dict(make=lambda c: classifier(c, dl_kwargs=dict(num_workers=random.SystemRandom().choice([0, 1, 2]))), call='fit_one_cycle', args=(2, 1e-3), batches=16), # other ones after each interruption
     tags=dict(make=tagger, call='fit_flat_cos', args=(2, 1e-3), batches=10),
     layers=dict(make=lambda c: classifier(c, opt_func=Adam), call='fit_one_cycle', args=(2, slice(1e-4, 1e-3)), batches=16))
 

@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import Callback, Checkpoints, CSVLogger, EarlyStoppingCallback, Metric, ReduceLROnPlateau, SaveModelCallback, TransformersLearner, sequence_classification_learner, set_seed
+from blurlike.all import Adam, Callback, Checkpoints, CSVLogger, EarlyStoppingCallback, Metric, ReduceLROnPlateau, SaveModelCallback, TransformersLearner, layerwise_splitter, sequence_classification_learner, set_seed
 from blurlike.checkpoints import last_checkpoint
+from blurlike.files import file_hash
+from blurlike.one_writer import OneWriter
+from blurlike.state import load_state, pack, save_state
 from runs import CUTS, SCENARIOS, Cut, classifier, train
 from small import BS, FRAMES, TEXTS, in_tmp, weights # noqa: F401
 
@@ -279,8 +282,8 @@ def test_damaged(file, cut_off, bert):
 def test_refusals(cut_off, bert, checkpoints):
     with pytest.raises(FileExistsError, match='unfinished run.*learn.resume'): quiet(l := classifier(bert), lambda: l.fit(1, cbs=Checkpoints(cut_off)))
     with pytest.raises(FileNotFoundError, match='holds no run'): resume(bert, 'nowhere')
-    with pytest.raises(ValueError, match='belong to another model'): resume(checkpoints('distilbert'), cut_off)
-    with pytest.raises(ValueError, match='had 36 training rows, this learner has 24'): quiet(l := small_data(bert), lambda: l.resume(cut_off))
+    with pytest.raises(ValueError, match='made of other things than this learner: .*config.hidden_size'): resume(checkpoints('distilbert'), cut_off)
+    with pytest.raises(ValueError, match=r'training rows \(36, now 24\)'): quiet(l := small_data(bert), lambda: l.resume(cut_off))
     with pytest.raises(ValueError, match=r'pass cbs=\[Cut'): quiet(l := classifier(bert), lambda: l.resume(cut_off))
     facts = json.loads((cut_off/'run.json').read_text())
     (cut_off/'run.json').write_text(json.dumps(facts | dict(format_version=7)))
@@ -294,6 +297,75 @@ def test_refusals(cut_off, bert, checkpoints):
     assert json.loads((cut_off/'run.json').read_text())['finished'] is False and last_checkpoint(cut_off).batch==6
     for p in cut_off.glob('step-*'): shutil.rmtree(p) # killed before its first checkpoint: there is nothing to go on with, and nothing to lose
     quiet(l := classifier(bert), lambda: l.fit(1, cbs=Checkpoints(cut_off)))
+
+FRAME = FRAMES['single']
+OTHERS = dict( # what is changed, how that is said
+    texts=(dict(data=FRAME.assign(text=FRAME.text.str.replace('film', 'book'))), '(training|validation) data'),
+    order=(dict(data=FRAME[::-1].reset_index(drop=True)), 'training data'),
+    labels=(dict(data=FRAME.assign(label=FRAME.label.map(lambda o: dict(bad='good', good='bad').get(o, o)))), 'training data'),
+    seed=(dict(seed=7), 'training data'), bs=(dict(bs=4), r'training bs \(5, now 4\)'), val_bs=(dict(dl_kwargs=dict(val_bs=3)), 'validation bs'),
+    max_length=(dict(max_length=12), r'max_length \(64, now 12\)'), overlap=(dict(max_length=20, overlap=2), 'overlap'), precision=(dict(precision='bf16'), 'precision'),
+    dropout=(dict(model_kwargs=dict(hidden_dropout_prob=.3)), r'config.hidden_dropout_prob \(0.1, now 0.3\)'), weights=(dict(class_weights='balanced'), 'loss'),
+    metrics=(dict(metrics=[]), 'metrics'), wd=(dict(wd=.3), 'wd'), optimizer=(dict(opt_func=Adam), 'another optimizer'), splitter=(dict(splitter=layerwise_splitter), 'splitter'))
+
+def changed(bert, data=FRAME, **kwargs):
+    learn = sequence_classification_learner(data, bert, **(dict(bs=BS, valid=.25) | kwargs))
+    learn.add_cb(Cut('never', 1))
+    return learn
+
+def test_a_run_of_other_things_is_not_gone_on_with(cut_off, bert):
+    "Each difference is named; only who says so goes on all the same."
+    for kwargs,said in OTHERS.values():
+        learn = changed(bert, **kwargs)
+        before = weights(learn.model)
+        with pytest.raises(ValueError, match=said): quiet(learn, lambda: learn.resume(cut_off))
+        assert equal(weights(learn.model), before)
+    learn = changed(bert, bs=4)
+    with pytest.warns(UserWarning, match=r'goes on with changes.*training bs \(5, now 4\)'): quiet(learn, lambda: learn.resume(cut_off, accept_changes=True))
+    assert len(table(learn))==2
+
+def rewrite(step, **changes): # a checkpoint with another state, and sums that agree with it
+    save_state(step, load_state(step) | changes)
+    (step/'files.json').write_text(json.dumps({p.name:file_hash(p) for p in step.iterdir() if p.name!='files.json'}))
+
+def test_only_training_methods_are_called(cut_off, bert, monkeypatch):
+    called = []
+    monkeypatch.setattr(TransformersLearner, 'push_to_hub', lambda self, *args, **kwargs: called.append(kwargs), raising=False)
+    facts = json.loads((cut_off/'run.json').read_text())
+    for change,said in ((dict(call='push_to_hub', arguments=pack(dict(repo='x/y'), {})), 'no training method'), (dict(arguments=pack(dict(n_epoch=1, path='x'), {})), 'does not take'), (dict(arguments=dict(repo=1)), 'cannot be read')):
+        for step in cut_off.glob('step-*'): # as one who means harm would leave it
+            rewrite(step, about=facts | change)
+        (cut_off/'run.json').write_text(json.dumps(facts | change))
+        with pytest.raises(ValueError, match=said): resume(bert, cut_off)
+    assert called==[]
+
+@pytest.mark.parametrize('harm', ['missing','empty','altered','a list'])
+@pytest.mark.parametrize('name', ['run.json','files.json'])
+def test_the_records_of_a_run(name, harm, cut_off, bert):
+    "Without its `run.json` a run goes on as its checkpoint tells; without its `files.json` a checkpoint is passed over."
+    path = cut_off/name if name=='run.json' else sorted(cut_off.glob('step-*'))[-1]/name
+    facts = json.loads(path.read_text())
+    if harm=='missing': path.unlink()
+    else: path.write_text(dict(empty='', altered=json.dumps(facts | dict(call='fit') if name=='run.json' else {}))[harm] if harm!='a list' else '[1]')
+    if name=='run.json' and harm=='a list':
+        with pytest.raises(ValueError, match='does not tell of a run'): resume(bert, cut_off)
+        return
+    said = 'what the checkpoint step-000000006 tells' if name=='run.json' else 'step-000000006 cannot be used'
+    with pytest.warns(UserWarning, match=said): learn = resume(bert, cut_off)
+    assert len(table(learn))==2 and json.loads((cut_off/'run.json').read_text())['call']=='fit_one_cycle'
+
+def test_one_process_a_run(cut_off, bert):
+    with OneWriter(cut_off/'.lock'):
+        with pytest.raises(BlockingIOError, match='another process or thread is writing in .*run'): resume(bert, cut_off)
+        with pytest.raises(BlockingIOError): quiet(l := classifier(bert), lambda: l.fit(1, cbs=Checkpoints(cut_off, overwrite=True)))
+    assert last_checkpoint(cut_off).batch==6 and len(table(resume(bert, cut_off)))==2
+
+def test_a_run_of_the_version_before(cut_off, bert):
+    "Its checkpoints tell nothing of the run."
+    facts = json.loads((cut_off/'run.json').read_text())
+    (cut_off/'run.json').write_text(json.dumps({k:v for k,v in facts.items() if k!='made_of'} | dict(format_version=1)))
+    for step in cut_off.glob('step-*'): rewrite(step, about=None)
+    with pytest.warns(UserWarning, match='begun by an earlier version'): assert len(table(resume(bert, cut_off)))==2
 
 def small_data(bert): return sequence_classification_learner(FRAMES['single'][:32], bert, bs=BS, valid=.25)
 
