@@ -28,6 +28,7 @@ from .adapters import *
 from .optimizer import *
 from .losses import *
 from .class_weights import *
+from .finite import *
 from .precision import *
 from .metrics import *
 from .wrong_labels import *

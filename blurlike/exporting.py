@@ -22,6 +22,7 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from .files import write_file
+from .finite import check_weights
 from .learner import TransformersLearner
 from .model_inputs import unwrap
 from .warn import warn_user
@@ -97,6 +98,7 @@ def _without(learn, cbs): # in their places again afterwards
 @delegates(Learner.export)
 def export(self:TransformersLearner, fname='export.pkl', pickle_module=cloudpickle, pickle_protocol=2):
     "fastai's `export`: the learner without data and optimizer, in a pickle; `TypeError` names what cannot be pickled."
+    check_weights(unwrap(self.model), 'export')
     if rank_distrib(): return
     def write(path): _save(self, path, pickle_module=pickle_module, pickle_protocol=pickle_protocol)
     with _bare(self):
@@ -134,6 +136,7 @@ def load_learner(
 def save(self:TransformersLearner, file, with_opt=True, pickle_protocol=2, **kwargs):
     "fastai's `save`: weights and optimizer state, in one step."
     path,opt = join_path_file(file, self.path/self.model_dir, ext='.pth'),getattr(self, 'opt', None)
+    check_weights(unwrap(self.model))
     if rank_distrib(): return path
     state = unwrap(self.model).state_dict()
     if with_opt and opt is not None: state = dict(model=state, opt=opt.state_dict())

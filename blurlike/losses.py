@@ -7,6 +7,8 @@ __all__ = ['target_weight', 'CountedCrossEntropy', 'weighted_cross_entropy', 'To
            'CountedTargets', 'SmoothLoss']
 
 # %% ../nbs/08a_losses.ipynb #ac36ea67
+import math
+
 import torch
 import torch.nn.functional as F
 from fastai.callback.core import Callback
@@ -16,6 +18,8 @@ from fastai.learner import AvgLoss, AvgSmoothLoss
 from fastai.losses import BaseLoss, CrossEntropyLossFlat
 from fastai.torch_core import find_bs
 from torch import nn
+
+from .warn import warn_user
 
 # %% ../nbs/08a_losses.ipynb #2c60ce69
 _by_weight = nn.CrossEntropyLoss,nn.NLLLoss # their mean divides by the weights of the targets
@@ -119,10 +123,16 @@ class CountedTargets(Callback):
 # %% ../nbs/08a_losses.ipynb #b101ab97
 class SmoothLoss(AvgSmoothLoss):
     "fastai's `AvgSmoothLoss` in plain numbers"
-    def reset(self): self.count,self.mean,self.val = 0,0.,torch.tensor(0.)
+    def reset(self): self.count,self.mean,self.val,self.told = 0,0.,torch.tensor(0.),False
     def accumulate(self, learn):
         self.count += 1
-        self.mean = self.beta*self.mean+(1-self.beta)*float(learn.loss.detach().mean())
+        loss = float(learn.loss.detach().mean())
+        if not math.isfinite(loss): self._tell(loss, learn)
+        self.mean = self.beta*self.mean+(1-self.beta)*loss
         self.val = torch.tensor(self.mean/(1-self.beta**self.count))
+    def _tell(self, loss, learn): # once; the finder of rates goes on until it is so
+        if self.told or hasattr(learn, 'lr_finder'): return
+        self.told = True
+        warn_user(f"the training loss is {loss} in epoch {learn.epoch}, batch {learn.iter}: try a lower rate, or look at these rows. cbs=TerminateOnNaNCallback() stops training there")
     @property
     def value(self): return self.val

@@ -28,6 +28,7 @@ from fastcore.meta import delegates
 
 from .arguments import check_counts, is_name
 from .batch import TransformersDL, check_targets
+from .finite import check_outputs
 from .model_inputs import unwrap
 from .prediction_files import predict_to_file
 from .predictions import LabelPredictions
@@ -120,7 +121,8 @@ def forward(self:PredictingLearner,
     "The model's logits for one batch; call it within `predicting()`."
     device,door = next(self.model.parameters()).device,self.model_inputs.door
     with predict_together(door.model), door.asked(None if select is None else select.to(device)):
-        return to_float(self.model(x.as_subclass(torch.Tensor).to(device))).cpu()
+        res = to_float(self.model(x.as_subclass(torch.Tensor).to(device))).cpu()
+    return check_outputs(res, door.model)
 
 @patch
 @contextmanager

@@ -16,6 +16,7 @@ from fastai.learner import Recorder
 from safetensors.torch import load_file, save_file
 
 from .batch import TransformersDL
+from .finite import check_weights
 from .learner import TransformersLearner
 from .model_inputs import unwrap
 from .state import plain_vars, set_vars
@@ -45,7 +46,9 @@ def loaders_of(learn): return [getattr(dl, 'dl', dl) for dl in learn.dls.loaders
 
 def _tensors(learn): return {n:p for source in (unwrap(learn.model).named_parameters(), unwrap(learn.model).named_buffers()) for n,p in source}
 
-def save_weights(learn, path): save_file({n:p.detach().to('cpu').contiguous() for n,p in _tensors(learn).items()}, path)
+def save_weights(learn, path):
+    check_weights(unwrap(learn.model), 'checkpoint')
+    save_file({n:p.detach().to('cpu').contiguous() for n,p in _tensors(learn).items()}, path)
 
 def load_weights(
     learn:TransformersLearner,

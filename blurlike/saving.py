@@ -28,6 +28,7 @@ from .adapters import base_mark, bit_sum, has_adapter, load_adapter, note_base, 
 from .assembly import build_learner
 from .class_weights import held_weights, loss_name
 from .files import check_files, check_place, file_hash, json_hash, read_json, write_folder
+from .finite import check_weights
 from .label_columns import LabelVector
 from .learner import TransformersLearner, head_config
 from .model_inputs import unwrap
@@ -214,6 +215,7 @@ def save_pretrained(self:TransformersLearner,
 )->Path:   # The folder
     "Save model, tokenizer and all that the learner knows of its task, without pickle."
     if self.task is None: raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner, or save the model with `learn.model.save_pretrained`")
+    check_weights(unwrap(self.model))
     if rank_distrib(): return Path(folder).expanduser().absolute() # the first process writes
     alone = not merge and has_adapter(unwrap(self.model))
     def write(path):

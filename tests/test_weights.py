@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, FocalLoss, FocalLossFlat, L1LossFlat, LabelSmoothingCrossEntropyFlat, MSELossFlat
 from runs import WORDS
+from safetensors.torch import load_file
 from small import FRAMES, close, learner
 
-from blurlike.all import (SGD, Callback, CategoryBlock, Column, DataBlock, GradientAccumulation, Interpretation, MaskedLoss, ModelLoss, TokenLoss, TransformersLearner, TransformersTextBlock,
+from blurlike.all import (SGD, Callback, CategoryBlock, Checkpoints, SaveModelCallback, Column, DataBlock, GradientAccumulation, Interpretation, MaskedLoss, ModelLoss, TokenLoss, TransformersLearner, TransformersTextBlock,
     held_weights, load_learner, nn, read_class_weights, sequence_classification_learner, token_classification_learner)
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -207,3 +208,47 @@ def test_a_folder_tells_losses_apart(bert):
 def test_masked_loss_counts():
     y = torch.tensor([[-100,2,-100],[1,-100,0]])
     assert MaskedLoss().count(y)==3 and TokenLoss(torch.tensor([1.,2.,4.])).count(y)==7
+
+# Not a number
+
+def spoil(learn):
+    with torch.no_grad(): learn.model.classifier.bias[0] = float('nan')
+    return learn
+
+def test_a_diverged_model_replaces_no_save(bert, in_tmp):
+    learn = single(bert)
+    writers = dict(folder=lambda: learn.save_pretrained('model'), export=lambda: learn.export('model.pkl'), weights=lambda: learn.save('model'))
+    paths = {k:f() for k,f in writers.items()}
+    before = {p:p.read_bytes() for p in in_tmp.rglob('*') if p.is_file()}
+    spoil(learn)
+    for f in writers.values():
+        with pytest.raises(ValueError, match='classifier.bias.*diverged'): f()
+    assert {p:p.read_bytes() for p in in_tmp.rglob('*') if p.is_file()}==before and paths
+
+class Diverge(Callback):
+    "Spoils the weights in the second epoch"
+    order = 20
+    def after_batch(self):
+        if self.training and self.learn.epoch==1: spoil(self.learn)
+
+@pytest.mark.parametrize('cb', [lambda: SaveModelCallback(every_epoch=True, with_opt=True), lambda: Checkpoints('run', best='valid_loss')], ids=['SaveModelCallback','Checkpoints'])
+def test_a_diverged_run_keeps_what_was_good(cb, bert, in_tmp):
+    learn = single(bert, bs=12)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        with pytest.raises(ValueError, match='diverged'): quiet(learn, lambda l: l.fit(3, 1e-3, cbs=[Diverge(), cb()]))
+    saved = [load_file(p) if p.suffix=='.safetensors' else torch.load(p)['model'] for p in in_tmp.rglob('*') if p.name.endswith(('.safetensors','.pth'))]
+    assert saved and all(torch.isfinite(t).all() for s in saved for t in s.values() if t.is_floating_point())
+
+@pytest.mark.parametrize('kind', ['single','multi','regression'])
+def test_nan_is_no_prediction(kind, bert):
+    learn = spoil(learner(kind, bert))
+    for f in (lambda: learn.predict('a text'), lambda: learn.predict_batch(['a text','another'])):
+        with pytest.raises(ValueError, match='no prediction.*classifier.bias'): f()
+def test_nan_is_no_tag(bert):
+    with pytest.raises(ValueError, match='no prediction'): spoil(tagger(bert)).predict_batch([['a','word']])
+
+def test_a_loss_that_is_nan_is_told_of_once(bert):
+    learn = single(bert, bs=12)
+    with pytest.warns(UserWarning, match=r'training loss is nan in epoch 1, batch 1: .*TerminateOnNaN') as said: quiet(learn, lambda l: l.fit(3, 1e-3, cbs=Diverge()))
+    assert len([w for w in said if 'training loss' in str(w.message)])==1
