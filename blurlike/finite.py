@@ -33,5 +33,5 @@ def check_outputs(
     "Raise `ValueError` where outputs are no numbers."
     if not logits.numel() or torch.isfinite(logits.amax(-1)).all(): return logits # a maximum is `nan` where one of its numbers is
     odd = broken_weights(model)
-    raise ValueError(f"the model's outputs are nan or infinite, so there is no prediction: " + (f"so are its weights, e.g. {odd[0]}; {_remedy}" if odd else
+    raise ValueError("the model's outputs are nan or infinite, so there is no prediction: " + (f"so are its weights, e.g. {odd[0]}; {_remedy}" if odd else
         "its weights are sound, so a value became too large on the way; leave out precision='fp16', or use 'bf16'"))
