@@ -1437,6 +1437,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'blurlike.tokens.TokenizeText.check_pairs': ('tokens.html#tokenizetext.check_pairs', 'blurlike/tokens.py'),
                                  'blurlike.tokens.TokenizeText.decodes': ('tokens.html#tokenizetext.decodes', 'blurlike/tokens.py'),
                                  'blurlike.tokens.TokenizeText.encodes': ('tokens.html#tokenizetext.encodes', 'blurlike/tokens.py'),
+                                 'blurlike.tokens.TokenizeText.encoding': ('tokens.html#tokenizetext.encoding', 'blurlike/tokens.py'),
                                  'blurlike.tokens.TokenizeText.fields': ('tokens.html#tokenizetext.fields', 'blurlike/tokens.py'),
                                  'blurlike.tokens.TokenizeText.is_reported': ('tokens.html#tokenizetext.is_reported', 'blurlike/tokens.py'),
                                  'blurlike.tokens.TokenizeText.long_firsts': ('tokens.html#tokenizetext.long_firsts', 'blurlike/tokens.py'),

@@ -59,9 +59,7 @@ class TextReading:
     def _call(self, cut):
         tfm,columns = self.tfm,[[p] for p in self.parts]
         if cut and tfm.overlap is not None and len(columns)>1: tfm.check_pairs([self.parts])
-        limits = dict(truncation=tfm._strategy(len(columns)>1), max_length=tfm.max_length) if cut and tfm.max_length is not None else {}
-        if limits and tfm.overlap is not None: limits |= dict(return_overflowing_tokens=True, stride=tfm.overlap)
-        return tfm.tokenizer(*columns, is_split_into_words=self.given, verbose=False, return_special_tokens_mask=True, **limits | tfm.tokenizer_kwargs)
+        return tfm.encoding(columns, self.given, tfm.max_length if cut else None, return_special_tokens_mask=True)
 
     def _places(self, enc): # of each token of each window (part, start, end, word), `None` where it stands for no text
         if not self.tfm.tokenizer.is_fast: return [[None if s else (0, i, i+1, None) for i,s in enumerate(mask)] for mask in enc['special_tokens_mask']]

@@ -20,7 +20,7 @@ from .model_inputs import unwrap
 from .progress import Progress
 from .showing import TaggedWords
 from .tagged import is_entity_scheme, tag_runs, word_spans
-from .tokens import Tokens, check_text
+from .tokens import Tokens, check_text, repair_texts
 from .turns import trains_here
 from .words import word_field, word_positions
 
@@ -65,10 +65,10 @@ class Sentence:
         lens = np.array([len(w)+1 for w in self.words], dtype=int)
         return np.cumsum(lens)-lens
 
-def _pieces(tok, tfm, items, are_words): # tokens of all windows, and how many windows each item has
-    limits = {} if tfm.max_length is None else dict(truncation=True, max_length=tfm.max_length)
-    if tfm.overlap is not None: limits |= dict(return_overflowing_tokens=True, stride=tfm.overlap)
-    enc = tok(items, is_split_into_words=are_words, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False, **limits)
+def _pieces(tfm, items, are_words): # tokens of all windows, and how many windows each item has
+    def read(items): return tfm.encoding([items], are_words, tfm.max_length, return_offsets_mapping=True, return_special_tokens_mask=True)
+    try: enc = read(items)
+    except TypeError: enc = read(repair_texts(items))
     n_windows = np.bincount(enc['overflow_to_sample_mapping'], minlength=len(items)) if tfm.overlap is not None else np.ones(len(items), dtype=int)
     return enc,n_windows
 
@@ -109,7 +109,7 @@ def sentences(
 )->list: # A `Sentence` each
     "What the model says of the tokens of `items`."
     tfm = learn.dls.text_tfm
-    enc,n_windows = _pieces(tfm.tokenizer, tfm, items, not isinstance(items[0], str))
+    enc,n_windows = _pieces(tfm, items, not isinstance(items[0], str))
     _report_cut(tfm, enc)
     logits,res,start = _window_logits(learn, enc, bs, step),[],0
     for item,n in zip(items, n_windows):

@@ -229,7 +229,10 @@ def check_texts(
         if empty.any(): warn_user(f"column {name!r}: empty text in {name_rows(empty)}; they are kept")
 
 def _no_text(name, missing): return ValueError(f"column {name!r} has no text in {name_rows(missing)}; drop these rows (`df.dropna(subset=[{name!r}])`) or fill them (`df.fillna({{{name!r}: ''}})`)")
-def _not_text(name, kind, where): return TypeError(f"column {name!r} must hold text (str); found {kind} in {where}; convert them with `.astype(str)`, or name the right column")
+def _not_text(name, kind, where):
+    is_list = str(kind).startswith(('list','large_list','tuple','ndarray'))
+    what_to_do = "name the column of the texts; words, and the ids of their tokens, are no text" if is_list else "convert them with `.astype(str)`, or name the right column"
+    return TypeError(f"column {name!r} must hold text (str); found {kind} in {where}; {what_to_do}")
 
 def _check_frame(col, name, is_split_into_words): # which texts are empty
     if col.isna().any(): raise _no_text(name, col.isna())

@@ -321,14 +321,23 @@ class TokenizeText(Transform):
         return self._copies[key]
 
     def _encode_any(self, texts, paired, max_length): # tokenizers with an own way, and arguments of the user's
-        kwargs = dict(verbose=False) | ({} if max_length is None else dict(truncation=self._strategy(paired), max_length=max_length)) | self.tokenizer_kwargs
-        if self.overlap is not None and max_length is not None: kwargs |= dict(return_overflowing_tokens=True, stride=self.overlap)
         columns = [list(c) for c in zip(*texts)] if paired else [list(texts)]
-        enc = self.tokenizer(*columns, is_split_into_words=self.is_split_into_words, **kwargs)
+        enc = self.encoding(columns, self.is_split_into_words, max_length)
         n_windows = np.bincount(enc['overflow_to_sample_mapping'], minlength=len(texts)) if self.overlap is not None and max_length is not None else None
         types = {f:enc[f] for f in self.tokenizer.model_input_names if f!='input_ids'}
         if self.with_words: types['word_ids'] = self._words(enc.encodings, n_windows)
         return enc['input_ids'],types,n_windows
+
+    def encoding(self,
+        columns:list, # A list of texts or lists of words, or two lists of texts
+        are_words:bool, # Lists of words?
+        max_length:int|None, # Most tokens of a window; `None`: no limit
+        **kwargs # What else the tokenizer shall tell
+    ): # transformers' `BatchEncoding`, a row for each window
+        "What the tokenizer says of texts when it is called as this transform was told to."
+        kwargs = dict(verbose=False) | kwargs | ({} if max_length is None else dict(truncation=self._strategy(len(columns)>1), max_length=max_length)) | self.tokenizer_kwargs
+        if self.overlap is not None and max_length is not None: kwargs |= dict(return_overflowing_tokens=True, stride=self.overlap)
+        return self.tokenizer(*columns, is_split_into_words=are_words, **kwargs)
 
     def stack(self,
         tokens:Tokens, # From `tokenize`

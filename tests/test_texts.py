@@ -14,7 +14,7 @@ from runs import Cut
 from small import ARCHS, BS, FRAMES, TEXTS, bert, checkpoints, close, direct_logits, in_tmp, learner # noqa: F401
 from test_checkpoints import Stop
 
-from blurlike.all import Checkpoints, TokenizeText, TransformersLearner, TransformersTextBlock, export_onnx, load_learner, load_onnx, masked_lm_learner, token_classification_learner
+from blurlike.all import Checkpoints, TokenCategoryBlock, TokenizeText, TransformersLearner, TransformersTextBlock, export_onnx, load_learner, load_onnx, load_tokenizer, masked_lm_learner, token_classification_learner
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
@@ -275,3 +275,36 @@ def test_numpy_strings_and_arrays_of_words(bert, tmp_path):
     by_list,by_array = (token_classification_learner(d, bert, valid=.25, bs=BS) for d in (pd.DataFrame(dict(tokens=words, tags=tags)), tmp_path/'w.parquet'))
     for a,b in zip(by_list.dls.valid, by_array.dls.valid): assert all(torch.equal(x, y) for x,y in zip(a, b))
     assert by_list.predict_batch([np.array(words[0])])==by_list.predict_batch([words[0]])
+
+# --- one way of reading
+
+@pytest.mark.parametrize('kwargs', [dict(add_special_tokens=False), dict(add_special_tokens=False, max_length=8), dict(add_special_tokens=False, max_length=8, overlap=2), dict(max_length=8, overlap=2)], ids=str)
+def test_arguments_of_the_tokenizer_count_in_predictions_of_words(kwargs, bert):
+    words,tags = [t.split() for t in TEXTS],[['O']*(len(t.split())-1)+['B-X'] for t in TEXTS]
+    block = DataBlock((TransformersTextBlock(bert, is_split_into_words=True, **kwargs), TokenCategoryBlock()), get_x=lambda i: words[i], get_y=lambda i: tags[i], splitter=IndexSplitter([0,1,2]))
+    learn = TransformersLearner(block.dataloaders(list(range(len(words))), bs=BS), bert)
+    with learn.no_bar(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        preds = learn.get_preds()[0]
+        for i in range(3): close(learn.predict(words[i])[2], preds[i])
+        assert len(learn.predict_batch(['a\ud800b film']))==1
+
+# --- texts as they come from the wild
+
+WILD = ['a\x00b film', '\x00', '\u200b', '\u200b\u200d\ufeff', 'a\u200bfilm', '\u200fפילם\u200e film', 'the film\r\nby the river\r\n', 'the\tfilm\x0b\x0c', 'cafe\u0301 film', '\u2028film\u2029', 'film '*20_000]
+
+@pytest.mark.parametrize('arch', ['bert','roberta','gpt2'])
+def test_wild_texts_have_the_tokens_of_the_tokenizer(arch, checkpoints):
+    tok = load_tokenizer(checkpoints(arch))
+    for limit in (None, 8):
+        tfm = TokenizeText(tok, limit)
+        tokens = tfm.tokenize(WILD)[0]
+        for i,text in enumerate(WILD):
+            want = tok(text, verbose=False, **dict(truncation=True, max_length=limit) if limit else {})['input_ids']
+            assert tokens.pick(np.array([i])).flat[0].tolist()==want
+
+@pytest.mark.parametrize('source', [lambda df: df, Dataset.from_pandas], ids=['frame','dataset'])
+def test_a_column_of_token_ids_is_refused(source, bert):
+    tok = load_tokenizer(bert)
+    with pytest.raises(TypeError, match="column 'input_ids' must hold text.*name the column of the texts") as e: learner('single', bert, source(FRAMES['single'].assign(input_ids=[tok(t)['input_ids'] for t in TEXTS])), text='input_ids')
+    assert 'astype' not in str(e.value) # which would make texts like '[2, 17, 3]'
