@@ -247,7 +247,7 @@ _schema = dict( # what each entry of `blurlike.json` may be; a new one: here, in
     format=_text, format_version=_count(1), task=_text, splitter=_text, metrics=_texts, versions=_dict_of(_text), sha256=_dict_of(_text),
     vocab=_list_of(lambda v: isinstance(v, (str, int, float))), vocab_sha256=_text, target_options=_dict_of(lambda v: True),
     text=_columns, label=_or_none(_columns),
-    max_length=_or_none(_count(1)), overlap=_or_none(_count(0)), bs=_count(1), loss=_entries(name=_text, class_weights=_or_none(_numbers)),
+    max_length=_or_none(_count(1)), overlap=_or_none(_count(0)), bs=_count(1), loss=_entries(dict(settings=_dict_of(_number_type)), name=_text, class_weights=_or_none(_numbers)),
     base=_or_none(_text), epochs=_or_none(_is_table), adapter=_or_none(_entries(dict(sum=_text, dtype=_text), base=_text)))
 _later = dict(base=None, epochs=None, adapter=None) # what it means that a folder has no such entry
 
