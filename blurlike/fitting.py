@@ -77,10 +77,11 @@ def _epoch_columns(self:FittingLearner): # yields their names; without validatio
     if recorder is None or not blind:
         yield known
         return
-    asked,metrics = recorder.valid_metrics,self.metrics
-    recorder.valid_metrics,self.metrics = False,L()
+    asked,recorder.valid_metrics,vars(recorder)['metrics'] = recorder.valid_metrics,False,L() # the learner keeps its own
     try: yield known
-    finally: recorder.valid_metrics,self.metrics = asked,metrics
+    finally:
+        recorder.valid_metrics = asked
+        vars(recorder).pop('metrics', None)
 
 @patch
 def _check_trackers(self:FittingLearner, cbs, known):

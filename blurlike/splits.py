@@ -79,13 +79,14 @@ class GroupSplitter:
         check_columns(rows, self.group)
         col = rows.column(self.group)
         if col.isna().any(): raise ValueError(f"column {self.group!r} names no group in {name_rows(col.isna())}: fill it, or drop these rows")
-        groups,names = pd.factorize(col)
-        if len(names)<2: raise ValueError(f"column {self.group!r} holds one group only, {names[0]!r}: it cannot be divided")
+        try: groups,names = pd.factorize(col)
+        except TypeError: raise TypeError(f"column {self.group!r} holds {type(col.iloc[0]).__name__}s, which name no group: one text or number a row is expected") from None
+        if len(names)<2: raise ValueError(f"column {self.group!r} holds one group only, {names.tolist()[0]!r}: it cannot be divided")
         return groups,np.random.default_rng(seed).permutation(len(names))
 
 # %% ../nbs/02c_splits.ipynb #ed71eae8
 def _said(valid): # for messages
-    res = f'{type(valid).__name__}({len(valid):,} rows)' if isinstance(valid, (pd.DataFrame, Dataset, Rows)) else repr(valid)
+    res = f'{type(valid).__name__}({len(valid):,} rows)' if isinstance(valid, (pd.DataFrame, Dataset, Rows)) else ' '.join(repr(valid).split())
     return res if len(res)<=80 else res[:77]+'...'
 
 def _looked_up(rows, index): # row numbers of what a pandas index names

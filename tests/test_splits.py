@@ -118,7 +118,7 @@ def test_a_label_of_one_group_trains_if_it_can():
     df = pd.DataFrame(dict(g=[i//5 for i in range(100)], label=['rare' if i//5 in (3,7) else 'usual' for i in range(100)]))
     for seed in range(20): assert 'rare' in set(df.label[split_rows(Rows(df), {}, GroupSplitter('g', .5), seed, ['label'])[0]])
 
-@pytest.mark.parametrize('group,error,said', [(['x']*48,ValueError,"one group only, 'x'"), ([None,*'x'*47],ValueError,r"names no group in row 0\b"), (None,KeyError,"no column 'author'")])
+@pytest.mark.parametrize('group,error,said', [(['x']*48,ValueError,"one group only, 'x'"), ([None,*'x'*47],ValueError,r"names no group in row 0\b"), ([['a'],['b']]*24,TypeError,'holds lists, which name no group'), ([2020]*48,ValueError,'one group only, 2020:'), (None,KeyError,"no column 'author'")])
 def test_groups_that_are_none(group, error, said):
     df = DF if group is None else DF.assign(author=group)
     with pytest.raises(error, match=said): split_rows(Rows(df), {}, 'group:author')
