@@ -208,7 +208,7 @@ def report(args):
         if by_label is not None: print(f'\n{by_label}')
         if not args.rows: return
         print('\nwhere it errs most:')
-        Interpretation.from_learner(learn, dl=dl).plot_top_losses(min(args.rows, len(dl.dataset)))
+        Interpretation.from_learner(learn, dl=dl).plot_top_losses(args.rows)
 
 def _by_label(learn, dl): # as text, where there are labels
     from blurlike.all import is_entity_scheme
@@ -218,10 +218,21 @@ def _by_label(learn, dl): # as text, where there are labels
     preds,targets = learn.get_preds(dl=dl)
     return classification_report(targets.numpy(), learn.loss_func.decodes(preds).numpy(), labels=range(len(learn.names)), target_names=list(map(str, learn.names)), zero_division=0)
 
+def _after_interrupt(args): # what is left, and how to go on
+    if args.command=='report': return 'nothing was written'
+    if args.command=='predict': return 'nothing was written' if not args.out else f"the same command with --resume goes on with {args.out}"
+    if not args.checkpoints: return f"{args.out} is as it was before. A run with --checkpoints FOLDER can go on after an interruption"
+    begun = any((Path(args.checkpoints).expanduser()).glob('step-*'))
+    return f"the same command with --resume goes on from the last checkpoint in {args.checkpoints}" if begun else f"no checkpoint was written to {args.checkpoints} yet: begin anew"
+
 def main(argv=None):
-    "Run a command; 2 and a message where the user's input cannot be used."
+    "Run a command; 2 and a message where the user's input cannot be used, 130 after Ctrl-C."
     args = parser().parse_args(argv)
     try: dict(train=train, predict=predict, report=report)[args.command](args)
+    except KeyboardInterrupt:
+        if args.traceback: raise
+        print(f"\nblurlike: interrupted; {_after_interrupt(args)}", file=sys.stderr)
+        return 130 # as shells know it
     except (ValueError, TypeError, KeyError, OSError, ImportError) as e:
         if args.traceback: raise
         print(f"blurlike: {e.args[0] if isinstance(e, KeyError) and e.args else e}", file=sys.stderr)

@@ -8,6 +8,7 @@ __all__ = ['pickles', 'unpicklable', 'load_learner']
 # %% ../nbs/12a_exporting.ipynb #12a50004
 import io
 import pickle
+import zipfile
 from contextlib import contextmanager
 from types import FunctionType, MethodType, SimpleNamespace
 
@@ -145,24 +146,45 @@ def save(self:TransformersLearner, file, with_opt=True, pickle_protocol=2, **kwa
 
 _plain_types = [L, np._core.multiarray.scalar, np.dtype, *(getattr(np.dtypes, n) for n in np.dtypes.__all__)] # what an optimizer's state may hold
 
+def _check_sums(file): # which PyTorch writes for each tensor, and does not look at
+    if not zipfile.is_zipfile(file) or not torch.serialization.get_crc32_options(): return
+    with zipfile.ZipFile(file) as z: bad = z.testzip()
+    if bad: raise ValueError(f"{bad} in it is not as it was saved")
+
 def _read_weights(path, device):
-    with torch.serialization.safe_globals(_plain_types):
-        try: state = torch.load(path, map_location=device or 'cpu', weights_only=True)
-        except pickle.UnpicklingError as e: raise ValueError(f"{str(path)!r} holds more than weights: {str(e).splitlines()[0]} It is not opened, since that could run code") from None
-    return (state['model'],state['opt']) if set(state)=={'model','opt'} else (state,None)
+    with torch.serialization.safe_globals(_plain_types), open(path, 'rb') as file:
+        try:
+            _check_sums(file)
+            file.seek(0)
+            state = torch.load(file, map_location=device or 'cpu', weights_only=True)
+        except Exception as e:
+            more = isinstance(e, pickle.UnpicklingError) and 'global' in str(e).lower()
+            if more: raise ValueError(f"{str(path)!r} holds more than weights: {str(e).splitlines()[0]} It is not opened, since that could run code") from None
+            why = '' if isinstance(e, pickle.UnpicklingError) else f': {str(e).splitlines()[0] if str(e) else type(e).__name__}' # it would advise to run what is in it
+            raise ValueError(f"{str(path)!r} is damaged, or no file of `learn.save`{why}") from None
+    with_opt = isinstance(state, dict) and state.keys()=={'model','opt'}
+    weights,opt = (state['model'],state['opt']) if with_opt else (state,None)
+    is_state = isinstance(weights, dict) and all(isinstance(t, torch.Tensor) for t in weights.values())
+    if not is_state: raise ValueError(f"{str(path)!r} holds no weights by their names, as `learn.save` writes them, but {type(weights).__name__}")
+    return weights,opt
+
+def _check_weights(weights, model, path, strict): # `ValueError` where they are of another model, or no numbers
+    now = model.state_dict()
+    wrong = [n for n in weights if n in now and weights[n].shape!=now[n].shape] + (sorted(weights.keys()^now.keys(), key=str) if strict else [])
+    if wrong: raise ValueError(f"{str(path)!r} holds the weights of another model: {', '.join(map(str, wrong[:5]))} {'differ' if len(wrong)>1 else 'differs'} or {'are' if len(wrong)>1 else 'is'} on one side only")
+    bad = [n for n,_ in model.named_parameters() if n in weights and not weights[n].isfinite().all()]
+    if bad: raise ValueError(f"{str(path)!r} holds weights that are no finite numbers ({', '.join(bad[:5])}): the training diverged, or the file is damaged")
 
 @patch
 @delegates(Learner.load)
 def load(self:TransformersLearner, file, device=None, with_opt=True, strict=True, **kwargs):
-    "fastai's `load`, of weights and plain data alone; `ValueError`, and nothing is loaded, if labels, shapes or groups of parameters are others."
+    "fastai's `load`, of weights and plain data alone; `ValueError`, and nothing is loaded, if labels, shapes or groups of parameters are others, or the file is damaged."
     if self.opt is None: self.create_opt()
     path = join_path_file(file, self.path/self.model_dir, ext='.pth')
     distrib_barrier()
     weights,opt = _read_weights(path, device)
     model = unwrap(self.model)
-    now = model.state_dict()
-    wrong = [n for n in weights if n in now and weights[n].shape!=now[n].shape] + (sorted(weights.keys()^now.keys()) if strict else [])
-    if wrong: raise ValueError(f"{str(path)!r} holds the weights of another model: {', '.join(wrong[:5])} {'differ' if len(wrong)>1 else 'differs'} or {'are' if len(wrong)>1 else 'is'} on one side only")
+    _check_weights(weights, model, path, strict)
     if with_opt and opt is None: warn_user("Saved file doesn't contain an optimizer state.")
     before = self.opt.state_dict()
     if with_opt and opt is not None:

@@ -6,6 +6,7 @@
 __all__ = ['model_card']
 
 # %% ../nbs/18_hub.ipynb #18b50004
+import re
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,7 @@ def _front_matter(learn, facts, name, merge, data):
 
 # %% ../nbs/18_hub.ipynb #18b50009
 def _code(o): return '`' + ' '.join(str(o).replace('`', "'").replace('|', '¦').split()) + '`'
+def _plain(s): return re.sub(r'([\\`*\[\]<>&#|])', r'\\\1', ' '.join(s.split())) # in Markdown, on one line
 def _codes(os, most=50): return ', '.join(map(_code, os[:most])) + (f' and {len(os)-most:,} more' if len(os)>most else '')
 def _table(facts): return '\n'.join(['| | |', '|---|---|', *(f'| {k} | {v} |' for k,v in facts.items() if v is not None)])
 def _listed(o): return [o] if is_name(o) else o
@@ -91,7 +93,7 @@ _load = """With `blurlike`:
 
 ```python
 from blurlike.all import *
-learn = {load}('{name}')
+learn = {load}({name!r})
 learn.predict_batch([{item}])
 ```
 """
@@ -100,14 +102,14 @@ With `transformers` alone:
 
 ```python
 from transformers import pipeline
-pipe = pipeline('{tag}', model='{name}'{more})
+pipe = pipeline('{tag}', model={name!r}{more})
 pipe({item})
 ```
 """
 
 def _usage(learn, facts, name, merge):
     tag,text,mask = _pipeline(learn.task),facts['text'],getattr(learn.dls.tokenizer, 'mask_token', None)
-    one = f"'A text with one {mask}.'" if tag=='fill-mask' else "'A text.'"
+    one = repr(f'A text with one {mask}.' if tag=='fill-mask' else 'A text.')
     pair = not is_name(text)
     res = _load.format(name=name, load='load_onnx' if _in_onnx(learn) else 'TransformersLearner.from_pretrained', item="('One text.', 'The other.')" if pair else one)
     if tag is None or _in_onnx(learn): return res
@@ -124,7 +126,7 @@ def model_card(
     "The model card of `learn`: what it was trained on, with what, how it scored, how to load it."
     if learn.task is None: raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner")
     facts = describe(learn)
-    parts = [f'---\n{_front_matter(learn, facts, name, merge, data)}\n---', f"# {name.split('/')[-1]}", f"{_architecture(unwrap(learn.model))}, trained with fastai and blurlike.", '## Data', _data(learn, facts)]
+    parts = [f'---\n{_front_matter(learn, facts, name, merge, data)}\n---', f"# {_plain(name.split('/')[-1])}", f"{_architecture(unwrap(learn.model))}, trained with fastai and blurlike.", '## Data', _data(learn, facts)]
     if scores_of(facts): parts += ['## Scores', _told(facts['epochs']), _epoch_table(facts['epochs'])]
     parts += ['## Training', _training(learn, facts), '## Use', _usage(learn, facts, name, merge), '## Versions', ', '.join(f'{k} {v}' for k,v in facts['versions'].items())]
     return '\n\n'.join(p.strip() for p in parts) + '\n'

@@ -27,7 +27,7 @@ import blurlike
 from .adapters import base_mark, bit_sum, has_adapter, load_adapter, note_base, save_adapter
 from .assembly import build_learner
 from .class_weights import held_weights, loss_name
-from .files import check_files, check_place, file_hash, json_hash, read_json, write_folder
+from .files import check_files, check_place, file_hash, json_hash, read_json, set_mode, write_folder
 from .finite import check_weights
 from .label_columns import LabelVector
 from .learner import TransformersLearner, head_config
@@ -202,6 +202,7 @@ def replace_save(
     folder = check_target(folder, onnx)
     def write_all(path):
         write(path)
+        for p in path.rglob('*.safetensors'): set_mode(p) # safetensors writes them for their owner alone
         for p in _theirs(folder) if folder.is_dir() else ():
             if (path/p.name).exists(): continue
             if p.is_dir() and not p.is_symlink(): shutil.copytree(p, path/p.name, symlinks=True, copy_function=_link)

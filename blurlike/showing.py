@@ -13,7 +13,8 @@ from zlib import crc32
 import torch
 from fastai.data.core import show_batch, show_results
 from fastai.data.transforms import MultiCategory
-from fastai.interpret import plot_top_losses
+from fastai.interpret import Interpretation, plot_top_losses
+from fastcore.basics import patch
 from fastcore.foundation import L
 
 from .masking import TensorMasked
@@ -101,6 +102,18 @@ def _plot_top_losses(x:TokenTensor, y, samples, outs, raws, losses, trunc_at:int
     error = _of_marks(samples)
     rows = [[*c, as_text(s[1]), as_text(o[0]), *([] if error else [_probability(o[0], r)]), as_text(l.item()), _mark(s[1], o[0])] for c,s,o,r,l in zip(cells, samples, outs, raws, losses)]
     Table([*heads, 'target', 'prediction', *([] if error else ['probability']), 'loss', error], rows).show()
+
+# %% ../nbs/10_showing.ipynb #5a0e91c5
+@patch
+def top_losses(self:Interpretation,
+    k:int|None=None, # How many, at most; `None`: all
+    largest:bool=True, # The highest losses, or the lowest?
+    items:bool=False # Give the rows too?
+)->tuple: # Losses, row numbers, and perhaps rows
+    "The `k` highest or lowest losses, and whose they are."
+    n = len(self.losses)
+    losses,idx = self.losses.topk(n if k is None else min(k, n), largest=largest)
+    return (losses, idx, getattr(self.dl.items, 'iloc', L(self.dl.items))[idx]) if items else (losses, idx)
 
 # %% ../nbs/10_showing.ipynb #8e4083f2
 def _hue(kind): return crc32(kind.encode())%360

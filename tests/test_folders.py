@@ -1,13 +1,16 @@
 "What lies in a saved folder is what was saved, or an error says which file and entry is not; nothing in it leads to code."
-import json,shutil
+import ast,json,os,random,re,shutil,signal,subprocess,sys
 from pathlib import Path
 
 import pytest
-from bit_flips import SAVED, contents, flips, try_folder
-from blurlike.all import TransformersLearner
-from blurlike.files import file_hash, json_hash
+import torch
+from bit_flips import SAVED, contents, flip, flips, try_folder
+from blurlike import cli
+from blurlike.all import Checkpoints, Interpretation, TransformersLearner, model_card, token_classification_learner
+from blurlike.files import file_hash, json_hash, write_file, write_folder
 from blurlike.saving import FORMAT, check_folder, read_facts
-from small import TEXTS, learner
+from runs import WORDS, gaps
+from small import FRAMES, TEXTS, changed, learner, weights
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 NEWEST = SAVED/f'format_{FORMAT}'
@@ -133,3 +136,128 @@ def test_labels_that_were_renamed_in_the_config_alone_are_not_saved(bert):
     learn.model.config.id2label = {0:'awful', 1:'so so', 2:'great'}
     with pytest.raises(ValueError, match="id2label in the model's config.*'awful'.*labels are.*'bad'"): learn.save_pretrained('m')
     assert not Path('m').exists()
+
+# Files of weights
+
+def test_damaged_weights_are_refused(bert):
+    learn = learner('single', bert)
+    path,before = learn.save('w', with_opt=False),weights(learn.model)
+    whole,state = path.read_bytes(),torch.load(path, weights_only=True)
+    def refused(match):
+        with pytest.raises(ValueError, match=match): learn.load('w', with_opt=False)
+        assert not changed(learn.model, before)
+    for damaged in (b'', b'\x80', whole[:100], whole[:len(whole)//2], whole[:-1], b'no weights at all', b'[1, 2]'):
+        path.write_bytes(damaged)
+        refused('w.pth.* is damaged, or no file of')
+    for other in ([1, 2], 5, 'x', dict(a=1), [torch.ones(2)], dict(model=[1], opt=None), None):
+        torch.save(other, path)
+        refused('w.pth.*(holds no weights by their names|no file of)')
+    for bad in (float('nan'), float('inf')):
+        name = next(n for n,_ in learn.model.named_parameters())
+        torch.save(state | {name:torch.full_like(state[name], bad)}, path)
+        refused(f'w.pth.*no finite numbers .{name}')
+    torch.save({'x':torch.ones(1), 5:torch.ones(1)}, path)
+    refused('weights of another model')
+    path.write_bytes(whole)
+    learn.load('w', with_opt=False)
+
+def test_one_wrong_bit_in_weights(bert):
+    learn,rng = learner('single', bert),random.Random(0)
+    path,before = learn.save('w', with_opt=False),weights(learn.model)
+    for _ in range(40):
+        bit = rng.randrange(8*path.stat().st_size)
+        flip(path, bit)
+        try: learn.load('w', with_opt=False) # a bit of what fills the gaps between tensors
+        except ValueError: pass
+        assert not changed(learn.model, before)
+        flip(path, bit)
+    assert learn.load('w', with_opt=False) is learn
+
+# Links
+
+@pytest.mark.parametrize('is_there', [True,False])
+def test_saves_follow_links(is_there, bert, in_tmp):
+    learn,disk = learner('single', bert),in_tmp/'disk'
+    disk.mkdir()
+    if is_there: learn.save_pretrained(disk/'m')
+    before = file_hash(disk/'m'/'model.safetensors') if is_there else None
+    with torch.no_grad(): learn.model.classifier.bias += 1
+    for name,save in (('m', lambda: learn.save_pretrained('m')), ('l.pkl', lambda: learn.export('l.pkl')), ('w.pth', lambda: learn.save(in_tmp/'w', with_opt=False))):
+        (in_tmp/name).symlink_to(disk/name)
+        for _ in range(2): save()
+        assert (in_tmp/name).is_symlink() and (disk/name).exists() and not (disk/name).is_symlink()
+    assert file_hash(disk/'m'/'model.safetensors')!=before and not (disk/'m').is_symlink()
+    assert sorted(p.name for p in disk.iterdir())==sorted(p.name for p in in_tmp.iterdir() if p.name not in ('disk','models'))==['l.pkl','m','w.pth'] # nothing is left over
+    assert TransformersLearner.from_pretrained('m').predict_batch(TEXTS[:2])==TransformersLearner.from_pretrained(disk/'m').predict_batch(TEXTS[:2])
+
+def test_checkpoints_in_a_folder_behind_a_link(bert, in_tmp):
+    (in_tmp/'disk').mkdir()
+    (in_tmp/'run').symlink_to(in_tmp/'disk')
+    learn = learner('single', bert)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=Checkpoints('run'))
+    assert (in_tmp/'run').is_symlink() and (in_tmp/'disk'/'run.json').is_file()
+
+def test_links_that_lead_nowhere(in_tmp):
+    (in_tmp/'gone').symlink_to(in_tmp/'no_disk'/'model')
+    (in_tmp/'round').symlink_to(in_tmp/'round')
+    for name,match in (('gone','gone.*is a link to .*is a disk missing'), ('round','round.*leads back to itself')):
+        with pytest.raises(OSError, match=match): write_file(name, lambda p: p.write_text('x'))
+        with pytest.raises(OSError, match=match): write_folder(name, lambda p: (p/'config.json').write_text('x'))
+        assert (in_tmp/name).is_symlink()
+    os.mkfifo('pipe')
+    with pytest.raises(OSError, match='no file but a device or pipe'): write_file('pipe', lambda p: p.write_text('x'))
+
+def test_what_is_saved_may_be_read_by_others(bert):
+    mask = os.umask(0o022)
+    try: folder = learner('single', bert).save_pretrained('m')
+    finally: os.umask(mask)
+    assert {oct(p.stat().st_mode&0o777) for p in folder.iterdir()}=={'0o644'}
+
+# Small things around folders
+
+@pytest.mark.parametrize('name', ["it's", 'say "x"', "both ' and \"", 'back`tick', 'end\n```\n<script>', 'a\\', '{tag}', 'größe'], ids=range(8))
+def test_any_name_in_a_card(name, bert):
+    card = model_card(learner('single', bert), name)
+    blocks = card.split('```python\n')[1:]
+    assert len(blocks)==2 and all(b.count('```\n')==1 for b in blocks)
+    calls = [n for b in blocks for n in ast.walk(ast.parse(b.split('```\n')[0])) if isinstance(n, ast.Constant)]
+    assert [n.value for n in calls].count(name)==2
+    assert '<script>' not in card.split('## Use')[0].split('\n---\n')[1]
+
+@pytest.mark.parametrize('make', [lambda c: learner('single', c), lambda c: learner('multi', c), lambda c: learner('regression', c), lambda c: token_classification_learner(WORDS, c, bs=8), gaps], ids=['single','multi','regression','tags','gaps'])
+def test_more_top_losses_than_rows(make, bert, capsys):
+    learn = make(bert)
+    with learn.no_bar(): interp = Interpretation.from_learner(learn)
+    n = len(interp.losses)
+    assert [len(o) for o in interp.top_losses(n+5)]==[n, n]
+    capsys.readouterr()
+    with learn.no_bar():
+        interp.plot_top_losses(n)
+        all_rows = capsys.readouterr().out
+        interp.plot_top_losses(n+5)
+    assert capsys.readouterr().out==all_rows and 'loss' in all_rows
+
+@pytest.mark.parametrize('command,left', [(['predict','model','-'], 'nothing was written'), (['predict','model','d.csv','--out','p.jsonl'], 'with --resume goes on with p.jsonl'), (['report','model','d.csv'], 'nothing was written'),
+    (['train','d.csv','c','--out','m'], 'm is as it was before.*--checkpoints'), (['train','d.csv','c','--out','m','--checkpoints','run'], 'no checkpoint was written to run yet'),
+    (['train','d.csv','c','--out','m','--checkpoints','kept'], 'with --resume goes on from the last checkpoint in kept')])
+def test_interrupted_commands_say_what_is_left(command, left, monkeypatch, capsys, in_tmp):
+    (in_tmp/'kept'/'step-000000001').mkdir(parents=True)
+    def stop(args): raise KeyboardInterrupt
+    monkeypatch.setattr(cli, command[0], stop)
+    assert cli.main(command)==130
+    said = capsys.readouterr()
+    assert re.search(left, said.err) and 'Traceback' not in said.err and not said.out
+    with pytest.raises(KeyboardInterrupt): cli.main(['--traceback', *command])
+
+def test_ctrl_c_while_training(bert, in_tmp):
+    "The real signal; the same command goes on"
+    FRAMES['single'].to_csv('d.csv')
+    command = ['train','d.csv',str(bert),'--epochs','200','--lr','1e-3','--out','m','--checkpoints','run']
+    env = os.environ | dict(PYTHONPATH=str(Path(cli.__file__).parents[1]), PYTHONWARNINGS='ignore', OMP_NUM_THREADS='1', PYTHONUNBUFFERED='1')
+    with subprocess.Popen([sys.executable, '-m', 'blurlike.cli', *command], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        for line in p.stdout:
+            if line.split()[:1]==['1']: break # the second epoch is over
+        p.send_signal(signal.SIGINT)
+        err = p.communicate(timeout=60)[1]
+    assert p.returncode==130 and 'with --resume goes on' in err and 'Traceback' not in err and not Path('m').exists()
+    assert any(Path('run').glob('step-*'))
