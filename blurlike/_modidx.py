@@ -1441,6 +1441,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'blurlike.tokens.TokenizeText._signed': ('tokens.html#tokenizetext._signed', 'blurlike/tokens.py'),
                                  'blurlike.tokens.TokenizeText._strategy': ('tokens.html#tokenizetext._strategy', 'blurlike/tokens.py'),
                                  'blurlike.tokens.TokenizeText._words': ('tokens.html#tokenizetext._words', 'blurlike/tokens.py'),
+                                 'blurlike.tokens.TokenizeText.called': ('tokens.html#tokenizetext.called', 'blurlike/tokens.py'),
                                  'blurlike.tokens.TokenizeText.check_pairs': ('tokens.html#tokenizetext.check_pairs', 'blurlike/tokens.py'),
                                  'blurlike.tokens.TokenizeText.decodes': ('tokens.html#tokenizetext.decodes', 'blurlike/tokens.py'),
                                  'blurlike.tokens.TokenizeText.encodes': ('tokens.html#tokenizetext.encodes', 'blurlike/tokens.py'),

@@ -14,7 +14,6 @@ import tempfile
 import warnings
 from functools import singledispatch
 from pathlib import Path
-from threading import Lock
 from types import SimpleNamespace
 
 import torch
@@ -199,11 +198,10 @@ def gradio_app(
     learn = _any_learner(learn_or_folder)
     if learn.task is None: raise ValueError("this learner has no task, so nothing is known of its predictions: pass task= to TransformersLearner")
     outputs,answer = page_output(learn.task.predictions, learn, gr)
-    names,lock = describe(learn)['text'],Lock() # a model answers one at a time
+    names = describe(learn)['text']
     def predict(*texts):
         if not all(t and t.strip() for t in texts): raise gr.Error('Write a text first.', print_exception=False)
-        try:
-            with lock: return answer(texts[0] if len(texts)==1 else texts)
+        try: return answer(texts[0] if len(texts)==1 else texts)
         except (ValueError, TypeError) as e: raise gr.Error(str(e), print_exception=False) from e
     boxes = [gr.Textbox(label=str(n), lines=3) for n in column_names(names)]
     return gr.Interface(predict, boxes, outputs, **dict(title=title or learn.task.name.replace('_', ' '), flagging_mode='never', analytics_enabled=False, api_name='predict') | kwargs)

@@ -8,6 +8,7 @@ __all__ = ['TokenTensor', 'unstack', 'Tokens', 'TextPair', 'Words', 'check_text'
 
 # %% ../nbs/03_tokens.ipynb #c4de5216
 from itertools import chain
+from threading import Lock
 
 import numpy as np
 import torch
@@ -133,6 +134,8 @@ def repair_texts(
 def cut_message(n, cut, tokens, lost, max_length):
     "What to tell the user about `cut` of `n` texts, which lost `lost` of `tokens` tokens."
     return f"{cut:,} of {n:,} texts ({cut/n:.1%}) are longer than max_length={max_length}: {lost:,} of {tokens:,} tokens ({lost/tokens:.1%}) were cut off."
+
+_one_call = Lock()
 
 class TokenizeText(Transform):
     "Texts to rows of token fields (`tokenize`), and back (`decodes`)"
@@ -270,10 +273,13 @@ class TokenizeText(Transform):
         texts:list # Texts
     )->tuple[list,list]: # Lists of token ids, and of whether a word begins with each
         "All tokens of `texts` without special ones."
-        if not self._plain and not (self.with_words and self.tokenizer.is_fast): return self.tokenizer(texts, add_special_tokens=False, verbose=False, **self.tokenizer_kwargs)['input_ids'],[]
+        if not self._plain and not (self.with_words and self.tokenizer.is_fast): return self.called(texts, add_special_tokens=False, **self.tokenizer_kwargs)['input_ids'],[]
         encodings = self._backend(False, None).encode_batch(texts, add_special_tokens=False)
         begins = [[int(a!=b) for a,b in zip([None,*e.word_ids], e.word_ids)] for e in encodings] if self.with_words else []
         return [e.ids for e in encodings],begins
+
+    def called(self, *columns, **kwargs): # the tokenizer; by one thread at a time, since a call sets its truncation and then reads it
+        with _one_call: return self.tokenizer(*columns, **dict(verbose=False) | kwargs)
 
     def _strategy(self, paired): return 'only_second' if paired and self.overlap is not None else 'longest_first'
 
@@ -335,9 +341,9 @@ class TokenizeText(Transform):
         **kwargs # What else the tokenizer shall tell
     ): # transformers' `BatchEncoding`, a row for each window
         "What the tokenizer says of texts when it is called as this transform was told to."
-        kwargs = dict(verbose=False) | kwargs | ({} if max_length is None else dict(truncation=self._strategy(len(columns)>1), max_length=max_length)) | self.tokenizer_kwargs
+        kwargs |= ({} if max_length is None else dict(truncation=self._strategy(len(columns)>1), max_length=max_length)) | self.tokenizer_kwargs
         if self.overlap is not None and max_length is not None: kwargs |= dict(return_overflowing_tokens=True, stride=self.overlap)
-        return self.tokenizer(*columns, is_split_into_words=are_words, **kwargs)
+        return self.called(*columns, is_split_into_words=are_words, **kwargs)
 
     def stack(self,
         tokens:Tokens, # From `tokenize`

@@ -1,6 +1,8 @@
 "Models in ONNX predict what PyTorch predicts, in each architecture and of each kind; the page in the browser answers the same, and calls nobody."
 import json,socket,sys
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
@@ -186,6 +188,15 @@ def test_page_of_labels(ask, checkpoints, bert):
     for told,p in zip(ask(gradio_app(learn), *TEXTS[:8]), learn.predict_batch(TEXTS[:8])):
         scores = {o['label']:o['confidence'] for o in told['confidences']}
         assert told['label']==p['label'] and abs(scores[p['label']]-p['score'])<1e-5 and set(scores)==set(map(str, learn.names)) and abs(sum(scores.values())-1)<1e-4
+
+def test_two_pages_beside_a_notebook(ask, bert):
+    "One learner answers two pages and its own process at the same time."
+    learn,texts = quiet(learner('single', bert, max_length=12, overlap=2)),TEXTS*2
+    want = [p['score'] for p in learn.predict_batch(texts)]
+    def page(_): return [max(c['confidence'] for c in told['confidences']) for told in ask(gradio_app(learn), *texts)]
+    with ThreadPoolExecutor(4) as pool:
+        pages,here = pool.map(page, range(2)),pool.map(lambda _: [float(learn.predict(t)[2].max()) for t in texts], range(2))
+        for found in (*pages, *here): np.testing.assert_allclose(found, want, atol=1e-5)
 
 def test_page_of_a_folder_with_pairs(ask, exported, tmp_path):
     folder,learn,texts = exported('bert')

@@ -24,7 +24,7 @@ def quietly(f, *args, **kwargs):
 @pytest.fixture(scope='module')
 def ways(checkpoints): return quietly(kinds, checkpoints('bert'))
 
-@pytest.mark.parametrize('kind', ['single','windows','batch','pairs','tags','tags_of_words','tags_in_windows','gaps','two_learners','preds','explain','gradients','attention'])
+@pytest.mark.parametrize('kind', ['single','windows','batch','pairs','tags','tags_of_words','tags_in_windows','by_call','gaps','two_learners','preds','explain','gradients','attention'])
 def test_eight_threads_are_answered_as_one(ways, kind):
     assert quietly(load, ways[kind], 20)==dict(errors=[], differ=0)
 

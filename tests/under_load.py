@@ -24,6 +24,10 @@ def make_tagger(bert, **kwargs):
 
 def make_filler(bert): return masked_lm_learner([dict(text=t) for t in LONG], bert, valid=.25, bs=8)
 
+def make_by_call(bert, tokenizer, **kwargs): # with an argument for the tokenizer's own call
+    block = DataBlock(blocks=(TransformersTextBlock(tokenizer, add_special_tokens=True, **kwargs), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'))
+    return TransformersLearner(block.dataloaders(FRAMES['single'], bs=8), bert)
+
 def gap(i): return ' '.join(['[MASK]', *WORDS[i%len(WORDS)]])
 
 def numbers(o): # all numbers in an answer
@@ -42,13 +46,16 @@ def kinds(bert):
     single,windows,pairs = learner('single', bert),learner('single', bert, max_length=12, overlap=2),learner('pair', bert)
     tagger,long_tagger,filler = make_tagger(bert),make_tagger(bert, max_length=12, overlap=2),make_filler(bert)
     two = FRAMES['pair']
+    tok = load_tokenizer(bert) # one for both
+    by_call,by_call_windows = make_by_call(bert, tok, max_length=8),make_by_call(bert, tok, max_length=20, overlap=3)
     other = TransformersLearner(single.dls, single.model) # a second learner on one model
-    for learn in (single, windows, pairs, tagger, long_tagger, filler, other): learn.remove_cb(learn.progress)
+    for learn in (single, windows, pairs, tagger, long_tagger, filler, other, by_call, by_call_windows): learn.remove_cb(learn.progress)
     return dict(
         single=lambda i: single.predict(LONG[i%len(LONG)]), windows=lambda i: windows.predict(LONG[i%len(LONG)]),
         batch=lambda i: windows.predict_batch(LONG[i%30:i%30+5], bs=2), pairs=lambda i: pairs.predict((two.one[i%len(two)], two.two[i%len(two)])),
         tags=lambda i: tagger.predict(LONG[i%len(LONG)]), tags_of_words=lambda i: tagger.predict(WORDS[i%len(WORDS)]),
         tags_in_windows=lambda i: long_tagger.predict_batch([LONG[i%len(LONG)]]),
+        by_call=lambda i: by_call.predict(LONG[i%len(LONG)]) if i%2 else by_call_windows.predict_batch([LONG[i%len(LONG)]]),
         gaps=lambda i: filler.predict(gap(i)), two_learners=lambda i: (single,other)[i%2].predict(LONG[i%len(LONG)]),
         preds=lambda i: single.get_preds()[0] if i%20==0 else single.predict(LONG[i%len(LONG)]),
         explain=lambda i: single.explain(TEXT, method='occlusion').rows[0]['words'] if i%20==0 else single.predict(LONG[i%len(LONG)]),
