@@ -193,9 +193,10 @@ def test_two_pages_beside_a_notebook(ask, bert):
     "One learner answers two pages and its own process at the same time."
     learn,texts = quiet(learner('single', bert, max_length=12, overlap=2)),TEXTS*2
     want = [p['score'] for p in learn.predict_batch(texts)]
-    def page(_): return [max(c['confidence'] for c in told['confidences']) for told in ask(gradio_app(learn), *texts)]
+    def page(app): return [max(c['confidence'] for c in told['confidences']) for told in ask(app, *texts)]
+    apps = [gradio_app(learn) for _ in range(2)]
     with ThreadPoolExecutor(4) as pool:
-        pages,here = pool.map(page, range(2)),pool.map(lambda _: [float(learn.predict(t)[2].max()) for t in texts], range(2))
+        pages,here = pool.map(page, apps),pool.map(lambda _: [float(learn.predict(t)[2].max()) for t in texts], range(2))
         for found in (*pages, *here): np.testing.assert_allclose(found, want, atol=1e-5)
 
 def test_page_of_a_folder_with_pairs(ask, exported, tmp_path):
