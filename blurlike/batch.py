@@ -336,4 +336,5 @@ def check_targets(
     dls:DataLoaders # Those of the learner
 ):
     "Raise `ValueError` for a loader whose rows hold no labels, though those of `dls` do."
-    if len(getattr(dl.dataset, 'tls', dls.train_ds.tls))<len(dls.train_ds.tls): raise ValueError("this loader holds texts without labels: build it with `dls.test_dl(rows, with_labels=True)`")
+    tls = getattr(getattr(dl, 'dataset', None), 'tls', dls.train_ds.tls) # a list of batches has none
+    if len(tls)<len(dls.train_ds.tls): raise ValueError("this loader holds texts without labels: build it with `dls.test_dl(rows, with_labels=True)`")

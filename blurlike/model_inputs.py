@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PIECE', 'unwrap', 'ModelCall', 'ModelDoor', 'attach_door', 'needs_positions', 'head_stands_alone', 'ModelLoss',
-           'ModelInputsCallback']
+           'gives_one_number', 'ModelInputsCallback']
 
 # %% ../nbs/06_model_inputs.ipynb #3edfb288
 import inspect
@@ -51,8 +51,8 @@ class ModelCall:
         pieces = self._pieces(x)
         self.picks = [] if self.select is None else self._pick(pieces)
         x,*self.rest = pieces
-        self._begin_piece()
         inputs = self.door._named(x)
+        self._begin_piece()
         if self.labels is not None: inputs['labels'] = self._labels(x)
         return inputs
 
@@ -177,8 +177,12 @@ class ModelDoor:
             call.unasked = True
             _here.calls.append(call)
         if call.door is not self: return None
-        call.open = True
-        return (),call.begin(args[0].as_subclass(torch.Tensor))
+        try: inputs = call.begin(args[0].as_subclass(torch.Tensor))
+        except BaseException:
+            if call.unasked: self.forget(call)
+            raise
+        call.open = True # not before: the model may have been tried on the way
+        return (),inputs
 
     def only_picked(self, module, args, output):
         "Forward hook of the base model: the head sees the hidden states of the selected tokens."
@@ -278,6 +282,13 @@ class ModelLoss:
     def decodes(self, x): return {'single_label_classification':lambda x: x.argmax(-1), 'multi_label_classification':lambda x: x>0.5}.get(self.problem_type, lambda x: x)(x)
 
 # %% ../nbs/06_model_inputs.ipynb #45b1f977
+def gives_one_number(
+    model:nn.Module # Hugging Face model
+)->bool:
+    "Is its output a number for each text?"
+    config = getattr(model, 'config', None)
+    return config is not None and config.num_labels==1 and config.problem_type in (None, 'regression')
+
 class ModelInputsCallback(Callback):
     "Lets a fastai `Learner` train a Hugging Face model on `TokenTensor` batches"
     order,_learn,hooked,door,handles,call = -5,None,None,None,(),None
@@ -320,6 +331,12 @@ class ModelInputsCallback(Callback):
         self._forget()
         self.call = self.door.ask(targets if self._own_loss() is not None else None, targets.as_subclass(torch.Tensor)!=-100 if counted else None)
 
+    def after_pred(self): # one number a text: as its target is, for losses, metrics and `get_preds`
+        pred = self.learn.pred
+        if getattr(pred, 'ndim', 0)==2 and pred.shape[1]==1 and self._of_one_number(): self.learn.pred = pred.squeeze(1)
+
+    def _of_one_number(self): return gives_one_number(self.hooked) and (not len(self.learn.yb) or self.learn.yb[0].ndim==1)
+
     def after_batch(self):
         self._forget()
         self.door.loss = None
@@ -342,6 +359,8 @@ class ModelInputsCallback(Callback):
             if of_tokens: cb.preds = self._same_tokens(cb.preds, shapes, 0)
             if of_tokens and cb.targets: cb.targets = [(t,) for t in self._same_tokens([t[0] for t in cb.targets], shapes, -100)]
             cb.inputs = [(x,) for x in self._same_size([x[0] for x in cb.inputs])]
+        for cb in self.learn._grab_cbs(GatherPredsCallback): # fastai would take the number of a single row out of its tensor
+            if cb.preds and getattr(cb.preds[0], 'ndim', 0)==1: cb.preds = [(p,) for p in cb.preds]
 
     def _same_tokens(self, ts, shapes, value): # (B,w*n,...) each -> (B,W*N,...)
         most,left,res = np.max(shapes, axis=0).tolist(),self.learn.dls.tokenizer.padding_side=='left',[]

@@ -29,7 +29,7 @@ from fastcore.meta import delegates
 from .arguments import check_counts, is_name
 from .batch import TransformersDL, check_targets
 from .finite import check_outputs
-from .model_inputs import unwrap
+from .model_inputs import gives_one_number, unwrap
 from .prediction_files import predict_to_file
 from .predictions import LabelPredictions
 from .progress import Progress
@@ -234,5 +234,6 @@ def fastai_get_preds(self:PredictingLearner, **kwargs): return super(PredictingL
 
 @patch
 def _no_preds(self:PredictingLearner, with_input=False, with_loss=False, with_decoded=False, **kwargs):
-    none = torch.zeros(0, unwrap(self.model).config.num_labels)
+    model = unwrap(self.model)
+    none = torch.zeros(0) if gives_one_number(model) else torch.zeros(0, model.config.num_labels)
     return (*([torch.zeros(0, 0, 0).long()] if with_input else []), none, None, *([none] if with_decoded else []), *([torch.zeros(0)] if with_loss else []))

@@ -16,7 +16,7 @@ from fasttransform.cast import retain_types
 from transformers.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
 
 from .batch import FixedOrder, TransformersDL
-from .model_inputs import unwrap
+from .model_inputs import gives_one_number, unwrap
 from .progress import Progress
 from .showing import TaggedWords
 from .tagged import is_entity_scheme, tag_runs, word_spans
@@ -40,6 +40,7 @@ class LabelPredictions:
         text = learn.texts_of([item])[0]
         if len(learn.dls.valid_ds.tls)!=2 or not only_ours(learn): return learn.fastai_predict(text, rm_type_tfms, with_input)
         preds = getcallable(learn.loss_func, 'activation')(learn.predict_logits([text]))
+        if gives_one_number(unwrap(learn.model)): preds = preds.squeeze(1) # as in `get_preds`
         index = getcallable(learn.loss_func, 'decodes')(preds)
         dl = learn.dls.valid
         if not getattr(dl, '_types', None): dl._one_pass()

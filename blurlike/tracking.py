@@ -89,7 +89,7 @@ def _process(x:TokenTensor, y:TensorMultiCategory, samples, outs, preds):
 
 @wandb_process.dispatch
 def _process(x:TokenTensor, y:torch.Tensor, samples, outs, preds): # numbers
-    return _labels(samples, outs, 'error', [_cell(tuple(e)) for e in (preds.cpu()-y.cpu().view(preds.shape)).tolist()])
+    return _labels(samples, outs, 'error', [_cell(tuple(e)) for e in (preds.cpu()-y.cpu().view(preds.shape)).view(len(preds), -1).tolist()])
 
 @wandb_process.dispatch
 def _process(x:TokenTensor, y:TensorTokenCategory, samples, outs, preds):

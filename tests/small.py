@@ -138,7 +138,7 @@ def direct_logits(model, tokenizer, texts, max_length=64):
     model.train(was)
     return torch.stack(res)
 
-def activated(kind, logits): return logits.sigmoid() if kind=='multi' else logits if kind=='regression' else logits.softmax(-1)
+def activated(kind, logits): return logits.sigmoid() if kind=='multi' else logits.squeeze(-1) if kind=='regression' else logits.softmax(-1)
 def close(a, b, tol=1e-5): torch.testing.assert_close(torch.as_tensor(a).float(), torch.as_tensor(b).float(), atol=tol, rtol=tol)
 def weights(model): return {n:p.detach().clone() for n,p in model.named_parameters()}
 def changed(model, before): return {n for n,p in model.named_parameters() if not torch.equal(p, before[n])}

@@ -17,7 +17,8 @@ LABELLED = ('single','pair')
 
 def raw(learn, texts): # logits of texts, one at a time, by the plain Hugging Face model
     tok,model = learn.dls.tokenizer,unwrap(learn.model).eval()
-    with torch.no_grad(): return torch.cat([model(**tok(*((t,) if isinstance(t, str) else t), return_tensors='pt', truncation=True, max_length=64)).logits for t in texts])
+    with torch.no_grad(): res = torch.cat([model(**tok(*((t,) if isinstance(t, str) else t), return_tensors='pt', truncation=True, max_length=64)).logits for t in texts])
+    return res.squeeze(1) if model.config.problem_type=='regression' else res # one number a text, as its target
 
 def valid_texts(learn): return learn.texts_of(learn.dls.valid_ds.items)
 def weights(learn): return {n:p.detach().clone() for n,p in unwrap(learn.model).named_parameters()}

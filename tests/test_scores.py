@@ -6,7 +6,7 @@ import torch
 from fastai.callback.core import Callback
 from fastai.callback.tracker import SaveModelCallback
 from huggingface_hub import ModelCard
-from small import FRAMES, bert, checkpoints, in_tmp, learner, seeded # noqa: F401 (fixtures)
+from small import FRAMES, TEXTS, bert, checkpoints, close, direct_logits, in_tmp, learner, seeded, valid_frame # noqa: F401 (fixtures)
 
 from blurlike.all import Checkpoints, TransformersLearner, model_card
 from blurlike.saving import describe, scores_of
@@ -99,3 +99,26 @@ def test_odd_tensors_are_summed():
             q = p.contiguous().clone()
             q.view(-1)[-1:] += 1
             assert bit_sum(q)!=bit_sum(p)
+
+# One number a text
+
+def test_one_number_has_the_shape_of_its_target(bert):
+    "Predictions, targets and what metrics see: (B,) each, so that their difference is one."
+    seen = []
+    def my_mae(p, t):
+        seen.append((tuple(p.shape), tuple(t.shape)))
+        return (p-t).abs().mean()
+    learn = learner('regression', bert, metrics=my_mae, loss_func=torch.nn.MSELoss())
+    with learn.no_bar(): learn.fit(1)
+    frame = valid_frame(learn, 'regression')
+    preds,targs,decoded,losses = learn.get_preds(with_decoded=True, with_loss=True)
+    direct = direct_logits(learn.model, learn.dls.tokenizer, frame.text.tolist()).squeeze(1)
+    assert preds.shape==targs.shape==decoded.shape==losses.shape==(len(frame),) and all(a==b and len(a)==1 for a,b in seen)
+    close(preds, direct)
+    close(losses, (direct-torch.tensor(frame.score.to_numpy()))**2)
+    close((preds-targs).abs().mean(), learn.recorder.values[-1][-1])
+    one = learn.dls.test_dl(frame[:1], with_labels=True)
+    assert [t.shape for t in learn.get_preds(dl=one)]==[(1,), (1,)] and learn.get_preds(dl=learn.dls.test_dl(TEXTS[:3]))[0].shape==(3,) and learn.get_preds(dl=learn.dls.test_dl([]))[0].shape==(0,)
+    want = learn.predict(frame.text[0])
+    learn.add_cb(Callback()) # through fastai's own
+    for found in (want, learn.predict(frame.text[0])): close(torch.tensor(found[0]), direct[0]), close(found[1], direct[0]), close(found[2], direct[0])

@@ -51,7 +51,7 @@ def test_own_loss_for_tags(bert):
     close(learn.loss_func(x, y), F.cross_entropy(x.flatten(0, 1), y.flatten(), weight=TAGS))
 
 @pytest.mark.parametrize('loss_func,said', [(ModelLoss(),'ModelLoss takes no class weights'), (F.cross_entropy,'cross_entropy takes no'), (MSELossFlat(),'MSELoss takes no'), (lambda p,t: p.sum(),'takes no'),
-    (CrossEntropyLossFlat(weight=W),'weights of its own'), (LabelSmoothingCrossEntropyFlat(),r'CrossEntropyLossFlat\(label_smoothing=0.1\)')], ids=str)
+    (CrossEntropyLossFlat(weight=W),'weights of its own'), (LabelSmoothingCrossEntropyFlat(),r'CrossEntropyLossFlat\(label_smoothing=0.1\)')], ids=lambda o: o if isinstance(o, str) else type(o).__name__)
 def test_weights_are_never_lost(loss_func, said, bert):
     for data in (None, block_dls(bert)):
         with pytest.raises(ValueError, match=said): single(bert, data, class_weights=W, loss_func=loss_func)
