@@ -544,6 +544,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'blurlike.label_columns._some': ('label_columns.html#_some', 'blurlike/label_columns.py'),
                                         'blurlike.label_columns._sorted_labels': ( 'label_columns.html#_sorted_labels',
                                                                                    'blurlike/label_columns.py'),
+                                        'blurlike.label_columns._spelled_number': ( 'label_columns.html#_spelled_number',
+                                                                                    'blurlike/label_columns.py'),
                                         'blurlike.label_columns._stand_for_names': ( 'label_columns.html#_stand_for_names',
                                                                                      'blurlike/label_columns.py'),
                                         'blurlike.label_columns._vocab_of': ('label_columns.html#_vocab_of', 'blurlike/label_columns.py'),

@@ -72,10 +72,16 @@ class LabelColumns(Column):
         return _flag(v)
     def placeholder(self, value): return {n:n in value for n in self.names}
 
+def _spelled_number(v): # text of a csv that has two spellings of one number, such as `1.1` and `1.10`
+    if not isinstance(v, str): return v
+    try: return float(v)
+    except ValueError: return v
+
 class NumberColumns(Column):
     "Reads a column of numbers, or several as one list (fastai maps transforms over tuples)"
     def _read(self, row): return self._number(row[self.names], self.names) if is_name(self.names) else [self._number(row[n], n) for n in self.names]
     def _number(self, v, name):
+        v = _spelled_number(v)
         is_number = isinstance(v, (int, float, Decimal, np.number, np.bool_)) and np.isfinite(float(v))
         if not is_number: raise ValueError(f"column {name!r} holds {_some(_native([v]))}: a number is expected")
         return float(v)
@@ -300,6 +306,7 @@ def read_target(
     numbers = np.concatenate([np.asarray(s, dtype=np.int64) for s in splits])
     cols = [_read_column(rows, n, numbers) for n in names]
     kind = problem_type or infer_kind(cols, names)
+    if kind==TARGET_KINDS[2]: cols = [c if is_numeric_dtype(c) else _plain(c.map(_spelled_number).astype(object)) for c in cols]
     _check_kind(kind, cols, names, numbers)
     if kind==TARGET_KINDS[2]: return kind,_check_numbers(cols, names, vocab),read_numbers(label)
     if vocab is not None: _check_vocab(vocab := list(vocab), names[0])

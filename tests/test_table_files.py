@@ -108,6 +108,12 @@ def test_half_a_character_is_named(name, read):
     with pytest.raises(ValueError, match=said): read_rows(records)
     with pytest.raises(ValueError, match=said): read('a.jsonl', '\n'.join(map(json.dumps, records)))
 
+def test_numbers_in_two_spellings_are_numbers_when_asked_for(bert, in_tmp):
+    Path('t.csv').write_text('text,label\n'+''.join(f'a film {i},{s}\n' for i,s in enumerate(['3.8','3.80','2.5','+1.5']*4)))
+    with pytest.warns(UserWarning, match="problem_type='regression'"): learn = learner('single', bert, 't.csv', label='label', problem_type='regression')
+    assert sorted({round(float(y), 4) for _,y in [*learn.dls.train_ds, *learn.dls.valid_ds]})==[1.5,2.5,3.8]
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+
 # Lists, transforms and paths, from the file to the prediction
 
 def test_tagging_from_a_parquet_file(bert, in_tmp):

@@ -72,7 +72,7 @@ def best_constant(
     train:Rows # Training rows
 )->torch.Tensor: # (C,) float32 outputs, before the softmax or sigmoid
     "What a model that knows nothing of the texts had best put out."
-    if task.name==_kinds[2]: return torch.tensor([float(train.column(n).mean()) for n in vocab])
+    if task.name==_kinds[2]: return torch.tensor([float(train.column(n).astype(float).mean()) for n in vocab])
     counts,n = label_counts(vocab, y, train)+1,len(train)+2 # no label is impossible
     return torch.log(counts/counts.sum()) if task.name==_kinds[0] else torch.logit(counts/n)
 
