@@ -138,7 +138,7 @@ def test_every_task(kind, bert, sent):
     texts = list(zip(rows.text, rows.text_pair)) if kind=='pair' else rows.text.tolist()
     for text,r in zip(texts, rows.itertuples()):
         decoded,_,probs = learn.predict(text)
-        assert r.prediction==(pytest.approx(decoded[0], abs=1e-4) if kind=='regression' else ', '.join(decoded) if kind=='multi' else str(decoded))
+        assert r.prediction==(pytest.approx(decoded, abs=1e-4) if kind=='regression' else ', '.join(decoded) if kind=='multi' else str(decoded))
         if kind in ('single','pair'): assert r.score==pytest.approx(float(probs.max()), abs=1e-4) and r.score<=1
         if kind=='multi': assert r.score==', '.join(f'{p:.3f}' for p in probs[probs>.5].tolist())
     if kind=='regression': np.testing.assert_allclose(rows.error**2, rows.loss, rtol=1e-3, atol=1e-6)
