@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
+from fastcore.imports import noop
 
 from .files import file_hash, write_file
 from .one_writer import OneWriter
@@ -45,8 +46,12 @@ def _join(parts, path, kind):
 def _piece(items, i, j): return items.select(range(i, j)) if isinstance(items, Dataset) else items.iloc[i:j] if isinstance(items, (pd.DataFrame, pd.Series)) else items[i:j]
 
 # %% ../nbs/10d_prediction_files.ipynb #10d50013
-def _texts_hash(learn, items):
-    return hashlib.sha256(json.dumps(learn.texts_of(items)).encode()).hexdigest()
+def _texts_hash(learn, items): # whether they can be used, and what deserves a warning, the prediction will say
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        try: texts = learn.texts_of(items, check=noop)
+        except TypeError: texts = None # the prediction will name the item
+    return hashlib.sha256(json.dumps(texts, default=repr).encode()).hexdigest()
 
 class Part:
     "The predictions of the rows from `start` on, and what tells them from those of others"
@@ -127,7 +132,7 @@ def _tell(category, texts, job):
     first,end = texts[0][0],min(texts[0][0]+job['part'], job['rows'])-1
     warn_user(f"rows {first:,} to {end:,}: {texts[0][1]}" + (f" (and {len(texts)-1} warnings of other rows)" if len(texts)>1 else ''), category)
 
-def _about(out): return out.with_name(f'.{out.name}.job.json')
+def _about(out): return out.with_name(f'.{out.name}.job') # not `.json`: a saved learner's folder may not get other such files
 
 def _check_finished(learn, items, out, job): # `ValueError` unless it is of this job
     try: before = json.loads(_about(out).read_text())
@@ -160,6 +165,6 @@ def _claim(folder, job, resume, part): # the job, with the rows of a part; the p
 
 def _sweep(folder, out): # what killed jobs had begun to write: temporary names end in eight letters
     name = glob.escape(out.name)
-    beside = [*out.parent.glob(f'.{name}.????????'), *out.parent.glob(f'..{name}.job.json.????????')]
+    beside = [*out.parent.glob(f'.{name}.????????'), *out.parent.glob(f'..{name}.job.????????')]
     for p in [*beside, *folder.glob('.*')]:
         if p.is_file(): p.unlink()

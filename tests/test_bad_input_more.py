@@ -72,7 +72,7 @@ def test_missing_text_in_a_dataset(bert): refused('single', r"'text'.*row 7\b.*(
 def test_many_missing_texts_are_not_all_listed(bert): assert '(20 in all)' in refused('single', r'rows 0, 1, 2,', bert, spoiled('single', 'text', dict.fromkeys(range(20))))
 
 @pytest.mark.parametrize('bad,kind', [(1,'int'), (1.5,'float'), (b'x','bytes'), ({'a':1},'dict'), (['a','b'],'list')], ids=str)
-def test_text_that_is_none(bad, kind, bert): refused('single', rf"'text'.*{kind}.*rows? 3\b.*(astype|convert)", bert, spoiled('single', 'text', {3:bad}), TypeError)
+def test_text_that_is_none(bad, kind, bert): refused('single', rf"'text'.*{kind}.*rows? 3\b.*(astype|convert|name the column)", bert, spoiled('single', 'text', {3:bad}), TypeError)
 
 def test_numbers_for_text(bert):
     refused('single', r"'text'.*int.*(astype|convert)", bert, DF.assign(text=range(48)), TypeError)

@@ -34,7 +34,7 @@ def test_the_same_as_in_memory(task, suffix, bert):
     expected = json.loads(json.dumps(learn.predict_batch(items, **kwargs)))
     if task=='gaps' and suffix=='parquet': expected = [[o | dict(gap=None) for o in row] if isinstance(row[0], dict) else [o | dict(gap=k) for k,part in enumerate(row) for o in part] for row in expected]
     out = learn.predict_batch(items, bs=2, out=f'p.{suffix}', **kwargs)
-    assert out==Path(f'p.{suffix}').absolute() and same(read(out), expected) and sorted(os.listdir())==[f'.{out.name}.job.json', out.name]
+    assert out==Path(f'p.{suffix}').absolute() and same(read(out), expected) and sorted(os.listdir())==[f'.{out.name}.job', out.name]
 
 @pytest.mark.parametrize('kind', ['list','series','frame','dataset'])
 def test_sources(kind, single):
@@ -115,12 +115,12 @@ def test_a_finished_file_of_another_job(single, bert, tmp_path):
     upper = learner('single', bert)
     upper.dls.tokenizer.truncation_side = 'left'
     other('had other tokenizer than', upper)
-    assert out.read_bytes()==before and sorted(os.listdir())==['.p.jsonl.job.json','p.jsonl']
+    assert out.read_bytes()==before and sorted(os.listdir())==['.p.jsonl.job','p.jsonl']
     with pytest.warns(UserWarning, match='complete'): single.predict_batch(Dataset.from_dict(dict(text=TEXTS[:6])), bs=3, out='p.jsonl', resume=True) # the same texts from elsewhere
     out.write_bytes(before[:-9])
     other('is not as it was written')
     out.write_bytes(before)
-    Path('.p.jsonl.job.json').unlink()
+    Path('.p.jsonl.job').unlink()
     other('would tell of which job it is')
 
 @pytest.fixture
@@ -151,9 +151,9 @@ def test_a_damaged_part_is_predicted_anew(single, half_done, harm):
     assert same(read('p.jsonl'), single.predict_batch(TEXTS[:6]))
 
 def test_what_a_killed_job_began_goes_away(single, half_done):
-    for p in (half_done/'.000000000004.jsonl.abcd1234', half_done.parent/'.p.jsonl.abcd1234', half_done.parent/'..p.jsonl.job.json.abcd1234'): p.write_text('half')
+    for p in (half_done/'.000000000004.jsonl.abcd1234', half_done.parent/'.p.jsonl.abcd1234', half_done.parent/'..p.jsonl.job.abcd1234'): p.write_text('half')
     single.predict_batch(TEXTS[:6], out='p.jsonl', resume=True)
-    assert sorted(os.listdir())==['.p.jsonl.job.json','p.jsonl']
+    assert sorted(os.listdir())==['.p.jsonl.job','p.jsonl']
 
 def test_two_writers(single, half_done):
     "The second is refused while the first lives; a process that died leaves nothing locked."
