@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 from blurlike.all import (CSVLogger, GradientClip, ModelLoss, TransformersLearner, accuracy, layerwise_splitter, output_names, set_seed)
-from blurlike.saving import FORMAT
+from blurlike.saving import FORMAT, write_facts
 from small import ARCHS, BS, FRAMES, KINDS, TEXTS, VOCABS, activated, changed, close, direct_logits, encode, fresh_process, learner, table, texts_of, valid_frame, weights
 from pathlib import Path
 
@@ -263,11 +263,10 @@ def test_the_learner_goes_on_after_a_failed_save(bert, monkeypatch):
 @pytest.fixture
 def copy(bert, in_tmp): return learner('single', bert).save_pretrained('copy')
 
-def rehash(folder): edit(folder, sha256={p.name:hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir() if p.name!='blurlike.json'}) # as one who tampers would
-
-def edit(folder, **kwargs):
-    facts = json.loads((folder/'blurlike.json').read_text())
-    (folder/'blurlike.json').write_text(json.dumps(facts | kwargs))
+def edit(folder, **kwargs): # with all sums, as one who tampers would
+    facts = json.loads((folder/'blurlike.json').read_text()) | kwargs
+    write_facts(folder, {k:v for k,v in facts.items() if k not in ('sha256','facts_sha256')})
+rehash = edit
 
 @pytest.mark.parametrize('change,message', [(dict(vocab=['good','fine','bad']),'changed after saving.*good'), (dict(format_version=99),'version 99.*upgrade')], ids=['vocab','version'])
 def test_changed_facts_are_refused(change, message, copy):
