@@ -44,6 +44,26 @@ def _train_head(model, head):
     now = {q:n for n,q in plain.items()} # a layer with an adapter is one level further down
     model.new_weights = frozenset(now.get(n, n) for n in getattr(model, 'new_weights', ()))
 
+# %% ../nbs/07b_adapters.ipynb #07b50015
+def _check_shared(model): # `ValueError` where an adapter would part weights that two modules share, or change both
+    from peft.tuners.trainable_tokens import TrainableTokensLayer
+    inner,users = _inner(model),{}
+    for n,p in model.named_parameters(remove_duplicate=False):
+        if '.original_module.' in n or _plain(n, inner) is not None: users.setdefault(id(p), []).append(n)
+    def changed(n): return '.original_module.' in n or ('.base_layer.' in n and not n.endswith('.bias'))
+    def by_rows(n): return '.base_layer.' in n and isinstance(model.get_submodule(n.rpartition('.base_layer.')[0]), TrainableTokensLayer)
+    for names in users.values():
+        bad = [n for n in names if changed(n)] if len(names)>1 and not all(map(by_rows, names)) else [] # rows are trained in all modules that share them
+        if bad: raise ValueError(f"peft=...: {_module(bad[0])} shares its weights with {_module(next(n for n in names if n!=bad[0]))}, so that an adapter on it could be neither merged nor saved: "
+            "leave it out of target_modules, modules_to_save and trainable_token_indices")
+
+def _module(name): return name.replace('.base_layer', '').replace('.original_module', '').replace('.token_adapter', '').rpartition('.')[0]
+
+def _warn_untrained_tokens(model):
+    grown = bool(getattr(model, 'grown_weights', ()))
+    if grown and not any(p.requires_grad for p in model.get_input_embeddings().parameters()):
+        warn_user("The rows of added tokens stay as they start, since these adapters train no embeddings: name the tokens in trainable_token_indices of the peft config.")
+
 # %% ../nbs/07b_adapters.ipynb #07b50013
 def plain_names(
     model:nn.Module # With adapters or without
@@ -66,26 +86,6 @@ def _plain(name, inner):
         if not name.startswith(wrapper+at): return None
         name = wrapper+name[len(wrapper+at):]
     return name
-
-# %% ../nbs/07b_adapters.ipynb #07b50015
-def _check_shared(model): # `ValueError` where an adapter would part weights that two modules share, or change both
-    from peft.tuners.trainable_tokens import TrainableTokensLayer
-    inner,users = _inner(model),{}
-    for n,p in model.named_parameters(remove_duplicate=False):
-        if '.original_module.' in n or _plain(n, inner) is not None: users.setdefault(id(p), []).append(n)
-    def changed(n): return '.original_module.' in n or ('.base_layer.' in n and not n.endswith('.bias'))
-    def by_rows(n): return '.base_layer.' in n and isinstance(model.get_submodule(n.rpartition('.base_layer.')[0]), TrainableTokensLayer)
-    for names in users.values():
-        bad = [n for n in names if changed(n)] if len(names)>1 and not all(map(by_rows, names)) else [] # rows are trained in all modules that share them
-        if bad: raise ValueError(f"peft=...: {_module(bad[0])} shares its weights with {_module(next(n for n in names if n!=bad[0]))}, so that an adapter on it could be neither merged nor saved: "
-            "leave it out of target_modules, modules_to_save and trainable_token_indices")
-
-def _module(name): return name.replace('.base_layer', '').replace('.original_module', '').replace('.token_adapter', '').rpartition('.')[0]
-
-def _warn_untrained_tokens(model):
-    grown = bool(getattr(model, 'grown_weights', ()))
-    if grown and not any(p.requires_grad for p in model.get_input_embeddings().parameters()):
-        warn_user("The rows of added tokens stay as they start, since these adapters train no embeddings: name the tokens in trainable_token_indices of the peft config.")
 
 # %% ../nbs/07b_adapters.ipynb #07b50008
 @contextmanager
