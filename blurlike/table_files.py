@@ -8,6 +8,7 @@ __all__ = ['other_sign', 'table_of', 'read_table']
 # %% ../nbs/01b_table_files.ipynb #d85dc693
 import csv
 import json
+import re
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,7 +124,8 @@ def _read_divided(path, sep, as_text=()):
 
 def _without_numbers(df, path, sep, shape):
     numbers = df.index.astype(str)
-    if not numbers.str.fullmatch(_whole).all() or not numbers.is_unique or df.iloc[:,-1].isna().all():
+    named = re.fullmatch(r'(.*[_ ])?(id|idx|index|nr|no|row|number)', shape.header[0].strip().lower()) # then the numbers are that column
+    if named or not numbers.str.fullmatch(_whole).all() or not numbers.is_unique or df.iloc[:,-1].isna().all():
         raise ValueError(f"{path.name!r}, from line 2 on: {shape.n+1} fields, and the header names {shape.n} ({', '.join(shape.header)[:60]}); put quotes around "
             f"fields that hold {sep!r}, and none at the ends of lines{other_sign(shape.header)}")
     warn_user(f"{path.name!r}: the header names {shape.n} of {shape.n+1} fields; the first, whole numbers, is taken for the row numbers that R writes, and left out")

@@ -30,6 +30,7 @@ def refused(read, name, content, *said):
     ('a.csv', 'text;label\na, b;1\nb, c, d;2\n', ["divided by ';'"]),
     ('a.csv', 'text;label\na, b;1\nb, c;2\n', ["divided by ';'"]),
     ('a.csv', 'text,label\n"good,pos\nbad,neg\n', ['line 2', 'not closed']),
+    ('a.csv', 'id,text,label\n1,good, indeed,pos\n2,bad, she said,neg\n', ['4 fields', 'names 3', 'quotes']), # ids are no row numbers of R's
     ('a.csv', 'text,label\n"good,pos\nbad,neg\n"nice" film,pos\n', ['line 2', 'line 4']),
     ('a.csv', 'text,label\nfine,pos\n"good,pos\nbad 5",neg\n', ['lines 3 to 4', 'stray quote']), # well formed, but so are the lines without quotes
     ('a.tsv', 'text\tlabel\n"good\tpos\nbad 5"\tneg\n', ['lines 2 to 3', 'stray quote'])])
