@@ -9,6 +9,7 @@ __all__ = ['OneWriter']
 import os
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakSet
 
 # %% ../nbs/00e_one_writer.ipynb #ca650fc3
 def _lock(f): # at once, or `OSError`
@@ -17,6 +18,8 @@ def _lock(f): # at once, or `OSError`
         return msvcrt.locking(f, msvcrt.LK_NBLCK, 1)
     import fcntl
     fcntl.flock(f, fcntl.LOCK_EX|fcntl.LOCK_NB)
+
+_held = WeakSet()
 
 class OneWriter:
     "Holds the file `path` until `release`; `BlockingIOError` where another writer holds it"
@@ -27,6 +30,7 @@ class OneWriter:
         self.path,self.file = Path(path),None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while self.file is None: self._open(what)
+        _held.add(self)
 
     def _open(self, what):
         f = os.open(self.path, os.O_RDWR|os.O_CREAT)
@@ -41,12 +45,21 @@ class OneWriter:
         with suppress(FileNotFoundError): return os.path.samestat(os.fstat(f), os.stat(self.path))
         return False
 
+    def _forget(self): # closed here, still held by the process that opened it
+        if self.file is not None: os.close(self.file)
+        self.file = None
+
     def release(self):
         "Let others write; once is enough."
         if self.file is None: return
         with suppress(OSError): self.path.unlink()
-        os.close(self.file)
-        self.file = None
+        self._forget()
 
     def __enter__(self): return self
     def __exit__(self, *args): self.release()
+
+# %% ../nbs/00e_one_writer.ipynb #77ec3803
+def _forget_all():
+    for o in list(_held): o._forget()
+
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_forget_all)

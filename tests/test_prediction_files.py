@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from blurlike.all import TransformersLearner, predict_to_file, token_classification_learner
+from blurlike.one_writer import OneWriter
 from datasets import Dataset
 from runs import WORDS, gaps
 from small import FRAMES, TEXTS, in_tmp, learner # noqa: F401
@@ -163,6 +164,23 @@ def test_two_writers(single, half_done):
         with pytest.raises(BlockingIOError, match='another process or thread is writing in .*p.jsonl'): single.predict_batch(TEXTS[:6], out='p.jsonl', resume=True)
         first.kill()
     assert same(read(single.predict_batch(TEXTS[:6], out='p.jsonl', resume=True)), single.predict_batch(TEXTS[:6]))
+
+def test_workers_do_not_hold_the_lock_of_a_killed_process(tmp_path):
+    "Workers of a loader are forks, with a copy of every open file, and outlive a killed process for seconds."
+    code = '''if True:
+        import os,signal,sys
+        from blurlike.one_writer import OneWriter
+        lock = OneWriter(sys.argv[1])
+        if os.fork(): signal.pause()
+        print(os.getpid(), flush=True)
+        signal.pause()'''
+    with subprocess.Popen([sys.executable, '-c', code, tmp_path/'lock'], stdout=subprocess.PIPE, text=True, env=os.environ | dict(PYTHONPATH=str(Path(__file__).parents[1]))) as first:
+        worker = int(first.stdout.readline())
+        with pytest.raises(BlockingIOError): OneWriter(tmp_path/'lock')
+        first.kill()
+        first.wait()
+        try: OneWriter(tmp_path/'lock').release()
+        finally: os.kill(worker, signal.SIGKILL)
 
 def test_weights_of_any_shape_and_type_are_told_apart():
     from blurlike.predicting import weights_hash
