@@ -1,6 +1,5 @@
-"Small checkpoints of several architectures, and data that can be learned, made on the spot; seeds; a fresh process."
-import inspect,json,os,subprocess,sys
-from pathlib import Path
+"Small checkpoints of several architectures, and data that can be learned, made on the spot; seeds."
+import inspect,os
 
 for k,v in dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg').items(): os.environ.setdefault(k, v)
 
@@ -13,7 +12,6 @@ from fastai.torch_core import set_seed
 from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
 from tokenizers.processors import BertProcessing, RobertaProcessing
 
-import blurlike
 from blurlike.all import sequence_classification_learner
 
 torch.set_num_threads(1) # models this small only lose time to threads
@@ -142,10 +140,3 @@ def activated(kind, logits): return logits.sigmoid() if kind=='multi' else logit
 def close(a, b, tol=1e-5): torch.testing.assert_close(torch.as_tensor(a).float(), torch.as_tensor(b).float(), atol=tol, rtol=tol)
 def weights(model): return {n:p.detach().clone() for n,p in model.named_parameters()}
 def changed(model, before): return {n for n,p in model.named_parameters() if not torch.equal(p, before[n])}
-
-def fresh_process(code, *args, cwd):
-    "The JSON that `code` prints last, in a new process that knows of nothing here."
-    env = os.environ | dict(PYTHONPATH=str(Path(blurlike.__file__).parents[1]), PYTHONWARNINGS='ignore', OMP_NUM_THREADS='1')
-    r = subprocess.run([sys.executable, '-c', code, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
-    assert r.returncode==0, r.stderr[-3000:]
-    return json.loads(r.stdout.strip().splitlines()[-1])

@@ -12,8 +12,11 @@ from models import MAPPINGS, TASKS
 from small import in_tmp # noqa: F401
 
 FAMILIES = 'bert distilbert roberta xlm-roberta deberta-v2 electra albert mpnet modernbert xlnet t5 bart gpt2 llama qwen2 gemma'.split()
+FIRST = 'bert','deberta-v2','t5','gpt2' # the others are slow
+def marks(kind): return () if kind in FIRST else pytest.mark.slow
 
-@pytest.mark.parametrize('kind,task', [(k, t) for i,k in enumerate(FAMILIES) for j,t in enumerate(TASKS) if k in MAPPINGS[t] and (j==i%2 or t=='masked_lm')]) # each with one kind of labels in turn, and with gaps
+@pytest.mark.parametrize('kind,task', [pytest.param(k, t, marks=marks(k)) for i,k in enumerate(FAMILIES) for j,t in enumerate(TASKS)
+    if k in MAPPINGS[t] and (j==i%2 or t=='masked_lm')]) # each with one kind of labels in turn, and with gaps
 def test_family(kind, task, tmp_path, in_tmp): check.run(kind, task, tmp_path)
 
 def test_what_is_left_out_exists():

@@ -1,6 +1,6 @@
 """Every tutorial runs in a real JupyterLab in a real browser: no error, no warnings, and the tables, bars and plots are on the page.
 
-Run one: `python -m pytest tests/test_browser.py -k plain_pytorch`."""
+Run one: `python -m pytest -m '' tests/test_browser.py -k plain_pytorch`."""
 import ast,importlib.util,json,os,re,socket,subprocess,sys,time,urllib.request
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 
 from browser import chromium, contrasts # noqa: F401 (fixture)
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 TUTORIALS = sorted(p for p in (ROOT/'nbs'/'tutorials').glob('*.ipynb') if p.name[0] not in '._')
 TIMEOUT = 1200          # seconds for one notebook

@@ -43,6 +43,7 @@ def whole(bert, tmp_path_factory):
         return made[name]
     return get
 
+@pytest.mark.slow
 def test_killed_at_random(bert, tmp_path):
     "`kill -9` at random steps, in validation, and in the middle of writing a checkpoint"
     here = Path(__file__).parent

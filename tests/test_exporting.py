@@ -10,7 +10,8 @@ import pytest
 import torch
 from blurlike.all import (Adam, Callback, CategoryBlock, ColReader, CSVLogger, DataBlock, EarlyStoppingCallback, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, layerwise_splitter,
     load_learner, transformer_splitter)
-from small import BS, FRAMES, TEXTS, changed, close, fresh_process, in_tmp, learner, weights # noqa: F401
+from fresh import fresh_process
+from small import BS, FRAMES, TEXTS, changed, close, in_tmp, learner, weights # noqa: F401
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
@@ -203,6 +204,7 @@ def test_a_save_is_in_one_step(learn, monkeypatch):
     with pytest.raises(OSError, match='No space'): learn.save('w')
     assert Path('models/w.pth').read_bytes()==before and os.listdir('models')==['w.pth']
 
+@pytest.mark.slow
 def test_killed_or_full_at_any_moment(bert, tmp_path):
     here = Path(__file__).parent
     out = subprocess.run([sys.executable, '-W', 'ignore', here/'killed_saves.py', bert, tmp_path/'saves'], capture_output=True, text=True, cwd=here,

@@ -1,7 +1,5 @@
 "fastai's own tools on all four kinds of target. One test a tool, named for it."
 import csv
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ from blurlike.all import (CSVLogger, Callback, CategoryBlock, ClassificationInte
     TransformersTextBlock, load_learner, output_names, partial, unwrap)
 from conftest import table
 from datasets import Dataset
+from fresh import run_fresh
 from sklearn.metrics import confusion_matrix
 
 LABELLED = ('single','pair')
@@ -181,7 +180,7 @@ def test_export_and_load_learner(kind, trained, tmp_path, monkeypatch):
     assert len(learn.dls.train_ds)>0 and learn.predict_batch(items)==expected
     texts = learn.texts_of(items)
     code = f"from blurlike.all import *\nl = load_learner({str(tmp_path/'l.pkl')!r})\nprint(repr(l.predict_batch({texts!r})))\nwith l.no_bar(): print(l.predict({texts[0]!r})[0])"
-    out = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, cwd=tmp_path)
+    out = run_fresh(code, cwd=tmp_path)
     assert out.returncode==0, out.stderr
     assert eval(out.stdout.splitlines()[0])==expected
     assert not any(t.encode() in (tmp_path/'l.pkl').read_bytes() for t in map(str, texts)), 'validation texts in the pickle'

@@ -10,7 +10,8 @@ import transformers
 from blurlike.all import (CSVLogger, Callback, CategoryBlock, ClassificationInterpretation, DataBlock, EarlyStoppingCallback, GradientAccumulation, GradientClip, Interpretation, Learner,
     ModelInputsCallback, ModelLoss, MultiCategoryBlock, RandomSplitter, RegressionBlock, SGD, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, load_learner, nn, noop, set_seed,
     transformer_splitter, unwrap)
-from small import BS, COLUMNS, FRAMES, KINDS, VOCABS, activated, changed, close, direct_logits, fresh_process, learner, texts_of, valid_frame, weights
+from fresh import fresh_process
+from small import BS, COLUMNS, FRAMES, KINDS, VOCABS, activated, changed, close, direct_logits, learner, texts_of, valid_frame, weights
 from datasets import Dataset
 from fastai.data.core import show_results
 from fastai.data.transforms import MultiCategory

@@ -1,5 +1,5 @@
 "Masked language modelling: gaps, loss, packing, predictions, and the road to a classifier."
-import json,os
+import json,os,subprocess,sys
 from pathlib import Path
 
 import datasets
@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 import transformers as tf
 from blurlike.all import (Callback, ColReader, DataBlock, GradientAccumulation, Interpretation, Learner, MaskedLMBlock, MaskedLoss, ModelInputsCallback, ModelLoss, PackedRows, Rows, TokenizeMasked, TransformersLearner, head_stands_alone, load_learner, masked_lm_learner, masked_lm_metrics, sequence_classification_learner, token_classification_learner)
-from small import ARCHS, FRAMES, SMALL, TEXTS, byte_tokenizer, changed, close, fresh_process, in_tmp, make_checkpoint, weights, word_tokenizer # noqa: F401
+from fresh import fresh_process, here
+from small import ARCHS, FRAMES, SMALL, TEXTS, byte_tokenizer, changed, close, in_tmp, make_checkpoint, weights, word_tokenizer # noqa: F401
 
 MASKED = ['bert','distilbert','roberta','deberta','modernbert','bart']
 
@@ -329,11 +330,13 @@ learn = masked_lm_learner('large.txt', sys.argv[1], block_size=64)
 x,y = learn.dls.one_batch()
 print(json.dumps([(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss-before)/1024, len(learn.dls.train_ds)]))
 """
+@pytest.mark.slow
 def test_a_large_file_is_not_read_into_memory(bert, in_tmp):
     line = ' '.join(TEXTS)[:2000]
     write(Path('small.txt'), [line]*2000)
     write(Path('large.txt'), [line]*40_000) # 80 MB, about 20 million tokens
-    more,blocks = fresh_process(MEMORY, bert, cwd=in_tmp)
+    out = subprocess.run([sys.executable, '-W', 'ignore', '-c', MEMORY, bert], env=here(), capture_output=True, text=True) # not forked: a fork's memory starts otherwise
+    more,blocks = json.loads(out.stdout.splitlines()[-1])
     assert blocks>100_000 and more<60 # MB: the numbers of blocks, and pieces on the way
 
 # Predictions

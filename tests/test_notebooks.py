@@ -1,12 +1,12 @@
 """Every notebook runs from top to bottom in a fresh process, with nbdev's own runner; cells marked `slow` or `cuda` are left out.
 The tutorials run in a browser instead where there is one (`test_browser.py`).
 
-Run one: `python -m pytest tests/test_notebooks.py -k 04_batch`."""
-import importlib.util,json,os,shutil,subprocess,sys
-from concurrent.futures import ThreadPoolExecutor
+Run one: `python -m pytest -m '' tests/test_notebooks.py -k 04_batch`."""
+import importlib.util,json,shutil
 from pathlib import Path
 
 import pytest
+from fresh import run_fresh
 
 ROOT = Path(__file__).parents[1]
 RUN = 'import sys; from nbdev.test import nbdev_test; nbdev_test(sys.argv[1], n_workers=0)'
@@ -21,29 +21,17 @@ NOTEBOOKS = notebooks(ROOT)
 BROWSERS = 'chromium','chromium-browser','google-chrome'
 IN_BROWSER = all(map(importlib.util.find_spec, ('jupyterlab','playwright'))) and any(map(shutil.which, BROWSERS)) # then test_browser.py runs the tutorials
 
-def run_notebook(path, threads=None):
-    "Run the notebook at `path` with this interpreter, offline; what it printed, if it failed."
-    env = os.environ | dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg', NO_COLOR='1')
-    if threads: env.setdefault('OMP_NUM_THREADS', str(threads))
-    opts = dict(env=env, cwd=path.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT)
-    try: r = subprocess.run([sys.executable, '-c', RUN, str(path)], **opts)
-    except subprocess.TimeoutExpired: return f'still running after {TIMEOUT} s'
+def run_notebook(path):
+    "Run the notebook at `path` in a process of its own, offline; what it printed, if it failed."
+    r = run_fresh(RUN, path, cwd=path.parent, timeout=TIMEOUT)
     ran = r.returncode==0 and r.stdout.rstrip().endswith('Success.')
     return '' if ran else f'{r.stdout}\n{r.stderr}\nexit status {r.returncode}'
 
-@pytest.fixture(scope='module')
-def running(request):
-    "The runs of the selected notebooks, started side by side, one a core: most of a run is importing."
-    cores = os.cpu_count() or 1
-    names = [i.callspec.params['name'] for i in request.session.items if i.function is test_notebook_runs]
-    workers = max(1, min(cores, 4, len(names)))
-    with ThreadPoolExecutor(workers) as pool:
-        yield {n:pool.submit(run_notebook, NOTEBOOKS[n], max(1, cores//workers)) for n in names}
-        pool.shutdown(cancel_futures=True)
-
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [n for n in NOTEBOOKS if not (IN_BROWSER and n.startswith('tutorials/'))])
-def test_notebook_runs(name, running):
-    said = running[name].result()
+def test_notebook_runs(name, monkeypatch):
+    monkeypatch.setenv('NO_COLOR', '1')
+    said = run_notebook(NOTEBOOKS[name])
     if said: pytest.fail(f'nbs/{name}.ipynb\n{said}', pytrace=False)
 
 def stored_errors(path):

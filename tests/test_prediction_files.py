@@ -8,6 +8,7 @@ import torch
 from blurlike.all import TransformersLearner, predict_to_file, token_classification_learner
 from blurlike.one_writer import OneWriter
 from datasets import Dataset
+from fresh import run_fresh
 from runs import WORDS, gaps
 from small import FRAMES, TEXTS, in_tmp, learner # noqa: F401
 
@@ -81,7 +82,7 @@ with learn.no_bar(): predict_to_file(learn, [f'a film of {i} days' for i in rang
 
 def test_a_killed_job_goes_on(single):
     single.save_pretrained('m')
-    def run(n): return subprocess.run([sys.executable, '-c', JOB, 'm', str(n)], capture_output=True, text=True, env=os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get('PYTHONPATH')]))))
+    def run(n): return run_fresh(JOB, 'm', n)
     def whole(): return {p.name:p.stat().st_mtime_ns for p in Path('.p.parquet.parts').glob('0*.json')} # a part counts when its sum is there
     assert run(7).returncode==-signal.SIGKILL and not Path('p.parquet').exists()
     parts = whole()

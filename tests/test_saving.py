@@ -1,13 +1,12 @@
 "Folders without pickle: the same predictions in a fresh process, and nothing lost when a save fails."
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 import transformers
 from blurlike.all import TransformersLearner, load_tokenizer, sequence_classification_learner, write_folder
 from conftest import table
+from fresh import run_fresh
 from small import TEXTS, learner
 
 def test_equal_in_a_fresh_process(kind, trained, tmp_path):
@@ -15,7 +14,7 @@ def test_equal_in_a_fresh_process(kind, trained, tmp_path):
     folder = learn.save_pretrained(tmp_path/'m')
     texts = learn.texts_of(learn.dls.valid_ds.items)[:5]
     code = f"from blurlike.all import TransformersLearner\nprint(repr(TransformersLearner.from_pretrained({str(folder)!r}).predict_batch({texts!r})))"
-    out = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, cwd=tmp_path)
+    out = run_fresh(code, cwd=tmp_path)
     assert out.returncode==0, out.stderr
     assert eval(out.stdout)==learn.predict_batch(texts)
 

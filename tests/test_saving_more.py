@@ -7,7 +7,8 @@ import torch
 import transformers
 from blurlike.all import (CSVLogger, GradientClip, ModelLoss, TransformersLearner, accuracy, layerwise_splitter, output_names, set_seed)
 from blurlike.saving import FORMAT, write_facts
-from small import ARCHS, BS, FRAMES, KINDS, TEXTS, VOCABS, activated, changed, close, direct_logits, encode, fresh_process, learner, table, texts_of, valid_frame, weights
+from fresh import fresh_process
+from small import ARCHS, BS, FRAMES, KINDS, TEXTS, VOCABS, activated, changed, close, direct_logits, encode, learner, table, texts_of, valid_frame, weights
 from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures('in_tmp')

@@ -133,6 +133,7 @@ def address(site):
     yield f'http://127.0.0.1:{server.server_port}/'
     server.shutdown()
 
+@pytest.mark.slow
 @pytest.mark.parametrize('scheme', ['light','dark'])
 def test_pages_in_a_browser(scheme, site, address, chromium):
     page = chromium.new_page(viewport=dict(width=1280, height=900), color_scheme=scheme)
