@@ -249,7 +249,7 @@ def draw_build(found, path):
 def child(kind, n):
     "In a new process: open the data, build the loaders, take a batch."
     import resource
-    from blurlike.batch import TransformersDL # noqa: F401
+    from blurlike.data.batch import TransformersDL # noqa: F401
     datasets.disable_progress_bars()
     data,checkpoint = short_rows(n),small_checkpoint()
     if kind=='DataFrame': data = data.to_pandas()

@@ -3,14 +3,14 @@
 Labels are changed at random; tags of the words of entities too (`words`), or the types of whole entities (`types`), or entities lose their tags (`missed`); numbers are replaced by those of other rows, at least
 one standard deviation away. A SET may also be a file of numbers and texts: id, number and text in a line, between tabs.
 
-Reads `../shared/data` and the tokenizer in `../shared/models`; trains nothing but the small models of `blurlike.wrong_labels`."""
+Reads `../shared/data` and the tokenizer in `../shared/models`; trains nothing but the small models of `blurlike.inspect.wrong_labels`."""
 import json,sys
 from pathlib import Path
 
 import numpy as np
 from transformers import AutoTokenizer
 
-from blurlike.wrong_labels import pair_tokens, suspects
+from blurlike.inspect.wrong_labels import pair_tokens, suspects
 
 SHARED = Path(__file__).resolve().parents[2]/'shared'
 PAIR = ['sentence1','sentence2']

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import torch
 from blurlike.all import Adam, Callback, Checkpoints, CSVLogger, EarlyStoppingCallback, Metric, ReduceLROnPlateau, SaveModelCallback, TransformersLearner, layerwise_splitter, sequence_classification_learner, set_seed
-from blurlike.checkpoints import last_checkpoint
-from blurlike.files import file_hash
-from blurlike.one_writer import OneWriter
-from blurlike.state import load_state, pack, save_state
+from blurlike.train.checkpoints import last_checkpoint
+from blurlike.support.files import file_hash
+from blurlike.support.one_writer import OneWriter
+from blurlike.support.plain_data import load_state, pack, save_state
 from runs import CUTS, SCENARIOS, Cut, classifier, train
 from small import BS, FRAMES, TEXTS, in_tmp, weights # noqa: F401
 

@@ -19,8 +19,8 @@ from fastai.torch_core import TitledStr
 from fastcore.foundation import L
 from sklearn import metrics as skm
 
-from blurlike.showing import Table
-from blurlike.tokens import TokenTensor
+from blurlike.show.tables import Table
+from blurlike.data.tokens import TokenTensor
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 SPECIAL = ('[CLS]','[SEP]','[PAD]')

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from blurlike.all import TransformersLearner, token_classification_learner
-from blurlike.files import file_hash, json_hash
-from blurlike.saving import FORMAT, check_folder, read_facts
+from blurlike.support.files import file_hash, json_hash
+from blurlike.save.folder import FORMAT, check_folder, read_facts
 from runs import WORDS, gaps
 from safetensors.torch import load_file, save_file
 from small import TEXTS, close, in_tmp, learner # noqa: F401

@@ -11,12 +11,12 @@ from tokenizers.models import Unigram
 from tokenizers.pre_tokenizers import Metaspace
 from transformers import PreTrainedTokenizerFast
 
-import blurlike.data_parts as data_parts
-import blurlike.first_look as first_look
-import blurlike.health as health
+import blurlike.inspect.row_scan as data_parts
+import blurlike.inspect.first_look as first_look
+import blurlike.inspect.data_check as health
 from blurlike.all import (CategoryBlock, ColReader, DataBlock, DataReport, IndexSplitter, Pipeline, RandomSplitter, Rows, SkipItemException, TokenizeText, TransformersLearner,
     TransformersTextBlock, count_tokens, masked_lm_learner, pair_tokens, sequence_classification_learner, suspects, suspicious, token_classification_learner, whole_texts)
-from blurlike.run_state import loaders_of, random_states
+from blurlike.train.training_state import loaders_of, random_states
 from small import BS, CUES, FILLERS, FRAMES, KINDS, learner
 
 def clean(n=60, seed=5):

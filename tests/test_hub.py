@@ -140,7 +140,7 @@ def test_clear_errors_before_anything_is_written(hub, trained, monkeypatch, in_t
         m.setattr(constants, 'HF_HUB_OFFLINE', True)
         with pytest.raises(ConnectionError, match='HF_HUB_OFFLINE=1.*save_pretrained'): learn.push_to_hub('films')
     with monkeypatch.context() as m:
-        m.setattr('blurlike.hub.get_token', lambda: None)
+        m.setattr('blurlike.share.hub.get_token', lambda: None)
         m.setattr('builtins.input', lambda *a: pytest.fail('asked'))
         for token in (None, True, False, ''):
             with pytest.raises(ValueError, match='no Hugging Face token.*hf auth login'): learn.push_to_hub('films', token=token)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from blurlike.all import CategoryBlock, ColReader, DataBlock, Rows, TokenizeText, Tokens, TransformersTextBlock, sequence_classification_learner, set_seed
-from blurlike.reading import Memory, ahead
+from blurlike.data.prefetch import Memory, ahead
 from fastai.distributed import DistributedDL
 from fasttransform import Pipeline
 from small import close, in_tmp, learner, word_tokenizer # noqa: F401

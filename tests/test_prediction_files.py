@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from blurlike.all import TransformersLearner, predict_to_file, token_classification_learner
-from blurlike.one_writer import OneWriter
+from blurlike.support.one_writer import OneWriter
 from datasets import Dataset
 from fresh import run_fresh
 from runs import WORDS, gaps
@@ -159,7 +159,7 @@ def test_what_a_killed_job_began_goes_away(single, half_done):
 
 def test_two_writers(single, half_done):
     "The second is refused while the first lives; a process that died leaves nothing locked."
-    code = 'import sys,time; from blurlike.one_writer import OneWriter; lock = OneWriter(sys.argv[1]); print("mine", flush=True); time.sleep(60)'
+    code = 'import sys,time; from blurlike.support.one_writer import OneWriter; lock = OneWriter(sys.argv[1]); print("mine", flush=True); time.sleep(60)'
     with subprocess.Popen([sys.executable, '-c', code, half_done/'lock'], stdout=subprocess.PIPE, text=True, env=os.environ | dict(PYTHONPATH=str(Path(__file__).parents[1]))) as first:
         assert first.stdout.readline()=='mine\n'
         with pytest.raises(BlockingIOError, match='another process or thread is writing in .*p.jsonl'): single.predict_batch(TEXTS[:6], out='p.jsonl', resume=True)
@@ -170,7 +170,7 @@ def test_workers_do_not_hold_the_lock_of_a_killed_process(tmp_path):
     "Workers of a loader are forks, with a copy of every open file, and outlive a killed process for seconds."
     code = '''if True:
         import os,signal,sys
-        from blurlike.one_writer import OneWriter
+        from blurlike.support.one_writer import OneWriter
         lock = OneWriter(sys.argv[1])
         if os.fork(): signal.pause()
         print(os.getpid(), flush=True)
@@ -184,7 +184,7 @@ def test_workers_do_not_hold_the_lock_of_a_killed_process(tmp_path):
         finally: os.kill(worker, signal.SIGKILL)
 
 def test_weights_of_any_shape_and_type_are_told_apart():
-    from blurlike.predicting import weights_hash
+    from blurlike.predict.learner_predict import weights_hash
     def of(t):
         m = torch.nn.Module()
         m.register_buffer('b', t)

@@ -9,8 +9,8 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from transformers.utils import logging
 
-import blurlike.first_look as first_look
-import blurlike.progress as module
+import blurlike.inspect.first_look as first_look
+import blurlike.support.progress as module
 from blurlike.all import Progress, TransformersDL, TransformersLearner, late_bars, masked_lm_learner, no_bars, scratch_checkpoint, token_classification_learner
 from small import BS, TEXTS, bert, checkpoints, in_tmp, learner, seeded, table # noqa: F401 (fixtures)
 
@@ -154,7 +154,7 @@ def test_not_into_files(bars, monkeypatch):
     assert not bars
 
 def test_in_a_notebook(tmp_path):
-    code = "from blurlike.progress import Progress\nwith Progress(3, delay=0) as bar:\n    for _ in range(3): bar.step()"
+    code = "from blurlike.support.progress import Progress\nwith Progress(3, delay=0) as bar:\n    for _ in range(3): bar.step()"
     nb = new_notebook(cells=[new_code_cell(code), new_code_cell(code.replace('delay', 'show=False, delay'))])
     seen = []
     class Client(NotebookClient):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 from blurlike.all import (CSVLogger, GradientClip, ModelLoss, TransformersLearner, accuracy, layerwise_splitter, output_names, set_seed)
-from blurlike.saving import FORMAT, write_facts
+from blurlike.save.folder import FORMAT, write_facts
 from fresh import fresh_process
 from small import ARCHS, BS, FRAMES, KINDS, TEXTS, VOCABS, activated, changed, close, direct_logits, encode, learner, table, texts_of, valid_frame, weights
 from pathlib import Path
@@ -228,7 +228,7 @@ def test_a_failure_while_the_folders_change_places(nth, error, bert, in_tmp, mon
         if len(calls)==nth: raise error
         return rename(self, target)
     with monkeypatch.context() as m:
-        m.setattr('blurlike.files.exchange', lambda a, b: False) # as where the system has no single step
+        m.setattr('blurlike.support.files.exchange', lambda a, b: False) # as where the system has no single step
         m.setattr(Path, 'rename', stop)
         with pytest.raises(type(error)): learn.save_pretrained('m')
     assert hashes('m')==before and [p.name for p in in_tmp.iterdir()]==['m']

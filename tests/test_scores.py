@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 from small import FRAMES, TEXTS, bert, checkpoints, close, direct_logits, in_tmp, learner, seeded, valid_frame # noqa: F401 (fixtures)
 
 from blurlike.all import Checkpoints, TransformersLearner, model_card
-from blurlike.saving import describe, scores_of
+from blurlike.save.folder import describe, scores_of
 
 class Spoil(Callback):
     "The weights are worse from epoch 1 on."
@@ -91,7 +91,7 @@ def test_folders_of_before_name_no_epoch():
     assert scores_of(dict(epochs=None))=={}
 
 def test_odd_tensors_are_summed():
-    from blurlike.adapters import bit_sum
+    from blurlike.model.adapters import bit_sum
     t = torch.arange(15., dtype=torch.bfloat16)
     for p in (t, t[1:], t[:7], t.view(3, 5).T, t[:1].squeeze(), t.float(), t[:0]):
         assert bit_sum(p)==bit_sum(p.clone())

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from blurlike.all import Callback, CSVLogger, GradientClip, TransformersLearner, adamw
-from blurlike.losses import SmoothLoss
-from blurlike.precision import cpu_has_bf16
+from blurlike.model.losses import SmoothLoss
+from blurlike.model.precision import cpu_has_bf16
 from fastai.learner import Learner
 from small import FRAMES, TEXTS, close, in_tmp, learner, texts_of, valid_frame # noqa: F401
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import wandb
-import blurlike.sweeps
+import blurlike.share.sweeps
 from blurlike.all import Learner, last_value, lower_is_better, read_range, set_seed, sweep
 from small import KINDS, learner
 
@@ -162,7 +162,7 @@ def test_pruned(bert):
     def make(): return learner('single', bert, bs=16)
     def next_rate(trial, name, r): return next(rates)
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(blurlike.sweeps, '_suggest', next_rate)
+        m.setattr(blurlike.share.sweeps, '_suggest', next_rate)
         t = sweep(make, dict(lr=(1e-5, 20.)), fit=fit, n_trials=8, backend='optuna', prune=True)
     assert epochs[:6]==[3]*6 and max(epochs[6:])<3 and list(t.note[-2:])==['pruned']*2 and set(t.note[:-2])=={''} and t.lr.iloc[0]==1e-4
 
@@ -191,7 +191,7 @@ class Server:
 def test_wandb(bert, monkeypatch):
     server = Server(monkeypatch, [dict(bs=8, lr=1e-3, wd=.1), dict(bs=16, lr=-1., wd=.1), dict(bs=16, lr=1e-2, wd=.1)])
     logged = []
-    from blurlike.tracking import WandbCallback
+    from blurlike.share.tracking import WandbCallback
     send = WandbCallback._send
     monkeypatch.setattr(WandbCallback, '_send', lambda self, values: logged.append(values) or send(self, values))
     def fit(learn, lr, wd):
@@ -202,7 +202,7 @@ def test_wandb(bert, monkeypatch):
     assert server.project=='cues' and len(t)==len(server.runs)==3 and t.note.iloc[-1]=='ValueError: a negative rate' and t.best['lr'] in (1e-3, 1e-2) and wandb.run is None
     assert sum('accuracy' in o for o in logged)==4 # two epochs of two trials
 
-def test_wandb_ranges(): assert [blurlike.sweeps._for_wandb(read_range('', o)) for o in ((1, 4), (0., .5))]==[dict(distribution='int_uniform', min=1, max=4), dict(distribution='uniform', min=0., max=.5)]
+def test_wandb_ranges(): assert [blurlike.share.sweeps._for_wandb(read_range('', o)) for o in ((1, 4), (0., .5))]==[dict(distribution='int_uniform', min=1, max=4), dict(distribution='uniform', min=0., max=.5)]
 
 def test_the_server_goes_away(monkeypatch):
     server = Server(monkeypatch, [])
@@ -219,7 +219,7 @@ def test_the_backend_that_is_taken(key, monkeypatch):
         Path('.netrc').write_text('machine api.wandb.ai login user password x\n')
         Path('.netrc').chmod(0o600)
     called = SimpleNamespace(n=None)
-    for n in ('wandb','optuna'): monkeypatch.setattr(blurlike.sweeps, f'_by_{n}', lambda search, *a, n=n: setattr(called, 'n', n) or search.rows.append(dict(x=1., valid_loss=1., note='')))
+    for n in ('wandb','optuna'): monkeypatch.setattr(blurlike.share.sweeps, f'_by_{n}', lambda search, *a, n=n: setattr(called, 'n', n) or search.rows.append(dict(x=1., valid_loss=1., note='')))
     sweep(bowl, dict(x=1.))
     assert called.n==('wandb' if key in ('env','netrc') else 'optuna')
 
@@ -253,7 +253,7 @@ def test_a_late_missing_metric_is_one_trial_that_failed(bert):
         return learn
     ks = iter([0,1,0])
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(blurlike.sweeps, '_suggest', lambda *a: next(ks))
+        m.setattr(blurlike.share.sweeps, '_suggest', lambda *a: next(ks))
         t = sweep(make, dict(k=[0, 1]), metric='accuracy', lower=False, n_trials=3, backend='optuna')
     assert t.k.tolist()==[0,0,1] and 'no column' in t.note.iloc[-1]
 

@@ -84,7 +84,7 @@ def test_a_cut_is_told_by_workers_too(bert):
 @pytest.mark.parametrize('device', ['cpu', torch.device('cpu')], ids=repr)
 @pytest.mark.parametrize('by', ['line','block','to'])
 def test_a_device_by_its_name(by, device, bert):
-    from blurlike.tracking import WandbCallback
+    from blurlike.share.tracking import WandbCallback
     import wandb
     wandb.init(mode='disabled')
     if by=='block': learn = TransformersLearner(DataBlock((TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(.25, 0)).dataloaders(FRAMES['single'], bs=BS, device=device), bert, precision='bf16')

@@ -14,7 +14,7 @@ from small import FRAMES,activated,bert,checkpoints,close,direct_logits,learner,
 from under_load import LONG,WORDS,gap,kinds,load,make_filler,make_tagger,same
 
 from blurlike.all import ModelInputsCallback
-from blurlike.turns import let_in, predict_together, train_alone
+from blurlike.model.turns import let_in, predict_together, train_alone
 
 def quietly(f, *args, **kwargs):
     with warnings.catch_warnings():

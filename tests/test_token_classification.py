@@ -13,8 +13,8 @@ from seqeval.scheme import IOB2
 
 from blurlike.all import (ClassificationInterpretation, DataBlock, EntityCounts, TokenCategoryBlock, TransformersLearner, TransformersTextBlock,
     broken_bio, read_conll, repair_bio, scratch_checkpoint, spans_to_tags, token_classification_learner)
-from blurlike.tagged import word_spans
-from blurlike.words import word_field, word_positions
+from blurlike.data.tagged import word_spans
+from blurlike.data.words import word_field, word_positions
 
 NAMES,PLACES = 'Ada Lovelace Bob Grace Hopper Alan Turing'.split(),'Rome Paris Oslo Lima'.split()
 FILL = 'met saw likes the a of from in by unbelievably incomprehensible'.split()

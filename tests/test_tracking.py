@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import torch
 import wandb
-import blurlike.optimizer
-import blurlike.tracking
+import blurlike.model.optimizer
+import blurlike.share.tracking
 from blurlike.all import (Callback, Checkpoints, CSVLogger, EarlyStoppingCallback, FetchPredsCallback, GradientAccumulation, Learner, ModelInputsCallback, ModelLoss, SaveModelCallback, TransformersLearner,
     load_learner, masked_lm_learner, set_seed, token_classification_learner)
-from blurlike.tracking import WandbCallback, drawn_rows, prediction_table
+from blurlike.share.tracking import WandbCallback, drawn_rows, prediction_table
 from runs import Cut, WORDS
 from small import BS, FRAMES, KINDS, TEXTS, learner, weights
 
@@ -120,8 +120,8 @@ def test_what_the_file_holds(bert):
     assert TransformersLearner.from_pretrained('got').predict_batch(TEXTS[:5])==learn.predict_batch(TEXTS[:5])
 
 def test_config_is_plain(bert):
-    learn = learner('single', bert, opt_func=lambda *a, **k: blurlike.optimizer.adamw(*a, **k))
-    facts = learn.gather_args() | dict(x=blurlike.tracking._plain([slice(1e-3, 1e-2), np.float32(.5), Path('a'), torch.zeros(3), pd.DataFrame(dict(a=['secret text'])), {1:(2, None)}]))
+    learn = learner('single', bert, opt_func=lambda *a, **k: blurlike.model.optimizer.adamw(*a, **k))
+    facts = learn.gather_args() | dict(x=blurlike.share.tracking._plain([slice(1e-3, 1e-2), np.float32(.5), Path('a'), torch.zeros(3), pd.DataFrame(dict(a=['secret text'])), {1:(2, None)}]))
     assert 'secret' not in json.dumps(facts) and facts['x'][0]=='slice(0.001, 0.01, None)' and facts['x'][1:3]==[.5, 'a'] and facts['x'][-1]=={'1':[2, None]}
 
 @pytest.mark.parametrize('kind', MAKE)
@@ -167,7 +167,7 @@ def test_blocks_are_text(bert):
     assert len(t.data)>1 and all(isinstance(r[0], str) and not r[0].startswith('(') for r in t.data)
 
 def test_without_wandb_it_says_what_to_install():
-    code = "import importlib.util as u\nf = u.find_spec\nu.find_spec = lambda n, *a: None if n=='wandb' else f(n, *a)\ntry: import blurlike.tracking\nexcept ImportError as e: print('said', e)"
+    code = "import importlib.util as u\nf = u.find_spec\nu.find_spec = lambda n, *a: None if n=='wandb' else f(n, *a)\ntry: import blurlike.share.tracking\nexcept ImportError as e: print('said', e)"
     r = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, timeout=300)
     assert 'pip install wandb' in r.stdout, r.stderr[-500:]
 
@@ -187,7 +187,7 @@ def test_training_does_not_notice(kind, bert, sent):
 def test_samples_a_second(acc, bert, sent, monkeypatch):
     "A clock of our own: two seconds a batch, one more to load the next; batches of different size; some only accumulate"
     clock = [100.]
-    monkeypatch.setattr(blurlike.tracking, 'perf_counter', lambda: clock[0])
+    monkeypatch.setattr(blurlike.share.tracking, 'perf_counter', lambda: clock[0])
     class Work(Callback):
         order = 98
         def after_pred(self): clock[0] += 2
@@ -205,7 +205,7 @@ def test_samples_of_all_processes(bert, sent, monkeypatch):
     def tick():
         clock[0] += 1
         return clock[0]
-    monkeypatch.setattr(blurlike.tracking, 'perf_counter', tick)
+    monkeypatch.setattr(blurlike.share.tracking, 'perf_counter', tick)
     learn = learner('single', bert)
     learn.dls.train.share = 0,2 # the first of two
     quiet(learn, lambda: learn.fit(1, 1e-3, cbs=WandbCallback(log_preds=False)))
@@ -357,7 +357,7 @@ def test_rows_without_targets(bert, sent):
     assert hasattr(learn, 'recorder') and len(learn.cbs)==7
 
 def test_other_processes_are_silent(bert, monkeypatch):
-    monkeypatch.setattr(blurlike.tracking, 'rank_distrib', lambda: 1)
+    monkeypatch.setattr(blurlike.share.tracking, 'rank_distrib', lambda: 1)
     learn = learner('single', bert)
     quiet(learn, lambda: learn.fit(1, cbs=WandbCallback(log_model=True))) # there is no run here, and none is asked for
 

@@ -13,9 +13,9 @@ import pytest
 
 import blurlike
 import small
-from blurlike import warn
+from blurlike.support import warn
 from blurlike.all import Checkpoints, sweep, token_classification_learner
-from blurlike.warn import warn_user
+from blurlike.support.warn import warn_user
 from small import BS, FRAMES, TEXTS, bert, checkpoints, in_tmp, learner, seeded # noqa: F401 (fixtures)
 
 LONG = 'the film was great '*40

@@ -50,7 +50,7 @@ with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3,
 found['weighted_accumulation'] = told(learn, [])
 
 import wandb
-from blurlike.tracking import WandbCallback
+from blurlike.share.tracking import WandbCallback
 set_seed(5)
 learn,sent = LEARNERS['single'](),[]
 if not rank_distrib(): # the other process has no run

@@ -17,7 +17,7 @@ from excluded import PADDING, reason
 from models import KIND, MAPPINGS, TASKS, TEXTS, make_config, make_tokenizer, n_parameters
 
 from blurlike.all import TransformersLearner, layerwise_splitter, masked_lm_learner, sequence_classification_learner, set_seed, token_classification_learner
-from blurlike.splitters import layer_stacks
+from blurlike.model.splitters import layer_stacks
 
 LABELS = ['good' if 'great' in t or 'liked' in t else 'bad' if 'awful' in t or 'bore' in t else 'fair' for t in TEXTS]
 ROWS = pd.DataFrame(dict(text=TEXTS, label=LABELS))
