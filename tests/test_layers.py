@@ -1,14 +1,18 @@
-"""The numbers of the notebooks are the order of the modules: a module imports only from lower numbers.
+"""Modules stand in rooms (folders), and the numbers of the notebooks are their order in a room: a module imports only from rooms
+before its own (`ROOMS` of tools/nb2md.py), and from lower numbers in it. What stands in no room comes before all.
 
 The task modules are leaves: only the doors, `all.py`, `cli.py` and `demo.py`, import them. Nothing imports a door."""
-import ast,json,re
+import ast,json,re,sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LIB,DOORS = 'blurlike',{'all', 'cli', 'demo'}
-_number,_default_exp = re.compile(r'^(\d+)([a-z]?)_'),re.compile(r'^#\|\s*default_exp:?\s+(\S+)', re.M)
+sys.path.insert(0, str(ROOT/'tools'))
+from nb2md import ROOMS
+
+LIB,DOORS = 'blurlike',{'all', 'cli', 'demo', 'tracking'}
+_number,_default_exp = re.compile(r'^(\d\d)_'),re.compile(r'^#\|\s*default_exp:?\s+(\S+)', re.M)
 
 def default_exp(nb):
     "The module that notebook `nb` exports to, `None` where it exports nothing."
@@ -16,16 +20,21 @@ def default_exp(nb):
     return next((m[1] for m in found if m), None)
 
 def module_order(root):
-    "Each module's place `(number, letter)`, and what is wrong with the notebooks' numbers."
+    "Each module's place `(room, number)`, and what is wrong with rooms and numbers."
     order,wrong = {},[]
     for nb in sorted((root/'nbs').rglob('*.ipynb')):
-        if nb.relative_to(root).parts[1].startswith(('.','_')) or not (mod := default_exp(nb)): continue
-        m = _number.match(nb.name)
-        place = (int(m[1]), m[2]) if m else None
-        if not m: wrong.append(f'{nb.name} exports {mod} but has no number')
-        elif mod in order: wrong.append(f'{nb.name} exports {mod}, and so does another notebook')
-        elif place in order.values(): wrong.append(f'{nb.name}: its number is taken')
-        else: order[mod] = place
+        rel = nb.relative_to(root/'nbs')
+        if rel.parts[0].startswith(('.','_')) or not (mod := default_exp(nb)): continue
+        m,room = _number.match(nb.name),rel.parts[0] if len(rel.parts)>1 else ''
+        want = '.'.join(filter(None, [room, nb.stem[3:]]))
+        if not m: wrong.append(f'{rel} exports {mod} but has no number')
+        elif room and room not in ROOMS: wrong.append(f'{rel}: there is no room {room}')
+        elif mod in order: wrong.append(f'{rel} exports {mod}, and so does another notebook')
+        elif mod!=want: wrong.append(f'{rel} exports {mod}, not {want}')
+        else:
+            place = (ROOMS.index(room)+1 if room else 0, int(m[1]))
+            if place in order.values(): wrong.append(f'{rel}: its number is taken')
+            order[mod] = place
     return order,wrong
 
 def package_modules(root):
@@ -67,37 +76,43 @@ def test_modules_import_only_what_comes_earlier():
     assert module_order(ROOT)[0], 'no notebook exports a module'
     assert breaches(ROOT)==[]
 
-SOUND = {'00_task':('task', 'import torch'), '03_block':('block', 'import blurlike\nfrom .task import Task'),
-    '09a_learner':('learner', 'from . import __version__, block\nfrom blurlike.task import Task'), '20_tasks.tagging':('tasks.tagging', 'from ..learner import fit')}
+SOUND = {'00_task':('task', 'import torch'), 'data/03_block':('data.block', 'import blurlike\nfrom ..task import Task'),
+    'train/01_learner':('train.learner', 'from .. import __version__\nfrom ..data import block\nfrom blurlike.task import Task'), 'tasks/00_tagging':('tasks.tagging', 'from ..train.learner import fit')}
 
 def project(root, notebooks, **extra):
     "A made-up project at `root`: notebooks `{stem: (module, its code)}` with their modules, and `extra` modules without a notebook."
     (root/'nbs').mkdir()
     for stem,(mod,_) in notebooks.items():
         cells = [dict(cell_type='markdown', source=['# A title']), dict(cell_type='code', source=[f'#| default_exp {mod}'])]
-        (root/'nbs'/f'{stem}.ipynb').write_text(json.dumps(dict(cells=cells)))
-    for mod,code in [*notebooks.values(), ('__init__', "__version__ = '0'"), ('tasks.__init__', ''), *extra.items()]:
+        path = root/'nbs'/f'{stem}.ipynb'
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(dict(cells=cells)))
+    rooms = {m.rpartition('.')[0] for m,_ in notebooks.values()}-{''}
+    for mod,code in [*notebooks.values(), ('__init__', "__version__ = '0'"), *((f'{r}.__init__', '') for r in rooms), *extra.items()]:
         path = root/LIB/(mod.replace('.', '/')+'.py')
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(code)
     return root
 
 def test_a_sound_project_passes(tmp_path):
-    assert breaches(project(tmp_path, SOUND, all='from .block import *\nfrom .tasks.tagging import *', _modidx='d = {}'))==[]
+    assert breaches(project(tmp_path, SOUND, all='from .data.block import *\nfrom .tasks.tagging import *', _modidx='d = {}'))==[]
 
 @pytest.mark.parametrize('stem,mod,code,said', [
-    ('03_block', 'block', 'from .learner import fit', 'block imports learner, which comes later'),
-    ('03_block', 'block', 'from . import learner', 'block imports learner, which comes later'),
-    ('03_block', 'block', 'import blurlike.learner', 'block imports learner, which comes later'),
-    ('03_block', 'block', 'def f():\n    from blurlike.learner import fit', 'block imports learner, which comes later'),
-    ('03_block', 'block', 'from blurlike.all import *', 'block imports the door all'),
-    ('30_late', 'late', 'from .tasks.tagging import x', 'late imports tasks.tagging: only all and cli and demo may'),
-    ('30_late', 'late', 'from .tasks import tagging', 'late imports tasks.tagging: only all and cli and demo may'),
-    ('21_tasks.other', 'tasks.other', 'from .tagging import x', 'tasks.other imports tasks.tagging: only all and cli and demo may'),
-    ('21_tasks.other', 'tasks.other', 'from .. import nowhere\nfrom ..gone import x', 'tasks.other imports gone, which no notebook exports'),
-    ('03_other', 'other', '', '03_other.ipynb: its number is taken'),
-    ('other', 'other', '', 'other.ipynb exports other but has no number'),
-    ('04_block', 'block', '', '04_block.ipynb exports block, and so does another notebook')])
+    ('data/03_block', 'data.block', 'from ..train.learner import fit', 'data.block imports train.learner, which comes later'),
+    ('data/03_block', 'data.block', 'from ..train import learner', 'data.block imports train.learner, which comes later'),
+    ('data/03_block', 'data.block', 'import blurlike.train.learner', 'data.block imports train.learner, which comes later'),
+    ('data/03_block', 'data.block', 'def f():\n    from blurlike.train.learner import fit', 'data.block imports train.learner, which comes later'),
+    ('data/03_block', 'data.block', 'from blurlike.all import *', 'data.block imports the door all'),
+    ('data/02_early', 'data.early', 'from .block import x', 'data.early imports data.block, which comes later'),
+    ('share/30_late', 'share.late', 'from ..tasks.tagging import x', 'share.late imports tasks.tagging: only all and cli and demo and tracking may'),
+    ('share/30_late', 'share.late', 'from ..tasks import tagging', 'share.late imports tasks.tagging: only all and cli and demo and tracking may'),
+    ('tasks/01_other', 'tasks.other', 'from .tagging import x', 'tasks.other imports tasks.tagging: only all and cli and demo and tracking may'),
+    ('tasks/01_other', 'tasks.other', 'from .. import nowhere\nfrom ..gone import x', 'tasks.other imports gone, which no notebook exports'),
+    ('data/03_other', 'data.other', '', 'data/03_other.ipynb: its number is taken'),
+    ('data/other', 'data.other', '', 'data/other.ipynb exports data.other but has no number'),
+    ('attic/00_other', 'attic.other', '', 'attic/00_other.ipynb: there is no room attic'),
+    ('data/05_other', 'train.other', '', 'data/05_other.ipynb exports train.other, not data.other'),
+    ('data/04_block', 'data.block', '', 'data/04_block.ipynb exports data.block, and so does another notebook')])
 def test_a_breach_is_found(tmp_path, stem, mod, code, said): assert said in breaches(project(tmp_path, {**SOUND, stem:(mod, code)}))
 
 def test_a_module_without_a_notebook_is_found(tmp_path): assert breaches(project(tmp_path, SOUND, helpers='x = 1'))==['helpers: no notebook exports it']

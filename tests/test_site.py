@@ -50,7 +50,7 @@ def test_a_page_for_each_notebook_and_nothing_from_elsewhere(site):
 def test_tutorials_come_first_and_in_order(site):
     nav = nb2md.nav()
     tutorials = nav[1]['Tutorials']
-    assert nav[0]=='index.md' and [*map(list, nav[1:])]==[['Tutorials'],['Modules'],['Tasks'],['Project']]
+    assert nav[0]=='index.md' and [*map(list, nav[1:])]==[["Tutorials"],*([o.capitalize()] for o in nb2md.ROOMS),["Project"]]
     known = [Path(p).stem for p in tutorials if Path(p).stem in nb2md.LESSONS]
     assert known==[o for o in nb2md.LESSONS if o in known] and [Path(p).stem for p in tutorials][:len(known)]==known
     links = re.findall(r'<a href="([^"#:]+\.html)" class="md-nav__link">\s*<span class="md-ellipsis">\s*(.*?)\s*<', (site/'index.html').read_text(), re.S)
@@ -61,14 +61,14 @@ def test_tutorials_come_first_and_in_order(site):
 
 def documented():
     "The functions and classes in the `__all__` of our modules: constants have no entry."
-    for path in [*ROOT.glob('blurlike/*.py'), *ROOT.glob('blurlike/tasks/*.py')]:
+    for path in ROOT.glob('blurlike/**/*.py'):
         body = ast.parse(path.read_text()).body
         public = {n for o in body if isinstance(o, ast.Assign) and getattr(o.targets[0], 'id', '')=='__all__' for n in ast.literal_eval(o.value)}
         yield from (o.name for o in body if isinstance(o, (ast.FunctionDef, ast.ClassDef)) and o.name in public)
 
 def test_the_search_knows_every_documented_name(site):
     titles = {re.sub('<[^>]*>', '', d['title']) for d in json.loads((site/'search'/'search_index.json').read_text())['docs']}
-    heads = {re.sub('<[^>]*>', '', h).split('¶')[0].replace('&para;', '') for p in site.glob('*.html') for h in re.findall(r'<h\d id="[^"]*">(.*?)<a', p.read_text())}
+    heads = {re.sub('<[^>]*>', '', h).split('¶')[0].replace('&para;', '') for p in site.rglob('*.html') for h in re.findall(r'<h\d id="[^"]*">(.*?)<a', p.read_text())}
     assert {'TransformersTextBlock','TransformersLearner','FittingLearner.__call__','sequence_classification_learner'}<=titles & heads
     missing = [n for n in documented() if n not in titles]
     assert not missing, missing
@@ -141,7 +141,7 @@ def test_pages_in_a_browser(scheme, site, address, chromium):
     page.on('console', lambda m: said.append(m.text) if m.type in ('error','warning') else None)
     page.on('pageerror', lambda e: said.append(str(e)))
     page.on('request', lambda r: asked.append(r.url))
-    for path in ['index.html','architectures.html','learner.html','showing.html', *sorted(p.relative_to(site).as_posix() for p in site.glob('tutorials/*.html'))]:
+    for path in ['index.html','architectures.html','data/index.html','train/learner.html','show/tables.html', *sorted(p.relative_to(site).as_posix() for p in site.glob('tutorials/*.html'))]:
         page.goto(address+path)
         assert page.evaluate('document.documentElement.scrollWidth')<=1280, f'{path} is wider than its window'
         assert not page.evaluate('[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)'), path

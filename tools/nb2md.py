@@ -14,7 +14,9 @@ PAGES = {'docs/architectures.md':'architectures.md', 'CONTRIBUTING.md':'contribu
 LESSONS = '''quick_start datablock pairs_labels_numbers token_classification language_model discriminative_learning_rates long_documents saving_sharing_serving
     from_trainer from_blurr plain_pytorch'''.split() # the tutorials in the order in which they teach; any other comes after them
 
-_number = re.compile(r'^\d+[a-z]*_')
+ROOMS = 'support model data show predict train save inspect share tasks'.split() # folders of modules; each imports only from those before it
+
+_number = re.compile(r'^\d+_')
 _option = re.compile(r'^#\|\s*([\w-]+)\s*:?\s*(.*?)\s*$')
 _ansi = re.compile(r'\x1b\[[0-9;]*m')
 _style = re.compile(r'<style\b.*?</style>', re.S)
@@ -33,7 +35,7 @@ class ApiDocs(FilterDefaults):
     def base_procs(self): return [p for p in super().base_procs() if p not in (add_links, insert_warning)]
 
 def page(nb):
-    "Path in the site of the page of notebook `nb`: `nbs/00_task.ipynb` -> `task.md`."
+    "Path in the site of the page of notebook `nb`: `nbs/data/07_tokens.ipynb` -> `data/tokens.md`."
     rel = nb.relative_to(NBS)
     return (rel.parent/(_number.sub('', rel.stem)+'.md')).as_posix()
 
@@ -43,13 +45,19 @@ def lesson(p):
     "Place of the tutorial page `p` in the navigation."
     return LESSONS.index(Path(p).stem) if Path(p).stem in LESSONS else len(LESSONS)
 
+def room_headings():
+    "Title and text of each room, as the map in the README has them."
+    text = '\n'.join(c.source for c in read_nb(NBS/'index.ipynb').cells if c.cell_type=='markdown')
+    found = re.findall(r'^### (\w+): (.*)\n(.*?)(?=^#|\Z)', text, re.M|re.S)
+    return {room:(title, body) for room,title,body in found if room in ROOMS}
+
 def nav():
-    "The site's navigation: tutorials in the order of `LESSONS`, modules in the order of their numbers."
-    groups = dict(Tutorials=[], Modules=[], Tasks=[], Project=[p for f,p in PAGES.items() if (ROOT/f).exists()])
+    "The site's navigation: tutorials in the order of `LESSONS`, rooms in the order of `ROOMS`, their modules in that of their numbers."
     pages = [page(nb) for nb in notebooks()]
-    for p in pages:
-        if p!='index.md': groups['Tutorials' if '/' in p else 'Tasks' if p.startswith('tasks.') else 'Modules'].append(p)
-    groups['Tutorials'].sort(key=lesson)
+    def folder(name): return [p for p in pages if p.startswith(name+'/')]
+    groups = dict(Tutorials=sorted(folder('tutorials'), key=lesson))
+    groups |= {room.capitalize():[*([f'{room}/index.md'] if folder(room) else []), *folder(room)] for room in ROOMS}
+    groups['Project'] = [p for p in pages if '/' not in p and p!='index.md'] + [p for f,p in PAGES.items() if (ROOT/f).exists()]
     return ['index.md']*('index.md' in pages) + [{k:v} for k,v in groups.items() if v]
 
 def on_config(config):
@@ -161,6 +169,16 @@ class Page:
         body = (s.strip('\n') for i,c in enumerate(nb.cells) for s in self.cell(i, c))
         return '\n\n'.join(s for s in (*head, *body) if s)+'\n'
 
+class RoomPage(Page):
+    "The page of the room `name`: what the README's map says of it, and its modules."
+    def __init__(self, name, out, site):
+        super().__init__(NBS/'index.ipynb', out, site)
+        self.name = name
+
+    def text(self):
+        title,body = room_headings()[self.name]
+        return f'# {self.name.capitalize()}: {title}\n\n{self.prose(body.strip())}\n'
+
 def link_symbols(pages):
     "`pages` (`{Page: text}`) with each name in backticks that has an API heading on some page linked to it."
     where = {m[1].replace('\\', ''):(p,m[2]) for p,s in pages.items() for m in _api.finditer(s)}
@@ -176,7 +194,7 @@ def write(path, text):
 def site(dst):
     "Every notebook as a page below `dst`, with the pages that the root holds and the style sheet."
     srcs = {page(nb):nb for nb in notebooks()} | {p:ROOT/f for f,p in PAGES.items() if (ROOT/f).exists()}
-    pages = [Page(src, dst/p, dst) for p,src in srcs.items()]
+    pages = [Page(src, dst/p, dst) for p,src in srcs.items()] + [RoomPage(o, dst/o/'index.md', dst) for o in room_headings()]
     for p,text in link_symbols({p:p.text() for p in pages}).items(): write(p.out, text)
     shutil.copy(ROOT/'docs'/'style.css', dst/'style.css')
 
