@@ -48,7 +48,7 @@ def lesson(p):
 def room_headings():
     "Title and text of each room, as the map in the README has them."
     text = '\n'.join(c.source for c in read_nb(NBS/'index.ipynb').cells if c.cell_type=='markdown')
-    found = re.findall(r'^### (\w+): (.*)\n(.*?)(?=^#|\Z)', text, re.M|re.S)
+    found = re.findall(r'^### (\w+): ([^\n]*)\n(.*?)(?=^#|\Z)', text, re.M|re.S)
     return {room:(title, body) for room,title,body in found if room in ROOMS}
 
 def nav():
