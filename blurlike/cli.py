@@ -30,53 +30,78 @@ def _valid(s): # a fraction, or the name of a column or split
     except ValueError: return s
 
 def _number(kind, least, above=False): # at least so much, or more
+    what = 'a whole number' if kind is int else 'a number'
     def read(s):
         try: v = kind(s)
         except ValueError: v = math.nan
-        if not (v>least if above else v>=least) or v==math.inf: raise argparse.ArgumentTypeError(f"{s!r}: {'a whole number' if kind is int else 'a number'} {'above' if above else 'of at least'} {least} is expected")
-        return v
+        is_in = v>least if above else v>=least
+        if is_in and v!=math.inf: return v
+        raise argparse.ArgumentTypeError(f"{s!r}: {what} {'above' if above else 'of at least'} {least} is expected")
     return read
 
 def _column(s): return int(s) if s.lstrip('-').isdigit() else s # columns of a CoNLL file are numbers
 
+FOLDER = 'folder that `train` (or `learn.save_pretrained`) wrote, or its name on the Hub'
+PAIR = 'column of the text, or two of a pair (default: as in training)'
+
 def parser()->argparse.ArgumentParser:
     "The command line."
-    p = argparse.ArgumentParser(prog='blurlike', description='Train Hugging Face transformers on text, predict and report, without a notebook.', epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    about = 'Train Hugging Face transformers on text, predict and report, without a notebook.'
+    raw = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser(prog='blurlike', description=about, epilog=EXAMPLES, formatter_class=raw)
     p.add_argument('--traceback', action='store_true', help='show where an error came from')
     sub = p.add_subparsers(dest='command', required=True, metavar='{train,predict,report}')
     _train_parser(sub)
-    q = _sub(sub, 'predict', 'predictions for the rows of a file, in order', 'blurlike predict stars new.csv --out predictions.jsonl\n  cat texts.txt | blurlike predict stars -')
-    q.add_argument('model', help='folder that `train` (or `learn.save_pretrained`) wrote, or its name on the Hub')
-    q.add_argument('data', help='csv, tsv, jsonl or parquet file; `-`: one text a line from standard input')
-    q.add_argument('--text', nargs='+', help='column of the text, or two of a pair (default: as in training)')
-    q.add_argument('--out', help='.jsonl or .parquet file to write, which needs no memory for all rows (default: a JSON object a line, printed)')
-    q.add_argument('--resume', action='store_true', help='go on where an interrupted job with this --out stopped')
-    q.add_argument('--bs', type=_number(int, 1), default=64, help='texts a batch (%(default)s)')
-    q.add_argument('--aggregation', default='words', choices=['words','none','simple','first','average','max'], help="how a tagger's tokens become entities (%(default)s: those that the scores count; the others: as in Hugging Face's pipeline)")
-    q = _sub(sub, 'report', 'scores of a trained model on labelled rows, by label, and the rows where it errs most', 'blurlike report stars test.csv --rows 10')
-    q.add_argument('model', help='folder that `train` (or `learn.save_pretrained`) wrote, or its name on the Hub')
-    q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file with labels')
-    q.add_argument('--text', nargs='+', help='column of the text, or two of a pair (default: as in training)')
-    q.add_argument('--label', nargs='+', help='column of the label or tags, or several (default: as in training)')
-    q.add_argument('--rows', type=_number(int, 0), default=5, help='costliest rows (highest loss) to show; 0: none (%(default)s)')
+    _predict_parser(sub)
+    _report_parser(sub)
     return p
 
-def _sub(sub, name, about, example): return sub.add_parser(name, help=about, description=about[:1].upper()+about[1:]+'.', epilog=f'example:\n  {example}', formatter_class=argparse.RawDescriptionHelpFormatter)
+def _predict_parser(sub):
+    q = _sub(sub, 'predict', 'predictions for the rows of a file, in order',
+        'blurlike predict stars new.csv --out predictions.jsonl\n  cat texts.txt | blurlike predict stars -')
+    q.add_argument('model', help=FOLDER)
+    q.add_argument('data', help='csv, tsv, jsonl or parquet file; `-`: one text a line from standard input')
+    q.add_argument('--text', nargs='+', help=PAIR)
+    q.add_argument('--out', help='.jsonl or .parquet file to write, which needs no memory for all rows '
+        '(default: a JSON object a line, printed)')
+    q.add_argument('--resume', action='store_true', help='go on where an interrupted job with this --out stopped')
+    q.add_argument('--bs', type=_number(int, 1), default=64, help='texts a batch (%(default)s)')
+    q.add_argument('--aggregation', default='words', choices=['words','none','simple','first','average','max'],
+        help="how a tagger's tokens become entities (%(default)s: those that the scores count; "
+        "the others: as in Hugging Face's pipeline)")
+
+def _report_parser(sub):
+    q = _sub(sub, 'report', 'scores of a trained model on labelled rows, by label, and the rows where it errs most',
+        'blurlike report stars test.csv --rows 10')
+    q.add_argument('model', help=FOLDER)
+    q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file with labels')
+    q.add_argument('--text', nargs='+', help=PAIR)
+    q.add_argument('--label', nargs='+', help='column of the label or tags, or several (default: as in training)')
+    q.add_argument('--rows', type=_number(int, 0), default=5,
+        help='costliest rows (highest loss) to show; 0: none (%(default)s)')
+
+def _sub(sub, name, about, example):
+    told = dict(help=about, description=about[:1].upper()+about[1:]+'.', epilog=f'example:\n  {example}')
+    return sub.add_parser(name, **told, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+TASKS = ['sequence_classification','token_classification','masked_lm'] # each has a learner function of its name
 
 def _train_parser(sub):
     q = _sub(sub, 'train', 'train a checkpoint on a file and save it', EXAMPLES.split('\n')[2].strip())
     q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file; for masked_lm plain text files or a folder of them too')
     q.add_argument('checkpoint', help='name on the Hub, or folder')
     q.add_argument('--out', required=True, help='folder for the trained model; an earlier one there is replaced when the new one is whole')
-    q.add_argument('--task', default='sequence_classification', choices=['sequence_classification','token_classification','masked_lm'], help='(%(default)s)')
+    q.add_argument('--task', default=TASKS[0], choices=TASKS, help='(%(default)s)')
     data = q.add_argument_group('the data; what is left out is as in the functions of the same name')
     option = lambda *names, group=data, **kwargs: group.add_argument(*names, default=argparse.SUPPRESS, **kwargs)
     option('--text', nargs='+', help='column of the text (text), or two columns of a pair')
     option('--label', nargs='+', help='column of the label or number (label); several: one-hot labels, or numbers')
     option('--words', type=_column, help='column of the words (tokens); a number in a CoNLL file')
     option('--tags', type=_column, help='column of the tags (tags); a number in a CoNLL file')
-    option('--valid', type=_valid, help='validation part: fraction (0.2), group:COLUMN (no value of it on both sides), boolean column, split, or another file; 0: train on all rows')
-    option('--problem-type', choices=['single_label_classification','multi_label_classification','regression'], help='where the label column could mean two')
+    option('--valid', type=_valid, help='validation part: fraction (0.2), group:COLUMN (no value of it on both sides), '
+        'boolean column, split, or another file; 0: train on all rows')
+    option('--problem-type', choices=['single_label_classification','multi_label_classification','regression'],
+        help='where the label column could mean two')
     option('--max-length', type=int, help='most tokens of a text (what the model takes)')
     option('--overlap', type=int, help='read long texts in windows that share so many tokens, instead of cutting them')
     option('--class-weights', choices=['balanced'], help='weigh rare labels more')
@@ -94,29 +119,53 @@ def _train_parser(sub):
 
 def _is_one(v): return isinstance(v, list) and len(v)==1
 
-def train(args):
-    "Train and save."
-    from blurlike.all import Checkpoints, CSVLogger, check_target, masked_lm_learner, sequence_classification_learner, token_classification_learner
-    make = dict(sequence_classification=sequence_classification_learner, token_classification=token_classification_learner, masked_lm=masked_lm_learner)[args.task]
-    given = {k:v for k,v in vars(args).items() if k not in ('command','traceback','data','checkpoint','out','task','epochs','lr','log','checkpoints','steps','resume')}
-    odd = [k for k in given if k not in inspect.signature(make).parameters]
-    if odd: raise ValueError(f"{', '.join('--'+k.replace('_', '-') for k in odd)}: not for --task {args.task}")
-    if (args.resume or args.steps) and not args.checkpoints: raise ValueError(f"{'--resume' if args.resume else '--steps'} needs --checkpoints FOLDER")
+OF_THE_RUN = {'command','traceback','data','checkpoint','out','task','epochs','lr','log','checkpoints','steps','resume'}
+
+def _learner_options(args, make): # what was given for the learner function `make`
+    given = {k:v[0] if _is_one(v) else v for k,v in vars(args).items() if k not in OF_THE_RUN}
+    odd = [f"--{k.replace('_', '-')}" for k in given if k not in inspect.signature(make).parameters]
+    if odd: raise ValueError(f"{', '.join(odd)}: not for --task {args.task}")
+    return given
+
+def _check_run(args): # before anything is loaded; the folder for the trained model
+    from blurlike.all import check_target
+    if (args.resume or args.steps) and not args.checkpoints:
+        raise ValueError(f"{'--resume' if args.resume else '--steps'} needs --checkpoints FOLDER")
     out = check_target(args.out)
     for name in ('log','checkpoints'):
-        path = getattr(args, name) and Path(getattr(args, name)).expanduser().absolute()
-        if path and (path==out or out in path.parents): raise ValueError(f"--{name} {getattr(args, name)} lies in --out {args.out}, which is for the trained model alone; give another name")
-    learn = make(args.data, args.checkpoint, **{k:v[0] if _is_one(v) else v for k,v in given.items()}, cbs=[CSVLogger(Path(args.log).absolute())] if args.log else None)
-    print(f'{len(learn.dls.train_ds):,} rows to train on, {len(learn.dls.valid_ds):,} to validate' + (f'; labels: {", ".join(map(str, learn.names[:20]))}{", ..." if len(learn.names)>20 else ""}' if learn.names else ''))
-    if args.resume: _same_run(args)
+        given = getattr(args, name)
+        path = given and Path(given).expanduser().absolute()
+        if not path or path!=out and out not in path.parents: continue
+        raise ValueError(f"--{name} {given} lies in --out {args.out}, which is for the trained model alone; give another name")
+    return out
+
+def _print_rows(learn):
+    said = f'{len(learn.dls.train_ds):,} rows to train on, {len(learn.dls.valid_ds):,} to validate'
+    print(said + (f'; labels: {_some(learn.names)}' if learn.names else ''))
+
+def _some(names): return ', '.join(map(str, names[:20])) + (', ...' if len(names)>20 else '')
+
+def _fit(learn, args):
+    from blurlike.all import Checkpoints
     saver = Checkpoints(args.checkpoints, steps=args.steps) if args.checkpoints else None
     if not sys.stdout.isatty(): learn.logger = _epoch_lines(learn)
     with _bars(learn):
-        if args.resume: learn.resume(args.checkpoints)
-        else:
-            lr = args.lr or _find_rate(learn)
-            print(f'highest learning rate: {lr:.1e}' + ('' if args.lr else ', as the finder suggests'))
-            learn.fit_one_cycle(args.epochs or 3, lr, cbs=saver)
+        if args.resume: return learn.resume(args.checkpoints)
+        lr = args.lr or _find_rate(learn)
+        print(f'highest learning rate: {lr:.1e}' + ('' if args.lr else ', as the finder suggests'))
+        learn.fit_one_cycle(args.epochs or 3, lr, cbs=saver)
+
+def train(args):
+    "Train and save."
+    import blurlike.all
+    make = getattr(blurlike.all, f'{args.task}_learner')
+    given = _learner_options(args, make)
+    out = _check_run(args)
+    log = [blurlike.all.CSVLogger(Path(args.log).absolute())] if args.log else None
+    learn = make(args.data, args.checkpoint, **given, cbs=log)
+    _print_rows(learn)
+    if args.resume: _same_run(args)
+    _fit(learn, args)
     print(f'saved: {learn.save_pretrained(out)}')
 
 def _find_rate(learn): # two passes over few rows are enough; in fewer than 40 steps the rate would rise too steeply for a suggestion
@@ -126,13 +175,16 @@ def _find_rate(learn): # two passes over few rows are enough; in fewer than 40 s
 
 def _same_run(args): # what is asked for anew must be what the run was begun with
     path = Path(args.checkpoints).expanduser()/'run.json'
-    begun = json.loads(path.read_text())['arguments']['dict'] if path.is_file() else []
-    for name,asked,was in (('epochs',args.epochs,dict(begun).get('n_epoch')), ('lr',args.lr,dict(begun).get('lr_max'))):
-        if None not in (asked, was) and asked!=was: raise ValueError(f"--{name} {asked}: the run in {args.checkpoints!r} was begun with --{name} {was}, and --resume goes on as it was begun. To train longer, give its --out as the checkpoint of another run")
+    begun = dict(json.loads(path.read_text())['arguments']['dict']) if path.is_file() else {}
+    for name,asked,was in (('epochs',args.epochs,begun.get('n_epoch')), ('lr',args.lr,begun.get('lr_max'))):
+        if None in (asked, was) or asked==was: continue
+        raise ValueError(f"--{name} {asked}: the run in {args.checkpoints!r} was begun with --{name} {was}, and --resume goes on "
+            "as it was begun. To train longer, give its --out as the checkpoint of another run")
 
 def _epoch_lines(learn): # for a file or pipe: the epoch table under its headings
     begun = []
-    def show(row): print(' '.join(f'{f"{v:.4f}" if isinstance(v, float) else v!s:>13}' for v in row), flush=True)
+    def cell(v): return f'{f"{v:.4f}" if isinstance(v, float) else v!s:>13}'
+    def show(row): print(' '.join(map(cell, row)), flush=True)
     def log(row):
         if not begun: show(learn.recorder.metric_names)
         begun.append(True)
@@ -143,53 +195,74 @@ def _bars(learn): return nullcontext() if sys.stdout.isatty() else learn.no_bar(
 
 def _listed(o): return [] if o is None else [o] if isinstance(o, (str, int)) else list(o)
 
+def _renamed(df, data, option, given, names): # columns of `df` -> names that the learner knows
+    known = [str(n) for n in names] # columns of a file are texts
+    given = given or known
+    if len(given)!=len(names):
+        raise ValueError(f"--{option} names {len(given)} columns, the model reads {len(names)}: {', '.join(known)}")
+    missing = [o for o in given if o not in df.columns]
+    if not missing: return dict(zip(given, names))
+    has = f"column {', '.join(missing)} is not in {data!r}, which has {', '.join(map(str, df.columns))}"
+    raise ValueError(has + (f"; --{option} says which" if given==known else ''))
+
 def _rows(data, **wanted): # a file as a DataFrame; `wanted`: option -> columns that it names, and the names that the learner knows
     from blurlike.all import read_rows
     df,new = read_rows(data)[0].source,{}
-    for option,(given,names) in wanted.items():
-        names = _listed(names)
-        given = given or [str(n) for n in names] # columns of a file are texts
-        if len(given)!=len(names): raise ValueError(f"--{option} names {len(given)} columns, the model reads {len(names)}: {', '.join(map(str, names))}")
-        missing = [o for o in given if o not in df.columns]
-        if missing: raise ValueError(f"column {', '.join(missing)} is not in {data!r}, which has {', '.join(map(str, df.columns))}" + (f"; --{option} says which" if given==[str(n) for n in names] else ''))
-        new |= dict(zip(given, names))
-    return df.drop(columns=[n for n in new.values() if n in df.columns and n not in new]).rename(columns=new)
+    for option,(given,names) in wanted.items(): new |= _renamed(df, data, option, given, _listed(names))
+    hidden = [n for n in new.values() if n in df.columns and n not in new] # by another column of their name
+    return df.drop(columns=hidden).rename(columns=new)
 
 def _known(o, names, by_text): # a label as the model knows it: files tell '1' and 1 apart, or not
-    if isinstance(o, (list, tuple)) or hasattr(o, 'tolist') and getattr(o, 'ndim', 0): return [_known(v, names, by_text) for v in o]
+    is_list = isinstance(o, (list, tuple)) or hasattr(o, 'tolist') and getattr(o, 'ndim', 0)
+    if is_list: return [_known(v, names, by_text) for v in o]
     text = str(int(o)) if isinstance(o, float) and o==int(o) else str(o)
-    if text not in by_text: raise ValueError(f"{o!r} is no label of this model, which knows {', '.join(map(str, names[:20]))}{', ...' if len(names)>20 else ''}")
+    if text not in by_text: raise ValueError(f"{o!r} is no label of this model, which knows {_some(names)}")
     return by_text[text]
+
+def _check_lists(df, column): # of labels: a file of texts holds none
+    from blurlike.all import name_rows
+    texts = df[column].map(lambda o: isinstance(o, str))
+    if not texts.any(): return
+    hold = 'holds' if texts.sum()==1 else 'hold'
+    raise ValueError(f"column {column!r} must hold lists of labels; {name_rows(texts)} {hold} text, "
+        f"e.g. {df[column][texts].iloc[0]!r}: keep the lists in a jsonl or parquet file")
 
 def _as_known(df, column, names, several): # the column of labels, as the model knows them
     from blurlike.all import name_rows
-    if df[column].isna().any(): raise ValueError(f"column {column!r} has no label in {name_rows(df[column].isna())}")
-    texts = df[column].map(lambda o: isinstance(o, str))
-    if several and texts.any(): raise ValueError(f"column {column!r} must hold lists of labels; {name_rows(texts)} hold{'s' if texts.sum()==1 else ''} text, e.g. {df[column][texts].iloc[0]!r}: keep the lists in a jsonl or parquet file")
+    absent = df[column].isna()
+    if absent.any(): raise ValueError(f"column {column!r} has no label in {name_rows(absent)}")
+    if several: _check_lists(df, column)
+    by_text = {str(n):n for n in names}
     def read(i, o):
         try: return _known(o, names, by_text)
         except ValueError as e: raise ValueError(f"column {column!r}, row {i}: {e}") from None
-    by_text = {str(n):n for n in names}
     return df.assign(**{column:[read(i, o) for i,o in enumerate(df[column])]})
 
 def _labelled(learn, data, text, label): # rows with texts and labels that the learner can use
     from blurlike.all import Rows, check_texts
-    getters = [tl.tfms.fs[0] for tl in learn.dls.valid_ds.tls]
-    df = _rows(data, text=(text, getters[0].names), **dict(label=(label, getters[1].names)) if len(getters)>1 else {})
-    if not learn.dls.text_tfm.is_split_into_words: check_texts(Rows(df), *_listed(getters[0].names))
-    if len(getters)<2 or learn.task.name not in ('single_label_classification','multi_label_classification') or isinstance(getters[1].names, list): return df
-    return _as_known(df, getters[1].names, learn.names, learn.task.name=='multi_label_classification')
+    texts,*labels = [tl.tfms.fs[0].names for tl in learn.dls.valid_ds.tls]
+    df = _rows(data, text=(text, texts), **{'label':(label, names) for names in labels})
+    if not learn.dls.text_tfm.is_split_into_words: check_texts(Rows(df), *_listed(texts))
+    has_names = labels and learn.task.name in ('single_label_classification','multi_label_classification')
+    if not has_names or isinstance(labels[0], list): return df
+    return _as_known(df, labels[0], learn.names, learn.task.name=='multi_label_classification')
+
+def _items(args, names): # what is to be read: lines of standard input, or the rows of a file
+    if args.data!='-': return _rows(args.data, text=(args.text, names))
+    if args.text: raise ValueError("--text names columns of a file; standard input holds one text a line")
+    if isinstance(names, list):
+        raise ValueError("standard input holds one text a line, and this model reads pairs: "
+            f"give a file with the columns {', '.join(map(str, names))}")
+    return [line.rstrip('\n') for line in sys.stdin]
 
 def predict(args):
     "Predictions for a file or standard input."
     from blurlike.all import TransformersLearner
     learn = TransformersLearner.from_pretrained(args.model)
-    names = learn.dls.valid_ds.tls[0].tfms.fs[0].names
-    if args.data=='-' and args.text: raise ValueError("--text names columns of a file; standard input holds one text a line")
-    if args.data=='-' and isinstance(names, list): raise ValueError(f"standard input holds one text a line, and this model reads pairs: give a file with the columns {', '.join(map(str, names))}")
-    items = [line.rstrip('\n') for line in sys.stdin] if args.data=='-' else _rows(args.data, text=(args.text, names))
+    items = _items(args, learn.dls.valid_ds.tls[0].tfms.fs[0].names)
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
-    kwargs = dict(bs=args.bs) | (dict(aggregation_strategy=args.aggregation) if learn.task.name=='token_classification' else {})
+    is_tagger = learn.task.name=='token_classification'
+    kwargs = dict(bs=args.bs) | (dict(aggregation_strategy=args.aggregation) if is_tagger else {})
     if args.out: return print(f'saved: {learn.predict_batch(items, out=args.out, resume=args.resume, **kwargs)}')
     with learn.no_bar():
         for p in learn.predict_batch(items, **kwargs): print(json.dumps(p, ensure_ascii=False))
@@ -199,7 +272,9 @@ def report(args):
     from blurlike.all import CONLL, Interpretation, TransformersLearner, read_tagged
     learn = TransformersLearner.from_pretrained(args.model)
     getters = [tl.tfms.fs[0] for tl in learn.dls.valid_ds.tls]
-    rows = read_tagged(args.data, getters[0].names, getters[1].names)[0].source if Path(args.data).suffix.lower() in CONLL else _labelled(learn, args.data, args.text, args.label)
+    is_conll = Path(args.data).suffix.lower() in CONLL
+    if is_conll: rows = read_tagged(args.data, getters[0].names, getters[1].names)[0].source
+    else: rows = _labelled(learn, args.data, args.text, args.label)
     dl = learn.dls.test_dl(rows, with_labels=True)
     with _bars(learn):
         scores = dict(zip(['loss', *(m.name for m in learn.metrics)], learn.validate(dl=dl)))
@@ -213,17 +288,24 @@ def report(args):
 def _by_label(learn, dl): # as text, where there are labels
     from blurlike.all import is_entity_scheme
     from sklearn.metrics import classification_report
-    if not learn.names or learn.task.name=='regression': return None
-    if learn.task.name=='token_classification': return learn.entity_report(dl=dl).to_string() if is_entity_scheme(learn.names) else None
+    names = learn.names
+    if not names or learn.task.name=='regression': return None
+    if learn.task.name=='token_classification':
+        return learn.entity_report(dl=dl).to_string() if is_entity_scheme(names) else None
     preds,targets = learn.get_preds(dl=dl)
-    return classification_report(targets.numpy(), learn.loss_func.decodes(preds).numpy(), labels=range(len(learn.names)), target_names=list(map(str, learn.names)), zero_division=0)
+    decoded = learn.loss_func.decodes(preds)
+    told = dict(labels=range(len(names)), target_names=list(map(str, names)))
+    return classification_report(targets.numpy(), decoded.numpy(), **told, zero_division=0)
 
 def _after_interrupt(args): # what is left, and how to go on
     if args.command=='report': return 'nothing was written'
-    if args.command=='predict': return 'nothing was written' if not args.out else f"the same command with --resume goes on with {args.out}"
-    if not args.checkpoints: return f"{args.out} is as it was before. A run with --checkpoints FOLDER can go on after an interruption"
+    if args.command=='predict':
+        return f"the same command with --resume goes on with {args.out}" if args.out else 'nothing was written'
+    if not args.checkpoints:
+        return f"{args.out} is as it was before. A run with --checkpoints FOLDER can go on after an interruption"
     begun = any((Path(args.checkpoints).expanduser()).glob('step-*'))
-    return f"the same command with --resume goes on from the last checkpoint in {args.checkpoints}" if begun else f"no checkpoint was written to {args.checkpoints} yet: begin anew"
+    if not begun: return f"no checkpoint was written to {args.checkpoints} yet: begin anew"
+    return f"the same command with --resume goes on from the last checkpoint in {args.checkpoints}"
 
 def main(argv=None):
     "Run a command; 2 and a message where the user's input cannot be used, 130 after Ctrl-C."

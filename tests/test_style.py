@@ -16,7 +16,6 @@ blurlike.data.batch
 blurlike.data.block
 blurlike.train.checkpoints
 blurlike.model.class_weights
-blurlike.cli
 blurlike.data.corpus
 blurlike.inspect.row_scan
 blurlike.demo
@@ -31,7 +30,6 @@ blurlike.inspect.first_look
 blurlike.train.fitting
 blurlike.inspect.data_check
 blurlike.train.csv_logger
-blurlike.share.hub
 blurlike.inspect.token_view
 blurlike.data.label_columns
 blurlike.train.learner
@@ -53,7 +51,6 @@ blurlike.data.prefetch
 blurlike.data.rows
 blurlike.train.run_facts
 blurlike.train.training_state
-blurlike.save.folder
 blurlike.share.serving
 blurlike.show.tables
 blurlike.data.splits

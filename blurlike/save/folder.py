@@ -44,13 +44,15 @@ from ..support.warn import warn_user
 def weight_sum(
     learn:TransformersLearner
 )->str: # Hexadecimal sha256
-    "What tells the weights of the model now from those of another epoch."
+    "Fingerprint of the weights that are in the model now."
     return checksum([bit_sum(p) for p in unwrap(learn.model).parameters()])
 
 @patch
 def _do_epoch(self:TransformersLearner):
     super(TransformersLearner, self)._do_epoch()
-    if hasattr(self, 'recorder'): self.recorder.weight_sums = (getattr(self.recorder, 'weight_sums', {}) if self.epoch else {}) | {self.epoch:weight_sum(self)}
+    if not hasattr(self, 'recorder'): return
+    before = getattr(self.recorder, 'weight_sums', {}) if self.epoch else {}
+    self.recorder.weight_sums = before | {self.epoch:weight_sum(self)}
 
 def epoch_of_weights(
     learn:TransformersLearner
@@ -58,8 +60,9 @@ def epoch_of_weights(
     "The epoch which left the weights that are in the model."
     recorder = getattr(learn, 'recorder', None)
     if not getattr(recorder, 'values', None): return None
-    sums,now = getattr(recorder, 'weight_sums', {}),weight_sum(learn)
-    return next((k for k in sorted(sums, reverse=True) if sums[k]==now and k<len(recorder.values)), None)
+    now = weight_sum(learn)
+    sums = getattr(recorder, 'weight_sums', {})
+    return max((k for k,v in sums.items() if v==now and k<len(recorder.values)), default=None)
 
 def scores_of(
     facts:dict # From `describe` or `read_facts`
@@ -67,7 +70,8 @@ def scores_of(
     "How the weights scored on the validation rows."
     epochs = facts['epochs']
     if not epochs or not epochs['rows']: return {}
-    return {n:v for n,v in zip(epochs['columns'], epochs['rows'][epochs.get('epoch', -1)]) if v is not None and n!='train_loss'}
+    row = epochs['rows'][epochs.get('epoch', -1)]
+    return {n:v for n,v in zip(epochs['columns'], row) if v is not None and n!='train_loss'}
 
 # %% ../../nbs/save/00_folder.ipynb #55130360
 FORMAT = 3 # 1: without `base`, `epochs` and `adapter`; 2: without a sum of its own
@@ -82,49 +86,66 @@ def checksum(
 
 def _getter_names(tl, default):
     getter = tl.tfms.fs[0] if len(tl.tfms.fs) else None
-    if isinstance(getter, ColReader) and getter.label_delim is None: return getter.cols[0] if len(getter.cols)==1 else list(getter.cols)
+    is_reader = isinstance(getter, ColReader) and getter.label_delim is None
+    if is_reader: return getter.cols[0] if len(getter.cols)==1 else list(getter.cols)
     return getter.names if isinstance(getter, Column) else default
 
 def _options(dls): return getattr(dls.valid_ds.tls[-1].tfms.fs[-1], 'options', {})
 
+# %% ../../nbs/save/00_folder.ipynb #c8b13113
+def _parts(loss): return loss, getattr(loss, 'func', loss) # fastai wraps a loss of torch
+
 def _settings(loss): # numbers that it was made with
-    inner = getattr(loss, 'func', loss)
-    return {k:v for o in (loss, inner) for k,v in getattr(o, '__dict__', {}).items() if type(v) in (int, float) and k!='axis'}
+    attributes = [(k,v) for o in _parts(loss) for k,v in getattr(o, '__dict__', {}).items()]
+    return {k:v for k,v in attributes if type(v) in (int, float) and k!='axis'}
 
 def _set_again(loss, settings):
-    for o in (loss, getattr(loss, 'func', loss)):
+    for o in _parts(loss):
+        own = getattr(o, '__dict__', {})
         for k,v in settings.items():
-            if type(getattr(o, '__dict__', {}).get(k)) is type(v): setattr(o, k, v)
+            if type(own.get(k)) is type(v): setattr(o, k, v)
 
 def _loss_facts(learn): # what the task's own loss can be given again
-    loss = learn.loss_func
     own,_ = held_weights(learn.task.loss(torch.ones(max(len(output_names(learn.dls)), 1))))
-    name,weights = held_weights(loss)
+    name,weights = held_weights(learn.loss_func)
     other = f'({name}=...)' if name not in (None, own) else '' # e.g. the weights of the elements of a batch
-    return dict(name=loss_name(loss)+other, class_weights=None if weights is None or other else weights.tolist(), settings=_settings(loss))
+    class_weights = None if weights is None or other else weights.tolist()
+    return dict(name=loss_name(learn.loss_func)+other, class_weights=class_weights, settings=_settings(learn.loss_func))
 
+# %% ../../nbs/save/00_folder.ipynb #e39a13c3
 def _number(v): return float(v) if isinstance(v, (int, float, np.number)) and np.isfinite(v) else None
 
+def _known_epochs(learn): # of the folder that the weights came from, if they are still the same
+    facts = learn.__dict__.get('facts', {})
+    return facts['epochs'] if facts.get('epochs') and facts['weights']==weight_sum(learn) else None
+
 def _epochs(learn): # the table of the fit that left these weights
-    epoch,facts = epoch_of_weights(learn),learn.__dict__.get('facts', {})
-    if epoch is None: return facts['epochs'] if facts.get('epochs') and facts['weights']==weight_sum(learn) else None
-    return dict(columns=[n for n in learn.recorder.metric_names if n not in ('epoch','time')], rows=[[_number(v) for v in row] for row in learn.recorder.values], epoch=epoch)
+    epoch = epoch_of_weights(learn)
+    if epoch is None: return _known_epochs(learn)
+    columns = [n for n in learn.recorder.metric_names if n not in ('epoch','time')]
+    return dict(columns=columns, rows=[[_number(v) for v in row] for row in learn.recorder.values], epoch=epoch)
 
 def _base_name(checkpoint): # a name on the Hub as it is, of a path the last part alone
     is_path = checkpoint.count('/')>1 or checkpoint.startswith(('.', '/', '~')) or Path(checkpoint).is_dir()
     return (Path(checkpoint).name if is_path else checkpoint) or None
+
+def _base(learn): return learn.__dict__.get('facts', {}).get('base') or _base_name(unwrap(learn.model).name_or_path)
 
 def describe(
     learn:TransformersLearner
 )->dict: # Plain data for `blurlike.json`
     "What a saved folder must say beside the model and the tokenizer."
     dls,tfm = learn.dls,learn.dls.text_tfm
-    vocab = output_names(dls)
-    return dict(format='blurlike', format_version=FORMAT, task=learn.task.name, vocab=vocab, vocab_sha256=checksum(vocab),
-        target_options=_options(dls), text=_getter_names(dls.valid_ds.tls[0], 'text'), label=_getter_names(dls.valid_ds.tls[-1], 'label') if len(dls.valid_ds.tls)>1 else None,
-        max_length=tfm.max_length, overlap=tfm.overlap, bs=dls.train.bs, loss=_loss_facts(learn), metrics=[m.name for m in learn.metrics],
-        splitter=getattr(learn.splitter, '__name__', type(learn.splitter).__name__), base=learn.__dict__.get('facts', {}).get('base') or _base_name(unwrap(learn.model).name_or_path), epochs=_epochs(learn),
-        versions=dict(blurlike=blurlike.__version__, fastai=fastai.__version__, torch=torch.__version__, transformers=transformers.__version__))
+    vocab,streams = output_names(dls),dls.valid_ds.tls
+    libraries = dict(blurlike=blurlike, fastai=fastai, torch=torch, transformers=transformers)
+    return dict(format='blurlike', format_version=FORMAT, task=learn.task.name,
+        vocab=vocab, vocab_sha256=checksum(vocab), target_options=_options(dls),
+        text=_getter_names(streams[0], 'text'), label=_getter_names(streams[-1], 'label') if len(streams)>1 else None,
+        max_length=tfm.max_length, overlap=tfm.overlap, bs=dls.train.bs,
+        loss=_loss_facts(learn), metrics=[m.name for m in learn.metrics],
+        splitter=getattr(learn.splitter, '__name__', type(learn.splitter).__name__),
+        base=_base(learn), epochs=_epochs(learn),
+        versions={name:library.__version__ for name,library in libraries.items()})
 
 # %% ../../nbs/save/00_folder.ipynb #12a5f050
 def write_facts(
@@ -151,31 +172,44 @@ def check_labels(
 
 # %% ../../nbs/save/00_folder.ipynb #0506de9f
 def _save_tokenizer(tfm, path): # other tools that truncate shall do so where the learner did
-    tok,limit,given = tfm.tokenizer,tfm.tokenizer.model_max_length,tfm.tokenizer.init_kwargs
+    tok = tfm.tokenizer
+    limit,given = tok.model_max_length,tok.init_kwargs
+    sides = dict(padding_side=tok.padding_side, truncation_side=tok.truncation_side) # not saved otherwise if set later
     try:
         if tfm.max_length is not None: tok.model_max_length = tfm.max_length
-        tok.init_kwargs = given | dict(padding_side=tok.padding_side, truncation_side=tok.truncation_side) # sides that were set later are not saved otherwise
+        tok.init_kwargs = given | sides
         tok.save_pretrained(path)
     finally: tok.model_max_length,tok.init_kwargs = limit,given
 
+def _base_model(learn, base): # as the checkpoint holds it
+    config = head_config(learn.task, output_names(learn.dls))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return load_model(base, learn.task.auto_model, learn.dls.tokenizer, config, dtype=unwrap(learn.model).dtype)
+
 def _save_alone(learn, path): # adapters, and what else the base does not hold
-    model,base = unwrap(learn.model),_base_of(learn)
-    if not hasattr(model, 'base_sums'): # it came to us as an object, and may have been trained before
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            note_base(model, load_model(base, learn.task.auto_model, learn.dls.tokenizer, head_config(learn.task, output_names(learn.dls)), dtype=model.dtype))
+    model = unwrap(learn.model)
+    base = _base_of(learn)
+    came_loaded = not hasattr(model, 'base_sums') # as an object, which may have been trained before
+    if came_loaded: note_base(model, _base_model(learn, base))
     save_adapter(model, path)
     return dict(base=base) | base_mark(model)
 
 def _base_of(learn):
     base = learn.__dict__.get('facts', {}).get('adapter_base') or unwrap(learn.model).name_or_path
-    if not base: raise ValueError("merge=False: this model was not loaded from a checkpoint, so nobody could find it again under the adapters; save with merge=True")
-    return str(Path(base).absolute()) if Path(base).is_dir() else base
+    if base: return str(Path(base).absolute()) if Path(base).is_dir() else base
+    raise ValueError("merge=False: this model was not loaded from a checkpoint, so nobody could find it again under the adapters; "
+        "save with merge=True")
 
+# %% ../../nbs/save/00_folder.ipynb #d8b2cf69
 def _theirs(folder): # what others than we have put into a saved folder
     try: own = {'blurlike.json', *read_json(folder/'blurlike.json')['sha256']}
     except (OSError, ValueError, KeyError, TypeError): own = {'blurlike.json'}
     return [p for p in sorted(folder.iterdir()) if p.name not in own]
+
+def _not_saved(names, folder): # as a message begins
+    was = 'was' if len(names)==1 else 'were'
+    return f"{', '.join(names)} in {str(folder)!r} {was} not saved with the learner"
 
 def check_target(
     folder, # Where a learner shall be saved
@@ -184,14 +218,24 @@ def check_target(
     "Raise an `OSError` or `ValueError` if nothing can be saved there: ask it before long training."
     folder = check_place(folder, 'blurlike.json')
     if not (folder/'blurlike.json').exists(): return folder
-    if (folder/'model.onnx').exists()!=onnx: raise FileExistsError(f"{str(folder)!r} holds a {'saved learner, which an export to ONNX' if onnx else 'model in ONNX, which a saved learner'} would replace; give another name")
+    if (folder/'model.onnx').exists()!=onnx:
+        there = 'saved learner, which an export to ONNX' if onnx else 'model in ONNX, which a saved learner'
+        raise FileExistsError(f"{str(folder)!r} holds a {there} would replace; give another name")
     odd = [p.name for p in _theirs(folder) if p.suffix in READ]
-    if odd: raise FileExistsError(f"{', '.join(odd)} in {str(folder)!r} {'was' if len(odd)==1 else 'were'} not saved with the learner, and transformers would read {'it' if len(odd)==1 else 'them'}: move {'it' if len(odd)==1 else 'them'} away, or give another name")
-    return folder
+    if not odd: return folder
+    them = 'it' if len(odd)==1 else 'them'
+    raise FileExistsError(f"{_not_saved(odd, folder)}, and transformers would read {them}: move {them} away, or give another name")
 
 def _link(a, b): # the old name is deleted soon
     try: os.link(a, b, follow_symlinks=False)
     except OSError: shutil.copy2(a, b, follow_symlinks=False)
+
+# %% ../../nbs/save/00_folder.ipynb #7d62196c
+def _keep_theirs(folder, path): # what others have put into `folder`, in `path` too
+    for p in _theirs(folder) if folder.is_dir() else ():
+        if (path/p.name).exists(): continue
+        if p.is_dir() and not p.is_symlink(): shutil.copytree(p, path/p.name, symlinks=True, copy_function=_link)
+        else: _link(p, path/p.name)
 
 def replace_save(
     folder, # Where to; an earlier save there is replaced, what others have put into it is kept
@@ -203,19 +247,19 @@ def replace_save(
     def write_all(path):
         write(path)
         for p in path.rglob('*.safetensors'): set_mode(p) # safetensors writes them for their owner alone
-        for p in _theirs(folder) if folder.is_dir() else ():
-            if (path/p.name).exists(): continue
-            if p.is_dir() and not p.is_symlink(): shutil.copytree(p, path/p.name, symlinks=True, copy_function=_link)
-            else: _link(p, path/p.name)
+        _keep_theirs(folder, path)
     return write_folder(folder, write_all, 'blurlike.json')
 
+# %% ../../nbs/save/00_folder.ipynb #8df569ae
 @patch
 def save_pretrained(self:TransformersLearner,
     folder, # Where to; an earlier save there is replaced, what others have put into it is kept
-    merge:bool=True # Merge adapters into the weights, so that every program can read them? `False`: save adapters and head alone; they need the base checkpoint when they are loaded
+    merge:bool=True # Merge adapters into the weights, for every program? `False`: adapters and head alone, which need the base checkpoint
 )->Path:   # The folder
     "Save model, tokenizer and all that the learner knows of its task, without pickle."
-    if self.task is None: raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner, or save the model with `learn.model.save_pretrained`")
+    if self.task is None:
+        raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner, "
+            "or save the model with `learn.model.save_pretrained`")
     check_weights(unwrap(self.model))
     if rank_distrib(): return Path(folder).expanduser().absolute() # the first process writes
     alone = not merge and has_adapter(unwrap(self.model))
@@ -233,65 +277,121 @@ def _list_of(fits): return lambda v: isinstance(v, list) and all(map(fits, v))
 def _dict_of(fits): return lambda v: isinstance(v, dict) and all(map(fits, v.values()))
 def _count(least): return lambda v: type(v) is int and least<=v<2**31
 def _entries(some=(), **fits): # a dict with these keys, and perhaps with those of `some`
+    needed = fits.keys()
     fits = dict(some) | fits
-    return lambda v: isinstance(v, dict) and fits.keys()-dict(some).keys()<=v.keys()<=fits.keys() and all(fits[k](o) for k,o in v.items())
+    def has_all(v): return needed<=v.keys()<=fits.keys() and all(fits[k](o) for k,o in v.items())
+    return lambda v: isinstance(v, dict) and has_all(v)
 
 def _is_table(v): # of epochs
     fits = _entries(dict(epoch=_count(0)), columns=_texts, rows=_list_of(_list_of(_or_none(_number_type))))
     return fits(v) and v.get('epoch', 0)<max(len(v['rows']), 1)
 
-_text,_number_type = _is(str),_is(int, float)
+_text = _is(str)
 _texts = _list_of(_text)
-def _columns(v): return _is(str, int)(v) or _list_of(_is(str, int))(v) and len(v)>0 # CSV files without a head have numbers
+_number_type = _is(int, float)
+def _columns(v): # CSV files without a head have numbers
+    name = _is(str, int)
+    return name(v) or _list_of(name)(v) and len(v)>0
 def _numbers(v): return _number_type(v) or _list_of(_number_type)(v)
 _schema = dict( # what each entry of `blurlike.json` may be; a new one: here, in `describe`, and in `_later`
-    format=_text, format_version=_count(1), task=_text, splitter=_text, metrics=_texts, versions=_dict_of(_text), sha256=_dict_of(_text),
-    vocab=_list_of(lambda v: isinstance(v, (str, int, float))), vocab_sha256=_text, target_options=_dict_of(lambda v: True),
+    format=_text, format_version=_count(1), task=_text, splitter=_text, metrics=_texts,
+    versions=_dict_of(_text), sha256=_dict_of(_text),
+    vocab=_list_of(lambda v: isinstance(v, (str, int, float))), vocab_sha256=_text,
+    target_options=_dict_of(lambda v: True),
     text=_columns, label=_or_none(_columns),
-    max_length=_or_none(_count(1)), overlap=_or_none(_count(0)), bs=_count(1), loss=_entries(dict(settings=_dict_of(_number_type)), name=_text, class_weights=_or_none(_numbers)),
-    base=_or_none(_text), epochs=_or_none(_is_table), adapter=_or_none(_entries(dict(sum=_text, dtype=_text), base=_text)))
+    max_length=_or_none(_count(1)), overlap=_or_none(_count(0)), bs=_count(1),
+    loss=_entries(dict(settings=_dict_of(_number_type)), name=_text, class_weights=_or_none(_numbers)),
+    base=_or_none(_text), epochs=_or_none(_is_table),
+    adapter=_or_none(_entries(dict(sum=_text, dtype=_text), base=_text)))
 _later = dict(base=None, epochs=None, adapter=None) # what it means that a folder has no such entry
+
+# %% ../../nbs/save/00_folder.ipynb #2ccd2d59
+def _check_version(path, facts):
+    if facts.get('format')!='blurlike':
+        raise ValueError(f"{str(path)!r} does not describe a saved learner (format {reprlib.repr(facts.get('format'))})")
+    version = facts.get('format_version')
+    if _count(1)(version) and version<=FORMAT: return
+    has = f"{str(path.parent)!r} has format version {reprlib.repr(version)}"
+    raise ValueError(f"{has}, this blurlike reads up to {FORMAT}; upgrade blurlike")
+
+def _check_entries(path, facts):
+    strange = [f'{k!r} is unknown' for k in sorted(facts.keys()-_schema.keys())]
+    missing = [f'{k!r} is missing' for k in sorted(_schema.keys()-facts.keys()-_later.keys())]
+    if strange or missing:
+        raise ValueError(f"{str(path)!r} is not of format version {facts['format_version']}: {', '.join(strange+missing)}")
+    for k,v in facts.items():
+        if not _schema[k](v): raise ValueError(f"{k!r} in {str(path)!r} is {reprlib.repr(v)}, which it cannot be")
+    if checksum(facts['vocab'])==facts['vocab_sha256']: return
+    raise ValueError(f"the labels in {str(path)!r} were changed after saving: {reprlib.repr(facts['vocab'])}")
 
 def read_facts(
     folder:Path # A saved folder
 )->dict:        # What its `blurlike.json` says
     "`blurlike.json` of `folder`, checked; `FileNotFoundError` or `ValueError` if it is absent, newer than this library, or was changed."
     path = folder/'blurlike.json'
-    if not path.is_file(): raise FileNotFoundError(f"{str(folder)!r} holds no blurlike.json: it was not saved by `learn.save_pretrained`. To start from its model, pass it as checkpoint to a learner function")
+    if not path.is_file():
+        raise FileNotFoundError(f"{str(folder)!r} holds no blurlike.json: it was not saved by `learn.save_pretrained`. "
+            "To start from its model, pass it as checkpoint to a learner function")
     facts = read_json(path)
-    if facts.get('format')!='blurlike': raise ValueError(f"{str(path)!r} does not describe a saved learner (format {reprlib.repr(facts.get('format'))})")
-    version,told = facts.get('format_version'),facts.pop('facts_sha256', None)
-    if not _count(1)(version) or version>FORMAT: raise ValueError(f"{str(folder)!r} has format version {reprlib.repr(version)}, this blurlike reads up to {FORMAT}; upgrade blurlike")
-    strange,missing = sorted(facts.keys()-_schema.keys()),sorted(_schema.keys()-facts.keys()-_later.keys())
-    if strange or missing: raise ValueError(f"{str(path)!r} is not of format version {version}: " + ', '.join([*(f'{k!r} is unknown' for k in strange), *(f'{k!r} is missing' for k in missing)]))
-    for k,v in facts.items():
-        if not _schema[k](v): raise ValueError(f"{k!r} in {str(path)!r} is {reprlib.repr(v)}, which it cannot be")
-    if checksum(facts['vocab'])!=facts['vocab_sha256']: raise ValueError(f"the labels in {str(path)!r} were changed after saving: {reprlib.repr(facts['vocab'])}")
-    has_sum = version>2 or told is not None # a damaged version may look like an older one
-    if has_sum and told!=json_hash(facts): raise ValueError(f"{str(path)!r} is not as it was saved: it is damaged, or was changed. To change a learner, load it, change it, and save it again")
+    _check_version(path, facts)
+    told = facts.pop('facts_sha256', None)
+    _check_entries(path, facts)
+    has_sum = facts['format_version']>2 or told is not None # a damaged version may look like an older one
+    if has_sum and told!=json_hash(facts):
+        raise ValueError(f"{str(path)!r} is not as it was saved: it is damaged, or was changed. "
+            "To change a learner, load it, change it, and save it again")
     return _later | facts
 
-_brings_code = dict(auto_map=bool, adapters=bool, shadow_model=bool, megatron_config=bool, # peft would load or import what the last three name
-    quantization_config=lambda v: not str(v.get('quant_method') if isinstance(v, dict) else v).startswith('bitsandbytes')) # others fetch kernels
+# %% ../../nbs/save/00_folder.ipynb #37bef824
+def _fetches_kernels(quantization): # as all do but bitsandbytes
+    method = quantization.get('quant_method') if isinstance(quantization, dict) else quantization
+    return not str(method).startswith('bitsandbytes')
 
-def _code_in(config): # keys at any depth by which code would be fetched, imported or run
-    found,parts = [],[config]
+_brings_code = dict(auto_map=bool, adapters=bool, shadow_model=bool, megatron_config=bool, # peft would load or import what the last three name
+    quantization_config=_fetches_kernels)
+
+def _dicts_in(config): # at any depth
+    parts = [config]
     while parts:
         o = parts.pop()
         parts += o.values() if isinstance(o, dict) else o if isinstance(o, list) else ()
-        if not isinstance(o, dict): continue
-        found += [k for k,v in o.items() if v and k in _brings_code and _brings_code[k](v)]
-        found += [k for k,v in o.items() if '_implementation' in k and '/' in json.dumps(v)] # of attention: a repository
-    return found
+        if isinstance(o, dict): yield o
+
+def _is_code(k, v): # would code be fetched, imported or run by this entry?
+    if '_implementation' in k: return '/' in json.dumps(v) # of attention: a repository
+    return bool(v) and k in _brings_code and _brings_code[k](v)
+
+def _code_in(config): return [k for o in _dicts_in(config) for k,v in o.items() if _is_code(k, v)]
 
 def _check_code(folder, name, trust_remote_code, but=()):
     config = read_json(folder/name, finite=False) # transformers writes Infinity
     found = [] if trust_remote_code else [k for k in _code_in(config) if k not in but]
     if not found: return config
     kernels = [k for k in found if '_implementation' in k]
-    what = f"kernels on the Hub ({', '.join(kernels)}) that would be downloaded and run" if kernels else f"Python code that would be run ({', '.join(found)})"
-    more = "; or load the model with transformers, attn_implementation='sdpa', and pass it as checkpoint" if kernels else ""
-    raise ValueError(f"{name} in {str(folder)!r} names {what}. If you trust where the folder came from, pass trust_remote_code=True{more}")
+    what,more = f"Python code that would be run ({', '.join(found)})",""
+    if kernels:
+        what = f"kernels on the Hub ({', '.join(kernels)}) that would be downloaded and run"
+        more = "; or load the model with transformers, attn_implementation='sdpa', and pass it as checkpoint"
+    raise ValueError(f"{name} in {str(folder)!r} names {what}. "
+        f"If you trust where the folder came from, pass trust_remote_code=True{more}")
+
+# %% ../../nbs/save/00_folder.ipynb #af4670cf
+_alone = 'adapter_model.safetensors','adapter_config.json','head.safetensors' # adapters without their base
+
+def _check_vouched(folder, saved, weights): # are all files there by which the model is read?
+    in_parts = 'model.safetensors.index.json' in saved
+    for name in ('config.json','tokenizer_config.json',*weights):
+        if name in saved or name=='model.safetensors' and in_parts: continue
+        raise ValueError(f"{str(folder)!r} does not vouch for {name}: its blurlike.json was changed or cut off")
+
+def _check_added(folder, facts): # what transformers or peft would read beside what was saved
+    saved = {'blurlike.json', *facts['sha256']}
+    added = sorted(p.name for p in folder.iterdir() if p.suffix in READ and p.name not in saved)
+    if facts['adapter'] is None and 'adapter_config.json' in saved: added = ['adapter_config.json']
+    if added: raise ValueError(f"{_not_saved(added, folder)}: move {'it' if len(added)==1 else 'them'} away")
+
+
+def _is_config(name): return name.endswith('config.json') or name.startswith('adapter_config')
 
 def check_folder(
     folder:Path, # A saved folder
@@ -301,16 +401,14 @@ def check_folder(
 ):
     "Raise `ValueError` if a file was changed, is missing, or was added where transformers would read it, or if a file names code to run."
     saved = facts['sha256'].keys()
-    if weights is None and 'model.onnx' in saved: raise ValueError(f"{str(folder)!r} holds a model for onnxruntime: open it with `load_onnx`")
-    weights = weights or (('model.safetensors',) if facts['adapter'] is None else ('adapter_model.safetensors','adapter_config.json','head.safetensors'))
-    for name in ('config.json','tokenizer_config.json',*weights):
-        if name not in saved and not (name=='model.safetensors' and 'model.safetensors.index.json' in saved): raise ValueError(f"{str(folder)!r} does not vouch for {name}: its blurlike.json was changed or cut off")
+    alone = facts['adapter'] is not None
+    if weights is None and 'model.onnx' in saved:
+        raise ValueError(f"{str(folder)!r} holds a model for onnxruntime: open it with `load_onnx`")
+    _check_vouched(folder, saved, weights or (_alone if alone else ('model.safetensors',)))
     check_files(folder, facts['sha256'])
-    added = sorted(p.name for p in folder.iterdir() if p.suffix in READ and p.name not in saved and p.name!='blurlike.json')
-    if facts['adapter'] is None and 'adapter_config.json' in saved: added = ['adapter_config.json']
-    if added: raise ValueError(f"{', '.join(added)} in {str(folder)!r} {'was' if len(added)==1 else 'were'} not saved with the learner: move {'it' if len(added)==1 else 'them'} away")
-    but = () if facts['adapter'] is None else ('quantization_config',) # of the base, which is loaded from where it is
-    configs = {n:_check_code(folder, n, trust_remote_code, but) for n in sorted(saved) if n.endswith('config.json') or n.startswith('adapter_config')}
+    _check_added(folder, facts)
+    but = ('quantization_config',) if alone else () # of the base, which is loaded from where it is
+    configs = {n:_check_code(folder, n, trust_remote_code, but) for n in sorted(saved) if _is_config(n)}
     check_labels(configs['config.json'], facts['vocab'], str(folder/'config.json'))
     _check_parts(folder, saved)
 
@@ -318,20 +416,59 @@ def _check_parts(folder, saved): # of weights in several files
     name = 'model.safetensors.index.json'
     if name not in saved: return
     parts = read_json(folder/name).get('weight_map')
-    if not (_dict_of(_text)(parts) and saved>=set(parts.values())): raise ValueError(f"{name} in {str(folder)!r} names files that the folder does not vouch for")
+    if _dict_of(_text)(parts) and saved>=set(parts.values()): return
+    raise ValueError(f"{name} in {str(folder)!r} names files that the folder does not vouch for")
 
+# %% ../../nbs/save/00_folder.ipynb #0219da26
 def folder_of(
     folder_or_repo # Folder, or name of a repository on the Hub
 )->Path: # A folder on this machine
     "Where `folder_or_repo` lies; what is on the Hub is downloaded. `FileNotFoundError` if it is written like a path and nothing is there."
     folder = Path(folder_or_repo).expanduser()
     if folder.is_dir(): return folder
-    if isinstance(folder_or_repo, Path) or str(folder_or_repo).startswith(('.', '/', '~')): raise FileNotFoundError(f"folder {str(folder)!r} does not exist (looked in {Path.cwd()})")
+    looked = f"(looked in {Path.cwd()})"
+    is_path = isinstance(folder_or_repo, Path) or str(folder_or_repo).startswith(('.', '/', '~'))
+    if is_path: raise FileNotFoundError(f"folder {str(folder)!r} does not exist {looked}")
     from huggingface_hub import snapshot_download
     try: return Path(snapshot_download(str(folder_or_repo)))
-    except (OSError, ValueError) as e: raise FileNotFoundError(f"{str(folder_or_repo)!r} is no folder (looked in {Path.cwd()}), and was not found on the Hub: {str(e).splitlines()[0]}") from e
+    except (OSError, ValueError) as e:
+        said = str(e).splitlines()[0]
+        raise FileNotFoundError(f"{str(folder_or_repo)!r} is no folder {looked}, and was not found on the Hub: {said}") from e
 
-# %% ../../nbs/save/00_folder.ipynb #12a5f020
+# %% ../../nbs/save/00_folder.ipynb #c98e4557
+def _label_reader(task, facts, where):
+    if (task.target is None)!=(facts['label'] is None):
+        raise ValueError(f"'label' in {where!r} is {facts['label']!r}, which it cannot be for {task.name}")
+    if task.target is None: return None
+    reader = task.read(facts['label'])
+    if isinstance(reader, LabelVector): reader.values = facts['vocab'] # what its places stand for
+    return reader
+
+def _class_weights(loss, given): # those that were saved, unless a loss of one's own is `given` which has others
+    lacks = given is None or loss_name(given)==loss['name'] and held_weights(given)[1] is None
+    return torch.tensor(loss['class_weights']) if loss['class_weights'] is not None and lacks else None
+
+def _set_up(task, facts, checkpoint, tokenizer, where, **kwargs):
+    options = facts['target_options']
+
+    kwargs |= {k:facts[k] for k in ('bs','max_length','overlap')} | dict(x=Column(facts['text']), options=options)
+    try: learn = build_learner(task, facts['vocab'], checkpoint, tokenizer, **kwargs)
+    except TypeError as e:
+        if not any(repr(k) in str(e) for k in options): raise
+        raise ValueError(f"target_options in {where!r} hold one that {task.name} does not know: {e}") from None
+    known = _options(learn.dls)
+    if known==options: return learn
+    raise ValueError(f"target_options in {where!r} are {reprlib.repr(options)}, of which {task.name} knows {known}")
+
+def _warn_changed(learn, facts, given): # of a loss or splitter that is not the one that was saved
+    loss = facts['loss']['name']
+    loss_now = type(learn.loss_func).__name__ if loss=='BaseLoss' else loss_name(learn.loss_func) # as it was called once
+    splitter_now = getattr(learn.splitter, '__name__', '')
+    for what,saved,now in (('loss_func',loss,loss_now), ('splitter',facts['splitter'],splitter_now)):
+        if saved==now or what in given: continue
+        warn_user(f"this learner was saved with {what} {saved!r}, which a folder without code cannot hold; "
+            f"it now has {now!r}. Pass {what}= to set your own")
+
 def learner_of(
     folder:Path, # A saved folder; its tokenizer is used
     facts:dict, # From `read_facts`
@@ -340,26 +477,20 @@ def learner_of(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Without rows
     "A learner around `checkpoint`, set up as `facts` say; a warning if it had a loss or splitter of its own."
-    task,loss,where = find_task(facts['task']),facts['loss'],str(folder/'blurlike.json')
-    if (task.target is None)!=(facts['label'] is None): raise ValueError(f"'label' in {where!r} is {facts['label']!r}, which it cannot be for {task.name}")
-    y = None if task.target is None else task.read(facts['label'])
-    if isinstance(y, LabelVector): y.values = facts['vocab'] # what its places stand for
-    weights = None if loss['class_weights'] is None or not _lacks_weights(kwargs.get('loss_func'), loss['name']) else torch.tensor(loss['class_weights'])
-    try: learn = build_learner(task, facts['vocab'], checkpoint, load_tokenizer(folder, task.text.get('is_split_into_words', False), trust_remote_code=trust_remote_code), x=Column(facts['text']), y=y,
-        bs=facts['bs'], max_length=facts['max_length'], overlap=facts['overlap'], options=facts['target_options'], class_weights=weights,
-        model_kwargs=dict(use_safetensors=True, trust_remote_code=trust_remote_code), **dict(splitter=_splitters.get(facts['splitter'], transformer_splitter)) | kwargs)
-    except TypeError as e:
-        if not any(repr(k) in str(e) for k in facts['target_options']): raise
-        raise ValueError(f"target_options in {where!r} hold one that {task.name} does not know: {e}") from None
-    if _options(learn.dls)!=facts['target_options']: raise ValueError(f"target_options in {where!r} are {reprlib.repr(facts['target_options'])}, of which {task.name} knows {_options(learn.dls)}")
-    now = type(learn.loss_func).__name__ if loss['name']=='BaseLoss' else loss_name(learn.loss_func) # as it was called once
-    for what,saved,now in (('loss_func',loss['name'],now), ('splitter',facts['splitter'],getattr(learn.splitter, '__name__', ''))):
-        if saved!=now and what not in kwargs: warn_user(f"this learner was saved with {what} {saved!r}, which a folder without code cannot hold; it now has {now!r}. Pass {what}= to set your own")
-    if loss_name(learn.loss_func)==loss['name'] and kwargs.get('loss_func') is None: _set_again(learn.loss_func, loss.get('settings', {}))
+    task = find_task(facts['task'])
+    loss = facts['loss']
+    loss_func = kwargs.get('loss_func')
+    where = str(folder/'blurlike.json')
+    given = dict(splitter=_splitters.get(facts['splitter'], transformer_splitter)) | kwargs
+    y = _label_reader(task, facts, where)
+    tokenizer = load_tokenizer(folder, task.text.get('is_split_into_words', False), trust_remote_code=trust_remote_code)
+    learn = _set_up(task, facts, checkpoint, tokenizer, where, y=y, class_weights=_class_weights(loss, loss_func),
+        model_kwargs=dict(use_safetensors=True, trust_remote_code=trust_remote_code), **given)
+    _warn_changed(learn, facts, kwargs)
+    is_own = loss_func is None and loss_name(learn.loss_func)==loss['name']
+    if is_own: _set_again(learn.loss_func, loss.get('settings', {}))
     return learn
 
-def _lacks_weights(given, saved): # a loss of one's own is given them only if it is the one that was saved, without them
-    return given is None or loss_name(given)==saved and held_weights(given)[1] is None
 
 def keep_facts(
     learn:TransformersLearner, # With the weights of the folder
@@ -367,9 +498,18 @@ def keep_facts(
     **kwargs # More to remember
 ):
     "Have `learn` remember what it was made from and how it scored, for the next save."
-    learn.facts = {k:facts[k] for k in ('base','epochs')} | dict(weights=weight_sum(learn) if facts['epochs'] else None) | kwargs
+    weights = weight_sum(learn) if facts['epochs'] else None
+    learn.facts = {k:facts[k] for k in ('base','epochs')} | dict(weights=weights) | kwargs
 
 # %% ../../nbs/save/00_folder.ipynb #12a5f021
+def _check_weights(learn, folder): # did each find its place, and is each place filled?
+    if not has_adapter(unwrap(learn.model)) and learn.model.unexpected_weights:
+        names = ', '.join(sorted(learn.model.unexpected_weights)[:5])
+        raise ValueError(f"{str(folder)!r} holds weights that its model has no place for: {names}")
+    if learn.model.new_weights:
+        names = ', '.join(sorted(learn.model.new_weights)[:5])
+        raise ValueError(f"the weights in {str(folder)!r} are not complete: {names} are missing or have another shape")
+
 @patch(cls_method=True)
 def from_pretrained(cls:TransformersLearner,
     folder_or_repo, # Folder, or name of a repository on the Hub, written by `save_pretrained`
@@ -381,11 +521,11 @@ def from_pretrained(cls:TransformersLearner,
     folder = folder_of(folder_or_repo)
     facts = read_facts(folder)
     check_folder(folder, facts, trust_remote_code)
-    checkpoint = folder if facts['adapter'] is None else base or facts['adapter']['base']
+    adapter = facts['adapter']
+    checkpoint = folder if adapter is None else base or adapter['base']
     learn = learner_of(folder, facts, checkpoint, trust_remote_code, **kwargs)
-    if facts['adapter'] is not None: load_adapter(learn.model, folder, facts['adapter'] if 'sum' in facts['adapter'] else None)
-    elif learn.model.unexpected_weights: raise ValueError(f"{str(folder)!r} holds weights that its model has no place for: {', '.join(sorted(learn.model.unexpected_weights)[:5])}")
-    if learn.model.new_weights: raise ValueError(f"the weights in {str(folder)!r} are not complete: {', '.join(sorted(learn.model.new_weights)[:5])} are missing or have another shape")
-    keep_facts(learn, facts, **dict(adapter_base=str(checkpoint)) if facts['adapter'] else {})
+    if adapter is not None: load_adapter(learn.model, folder, adapter if 'sum' in adapter else None)
+    _check_weights(learn, folder)
+    keep_facts(learn, facts, **{} if adapter is None else dict(adapter_base=str(checkpoint)))
     learn.model.eval()
     return learn

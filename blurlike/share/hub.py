@@ -11,7 +11,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from fastai.torch_core import rank_distrib
+from fastai.torch_core import rank_distrib, trainable_params
 from fastcore.basics import patch
 from huggingface_hub import EvalResult, HfApi, ModelCardData, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
@@ -29,37 +29,62 @@ def _hub_id(learn, base): # `base` if it is a name on the Hub; `None`: of a fold
     return base if known and base and not Path(base).is_dir() else None
 
 def _in_onnx(learn): return getattr(unwrap(learn.model), 'in_onnx', False) # from `load_onnx`
-def _architecture(model): return (getattr(model.config, 'architectures', None) or ['model'])[0]+', in ONNX' if getattr(model, 'in_onnx', False) else type(model).__name__
-def _pipeline(task): return next((name for name,o in SUPPORTED_TASKS.items() if any(c.__name__==task.auto_model for c in o['pt'])), None)
+def _architecture(model):
+    if not getattr(model, 'in_onnx', False): return type(model).__name__
+    return (getattr(model.config, 'architectures', None) or ['model'])[0] + ', in ONNX'
+def _pipeline(task): # whose models are of the class of the task
+    return next((name for name,o in SUPPORTED_TASKS.items() if any(c.__name__==task.auto_model for c in o['pt'])), None)
+
+def _is_peft(learn, merge): return has_adapter(unwrap(learn.model)) and not merge
+
+def _results(learn, scores, data): # as the Hub lists them
+    where = data.get('datasets') or 'validation rows'
+    where = where if isinstance(where, str) else where[0]
+    task = _pipeline(learn.task) or learn.task.name
+    told = dict(task_type=task, dataset_type=where, dataset_name=where, dataset_split='validation')
+    def result(n, v): return EvalResult(metric_type='loss' if n=='valid_loss' else n, metric_value=round(v, 4), **told)
+    return [result(n, v) for n,v in scores.items()]
 
 def _front_matter(learn, facts, name, merge, data):
-    tag,scores = _pipeline(learn.task),scores_of(facts)
-    dataset = data.get('datasets') or 'validation rows'
-    dataset = dataset if isinstance(dataset, str) else dataset[0]
-    results = [EvalResult(task_type=tag or learn.task.name, dataset_type=dataset, dataset_name=dataset, dataset_split='validation', metric_type='loss' if n=='valid_loss' else n, metric_value=round(v, 4)) for n,v in scores.items()]
-    told = dict(model_name=name, eval_results=results, metrics=[n for n in scores if n!='valid_loss']) if results else {}
-    return ModelCardData(**dict(library_name='onnx' if _in_onnx(learn) else 'transformers' if merge or not has_adapter(unwrap(learn.model)) else 'peft', pipeline_tag=tag, base_model=_hub_id(learn, facts['base']), tags=['blurlike','fastai']) | told | data).to_yaml()
+    library = 'onnx' if _in_onnx(learn) else 'peft' if _is_peft(learn, merge) else 'transformers'
+    told = dict(library_name=library, pipeline_tag=_pipeline(learn.task),
+        base_model=_hub_id(learn, facts['base']), tags=['blurlike','fastai'])
+    scores = scores_of(facts)
+    if scores:
+        metrics = [n for n in scores if n!='valid_loss']
+        told |= dict(model_name=name, eval_results=_results(learn, scores, data), metrics=metrics)
+    return ModelCardData(**told | data).to_yaml()
 
 # %% ../../nbs/share/02_hub.ipynb #18b50009
 def _code(o): return '`' + ' '.join(str(o).replace('`', "'").replace('|', '¦').split()) + '`'
 def _plain(s): return re.sub(r'([\\`*\[\]<>&#|])', r'\\\1', ' '.join(s.split())) # in Markdown, on one line
-def _codes(os, most=50): return ', '.join(map(_code, os[:most])) + (f' and {len(os)-most:,} more' if len(os)>most else '')
-def _table(facts): return '\n'.join(['| | |', '|---|---|', *(f'| {k} | {v} |' for k,v in facts.items() if v is not None)])
+def _codes(os, most=50):
+    more = f' and {len(os)-most:,} more' if len(os)>most else ''
+    return ', '.join(map(_code, os[:most])) + more
+def _table(facts):
+    rows = [f'| {k} | {v} |' for k,v in facts.items() if v is not None]
+    return '\n'.join(['| | |', '|---|---|', *rows])
 def _listed(o): return [o] if is_name(o) else o
 
+def _length(facts): # of the texts that are read
+    cut = 'longer texts are cut'
+    if facts['overlap'] is not None: cut = f"longer texts are read in windows that share {facts['overlap']} tokens"
+    return f"at most {facts['max_length']:,} tokens; {cut}"
+
 def _data(learn, facts):
-    n = [len(ds) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
+    n_train,n_valid = [len(ds) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
     res = {'task': _code(facts['task']), 'text': _codes(_listed(facts['text']))}
     if facts['label'] is not None: res['target'] = _codes(_listed(facts['label']))
     if facts['vocab']: res['outputs'] = _codes(facts['vocab'])
-    if n[0]: res |= {'training rows':f'{n[0]:,}', 'validation rows':f'{n[1]:,}'}
-    cut = 'longer texts are cut' if facts['overlap'] is None else f"longer texts are read in windows that share {facts['overlap']} tokens"
-    if facts['max_length']: res['length'] = f"at most {facts['max_length']:,} tokens; {cut}"
+    if n_train: res |= {'training rows':f'{n_train:,}', 'validation rows':f'{n_valid:,}'}
+    if facts['max_length']: res['length'] = _length(facts)
     return _table(res)
 
 def _told(epochs):
-    epoch = epochs.get('epoch', len(epochs['rows'])-1)
-    return 'On the validation rows, after each epoch of the last training' + (f'. The weights are those after epoch {epoch}.' if epoch<len(epochs['rows'])-1 else ':')
+    last = len(epochs['rows'])-1
+    epoch = epochs.get('epoch', last)
+    then = f'. The weights are those after epoch {epoch}.' if epoch<last else ':'
+    return 'On the validation rows, after each epoch of the last training' + then
 
 def _epoch_table(epochs):
     def line(cells): return '| ' + ' | '.join(cells) + ' |'
@@ -68,25 +93,42 @@ def _epoch_table(epochs):
 
 # %% ../../nbs/share/02_hub.ipynb #18b5000a
 def _rates(learn): # highest learning rate of each group in the last fit
-    hypers,top = learn.opt.hypers,max(learn.recorder.lrs)
+    hypers = learn.opt.hypers
+    top = max(learn.recorder.lrs)
     last = hypers[-1]['lr']
     rates = [top*h['lr']/last for h in hypers] if last else [top]
-    return f'{top:.1e}' if max(rates)-min(rates)<1e-3*top else ', '.join(f'{r:.1e}' for r in rates) + ' (by group, head last)'
+    if max(rates)-min(rates)<1e-3*top: return f'{top:.1e}'
+    return ', '.join(f'{r:.1e}' for r in rates) + ' (by group, head last)'
 
-def _adapters(model):
-    def one(c): return f"{type(c).__name__}({', '.join(f'{k}={sorted(v) if isinstance(v, set) else v}' for k in ('r','lora_alpha','lora_dropout','target_modules') if (v := getattr(c, k, None)) is not None)})"
-    return ', '.join(map(one, model.peft_config.values())) if has_adapter(model) else None
+def _adapter(config):
+    told = {k:getattr(config, k, None) for k in ('r','lora_alpha','lora_dropout','target_modules')}
+    told = {k:sorted(v) if isinstance(v, set) else v for k,v in told.items() if v is not None}
+    return f"{type(config).__name__}({', '.join(f'{k}={v}' for k,v in told.items())})"
+
+def _adapters(model): return ', '.join(map(_adapter, model.peft_config.values())) if has_adapter(model) else None
+
+def _count(parameters): return f'{sum(p.numel() for p in parameters):,}'
+
+def _fit_settings(learn): # of the last fit
+    half,opt_func = getattr(learn, 'mixed_precision', None),learn.opt_func
+    while isinstance(opt_func, partial): opt_func = opt_func.func
+    clip = learn.gradient_clip.max_norm if hasattr(learn, 'gradient_clip') else None
+    return {'trained parameters':_count(trainable_params(unwrap(learn.model))), 'highest learning rate':_rates(learn),
+        'weight decay':learn.opt.hypers[-1].get('wd'), 'optimizer':_code(getattr(opt_func, '__name__', opt_func)),
+        'precision':'float32' if half is None else f'mixed, {half.amp_mode.value}', 'gradients clipped to norm':clip}
 
 def _training(learn, facts):
-    model,half,opt_func = unwrap(learn.model),getattr(learn, 'mixed_precision', None),learn.opt_func
-    while isinstance(opt_func, partial): opt_func = opt_func.func
-    res = {'architecture':_code(_architecture(model)), 'parameters':None if _in_onnx(learn) else f'{sum(p.numel() for p in model.parameters()):,}', 'base':_code(facts['base']) if facts['base'] else None}
+    model = unwrap(learn.model)
+    res = {'architecture':_code(_architecture(model))}
+    if not _in_onnx(learn): res['parameters'] = _count(model.parameters())
+    if facts['base']: res['base'] = _code(facts['base'])
     if facts['epochs']: res['epochs'] = len(facts['epochs']['rows'])
-    if learn.opt is not None and epoch_of_weights(learn) is not None:
-        res |= {'trained parameters':f'{sum(p.numel() for p in model.parameters() if p.requires_grad):,}', 'highest learning rate':_rates(learn), 'weight decay':learn.opt.hypers[-1].get('wd'), 'optimizer':_code(getattr(opt_func, '__name__', opt_func)),
-            'precision':'float32' if half is None else f'mixed, {half.amp_mode.value}', 'gradients clipped to norm':learn.gradient_clip.max_norm if hasattr(learn, 'gradient_clip') else None}
-    loss,weights = facts['loss']['name'],facts['loss']['class_weights']
-    return _table(res | {'batch size':facts['bs'], 'loss':_code(loss) + (' with class weights' if weights else ''), 'splitter':_code(facts['splitter']), 'adapters':_adapters(model)})
+    was_fitted = learn.opt is not None and epoch_of_weights(learn) is not None
+    if was_fitted: res |= _fit_settings(learn)
+    loss = facts['loss']
+    weighted = ' with class weights' if loss['class_weights'] else ''
+    return _table(res | {'batch size':facts['bs'], 'loss':_code(loss['name']) + weighted,
+        'splitter':_code(facts['splitter']), 'adapters':_adapters(model)})
 
 # %% ../../nbs/share/02_hub.ipynb #18b5000c
 _load = """With `blurlike`:
@@ -107,15 +149,23 @@ pipe({item})
 ```
 """
 
+def _pipeline_settings(learn, facts): # by which a pipeline answers as the learner does
+    cuts = _pipeline(learn.task)=='text-classification' and facts['max_length']
+    many = unwrap(learn.model).config.problem_type=='multi_label_classification'
+    return (', truncation=True' if cuts else '') + (', top_k=None' if many else '')
+
 def _usage(learn, facts, name, merge):
-    tag,text,mask = _pipeline(learn.task),facts['text'],getattr(learn.dls.tokenizer, 'mask_token', None)
+    tag = _pipeline(learn.task)
+    pair = not is_name(facts['text'])
+    mask = getattr(learn.dls.tokenizer, 'mask_token', None)
     one = repr(f'A text with one {mask}.' if tag=='fill-mask' else 'A text.')
-    pair = not is_name(text)
-    res = _load.format(name=name, load='load_onnx' if _in_onnx(learn) else 'TransformersLearner.from_pretrained', item="('One text.', 'The other.')" if pair else one)
+    load = 'load_onnx' if _in_onnx(learn) else 'TransformersLearner.from_pretrained'
+    res = _load.format(name=name, load=load, item="('One text.', 'The other.')" if pair else one)
     if tag is None or _in_onnx(learn): return res
-    if has_adapter(unwrap(learn.model)) and not merge: return res + '\nThe folder holds adapters and head alone; the base model is loaded with them.\n'
-    more = (', truncation=True' if tag=='text-classification' and facts['max_length'] else '') + (', top_k=None' if unwrap(learn.model).config.problem_type=='multi_label_classification' else '')
-    return res + _load_plain.format(tag=tag, name=name, more=more, item="dict(text='One text.', text_pair='The other.')" if pair else one)
+    alone = '\nThe folder holds adapters and head alone; the base model is loaded with them.\n'
+    if _is_peft(learn, merge): return res + alone
+    item = "dict(text='One text.', text_pair='The other.')" if pair else one
+    return res + _load_plain.format(tag=tag, name=name, more=_pipeline_settings(learn, facts), item=item)
 
 def model_card(
     learn:TransformersLearner, # Perhaps trained
@@ -124,21 +174,36 @@ def model_card(
     **data # Further entries for `huggingface_hub.ModelCardData`, e.g. `license`, `language`, `datasets`
 )->str: # Markdown under a block of YAML
     "The model card of `learn`: what it was trained on, with what, how it scored, how to load it."
-    if learn.task is None: raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner")
+    if learn.task is None:
+        raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner")
     facts = describe(learn)
-    parts = [f'---\n{_front_matter(learn, facts, name, merge, data)}\n---', f"# {_plain(name.split('/')[-1])}", f"{_architecture(unwrap(learn.model))}, trained with fastai and blurlike.", '## Data', _data(learn, facts)]
+    made = f"{_architecture(unwrap(learn.model))}, trained with fastai and blurlike."
+    parts = [f'---\n{_front_matter(learn, facts, name, merge, data)}\n---', f"# {_plain(name.split('/')[-1])}", made]
+    parts += ['## Data', _data(learn, facts)]
     if scores_of(facts): parts += ['## Scores', _told(facts['epochs']), _epoch_table(facts['epochs'])]
-    parts += ['## Training', _training(learn, facts), '## Use', _usage(learn, facts, name, merge), '## Versions', ', '.join(f'{k} {v}' for k,v in facts['versions'].items())]
+    parts += ['## Training', _training(learn, facts), '## Use', _usage(learn, facts, name, merge)]
+    parts += ['## Versions', ', '.join(f'{k} {v}' for k,v in facts['versions'].items())]
     return '\n\n'.join(p.strip() for p in parts) + '\n'
 
 # %% ../../nbs/share/02_hub.ipynb #18b50013
 def _token(token):
-    if constants.is_offline_mode(): raise ConnectionError("push_to_hub needs the network, but HF_HUB_OFFLINE=1 keeps huggingface_hub off it: unset that variable. `save_pretrained` saves without a network")
+    if constants.is_offline_mode():
+        raise ConnectionError("push_to_hub needs the network, but HF_HUB_OFFLINE=1 keeps huggingface_hub off it: unset that variable. "
+            "`save_pretrained` saves without a network")
     token = get_token() if token in (None, True) else token
-    if not token: raise ValueError("push_to_hub found no Hugging Face token: log in with `hf auth login`, set HF_TOKEN, or pass token=")
-    return token
+    if token: return token
+    raise ValueError("push_to_hub found no Hugging Face token: log in with `hf auth login`, set HF_TOKEN, or pass token=")
 
 def _stale(files): return [f for f in files if Path(f).name==f and Path(f).suffix in ('.json','.jinja','.safetensors')]
+
+def _repo(api, repo_id, private, revision): # made if it is new, and its branch too
+    try: repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    except (HfHubHTTPError, ValueError): raise
+    except Exception as e:
+        raise ConnectionError(f"{api.endpoint} could not be reached ({e}): nothing was uploaded") from e
+    is_branch = revision is not None and not revision.startswith('refs/')
+    if is_branch: api.create_branch(repo, branch=revision, exist_ok=True)
+    return repo
 
 @patch
 def push_to_hub(self:TransformersLearner,
@@ -152,15 +217,14 @@ def push_to_hub(self:TransformersLearner,
     card:str|None=None, # Text of `README.md`; `None`: `model_card` writes it
     **data # Passed to `model_card`, e.g. `license`
 ): # `CommitInfo`, a text: the address of the commit
-    "Upload model, tokenizer, task and model card to the repository `repo_id`, which `TransformersLearner.from_pretrained` and plain transformers read."
+    "Upload model, tokenizer, task and model card to repository `repo_id`; `TransformersLearner.from_pretrained` and transformers read it."
     if rank_distrib(): return None # the first process writes
     api = HfApi(token=_token(token))
-    try: repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-    except (HfHubHTTPError, ValueError): raise
-    except Exception as e: raise ConnectionError(f"{api.endpoint} could not be reached ({e}): nothing was uploaded") from e
-    if revision is not None and not revision.startswith('refs/'): api.create_branch(repo, branch=revision, exist_ok=True)
+    repo = _repo(api, repo_id, private, revision)
     with tempfile.TemporaryDirectory() as tmp:
         folder = self.save_pretrained(Path(tmp)/'model', merge=merge)
-        (folder/'README.md').write_text(model_card(self, repo, merge, **data) if card is None else card, encoding='utf-8')
+        if card is None: card = model_card(self, repo, merge, **data)
+        (folder/'README.md').write_text(card, encoding='utf-8')
         stale = _stale(api.list_repo_files(repo, revision=revision))
-        return api.upload_folder(repo_id=repo, folder_path=folder, commit_message=commit_message, revision=revision, create_pr=create_pr, delete_patterns=stale or None)
+        return api.upload_folder(repo_id=repo, folder_path=folder, commit_message=commit_message,
+            revision=revision, create_pr=create_pr, delete_patterns=stale or None)
