@@ -1,263 +1,572 @@
-"What a user gets wrong: a clear error before any training, or a visible warning, and nothing lost."
-import json
-import warnings
+"What a user can get wrong: the message names column, row and remedy, before anything trains. And what looks wrong but must work."
+import json,pickle,re,warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 import transformers
-from blurlike.all import Callback, SaveModelCallback, TransformersLearner, load_tokenizer, sequence_classification_learner
-from conftest import TINY
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
-from datasets import Sequence as Seq
+from blurlike.all import (Callback, EarlyStoppingCallback, Interpretation, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, mae, model_card, output_names)
+from small import FRAMES, KINDS, TEXTS, activated, byte_tokenizer, changed, close, direct_logits, learner, small_bert, texts_of, valid_frame, weights, word_tokenizer
+from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Sequence, Value
 
-@pytest.fixture
-def learner(checkpoint):
-    def _learner(data, ckpt=None, **kwargs): return sequence_classification_learner(data, ckpt or checkpoint, **dict(bs=8) | kwargs)
-    return _learner
+pytestmark = pytest.mark.usefixtures('in_tmp')
+DF,OWN = FRAMES['single'],object() # `OWN`: the sound table of that kind
 
-def frame(**kwargs): return pd.DataFrame(dict(text=['the sea','a hill','some town','cold food']*3, label=['x','y']*6) | kwargs)
-def refused(error, *words):
-    "The error, whose message holds all of `words`."
-    return pytest.raises(error, match=''.join(f'(?=.*{w})' for w in words).replace(' ', r'\s')+'.*') if words else pytest.raises(error)
+def refused(kind, message, checkpoint, data, error=ValueError, **kwargs):
+    "Making a learner fails with a message that matches; nothing was trained."
+    with pytest.raises(error) as e: learner(kind, checkpoint, FRAMES[kind] if data is OWN else data, **kwargs)
+    said = str(e.value)
+    assert re.search(message, said, re.S), said
+    return said
 
-# --- data and columns
-def test_missing_column(learner):
-    with refused(KeyError, "no column 'review'", 'text', 'label'): learner(frame(), text='review')
-    with refused(KeyError, "no column 'stars'", 'text', 'label'): learner(frame(), label='stars')
+def spoiled(kind, column, rows): # a copy of the table in which `rows` of `column` are {row: value}
+    df = FRAMES[kind].copy().astype({column:object})
+    for i,v in rows.items(): df.at[i,column] = v
+    return df
 
-def test_no_rows(learner):
-    with refused(ValueError, 'no rows'): learner(frame()[:0])
+# The table
 
-def test_empty_validation(learner):
-    with refused(ValueError, 'validation part is empty'): learner(frame(), valid=0.01)
-    with refused(ValueError, 'training part is empty'): learner(frame(), valid=range(12))
-    with refused(ValueError, 'validation part is empty'): learner(frame(is_valid=[False]*12), valid='is_valid')
-    with refused(ValueError, 'up to 12'): learner(frame(), valid=[12])
-    with refused(ValueError, 'not a fraction'): learner(frame(), valid=3)
+@pytest.mark.parametrize('kwargs,name', [(dict(text='body'),'body'), (dict(label='class'),'class'), (dict(text=['text','body']),'body'), (dict(label=['label','class']),'class')])
+@pytest.mark.parametrize('form', [lambda df: df, Dataset.from_pandas, lambda df: df.to_dict('records')], ids=['frame','dataset','dicts'])
+def test_missing_column(form, kwargs, name, bert): refused('single', rf"no column '{name}'.*\['text', 'label'\]", bert, form(DF), KeyError, **kwargs)
 
-@pytest.mark.parametrize('bad,error,words', [(None,ValueError,['no text','row 3']), (float('nan'),ValueError,['no text','row 3']), (7,TypeError,['int','row 3','astype']),
-    (b'x',TypeError,['bytes','row 3']), ('a\ud800b',ValueError,['surrogate','row 3'])])
-def test_bad_text(learner, bad, error, words):
-    texts = list(frame().text); texts[3] = bad
-    with refused(error, "'text'", *words): learner(frame(text=pd.Series(texts, dtype=object)))
+@pytest.mark.parametrize('data', [DF[:0], DF[:0].to_dict('records'), Dataset.from_pandas(DF[:0])], ids=['frame','dicts','dataset'])
+def test_no_rows(data, bert): refused('single', 'no rows', bert, data)
 
-def test_bad_text_in_a_dataset(learner):
-    with refused(ValueError, "'text'", 'row 1'): learner(Dataset.from_dict(dict(text=['a',None,'b','c'], label=[0,1,0,1])))
-    with refused(TypeError, "'text'", 'int64'): learner(Dataset.from_dict(dict(text=[1,2,3,4], label=[0,1,0,1])))
+def test_no_rows_in_a_file(bert, in_tmp):
+    (in_tmp/'a.csv').write_text('text,label\n')
+    refused('single', r"no rows.*'text', 'label'", bert, 'a.csv')
 
-def test_empty_text_warns(learner):
-    texts = list(frame().text); texts[2] = '  '
-    with pytest.warns(UserWarning, match='empty text in row 2'): learn = learner(frame(text=texts))
-    learn.no_bar().__enter__()
-    learn.fit_one_cycle(1, 1e-3)
+@pytest.mark.parametrize('data,error,message', [(5,TypeError,'not int'), (None,TypeError,'not NoneType'), (['a','b'],TypeError,'item 0 is str'), (dict(text=['a']),TypeError,'not dict'),
+    (IterableDataset.from_generator(lambda: iter([])),TypeError,r'IterableDataset.*take'), ('gone.csv',FileNotFoundError,'gone.csv'), ('here.xlsx',ValueError,r'here\.xlsx.*\.csv')], ids=str)
+def test_no_table(data, error, message, bert, in_tmp):
+    (in_tmp/'here.xlsx').write_text('')
+    refused('single', message, bert, data, error)
 
-# --- labels
-def test_missing_labels(learner):
-    labels = list(frame().label); labels[4] = None
-    with refused(ValueError, "'label'", 'row 4'): learner(frame(label=labels))
-    with refused(ValueError, "'label'", 'row 4'): learner(frame(label=[1.5,2,3,1,np.nan,*range(7)]))
-    ds = Dataset.from_dict(dict(text=['a','b','c','d'], label=[0,1,-1,1]), features=Features(dict(text=Value('string'), label=ClassLabel(names=['n','p']))))
-    with refused(ValueError, "'label'", 'row 2'): learner(ds, valid=[3])
+def test_unlike_splits(bert):
+    a = Dataset.from_dict(dict(text=['a','b'], label=[0,1]), features=Features(text=Value('string'), label=ClassLabel(names=['x','y'])))
+    b = a.cast_column('label', ClassLabel(names=['y','x']))
+    refused('single', r"'train' and 'validation'.*cast", bert, DatasetDict(train=a, validation=b))
 
-def test_label_only_in_validation(learner):
-    labels = list(frame().label); labels[5] = 'rare'
-    with refused(ValueError, "'rare'", 'only in validation', 'row 5', 'valid='): learner(frame(label=labels), valid=[4,5])
-    with refused(ValueError, "'c'", 'only in validation'): learner(frame(label=[['a'],['b']]*5+[['a'],['c']]), valid=[10,11])
+def test_three_text_columns(bert): refused('single', 'list of at most 2', bert, DF.assign(a='x', b='y'), text=['text','a','b'])
 
-def test_single_class(learner):
-    with refused(ValueError, 'one label only', "'x'"): learner(frame(label='x'))
-    with refused(ValueError, 'one value only'): learner(frame(label=2.5))
-    with refused(ValueError, 'training part holds one label only|only in validation'): learner(frame(label=['x']*11+['y']), valid=[11])
+@pytest.mark.parametrize('valid', [[], 0.001, 'flag', np.zeros(48, dtype=bool)], ids=str)
+def test_empty_validation(valid, bert): refused('single', 'validation part is empty', bert, DF.assign(flag=False), valid=valid)
 
-@pytest.mark.parametrize('column,kind,words', [(['x','y']*6,'regression',['must hold numbers']), ([['a'],['b']]*6,'regression',['lists']), ([['a'],['b']]*6,'single_label_classification',['lists']),
-    (['a,b','b']*6,'multi_label_classification',['str.split']), ([1.5,2.]*6,'single_label_classification',['fractions']), ([0.,1.]*6,None,['classes or quantities','problem_type']), (['x','y']*6,'ranking',['not one of'])])
-def test_label_of_the_wrong_kind(learner, column, kind, words):
-    with refused(ValueError, *words): learner(frame(label=column), problem_type=kind)
+@pytest.mark.parametrize('valid', [list(range(48)), .999, 'flag'], ids=['all','.999','flag'])
+def test_empty_training(valid, bert): refused('single', 'training part is empty', bert, DF.assign(flag=True), valid=valid)
 
-def test_mixed_labels(learner):
-    with refused(ValueError, 'mixes types', 'int', 'str'): learner(frame(label=pd.Series([1,'x']*6, dtype=object)), valid=[0,1])
+@pytest.mark.parametrize('valid,error,message', [(1.5,ValueError,'not a fraction'), (7,ValueError,'list'), ('flags',KeyError,r"'flags' is neither.*'text', 'label', 'flag'"), ('flag',ValueError,r"'flag' must hold True"), ([3,48],ValueError,r'48.*0 to 47'), ([-1],ValueError,'row numbers')], ids=str)
+def test_impossible_validation(valid, error, message, bert): refused('single', message, bert, DF.assign(flag='maybe'), error, valid=valid)
 
-def test_whole_floats_when_asked(learner):
-    assert learner(frame(label=[0.,1.]*6), problem_type='single_label_classification').dls.vocab==[0,1]
-    assert learner(frame(label=[0.,1.]*6), problem_type='regression').task.name=='regression'
+# Texts
 
-def test_numpy_labels_become_json(learner, tmp_path):
-    learn = learner(frame(label=np.array([3,5]*6)))
-    learn.save_pretrained(tmp_path/'m')
-    assert json.loads((tmp_path/'m'/'config.json').read_text())['id2label']=={'0':'3','1':'5'}
-    assert TransformersLearner.from_pretrained(tmp_path/'m').dls.vocab==[3,5]
+@pytest.mark.parametrize('bad', [None, np.nan, pd.NA, pd.NaT], ids=str)
+@pytest.mark.parametrize('kind,column', [('single','text'), ('pair','two'), ('multi','text'), ('regression','text')])
+def test_missing_text(kind, column, bad, bert): refused(kind, rf"'{column}'.*rows 3, 40\b.*(dropna|fillna)", bert, spoiled(kind, column, {3:bad, 40:bad}))
 
-# --- checkpoint, tokenizer, length
-def test_no_such_checkpoint(learner, monkeypatch):
-    with refused(FileNotFoundError, 'no/such', 'does not exist'): learner(frame(), './no/such/folder')
-    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
-    with refused(OSError, 'no-such-model'): learner(frame(), 'no-such-model')
+def test_missing_text_in_a_dataset(bert): refused('single', r"'text'.*row 7\b.*(dropna|fillna|filter|map)", bert, Dataset.from_dict(dict(text=[None if i==7 else t for i,t in enumerate(TEXTS)], label=DF.label.tolist())))
 
-def test_no_tokenizer(learner, tmp_path):
-    transformers.BertModel(transformers.BertConfig(vocab_size=60, **TINY)).save_pretrained(tmp_path)
-    with refused(OSError, 'no tokenizer', 'tokenizer='): learner(frame(), tmp_path)
+def test_many_missing_texts_are_not_all_listed(bert): assert '(20 in all)' in refused('single', r'rows 0, 1, 2,', bert, spoiled('single', 'text', dict.fromkeys(range(20))))
 
-def test_max_length_above_the_model(learner):
-    with refused(ValueError, 'max_length=65', '64'): learner(frame(), max_length=65)
-    with refused(ValueError, 'no room'): learner(frame(), max_length=2)
+@pytest.mark.parametrize('bad,kind', [(1,'int'), (1.5,'float'), (b'x','bytes'), ({'a':1},'dict'), (['a','b'],'list')], ids=str)
+def test_text_that_is_none(bad, kind, bert): refused('single', rf"'text'.*{kind}.*rows? 3\b.*(astype|convert|name the column)", bert, spoiled('single', 'text', {3:bad}), TypeError)
 
-def test_roberta_positions_are_counted_right(learner, bpe, tmp_path):
-    from conftest import _byte_tokenizer
-    model = transformers.RobertaForSequenceClassification(transformers.RobertaConfig(vocab_size=400, max_position_embeddings=34, pad_token_id=1, type_vocab_size=1, **TINY))
-    learn = learner(frame(), model, tokenizer=_byte_tokenizer(bpe, pad=True))
-    assert learn.dls.text_tfm.max_length==32
-    with pytest.warns(UserWarning, match='cut off'): assert len(learn.predict_batch(['the sea '*200]))==1
+def test_numbers_for_text(bert):
+    refused('single', r"'text'.*int.*(astype|convert)", bert, DF.assign(text=range(48)), TypeError)
+    refused('single', r"'text'.*int.*(astype|convert)", bert, Dataset.from_pandas(DF.assign(text=range(48))), TypeError)
 
-def test_no_pad_token(learner, bpe):
-    from conftest import _byte_tokenizer
-    tok = _byte_tokenizer(bpe, pad=False)
-    model = transformers.GPT2ForSequenceClassification(transformers.GPT2Config(vocab_size=400, n_embd=32, n_layer=2, n_head=2, n_positions=64, num_labels=2, bos_token_id=0, eos_token_id=2))
-    with pytest.warns(UserWarning, match='no pad token'): learn = learner(frame(), model, tokenizer=tok)
-    assert tok.pad_token_id==model.config.pad_token_id==2
-    with learn.no_bar(): learn.fit_one_cycle(1, 1e-3)
-    long,short = 'we went there last year with my brother','the sea'
-    assert torch.allclose(learn.predict_logits([short, long])[0], learn.predict_logits([short])[0], atol=1e-5)
+def test_lone_surrogate(bert): refused('single', r"'text'.*row 17\b.*surrogate.*encode", bert, spoiled('single', 'text', {17:'bad \ud800 text'}))
 
-def test_tokenizer_and_model_apart(learner, bpe, checkpoint):
-    from conftest import _byte_tokenizer
-    model = transformers.BertForSequenceClassification(transformers.BertConfig(vocab_size=20, **TINY))
-    with refused(ValueError, 'do not belong together'): learner(frame(), model, tokenizer=_byte_tokenizer(bpe, pad=True))
+def test_lone_surrogate_in_a_prediction_is_read_with_a_warning(bert):
+    learn = learner('single', bert)
+    with learn.no_bar():
+        with pytest.warns(UserWarning, match='surrogate'): probs = learn.predict('the film \ud800 was')[2]
+        close(probs, learn.predict('the film \ufffd was')[2])
+        with pytest.warns(UserWarning, match='surrogate'): assert len(learn.predict_batch(['a','b \udc00']))==2
 
-def test_cut_is_reported_once_with_shares(learner):
-    texts = ['sea']*10+['the sea '*10]*2
-    learn = learner(frame(text=texts), max_length=12, valid=[0,1])
-    with warnings.catch_warnings(record=True) as w, learn.no_bar(), learn.no_logging():
+@pytest.mark.parametrize('data', [DF.assign(text=['' if i in (2,9) else t for i,t in enumerate(TEXTS)]), Dataset.from_pandas(DF.assign(text=['  ' if i in (2,9) else t for i,t in enumerate(TEXTS)]))], ids=['frame','dataset'])
+def test_empty_texts_are_kept_with_a_warning(data, bert):
+    with pytest.warns(UserWarning, match=r"'text'.*rows 2, 9"): learn = learner('single', bert, data)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    assert len(learn.dls.train_ds)+len(learn.dls.valid_ds)==48
+
+# Labels
+
+@pytest.mark.parametrize('kind,column', [('single','label'), ('pair','same'), ('multi','tags'), ('regression','score')])
+@pytest.mark.parametrize('bad', [None, np.nan], ids=str)
+def test_missing_labels(kind, column, bad, bert):
+    df = FRAMES[kind].copy().astype({column:float if kind=='regression' else object})
+    for i in (3,40): df.at[i,column] = bad
+    refused(kind, rf"'{column}'.*rows 3, 40\b.*(drop|label)", bert, df)
+
+def test_missing_labels_in_a_dataset(bert):
+    refused('single', r"'label'.*row 5\b", bert, Dataset.from_dict(dict(text=TEXTS, label=[None if i==5 else o for i,o in enumerate(DF.label)])))
+    refused('single', r"'label'.*row 5\b", bert, Dataset.from_dict(dict(text=TEXTS, label=[-1 if i==5 else i%2 for i in range(48)]), features=Features(text=Value('string'), label=ClassLabel(names=['x','y']))))
+
+def test_missing_name_inside_a_list_of_labels(bert):
+    df = FRAMES['multi'].copy()
+    df['tags'] = [['bad',None] if i==5 else o for i,o in enumerate(df.tags)]
+    refused('multi', r"'tags'.*row 5\b", bert, df)
+
+def test_label_only_in_validation(bert):
+    df = DF.assign(label=['rare' if i in (4,44) else o for i,o in enumerate(DF.label)])
+    refused('single', r"'label'.*'rare'.*rows 4, 44\b.*(move|drop)", bert, df, valid=[4,20,44])
+    assert learner('single', bert, df, valid=[20,44]).dls.vocab==['bad','fine','good','rare']
+    multi = FRAMES['multi'].copy()
+    multi['tags'] = [['rare'] if i==6 else o for i,o in enumerate(multi.tags)]
+    refused('multi', r"'tags'.*'rare'.*row 6\b", bert, multi, valid=[6,7])
+
+def test_single_class(bert):
+    refused('single', r"'label'.*one label only.*'bad'", bert, DF.assign(label='bad'))
+    refused('single', r"training part holds one label only|only in validation", bert, DF.assign(label=['fine' if i==3 else 'bad' for i in range(48)]), valid=[3,4])
+    refused('regression', r"'score'.*one value only", bert, FRAMES['regression'].assign(score=.5))
+
+@pytest.mark.parametrize('kind,problem_type,message', [
+    ('single','regression',r"'label' must hold numbers.*'bad'"), ('single','multi_label_classification',r"'label' must hold lists.*split"), ('multi','single_label_classification',r"'tags' holds lists.*multi_label"),
+    ('multi','regression',r"'tags' holds lists.*multi_label"), ('regression','single_label_classification',r"'score' holds fractions.*regression"), ('regression','multi_label_classification',r"'score' must hold lists"),
+    ('pair','multi_label_classification',r"'same' must hold lists"), ('single','classification',r"'classification' is not one of single_label_classification, multi_label_classification, regression")])
+def test_label_column_of_another_kind(kind, problem_type, message, bert): refused(kind, message, bert, OWN, problem_type=problem_type)
+
+def test_one_label_from_two_columns(bert): refused('single', r"one column.*'a', 'b'", bert, DF.assign(a=[i%2 for i in range(48)], b=[i%3>1 for i in range(48)]), label=['a','b'], problem_type='single_label_classification')
+def test_labels_of_mixed_types(bert): refused('single', r"'label' mixes.*int, str.*astype", bert, spoiled('single', 'label', {i:1 for i in range(0, 48, 3)}))
+def test_labels_that_read_alike(bert): refused('single', 'distinct|mixes', bert, spoiled('single', 'label', {i:v for i,v in enumerate([1,'1',2]*16)}))
+def test_infinite_numbers(bert): refused('regression', r"'score'.*infinite", bert, FRAMES['regression'].assign(score=[np.inf if i==4 else i/7 for i in range(48)]))
+
+def test_a_one_hot_column_without_training_rows(bert): refused('single', r"'b'.*no training row", bert, DF.assign(a=[i%2 for i in range(48)], b=0), label=['a','b'])
+
+def test_lists_and_text_mixed_in_a_column(bert):
+    refused('multi', r"'tags'.*lists.*row 30\b", bert, spoiled('multi', 'tags', {30:'bad'}))
+    refused('single', r"'label'.*list.*row 30\b", bert, spoiled('single', 'label', {30:['bad']}))
+
+def test_whole_floats_ask_which_is_meant(bert):
+    df = DF.assign(label=[float(i%3) for i in range(48)])
+    refused('single', r"'label'.*\[0\.0, 1\.0, 2\.0\].*problem_type='regression' or problem_type='single_label_classification'", bert, df)
+    classes,numbers = (learner('single', bert, df, problem_type=p) for p in ('single_label_classification','regression'))
+    assert list(classes.dls.vocab)==[0,1,2] and classes.model.config.id2label=={0:'0',1:'1',2:'2'}
+    assert numbers.model.config.num_labels==1 and numbers.model.config.problem_type=='regression'
+    with classes.no_bar(), classes.no_logging(): classes.fit(1)
+    with numbers.no_bar(), numbers.no_logging(): numbers.fit(1)
+
+# Checkpoints, tokenizers and lengths
+
+@pytest.mark.parametrize('name', ['./nowhere', 'nowhere', 'nobody/no-such-model'])
+def test_checkpoint_that_does_not_exist(name): refused('single', name, name, OWN, (OSError, FileNotFoundError))
+
+def test_checkpoint_folder_that_does_not_exist(in_tmp):
+    refused('single', 'gone.*does not exist', in_tmp/'gone', OWN, FileNotFoundError)
+    refused('single', 'gone.*does not exist', str(in_tmp/'gone'), OWN, FileNotFoundError)
+
+def test_checkpoint_without_tokenizer(in_tmp):
+    small_bert(400).save_pretrained(in_tmp/'bare')
+    refused('single', r"bare.*no tokenizer.*tokenizer=", in_tmp/'bare', OWN, OSError)
+    learn = learner('single', in_tmp/'bare', tokenizer=word_tokenizer('input_ids','attention_mask'))
+    assert len(learn.predict_batch(TEXTS[:3]))==3
+
+def test_checkpoint_without_model(in_tmp):
+    word_tokenizer('input_ids','attention_mask').save_pretrained(in_tmp/'words')
+    refused('single', 'words', in_tmp/'words', OWN, (OSError, ValueError))
+
+def test_tokenizer_with_too_many_tokens(in_tmp):
+    small_bert(50).save_pretrained(in_tmp/'small')
+    refused('single', r'tokens and the model.*50.*do not belong together', in_tmp/'small', OWN, tokenizer=word_tokenizer('input_ids','attention_mask'))
+
+@pytest.mark.parametrize('arch,limit', [('bert',64), ('distilbert',64), ('roberta',32), ('gpt2',64), ('modernbert',64)])
+def test_max_length_above_the_models(arch, limit, checkpoints):
+    refused('single', rf'max_length={limit+1}.*{limit} tokens.*max_length={limit}.*overlap', checkpoints(arch), OWN, max_length=limit+1)
+    learn = learner('single', checkpoints(arch), max_length=limit)
+    with learn.no_bar(), pytest.warns(UserWarning, match='longer than max_length'): learn.predict('film '*200) # a text of full length goes through
+
+@pytest.mark.parametrize('arch,limit', [('bert',64), ('roberta',32)])
+def test_the_models_length_holds_where_none_is_asked(arch, limit, checkpoints): assert learner('single', checkpoints(arch)).dls.text_tfm.max_length==limit
+
+def test_a_block_learns_the_limit_from_the_model(checkpoints): # built from a tokenizer whose model_max_length is 1e30
+    learn = learner('single', checkpoints('roberta'))
+    tok = transformers.AutoTokenizer.from_pretrained(checkpoints('roberta'))
+    assert TransformersTextBlock(tok).type_tfms[0].max_length is None
+    again = TransformersLearner(learn.dls, checkpoints('roberta'))
+    assert again.dls.text_tfm.max_length==32
+
+@pytest.mark.parametrize('max_length', [1,2])
+def test_max_length_without_room(max_length, bert): refused('single', rf'max_length={max_length} leaves no room.*2 special', bert, OWN, max_length=max_length)
+
+@pytest.mark.parametrize('overlap', [8,60])
+def test_impossible_overlap(overlap, bert): refused('single', rf'overlap={overlap}.*less than the 8', bert, OWN, max_length=10, overlap=overlap)
+
+def test_tokenizer_without_pad_token(checkpoints):
+    with pytest.warns(UserWarning, match='no pad token') as said: learn = learner('single', checkpoints('gpt2'))
+    assert sum('pad token' in str(w.message) for w in said)==1
+    assert learn.dls.tokenizer.pad_token_id==learn.model.config.pad_token_id==learn.model.config.eos_token_id
+    before = weights(learn.model)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert learn.dls.train.bs>1 and len(changed(learn.model, before))>20 and np.isfinite(float(learn.recorder.values[-1][0]))
+    with learn.no_bar(): close(learn.get_preds()[0], direct_logits(learn.model, learn.dls.tokenizer, texts_of('single', valid_frame(learn, 'single'))).softmax(-1))
+    learn.save_pretrained('gpt2')
+    assert json.loads(open('gpt2/config.json').read())['pad_token_id'] is not None
+    assert transformers.AutoTokenizer.from_pretrained('gpt2').pad_token is not None
+
+def test_a_loaded_model_whose_tokenizer_has_no_pad_token():
+    tok = byte_tokenizer(False, 64)
+    config = transformers.GPT2Config(vocab_size=len(tok), n_embd=32, n_layer=2, n_head=2, n_positions=64, num_labels=3, bos_token_id=0, eos_token_id=0)
+    model = transformers.GPT2ForSequenceClassification(config)
+    with pytest.warns(UserWarning, match='no pad token'): learn = learner('single', model, tokenizer=tok, valid=[0,1,2])
+    assert tok.pad_token_id==model.config.pad_token_id==model.config.eos_token_id
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    close(learn.predict_logits([TEXTS[0],TEXTS[1]*2])[0], learn.predict_logits([TEXTS[0]])[0])
+
+def cut_by_hand(tokenizer, texts, max_length):
+    lens = np.array([len(tokenizer(t)['input_ids']) for t in texts])
+    over = lens>max_length
+    return over.sum(),len(texts),(lens[over]-max_length).sum(),lens.sum()
+
+def said_cuts(record): return [str(w.message) for w in record if 'longer than max_length' in str(w.message)]
+
+@pytest.mark.parametrize('arch', ['bert','gpt2'])
+def test_cut_texts_are_reported_once_with_shares(arch, checkpoints):
+    learn = learner('single', checkpoints(arch), max_length=8)
+    with learn.no_bar(), learn.no_logging(), warnings.catch_warnings(record=True) as record:
         warnings.simplefilter('always')
-        learn.fit_one_cycle(2, 1e-3)
-    cut = [str(x.message) for x in w if 'cut off' in str(x.message)]
-    n_tokens = sum(len(load_tokenizer(learn.dls.tokenizer)(t).input_ids) for t in texts[2:])
-    lost = sum(max(0, len(learn.dls.tokenizer(t).input_ids)-12) for t in texts[2:])
-    assert len(cut)==1 and '2 of 10 texts (20.0%)' in cut[0] and f'{lost} of {n_tokens} tokens' in cut[0]
+        learn.fit(2)
+    said, = [m for m in said_cuts(record) if ' of 36 texts' in m] # the training rows
+    cut,n,lost,tokens = cut_by_hand(learn.dls.tokenizer, [DF.text[i] for i in learn.dls.train_ds.items.idxs], 8)
+    assert 0<cut<n==36 and len(said_cuts(record))<=2 # the validation rows may have a report of their own
+    assert said.startswith(f'{cut} of {n} texts ({cut/n:.1%}) are longer than max_length=8: {lost} of {tokens} tokens ({lost/tokens:.1%})')
 
-# --- predictions
-@pytest.mark.parametrize('item', [None, 1, 1.5, float('nan'), b'x', ['a','b','c']])
-def test_predict_of_no_text(trained, item):
-    with pytest.raises(TypeError, match='expected a text'): trained('single').predict(item)
-    with pytest.raises(TypeError, match='item 1: expected a text'): trained('single').predict_batch(['a', item])
+def test_cut_texts_are_reported_in_a_batch_of_predictions(bert):
+    learn = learner('single', bert, max_length=8)
+    cut,n,lost,tokens = cut_by_hand(learn.dls.tokenizer, TEXTS, 8)
+    with pytest.warns(UserWarning, match=re.escape(f'{cut} of {n} texts ({cut/n:.1%}) are longer than max_length=8: {lost} of {tokens} tokens')): learn.predict_batch(TEXTS)
 
-def test_predict_of_a_row_without_the_column(trained):
-    with pytest.raises(TypeError, match="no column 'text'.*'a'"): trained('single').predict({'a':1})
-    with pytest.raises(TypeError, match='list of texts'): trained('single').predict_batch('a text')
+@pytest.mark.parametrize('kwargs', [dict(max_length=64), dict(max_length=8, overlap=2)], ids=['long_enough','windows'])
+def test_nothing_is_reported_where_nothing_is_cut(kwargs, bert):
+    learn = learner('single', bert, **kwargs)
+    with learn.no_bar(), learn.no_logging(), warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter('always')
+        learn.fit(1)
+        learn.predict_batch(TEXTS)
+    assert said_cuts(record)==[]
 
-def test_predict_odd_texts(trained):
-    learn = trained('single')
+# Single predictions
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('item', ['','   ','\n\t'], ids=repr)
+def test_predict_an_empty_text(item, kind, bert):
+    learn,items = learner(kind, bert),(item, item) if kind=='pair' else item
+    with learn.no_bar(): probs = learn.predict(items)[2]
+    close(probs, activated(kind, direct_logits(learn.model, learn.dls.tokenizer, [items]))[0])
+    assert len(learn.predict_batch([items,items]))==2
+
+def test_predicting_an_empty_text_warns(bert):
+    learn = learner('single', bert)
+    with learn.no_bar(), pytest.warns(UserWarning, match='empty'): learn.predict('  ')
+    with pytest.warns(UserWarning, match='empty.*1'): learn.predict_batch(['film',''])
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_predict_100_000_characters(kind, bert):
+    learn,item = learner(kind, bert),('great film '*10_000)[:100_000]
+    items = ('film', item) if kind=='pair' else item
+    n = len(learn.dls.tokenizer(*(items if kind=='pair' else [items]), verbose=False)['input_ids'])
+    with learn.no_bar(), pytest.warns(UserWarning, match=f'{n-64:,} of {n:,} tokens'): probs = learn.predict(items)[2]
+    close(probs, activated(kind, direct_logits(learn.model, learn.dls.tokenizer, [items]))[0])
+
+@pytest.mark.parametrize('item', ['\x00','\u200b','水'*100,'🏔️','a\ud800b'], ids=ascii)
+def test_predict_odd_characters(item, bert):
+    learn = learner('single', bert)
     with learn.no_bar(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        for text in ('', '   ', '\x00', 'sea '*25_000, '\u200b', '水'*100, '🏔️', 'a\ud800b'):
-            _,_,p = learn.predict(text)
-            assert p.sum().item()==pytest.approx(1, abs=1e-5)
-    learn.dls.text_tfm.reported.clear()
-    with learn.no_bar(), pytest.warns(UserWarning, match=r'1 of 1 texts \(100.0%\).*99\.\d% *\) were cut'): learn.predict('sea '*25_000)
-    with pytest.warns(UserWarning, match='surrogate'): learn.predict_batch(['a\ud800b'])
+        assert learn.predict(item)[2].sum().item()==pytest.approx(1, abs=1e-5)
 
-# --- training
-def test_fewer_rows_than_a_batch(learner):
-    learn = learner(frame()[:6], bs=64, valid=[4,5]); seen = []
-    class Count(Callback):
-        def before_batch(self): seen.append((self.training, len(self.xb[0])))
-    before = learn.model.classifier.weight.detach().clone()
-    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-2, cbs=Count())
-    assert seen==[(True,4),(False,2)] and not torch.equal(before, learn.model.classifier.weight)
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('item', [None,1,1.5,float('nan'),b'x',['a',1],('a',),('a','b','c'),('a',None),torch.zeros(3)], ids=repr)
+def test_predict_what_is_no_text(item, kind, bert):
+    learn = learner(kind, bert)
+    with learn.no_bar(), pytest.raises(TypeError) as e: learn.predict(item)
+    assert '\n' not in str(e.value) and type(item).__name__ in str(e.value)
 
-def test_error_in_a_callback_is_not_hidden(learner):
-    class Bad(Callback):
-        def before_batch(self): raise RuntimeError()
-    with pytest.raises(RuntimeError), learner(frame()).no_bar() as learn: learn.fit(1, cbs=Bad())
-    class Worse(Callback):
-        def before_batch(self): raise ValueError('the reason')
-    with pytest.raises(ValueError, match='the reason'), learner(frame()).no_bar() as learn: learn.fit(1, cbs=Worse())
+@pytest.mark.parametrize('kind', ['single','pair'])
+def test_predict_a_dict_that_is_no_row(kind, bert):
+    learn = learner(kind, bert)
+    with learn.no_bar(), pytest.raises(TypeError, match="'a'"): learn.predict({'a':1})
 
-def test_monitor_that_is_not_there(learner):
-    with refused(ValueError, 'f1x', 'accuracy', 'valid_loss'): learner(frame()).fit(1, cbs=SaveModelCallback(monitor='f1x'))
+@pytest.mark.parametrize('items', [['a',None], ['a',3], [('a','b'), b'x'], [1.5]], ids=repr)
+def test_predict_batch_names_the_item(items, bert):
+    with pytest.raises(TypeError, match=f'item {len(items)-1}'): learner('single', bert).predict_batch(items)
 
-def test_interrupted_lr_find_keeps_the_weights(learner):
-    learn = learner(frame()); before = {k:v.clone() for k,v in learn.model.state_dict().items()}
-    class Stop(Callback):
+def test_predict_batch_of_one_text(bert):
+    with pytest.raises(TypeError, match='list of texts.*predict'): learner('single', bert).predict_batch('a text')
+
+def test_predict_batch_without_the_column(bert):
+    with pytest.raises(KeyError, match="'text'.*'body'"): learner('single', bert).predict_batch(pd.DataFrame(dict(body=['a'])))
+
+# What must work
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_fewer_rows_than_the_batch_size(kind, bert):
+    learn,seen = learner(kind, bert, bs=64),[]
+    class Watch(Callback):
+        run_valid = False
+        def before_batch(self): seen.append(len(self.xb[0]))
+    before = weights(learn.model)
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3, cbs=Watch())
+    assert seen==[36,36] and changed(learn.model, before)==set(before) and np.isfinite(float(learn.recorder.values[-1][0]))
+
+def test_two_rows_are_enough(bert):
+    learn = learner('single', bert, pd.DataFrame(dict(text=['good','bad','fine'], label=['x','y','x'])), valid=[2])
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    assert len(learn.recorder.values)==1
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('items', [[], pd.DataFrame(columns=['text','one','two']), Dataset.from_dict(dict(text=[],one=[],two=[])), pd.Series([], dtype=str)], ids=['list','frame','dataset','series'])
+def test_empty_test_dl(items, kind, bert):
+    learn = learner(kind, bert)
+    dl = learn.dls.test_dl(items)
+    preds,targs = learn.get_preds(dl=dl)
+    assert len(dl.dataset)==0 and preds.shape[0]==0 and targs is None
+    assert [len(o) for o in learn.get_preds(dl=learn.dls.test_dl(items), with_decoded=True, with_input=True) if o is not None]==[0,0,0]
+    assert learn.predict_batch(items)==[]
+
+@pytest.mark.parametrize('values', [np.array([3,7]*24), np.array([3,7]*24, dtype=np.int8), [np.int64(3),np.int64(7)]*24, pd.Categorical([3,7]*24), pd.array([3,7]*24, dtype='Int64')], ids=['int64','int8','objects','categorical','Int64'])
+def test_numpy_labels_are_saved_as_json(values, bert):
+    learn = learner('single', bert, DF.assign(label=values))
+    assert list(learn.dls.vocab)==[3,7] and learn.model.config.id2label=={0:'3',1:'7'}
+    learn.save_pretrained('numbers')
+    config,facts = (json.loads(open(f'numbers/{f}').read()) for f in ('config.json','blurlike.json'))
+    assert config['id2label']=={'0':'3','1':'7'} and facts['vocab']==[3,7]
+    with learn.no_bar(): assert TransformersLearner.from_pretrained('numbers').predict_batch(TEXTS[:2])==learn.predict_batch(TEXTS[:2])
+
+@pytest.mark.parametrize('event', ['before_fit','before_batch','after_pred','after_epoch','after_fit'])
+@pytest.mark.parametrize('error', [RuntimeError(), ValueError(), KeyError(), RuntimeError('so it is')], ids=repr)
+def test_an_error_in_a_callback_surfaces(error, event, bert):
+    learn = learner('single', bert)
+    def fail(self): raise error
+    cb = type('Fails', (Callback,), {event:fail})()
+    with learn.no_bar(), learn.no_logging(), pytest.raises(type(error)) as e: learn.fit(1, cbs=cb)
+    if error.args: assert 'so it is' in str(e.value)
+
+def test_an_index_error_in_a_callback_stays_one(bert):
+    learn = learner('single', bert)
+    class Fails(Callback):
+        def before_batch(self): return [][3]
+    with learn.no_bar(), learn.no_logging(), pytest.raises(IndexError, match='list index'): learn.fit(1, cbs=Fails())
+
+@pytest.mark.parametrize('cb', [SaveModelCallback, EarlyStoppingCallback])
+@pytest.mark.parametrize('how', ['fit','learner'])
+def test_a_metric_to_watch_that_is_not_there(cb, how, bert):
+    learn = learner('single', bert, cbs=cb(monitor='f1x') if how=='learner' else None)
+    before = weights(learn.model)
+    with learn.no_bar(), learn.no_logging(), pytest.raises(ValueError, match=rf"{cb.__name__}.*'f1x'.*train_loss, valid_loss, accuracy, f1_macro"): learn.fit(1, cbs=cb(monitor='f1x') if how=='fit' else None)
+    assert changed(learn.model, before)==set()
+    if how=='fit':
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, cbs=cb(monitor='f1_macro'))
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt, RuntimeError('x')], ids=repr)
+def test_interrupted_lr_find_keeps_the_weights(error, bert):
+    learn = learner('single', bert)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    before,moved = weights(learn.model),[]
+    class Interrupt(Callback):
         def after_step(self):
-            if self.train_iter==5: raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt), learn.no_bar(), learn.added_cbs(Stop()): learn.lr_find(num_it=30, show_plot=False)
-    assert all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items())
-    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
+            if self.train_iter<6: return
+            moved.append(changed(self.learn.model, before))
+            raise error
+    learn.add_cb(Interrupt())
+    with learn.no_bar(), pytest.raises(type(error) if isinstance(error, Exception) else error): learn.lr_find(num_it=20, show_plot=False)
+    assert moved[0] and changed(learn.model, before)==set()
+    learn.remove_cb(Interrupt)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert changed(learn.model, before) and np.isfinite(float(learn.recorder.values[-1][0])) and all(torch.isfinite(p).all() for p in learn.model.parameters())
 
-def test_nothing_leaks_into_the_next_learner(learner):
-    a = learner(frame()); a.metrics = a.metrics+a.metrics[:1]; a.model.config.id2label[0] = 'changed'
-    b = learner(frame())
-    assert len(b.metrics)==2 and b.metrics[1] is not a.metrics[1] and b.model.config.id2label[0]=='x' and len(b.cbs)==len(a.cbs)
+def test_nothing_leaks_into_the_next_learner(bert):
+    three,two,number = learner('single', bert),learner('pair', bert),learner('regression', bert)
+    assert [[m.name for m in l.metrics] for l in (three,two,number)]==[['accuracy','f1_macro'],['accuracy','f1'],['mae','pearsonr','spearmanr']]
+    three.model.config.id2label[0] = 'changed'
+    again = learner('single', bert)
+    assert again.model.config.id2label[0]=='bad'
+    assert len(again.cbs)==len(three.cbs)
+    given = [accuracy]
+    a = learner('single', bert, metrics=given)
+    with three.no_bar(), two.no_bar():
+        first = three.validate()
+        two.validate()
+        a.metrics.append(mae)
+        assert list(three.validate())==list(first) and given==[accuracy]
+    assert len(learner('single', bert, metrics=given).metrics)==1 and len(learner('single', bert).metrics)==2
 
-# --- class weights
-def test_class_weights(learner):
-    df = frame(label=['x']*8+['y']*4)
-    weight = lambda w: learner(df, class_weights=w, valid=[0,11]).loss_func.func.weight
-    assert torch.allclose(weight('balanced'), torch.tensor([10/(2*7), 10/(2*3)]))
-    assert weight({'x':1,'y':3}).tolist()==weight([1,3]).tolist()==[1,3]
-    for bad,word in (('even','balanced'), ({'x':1},'names'), ([1,2,3],'shape')):
-        with refused(ValueError, word): weight(bad)
-    with refused(ValueError, 'for labels'): learner(frame(label=[1.5,2.]*6), class_weights='balanced')
-    multi = learner(frame(label=[['a'],['a','b'],[]]*4), class_weights='balanced', valid=[0,1,2])
-    assert torch.allclose(multi.loss_func.func.pos_weight, torch.tensor([3/6, 6/3]))
-    with multi.no_bar(): multi.fit_one_cycle(1, 1e-3)
+# Weights of the classes
 
-# --- sources, splits and label names
-def test_dataset_dict_keeps_its_validation_split(learner):
-    part = lambda n, w: Dataset.from_dict(dict(text=[f'{w} {i}' for i in range(n)], label=[0,1]*(n//2)))
-    learn = learner(DatasetDict(train=part(8,'sea'), test=part(4,'town'), validation=part(6,'hill')))
-    assert [len(d) for d in (learn.dls.train_ds, learn.dls.valid_ds)]==[8,6] and learn.dls.valid_ds.items[0]['text']=='hill 0'
-    learn = learner(DatasetDict(train=part(8,'sea'), test=part(4,'town')), valid='test')
-    assert learn.dls.valid_ds.items[0]['text']=='town 0' and len(learn.dls.train_ds)==8
-    learn = learner(DatasetDict(train=part(10,'sea'), test=part(4,'town')))
-    assert {r['text'][:3] for r in learn.dls.valid_ds.items}=={'sea'}
+UNEVEN = DF.assign(label=['a']*30+['b']*12+['c']*6)
+VALID = [0,30,42] # leaves 29, 11 and 5
 
-def test_class_label_names(learner):
-    ds = Dataset.from_dict(dict(text=['a','b']*6, label=[1,0]*6), features=Features(dict(text=Value('string'), label=ClassLabel(names=['zebra','ant']))))
-    learn = learner(ds)
-    assert learn.dls.vocab==['zebra','ant'] and learn.model.config.id2label=={0:'zebra',1:'ant'} and int(learn.dls.train_ds[0][1])==ds[int(learn.dls.train_ds.items.idxs[0])]['label']
-    ds = Dataset.from_dict(dict(text=['a','b']*6, label=[[1],[0,1]]*6), features=Features(dict(text=Value('string'), label=Seq(ClassLabel(names=['zebra','ant'])))))
-    learn = learner(ds)
-    assert learn.dls.vocab==['zebra','ant'] and learn.dls.train_ds[0][1][1]==1
+def test_balanced_class_weights(bert):
+    learn = learner('single', bert, UNEVEN, valid=VALID, class_weights='balanced')
+    want = torch.tensor([45/(3*29),45/(3*11),45/(3*5)])
+    close(learn.loss_func.func.weight, want)
+    with learn.no_bar():
+        logits,y = learn.get_preds(act=lambda x: x)
+        close(learn.validate()[0], F.cross_entropy(logits, torch.as_tensor(y), weight=want))
+        learn.fit(1)
 
-def test_one_hot_columns(learner):
-    learn = learner(frame(good=[1,0]*6, long=[True,True,False]*4).drop(columns='label'), label=['good','long'])
-    assert learn.task.name=='multi_label_classification' and learn.dls.vocab==['good','long']
-    row = learn.dls.train_ds.items[0]
-    assert learn.dls.train_ds[0][1].tolist()==[float(row['good']), float(row['long'])]
+@pytest.mark.parametrize('given', [dict(a=1,b=2,c=.5), [1,2,.5], (1,2,.5), np.array([1,2,.5]), torch.tensor([1,2,.5])], ids=lambda o: type(o).__name__)
+def test_given_class_weights(given, bert): assert learner('single', bert, UNEVEN, valid=VALID, class_weights=given).loss_func.func.weight.tolist()==[1,2,.5]
 
-def test_several_numbers(learner):
-    learn = learner(frame(a=np.linspace(0,1,12), b=np.linspace(3,2,12)), label=['a','b'])
-    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
-    assert learn.task.name=='regression' and [d['label'] for d in learn.predict_batch(['sea'])[0]]==['a','b']
+def test_balanced_weights_of_several_labels(bert):
+    learn = learner('multi', bert, class_weights='balanced')
+    train = FRAMES['multi'].iloc[learn.dls.train_ds.items.idxs]
+    counts = torch.tensor([float(sum(v in o for o in train.tags)) for v in ('bad','good','sure')])
+    close(learn.loss_func.func.pos_weight, (36-counts)/counts)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
 
-@pytest.mark.parametrize('ending', ['csv','tsv','jsonl','parquet'])
-def test_files(learner, ending, tmp_path):
-    df = frame(text=['null','NA','None','a "b", c']*3)
-    path = tmp_path/f'd.{ending}'
+def test_balanced_weights_of_class_label_names(bert):
+    ds = Dataset.from_dict(dict(text=TEXTS, label=[2]*30+[0]*12+[1]*6), features=Features(text=Value('string'), label=ClassLabel(names=['x','y','z'])))
+    close(learner('single', bert, ds, valid=VALID, class_weights='balanced').loss_func.func.weight, torch.tensor([45/(3*11),45/(3*5),45/(3*29)]))
+
+@pytest.mark.parametrize('given,message', [(dict(a=1,b=2),r"\['a', 'b'\].*\['a', 'b', 'c'\]"), (dict(a=1,b=2,c=3,d=4),"'d'"), ([1,2],r'shape \(2,\).*3 labels'), ([[1,2,3]],'shape'), ('equal',"'equal'.*'balanced'")], ids=str)
+def test_wrong_class_weights(given, message, bert): refused('single', message, bert, UNEVEN, valid=VALID, class_weights=given)
+
+def test_class_weights_of_numbers(bert): refused('regression', 'labels.*number', bert, OWN, class_weights='balanced')
+
+# Sources
+
+@pytest.mark.parametrize('name', ['validation','valid','val','dev'])
+def test_a_dataset_dict_brings_its_own_validation(name, bert):
+    ds = DatasetDict({'train':Dataset.from_pandas(DF[:30]), name:Dataset.from_pandas(DF[30:40].reset_index(drop=True)), 'test':Dataset.from_pandas(DF[40:].reset_index(drop=True))})
+    learn = learner('single', bert, ds, valid=.2)
+    assert learn.texts_of(learn.dls.valid_ds.items)==TEXTS[30:40] and learn.texts_of(learn.dls.train_ds.items)==TEXTS[:30]
+
+def test_a_named_split(bert):
+    ds = DatasetDict(train=Dataset.from_pandas(DF[:30]), validation=Dataset.from_pandas(DF[30:40].reset_index(drop=True)), test=Dataset.from_pandas(DF[40:].reset_index(drop=True)))
+    learn = learner('single', bert, ds, valid='test')
+    assert learn.texts_of(learn.dls.valid_ds.items)==TEXTS[40:] and learn.texts_of(learn.dls.train_ds.items)==TEXTS[:30]
+
+def test_a_dataset_dict_without_validation_is_split(bert):
+    ds = DatasetDict(train=Dataset.from_pandas(DF[:40]), test=Dataset.from_pandas(DF[40:].reset_index(drop=True)))
+    learn = learner('single', bert, ds, valid=.25)
+    assert len(learn.dls.valid_ds)==10 and set(learn.texts_of(learn.dls.train_ds.items))|set(learn.texts_of(learn.dls.valid_ds.items))==set(TEXTS[:40]) # the test rows stay out
+
+@pytest.mark.parametrize('form', [pd.DataFrame, Dataset.from_pandas], ids=['frame','dataset'])
+def test_validation_from_a_boolean_column_or_row_numbers(form, bert):
+    flags = [i%5==0 for i in range(48)]
+    want = [t for t,f in zip(TEXTS, flags) if f]
+    for valid in ('flag', np.flatnonzero(flags), np.flatnonzero(flags).tolist(), flags, torch.tensor(np.flatnonzero(flags)), range(0, 48, 5)):
+        learn = learner('single', bert, form(DF.assign(flag=flags)), valid=valid)
+        assert learn.texts_of(learn.dls.valid_ds.items)==want and len(learn.dls.train_ds)==48-len(want)
+
+def test_validation_from_a_fraction_follows_the_seed(bert):
+    rows = lambda **kw: learner('single', bert, **kw).dls.valid_ds.items.idxs.tolist()
+    assert rows(seed=1)==rows(seed=1)!=rows(seed=2) and len(rows(valid=.1))==5
+
+def test_class_label_names(bert):
+    ds = Dataset.from_dict(dict(text=TEXTS, label=[(i*2)%3 for i in range(48)]), features=Features(text=Value('string'), label=ClassLabel(names=['zebra','ant','mole'])))
+    learn = learner('single', bert, ds)
+    assert list(learn.dls.vocab)==['zebra','ant','mole'] and learn.model.config.id2label=={0:'zebra',1:'ant',2:'mole'}
+    i = int(learn.dls.valid_ds.items.idxs[0])
+    assert int(learn.dls.valid_ds[0][1])==(i*2)%3
+
+def test_lists_of_class_label_names(bert):
+    ds = Dataset.from_dict(dict(text=TEXTS, label=[[0] if i%3 else [1,2] for i in range(48)]), features=Features(text=Value('string'), label=Sequence(ClassLabel(names=['zebra','ant','mole']))))
+    learn = learner('multi', bert, ds, label='label')
+    assert list(learn.dls.vocab)==['zebra','ant','mole']
+    i = int(learn.dls.valid_ds.items.idxs[0])
+    assert learn.dls.valid_ds[0][1].tolist()==([1,0,0] if i%3 else [0,1,1])
+
+@pytest.mark.parametrize('as_bool', [True,False])
+def test_one_hot_columns(as_bool, bert):
+    df = FRAMES['multi']
+    hot = pd.DataFrame({v:[v in o for o in df.tags] for v in ('sure','bad','good')}).astype(bool if as_bool else int)
+    learn = learner('multi', bert, pd.concat([df[['text']], hot], axis=1), label=['sure','bad','good'])
+    assert list(learn.dls.vocab)==['sure','bad','good'] and learn.model.config.problem_type=='multi_label_classification'
+    for i,(_,y) in zip(learn.dls.valid_ds.items.idxs, learn.dls.valid_ds): assert y.tolist()==hot.iloc[i].astype(float).tolist()
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+
+def test_several_numbers(bert):
+    df = FRAMES['regression'].assign(other=lambda d: -d.score*2)
+    learn = learner('regression', bert, df, label=['score','other'])
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    with learn.no_bar(): close(learn.get_preds()[1], df.iloc[learn.dls.valid_ds.items.idxs][['score','other']].to_numpy())
+    assert [d['label'] for d in learn.predict_batch(TEXTS[:1])[0]]==['score','other']
+
+@pytest.mark.parametrize('ending,kind', [(e,k) for e in ('csv','tsv','jsonl','parquet') for k in KINDS if k!='multi' or e in ('jsonl','parquet')]) # no lists in csv and tsv
+def test_files(ending, kind, bert, in_tmp):
+    df,path = FRAMES[kind],in_tmp/f'data.{ending}'
     dict(csv=lambda: df.to_csv(path, index=False), tsv=lambda: df.to_csv(path, sep='\t', index=False), jsonl=lambda: df.to_json(path, orient='records', lines=True), parquet=lambda: df.to_parquet(path))[ending]()
-    learn = learner(str(path), valid=[0,1,2,3])
-    assert [r['text'] for r in learn.dls.valid_ds.items]==['null','NA','None','a "b", c'] and learn.dls.vocab==['x','y']
+    for data in (path, str(path), path.name):
+        learn = learner(kind, bert, data)
+        assert learn.texts_of(learn.dls.valid_ds.items)==texts_of(kind, valid_frame(learn, kind)) and output_names(learn.dls)==output_names(learner(kind, bert).dls)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
 
-def test_other_sources(learner):
-    assert len(learner(frame().to_dict('records')).dls.train_ds)==10
-    with refused(TypeError, 'IterableDataset', 'take'): learner(Dataset.from_pandas(frame()).to_iterable_dataset())
-    with refused(TypeError, 'not int'): learner(3)
-    with refused(ValueError, "csv"): learner(__file__)
+@pytest.mark.parametrize('sep,ending', [(',','csv'), ('\t','tsv')])
+def test_words_that_pandas_reads_as_missing(sep, ending, bert, in_tmp):
+    words = ['null','NA','None','nan','N/A','NULL']
+    (in_tmp/f'w.{ending}').write_text(f'text{sep}label\n'+''.join(f'{w}{sep}{"None" if i%2 else "NA"}\n' for i,w in enumerate(words*4)))
+    learn = learner('single', bert, f'w.{ending}')
+    assert set(learn.texts_of(learn.dls.train_ds.items))|set(learn.texts_of(learn.dls.valid_ds.items))==set(words) and list(learn.dls.vocab)==['NA','None']
 
-def test_valid_by_column_and_numbers(learner):
-    df = frame(part=[False]*9+[True]*3)
-    assert [r['part'] for r in learner(df, valid='part').dls.valid_ds.items]==[True]*3
-    assert learner(df, valid=[0,5]).dls.valid_ds.items.idxs.tolist()==[0,5]
-    assert learner(df, valid=np.array(df.part)).dls.valid_ds.items.idxs.tolist()==[9,10,11]
-    with refused(KeyError, 'neither a split', 'part'): learner(df, valid='validation')
-    a,b,c = (learner(df, seed=s).dls.valid_ds.items.idxs.tolist() for s in (1,1,2))
-    assert a==b and a!=c
+def test_an_empty_cell_is_missing(bert, in_tmp):
+    (in_tmp/'w.csv').write_text('text,label\n'+'good,a\nbad,b\n'*5+',a\n')
+    refused('single', r"'text'.*row 10\b", bert, 'w.csv')
 
-def test_order_of_labels_of_a_trained_checkpoint(learner, tmp_path):
-    learn = learner(frame(label=['pos','neg']*6))
-    learn.model.config.id2label,learn.model.config.label2id = {0:'pos',1:'neg'},{'pos':0,'neg':1}
-    learn.model.save_pretrained(tmp_path); learn.dls.tokenizer.save_pretrained(tmp_path)
-    assert list(learn.dls.vocab)==['neg','pos'] and list(learner(frame(label=['pos','neg']*6), tmp_path).dls.vocab)==['pos','neg']
+# A checkpoint that knows the labels already
+
+@pytest.fixture(scope='module')
+def known(bert, tmp_path_factory): # trained on the same labels in another order
+    learn = learner('single', bert, DF.assign(label=pd.Categorical(DF.label, ['good','fine','bad'])), path=tmp_path_factory.mktemp('known'))
+    assert list(learn.dls.vocab)==['good','fine','bad']
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 5e-3)
+    folder = learn.path/'folder'
+    learn.model.save_pretrained(folder)
+    learn.dls.tokenizer.save_pretrained(folder)
+    return folder
+
+@pytest.mark.parametrize('how', ['folder','model'])
+def test_a_checkpoint_keeps_the_order_of_its_labels(how, known):
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(known)
+    learn = learner('single', known if how=='folder' else model, **({} if how=='folder' else dict(tokenizer=known)))
+    assert list(learn.dls.vocab)==['good','fine','bad'] and learn.model.config.id2label=={0:'good',1:'fine',2:'bad'}
+    texts = texts_of('single', valid_frame(learn, 'single'))
+    with learn.no_bar(): preds,targs = learn.get_preds()
+    close(preds, direct_logits(transformers.AutoModelForSequenceClassification.from_pretrained(known), learn.dls.tokenizer, texts).softmax(-1))
+    assert [learn.dls.vocab[i] for i in targs]==valid_frame(learn, 'single').label.tolist()
+
+def test_other_labels_get_a_new_head(known):
+    learn = learner('single', known, DF.assign(label=[f'n{i%4}' for i in range(48)]))
+    assert list(learn.dls.vocab)==['n0','n1','n2','n3'] and learn.model.config.num_labels==4 and set(learn.model.new_weights)=={'classifier.weight','classifier.bias'}
+
+def test_a_loaded_model_with_another_number_of_outputs(bert):
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(bert, num_labels=5)
+    refused('single', r'5 outputs.*3 labels.*num_labels=3', model, OWN, tokenizer=bert)
+
+def test_a_list_is_no_text(bert):
+    "Not even of two texts, where the learner reads one."
+    learn = learner('single', bert)
+    for f in (learn.predict, learn.explain, learn.show_tokens):
+        with pytest.raises(TypeError, match='for several texts call `predict_batch`'): f(['one text','another'])
+
+@pytest.mark.parametrize('wrong,like', [('max_lenght','max_length'), ('valid_pct','valid'), ('metric','metrics')])
+def test_a_misspelt_argument_is_named(wrong, like, bert):
+    with pytest.raises(TypeError, match=f"no argument '{wrong}'; did you mean '{like}'"): learner('single', bert, **{wrong:1})
+
+def test_metrics_by_name_are_refused(bert):
+    with pytest.raises(TypeError, match="metrics='accuracy'"): learner('single', bert, metrics='accuracy')
+
+def test_swapped_columns_make_a_short_message(bert):
+    with pytest.raises(ValueError, match='are text= and label= swapped') as e: learner('single', bert, data=FRAMES['single'].assign(text=[f'{t} {i}' for i,t in enumerate(FRAMES['single'].text)]*1), text='label', label='text', valid=.6)
+    assert len(str(e.value))<900
+
+def test_numbers_with_one_validation_row(bert):
+    learn = learner('regression', bert, valid=[7])
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+        loss,mae,*correlations = learn.validate()
+    assert np.isfinite([loss,mae]).all() and np.isnan(correlations).all() and len(correlations)==2
+    Interpretation.from_learner(learn).plot_top_losses(1)
+    learn.save_pretrained('saved')
+    assert 'nan' not in model_card(learn).lower() and TransformersLearner.from_pretrained('saved').predict('a film')
+    assert pickle.dumps(learn.metrics[1]) and learn.metrics[1].func(torch.tensor([1.,2.,4.]), torch.tensor([1.,2.,3.]))==pytest.approx(np.corrcoef([1,2,4], [1,2,3])[0,1])
+
+def test_a_learner_without_rows_cannot_be_trained(bert):
+    learner('single', bert).save_pretrained('saved')
+    learn = TransformersLearner.from_pretrained('saved')
+    for call in (learn.lr_find, lambda: learn.fit(1), lambda: learn.fine_tune(1)):
+        with pytest.raises(ValueError, match='no training rows.*learn.dls'): call()

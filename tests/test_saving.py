@@ -1,111 +1,177 @@
-"Folders without pickle: the same predictions in a fresh process, and nothing lost when a save fails."
-import json
+"Saved folders: the same predictions in a process that knows nothing, no pickle, plain Hugging Face reads them too, and a failed save harms nothing."
+import hashlib,json
 
+import numpy as np
 import pytest
 import torch
 import transformers
-from blurlike.all import TransformersLearner, load_tokenizer, sequence_classification_learner, write_folder
-from conftest import table
-from fresh import run_fresh
-from small import TEXTS, learner
+from blurlike.all import (CSVLogger, GradientClip, ModelLoss, TransformersLearner, accuracy, layerwise_splitter, load_tokenizer, output_names, set_seed, trainable_params)
+from blurlike.save.folder import FORMAT, write_facts
+from fresh import fresh_process
+from small import ARCHS, BS, FRAMES, KINDS, TEXTS, VOCABS, activated, changed, close, direct_logits, encode, learner, table, texts_of, valid_frame, weights
+from pathlib import Path
 
-def test_equal_in_a_fresh_process(kind, trained, tmp_path):
-    learn = trained(kind)
-    folder = learn.save_pretrained(tmp_path/'m')
-    texts = learn.texts_of(learn.dls.valid_ds.items)[:5]
-    code = f"from blurlike.all import TransformersLearner\nprint(repr(TransformersLearner.from_pretrained({str(folder)!r}).predict_batch({texts!r})))"
-    out = run_fresh(code, cwd=tmp_path)
-    assert out.returncode==0, out.stderr
-    assert eval(out.stdout)==learn.predict_batch(texts)
+pytestmark = pytest.mark.usefixtures('in_tmp')
 
-def test_no_pickle(kind, trained, tmp_path, monkeypatch):
-    folder = trained(kind).save_pretrained(tmp_path/'m')
+@pytest.fixture(params=KINDS)
+def kind(request): return request.param
+
+@pytest.fixture(scope='module')
+def saved(bert, tmp_path_factory):
+    "For each kind: a learner after an epoch, and its folder; for reading only."
+    res,root = {},tmp_path_factory.mktemp('saved')
+    for kind in KINDS:
+        set_seed(0)
+        learn = learner(kind, bert, path=root)
+        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-2)
+        res[kind] = learn,learn.save_pretrained(root/kind)
+    return res
+
+@pytest.fixture
+def learn(kind, saved): return saved[kind][0]
+@pytest.fixture
+def folder(kind, saved): return saved[kind][1]
+@pytest.fixture
+def again(folder):
+    res = TransformersLearner.from_pretrained(folder)
+    with res.no_bar(), res.no_logging(): yield res
+
+def hashes(folder): return {p.relative_to(folder).as_posix():hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(Path(folder).rglob('*')) if p.is_file()}
+
+READ = '''import json,sys
+from blurlike.all import *
+items,res = json.loads(sys.argv[2]),{}
+for kind,texts in items.items():
+    learn = TransformersLearner.from_pretrained(f'{sys.argv[1]}/{kind}')
+    texts = [tuple(t) if isinstance(t, list) else t for t in texts]
+    with learn.no_bar(): res[kind] = dict(batch=learn.predict_batch(texts), one=[learn.predict(t)[2].tolist() for t in texts], preds=learn.get_preds(dl=learn.dls.test_dl(texts))[0].tolist())
+print(json.dumps(res))'''
+
+@pytest.fixture(scope='module')
+def elsewhere(saved, tmp_path_factory): # predictions of all kinds in one new process
+    items = {k:texts_of(k, valid_frame(learn, k)) for k,(learn,_) in saved.items()}
+    return fresh_process(READ, saved['single'][1].parent, json.dumps(items), cwd=tmp_path_factory.mktemp('elsewhere'))
+
+def test_equal_predictions_in_a_fresh_process(kind, learn, elsewhere):
+    texts = texts_of(kind, valid_frame(learn, kind))
+    direct = activated(kind, direct_logits(learn.model, learn.dls.tokenizer, texts))
+    close(elsewhere[kind]['preds'], direct)
+    close(elsewhere[kind]['one'], direct)
+    ours = learn.predict_batch(texts)
+    assert json.loads(json.dumps(ours))==elsewhere[kind]['batch']
+
+def test_the_reloaded_learner_is_the_same(kind, learn, again):
+    df = valid_frame(learn, kind)
+    for (n,p),(m,q) in zip(learn.model.named_parameters(), again.model.named_parameters()): assert n==m and torch.equal(p, q)
+    assert output_names(again.dls)==VOCABS[kind] and again.task is learn.task and not again.model.training
+    with learn.no_bar(): close(list(again.validate(dl=again.dls.test_dl(df, with_labels=True))), list(learn.validate()))
+    assert again.predict_batch(df)==learn.predict_batch(df) # the columns are known
+
+# What is in the folder
+
+def test_no_pickle(folder):
     for p in folder.rglob('*'):
-        assert p.suffix in ('.json','.safetensors','.txt') and not p.read_bytes()[:2] in (b'\x80\x02', b'\x80\x04', b'PK'), p
+        start = p.read_bytes()[:16]
+        assert p.suffix in ('.json','.safetensors','.txt','.jinja','.model') and not start.startswith((b'\x80', b'PK', b'\x1f\x8b')), p
+    assert {'config.json','model.safetensors','tokenizer.json','tokenizer_config.json','blurlike.json'}<=set(hashes(folder))
+
+def test_loading_opens_no_pickle(folder, learn, kind, monkeypatch):
     def never(*args, **kwargs): raise AssertionError('a pickle was opened')
     for place in ('pickle.load','pickle.loads','pickle.Unpickler','torch.load'): monkeypatch.setattr(place, never)
-    TransformersLearner.from_pretrained(folder)
+    assert TransformersLearner.from_pretrained(folder).predict_batch(valid_frame(learn, kind))==learn.predict_batch(valid_frame(learn, kind))
 
-def test_opens_in_transformers(kind, trained, tmp_path):
-    learn = trained(kind)
-    folder = learn.save_pretrained(tmp_path/'m')
-    model,tok = transformers.AutoModelForSequenceClassification.from_pretrained(folder),transformers.AutoTokenizer.from_pretrained(folder)
-    item = learn.texts_of(learn.dls.valid_ds.items)[0]
-    with torch.no_grad(): logits = model(**tok(*((item,) if isinstance(item, str) else item), return_tensors='pt')).logits
-    assert torch.allclose(logits, learn.predict_logits([item]), atol=1e-5)
-    if kind!='pair':
-        out = transformers.pipeline('text-classification', str(folder))(item)[0]
-        assert out['label'] in [str(v) for v in learn.model.config.id2label.values()]
-        if kind=='single': assert out['label']==learn.predict_batch([item])[0]['label'] and out['score']==pytest.approx(learn.predict_batch([item])[0]['score'], abs=1e-5)
-
-def test_shows_and_trains_on(kind, trained, tmp_path, capsys):
-    folder = trained(kind).save_pretrained(tmp_path/'m')
-    again = TransformersLearner.from_pretrained(folder)
-    df,reads = table(kind)
-    dl = again.dls.test_dl(df, with_labels=True)
-    with again.no_bar(): again.show_results(dl=dl, max_n=2)
-    assert 'prediction' in capsys.readouterr().out
-    new = sequence_classification_learner(df, folder, bs=8, **reads)
-    assert not new.model.new_weights and new.predict_batch(df[:4])==again.predict_batch(df[:4])
-    with new.no_bar(), new.no_logging(): new.fit_one_cycle(1, 1e-3)
-    again.dls = new.dls
-    with again.no_bar(), again.no_logging(): again.fine_tune(1, 1e-3)
-    again.save_pretrained(folder)
-    assert TransformersLearner.from_pretrained(folder).predict_batch(df[:4])==again.predict_batch(df[:4])
-
-def test_what_is_remembered(make, tmp_path):
-    learn = make('single', class_weights=[1,2,3], max_length=20, overlap=4, bs=4)
-    again = TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'m'))
-    assert again.loss_func.func.weight.tolist()==[1,2,3] and (again.dls.text_tfm.max_length,again.dls.text_tfm.overlap,again.dls.train.bs)==(20,4,4)
-    assert transformers.AutoTokenizer.from_pretrained(tmp_path/'m').model_max_length==20 and learn.dls.tokenizer.model_max_length==64
-    assert [m.name for m in again.metrics]==[m.name for m in learn.metrics] and again.splitter is learn.splitter and list(again.dls.vocab)==list(learn.dls.vocab)
-
-def test_a_failed_save_leaves_the_old_one(trained, tmp_path, monkeypatch):
-    learn = trained('single')
-    folder = learn.save_pretrained(tmp_path/'m')
-    before = {p.name:p.read_bytes() for p in folder.iterdir()}
-    def full(*args, **kwargs): raise OSError('disk full')
-    monkeypatch.setattr(type(learn.dls.tokenizer), 'save_pretrained', full)
-    with pytest.raises(OSError, match='disk full'): learn.save_pretrained(folder)
-    monkeypatch.undo()
-    assert {p.name:p.read_bytes() for p in folder.iterdir()}==before and [p.name for p in tmp_path.iterdir()]==['m']
-    def half(path): (path/'config.json').write_text('{}'); raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt): write_folder(folder, half)
-    assert {p.name:p.read_bytes() for p in folder.iterdir()}==before
-
-def test_refusals(trained, tmp_path):
-    learn = trained('single')
-    folder = learn.save_pretrained(tmp_path/'m')
+def test_facts(kind, learn, folder):
     facts = json.loads((folder/'blurlike.json').read_text())
-    write = lambda **k: (folder/'blurlike.json').write_text(json.dumps(facts | k))
-    write(format_version=99)
-    with pytest.raises(ValueError, match='version 99'): TransformersLearner.from_pretrained(folder)
-    write(vocab=list(reversed(facts['vocab'])))
-    with pytest.raises(ValueError, match='changed after saving'): TransformersLearner.from_pretrained(folder)
-    write()
-    from safetensors.torch import load_file, save_file
-    w = load_file(folder/'model.safetensors'); w.pop('classifier.bias'); save_file(w, folder/'model.safetensors', metadata=dict(format='pt'))
-    with pytest.raises(ValueError, match='model.safetensors.*not as it was saved'): TransformersLearner.from_pretrained(folder)
-    with pytest.raises(FileNotFoundError, match='does not exist'): TransformersLearner.from_pretrained(tmp_path/'none')
-    (tmp_path/'plain').mkdir(); learn.model.save_pretrained(tmp_path/'plain')
-    with pytest.raises(FileNotFoundError, match='holds no blurlike.json'): TransformersLearner.from_pretrained(tmp_path/'plain')
+    want = dict(format='blurlike', format_version=FORMAT, task=learn.task.name, vocab=VOCABS[kind], text=['one','two'] if kind=='pair' else 'text', label=dict(single='label', pair='same', multi='tags', regression='score')[kind],
+        max_length=64, overlap=None, bs=BS, metrics=[m.name for m in learn.metrics], splitter='transformer_splitter')
+    assert want.items()<=facts.items() and {'blurlike','fastai','torch','transformers'}<=set(facts['versions'])
+    blob = b''.join(p.read_bytes() for p in folder.rglob('*'))
+    assert not any(t.encode() in blob for t in TEXTS if len(t)>30) # no data
+    assert str(folder.parent).encode() not in blob # nor where it was made
 
-def test_a_compiled_model_is_saved_plain(make, tmp_path):
-    learn = make('single')
-    texts = ['the sea','a summit']
-    expected = learn.predict_logits(texts)
+def test_labels_in_the_config(kind, folder):
+    config = json.loads((folder/'config.json').read_text())
+    names = [str(v) for v in VOCABS[kind]]
+    assert config['id2label']=={str(i):n for i,n in enumerate(names)} and config['label2id']=={n:i for i,n in enumerate(names)}
+
+# Plain Hugging Face
+
+def test_auto_model_gives_equal_logits(kind, learn, folder):
+    model,tok = transformers.AutoModelForSequenceClassification.from_pretrained(folder),transformers.AutoTokenizer.from_pretrained(folder)
+    texts = texts_of(kind, valid_frame(learn, kind))
+    with torch.no_grad(): logits = model(**encode(tok, texts)).logits
+    close(logits, learn.predict_logits(texts))
+
+def test_pipeline_gives_equal_scores(kind, learn, folder):
+    pipe,texts = transformers.pipeline('text-classification', model=str(folder)),texts_of(kind, valid_frame(learn, kind))
+    ours,probs = learn.predict_batch(texts),activated(kind, learn.predict_logits(texts))
+    for t,o,p in zip(texts, ours, probs):
+        said = pipe(dict(text=t[0], text_pair=t[1]) if kind=='pair' else t, top_k=None, **(dict(function_to_apply='none') if kind=='regression' else {}))
+        said = {d['label']:d['score'] for d in said}
+        close([said[str(v)] for v in VOCABS[kind]], p.reshape(-1))
+        if kind in ('single','pair'): assert str(o['label'])==max(said, key=said.get)
+
+@pytest.mark.parametrize('arch', list(ARCHS))
+def test_pipeline_reads_a_long_text(arch, checkpoints): # raw Hugging Face folders crash here
+    learn = learner('single', checkpoints(arch))
+    long = 'the film was great '*200
+    pipe = transformers.pipeline('text-classification', model=str(learn.save_pretrained('m')))
+    close(pipe(long, truncation=True)[0]['score'], learn.predict_logits([long]).softmax(-1).max())
+
+@pytest.mark.parametrize('arch', list(ARCHS))
+def test_every_architecture_comes_back(arch, checkpoints):
+    learn = learner('single', checkpoints(arch))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('m'))
+    close(again.predict_logits(TEXTS[:5]), learn.predict_logits(TEXTS[:5]), 1e-6)
+
+# What is remembered
+
+@pytest.mark.parametrize('kwargs', [dict(max_length=10), dict(max_length=10, overlap=3), dict(max_length=33)], ids=str)
+def test_lengths_are_remembered(kwargs, bert):
+    learn = learner('single', bert, **kwargs)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('m'))
+    assert (again.dls.text_tfm.max_length,again.dls.text_tfm.overlap)==(kwargs['max_length'],kwargs.get('overlap'))
+    close(again.predict_logits(TEXTS), learn.predict_logits(TEXTS), 1e-6)
+    assert transformers.AutoTokenizer.from_pretrained('m').model_max_length==kwargs['max_length'] and learn.dls.tokenizer.model_max_length==64
+
+@pytest.mark.parametrize('kind,class_weights', [('single',[1,2,.5]), ('pair',dict([(False,1.),(True,3.)])), ('multi','balanced')])
+def test_class_weights_are_remembered(kind, class_weights, bert):
+    learn = learner(kind, bert, class_weights=class_weights)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('m'))
+    with learn.no_bar(), again.no_bar(): theirs,ours = again.get_preds(dl=again.dls.test_dl(valid_frame(learn, kind), with_labels=True), with_loss=True)[2],learn.get_preds(with_loss=True)[2]
+    close(theirs, ours)
+    with learn.no_bar(): assert (learner(kind, learn.model, tokenizer=learn.dls.tokenizer).get_preds(with_loss=True)[2]-ours).abs().max()>.05 # without weights it is another loss
+
+def test_splitter_and_batch_size_are_remembered(bert):
+    again = TransformersLearner.from_pretrained(learner('single', bert, splitter=layerwise_splitter, bs=7).save_pretrained('m'))
+    assert again.splitter is layerwise_splitter and again.dls.train.bs==7
+
+def test_arguments_of_the_learner_are_passed_on(folder):
+    again = TransformersLearner.from_pretrained(folder, splitter=layerwise_splitter, metrics=accuracy, cbs=GradientClip(.5))
+    assert again.splitter is layerwise_splitter and [m.name for m in again.metrics]==['accuracy'] and again.gradient_clip.max_norm==.5
+
+def test_the_models_own_loss_is_remembered_or_asked_for(kind, bert):
+    learn = learner(kind, bert, loss_func=ModelLoss())
+    learn.save_pretrained('m')
+    again = TransformersLearner.from_pretrained('m')
+    assert again.predict_batch(valid_frame(learn, kind))==learn.predict_batch(valid_frame(learn, kind))
+    with learn.no_bar(), again.no_bar(): close(again.validate(dl=again.dls.test_dl(valid_frame(learn, kind), with_labels=True))[0], learn.validate()[0])
+
+def test_own_code_is_not_saved_and_missed(bert):
+    learn = learner('single', bert, loss_func=ModelLoss(), splitter=lambda m: [list(m.parameters())])
+    learn.save_pretrained('m')
+    with pytest.warns(UserWarning, match="loss_func 'ModelLoss'.*Pass loss_func="): TransformersLearner.from_pretrained('m')
+    with pytest.warns(UserWarning, match="splitter '<lambda>'"): again = TransformersLearner.from_pretrained('m', loss_func=ModelLoss())
+    assert isinstance(again.loss_func, ModelLoss) and again.predict_batch(TEXTS[:1])==learn.predict_batch(TEXTS[:1])
+    assert TransformersLearner.from_pretrained('m', loss_func=ModelLoss(), splitter=trainable_params).splitter is trainable_params
+
+def test_a_compiled_model_is_saved_plain(bert):
+    learn = learner('single', bert)
+    expected = learn.predict_logits(TEXTS[:2])
     learn.model = torch.compile(learn.model, backend='eager')
-    again = TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'m'))
-    assert torch.equal(again.predict_logits(texts), expected)
-
-def test_own_code_is_not_saved_and_missed(make, tmp_path):
-    from blurlike.all import ModelLoss, trainable_params
-    learn = make('single', loss_func=ModelLoss(), splitter=lambda m: [list(m.parameters())])
-    folder = learn.save_pretrained(tmp_path/'m')
-    with pytest.warns(UserWarning, match="loss_func 'ModelLoss'.*Pass loss_func="): TransformersLearner.from_pretrained(folder)
-    with pytest.warns(UserWarning, match="splitter '<lambda>'"): again = TransformersLearner.from_pretrained(folder, loss_func=ModelLoss())
-    assert isinstance(again.loss_func, ModelLoss) and again.predict_batch(['the sea'])==learn.predict_batch(['the sea'])
-    assert TransformersLearner.from_pretrained(folder, loss_func=ModelLoss(), splitter=trainable_params).splitter is trainable_params
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('m'))
+    assert torch.equal(again.predict_logits(TEXTS[:2]), expected)
 
 def test_sides_that_were_set_later_come_back(bert, in_tmp):
     tok = load_tokenizer(bert)
@@ -115,3 +181,156 @@ def test_sides_that_were_set_later_come_back(bert, in_tmp):
     assert again.dls.tokenizer.padding_side==again.dls.tokenizer.truncation_side=='left'
     with pytest.warns(UserWarning, match='cut'): assert again.predict_batch(TEXTS)==learn.predict_batch(TEXTS)
     assert 'truncation_side' not in learn.dls.tokenizer.init_kwargs
+
+def test_label_types_come_back(bert):
+    for label,vocab in (([i%3 for i in range(48)],[0,1,2]), ([bool(i%2) for i in range(48)],[False,True])):
+        again = TransformersLearner.from_pretrained(learner('single', bert, FRAMES['single'].assign(label=label)).save_pretrained('m'))
+        assert list(again.dls.vocab)==vocab and type(again.dls.vocab[0]) is type(vocab[0])
+        with again.no_bar(): assert np.isfinite(again.validate(dl=again.dls.test_dl(FRAMES['single'].assign(label=label), with_labels=True))[0])
+
+# Going on
+
+def test_show_results_of_new_data(kind, learn, again, capsys):
+    df = valid_frame(learn, kind)
+    again.show_results(dl=again.dls.test_dl(df, with_labels=True), max_n=3, trunc_at=4, shuffle=False)
+    out = capsys.readouterr().out
+    assert 'prediction' in out and len(out.splitlines())==4 and ' '.join((df.one if kind=='pair' else df.text)[0].split()[:4]) in out
+
+@pytest.mark.parametrize('how', ['dls','checkpoint'])
+def test_training_goes_on_with_new_data(how, kind, learn, folder, again):
+    new = learner(kind, folder, table(kind, 32, seed=9), bs=4)
+    assert not new.model.new_weights and output_names(new.dls)==VOCABS[kind]
+    texts = texts_of(kind, table(kind, 8, seed=9))
+    close(new.predict_logits(texts), learn.predict_logits(texts), 1e-6)
+    if how=='dls': again.dls = new.dls
+    on = again if how=='dls' else new
+    before = weights(on.model)
+    with on.no_bar(), on.no_logging():
+        on.fit_one_cycle(2, 1e-2, cbs=CSVLogger())
+        on.show_results(max_n=2)
+        assert changed(on.model, before)==set(before) and len(on.get_preds()[0])==8
+        on.freeze()
+        assert {n for n,p in on.model.named_parameters() if p.requires_grad}=={'classifier.weight','classifier.bias'}
+    there = TransformersLearner.from_pretrained(on.save_pretrained('next'))
+    assert there.predict_batch(texts)==on.predict_batch(texts)
+
+@pytest.mark.parametrize('kind', ['single'])
+def test_a_learner_without_rows_says_so(again):
+    assert len(again.dls.train_ds)==len(again.dls.valid_ds)==0
+    before = weights(again.model)
+    with pytest.raises(ValueError, match='no (training )?rows'): again.fit(1)
+    assert not changed(again.model, before)
+
+# Failures
+
+class Full(OSError): pass
+def fail(*args, **kwargs): raise Full('no space left')
+
+@pytest.mark.parametrize('place', ['model','tokenizer','facts'])
+@pytest.mark.parametrize('error', [Full('no space left'), KeyboardInterrupt()], ids=['full','interrupt'])
+def test_a_save_that_fails_half_way_leaves_the_previous_one(error, place, bert, in_tmp, monkeypatch):
+    learn = learner('single', bert)
+    learn.save_pretrained('m')
+    before,was = hashes('m'),learn.predict_batch(TEXTS[:3])
+    def stop(*args, **kwargs): raise error
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-2)
+    target = dict(model=(type(learn.model), 'save_pretrained'), tokenizer=(type(learn.dls.tokenizer), 'save_pretrained'), facts=(json, 'dumps'))[place]
+    with monkeypatch.context() as m:
+        m.setattr(*target, stop)
+        with pytest.raises(type(error)): learn.save_pretrained('m')
+    assert hashes('m')==before and [p.name for p in in_tmp.iterdir()]==['m']
+    assert TransformersLearner.from_pretrained('m').predict_batch(TEXTS[:3])==was
+    assert TransformersLearner.from_pretrained(learn.save_pretrained('m')).predict_batch(TEXTS[:3])==learn.predict_batch(TEXTS[:3])!=was
+
+@pytest.mark.parametrize('error', [Full('no space left'), KeyboardInterrupt()], ids=['full','interrupt'])
+@pytest.mark.parametrize('nth', [1,2])
+def test_a_failure_while_the_folders_change_places(nth, error, bert, in_tmp, monkeypatch):
+    learn,calls,rename = learner('single', bert),[],Path.rename
+    learn.save_pretrained('m')
+    before = hashes('m')
+    def stop(self, target):
+        calls.append(target)
+        if len(calls)==nth: raise error
+        return rename(self, target)
+    with monkeypatch.context() as m:
+        m.setattr('blurlike.support.files.exchange', lambda a, b: False) # as where the system has no single step
+        m.setattr(Path, 'rename', stop)
+        with pytest.raises(type(error)): learn.save_pretrained('m')
+    assert hashes('m')==before and [p.name for p in in_tmp.iterdir()]==['m']
+
+def test_a_first_save_that_fails_leaves_nothing(bert, in_tmp, monkeypatch):
+    learn = learner('single', bert)
+    monkeypatch.setattr(type(learn.dls.tokenizer), 'save_pretrained', fail)
+    with pytest.raises(Full): learn.save_pretrained('deep/m')
+    assert not (in_tmp/'deep'/'m').exists() and list(in_tmp.glob('deep/*'))==[]
+
+def test_folders_that_are_no_save_are_left_alone(bert, in_tmp):
+    learn = learner('single', bert)
+    (in_tmp/'thesis').mkdir()
+    (in_tmp/'thesis'/'chapter.txt').write_text('years of work')
+    with pytest.raises(FileExistsError, match='thesis'): learn.save_pretrained('thesis')
+    (in_tmp/'file').write_text('x')
+    with pytest.raises(FileExistsError, match='file'): learn.save_pretrained('file')
+    assert (in_tmp/'thesis'/'chapter.txt').read_text()=='years of work' and (in_tmp/'file').read_text()=='x'
+    (in_tmp/'empty').mkdir()
+    assert (learn.save_pretrained('empty')/'config.json').is_file()
+
+def test_the_learner_goes_on_after_a_failed_save(bert, monkeypatch):
+    learn = learner('single', bert)
+    with monkeypatch.context() as m:
+        m.setattr(type(learn.model), 'save_pretrained', fail)
+        with pytest.raises(Full): learn.save_pretrained('m')
+    before = weights(learn.model)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert changed(learn.model, before)==set(before)
+
+# Folders that were tampered with
+
+@pytest.fixture
+def copy(bert, in_tmp): return learner('single', bert).save_pretrained('copy')
+
+def edit(folder, **kwargs): # with all sums, as one who tampers would
+    facts = json.loads((folder/'blurlike.json').read_text()) | kwargs
+    write_facts(folder, {k:v for k,v in facts.items() if k not in ('sha256','facts_sha256')})
+rehash = edit
+
+@pytest.mark.parametrize('change,message', [(dict(vocab=['good','fine','bad']),'changed after saving.*good'), (dict(format_version=99),'version 99.*upgrade')], ids=['vocab','version'])
+def test_changed_facts_are_refused(change, message, copy):
+    edit(copy, **change)
+    with pytest.raises(ValueError, match=message): TransformersLearner.from_pretrained(copy)
+
+def test_an_unknown_task_is_refused(copy):
+    edit(copy, task='poetry')
+    with pytest.raises(KeyError, match='poetry.*single_label_classification'): TransformersLearner.from_pretrained(copy)
+
+@pytest.mark.parametrize('how', ['missing','shape'])
+def test_incomplete_weights_are_refused(how, copy):
+    from safetensors.torch import load_file, save_file
+    tensors = load_file(copy/'model.safetensors')
+    if how=='missing': del tensors['classifier.weight']
+    else: tensors['classifier.weight'] = torch.zeros(7,32)
+    save_file(tensors, copy/'model.safetensors', metadata=dict(format='pt'))
+    rehash(copy)
+    with pytest.raises(ValueError, match='classifier.weight'): TransformersLearner.from_pretrained(copy)
+
+def test_unexpected_weights_are_refused(copy):
+    from safetensors.torch import load_file, save_file
+    save_file(load_file(copy/'model.safetensors') | dict(extra=torch.zeros(3)), copy/'model.safetensors', metadata=dict(format='pt'))
+    rehash(copy)
+    with pytest.raises(ValueError, match='extra'): TransformersLearner.from_pretrained(copy)
+
+def test_a_flipped_byte_is_noticed(copy):
+    blob = bytearray((copy/'model.safetensors').read_bytes())
+    blob[-100] ^= 64
+    (copy/'model.safetensors').write_bytes(blob)
+    with pytest.raises(ValueError, match='model.safetensors'): TransformersLearner.from_pretrained(copy)
+
+def test_a_pickle_beside_the_weights_is_not_opened(copy):
+    (copy/'model.safetensors').rename(copy/'away')
+    torch.save({}, copy/'pytorch_model.bin')
+    with pytest.raises(ValueError, match='model.safetensors.*missing'): TransformersLearner.from_pretrained(copy)
+
+@pytest.mark.parametrize('name,error,message', [('./gone',FileNotFoundError,'gone.*does not exist'), ('bare',FileNotFoundError,'no blurlike.json.*checkpoint')])
+def test_no_saved_folder(name, error, message, in_tmp):
+    (in_tmp/'bare').mkdir()
+    with pytest.raises(error, match=message): TransformersLearner.from_pretrained(name)
