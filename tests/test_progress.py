@@ -220,3 +220,19 @@ def test_it_is_put_back(bert, in_tmp):
     assert logging.set_tqdm_hook(module._late) is module._late and module._within==[False]
     second.__exit__(None, None, None)
     assert module._within==[] and logging.set_tqdm_hook(None) is None
+
+def test_a_file_gets_the_rows_of_the_table_alone(bert, capsys):
+    "fastai draws its bars into files too."
+    learn = learner('single', bert)
+    with learn.no_bar(): learn.validate() # which puts the bar of fastai back
+    capsys.readouterr()
+    learn.fit_one_cycle(2, 1e-3)
+    learn.validate()
+    learn.get_preds()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines]==['epoch','0','1']
+    assert lines[0].split()==list(learn.recorder.metric_names) and learn.create_mbar
+
+def test_a_terminal_gets_bars_in_training(bars, bert):
+    learner('single', bert).fit_one_cycle(1, 1e-3)
+    assert any('0.00%' in s for s in bars) and any(s.startswith('epoch') for s in bars)
