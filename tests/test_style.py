@@ -14,7 +14,6 @@ blurlike.model.adapters
 blurlike.train.assembly
 blurlike.data.batch
 blurlike.data.block
-blurlike.train.checkpoints
 blurlike.model.class_weights
 blurlike.data.corpus
 blurlike.inspect.row_scan

@@ -32,7 +32,7 @@ from fastcore.basics import init_args, patch
 from fastcore.foundation import L
 
 from ..data.batch import FixedOrder
-import blurlike.train.checkpoints # noqa: F401 (tells the outermost call of a training method)
+import blurlike.train.run # noqa: F401 (tells the outermost call of a training method)
 from ..train.learner import TransformersLearner
 from ..data.masking import TensorMasked
 from ..model.model_inputs import unwrap
