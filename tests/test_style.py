@@ -31,7 +31,6 @@ blurlike.inspect.data_check
 blurlike.train.csv_logger
 blurlike.inspect.token_view
 blurlike.data.label_columns
-blurlike.train.learner
 blurlike.model.losses
 blurlike.data.masking
 blurlike.train.metrics

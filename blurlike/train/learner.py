@@ -13,6 +13,7 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import BaseLoss
 from fastai.torch_core import to_device
+from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 
@@ -50,71 +51,25 @@ class TransformersLearner(FittingLearner, PredictingLearner):
         precision:str|None=None, # `'bf16'` or `'fp16'`: mixed precision in training and prediction, on the CPU too; `None`: float32
         padding_free:bool|None=None, # Train without padding? `None`: on CUDA in mixed precision, for the models with which it works
         peft=None, # A `peft.PeftConfig`: adapters are put into the model, and only they and the head are trained
-        gradient_checkpointing:bool=False, # Compute activations again in the backward pass instead of keeping them: less memory, about a third more time
+        gradient_checkpointing:bool=False, # Compute activations again in the backward pass: less memory, about a third more time
         compile:bool=False, # Compile the layers with `torch.compile`? Lengths are then rounded up to multiples of 16
         **kwargs
     ):
-        if any(isinstance(m, str) for m in L(metrics)): raise TypeError(f"metrics={metrics!r}: functions or `Metric`s are expected, e.g. metrics=accuracy, not their names")
-        if precision not in (None, 'bf16', 'fp16'): raise ValueError(f"precision={precision!r}: 'bf16', 'fp16' or None (float32) is expected")
-        self.task,self.padding_free,self.packing = task or task_of(dls),False if compile and padding_free is None else padding_free,None
-        if isinstance(getattr(dls, 'device', None), str): dls.device = torch.device(dls.device) # as in `TransformersDataLoaders`
+        _check_settings(metrics, precision)
+        self.task = task or task_of(dls)
+        self.padding_free = False if compile and padding_free is None else padding_free
+        self.packing = None
+        _set_device_of(dls)
         model = self._load(dls, checkpoint, model_kwargs or {})
-        if peft is not None: add_adapter(unwrap(model), peft)
-        unwrap(model).as_loaded = False # it may be trained from now on
-        if gradient_checkpointing: unwrap(model).gradient_checkpointing_enable(dict(use_reentrant=False, context_fn=packed_again))
+        _prepare(unwrap(model), peft, gradient_checkpointing)
         if metrics is None and self.task is not None: metrics = self.task.metrics(output_names(dls))
-        if loss_func is None and self.task is not None and getattr(dls.train_ds, 'loss_func', None) is None: loss_func = self.task.loss(None)
-        own = [ModelInputsCallback(), CountedTargets()] + ([GradientClip(max_grad_norm)] if max_grad_norm else [])
-        given = {cb if isinstance(cb, type) else type(cb) for cb in L(cbs)}
-        super().__init__(dls, model, loss_func=loss_func, opt_func=opt_func, splitter=splitter, metrics=metrics,
-            cbs=[cb for cb in own if type(cb) not in given]+list(L(cbs)), train_bn=train_bn, **kwargs)
+        super().__init__(dls, model, loss_func=self._loss_for(dls, loss_func), opt_func=opt_func, splitter=splitter,
+            metrics=metrics, cbs=_with_own(cbs, max_grad_norm), train_bn=train_bn, **kwargs)
         guard_labels(unwrap(self.model))
         self._clip_length(max_positions(unwrap(self.model)))
-        if hasattr(self, 'recorder'): self.recorder.loss,self.recorder.smooth_loss = AvgCountedLoss(), SmoothLoss(self.recorder.smooth_loss.beta)
+        self._count_losses()
         if precision: self.add_cb(DevicePrecision(amp_mode=precision))
         if compile: self._compile()
-
-    def _compile(self):
-        for _,stack in layer_stacks(unwrap(self.model)):
-            for layer in stack: layer.compile(dynamic=True) # one layer compiles, the others share its code
-        self.dls.text_tfm.pad_to_multiple_of = 16
-
-    def _clip_length(self, limit):
-        tfm = self.dls.text_tfm
-        if limit is None or (tfm.max_length or limit+1)<=limit: return
-        if tfm.max_length is not None: warn_user(f"max_length={tfm.max_length} is more than this model's positions; it is now {limit}")
-        tfm.max_length = limit
-
-    def _load(self, dls, checkpoint, model_kwargs):
-        loaded = isinstance(checkpoint, torch.nn.Module)
-        if self.task is None:
-            if not loaded: raise ValueError("no registered task fits these targets: pass a loaded model and a loss_func, or task=")
-            return checkpoint
-        return load_model(checkpoint, self.task.auto_model, dls.tokenizer, head_config(self.task, output_names(dls)), **model_kwargs)
-
-    def save_model(self, folder): # plain, with adapters merged
-        model = unwrap(self.model)
-        if not has_adapter(model): return model.save_pretrained(folder)
-        with merged(model) as state: model.save_pretrained(folder, state_dict=state)
-
-    def to_fp16(self, **kwargs): return self.add_cb(DevicePrecision(**kwargs))
-    def to_bf16(self): return self.add_cb(DevicePrecision(amp_mode=AMPMode.BF16))
-
-    def _set_device(self, b): # most batches are there already: moving each tensor again takes fastai a tenth of a millisecond
-        if self.__dict__.get('_first', (None,))[0] is not self.model: self._first = self.model,next(self.model.parameters())
-        device = self._first[1].device
-        return b if all(isinstance(t, torch.Tensor) and t.device==device for t in b) else to_device(b, device)
-
-    @delegates(Learner.validate)
-    def validate(self, ds_idx=1, dl=None, cbs=None, **kwargs):
-        if dl is not None: check_targets(dl, self.dls) # fastai would give metrics of nothing
-        return super().validate(ds_idx=ds_idx, dl=dl, cbs=cbs, **kwargs)
-
-    def _do_epoch_validate(self, ds_idx=1, dl=None):
-        if dl is None: dl = self.dls[ds_idx]
-        if isinstance(dl, TransformersDL) and any(dl is o for o in self.dls.loaders): dl = dl.by_length(show=hasattr(self, 'progress'))
-        if isinstance(self.loss_func, (torch.nn.Module, BaseLoss)): self.loss_func.to(next(self.model.parameters()).device) # fastai moves its weights when training begins
-        super()._do_epoch_validate(ds_idx, dl)
 
 # %% ../../nbs/train/03_learner.ipynb #d9f13b01
 def head_config(
@@ -123,3 +78,95 @@ def head_config(
 )->dict: # Entries for the model's config
     "What the config of a model for `task` says of its head."
     return (label_maps(vocab) if len(vocab) else {}) | task.config
+
+@patch
+def _load(self:TransformersLearner, dls, checkpoint, model_kwargs):
+    if self.task is not None:
+        config = head_config(self.task, output_names(dls))
+        return load_model(checkpoint, self.task.auto_model, dls.tokenizer, config, **model_kwargs)
+    if isinstance(checkpoint, torch.nn.Module): return checkpoint
+    raise ValueError("no registered task fits these targets: pass a loaded model and a loss_func, or task=")
+
+def _set_device_of(dls): # as `TransformersDataLoaders` do, which need none of this
+    if isinstance(getattr(dls, 'device', None), str): dls.device = torch.device(dls.device)
+
+def _prepare(model, peft, gradient_checkpointing): # for training
+    if peft is not None: add_adapter(model, peft)
+    model.as_loaded = False # it may be trained from now on
+    if gradient_checkpointing:
+        model.gradient_checkpointing_enable(dict(use_reentrant=False, context_fn=packed_again))
+
+# %% ../../nbs/train/03_learner.ipynb #b0f6ca3b
+def _check_settings(metrics, precision):
+    if any(isinstance(m, str) for m in L(metrics)):
+        raise TypeError(f"metrics={metrics!r}: functions or `Metric`s are expected, e.g. metrics=accuracy, not their names")
+    if precision not in (None, 'bf16', 'fp16'):
+        raise ValueError(f"precision={precision!r}: 'bf16', 'fp16' or None (float32) is expected")
+
+@patch
+def _compile(self:TransformersLearner):
+    for _,stack in layer_stacks(unwrap(self.model)):
+        for layer in stack: layer.compile(dynamic=True) # one layer compiles, the others share its code
+    self.dls.text_tfm.pad_to_multiple_of = 16
+
+@patch
+def to_fp16(self:TransformersLearner, **kwargs): return self.add_cb(DevicePrecision(**kwargs))
+@patch
+def to_bf16(self:TransformersLearner): return self.add_cb(DevicePrecision(amp_mode=AMPMode.BF16))
+
+# %% ../../nbs/train/03_learner.ipynb #0435de65
+@patch
+def _loss_for(self:TransformersLearner, dls, loss_func):
+    is_known = loss_func is not None or getattr(dls.train_ds, 'loss_func', None) is not None
+    return loss_func if is_known or self.task is None else self.task.loss(None)
+
+def _with_own(cbs, max_grad_norm): # callbacks of the user, and ours of the classes that are not among them
+    own = [ModelInputsCallback(), CountedTargets()] + ([GradientClip(max_grad_norm)] if max_grad_norm else [])
+    given = {cb if isinstance(cb, type) else type(cb) for cb in L(cbs)}
+    return [cb for cb in own if type(cb) not in given]+list(L(cbs))
+
+@patch
+def _count_losses(self:TransformersLearner):
+    if not hasattr(self, 'recorder'): return
+    self.recorder.loss = AvgCountedLoss()
+    self.recorder.smooth_loss = SmoothLoss(self.recorder.smooth_loss.beta)
+
+# %% ../../nbs/train/03_learner.ipynb #7178b97f
+@patch
+def _clip_length(self:TransformersLearner, limit):
+    tfm = self.dls.text_tfm
+    fits = limit is None or (tfm.max_length or limit+1)<=limit
+    if fits: return
+    asked,tfm.max_length = tfm.max_length,limit
+    if asked is not None: warn_user(f"max_length={asked} is more than this model's positions; it is now {limit}")
+
+# %% ../../nbs/train/03_learner.ipynb #fd8d538d
+@patch
+def _set_device(self:TransformersLearner, b):
+    if self.__dict__.get('_first', (None,))[0] is not self.model: self._first = self.model,next(self.model.parameters())
+    device = self._first[1].device
+    is_there = all(isinstance(t, torch.Tensor) and t.device==device for t in b)
+    return b if is_there else to_device(b, device)
+
+# %% ../../nbs/train/03_learner.ipynb #4f7a7183
+@patch
+@delegates(Learner.validate)
+def validate(self:TransformersLearner, ds_idx=1, dl=None, cbs=None, **kwargs):
+    if dl is not None: check_targets(dl, self.dls)
+    return super(TransformersLearner, self).validate(ds_idx=ds_idx, dl=dl, cbs=cbs, **kwargs)
+
+@patch
+def _do_epoch_validate(self:TransformersLearner, ds_idx=1, dl=None):
+    if dl is None: dl = self.dls[ds_idx]
+    is_own = isinstance(dl, TransformersDL) and any(dl is o for o in self.dls.loaders)
+    if is_own: dl = dl.by_length(show=hasattr(self, 'progress'))
+    has_weights = isinstance(self.loss_func, (torch.nn.Module, BaseLoss)) # which fastai moves when training begins
+    if has_weights: self.loss_func.to(next(self.model.parameters()).device)
+    super(TransformersLearner, self)._do_epoch_validate(ds_idx, dl)
+
+# %% ../../nbs/train/03_learner.ipynb #0e6a806e
+@patch
+def save_model(self:TransformersLearner, folder): # plain, with adapters merged
+    model = unwrap(self.model)
+    if not has_adapter(model): return model.save_pretrained(folder)
+    with merged(model) as state: model.save_pretrained(folder, state_dict=state)
