@@ -21,10 +21,8 @@ blurlike.demo
 blurlike.train.distributed
 blurlike.inspect.explanation
 blurlike.save.pickles
-blurlike.support.files
 blurlike.predict.gaps
 blurlike.show.report
-blurlike.support.finite
 blurlike.inspect.first_look
 blurlike.train.fitting
 blurlike.inspect.data_check
@@ -33,7 +31,6 @@ blurlike.inspect.token_view
 blurlike.data.label_columns
 blurlike.model.losses
 blurlike.data.masking
-blurlike.train.metrics
 blurlike.model.model_inputs
 blurlike.support.one_writer
 blurlike.model.optimizer
@@ -47,13 +44,11 @@ blurlike.model.pretrained
 blurlike.support.progress
 blurlike.data.prefetch
 blurlike.data.rows
-blurlike.train.run_facts
 blurlike.train.training_state
 blurlike.share.serving
 blurlike.show.tables
 blurlike.data.splits
 blurlike.model.splitters
-blurlike.support.plain_data
 blurlike.share.sweeps
 blurlike.data.table_files
 blurlike.data.tagged

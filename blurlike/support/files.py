@@ -47,10 +47,12 @@ def follow(
     path = Path(path).expanduser().absolute()
     if not path.is_symlink(): return path
     try: real = path.resolve()
-    except (OSError, RuntimeError): raise OSError(f"{str(path)!r} is a link that leads back to itself; remove it, or give another name") from None
-    if real.is_symlink(): raise OSError(f"{str(path)!r} is a link that leads back to itself; remove it, or give another name")
-    if not real.parent.is_dir(): raise FileNotFoundError(f"{str(path)!r} is a link to {str(real)!r}, but there is no folder {str(real.parent)!r}; is a disk missing?")
-    return real
+    except (OSError, RuntimeError): real = path # what Python says of a loop differs between its versions
+    if real.is_symlink():
+        raise OSError(f"{str(path)!r} is a link that leads back to itself; remove it, or give another name")
+    if real.parent.is_dir(): return real
+    where = f"{str(path)!r} is a link to {str(real)!r}, but there is no folder {str(real.parent)!r}"
+    raise FileNotFoundError(f"{where}; is a disk missing?")
 
 def set_mode(
     path:Path # A file that was made for its owner alone
@@ -61,14 +63,20 @@ def set_mode(
     os.chmod(path, 0o666&~mask)
 
 # %% ../../nbs/support/03_files.ipynb #00af0008
+def _file_place(path): # where a file is to be written
+    real = follow(path)
+    if real.is_dir(): raise IsADirectoryError(f"{str(path)!r} is a folder; give the name of a file")
+    if real.exists() and not real.is_file():
+        raise OSError(f"{str(path)!r} is no file but a device or pipe; give the name of a file")
+    return real
+
 def write_file(
     path, # Where the result shall stand; an earlier one is replaced
     write # `write(path)` writes a file
 )->Path:  # `path`
     "Write a file beside `path`, then put it in its place; if `write` fails, nothing has changed."
-    path,real = Path(path).expanduser().absolute(),follow(path)
-    if real.is_dir(): raise IsADirectoryError(f"{str(path)!r} is a folder; give the name of a file")
-    if real.exists() and not real.is_file(): raise OSError(f"{str(path)!r} is no file but a device or pipe; give the name of a file")
+    path = Path(path).expanduser().absolute()
+    real = _file_place(path)
     real.parent.mkdir(parents=True, exist_ok=True)
     handle,beside = tempfile.mkstemp(prefix=f'.{real.name}.', dir=real.parent)
     os.close(handle)
@@ -81,19 +89,25 @@ def write_file(
     flush(real.parent)
     return path
 
+def _check_above(folder, real): # can a folder be made there?
+    above = next(p for p in real.parents if p.exists())
+    why = f"{str(folder)!r} cannot be made: "
+    if not above.is_dir(): raise NotADirectoryError(f"{why}{str(above)!r} is a file")
+    if not os.access(above, os.W_OK): raise PermissionError(f"{why}you may not write in {str(above)!r}")
+
 def check_place(
     folder, # Where a folder shall stand
     mark:str='config.json' # File by which an earlier one is known; a folder without it is not replaced
 )->Path:    # The absolute path
     "Raise `FileExistsError` or another `OSError` where `write_folder` would not write; `ValueError` for an empty name."
     if not str(folder).strip(): raise ValueError("the name of the folder is empty")
-    folder,real = Path(folder).expanduser().absolute(),follow(folder)
-    if folder.exists() and not folder.is_dir(): raise FileExistsError(f"{str(folder)!r} is a file; give the name of a folder")
-    if folder.exists() and any(folder.iterdir()) and not (folder/mark).exists():
+    folder = Path(folder).expanduser().absolute()
+    real = follow(folder)
+    is_there = folder.exists()
+    if is_there and not folder.is_dir(): raise FileExistsError(f"{str(folder)!r} is a file; give the name of a folder")
+    if is_there and any(folder.iterdir()) and not (folder/mark).exists():
         raise FileExistsError(f"{str(folder)!r} holds other things than an earlier save; give another name")
-    above = next(p for p in real.parents if p.exists())
-    if not above.is_dir(): raise NotADirectoryError(f"{str(folder)!r} cannot be made: {str(above)!r} is a file")
-    if not os.access(above, os.W_OK): raise PermissionError(f"{str(folder)!r} cannot be made: you may not write in {str(above)!r}")
+    _check_above(folder, real)
     return folder
 
 def write_folder(
@@ -102,16 +116,17 @@ def write_folder(
     mark:str='config.json' # As in `check_place`
 )->Path:    # `folder`
     "Fill a folder beside `folder`, then put it in its place; if `write` fails, nothing has changed."
-    folder,real = check_place(folder, mark),follow(folder)
+    folder = check_place(folder, mark)
+    real = follow(folder)
     real.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f'.{real.name}.', dir=real.parent))
-    new,old = beside/'new',beside/'old'
+    new = beside/'new'
     try:
         new.mkdir()
         write(new)
         for p in (*sorted(new.rglob('*')), new):
             if not p.is_symlink(): flush(p)
-        if not (real.exists() and exchange(new, real)): _move_in(new, real, old)
+        if not (real.exists() and exchange(new, real)): _move_in(new, real, beside/'old')
     finally: shutil.rmtree(beside, ignore_errors=True)
     flush(real.parent)
     return folder
@@ -136,8 +151,10 @@ def check_files(
 ):
     "Raise `ValueError` if a file of `folder` is not as it was saved. That proves integrity, not where the folder came from."
     for name,want in hashes.items():
-        if Path(name).name!=name or name in ('', '.', '..'): raise ValueError(f"{str(folder)!r} names a file outside of itself: {name!r}")
-        if not (folder/name).is_file() or file_hash(folder/name)!=want: raise ValueError(f"{name} in {str(folder)!r} is not as it was saved: the file is damaged, was changed, or is missing")
+        is_outside = Path(name).name!=name or name in ('', '.', '..')
+        if is_outside: raise ValueError(f"{str(folder)!r} names a file outside of itself: {name!r}")
+        if (folder/name).is_file() and file_hash(folder/name)==want: continue
+        raise ValueError(f"{name} in {str(folder)!r} is not as it was saved: the file is damaged, was changed, or is missing")
 
 # %% ../../nbs/support/03_files.ipynb #00af0014
 def _once(pairs): # the entries of an object
@@ -158,8 +175,8 @@ def read_json(
     try: res = json.loads(Path(path).read_text(encoding='utf-8'), object_pairs_hook=_once, **strict)
     except RecursionError: raise ValueError(f"{str(path)!r} is damaged: it is nested too deeply") from None
     except ValueError as e: raise ValueError(f"{str(path)!r} is damaged: {e}") from None
-    if not isinstance(res, dict): raise ValueError(f"{str(path)!r} is damaged: it holds no object, but {type(res).__name__}")
-    return res
+    if isinstance(res, dict): return res
+    raise ValueError(f"{str(path)!r} is damaged: it holds no object, but {type(res).__name__}")
 
 def json_hash(
     o # Plain data

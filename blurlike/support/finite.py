@@ -24,7 +24,9 @@ def check_weights(
 ):
     "Raise `ValueError` where a save would hold `nan`."
     odd = broken_weights(model)
-    if odd: raise ValueError(f"nothing was written for this {what}: {len(odd)} of the model's tensors hold nan or infinity, e.g. {odd[0]}; {_remedy}")
+    if not odd: return
+    raise ValueError(f"nothing was written for this {what}: {len(odd)} of the model's tensors hold nan or infinity, "
+        f"e.g. {odd[0]}; {_remedy}")
 
 def check_outputs(
     logits:torch.Tensor, # (...,C)

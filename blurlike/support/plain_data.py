@@ -16,20 +16,32 @@ from fastcore.foundation import L
 from safetensors.torch import load_file, save_file
 
 # %% ../../nbs/support/05_plain_data.ipynb #12b50006
+def _is_scalars(o): # a list of numbers in tensors of one kind: kept as one
+    if not isinstance(o, list) or len(o)<2: return False
+    return all(isinstance(t, torch.Tensor) and t.ndim==0 and t.dtype==o[0].dtype for t in o)
+
+def _stacked(o): return torch.stack([t.detach().cpu().as_subclass(torch.Tensor) for t in o])
+
+def _pack_tensors(o, tensors): # `None`: `o` is made of none
+    if _is_scalars(o): return dict(scalars=_keep(_stacked(o), tensors))
+    if isinstance(o, torch.Tensor): return dict(tensor=_keep(o, tensors))
+    is_numeric = isinstance(o, np.ndarray) and o.dtype.kind in 'biuf'
+    return dict(array=_keep(torch.from_numpy(o), tensors)) if is_numeric else None
+
 def pack(
     o, # Numbers, texts, tensors, arrays, and lists, tuples, dicts and slices of them
     tensors:dict # Takes the tensors, by number
 ): # What JSON can hold
     "Take `o` apart; `TypeError` if it holds anything else."
+    def each(os): return [pack(v, tensors) for v in os]
     if o is None or isinstance(o, (bool, int, float, str)): return o
     if isinstance(o, np.generic): return o.item()
-    if isinstance(o, list) and len(o)>1 and all(isinstance(t, torch.Tensor) and t.ndim==0 and t.dtype==o[0].dtype for t in o): return dict(scalars=_keep(torch.stack([t.detach().cpu().as_subclass(torch.Tensor) for t in o]), tensors))
-    if isinstance(o, torch.Tensor): return dict(tensor=_keep(o, tensors))
-    if isinstance(o, np.ndarray) and o.dtype.kind in 'biuf': return dict(array=_keep(torch.from_numpy(o), tensors))
-    if type(o) is list: return [pack(v, tensors) for v in o]
-    if type(o) in (tuple, L): return {type(o).__name__:[pack(v, tensors) for v in o]}
-    if type(o) is slice: return dict(slice=[pack(v, tensors) for v in (o.start, o.stop, o.step)])
-    if isinstance(o, dict): return dict(dict=[[pack(k, tensors), pack(v, tensors)] for k,v in o.items()])
+    packed = _pack_tensors(o, tensors)
+    if packed is not None: return packed
+    if type(o) is list: return each(o)
+    if type(o) in (tuple, L): return {type(o).__name__:each(o)}
+    if type(o) is slice: return dict(slice=each((o.start, o.stop, o.step)))
+    if isinstance(o, dict): return dict(dict=[each(entry) for entry in o.items()])
     raise TypeError(f"{type(o).__name__} {str(o)[:50]!r} cannot be kept in a state file, which holds numbers, texts and tensors alone")
 
 def _keep(t, tensors):
@@ -37,8 +49,14 @@ def _keep(t, tensors):
     tensors[key] = t.detach().as_subclass(torch.Tensor).to('cpu', copy=True).contiguous()
     return key
 
-_kinds = dict(tensor=lambda v,t: t[v].clone(), scalars=lambda v,t: list(t[v].clone().unbind()), array=lambda v,t: t[v].numpy().copy(), tuple=lambda v,t: tuple(unpack(v, t)), L=lambda v,t: L(unpack(v, t)),
-    slice=lambda v,t: slice(*unpack(v, t)), dict=lambda v,t: {unpack(k, t):unpack(o, t) for k,o in v})
+_unpackers = dict(
+    tensor=lambda v,t: t[v].clone(),
+    scalars=lambda v,t: list(t[v].clone().unbind()),
+    array=lambda v,t: t[v].numpy().copy(),
+    tuple=lambda v,t: tuple(unpack(v, t)),
+    L=lambda v,t: L(unpack(v, t)),
+    slice=lambda v,t: slice(*unpack(v, t)),
+    dict=lambda v,t: {unpack(k, t):unpack(o, t) for k,o in v})
 
 def unpack(
     o, # From `pack`
@@ -48,7 +66,7 @@ def unpack(
     if isinstance(o, list): return [unpack(v, tensors) for v in o]
     if not isinstance(o, dict): return o
     (kind,value), = o.items()
-    return _kinds[kind](value, tensors)
+    return _unpackers[kind](value, tensors)
 
 # %% ../../nbs/support/05_plain_data.ipynb #12b50009
 def plain_vars(

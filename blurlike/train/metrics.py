@@ -40,7 +40,8 @@ def f1_multi(
     thresh:float=0.5 # Probability from which a label counts as given
 ): # fastai metric
     "F1 for multi-label targets."
-    res = skm_to_fastai(skm.f1_score, thresh=thresh, activation=ActivationType.Sigmoid, flatten=False, average=average, zero_division=0)
+    res = skm_to_fastai(skm.f1_score, thresh=thresh, activation=ActivationType.Sigmoid, flatten=False,
+        average=average, zero_division=0)
     res.name = f'f1_{average}'
     return res
 
@@ -50,7 +51,8 @@ def _of_two(f, pred, target): return f(pred, target)[0] if len(pred)>1 else floa
 
 def regression_metrics(vocab)->list:
     "Mean absolute error, and for a single output Pearson's and Spearman's correlation, which is `nan` of a single row."
-    return [mae, *(AccumMetric(partial(_of_two, f), name=f.__name__) for f in (pearsonr, spearmanr))] if len(vocab)==1 else [mae]
+    correlations = (pearsonr, spearmanr) if len(vocab)==1 else ()
+    return [mae, *(AccumMetric(partial(_of_two, f), name=f.__name__) for f in correlations)]
 
 # %% ../../nbs/train/00_metrics.ipynb #f8249855
 class EntityCounts:
@@ -64,7 +66,9 @@ class EntityCounts:
         self.scheme = IOB2 if all(t=='O' or t[:1] in 'BI' for t in self.names) else IOBES
         self.reset()
 
-    def reset(self): self.counts,self.right,self.words,self.last = defaultdict(lambda: np.zeros(3, dtype=np.int64)),0,0,None # by type: right, found, true
+    def reset(self):
+        self.counts = defaultdict(lambda: np.zeros(3, dtype=np.int64)) # by type: right, found, true
+        self.right,self.words,self.last = 0,0,None
 
     def _entities(self, tags):
         if not self.strict: return {run for run in tag_runs(tags, scheme=True) if run[0] is not None}
@@ -95,17 +99,22 @@ class EntityCounts:
     def _scores(right, found, true): # precision, recall, F1
         return right/max(found, 1),right/max(true, 1),2*right/max(found+true, 1)
 
+    @property
+    def _total(self): return sum(self.counts.values(), np.zeros(3, dtype=np.int64)) # over all types
+
     def value(self, name):
         if name=='accuracy': return self.right/max(self.words, 1)
-        return dict(zip(('precision','recall','f1'), self._scores(*sum(self.counts.values(), np.zeros(3, dtype=np.int64)))))[name]
+        return dict(zip(('precision','recall','f1'), self._scores(*self._total)))[name]
 
     def report(self)->pd.DataFrame: # One row a type, then the micro and macro averages
         "Precision, recall, F1 and support of each type of entity."
         rows = {k:[*self._scores(*c), c[2]] for k,c in sorted(self.counts.items())}
         each = np.array(list(rows.values())).reshape(-1, 4)
-        total = sum(self.counts.values(), np.zeros(3, dtype=np.int64))
-        averages = {'micro avg':[*self._scores(*total), total[2]], 'macro avg':[*(each[:,:3].mean(0) if len(each) else [0.]*3), total[2]]}
-        return pd.DataFrame([*rows.values(), *averages.values()], index=[*rows, *averages], columns=['precision','recall','f1','support']).astype(dict(support=int))
+        total = self._total
+        macro = each[:,:3].mean(0) if len(each) else [0.]*3
+        rows |= {'micro avg':[*self._scores(*total), total[2]], 'macro avg':[*macro, total[2]]}
+        columns = ['precision','recall','f1','support']
+        return pd.DataFrame(rows.values(), index=[*rows], columns=columns).astype(dict(support=int))
 
 class EntityMetric(Metric):
     "One column of the epoch table, from counts that several columns share"
@@ -124,9 +133,10 @@ def entity_metrics(
     vocab, # Tags in order
     strict:bool=False # Only well-formed sequences?
 )->list: # fastai metrics
-    "Precision, recall and F1 of entities and accuracy of words over the whole validation set; accuracy alone where the tags tell of no entities."
+    "Precision, recall and F1 of entities and accuracy of words over all validation rows; accuracy alone where the tags tell of no entities."
     counts = EntityCounts(vocab, strict)
-    return [EntityMetric(counts, n) for n in (('precision','recall','f1','accuracy') if counts.entities else ('accuracy',))]
+    names = ('precision','recall','f1','accuracy') if counts.entities else ('accuracy',)
+    return [EntityMetric(counts, n) for n in names]
 
 # %% ../../nbs/train/00_metrics.ipynb #c87304f5
 class MaskedPerplexity(AvgCountedLoss):
@@ -153,15 +163,23 @@ class MaskedAccuracy(Metric):
 def masked_lm_metrics(vocab=None)->list: return [MaskedPerplexity(), MaskedAccuracy()]
 
 # %% ../../nbs/train/00_metrics.ipynb #09a5f00b
-_less = re.compile(r'loss|error|perplexity|brier|divergence|deviance|entropy|distance|inaccura|incorrect|wrong|mismatch|dissimilar|(^|_)(err|ppl|n?mae|n?r?msl?e|mase|medae|s?m?ape|r?mspe|nll|bp[bcw]|[ctw]er|eer|ece|fpr|fnr|fdr)(_|$)')
-_more = re.compile(r'accuracy|precision|recall|correct|pearson|spearman|kendall|kappa|jaccard|bleu|rouge|match|similarity|explained|corrcoef|correlation|(^|_)(acc|f[0-9.]+|fbeta|auc|auroc|auprc|roc|ap|map|mrr|ndcg|mcc|r2|iou|dice|em|tpr|tnr|ppv|npv|sensitivity|specificity)(_|$)')
+def _named(words, abbreviations): # either stands anywhere in a name, or as a word of its own
+    return re.compile(f"{'|'.join(words.split())}|(^|_)({'|'.join(abbreviations.split())})(_|$)")
+
+_less = _named('loss error perplexity brier divergence deviance entropy distance inaccura incorrect wrong mismatch dissimilar',
+    'err ppl n?mae n?r?msl?e mase medae s?m?ape r?mspe nll bp[bcw] [ctw]er eer ece fpr fnr fdr')
+_more = _named('accuracy precision recall correct pearson spearman kendall kappa jaccard bleu rouge match similarity '
+    'explained corrcoef correlation',
+    'acc f[0-9.]+ fbeta auc auroc auprc roc ap map mrr ndcg mcc r2 iou dice em tpr tnr ppv npv sensitivity specificity')
 
 def lower_is_better(
     metric:str # Column of the epoch table
 )->bool:
     "Is less of `metric` better? `ValueError` where its name does not tell."
     name = re.sub(r'\W+', '_', metric.lower())
-    less,more = bool(_less.search(name)),bool(_more.search(name))
-    if less==more: less,more = False,not less and 'score' in name
-    if less==more or 'neg' in name.split('_'): raise ValueError(f"is less of {metric!r} better, or more? Its name does not tell: pass lower=True or lower=False")
-    return less
+    less = bool(_less.search(name))
+    more = bool(_more.search(name))
+    is_score = not less and not more and 'score' in name
+    tells = (less!=more or is_score) and 'neg' not in name.split('_')
+    if tells: return less and not more
+    raise ValueError(f"is less of {metric!r} better, or more? Its name does not tell: pass lower=True or lower=False")

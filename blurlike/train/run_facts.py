@@ -49,27 +49,41 @@ def data_facts(
     return n,checksum_of(_read(dl.dataset.tls, idxs), _plain) if n else ''
 
 def _name(f): # of a function or object
-    if isinstance(f, partial): return f"{_name(f.func)}({', '.join(f'{k}={v!r}' for k,v in sorted(f.keywords.items()))})"
-    return getattr(f, '__qualname__', type(f).__qualname__)
+    if not isinstance(f, partial): return getattr(f, '__qualname__', type(f).__qualname__)
+    return f"{_name(f.func)}({', '.join(f'{k}={v!r}' for k,v in sorted(f.keywords.items()))})"
 
 def _loss_facts(loss):
     func = getattr(loss, 'func', loss)
     weights = [getattr(func, n, None) for n in ('weight','pos_weight')]
     return _name(loss),[None if w is None else torch.as_tensor(w).tolist() for w in weights]
 
+def _loader_facts(dls): # rows first, then how they are dealt out
+    named = list(zip(('training','validation'), dls.loaders))
+    rows = {name:data_facts(getattr(dl, 'dl', dl)) for name,dl in named}
+    data = {f'{name} {what}':v for name,facts in rows.items() for what,v in zip(('rows','data'), facts)}
+    return data | {f'{name} {k}':getattr(dl, k, None) for name,dl in named for k in ('bs','drop_last','max_tokens')}
+
+def _text_facts(tfm):
+    settings = repr(sorted(tfm.tokenizer_kwargs.items()))
+    tokenizer = tokenizer_hash(tfm.tokenizer)
+    return dict(max_length=tfm.max_length, overlap=tfm.overlap, tokenizer=tokenizer, tokenizer_kwargs=settings)
+
+def _training_facts(learn):
+    half = getattr(learn, 'mixed_precision', None)
+    return dict(precision=None if half is None else str(half.amp_mode), loss=_loss_facts(learn.loss_func),
+        metrics=[m.name for m in learn.metrics], optimizer=_name(learn.opt_func), splitter=_name(learn.splitter),
+        lr=learn.lr, wd=learn.wd, moms=learn.moms, train_bn=learn.train_bn, wd_bn_bias=learn.wd_bn_bias,
+        processes=num_distrib())
+
 def run_facts(
     learn:TransformersLearner
 )->dict: # Name -> plain value
     "What a run of `learn` depends on, beside weights, optimizer and random states."
-    dls,tfm,half = learn.dls,learn.dls.text_tfm,getattr(learn, 'mixed_precision', None)
-    data = {f'{name} {what}':v for name,dl in zip(('training','validation'), dls.loaders) for what,v in zip(('rows','data'), data_facts(getattr(dl, 'dl', dl)))}
-    loaders = {f'{name} {k}':getattr(dl, k, None) for name,dl in zip(('training','validation'), dls.loaders) for k in ('bs','drop_last','max_tokens')}
-    text = dict(max_length=tfm.max_length, overlap=tfm.overlap, tokenizer=tokenizer_hash(tfm.tokenizer), tokenizer_kwargs=repr(sorted(tfm.tokenizer_kwargs.items())))
-    config = {f'config.{k}':v for k,v in config_facts(unwrap(learn.model)).items()}
-    training = dict(precision=None if half is None else str(half.amp_mode), loss=_loss_facts(learn.loss_func), metrics=[m.name for m in learn.metrics],
-        optimizer=_name(learn.opt_func), splitter=_name(learn.splitter), lr=learn.lr, wd=learn.wd, moms=learn.moms, train_bn=learn.train_bn, wd_bn_bias=learn.wd_bn_bias, processes=num_distrib())
-    versions = {f'version of {m.__name__}':m.__version__ for m in (blurlike, fastai, torch, transformers)}
-    return json.loads(json.dumps(data | loaders | text | dict(labels=[str(n) for n in learn.names]) | training | config | versions, default=_plain))
+    facts = _loader_facts(learn.dls) | _text_facts(learn.dls.text_tfm)
+    facts |= dict(labels=[str(n) for n in learn.names]) | _training_facts(learn)
+    facts |= {f'config.{k}':v for k,v in config_facts(unwrap(learn.model)).items()}
+    facts |= {f'version of {m.__name__}':m.__version__ for m in (blurlike, fastai, torch, transformers)}
+    return json.loads(json.dumps(facts, default=_plain))
 
 def differences(
     before:dict, # `run_facts` of a run
