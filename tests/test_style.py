@@ -14,8 +14,6 @@ blurlike.model.adapters
 blurlike.train.assembly
 blurlike.data.batch
 blurlike.data.block
-blurlike.model.class_weights
-blurlike.data.corpus
 blurlike.inspect.row_scan
 blurlike.demo
 blurlike.train.distributed
@@ -29,7 +27,6 @@ blurlike.inspect.data_check
 blurlike.train.csv_logger
 blurlike.inspect.token_view
 blurlike.data.label_columns
-blurlike.model.losses
 blurlike.data.masking
 blurlike.model.model_inputs
 blurlike.support.one_writer
@@ -44,12 +41,10 @@ blurlike.model.pretrained
 blurlike.support.progress
 blurlike.data.prefetch
 blurlike.data.rows
-blurlike.train.training_state
 blurlike.share.serving
 blurlike.show.tables
 blurlike.data.splits
 blurlike.model.splitters
-blurlike.share.sweeps
 blurlike.data.table_files
 blurlike.data.tagged
 blurlike.task

@@ -26,15 +26,19 @@ def is_corpus(
     data # What the user gives as data
 )->bool:
     "Is `data` a plain text file, a folder, or a list of such paths?"
-    if isinstance(data, (list, tuple)): return len(data)>0 and all(isinstance(o, (str, Path)) and is_corpus(o) for o in data)
-    return isinstance(data, (str, Path)) and (Path(data).expanduser().is_dir() or Path(data).suffix.lower() in SUFFIXES)
+    if isinstance(data, (list, tuple)):
+        return len(data)>0 and all(isinstance(o, (str, Path)) and is_corpus(o) for o in data)
+    if not isinstance(data, (str, Path)): return False
+    return Path(data).expanduser().is_dir() or Path(data).suffix.lower() in SUFFIXES
 
 def _lines(f): # those of a file, a very long one in pieces
     rest = ''
-    for line in iter(lambda: f.readline(LONGEST), ''):
-        line,rest = rest+line,''
-        if not line.endswith('\n') and len(line)>=LONGEST and (cut := line.rfind(' ')+1): line,rest = line[:cut],line[cut:]
-        yield line
+    for part in iter(lambda: f.readline(LONGEST), ''):
+        line,rest = rest+part,''
+        is_long = len(line)>=LONGEST and not line.endswith('\n')
+        cut = line.rfind(' ')+1 if is_long else 0
+        yield line[:cut] if cut else line
+        if cut: rest = line[cut:]
     if rest: yield rest
 
 def file_texts(
@@ -53,15 +57,20 @@ def file_texts(
                 if lines and (split_by=='line' or not line or size>LONGEST):
                     yield '\n'.join(lines)
                     lines,size = [],0
-    except UnicodeDecodeError as e: raise ValueError(f"{str(path)!r} is no UTF-8 text ({e}); convert it, e.g. with `iconv -t utf-8`") from None
+    except UnicodeDecodeError as e:
+        raise ValueError(f"{str(path)!r} is no UTF-8 text ({e}); convert it, e.g. with `iconv -t utf-8`") from None
     if lines: yield '\n'.join(lines)
 
 # %% ../../nbs/data/06_corpus.ipynb #44549444
+def _text_files(path): # all below a folder
+    if not path.is_dir(): return [path]
+    return sorted(o for o in path.rglob('*') if o.suffix.lower() in SUFFIXES and o.is_file())
+
 def _files(data):
     paths = [Path(o).expanduser() for o in (data if isinstance(data, (list, tuple)) else [data])]
-    for p in paths:
-        if not p.exists(): raise FileNotFoundError(f"text file or folder {str(p)!r} does not exist (looked in {Path.cwd()})")
-    files = [f for p in paths for f in (sorted(o for o in p.rglob('*') if o.suffix.lower() in SUFFIXES and o.is_file()) if p.is_dir() else [p])]
+    absent = next((p for p in paths if not p.exists()), None)
+    if absent: raise FileNotFoundError(f"text file or folder {str(absent)!r} does not exist (looked in {Path.cwd()})")
+    files = [f for p in paths for f in _text_files(p)]
     if not files: raise ValueError(f"no text files ({', '.join(SUFFIXES)}) in {', '.join(map(str, paths))}")
     return files
 
@@ -81,8 +90,10 @@ def read_corpus(
     text:str='text' # Name of the column
 )->tuple[Rows,dict]: # All texts, and the row numbers of each file by its name
     "Plain text as rows, by way of an Arrow file on disk; `FileNotFoundError` or `ValueError` if there is none."
-    if split_by not in ('line','paragraph'): raise ValueError(f"split_by={split_by!r}: 'line' or 'paragraph' is expected")
-    schema,parts,n = pa.schema([(text, pa.large_string())]),{},0
+    if split_by not in ('line','paragraph'):
+        raise ValueError(f"split_by={split_by!r}: 'line' or 'paragraph' is expected")
+    schema = pa.schema([(text, pa.large_string())])
+    parts,n = {},0
     scratch = Scratch()
     path = scratch.path/'corpus.arrow'
     with pa.OSFile(str(path), 'wb') as sink, pa.ipc.new_stream(sink, schema) as out:

@@ -24,14 +24,17 @@ def read_class_weights(
 )->torch.Tensor|None: # (C,) float32, on the CPU
     "Weights for the loss; `ValueError` or `TypeError` for those that nothing can be learnt with."
     if class_weights is None: return None
-    if isinstance(class_weights, str):
-        if class_weights!='balanced': raise ValueError(f"class_weights={class_weights!r}: 'balanced', a dict or a list is expected")
-        if balanced is None: raise ValueError("class_weights='balanced' needs the raw data; with DataLoaders pass the weights")
-        return balanced()
+    if isinstance(class_weights, str): return _balanced(class_weights, balanced)
     given = _in_order(class_weights, vocab)
     try: res = torch.as_tensor(given).detach().to('cpu', torch.float32)
-    except (TypeError, ValueError, RuntimeError) as e: raise TypeError(f"class_weights={class_weights!r}: one number for each of {vocab} is expected ({e})") from None
+    except (TypeError, ValueError, RuntimeError) as e:
+        raise TypeError(f"class_weights={class_weights!r}: one number for each of {vocab} is expected ({e})") from None
     return _usable(res, vocab)
+
+def _balanced(name, weights):
+    if name!='balanced': raise ValueError(f"class_weights={name!r}: 'balanced', a dict or a list is expected")
+    if weights is not None: return weights()
+    raise ValueError("class_weights='balanced' needs the raw data; with DataLoaders pass the weights")
 
 def _in_order(given, vocab): # of the vocab, where `given` names labels
     if isinstance(given, pd.Series): given = _by_name(given, vocab)
@@ -42,12 +45,14 @@ def _in_order(given, vocab): # of the vocab, where `given` names labels
     raise ValueError(f"class_weights names {names}, the labels are {vocab}{hint}")
 
 def _by_name(series, vocab): # a Series without an index of its own is a list
-    if series.index.has_duplicates: raise ValueError(f"class_weights names {series.index[series.index.duplicated()][0]!r} twice")
-    unnamed = isinstance(series.index, pd.RangeIndex) and set(series.index)!=set(vocab)
+    index = series.index
+    if index.has_duplicates: raise ValueError(f"class_weights names {index[index.duplicated()][0]!r} twice")
+    unnamed = isinstance(index, pd.RangeIndex) and set(index)!=set(vocab)
     return series.tolist() if unnamed else series.to_dict()
 
 def _usable(weights, vocab):
-    if weights.shape!=(len(vocab),): raise ValueError(f"class_weights has shape {tuple(weights.shape)}, one weight for each of {len(vocab)} labels is expected: {vocab}")
+    if weights.shape!=(len(vocab),):
+        raise ValueError(f"class_weights has shape {tuple(weights.shape)}, one weight for each of {len(vocab)} labels is expected: {vocab}")
     odd = [f'{w} for {v!r}' for v,w in zip(vocab, weights.tolist()) if not 0<=w<float('inf')]
     if odd: raise ValueError(f"class_weights holds {', '.join(odd[:5])}: a weight is a number of at least 0")
     if not weights.any(): raise ValueError("class_weights is 0 for every label, so there would be nothing to learn")
@@ -69,6 +74,18 @@ def held_weights(
     found = ((n, getattr(inner, n, None)) for n in ('pos_weight','weight'))
     return next(((n, w) for n,w in found if isinstance(w, torch.Tensor)), (None, None))
 
+def _check_takes(loss_func, default, name): # can `loss_func` be given weights, as its attribute `name`?
+    said = loss_name(loss_func)
+    inner = getattr(loss_func, 'func', loss_func)
+    if held_weights(loss_func)[1] is not None:
+        raise ValueError(f"{said} has weights of its own, and class_weights= gives others: leave out one of them")
+    if isinstance(inner, LabelSmoothingCrossEntropy):
+        instead = f"CrossEntropyLossFlat(label_smoothing={inner.eps})"
+        raise ValueError(f"{said} would weigh one part of itself only: pass loss_func={instead} to class_weights=")
+    if name is None or not hasattr(inner, name):
+        raise ValueError(f"loss_func={said} takes no class weights: leave out class_weights=, "
+            f"or pass a loss that has {name or 'them'}=, such as {loss_name(default(None))}")
+
 def loss_with(
     default, # `weights -> loss function`, a task's
     loss_func=None, # The user's; `None`: the task's
@@ -77,11 +94,8 @@ def loss_with(
     "The loss to train with; `ValueError` where `weights` would be lost."
     if loss_func is None: return default(weights)
     if weights is None: return loss_func
-    name,said = held_weights(default(weights))[0],loss_name(loss_func)
-    if held_weights(loss_func)[1] is not None: raise ValueError(f"{said} has weights of its own, and class_weights= gives others: leave out one of them")
-    inner = getattr(loss_func, 'func', loss_func)
-    if isinstance(inner, LabelSmoothingCrossEntropy): raise ValueError(f"{said} would weigh one part of itself only: pass loss_func=CrossEntropyLossFlat(label_smoothing={inner.eps}) to class_weights=")
-    if name is None or not hasattr(inner, name): raise ValueError(f"loss_func={said} takes no class weights: leave out class_weights=, or pass a loss that has {name or 'them'}=, such as {loss_name(default(None))}")
+    name,_ = held_weights(default(weights))
+    _check_takes(loss_func, default, name)
     res = deepcopy(loss_func)
     _set_weights(res, name, weights)
     return res

@@ -25,7 +25,8 @@ from ..support.warn import warn_user
 _by_weight = nn.CrossEntropyLoss,nn.NLLLoss # their mean divides by the weights of the targets
 
 def _weights_in(loss_func): # (C,) or `None`, and what does not count, of a loss that divides by its weights
-    inner,said = getattr(loss_func, 'func', loss_func),getattr(loss_func, 'keywords', {})
+    inner = getattr(loss_func, 'func', loss_func)
+    said = getattr(loss_func, 'keywords', {})
     if isinstance(inner, _by_weight) and inner.reduction=='mean': return inner.weight,inner.ignore_index
     if inner in (F.cross_entropy, F.nll_loss): return said.get('weight'),said.get('ignore_index', -100)
 
@@ -38,7 +39,9 @@ def target_weight(
     target:torch.Tensor # Of a batch
 )->float|None: # `None`: the number of rows
     "What the mean of `loss_func` over a batch divides by: its targets that count, each with the weight of its class."
-    if hasattr(loss_func, 'count'): return loss_func.count(target) if getattr(loss_func, 'of_tokens', lambda t: True)(target) else None
+    if hasattr(loss_func, 'count'):
+        counts = getattr(loss_func, 'of_tokens', lambda t: True)(target)
+        return loss_func.count(target) if counts else None
     weight,ignored = _weights_in(loss_func) or (None, None)
     of_rows = ignored is None or target.is_floating_point() or weight is None and target.ndim<2
     return None if of_rows else float(_sum_weights(target.as_subclass(torch.Tensor), weight, ignored))
@@ -47,7 +50,8 @@ class CountedCrossEntropy(nn.CrossEntropyLoss):
     "`nn.CrossEntropyLoss` whose mean is 0, not `nan`, where no target counts"
     def forward(self, input, target):
         if self.reduction!='mean': return super().forward(input, target)
-        total = F.cross_entropy(input, target, self.weight, ignore_index=self.ignore_index, reduction='sum', label_smoothing=self.label_smoothing)
+        total = F.cross_entropy(input, target, self.weight, ignore_index=self.ignore_index,
+            reduction='sum', label_smoothing=self.label_smoothing)
         return total/_sum_weights(target, self.weight, self.ignore_index).clamp(min=1e-9)
 
 def weighted_cross_entropy(
@@ -97,7 +101,8 @@ class AvgCountedLoss(AvgLoss):
 # %% ../../nbs/model/07_losses.ipynb #24b452af
 class CountedTargets(Callback):
     "With a loss that counts or weighs its targets, each is worth the same in training, whatever batch it fell into"
-    order,run_valid,n,steps,seen,acc,counts = MixedPrecision.order+.5,False,0,0,0,None,False # gradients are unscaled by then, and not yet clipped
+    order = MixedPrecision.order+.5 # gradients are unscaled by then, and not yet clipped
+    run_valid,n,steps,seen,acc,counts = False,0,0,0,None,False
     def before_fit(self):
         self.n = self.steps = self.seen = 0 # targets of this step; steps so far, and the targets of them all
         self.acc = next((cb for cb in self.learn.cbs if isinstance(cb, GradientAccumulation)), None)
@@ -107,13 +112,16 @@ class CountedTargets(Callback):
         if not self.counts: return
         n *= getattr(self.learn.dl, 'real', 1)
         self.n += n
-        if self.acc is not None: self.learn.loss_grad = self.learn.loss_grad*(n/find_bs(self.learn.yb)) # with its own factor: the sum over the targets, divided by n_acc
+        if self.acc is None: return
+        rows = find_bs(self.learn.yb)
+        self.learn.loss_grad = self.learn.loss_grad*(n/rows) # with its own factor: the sum over the targets, divided by n_acc
     def before_step(self): # not reached where `GradientAccumulation` skips the step
         if not self.counts: return
         shared = getattr(self.learn, 'distributed_trainer', None)
         if shared is not None: self.n = shared.mean(self.n) # the gradient is a mean over the processes too
         if not self.n: return
-        self.steps,self.seen = self.steps+1,self.seen+self.n
+        self.steps += 1
+        self.seen += self.n
         factor = self.n*self.steps/self.seen # 1 for a step with as many targets as usual
         if self.acc is not None: factor *= self.acc.n_acc/self.n
         grads = [p.grad for g in self.learn.opt.param_lists for p in g if p.grad is not None]
@@ -133,6 +141,7 @@ class SmoothLoss(AvgSmoothLoss):
     def _tell(self, loss, learn): # once; the finder of rates goes on until it is so
         if self.told or hasattr(learn, 'lr_finder'): return
         self.told = True
-        warn_user(f"the training loss is {loss} in epoch {learn.epoch}, batch {learn.iter}: try a lower rate, or look at these rows. cbs=TerminateOnNaNCallback() stops training there")
+        warn_user(f"the training loss is {loss} in epoch {learn.epoch}, batch {learn.iter}: try a lower rate, "
+            "or look at these rows. cbs=TerminateOnNaNCallback() stops training there")
     @property
     def value(self): return self.val

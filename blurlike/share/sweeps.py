@@ -22,19 +22,23 @@ from ..train.metrics import lower_is_better
 from ..support.warn import warn_user
 
 # %% ../../nbs/share/01_sweeps.ipynb #17b50007
+def _is_range(o): # two finite numbers, the greater one last
+    def is_number(v): return isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+    return len(o)==2 and all(map(is_number, o)) and o[0]<o[1]
+
 def read_range(
     name:str, # Of the parameter
     o # A tuple of two numbers, a list of values, or one value
 )->dict: # `values` of a choice, or `low`, `high`, and whether the range is `whole` or by its `log`
     "What is searched for one parameter; `ValueError` if that is nothing."
-    if isinstance(o, list):
-        if not o: raise ValueError(f"{name}=[] leaves nothing to choose from")
-        return dict(values=o)
-    if not isinstance(o, tuple): return dict(values=[o])
-    if len(o)!=2 or not all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in o) or not o[0]<o[1]:
+    if isinstance(o, list) and not o: raise ValueError(f"{name}=[] leaves nothing to choose from")
+    if not isinstance(o, tuple): return dict(values=o if isinstance(o, list) else [o])
+    if not _is_range(o):
         raise ValueError(f"{name}={o}: a tuple is a range, from a number to a greater one; for a choice give a list")
+    low,high = o
     whole = all(isinstance(v, int) for v in o)
-    return dict(low=o[0], high=o[1], whole=whole, log=not whole and o[0]>0 and o[1]/o[0]>=10)
+    spans_decades = low>0 and high/low>=10
+    return dict(low=low, high=high, whole=whole, log=not whole and spans_decades)
 
 # %% ../../nbs/share/01_sweeps.ipynb #17b5000a
 def last_value(
@@ -43,14 +47,20 @@ def last_value(
 )->float:
     "What the last epoch of `learn` gave for `metric`; `ValueError` lists the columns if it is none of them."
     if isinstance(learn, (int, float, np.number)): return float(learn)
-    if not hasattr(learn, 'recorder'): raise TypeError(f"learner_fn gave {type(learn).__name__}; a learner is expected, or a number")
-    if not len(getattr(learn.recorder, 'values', ())): raise ValueError("this learner was not trained: pass fit=, or train it in learner_fn")
+    if not hasattr(learn, 'recorder'):
+        raise TypeError(f"learner_fn gave {type(learn).__name__}; a learner is expected, or a number")
+    if not len(getattr(learn.recorder, 'values', ())):
+        raise ValueError("this learner was not trained: pass fit=, or train it in learner_fn")
     names = list(learn.recorder.metric_names[1:])
-    if metric not in names[:len(learn.recorder.values[-1])]: raise ValueError(f"metric={metric!r} is no column of the epoch table, which has {', '.join(n for n in names if n!='time')}")
-    return float(learn.recorder.values[-1][names.index(metric)])
+    values = learn.recorder.values[-1]
+    if metric in names[:len(values)]: return float(values[names.index(metric)])
+    there = ', '.join(n for n in names if n!='time')
+    raise ValueError(f"metric={metric!r} is no column of the epoch table, which has {there}")
 
 # %% ../../nbs/share/01_sweeps.ipynb #17b5000c
-def _takes(f, names): return set(names)&{p.name for p in inspect.signature(f).parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} # what `**kwargs` swallows may go nowhere
+def _takes(f, names): # which of `names` are arguments of `f`? what `**kwargs` swallows may go nowhere
+    parameters = inspect.signature(f).parameters.values()
+    return set(names)&{p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 class Trials(pd.DataFrame):
     "The trials of a sweep, best first; `best` are the parameters of the first"
@@ -62,11 +72,18 @@ class Trials(pd.DataFrame):
 
 class _Search:
     def __init__(self, learner_fn, parameters, fit, metric, lower, seed):
-        self.learner_fn,self.fit,self.metric,self.seed,self.names = learner_fn,fit,metric,seed,list(parameters)
-        self.lower,self.rows,self.wrong = lower_is_better(metric) if lower is None else lower,[],None # what every trial would fail by
-        self.makes,self.fits = _takes(learner_fn, self.names),set() if fit is None else _takes(fit, self.names)
+        self.learner_fn,self.fit,self.metric,self.seed = learner_fn,fit,metric,seed
+        self.names = list(parameters)
+        self.lower = lower_is_better(metric) if lower is None else lower
+        self.rows,self.wrong = [],None # trials so far; what every trial would fail by
+        self.makes = _takes(learner_fn, self.names)
+        self.fits = set() if fit is None else _takes(fit, self.names)
         lost = [n for n in self.names if n not in self.makes|self.fits]
-        if lost: raise TypeError(f"nobody takes {', '.join(lost)}: {'learner_fn' if fit is None else 'learner_fn or fit'} must have {'an argument' if len(lost)==1 else 'arguments'} of that name (**kwargs is not enough: it would swallow a mistyped name too)")
+        if not lost: return
+        who = 'learner_fn' if fit is None else 'learner_fn or fit'
+        what = 'an argument' if len(lost)==1 else 'arguments'
+        raise TypeError(f"nobody takes {', '.join(lost)}: {who} must have {what} of that name "
+            "(**kwargs is not enough: it would swallow a mistyped name too)")
 
     def train(self, params, cbs=()):
         if self.seed is not None: set_seed(self.seed)
@@ -84,15 +101,22 @@ class _Search:
             if math.isnan(value): note = f"ValueError: {self.metric} is nan"
         except Exception as e:
             note = 'pruned' if type(e).__name__=='TrialPruned' else f'{type(e).__name__}: {e}'
-            if learn is not self and all(math.isnan(r[self.metric]) for r in self.rows): self.wrong = e # trained, but not of use
-        if note not in ('','pruned') and self.wrong is None: warn_user(f"trial {len(self.rows)} with {params} failed: {note}")
-        if torch.cuda.is_available(): gc.collect() # a learner and its callbacks know each other, and hold memory of the device
+            is_trained = learn is not self
+            if is_trained and self._has_no_value(): self.wrong = e
+        has_failed = note not in ('','pruned') and self.wrong is None
+        if has_failed: warn_user(f"trial {len(self.rows)} with {params} failed: {note}")
+        if torch.cuda.is_available(): gc.collect() # learner and callbacks know each other, and hold memory of the device
         self.rows.append(params | {self.metric:value, 'note':note})
         return value,note
 
+    def _has_no_value(self): return all(math.isnan(r[self.metric]) for r in self.rows) # of any trial so far
+
     def table(self):
-        if all(math.isnan(r[self.metric]) for r in self.rows): raise RuntimeError(f"none of {len(self.rows)} trials gave a value" + (f"; the first: {self.rows[0]['note']}" if self.rows else ''))
-        res = Trials(pd.DataFrame(self.rows).rename_axis('trial').sort_values(self.metric, ascending=self.lower, kind='stable', na_position='last'))
+        if self._has_no_value():
+            first = f"; the first: {self.rows[0]['note']}" if self.rows else ''
+            raise RuntimeError(f"none of {len(self.rows)} trials gave a value{first}")
+        rows = pd.DataFrame(self.rows).rename_axis('trial')
+        res = Trials(rows.sort_values(self.metric, ascending=self.lower, kind='stable', na_position='last'))
         res.names = self.names
         return res
 
@@ -110,22 +134,28 @@ class _Prune(Callback):
 
 def _suggest(trial, name, r):
     if 'values' in r: return r['values'][0] if len(r['values'])==1 else trial.suggest_categorical(name, r['values'])
-    return trial.suggest_int(name, r['low'], r['high']) if r['whole'] else trial.suggest_float(name, r['low'], r['high'], log=r['log'])
+    if r['whole']: return trial.suggest_int(name, r['low'], r['high'])
+    return trial.suggest_float(name, r['low'], r['high'], log=r['log'])
 
 def _by_optuna(search, ranges, n_trials, project, prune):
     try: import optuna
     except ImportError: raise ImportError("backend='optuna' needs the package optuna: `pip install optuna`") from None
-    study = optuna.create_study(direction='minimize' if search.lower else 'maximize', sampler=optuna.samplers.TPESampler(seed=search.seed), pruner=optuna.pruners.MedianPruner() if prune else optuna.pruners.NopPruner(), study_name=project)
+    pruner = optuna.pruners.MedianPruner() if prune else optuna.pruners.NopPruner()
+    study = optuna.create_study(direction='minimize' if search.lower else 'maximize', study_name=project,
+        sampler=optuna.samplers.TPESampler(seed=search.seed), pruner=pruner)
+    states = {'':None, 'pruned':optuna.trial.TrialState.PRUNED} # by the note of a trial
     for _ in range(n_trials):
         trial = study.ask()
-        value,note = search.trial({n:_suggest(trial, n, r) for n,r in ranges.items()}, [_Prune(trial, search.metric)] if prune else [])
+        params = {n:_suggest(trial, n, r) for n,r in ranges.items()}
+        value,note = search.trial(params, [_Prune(trial, search.metric)] if prune else [])
         if search.wrong is not None: return
-        study.tell(trial, value if not note else None, None if not note else optuna.trial.TrialState.PRUNED if note=='pruned' else optuna.trial.TrialState.FAIL)
+        study.tell(trial, None if note else value, states.get(note, optuna.trial.TrialState.FAIL))
 
 # %% ../../nbs/share/01_sweeps.ipynb #17b50010
 def _for_wandb(r):
     if 'values' in r: return dict(values=r['values'])
-    return dict(distribution='int_uniform' if r['whole'] else 'log_uniform_values' if r['log'] else 'uniform', min=r['low'], max=r['high'])
+    kind = 'int_uniform' if r['whole'] else 'log_uniform_values' if r['log'] else 'uniform'
+    return dict(distribution=kind, min=r['low'], max=r['high'])
 
 def _by_wandb(search, ranges, n_trials, project, prune):
     try: import wandb
@@ -134,11 +164,12 @@ def _by_wandb(search, ranges, n_trials, project, prune):
     if prune: raise ValueError("prune=True is for backend='optuna'")
     def one():
         if search.wrong is not None: return
-        run,cb = wandb.init(),WandbCallback(log_preds=False)
-        value,note = search.trial({n:run.config[n] for n in ranges}, [cb])
+        run = wandb.init()
+        value,note = search.trial({n:run.config[n] for n in ranges}, [WandbCallback(log_preds=False)])
         if not note: run.summary[search.metric] = value
         wandb.finish(exit_code=1 if note else 0)
-    config = dict(method='bayes', metric=dict(name=search.metric, goal='minimize' if search.lower else 'maximize'), parameters={n:_for_wandb(r) for n,r in ranges.items()})
+    aim = dict(name=search.metric, goal='minimize' if search.lower else 'maximize')
+    config = dict(method='bayes', metric=aim, parameters={n:_for_wandb(r) for n,r in ranges.items()})
     wandb.agent(wandb.sweep(config, project=project), function=one, count=n_trials, project=project)
 
 def _online(): # can a sweep be made without asking for a key? its package is loaded only where there may be one
@@ -149,28 +180,35 @@ def _online(): # can a sweep be made without asking for a key? its package is lo
     except (OSError, netrc.NetrcParseError): return False
 
 # %% ../../nbs/share/01_sweeps.ipynb #17b50012
+_backends = dict(optuna=_by_optuna, wandb=_by_wandb)
+
+def _check_sweep(parameters, fit, metric, n_trials, prune):
+    if n_trials<1: raise ValueError(f"n_trials={n_trials} must be at least 1")
+    if prune and fit is None:
+        raise ValueError("prune=True needs fit=: a learner that learner_fn has trained cannot be stopped any more")
+    taken = next((n for n in ('note', metric) if n in parameters), None)
+    if taken is None: return
+    raise ValueError(f"parameter {taken!r} has the name of a column of the table of trials; call it something else")
+
 def sweep(
     learner_fn, # Makes a learner from the parameters that it names; without `fit` it also trains it. May return the number itself
     parameters:dict, # Name -> a tuple (range), a list (choice), or a fixed value
     fit=None, # `(learn, **parameters)`: trains the learner with the parameters that it names
     metric:str='valid_loss', # Column of the epoch table
     n_trials:int=10, # Trials
-    backend:str|None=None, # `'optuna'` or `'wandb'`; `None`: `'wandb'` where a key for it is set up and WANDB_MODE is not offline, else `'optuna'`
+    backend:str|None=None, # `'optuna'`, `'wandb'`; `None`: `'wandb'` where a key is set up and WANDB_MODE is not offline, else `'optuna'`
     lower:bool|None=None, # Is less better? `None`: as the name of the metric tells (`lower_is_better`)
     seed:int|None=42, # Of the search and of each trial; `None`: leave the random states alone
     project:str|None=None, # In Weights & Biases; name of the study in Optuna
     prune:bool=False # Give up trials that are worse than the median so far? Needs `fit`; Optuna only
 )->Trials: # One row a trial, best first: its parameters, the metric, and a note where it failed or was pruned
     "Search for the `parameters` with the best `metric`."
-    backends = dict(optuna=_by_optuna, wandb=_by_wandb)
     if backend is None: backend = 'wandb' if _online() and not prune else 'optuna'
-    if backend not in backends: raise ValueError(f"backend={backend!r}: 'optuna', 'wandb' or None is expected")
-    if n_trials<1: raise ValueError(f"n_trials={n_trials} must be at least 1")
-    if prune and fit is None: raise ValueError("prune=True needs fit=: a learner that learner_fn has trained cannot be stopped any more")
-    taken = [n for n in ('note', metric) if n in parameters]
-    if taken: raise ValueError(f"parameter {taken[0]!r} has the name of a column of the table of trials; call it something else")
-    ranges,search = {n:read_range(n, o) for n,o in parameters.items()},_Search(learner_fn, parameters, fit, metric, lower, seed)
-    try: backends[backend](search, ranges, n_trials, project, prune)
+    if backend not in _backends: raise ValueError(f"backend={backend!r}: 'optuna', 'wandb' or None is expected")
+    _check_sweep(parameters, fit, metric, n_trials, prune)
+    ranges = {n:read_range(n, o) for n,o in parameters.items()}
+    search = _Search(learner_fn, parameters, fit, metric, lower, seed)
+    try: _backends[backend](search, ranges, n_trials, project, prune)
     except KeyboardInterrupt:
         if not search.rows: raise
         warn_user(f"interrupted: the table holds the {len(search.rows)} trials that had ended")

@@ -26,8 +26,10 @@ def random_states(
     loaders # Of the learner
 )->dict:
     "All random states of this process."
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    return dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(), cuda=cuda, loaders=[dl.pass_state() if isinstance(dl, TransformersDL) else dl.rng.getstate() for dl in loaders])
+    uses_cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(),
+        cuda=torch.cuda.get_rng_state_all() if uses_cuda else [],
+        loaders=[dl.pass_state() if isinstance(dl, TransformersDL) else dl.rng.getstate() for dl in loaders])
 
 def set_random_states(
     states:dict, # From `random_states`
@@ -44,7 +46,7 @@ def set_random_states(
 
 def loaders_of(learn): return [getattr(dl, 'dl', dl) for dl in learn.dls.loaders] # without what fastai wraps around them for several processes
 
-def _tensors(learn): return {n:p for source in (unwrap(learn.model).named_parameters(), unwrap(learn.model).named_buffers()) for n,p in source}
+def _tensors(learn): return dict([*unwrap(learn.model).named_parameters(), *unwrap(learn.model).named_buffers()])
 
 def save_weights(learn, path):
     check_weights(unwrap(learn.model), 'checkpoint')
@@ -55,9 +57,13 @@ def load_weights(
     path:Path # A safetensors file with the parameters and buffers of its model
 ):
     "Copy saved weights into the model; `ValueError` if it is another one, which is then unchanged."
-    saved,now = load_file(path),_tensors(learn)
+    saved = load_file(path)
+    now = _tensors(learn)
     wrong = sorted(n for n in saved.keys()|now.keys() if n not in saved or n not in now or saved[n].shape!=now[n].shape)
-    if wrong: raise ValueError(f"the weights in {str(path)!r} belong to another model: {', '.join(wrong[:5])} {'are' if len(wrong)>1 else 'is'} missing on one side or of another shape")
+    if wrong:
+        are = 'are' if len(wrong)>1 else 'is'
+        raise ValueError(f"the weights in {str(path)!r} belong to another model: {', '.join(wrong[:5])} "
+            f"{are} missing on one side or of another shape")
     with torch.no_grad():
         for n,p in now.items(): p.copy_(saved[n])
 
@@ -71,13 +77,19 @@ def _remembered(cb): # not what only a running epoch needs
 def _grads(learn): # what `GradientAccumulation` has gathered
     return {n:p.grad for n,p in unwrap(learn.model).named_parameters() if p.grad is not None and p.grad.any()}
 
+def _metric_states(learn): # of a running epoch, where metrics are computed in training too
+    is_running = learn.training and getattr(getattr(learn, 'recorder', None), 'train_metrics', False)
+    return [plain_vars(m) for m in learn.metrics] if is_running else []
+
 def run_state(
     learn:TransformersLearner
 )->dict: # For `save_state`
     "All that training depends on, beside the weights and random states."
-    recorder = getattr(learn, 'recorder', None)
-    return dict(opt=learn.opt.state_dict(), grads=_grads(learn), learner={k:v for k,v in plain_vars(learn).items() if k in _progress}, callbacks=[[type(cb).__name__, _remembered(cb)] for cb in learn.cbs],
-        metrics=[plain_vars(m) for m in learn.metrics] if learn.training and getattr(recorder, 'train_metrics', False) else [], scaler=learn.scaler.state_dict() if getattr(learn, 'scaler', None) is not None else None)
+    scaler = getattr(learn, 'scaler', None)
+    return dict(opt=learn.opt.state_dict(), grads=_grads(learn),
+        learner={k:v for k,v in plain_vars(learn).items() if k in _progress},
+        callbacks=[[type(cb).__name__, _remembered(cb)] for cb in learn.cbs],
+        metrics=_metric_states(learn), scaler=None if scaler is None else scaler.state_dict())
 
 def set_run_state(
     learn:TransformersLearner,
@@ -85,7 +97,8 @@ def set_run_state(
 ):
     "Go back to `state`."
     learn.opt.load_state_dict(state['opt'])
-    for n,p in unwrap(learn.model).named_parameters(): p.grad = state['grads'][n].to(p.device) if n in state['grads'] else None
+    for n,p in unwrap(learn.model).named_parameters():
+        p.grad = state['grads'][n].to(p.device) if n in state['grads'] else None
     set_vars(learn, state['learner'])
     set_callbacks(learn, state)
     for m,values in zip(learn.metrics, state['metrics']): set_vars(m, values)
