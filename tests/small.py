@@ -1,5 +1,6 @@
 "Small checkpoints of several architectures, and data that can be learned, made on the spot; seeds."
 import inspect,os
+from pathlib import Path
 
 for k,v in dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg').items(): os.environ.setdefault(k, v)
 
@@ -16,6 +17,7 @@ from blurlike.all import sequence_classification_learner
 
 torch.set_num_threads(1) # models this small only lose time to threads
 
+SHARED = Path(__file__).parents[2]/'shared' # real data and models, where there are some
 CUES = dict(bad=['awful','boring','dreadful'], fine=['decent','fair','usual'], good=['great','lovely','superb'])
 FILLERS = '''the film was shown in a small town by the river and many people came to see it after work with their friends while rain
     fell on old roofs so nobody left before the end then they walked home talking about music food and books'''.split()
@@ -102,6 +104,9 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture(scope='session')
 def bert(checkpoints): return checkpoints('bert')
 
+@pytest.fixture(params=KINDS)
+def kind(request): return request.param
+
 @pytest.fixture(autouse=True)
 def seeded(): set_seed(0)
 
@@ -140,3 +145,16 @@ def activated(kind, logits): return logits.sigmoid() if kind=='multi' else logit
 def close(a, b, tol=1e-5): torch.testing.assert_close(torch.as_tensor(a).float(), torch.as_tensor(b).float(), atol=tol, rtol=tol)
 def weights(model): return {n:p.detach().clone() for n,p in model.named_parameters()}
 def changed(model, before): return {n for n,p in model.named_parameters() if not torch.equal(p, before[n])}
+
+@pytest.fixture(scope='session')
+def trained(bert, tmp_path_factory):
+    "`trained(kind)`: a learner after two epochs, made once; for reading only."
+    made = {}
+    def get(kind):
+        if kind not in made:
+            set_seed(0)
+            made[kind] = learner(kind, bert, path=tmp_path_factory.mktemp(kind))
+            with made[kind].no_bar(), made[kind].no_logging(): made[kind].fit_one_cycle(2, 1e-2)
+            made[kind].epoch_table = list(made[kind].recorder.values) # `validate` empties the recorder
+        return made[kind]
+    return get

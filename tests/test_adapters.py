@@ -12,7 +12,7 @@ from blurlike.all import Checkpoints, TransformersLearner, layerwise_splitter, m
 from peft import IA3Config, LoraConfig
 from runs import WORDS, Cut
 from safetensors.torch import load_file
-from small import ARCHS, FRAMES, TEXTS, changed, close, in_tmp, learner, weights # noqa: F401
+from small import ARCHS, FRAMES, TEXTS, changed, close, learner, weights
 from test_checkpoints import Stop, equal, quiet
 
 pytestmark = pytest.mark.usefixtures('in_tmp')

@@ -9,7 +9,6 @@ sys.path.insert(0, str(HERE/'architectures'))
 import check
 from excluded import EXCLUDED, NO_TEXT, PADDING
 from models import MAPPINGS, TASKS
-from small import in_tmp # noqa: F401
 
 FAMILIES = 'bert distilbert roberta xlm-roberta deberta-v2 electra albert mpnet modernbert xlnet t5 bart gpt2 llama qwen2 gemma'.split()
 FIRST = 'bert','deberta-v2','t5','gpt2' # the others are slow

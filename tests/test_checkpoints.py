@@ -12,7 +12,7 @@ from blurlike.support.files import file_hash
 from blurlike.support.one_writer import OneWriter
 from blurlike.support.plain_data import load_state, pack, save_state
 from runs import CUTS, SCENARIOS, Cut, classifier, train
-from small import BS, FRAMES, TEXTS, in_tmp, weights # noqa: F401
+from small import BS, FRAMES, TEXTS, weights
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 

@@ -7,7 +7,7 @@ import pytest
 
 from blurlike.all import Checkpoints, TransformersLearner, gradio_app, token_classification_learner
 from blurlike.cli import main, parser
-from small import COLUMNS, FRAMES, KINDS, TEXTS, bert, checkpoints, in_tmp, seeded, table # noqa: F401 (fixtures)
+from small import COLUMNS, FRAMES, KINDS, TEXTS, table
 
 QUICK = ['--epochs', '1', '--lr', '1e-3', '--bs', '8']
 

@@ -2,17 +2,17 @@
 import pandas as pd
 import pytest
 from blurlike.demo import PACKAGES, arguments, docstrings, main
-from conftest import table
+from small import COLUMNS, FRAMES
 
 def test_docstrings_do_not_name_their_package():
     texts = docstrings('pandas', 200)
     assert len(texts)==len(set(texts))==200 and not any(p in t.lower() for t in texts for p in PACKAGES)
 
 @pytest.mark.parametrize('kind', ['single','pair'])
-def test_own_file_and_checkpoint(kind, checkpoint, tmp_path, capsys):
-    df,reads = table(kind)
-    df.to_csv(tmp_path/'mine.csv', index=False)
-    main(['--data', str(tmp_path/'mine.csv'), '--text', *reads.get('text', ['text']), '--label', reads.get('label', 'label'), '--checkpoint', str(checkpoint), '--epochs', '1', '--bs', '8', '--out', str(tmp_path/'model')])
+def test_own_file_and_checkpoint(kind, bert, tmp_path, capsys):
+    reads = COLUMNS[kind]
+    FRAMES[kind].to_csv(tmp_path/'mine.csv', index=False)
+    main(['--data', str(tmp_path/'mine.csv'), '--text', *reads.get('text', ['text']), '--label', reads.get('label', 'label'), '--checkpoint', str(bert), '--epochs', '1', '--bs', '8', '--out', str(tmp_path/'model')])
     out = capsys.readouterr().out
     for part in ('== a batch', 'as the finder suggests', '== results', 'validation accuracy', 'the largest class is', 'gives the same predictions'): assert part in out
     assert (tmp_path/'model'/'blurlike.json').is_file()

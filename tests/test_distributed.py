@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import in_tmp, learner # noqa: F401
+from small import learner
 
 HERE = Path(__file__).parent
 ENV = os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get('PYTHONPATH')])), OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')

@@ -11,7 +11,7 @@ import torch
 from blurlike.all import (Adam, Callback, CategoryBlock, ColReader, CSVLogger, DataBlock, EarlyStoppingCallback, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, layerwise_splitter,
     load_learner, transformer_splitter)
 from fresh import fresh_process
-from small import BS, FRAMES, TEXTS, changed, close, in_tmp, learner, weights # noqa: F401
+from small import BS, FRAMES, TEXTS, changed, close, learner, weights
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 

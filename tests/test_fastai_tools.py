@@ -26,21 +26,6 @@ pytestmark = pytest.mark.usefixtures('in_tmp')
 SPECIAL = ('[CLS]','[SEP]','[PAD]')
 LABELS = ('single','pair') # one label a row
 
-@pytest.fixture(params=KINDS)
-def kind(request): return request.param
-
-@pytest.fixture(scope='module')
-def trained(bert, tmp_path_factory):
-    "`trained(kind)`: a learner after two epochs, made once; for reading only."
-    made = {}
-    def get(kind):
-        if kind not in made:
-            set_seed(0)
-            made[kind] = learner(kind, bert, path=tmp_path_factory.mktemp(kind))
-            with made[kind].no_bar(), made[kind].no_logging(): made[kind].fit_one_cycle(2, 1e-2)
-        return made[kind]
-    return get
-
 @pytest.fixture
 def learn(kind, trained):
     learn = trained(kind)

@@ -9,7 +9,7 @@ from blurlike.support.files import file_hash, json_hash
 from blurlike.save.folder import FORMAT, check_folder, read_facts
 from runs import WORDS, gaps
 from safetensors.torch import load_file, save_file
-from small import TEXTS, close, in_tmp, learner # noqa: F401
+from small import close, learner
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 SAVED = Path(__file__).parent/'saved'

@@ -13,7 +13,7 @@ from tokenizers import ByteLevelBPETokenizer
 import blurlike.inspect.explanation as explanation
 from blurlike.all import (CategoryBlock, ColReader, DataBlock, RandomSplitter, ShownTokens, TransformersLearner, TransformersTextBlock, masked_lm_learner, read_text, scratch_checkpoint, sequence_classification_learner, set_seed,
     token_classification_learner)
-from small import ARCHS, BS, FRAMES, KINDS, TEXTS, bert, byte_tokenizer, checkpoints, close, in_tmp, learner, seeded, small_gpt2, texts_of, weights # noqa: F401 (fixtures)
+from small import ARCHS, BS, FRAMES, KINDS, TEXTS, byte_tokenizer, close, learner, small_gpt2, texts_of, weights
 
 LONG = ' '.join(TEXTS[:6])
 

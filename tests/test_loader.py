@@ -11,7 +11,7 @@ from blurlike.all import CategoryBlock, ColReader, DataBlock, Rows, TokenizeText
 from blurlike.data.prefetch import Memory, ahead
 from fastai.distributed import DistributedDL
 from fasttransform import Pipeline
-from small import close, in_tmp, learner, word_tokenizer # noqa: F401
+from small import close, learner, word_tokenizer
 
 TOK = word_tokenizer('input_ids','token_type_ids','attention_mask')
 

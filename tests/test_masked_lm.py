@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import transformers as tf
 from blurlike.all import (Callback, ColReader, DataBlock, GradientAccumulation, Interpretation, Learner, MaskedLMBlock, MaskedLoss, ModelInputsCallback, ModelLoss, PackedRows, Rows, TokenizeMasked, TransformersLearner, head_stands_alone, load_learner, masked_lm_learner, masked_lm_metrics, sequence_classification_learner, token_classification_learner)
 from fresh import fresh_process, here
-from small import ARCHS, FRAMES, SMALL, TEXTS, byte_tokenizer, changed, close, in_tmp, make_checkpoint, weights, word_tokenizer # noqa: F401
+from small import FRAMES, SMALL, TEXTS, byte_tokenizer, close, weights, word_tokenizer
 
 MASKED = ['bert','distilbert','roberta','deberta','modernbert','bart']
 

@@ -7,7 +7,7 @@ import transformers as tf
 from blurlike.all import TransformersLearner, load_learner
 from fastai.torch_core import set_seed
 from blurlike.model.padding_free import PACKED, Packing, packed_now, try_packing
-from small import ARCHS, SMALL, TEXTS, accepted, close, encode, in_tmp, learner, weights # noqa: F401
+from small import ARCHS, SMALL, TEXTS, accepted, close, encode, learner, weights
 
 FITS = ['bert','distilbert','roberta','gpt2']
 

@@ -10,7 +10,7 @@ from blurlike.support.one_writer import OneWriter
 from datasets import Dataset
 from fresh import run_fresh
 from runs import WORDS, gaps
-from small import FRAMES, TEXTS, in_tmp, learner # noqa: F401
+from small import FRAMES, TEXTS, learner
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 

@@ -12,7 +12,7 @@ from transformers.utils import logging
 import blurlike.inspect.first_look as first_look
 import blurlike.support.progress as module
 from blurlike.all import Progress, TransformersDL, TransformersLearner, late_bars, masked_lm_learner, no_bars, scratch_checkpoint, token_classification_learner
-from small import BS, TEXTS, bert, checkpoints, in_tmp, learner, seeded, table # noqa: F401 (fixtures)
+from small import BS, TEXTS, learner, table
 
 @pytest.fixture
 def bars(monkeypatch):

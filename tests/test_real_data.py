@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 from blurlike.all import TransformersLearner, masked_lm_learner, sequence_classification_learner, token_classification_learner
-from conftest import SHARED
+from small import SHARED
 
 ENCODER = SHARED/'models'/'all-MiniLM-L6-v2'
 pytestmark = pytest.mark.skipif(not ENCODER.is_dir(), reason='needs ../shared with data and an encoder')

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from blurlike.all import (CSVLogger, GradientClip, ModelLoss, TransformersLearner, accuracy, layerwise_splitter, load_tokenizer, output_names, set_seed, trainable_params)
+from blurlike.all import (CSVLogger, GradientClip, ModelLoss, TransformersLearner, accuracy, layerwise_splitter, load_tokenizer, output_names, trainable_params)
 from blurlike.save.folder import FORMAT, write_facts
 from fresh import fresh_process
 from small import ARCHS, BS, FRAMES, KINDS, TEXTS, VOCABS, activated, changed, close, direct_logits, encode, learner, table, texts_of, valid_frame, weights
@@ -13,19 +13,11 @@ from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
-@pytest.fixture(params=KINDS)
-def kind(request): return request.param
-
 @pytest.fixture(scope='module')
-def saved(bert, tmp_path_factory):
-    "For each kind: a learner after an epoch, and its folder; for reading only."
-    res,root = {},tmp_path_factory.mktemp('saved')
-    for kind in KINDS:
-        set_seed(0)
-        learn = learner(kind, bert, path=root)
-        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-2)
-        res[kind] = learn,learn.save_pretrained(root/kind)
-    return res
+def saved(trained, tmp_path_factory):
+    "For each kind: a trained learner and its folder; for reading only."
+    root = tmp_path_factory.mktemp('saved')
+    return {k:(trained(k), trained(k).save_pretrained(root/k)) for k in KINDS}
 
 @pytest.fixture
 def learn(kind, saved): return saved[kind][0]

@@ -6,7 +6,7 @@ import torch
 from fastai.callback.core import Callback
 from fastai.callback.tracker import SaveModelCallback
 from huggingface_hub import ModelCard
-from small import FRAMES, TEXTS, bert, checkpoints, close, direct_logits, in_tmp, learner, seeded, valid_frame # noqa: F401 (fixtures)
+from small import TEXTS, close, direct_logits, learner, valid_frame
 
 from blurlike.all import Checkpoints, TransformersLearner, model_card
 from blurlike.save.folder import describe, scores_of

@@ -9,7 +9,7 @@ from blurlike.all import Callback, CSVLogger, GradientClip, TransformersLearner,
 from blurlike.model.losses import SmoothLoss
 from blurlike.model.precision import cpu_has_bf16
 from fastai.learner import Learner
-from small import FRAMES, TEXTS, close, in_tmp, learner, texts_of, valid_frame # noqa: F401
+from small import FRAMES, TEXTS, close, learner, texts_of, valid_frame
 
 def fit(learn, *args, **kwargs):
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(*args, **kwargs)
@@ -201,8 +201,8 @@ def test_clipping_and_logging_beside(bert, in_tmp):
     fit(learn, 2, 1e-3)
     assert len((in_tmp/'history.csv').read_text().splitlines())==3 and len(FRAMES['single'])==48
 
-def test_linear_schedule(make):
-    learn = make()
+def test_linear_schedule(bert):
+    learn = learner('single', bert)
     class Rates(Callback):
         def before_step(self): rates.append([h['lr'] for h in self.opt.hypers])
     rates = []

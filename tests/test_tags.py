@@ -13,7 +13,7 @@ from tokenizers.processors import TemplateProcessing
 from blurlike.all import (EntityCounts, Interpretation, TransformersLearner, masked_lm_learner, read_conll, read_tagged, scratch_checkpoint, sequence_classification_learner, spans_to_tags,
     token_classification_learner)
 from blurlike.data.tagged import tag_runs
-from conftest import table
+from small import COLUMNS, FRAMES
 
 WORDS = "met on 1996-08-30 Ada U.S. don't O'Brien in (Rome) EU/UN saw x_1 unbelievably Grace".split()
 TYPES = ['PER','LOC']
@@ -341,7 +341,7 @@ def test_rows_without_tags(bert, rows):
 
 @pytest.mark.parametrize('kind', ['single','pair','multi','regression'])
 def test_rows_without_labels_in_other_tasks(bert, kind):
-    df,reads = table(kind, 12)
+    df,reads = FRAMES[kind][:12],COLUMNS[kind]
     learn = sequence_classification_learner(df, bert, **reads)
     label = reads.get('label', 'label')
     for rows in (df.drop(columns=label), df.drop(columns=label).to_dict('records')):

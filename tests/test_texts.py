@@ -11,7 +11,7 @@ from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import ColReader, IndexSplitter, RandomSplitter
 from fastai.torch_core import set_seed
 from runs import Cut
-from small import ARCHS, BS, FRAMES, TEXTS, bert, checkpoints, close, direct_logits, in_tmp, learner # noqa: F401
+from small import ARCHS, BS, FRAMES, TEXTS, close, direct_logits, learner
 from test_checkpoints import Stop
 
 from blurlike.all import Checkpoints, TokenCategoryBlock, TokenizeText, TransformersLearner, TransformersTextBlock, export_onnx, load_learner, load_onnx, load_tokenizer, masked_lm_learner, token_classification_learner

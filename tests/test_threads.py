@@ -10,7 +10,7 @@ from fastai.callback.core import Callback, event
 from fastai.learner import Learner
 from fastai.torch_core import set_seed
 
-from small import FRAMES,activated,bert,checkpoints,close,direct_logits,learner,seeded,weights # noqa: F401
+from small import activated, close, direct_logits, learner, weights
 from under_load import LONG,WORDS,gap,kinds,load,make_filler,make_tagger,same
 
 from blurlike.all import ModelInputsCallback

@@ -16,7 +16,7 @@ import small
 from blurlike.support import warn
 from blurlike.all import Checkpoints, sweep, token_classification_learner
 from blurlike.support.warn import warn_user
-from small import BS, FRAMES, TEXTS, bert, checkpoints, in_tmp, learner, seeded # noqa: F401 (fixtures)
+from small import BS, FRAMES, TEXTS, learner
 
 LONG = 'the film was great '*40
 
