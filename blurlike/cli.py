@@ -84,14 +84,14 @@ def _sub(sub, name, about, example):
     told = dict(help=about, description=about[:1].upper()+about[1:]+'.', epilog=f'example:\n  {example}')
     return sub.add_parser(name, **told, formatter_class=argparse.RawDescriptionHelpFormatter)
 
-TASKS = ['sequence_classification','token_classification','masked_lm'] # each has a learner function of its name
+OURS = ['sequence_classification','token_classification','masked_lm'] # others may be registered
 
 def _train_parser(sub):
     q = _sub(sub, 'train', 'train a checkpoint on a file and save it', EXAMPLES.split('\n')[2].strip())
     q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file; for masked_lm plain text files or a folder of them too')
     q.add_argument('checkpoint', help='name on the Hub, or folder')
     q.add_argument('--out', required=True, help='folder for the trained model; an earlier one there is replaced when the new one is whole')
-    q.add_argument('--task', default=TASKS[0], choices=TASKS, help='(%(default)s)')
+    q.add_argument('--task', default=OURS[0], metavar='NAME', help=f"{', '.join(OURS)}, or one of your own (%(default)s)")
     data = q.add_argument_group('the data; what is left out is as in the functions of the same name')
     option = lambda *names, group=data, **kwargs: group.add_argument(*names, default=argparse.SUPPRESS, **kwargs)
     option('--text', nargs='+', help='column of the text (text), or two columns of a pair')
@@ -157,11 +157,12 @@ def _fit(learn, args):
 
 def train(args):
     "Train and save."
-    import blurlike.all
-    make = getattr(blurlike.all, f'{args.task}_learner')
+    from blurlike.all import LEARNERS, CSVLogger
+    if args.task not in LEARNERS: raise ValueError(f"--task {args.task}: the tasks are {', '.join(LEARNERS)}")
+    make = LEARNERS[args.task]
     given = _learner_options(args, make)
     out = _check_run(args)
-    log = [blurlike.all.CSVLogger(Path(args.log).absolute())] if args.log else None
+    log = [CSVLogger(Path(args.log).absolute())] if args.log else None
     learn = make(args.data, args.checkpoint, **given, cbs=log)
     _print_rows(learn)
     if args.resume: _same_run(args)
@@ -239,13 +240,14 @@ def _as_known(df, column, names, several): # the column of labels, as the model 
     return df.assign(**{column:[read(i, o) for i,o in enumerate(df[column])]})
 
 def _labelled(learn, data, text, label): # rows with texts and labels that the learner can use
-    from blurlike.all import Rows, check_texts
+    from blurlike.all import Rows
     texts,*labels = [tl.tfms.fs[0].names for tl in learn.dls.valid_ds.tls]
     df = _rows(data, text=(text, texts), **{'label':(label, names) for names in labels})
-    if not learn.dls.text_tfm.is_split_into_words: check_texts(Rows(df), *_listed(texts))
-    has_names = labels and learn.task.name in ('single_label_classification','multi_label_classification')
+    learn.dls.text_tfm.check_rows(Rows(df), *_listed(texts))
+    kind = learn.task.kind
+    has_names = labels and kind is not None and kind.labels and not kind.of_words
     if not has_names or isinstance(labels[0], list): return df
-    return _as_known(df, labels[0], learn.names, learn.task.name=='multi_label_classification')
+    return _as_known(df, labels[0], learn.names, kind.several)
 
 def _items(args, names): # what is to be read: lines of standard input, or the rows of a file
     if args.data!='-': return _rows(args.data, text=(args.text, names))
@@ -261,8 +263,8 @@ def predict(args):
     learn = TransformersLearner.from_pretrained(args.model)
     items = _items(args, learn.dls.valid_ds.tls[0].tfms.fs[0].names)
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
-    is_tagger = learn.task.name=='token_classification'
-    kwargs = dict(bs=args.bs) | (dict(aggregation_strategy=args.aggregation) if is_tagger else {})
+    joins_tokens = 'aggregation_strategy' in inspect.signature(learn.task.predictions.many).parameters
+    kwargs = dict(bs=args.bs) | (dict(aggregation_strategy=args.aggregation) if joins_tokens else {})
     if args.out: return print(f'saved: {learn.predict_batch(items, out=args.out, resume=args.resume, **kwargs)}')
     with learn.no_bar():
         for p in learn.predict_batch(items, **kwargs): print(json.dumps(p, ensure_ascii=False))
@@ -285,17 +287,8 @@ def report(args):
         print('\nwhere it errs most:')
         Interpretation.from_learner(learn, dl=dl).plot_top_losses(args.rows)
 
-def _by_label(learn, dl): # as text, where there are labels
-    from blurlike.all import is_entity_scheme
-    from sklearn.metrics import classification_report
-    names = learn.names
-    if not names or learn.task.name=='regression': return None
-    if learn.task.name=='token_classification':
-        return learn.entity_report(dl=dl).to_string() if is_entity_scheme(names) else None
-    preds,targets = learn.get_preds(dl=dl)
-    decoded = learn.loss_func.decodes(preds)
-    told = dict(labels=range(len(names)), target_names=list(map(str, names)))
-    return classification_report(targets.numpy(), decoded.numpy(), **told, zero_division=0)
+def _by_label(learn, dl): # as text, where the task knows of scores by label
+    return None if learn.task.kind is None else learn.task.kind.report(learn, dl)
 
 def _after_interrupt(args): # what is left, and how to go on
     if args.command=='report': return 'nothing was written'

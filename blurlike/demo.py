@@ -103,7 +103,8 @@ def report(learn):
     "Print the validation scores, beside the share of the largest class where there are classes."
     scores = dict(zip(['loss', *(m.name for m in learn.metrics)], learn.validate()))
     print('\n'+', '.join(f'validation {k} {v:.3f}' for k,v in scores.items()))
-    if learn.task.name=='single_label_classification':
+    kind = learn.task.kind
+    if kind.labels and not kind.several:
         targets = pd.Series([int(y) for _,y in learn.dls.valid_ds])
         print(f"the largest class is {targets.value_counts(normalize=True).max():.3f} of the validation rows: the accuracy of always guessing it")
 

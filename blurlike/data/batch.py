@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader as TorchDataLoader, IterableDataset as T
 from ..support.progress import Progress
 from .prefetch import Memory, ReadWindow, WindowBytes, WindowReader, ahead, name_error, quiet_fork
 from .rows import Column, Rows
-from .tokens import TokenizeText, Tokens, check_item, unstack
+from .tokens import TokenizeText, Tokens
 
 # %% ../../nbs/data/10_batch.ipynb #81be7d16
 class FixedOrder:
@@ -292,7 +292,8 @@ class _Dicts(TorchIterable):
         worker = get_worker_info()
         for k,(x,*y) in enumerate(self.dl):
             if worker is not None and k%worker.num_workers!=worker.id: continue # each worker goes through all, in the same order
-            yield {f:v for f,v in unstack(x.as_subclass(torch.Tensor), self.dl.text_tfm.fields).items() if f!='word_ids'} | ({'labels':y[0].as_subclass(torch.Tensor)} if y else {})
+            labels = {'labels':y[0].as_subclass(torch.Tensor)} if y else {}
+            yield self.dl.text_tfm.named(x) | labels
 
 # %% ../../nbs/data/10_batch.ipynb #36f55fd2
 class TransformersDataLoaders(DataLoaders):
@@ -324,10 +325,10 @@ class TransformersDataLoaders(DataLoaders):
             if missing: raise KeyError(f"no column {missing[0]!r} with the {'labels' if i else 'text'}; the rows have {list(row.keys())}")
 
     def _check_items(self, items):
-        getter,is_words = self.valid_ds.tls[0].tfms.fs[0],self.text_tfm.is_split_into_words
+        getter,tfm = self.valid_ds.tls[0].tfms.fs[0],self.text_tfm
         columns = getter.names if isinstance(getter, Column) else None
         def checked(i, o):
-            try: return o if isinstance(o, (dict, pd.Series)) else check_item(o, is_words, columns)
+            try: return o if isinstance(o, (dict, pd.Series)) else tfm.as_item(o, columns)
             except TypeError as e: raise name_error(e, 'item', [i]) from None
         return [checked(i, o) for i,o in enumerate(items)]
 

@@ -68,6 +68,8 @@ class TokenizeMasked(TokenizeText):
     @property
     def options(self)->dict: return dict(mlm_probability=self.mlm_probability, whole_word=self.whole_word, mask_share=self.mask_share, random_share=self.random_share)
 
+    def shown_example(self, columns=None): return f'A text with one {self.tokenizer.mask_token}.'
+
     @property
     def ordinary(self)->np.ndarray: # ids of all tokens that are not special
         if self._ordinary is None or self._ordinary[0]!=len(self.tokenizer): self._ordinary = len(self.tokenizer),np.setdiff1d(np.arange(len(self.tokenizer)), self.tokenizer.all_special_ids)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from fastai.data.transforms import ToTensor
 from fasttransform import Pipeline
 
+from ..support.arguments import is_name
 from .rows import Column, Rows
 from .tokens import TokenizeText, Tokens
 
@@ -151,11 +152,12 @@ _most_measured = 10_000 # pairs that are tokenised before training, the longest
 def check_first_texts(
     rows:Rows, # All rows
     idxs:np.ndarray, # Row numbers of those that are used
-    names:list, # Columns of the two texts
-    tfm:TokenizeText # With `overlap`
+    names, # Column of the text, or columns of the two texts
+    tfm:TokenizeText # Reads them
 ):
     "Raise `ValueError` for rows whose first text leaves windows of the second no room: lengths in bytes tell of most rows that there is no need to look."
-    used = rows[idxs]
+    if tfm.overlap is None or is_name(names): return
+    used,names = rows[idxs],list(names)
     first,second = (pc.binary_length(pa.array(used.column(n), pa.large_string())).to_numpy() for n in names)
     maybe = np.flatnonzero((first>=tfm.pair_room-tfm.overlap) & (first+second>tfm.pair_room))
     maybe = maybe[np.argsort(-first[maybe], kind='stable')][:_most_measured]

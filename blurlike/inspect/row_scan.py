@@ -11,8 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
-from fastai.data.transforms import Categorize, EncodedMultiCategorize, MultiCategorize, RegressionSetup
-from fastai.torch_core import TensorCategory, TensorMultiCategory
+import torch
 
 from ..show.report import short_text
 from ..train.learner import TransformersLearner
@@ -20,16 +19,16 @@ from ..data.token_blocks import PackedRows
 from ..support.progress import Progress
 from ..data.rows import Rows
 from ..train.training_state import loaders_of, random_states, set_random_states
-from ..data.token_category import TensorTokenCategory, TokenCategorize
+from ..task import TargetKind, task_of
 from ..data.tokens import TokenizeText, whole_texts
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #16a50009
 def kind_of_targets(
-    dls # `DataLoaders`
-)->str|None: # `single`, `several`, `tags`, `number`, or `None`: none of these
-    "What the targets are."
-    fs = dls.train_ds.tls[1].tfms.fs if len(getattr(dls.train_ds, 'tls', []))>1 else []
-    return next((name for name,types in dict(tags=TokenCategorize, several=(MultiCategorize, EncodedMultiCategorize), single=Categorize, number=RegressionSetup).items() if any(isinstance(f, types) for f in fs)), None)
+    learn:TransformersLearner
+)->TargetKind|None: # `None`: nothing is known of them
+    "What the targets are: the task says it."
+    task = learn.task or task_of(learn.dls)
+    return None if task is None else task.kind
 
 def _row_numbers(dl, idxs): # of rows of a loader, in the data as it was given
     data = dl.dataset
@@ -44,40 +43,27 @@ def _split_start(items): # first row of the split of a `DatasetDict` that has th
     starts = np.unique(items.starts[np.searchsorted(items.starts, items.idxs, side='right')-1])
     return int(starts[0]) if len(starts)==1 else 0
 
-def _value(target, vocab): # a target as it stood in the data
-    if isinstance(target, TensorMultiCategory): return [vocab[i] for i in target.flatten().nonzero().flatten().tolist()]
-    if isinstance(target, TensorTokenCategory): return [vocab[i] for i in target.tolist()]
-    if isinstance(target, TensorCategory): return vocab[int(target)]
+def _value(target, vocab, kind): # a target as it stood in the data
+    if kind is not None and isinstance(target, torch.Tensor): return kind.value(target, vocab)
     return target.tolist() if hasattr(target, 'tolist') else target
 
-def _read(dl, idxs, vocab): # those of the rows that no transform skips, their texts, their targets
+def _read(dl, idxs, vocab, kind): # those of the rows that no transform skips, their texts, their targets
     reader,tls = dl.reader,dl.dataset.tls
-    encoded = any(isinstance(f, EncodedMultiCategorize) for tl in tls[1:] for f in tl.tfms.fs)
-    if reader.by_column and not encoded:
+    in_columns = kind is None or all(kind.reads_columns(tl.tfms.fs) for tl in tls[1:])
+    if reader.by_column and in_columns:
         texts,*targets = [tl.tfms.fs[0].read_many(tls[0].items, idxs)[0] for tl in tls[:2]]
-        return idxs,texts,[_value(t, vocab) for t in targets[0]] if targets else [None]*len(texts)
+        return idxs,texts,[_value(t, vocab, kind) for t in targets[0]] if targets else [None]*len(texts)
     items = [(i, text, target) for i in idxs for text,target in zip(*reader([i]))]
-    return np.array([i for i,*_ in items], dtype=np.int64),[t for _,t,_ in items],[_value(y[0], vocab) if y else None for *_,y in items]
+    return np.array([i for i,*_ in items], dtype=np.int64),[t for _,t,_ in items],[_value(y[0], vocab, kind) if y else None for *_,y in items]
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #16a50011
 _step,_most_compared = 1000,5_000_000 # rows that are read together; of a part whose texts are all compared
 
-def _text_key(t):
-    if isinstance(t, str): return hash(' '.join(t.split()))
-    return hash(t.tobytes() if isinstance(t, np.ndarray) else tuple(map(_text_key, t)))
-
 def _label_key(o, kind):
-    if kind=='several': return hash(frozenset(o))
+    is_set = kind is not None and kind.several and not kind.of_words
+    if is_set: return hash(frozenset(o))
     try: return hash(tuple(o) if isinstance(o, (list, tuple)) else o)
     except TypeError: return hash(repr(o))
-
-def _emptiness(t): # 0: a text, 1: no letter or digit, 2: nothing
-    if isinstance(t, np.ndarray): return 0
-    if isinstance(t, tuple): return max(map(_emptiness, t))
-    t = t if isinstance(t, str) else ' '.join(t)
-    return 0 if any(map(str.isalnum, t)) else 1 if t.strip() else 2
-
-def _characters(t): return len(t) if isinstance(t, (str, np.ndarray)) else sum(map(len, t))
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #16a50037
 class DataPart:
@@ -93,7 +79,7 @@ class DataPart:
         self.idxs = np.arange(self.n) if most is None or self.n<=most else np.sort(np.random.default_rng(seed).choice(self.n, most, replace=False))
 
     def scan(self,
-        kind:str|None, # Of the targets
+        kind:TargetKind|None, # Of the targets
         vocab:list, # Labels, or names of the columns of numbers
         tfm:TokenizeText|None=None, # Tokenises whole texts; `None`: sizes are in characters
         budget:int|None=None, # Go no further after so many characters
@@ -101,12 +87,16 @@ class DataPart:
     ):
         "Go through the rows once."
         self.kind,self.vocab,self.counts,self.numbers,kept,used = kind,vocab,Counter(),[],[],0
+        of = self.dl.text_tfm
         for idxs,texts,targets in self.pieces():
-            used += sum(map(_characters, texts))
-            sizes,known,unknown = (list(map(_characters, texts)),[1]*len(texts),[0]*len(texts)) if tfm is None or not len(texts) else count_tokens(tfm, texts)
-            kept.append((idxs, list(map(_text_key, texts)), [_label_key(y, kind) for y in targets], list(map(_emptiness, texts)), sizes, known, unknown))
-            if kind=='number': self.numbers += targets
-            elif kind: self.counts.update(targets if kind=='single' else (l for y in targets for l in y))
+            n_characters = list(map(of.n_characters, texts))
+            used += sum(n_characters)
+            in_characters = n_characters,[1]*len(texts),[0]*len(texts)
+            sizes,known,unknown = in_characters if tfm is None or not len(texts) else count_tokens(tfm, texts)
+            labels = [_label_key(y, kind) for y in targets]
+            kept.append((idxs, list(map(of.key, texts)), labels, list(map(of.emptiness, texts)), sizes, known, unknown))
+            if kind is not None and not kind.labels: self.numbers += targets
+            elif kind is not None: self.counts.update(l for y in targets for l in kind.labels_of(y))
             step(len(idxs))
             if budget is not None and used>budget: break
         kinds = np.int64, np.int64, np.int64, np.int8, np.int64, np.int64, np.int64
@@ -116,16 +106,17 @@ class DataPart:
 
     def pieces(self, mask=slice(None)): # row numbers in the loader, texts, targets
         idxs = self.idxs[mask]
-        for i in range(0, len(idxs), _step): yield _read(self.dl, idxs[i:i+_step], self.vocab)
+        for i in range(0, len(idxs), _step): yield _read(self.dl, idxs[i:i+_step], self.vocab, self.kind)
 
     @property
     def whole(self)->bool: return len(self.idxs)==self.n # was every row looked at?
     def row_numbers(self, idxs): return _row_numbers(self.dl, idxs)-self.start # in the data as it was given, or in its own split of it
     def rows(self, mask): return self.row_numbers(self.idxs[mask])
-    def example(self, mask): return next((short_text(texts[0]) for _,texts,_ in self.pieces(np.flatnonzero(mask)[:1]) if texts), '')
+    def example(self, mask): return next((self.in_short(texts[0]) for _,texts,_ in self.pieces(np.flatnonzero(mask)[:1]) if texts), '')
+    def in_short(self, item): return short_text(tuple(self.dl.text_tfm.parts(item)) or item)
     def with_labels(self, labels): # mask of the rows that have one of these
         has = set(labels)
-        return np.array([not has.isdisjoint([y] if self.kind=='single' else y) for *_,targets in self.pieces() for y in targets], dtype=bool)
+        return np.array([not has.isdisjoint(self.kind.labels_of(y)) for *_,targets in self.pieces() for y in targets], dtype=bool)
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #15a50007
 def count_tokens(
@@ -136,8 +127,9 @@ def count_tokens(
     tokens,_ = tfm.tokenize(texts, count=False)
     tok,ids = tfm.tokenizer,tokens.flat[tfm.fields.index('input_ids')]
     unknown = ids==tok.unk_token_id if tok.unk_token_id not in (None, tok.eos_token_id, tok.bos_token_id, tok.pad_token_id) else np.zeros(len(ids), dtype=bool) # GPT-2 names its end of text so, and knows all bytes
-    whose,known = np.repeat(np.arange(len(texts)), tokens.lens),~np.isin(ids, [*tok.all_special_ids, tok.convert_tokens_to_ids('▁')]) # SentencePiece sets a space before an unknown word
-    return tokens.sizes,*(np.bincount(whose[mask], minlength=len(texts)) for mask in (known, unknown))
+    whose = np.repeat(np.arange(len(texts)), tokens.sizes)
+    known = ~np.isin(ids, [*tok.all_special_ids, tok.convert_tokens_to_ids('▁')]) # SentencePiece sets a space before an unknown word
+    return tokens.longest,*(np.bincount(whose[mask], minlength=len(texts)) for mask in (known, unknown))
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #15a50008
 @contextmanager
@@ -156,7 +148,7 @@ def parts_of(
     show:bool=True # Draw a progress bar if it takes long?
 )->list: # A `DataPart` for training and one for validation, where they have rows
     "The rows of `learn`, gone through once."
-    kind = kind_of_targets(learn.dls)
+    kind = kind_of_targets(learn)
     vocab = learn.names if kind else []
     dls = [(dl, name) for dl,name in zip(loaders_of(learn), ('training','validation')) if len(dl.dataset)]
     parts = [DataPart(dl, name, rows, seed) for dl,name in dls]

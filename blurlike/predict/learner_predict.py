@@ -29,13 +29,12 @@ from fastcore.meta import delegates
 from ..support.arguments import check_counts, is_name
 from ..data.batch import TransformersDL, check_targets
 from ..support.finite import check_outputs
-from ..model.model_inputs import gives_one_number, unwrap
+from ..model.model_inputs import cat_choices, gives_one_number, unwrap
 from .prediction_files import predict_to_file
 from .text_labels import LabelPredictions
 from ..support.progress import Progress
 from ..data.prefetch import ahead, name_error
 from ..data.rows import Column, Rows, check_columns
-from ..data.tokens import check_item
 from ..model.turns import predict_together, train_alone
 from ..support.warn import warn_user
 
@@ -72,14 +71,14 @@ def texts_of(self:PredictingLearner,
     if isinstance(items, (pd.DataFrame, Dataset)): items = Rows(items)
     if len(items)==0: return []
     if isinstance(items, Rows) and isinstance(getter, Column): check_columns(items, *L(getter.names))
-    res,is_words = [],self.dls.text_tfm.is_split_into_words
+    res,tfm = [],self.dls.text_tfm
     columns = getter.names if isinstance(getter, Column) else None
     for i,o in enumerate(items):
         try:
             if isinstance(o, (dict, pd.Series)): o = getter(o)
-            res.append(check_item(o, is_words, columns, check))
+            res.append(tfm.as_item(o, columns, check))
         except (TypeError, KeyError) as e: raise TypeError(f"item {i}: {e.args[0]}") from None
-    empty = [i for i,o in enumerate(res) if not any(t.strip() for t in ([o] if isinstance(o, str) else o))]
+    empty = [i for i,o in enumerate(res) if not any(t.strip() for t in tfm.parts(o))]
     if empty: warn_user(f"empty text in item{'s' if len(empty)>1 else ''} {', '.join(map(str, empty[:10]))}: its prediction says nothing")
     return res
 
@@ -92,6 +91,7 @@ def predict_logits(self:PredictingLearner,
     "The model's logits for `texts`, computed in order of length."
     if not texts: return self._no_preds()[0]
     tfm,res,seen = self.dls.text_tfm,[],np.zeros(4, dtype=np.int64)
+    cat = cat_choices if tfm.join=='compare' else torch.cat
     chunks = [texts[i:i+bs*100] for i in range(0, len(texts), bs*100)]
     with self.predicting(), Progress(len(texts), hasattr(self, 'progress')) as bar:
         for tokens,counts in ahead(lambda k: self._tokens(texts, chunks[k]), len(chunks)):
@@ -101,16 +101,16 @@ def predict_logits(self:PredictingLearner,
             for j in range(0, len(order), bs):
                 out.append(self.forward(tfm.stack(tokens, order[j:j+bs])))
                 bar.step(len(out[-1]))
-            res.append(torch.cat(out)[np.argsort(order)])
+            res.append(cat(out)[np.argsort(order)])
     tfm.report_cut(seen)
-    return torch.cat(res).clone()
+    return cat(res).clone()
 
 @patch
 def _tokens(self:PredictingLearner, texts, chunk): # an error names all items that raise it
     tfm = self.dls.text_tfm
     try: return tfm.tokenize(chunk, not tfm.is_reported('other'))
     except ValueError as e:
-        bad = tfm.long_firsts(texts) if tfm.overlap is not None and isinstance(texts[0], (tuple, list)) else {}
+        bad = tfm.long_firsts(texts)
         raise name_error(e, 'item', list(bad)) if bad else e
 
 @patch

@@ -20,7 +20,7 @@ from ..model.model_inputs import gives_one_number, unwrap
 from ..support.progress import Progress
 from ..show.tables import TaggedWords
 from ..data.tagged import is_entity_scheme, tag_runs, word_spans
-from ..data.tokens import Tokens, check_text, repair_texts
+from ..data.tokens import Tokens, repair_texts
 from ..model.turns import trains_here
 from ..data.words import word_field, word_positions
 
@@ -66,12 +66,11 @@ class Sentence:
         lens = np.array([len(w)+1 for w in self.words], dtype=int)
         return np.cumsum(lens)-lens
 
-def _pieces(tfm, items, are_words): # tokens of all windows, and how many windows each item has
-    def read(items): return tfm.encoding([items], are_words, tfm.max_length, return_offsets_mapping=True, return_special_tokens_mask=True)
-    try: enc = read(items)
-    except TypeError: enc = read(repair_texts(items))
-    n_windows = np.bincount(enc['overflow_to_sample_mapping'], minlength=len(items)) if tfm.overlap is not None else np.ones(len(items), dtype=int)
-    return enc,n_windows
+def _windows(tfm, items, are_words): # tokens of all windows, and how many windows each item has
+    def read(items): return tfm.windows([items], are_words, tfm.max_length, return_offsets_mapping=True, return_special_tokens_mask=True)
+    try: enc,n_windows = read(items)
+    except TypeError: enc,n_windows = read(repair_texts(items))
+    return enc,np.ones(len(items), dtype=int) if n_windows is None else n_windows
 
 def _report_cut(tfm, enc):
     lost = [sum(sum(1 for s in o.special_tokens_mask if not s) for o in e.overflowing) for e in enc.encodings] if tfm.overlap is None and tfm.max_length is not None else [0]
@@ -110,7 +109,7 @@ def sentences(
 )->list: # A `Sentence` each
     "What the model says of the tokens of `items`."
     tfm = learn.dls.text_tfm
-    enc,n_windows = _pieces(tfm, items, not isinstance(items[0], str))
+    enc,n_windows = _windows(tfm, items, not isinstance(items[0], str))
     _report_cut(tfm, enc)
     logits,res,start = _window_logits(learn, enc, bs, step),[],0
     for item,n in zip(items, n_windows):
@@ -203,7 +202,7 @@ class WordPredictions:
 
     def items_of(self, learn, items):
         "The texts or lists of words in `items`; `TypeError` names the one that is neither."
-        return learn.texts_of(items, check=lambda o: check_text(o, is_split_into_words=not isinstance(o, str)))
+        return learn.texts_of(items, check=learn.dls.text_tfm.check_or_text)
 
     def _sentences(self, learn, items, bs): # in order; texts and lists of words may be mixed
         res = [None]*len(items)

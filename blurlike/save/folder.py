@@ -90,7 +90,9 @@ def _getter_names(tl, default):
     if is_reader: return getter.cols[0] if len(getter.cols)==1 else list(getter.cols)
     return getter.names if isinstance(getter, Column) else default
 
-def _options(dls): return getattr(dls.valid_ds.tls[-1].tfms.fs[-1], 'options', {})
+def _options(dls): # of the text and of the target
+    tfms = [tl.tfms.fs[-1] for tl in dls.valid_ds.tls]
+    return {k:v for f in tfms for k,v in getattr(f, 'options', {}).items()}
 
 # %% ../../nbs/save/00_folder.ipynb #c8b13113
 def _parts(loss): return loss, getattr(loss, 'func', loss) # fastai wraps a loss of torch
@@ -451,7 +453,7 @@ def _class_weights(loss, given): # those that were saved, unless a loss of one's
 def _set_up(task, facts, checkpoint, tokenizer, where, **kwargs):
     options = facts['target_options']
 
-    kwargs |= {k:facts[k] for k in ('bs','max_length','overlap')} | dict(x=Column(facts['text']), options=options)
+    kwargs |= {k:facts[k] for k in ('bs','max_length','overlap')} | dict(x=(task.read_text or Column)(facts['text']), options=options)
     try: learn = build_learner(task, facts['vocab'], checkpoint, tokenizer, **kwargs)
     except TypeError as e:
         if not any(repr(k) in str(e) for k in options): raise
@@ -483,7 +485,7 @@ def learner_of(
     where = str(folder/'blurlike.json')
     given = dict(splitter=_splitters.get(facts['splitter'], transformer_splitter)) | kwargs
     y = _label_reader(task, facts, where)
-    tokenizer = load_tokenizer(folder, task.text.get('is_split_into_words', False), trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(folder, task.reads_words, trust_remote_code=trust_remote_code)
     learn = _set_up(task, facts, checkpoint, tokenizer, where, y=y, class_weights=_class_weights(loss, loss_func),
         model_kwargs=dict(use_safetensors=True, trust_remote_code=trust_remote_code), **given)
     _warn_changed(learn, facts, kwargs)

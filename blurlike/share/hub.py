@@ -150,22 +150,20 @@ pipe({item})
 """
 
 def _pipeline_settings(learn, facts): # by which a pipeline answers as the learner does
-    cuts = _pipeline(learn.task)=='text-classification' and facts['max_length']
-    many = unwrap(learn.model).config.problem_type=='multi_label_classification'
-    return (', truncation=True' if cuts else '') + (', top_k=None' if many else '')
+    known = {k:v for k,v in learn.task.pipeline.items() if k!='truncation' or facts['max_length']}
+    return ''.join(f', {k}={v!r}' for k,v in known.items())
 
 def _usage(learn, facts, name, merge):
     tag = _pipeline(learn.task)
-    pair = not is_name(facts['text'])
-    mask = getattr(learn.dls.tokenizer, 'mask_token', None)
-    one = repr(f'A text with one {mask}.' if tag=='fill-mask' else 'A text.')
+    item = learn.dls.text_tfm.shown_example(facts['text'])
     load = 'load_onnx' if _in_onnx(learn) else 'TransformersLearner.from_pretrained'
-    res = _load.format(name=name, load=load, item="('One text.', 'The other.')" if pair else one)
+    res = _load.format(name=name, load=load, item=repr(item))
     if tag is None or _in_onnx(learn): return res
     alone = '\nThe folder holds adapters and head alone; the base model is loaded with them.\n'
     if _is_peft(learn, merge): return res + alone
-    item = "dict(text='One text.', text_pair='The other.')" if pair else one
-    return res + _load_plain.format(tag=tag, name=name, more=_pipeline_settings(learn, facts), item=item)
+    parts = () if isinstance(item, str) else zip(('text','text_pair'), item)
+    plain = f"dict({', '.join(f'{k}={t!r}' for k,t in parts)})" if parts else repr(item)
+    return res + _load_plain.format(tag=tag, name=name, more=_pipeline_settings(learn, facts), item=plain)
 
 def model_card(
     learn:TransformersLearner, # Perhaps trained

@@ -70,11 +70,9 @@ class _Logits(nn.Module):
     def forward(self, *inputs): return self.model(**dict(zip(self.names, inputs)), return_dict=True).logits
 
 def _batches(learn): # of several sizes, the last with padding
-    tfm,item = learn.dls.text_tfm,learn.dls.valid_ds.tls[0].tfms.fs[0]
-    def text(n):
-        words = ['a','b','c']*n
-        return words if tfm.is_split_into_words else ' '.join(words) if isinstance(getattr(item, 'names', ''), str) else (' '.join(words), 'a b')
-    return [tfm.stack(tfm.tokenize([text(n) for n in ns], count=False)[0]) for ns in ([2], [3,3,1,2], [1,2,4])]
+    tfm,columns = learn.dls.text_tfm,getattr(learn.dls.valid_ds.tls[0].tfms.fs[0], 'names', None)
+    def item(n): return tfm.example(columns, ['a','b','c']*n)
+    return [tfm.stack(tfm.tokenize([item(n) for n in ns], count=False)[0]) for ns in ([2], [3,3,1,2], [1,2,4])]
 
 def _named(learn, x, names): # (B,W*F,L) -> the inputs of its first windows
     tfm = learn.dls.text_tfm
@@ -127,6 +125,8 @@ def export_onnx(
     _need('onnx', 'onnxscript', 'onnxruntime')
     check_target(folder, onnx=True)
     learn = learn_or_folder if isinstance(learn_or_folder, TransformersLearner) else TransformersLearner.from_pretrained(learn_or_folder)
+    join = learn.dls.text_tfm.join
+    if join!='mean': raise ValueError(f"this model compares the texts of an item (join={join!r}), which an export does not hold: it tells of one text at a time")
     with tempfile.TemporaryDirectory() as tmp:
         source = learn.save_pretrained(Path(tmp)/'model') # adapters are merged, and the learner is left alone
         facts,copy = read_facts(source),TransformersLearner.from_pretrained(source)
@@ -167,7 +167,7 @@ def page_output(
 def _(predictions:LabelPredictions, learn, gr):
     names = [str(n) if isinstance(n, bool) else n for n in learn.names] # Gradio would show True as 1
     def scores(item): return learn.loss_func.activation(learn.predict_logits(learn.texts_of([item])))[0].tolist()
-    if unwrap(learn.model).config.problem_type!='regression': return gr.Label(label='Label', num_top_classes=10), lambda item: dict(zip(names, scores(item)))
+    if learn.task.kind is None or learn.task.kind.labels: return gr.Label(label='Label', num_top_classes=10), lambda item: dict(zip(names, scores(item)))
     return [gr.Number(label=str(n)) for n in names], lambda item: scores(item) if len(names)>1 else scores(item)[0]
 
 @page_output.register

@@ -61,13 +61,15 @@ def as_text(
     if isinstance(o, torch.Tensor): return as_text(o.tolist())
     return f'{o:.3f}' if isinstance(o, float) else str(o)
 
+def _cells(item): return item.cells() if hasattr(item, 'cells') else dict(text=item) # a decoded item says how it is shown
+
 def _texts(samples, trunc_at): # headings and cells of the inputs
     def cut(t):
         words = str(t).split(' ')
-        return t if trunc_at is None or len(words)<=trunc_at else ' '.join(words[:trunc_at])+' …'
-    parts = [s[0] if isinstance(s[0], tuple) else (s[0],) for s in samples]
-    n = max(map(len, parts), default=1)
-    return ['text','text_pair'][:n],[[*(cut(str(t)) for t in p), *['']*(n-len(p))] for p in parts]
+        return str(t) if trunc_at is None or len(words)<=trunc_at else ' '.join(words[:trunc_at])+' …'
+    rows = [_cells(s[0]) for s in samples]
+    heads = list(dict.fromkeys(h for r in rows for h in r)) or ['text']
+    return heads,[[cut(r.get(h, '')) for h in heads] for r in rows]
 
 def _numbers(o): return [o] if isinstance(o, float) else list(o) if isinstance(o, tuple) and o and all(isinstance(i, float) for i in o) else None # `None` for labels
 

@@ -26,13 +26,14 @@ from ..model.pretrained import fit_length, load_tokenizer
 from ..data.rows import Column, check_texts, read_rows
 from ..data.splits import read_split, split_rows, used_rows
 from ..model.splitters import transformer_splitter
-from ..task import Task, register_task, task_of
+from ..task import Task, register_learner, register_task, task_of
 
 # %% ../../nbs/tasks/02_masked_lm.ipynb #728edbe5
 def _fits(dls): return any(isinstance(f, TokenizeMasked) for f in dls.train_ds.tls[0].tfms.fs)
 
 masked_lm = register_task(Task('masked_lm', 'AutoModelForMaskedLM',
-    target=None, read=None, example=None, block=MaskedLMBlock, loss=lambda weights: MaskedLoss(), metrics=masked_lm_metrics, predictions=MaskPredictions(), fits=_fits))
+    target=None, read=None, example=None, block=MaskedLMBlock, loss=lambda weights: MaskedLoss(), metrics=masked_lm_metrics, predictions=MaskPredictions(), fits=_fits,
+    decoder_input=lambda targets, model: {})) # BART fills gaps by writing the whole text, from an input that it makes of the text itself
 
 # %% ../../nbs/tasks/02_masked_lm.ipynb #52242fb3
 BLOCK = 512 # most tokens of a block where none is asked for
@@ -50,6 +51,7 @@ def _say_new_head(model):
     tied = model.get_output_embeddings() is not None and model.get_output_embeddings().weight is model.get_input_embeddings().weight
     print(f"The checkpoint holds no head for masked language modelling: it starts anew ({len(new)} new tensors{', the output layer shares the weights of the embeddings' if tied else ''}).")
 
+@register_learner
 @delegates(TransformersLearner)
 def masked_lm_learner(
     data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet file; path of a text file or folder, or a list of such paths; a tuple of two: training, validation; or ready `DataLoaders`

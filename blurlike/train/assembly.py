@@ -15,7 +15,6 @@ import torch
 from fastai.data.block import DataBlock, TransformBlock
 from fastai.data.core import Datasets
 
-from ..support.arguments import is_name
 from ..data.batch import TransformersDataLoaders
 from ..data.block import TransformersTextBlock
 from ..model.class_weights import loss_with
@@ -65,7 +64,7 @@ def build_learner(
     bs:int=16, # Rows a batch
     max_length:int|None=None, # As in `TransformersTextBlock`
     overlap:int|None=None, # As in `TransformersTextBlock`
-    options:dict|None=None, # Passed to the task's target block, or to its text block where there is no target
+    options:dict|None=None, # Passed to the task's own text block what that knows, the others to its target block
     class_weights:torch.Tensor|None=None, # Of the loss
     first_guess:torch.Tensor|None=None, # (C,) best constant outputs, for the bias of a new head
     loss_func=None, # `None`: the task's
@@ -75,19 +74,30 @@ def build_learner(
 )->TransformersLearner: # Ready to train
     "A learner for `task`: the model first, since it says how long a text may be; then the loaders."
     check_arguments(kwargs)
-    tokenizer = load_tokenizer(tokenizer or checkpoint, is_split_into_words=task.text.get('is_split_into_words', False))
+    tokenizer = load_tokenizer(tokenizer or checkpoint, is_split_into_words=task.reads_words)
     model = load_model(checkpoint, task.auto_model, tokenizer, head_config(task, vocab), **model_kwargs or {})
     if first_guess is not None: start_bias(model, first_guess)
-    limit,options = fit_length(max_length, tokenizer, model),options or {}
-    block = task.block(tokenizer, limit, **options) if task.target is None else TransformersTextBlock(tokenizer, limit, overlap, **task.text)
+    limit = fit_length(max_length, tokenizer, model)
+    text_options,target_options = _divide(options or {}, task)
+    block = _text_block(task, tokenizer, limit, overlap, text_options)
+    target = None if task.target is None else task.target(vocab, **target_options)
     block.type_tfms[0].limit_given = max_length is not None
     empty = rows is None
-    paired = not empty and overlap is not None and not is_name(x.names)
-    if paired: check_first_texts(rows, np.concatenate(splits), list(x.names), block.type_tfms[0])
+    if not empty: check_first_texts(rows, np.concatenate(splits), x.names, block.type_tfms[0])
     if empty: rows,splits = _one_row(x, y, block.type_tfms[0], task, vocab),([0],[0])
-    dls = build_dls(rows, splits, block, None if task.target is None else task.target(vocab, **options), x, y, bs, **dl_kwargs or {})
+    dls = build_dls(rows, splits, block, target, x, y, bs, **dl_kwargs or {})
     return TransformersLearner(dls.new_empty() if empty else dls, model, task=task, loss_func=loss_with(task.loss, loss_func, class_weights), **kwargs)
 
+def _divide(options, task): # those of the text block, and those of the target block
+    if task.target is None: return options,{}
+    known = () if task.block is None else inspect.signature(task.block).parameters
+    return {k:v for k,v in options.items() if k in known},{k:v for k,v in options.items() if k not in known}
+
+def _text_block(task, tokenizer, limit, overlap, options):
+    if task.block is None: return TransformersTextBlock(tokenizer, limit, overlap, **task.text)
+    windows = {} if overlap is None else dict(overlap=overlap) # blocks that know none say so
+    return task.block(tokenizer, limit, **windows, **options)
+
 def _one_row(x, y, text_tfm, task, vocab): # loaders need one row to be set up by
-    text = ['a'] if text_tfm.is_split_into_words else 'a' if is_name(x.names) else ['a']*len(x.names)
-    return Rows(pd.DataFrame([x.placeholder(text) | ({} if task.target is None else y.placeholder(task.example(vocab)))]))
+    target = {} if task.target is None else y.placeholder(task.example(vocab))
+    return Rows(pd.DataFrame([x.placeholder(text_tfm.example(x.names)) | target]))

@@ -1,0 +1,129 @@
+"What the text transform and the task say of an item and of the model's outputs: at the door, in windows, in every tool."
+import pytest
+import torch
+import transformers as tf
+from fastai.learner import Learner
+from small import FRAMES, TEXTS
+
+from blurlike.all import CategoryBlock, ColReader, DataBlock, IndexSplitter, ModelInputsCallback, ModelLoss, TransformersTextBlock, TokenizeText, attach_door, load_tokenizer
+
+SMALL = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
+
+def bert_of(cls, tok, **kwargs): return cls(tf.BertConfig(vocab_size=len(tok), max_position_embeddings=64, **SMALL, **kwargs)).eval()
+
+def batch(tok, texts, **kwargs):
+    tfm = TokenizeText(tok, **kwargs)
+    return tfm.stack(tfm.tokenize(texts)[0])
+
+# --- outputs at the door
+
+def test_an_output_that_the_door_does_not_know_is_refused(bert):
+    tok = load_tokenizer(bert)
+    model = bert_of(tf.BertForQuestionAnswering, tok)
+    attach_door(model, tok)
+    with pytest.raises(ValueError, match='BertForQuestionAnswering gives start_logits, end_logits, but no logits: its task must name'): model(batch(tok, TEXTS[:4]))
+    with pytest.raises(ValueError, match='no logits'): model(batch(tok, TEXTS[:4], max_length=8, overlap=2)) # which was an average over windows
+    assert model(**tok(TEXTS[:2], padding=True, return_tensors='pt')).start_logits.ndim==2 # calls of the user's are left alone
+
+@pytest.mark.parametrize('overlap', [None, 2])
+def test_several_named_outputs_lie_side_by_side(overlap, bert):
+    tok = load_tokenizer(bert)
+    model = bert_of(tf.BertForQuestionAnswering, tok)
+    attach_door(model, tok, outputs=('start_logits','end_logits'))
+    x = batch(tok, TEXTS[:4], max_length=8, overlap=overlap)
+    fields = x.as_subclass(torch.Tensor).view(4, -1, 3, x.shape[-1])
+    with torch.no_grad(): got = model(x).view(4, fields.shape[1], -1, 2)
+    for text,rows in zip(got, fields):
+        for window,row in zip(text, rows):
+            if not row[2].any(): continue # missing windows
+            with torch.no_grad(): want = model(**dict(zip(tok.model_input_names, row[:,None])))
+            torch.testing.assert_close(window, torch.stack([want.start_logits[0], want.end_logits[0]], -1), atol=1e-5, rtol=1e-4)
+
+def test_outputs_without_names(bert):
+    tok = load_tokenizer(bert)
+    model,x = bert_of(tf.BertForQuestionAnswering, tok),batch(tok, TEXTS[:4])
+    model.config.return_dict = False
+    door,handles = attach_door(model, tok)
+    with pytest.raises(ValueError, match='2 outputs of one shape without names, 1 expected'): model(x)
+    for h in handles: h.remove()
+    attach_door(model, tok, outputs=('start_logits','end_logits'))
+    assert model(x).shape==(*x.shape[::2], 2)
+    model = bert_of(tf.BertForSequenceClassification, tok, num_labels=2)
+    attach_door(model, tok)
+    want = model(x)
+    model.config.return_dict = False
+    assert torch.equal(model(x), want)
+
+# --- models that write text
+
+def small_bart(tok): return tf.BartConfig(vocab_size=len(tok), d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64,
+    max_position_embeddings=64, pad_token_id=1, bos_token_id=0, eos_token_id=2, decoder_start_token_id=2)
+def small_t5(tok): return tf.T5Config(vocab_size=len(tok), d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2, pad_token_id=1, eos_token_id=2, decoder_start_token_id=0)
+WRITERS = dict(bart=(tf.BartForConditionalGeneration, small_bart), t5=(tf.T5ForConditionalGeneration, small_t5))
+
+def writer(name, tok):
+    cls,config = WRITERS[name]
+    torch.manual_seed(0)
+    return cls(config(tok)).eval()
+
+@pytest.mark.parametrize('name', list(WRITERS))
+def test_a_decoder_that_is_told_nothing_is_refused(name, checkpoints):
+    tok = load_tokenizer(checkpoints('roberta'))
+    model = writer(name, tok)
+    attach_door(model, tok)
+    with pytest.raises(ValueError, match='ForConditionalGeneration writes text with a decoder.*decoder_input'): model(batch(tok, TEXTS[:4]))
+
+def shifted(targets, model): return dict(decoder_input_ids=model.prepare_decoder_input_ids_from_labels(labels=targets))
+
+@pytest.mark.parametrize('name', list(WRITERS))
+@pytest.mark.parametrize('piece', [1024, 40])
+def test_the_input_of_a_decoder_is_made_from_the_targets(name, piece, checkpoints, monkeypatch):
+    tok = load_tokenizer(checkpoints('roberta'))
+    model,x = writer(name, tok),batch(tok, TEXTS[:9])
+    targets = torch.randint(5, 50, (9, 4))
+    targets[3,2:] = -100
+    monkeypatch.setattr('blurlike.model.model_inputs.PIECE', piece)
+    door,_ = attach_door(model, tok, decoder_input=shifted)
+    call = door.ask(targets=targets)
+    with torch.no_grad(): got = model(x)
+    door.forget(call)
+    with torch.no_grad(): want = model(**dict(zip(tok.model_input_names, x.as_subclass(torch.Tensor).unbind(1))), labels=targets).logits
+    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+
+# --- how windows go together
+
+def test_windows_that_are_kept(bert):
+    tok = load_tokenizer(bert)
+    model = bert_of(tf.BertForSequenceClassification, tok, num_labels=3)
+    x = batch(tok, ['a', *TEXTS[:4]], max_length=8, overlap=2)
+    _,handles = attach_door(model, tok)
+    mean = model(x)
+    for h in handles: h.remove()
+    attach_door(model, tok, join='keep')
+    kept = model(x)
+    windows = x.shape[1]//3
+    assert windows>1 and kept.shape==(5, windows, 3) and not kept[0,1:].any()
+    n = (x.view(5, windows, 3, -1)[:,:,2]!=0).any(-1).sum(1)
+    torch.testing.assert_close(kept.sum(1)/n[:,None], mean, atol=1e-6, rtol=1e-5)
+    with pytest.raises(ValueError, match="join='sum' is not one of mean, compare, keep"): attach_door(model, tok, join='sum')
+
+def test_choices_are_numbers(bert):
+    tok = load_tokenizer(bert)
+    model = bert_of(tf.BertForSequenceClassification, tok, num_labels=3)
+    attach_door(model, tok, join='compare')
+    with pytest.raises((ValueError, RuntimeError)): model(batch(tok, TEXTS[:2]))
+    model = bert_of(tf.BertForMultipleChoice, tok)
+    door,_ = attach_door(model, tok, join='compare')
+    x = batch(tok, TEXTS[:4]) # one choice each
+    fields = dict(zip(tok.model_input_names, x.as_subclass(torch.Tensor).unbind(1)))
+    torch.testing.assert_close(model(x), model(**{k:v[None] for k,v in fields.items()}).logits.T)
+    call = door.ask(labels=torch.zeros(4, dtype=torch.long))
+    with pytest.raises(ValueError, match='ModelLoss'): model(x)
+    door.forget(call)
+
+def test_a_plain_learner_knows_the_task_of_its_targets(checkpoints):
+    "The door of a plain fastai `Learner` on a model that writes text says what is missing."
+    tok = load_tokenizer(checkpoints('roberta'))
+    block = DataBlock((TransformersTextBlock(tok, max_length=20), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=IndexSplitter([0,1]))
+    learn = Learner(block.dataloaders(FRAMES['single'], bs=4), writer('bart', tok), loss_func=ModelLoss(), cbs=ModelInputsCallback())
+    with learn.no_bar(), pytest.raises(ValueError, match='decoder'): learn.predict('good')
