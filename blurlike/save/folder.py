@@ -453,7 +453,8 @@ def _class_weights(loss, given): # those that were saved, unless a loss of one's
 def _set_up(task, facts, checkpoint, tokenizer, where, **kwargs):
     options = facts['target_options']
 
-    kwargs |= {k:facts[k] for k in ('bs','max_length','overlap')} | dict(x=(task.read_text or Column)(facts['text']), options=options)
+    x = (task.read_text or Column)(facts['text'])
+    kwargs |= {k:facts[k] for k in ('bs','max_length','overlap')} | dict(x=x, options=options)
     try: learn = build_learner(task, facts['vocab'], checkpoint, tokenizer, **kwargs)
     except TypeError as e:
         if not any(repr(k) in str(e) for k in options): raise
