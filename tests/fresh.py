@@ -27,12 +27,12 @@ def _start(code, args, cwd, env, said):
     sys.modules['__main__'] = main = types.ModuleType('__main__')
     exec(code, vars(main))
 
-def run_fresh(code, *args, cwd='.', timeout=300):
-    "Run the Python `code` with `args` in a new process; how it ended and what it said, as `subprocess.run` tells it."
+def run_fresh(code, *args, cwd='.', timeout=300, **env):
+    "Run the Python `code` with `args` in a new process, with `env` beside this one's; how it ended and what it said, as `subprocess.run` tells it."
     with tempfile.TemporaryDirectory() as folder:
         said = [Path(folder)/'out', Path(folder)/'err']
         for o in said: o.touch()
-        p = server.Process(target=_start, args=(code, [*map(str, args)], str(Path(cwd).absolute()), dict(os.environ), said))
+        p = server.Process(target=_start, args=(code, [*map(str, args)], str(Path(cwd).absolute()), os.environ | env, said))
         p.start()
         p.join(timeout)
         if p.is_alive(): p.kill()

@@ -11,6 +11,7 @@ from blurlike.train.checkpoints import last_checkpoint
 from blurlike.support.files import file_hash
 from blurlike.support.one_writer import OneWriter
 from blurlike.support.plain_data import load_state, pack, save_state
+from fresh import here
 from runs import CUTS, SCENARIOS, Cut, classifier, train
 from small import BS, FRAMES, TEXTS, weights
 
@@ -46,9 +47,8 @@ def whole(bert, tmp_path_factory):
 @pytest.mark.slow
 def test_killed_at_random(bert, tmp_path):
     "`kill -9` at random steps, in validation, and in the middle of writing a checkpoint"
-    here = Path(__file__).parent
-    out = subprocess.run([sys.executable, '-W', 'ignore', here/'killed_runs.py', bert, tmp_path/'runs', '6', str(pd.Timestamp.now().day_of_year)], capture_output=True, text=True, cwd=here,
-        env=os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(here.parent), os.environ.get('PYTHONPATH')]))))
+    tests = Path(__file__).parent
+    out = subprocess.run([sys.executable, '-W', 'ignore', tests/'killed_runs.py', bert, tmp_path/'runs', '6', str(pd.Timestamp.now().day_of_year)], capture_output=True, text=True, cwd=tests, env=here())
     assert out.returncode==0, out.stderr[-3000:]
     runs = [json.loads(line) for line in out.stdout.splitlines() if line.startswith('{')]
     assert len(runs)==6*len(SCENARIOS) and sum(len(r['kills']) for r in runs)>20

@@ -1,25 +1,45 @@
 "Two processes on CPUs, each with half of every batch, are one process: losses, metrics, predictions, checkpoints."
-import json,os,subprocess,sys
+import json,os,socket,subprocess,sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fresh import here, run_fresh
 from small import learner
 
 HERE = Path(__file__).parent
-ENV = os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get('PYTHONPATH')])), OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
+ENV = here(OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
+CODE = "import runpy, warnings\nwarnings.simplefilter('ignore')\nrunpy.run_path('two_processes.py')"
 
-def run(*command):
-    out = subprocess.run([sys.executable, '-W', 'ignore', *map(str, command)], capture_output=True, text=True, cwd=HERE, env=ENV)
-    assert out.returncode==0, out.stderr[-4000:]
-    return out
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return str(s.getsockname()[1])
+
+def run_ranks(world, *args):
+    "`two_processes.py` in `world` processes, with what a launcher tells each of them."
+    port = free_port()
+    def start(rank):
+        told = dict(WORLD_SIZE=world, LOCAL_WORLD_SIZE=world, RANK=rank, LOCAL_RANK=rank, MASTER_ADDR='127.0.0.1', MASTER_PORT=port) if world>1 else {}
+        return run_fresh(CODE, *args, cwd=HERE, CUDA_VISIBLE_DEVICES='', **{k:str(v) for k,v in told.items()})
+    with ThreadPoolExecutor(world) as pool: ended = list(pool.map(start, range(world)))
+    for r in ended: assert r.returncode==0, r.stderr[-4000:]
 
 @pytest.fixture(scope='module')
 def found(bert, tmp_path_factory):
     folder = tmp_path_factory.mktemp('two')
-    run('two_processes.py', bert, folder/'one.json', 8)
-    run('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, 'two_processes.py', bert, folder/'two.json', 4)
+    run_ranks(1, bert, folder/'one.json', 8)
+    run_ranks(2, bert, folder/'two.json', 4)
     return json.loads((folder/'one.json').read_text()),json.loads((folder/'two.json').read_text())
+
+@pytest.mark.slow
+def test_torchrun_starts_the_same(found, bert, tmp_path):
+    command = [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', 'two_processes.py', bert, tmp_path/'two.json', '4']
+    out = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=HERE, env=ENV)
+    assert out.returncode==0, out.stderr[-4000:]
+    for name,told in json.loads((tmp_path/'two.json').read_text()).items():
+        np.testing.assert_allclose(told['table'], found[1][name]['table'], rtol=1e-6, err_msg=name)
 
 @pytest.mark.parametrize('task', ['single','weights','multi','tokens_a_batch','tags','windows','gaps'])
 def test_two_are_one(task, found):
@@ -66,6 +86,7 @@ def test_one_process_that_should_be_one_does_not(said, bert, in_tmp, monkeypatch
     with learner('single', bert).distrib_ctx(): pass
     assert not [w for w in recwarn if 'only process' in str(w.message)]
 
+@pytest.mark.slow
 def test_accelerate_launch(bert, tmp_path):
     "`accelerate launch --cpu --num_processes 2` runs one process, and we say so"
     script = tmp_path/'train.py'

@@ -10,7 +10,7 @@ import pytest
 import torch
 from blurlike.all import (Adam, Callback, CategoryBlock, ColReader, CSVLogger, DataBlock, EarlyStoppingCallback, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, layerwise_splitter,
     load_learner, transformer_splitter)
-from fresh import fresh_process
+from fresh import fresh_process, here
 from small import BS, FRAMES, TEXTS, changed, close, learner, weights
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -206,9 +206,8 @@ def test_a_save_is_in_one_step(learn, monkeypatch):
 
 @pytest.mark.slow
 def test_killed_or_full_at_any_moment(bert, tmp_path):
-    here = Path(__file__).parent
-    out = subprocess.run([sys.executable, '-W', 'ignore', here/'killed_saves.py', bert, tmp_path/'saves'], capture_output=True, text=True, cwd=here,
-        env=os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(here.parent), os.environ.get('PYTHONPATH')]))))
+    tests = Path(__file__).parent
+    out = subprocess.run([sys.executable, '-W', 'ignore', tests/'killed_saves.py', bert, tmp_path/'saves'], capture_output=True, text=True, cwd=tests, env=here())
     assert out.returncode==0, out.stderr[-3000:]
     found = [json.loads(line) for line in out.stdout.splitlines() if line.startswith('{')]
     assert [f['save'] for f in found]==['save_pretrained','export','save'] and all(f['bad']==[] for f in found), found

@@ -8,7 +8,7 @@ import torch
 from blurlike.all import TransformersLearner, predict_to_file, token_classification_learner
 from blurlike.support.one_writer import OneWriter
 from datasets import Dataset
-from fresh import run_fresh
+from fresh import here, run_fresh
 from runs import WORDS, gaps
 from small import FRAMES, TEXTS, learner
 
@@ -160,7 +160,7 @@ def test_what_a_killed_job_began_goes_away(single, half_done):
 def test_two_writers(single, half_done):
     "The second is refused while the first lives; a process that died leaves nothing locked."
     code = 'import sys,time; from blurlike.support.one_writer import OneWriter; lock = OneWriter(sys.argv[1]); print("mine", flush=True); time.sleep(60)'
-    with subprocess.Popen([sys.executable, '-c', code, half_done/'lock'], stdout=subprocess.PIPE, text=True, env=os.environ | dict(PYTHONPATH=str(Path(__file__).parents[1]))) as first:
+    with subprocess.Popen([sys.executable, '-c', code, half_done/'lock'], stdout=subprocess.PIPE, text=True, env=here()) as first:
         assert first.stdout.readline()=='mine\n'
         with pytest.raises(BlockingIOError, match='another process or thread is writing in .*p.jsonl'): single.predict_batch(TEXTS[:6], out='p.jsonl', resume=True)
         first.kill()
@@ -175,7 +175,7 @@ def test_workers_do_not_hold_the_lock_of_a_killed_process(tmp_path):
         if os.fork(): signal.pause()
         print(os.getpid(), flush=True)
         signal.pause()'''
-    with subprocess.Popen([sys.executable, '-c', code, tmp_path/'lock'], stdout=subprocess.PIPE, text=True, env=os.environ | dict(PYTHONPATH=str(Path(__file__).parents[1]))) as first:
+    with subprocess.Popen([sys.executable, '-c', code, tmp_path/'lock'], stdout=subprocess.PIPE, text=True, env=here()) as first:
         worker = int(first.stdout.readline())
         with pytest.raises(BlockingIOError): OneWriter(tmp_path/'lock')
         first.kill()

@@ -67,7 +67,9 @@ def same(a, b): # the same texts and numbers, these but for the last digits
 def test_same_knows_differences():
     assert same([dict(a=.5, b='x')], [dict(a=.50001, b='x')]) and not same([dict(a=.5)], [dict(a=.51)]) and not same([dict(b='x')], [dict(b='y')]) and not same([1], [1,2])
 
-@pytest.mark.parametrize('arch', CASES)
+LATER = 'deberta','bart','modernbert' # to export one takes seconds
+
+@pytest.mark.parametrize('arch', [pytest.param(a, marks=[pytest.mark.slow]*(a in LATER)) for a in CASES])
 @pytest.mark.filterwarnings('ignore:.*cut')
 def test_predicts_the_same(exported, arch):
     folder,learn,texts = exported(arch)

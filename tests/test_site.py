@@ -1,11 +1,12 @@
 "The documentation site, as `tools/docs` builds it: whole, offline, and searchable in a browser."
-import ast,functools,http.server,json,os,re,subprocess,sys,threading
+import ast,functools,http.server,json,re,subprocess,sys,threading
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from browser import chromium, contrasts # noqa: F401 (fixture)
+from fresh import here
 from test_notebooks import NOTEBOOKS
 
 ROOT = Path(__file__).parents[1]
@@ -17,7 +18,7 @@ def site(tmp_path_factory):
     "The folder of the built site; what lies in `docs/` is left alone."
     folder = tmp_path_factory.mktemp('docs')
     (folder/'mkdocs.yml').write_text(re.sub(r'^(docs_dir|site_dir): .*\n', '', (ROOT/'mkdocs.yml').read_text(), flags=re.M).replace('tools/nb2md.py', str(ROOT/'tools'/'nb2md.py')))
-    env = os.environ | dict(NO_MKDOCS_2_WARNING='1', PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')])))
+    env = here(NO_MKDOCS_2_WARNING='1')
     for cmd in ([ROOT/'tools'/'nb2md.py', 'site', folder/'docs'], ['-m', 'mkdocs', 'build', '--strict', '-f', folder/'mkdocs.yml']):
         r = subprocess.run([sys.executable, *map(str, cmd)], cwd=ROOT, env=env, capture_output=True, text=True)
         assert r.returncode==0, (r.stdout+r.stderr)[-3000:]
