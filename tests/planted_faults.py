@@ -10,7 +10,7 @@ from fresh import ROOT, run_fresh
 FAULTS = [
     ('data/rows', 'for i in back]', 'for i in order]', 'rows batch'),                                       # rows of a Dataset in another order
     ('data/table_files', "for s in ';\\t|,'", "for s in '\\t|,'", 'rows table_files'),                      # no hint at semicolons
-    ('data/label_columns', "{n:n in value for n in self.names}", "{n:True for n in self.names}", 'labels'), # one-hot placeholders
+    ('data/label_columns', '.drop_duplicates() if', ' if', 'labels weights'),                               # a label that stands twice in a row counts twice
     ('data/splits', 'if first<0 or last>=n', 'if first<0 or last>n', 'splits'),                             # one row too many is let through
     ('data/tokens', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input'),                          # three texts are a pair
     ('data/batch', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch'),            # validation rows are shuffled
