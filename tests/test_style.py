@@ -43,7 +43,6 @@ blurlike.data.prefetch
 blurlike.data.rows
 blurlike.share.serving
 blurlike.show.tables
-blurlike.data.splits
 blurlike.model.splitters
 blurlike.data.table_files
 blurlike.data.tagged
@@ -53,7 +52,6 @@ blurlike.tasks.sequence_classification
 blurlike.tasks.token_classification
 blurlike.data.token_category
 blurlike.data.tokens
-blurlike.share.tracking
 blurlike.model.turns
 blurlike.support.warn
 blurlike.data.words

@@ -6,6 +6,7 @@
 __all__ = ['GroupSplitter', 'row_numbers', 'split_rows', 'is_table', 'read_split', 'used_rows']
 
 # %% ../../nbs/data/02_splits.ipynb #e42f870e
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,33 +17,44 @@ from ..support.arguments import is_number
 from .rows import Rows, check_columns, name_rows, read_rows
 
 # %% ../../nbs/data/02_splits.ipynb #b038fc52
+_none = np.zeros(0, dtype=int),np.zeros(0, dtype=int),False
+
+def _numbers_of_one_hot(cols):
+    if not all(set(c.unique())<={0, 1} for c in cols): return _none
+    rows,codes = np.nonzero(np.column_stack(cols).astype(bool))
+    return rows,codes,False
+
 def _numbers_of_labels(cols): # position of a row and number of a label, once for each label of a row; is it one a row?
-    col = cols[0]
-    if len(cols)>1: # one-hot
-        if not all(set(c.unique())<={0, 1} for c in cols): return np.zeros(0, dtype=int),np.zeros(0, dtype=int),False
-        return *np.nonzero(np.column_stack(cols).astype(bool)),False
+    if len(cols)>1: return _numbers_of_one_hot(cols)
+    col, = cols
     some = col.dropna()
-    if len(some) and isinstance(some.iloc[0], (list, tuple, set, np.ndarray)):
+    has_lists = len(some) and isinstance(some.iloc[0], (list, tuple, set, np.ndarray))
+    if has_lists:
         col = col.explode().dropna()
-        return col.index.to_numpy(),pd.factorize(col)[0],False
+        codes,_ = pd.factorize(col)
+        return col.index.to_numpy(),codes,False
     if pd.api.types.is_float_dtype(col) and (some%1!=0).any(): col = col[:0] # quantities
-    return np.arange(len(col)),pd.factorize(col, use_na_sentinel=False)[0],True
+    codes,_ = pd.factorize(col, use_na_sentinel=False)
+    return np.arange(len(col)),codes,True
 
 def _labels(rows, names):
     try: return _numbers_of_labels([rows.column(n) for n in names])
-    except TypeError: return np.zeros(0, dtype=int),np.zeros(0, dtype=int),False # no labels: whoever reads them will say so
+    except TypeError: return _none # no labels: whoever reads them will say so
 
 def _turns(rows, labels): # (n,) the lower, the sooner a row validates; infinity: it is needed in training
     which,codes,single = _labels(rows, labels)
-    turns,of_label = np.zeros(len(rows)),pd.Series(which).groupby(codes)
+    of_label = pd.Series(which).groupby(codes)
+    turns = np.zeros(len(rows))
     if not single: turns[of_label.max().to_numpy(dtype=int)] = np.inf
     elif len(codes):
-        counts,k = np.bincount(codes)[codes],of_label.cumcount().to_numpy()
+        counts = np.bincount(codes)[codes]
+        k = of_label.cumcount().to_numpy()
         turns = np.where(k==counts-1, np.inf, (k+.5)/counts)
     return turns
 
 def _draw(rows, pool, share, seed, labels): # row numbers for validation
-    order,n = np.random.default_rng(seed).permutation(pool),round(len(pool)*share)
+    order = np.random.default_rng(seed).permutation(pool)
+    n = round(len(pool)*share)
     turns = _turns(rows[order], labels) if labels else np.zeros(len(order))
     if np.isfinite(turns).sum()<n: turns[:] = 0 # there are about as many labels as rows
     return np.sort(order[np.argsort(turns, kind='stable')[:n]])
@@ -66,47 +78,77 @@ class GroupSplitter:
     )->tuple[np.ndarray,np.ndarray]: # Row numbers for training and validation
         rows = o if isinstance(o, Rows) else Rows(o)
         groups,order = self._groups(rows, self.seed if self.seed is not None else seed)
-        sizes,n = np.bincount(groups)[order],round(len(rows)*self.valid_pct)
-        needed = np.zeros(len(order), dtype=bool)
-        which,codes,_ = _labels(rows, labels) if labels else ((),(),None)
-        if len(codes): needed[pd.Series(np.argsort(order)[groups[which]]).groupby(codes).max()] = True # the last group of each label
+        sizes = np.bincount(groups)[order]
+        n = round(len(rows)*self.valid_pct)
+        needed = self._needed(rows, groups, order, labels)
         free = next((f for f in (~needed & (sizes<=n), sizes<=n, sizes==sizes.min()) if f.any()))
         ends = np.cumsum(sizes[free])
         valid = np.isin(groups, order[free][:np.abs(ends-n).argmin()+1])
         return np.flatnonzero(~valid),np.flatnonzero(valid)
 
+    def _needed(self, rows, groups, order, labels): # which groups in `order` are the last ones with a label
+        needed = np.zeros(len(order), dtype=bool)
+        if not labels: return needed
+        which,codes,_ = _labels(rows, labels)
+        place = np.argsort(order)[groups[which]] # in `order`, of each label's group
+        if len(codes): needed[pd.Series(place).groupby(codes).max()] = True
+        return needed
+
     def _groups(self, rows, seed): # (n,) the number of each row's group; the groups in random order
         check_columns(rows, self.group)
+        said = f"column {self.group!r}"
         col = rows.column(self.group)
-        if col.isna().any(): raise ValueError(f"column {self.group!r} names no group in {name_rows(col.isna())}: fill it, or drop these rows")
+        absent = col.isna()
+        if absent.any(): raise ValueError(f"{said} names no group in {name_rows(absent)}: fill it, or drop these rows")
         try: groups,names = pd.factorize(col)
-        except TypeError: raise TypeError(f"column {self.group!r} holds {type(col.iloc[0]).__name__}s, which name no group: one text or number a row is expected") from None
-        if len(names)<2: raise ValueError(f"column {self.group!r} holds one group only, {names.tolist()[0]!r}: it cannot be divided")
+        except TypeError:
+            kind = type(col.iloc[0]).__name__
+            raise TypeError(f"{said} holds {kind}s, which name no group: one text or number a row is expected") from None
+        if len(names)<2: raise ValueError(f"{said} holds one group only, {names.tolist()[0]!r}: it cannot be divided")
         return groups,np.random.default_rng(seed).permutation(len(names))
 
 # %% ../../nbs/data/02_splits.ipynb #ed71eae8
 def _said(valid): # for messages
-    res = f'{type(valid).__name__}({len(valid):,} rows)' if isinstance(valid, (pd.DataFrame, Dataset, Rows)) else ' '.join(repr(valid).split())
+    is_frame = isinstance(valid, (pd.DataFrame, Dataset, Rows))
+    res = f'{type(valid).__name__}({len(valid):,} rows)' if is_frame else ' '.join(repr(valid).split())
     return res if len(res)<=80 else res[:77]+'...'
 
 def _looked_up(rows, index): # row numbers of what a pandas index names
     own = rows.source.index if isinstance(rows.source, pd.DataFrame) else pd.RangeIndex(len(rows.source))
     if rows.idxs is not None: own = own[rows.idxs]
+    has = "valid is an index, and the table's own has"
     twice = own[own.duplicated()].tolist()
-    if twice: raise ValueError(f"valid is an index, and the table's own has {twice[0]!r} more than once: pass row numbers, or `df.reset_index(drop=True)` first")
+    if twice:
+        raise ValueError(f"{has} {twice[0]!r} more than once: pass row numbers, or `df.reset_index(drop=True)` first")
     res = own.get_indexer(index)
     lost = index[res<0].tolist()
-    if lost: raise KeyError(f"valid is an index, and the table's own has no {lost[0]!r} ({len(lost):,} such in all); for row numbers pass a list")
+    if lost: raise KeyError(f"{has} no {lost[0]!r} ({len(lost):,} such in all); for row numbers pass a list")
     return res
 
 def _mask(rows, mask, given):
     if len(mask)!=len(rows): raise ValueError(f"valid is a mask of {len(mask):,} rows, but there are {len(rows):,}")
     frame = rows.source if isinstance(rows.source, pd.DataFrame) and rows.idxs is None else None
     other = isinstance(given, pd.Series) and frame is not None and not given.index.equals(frame.index)
-    if other: raise ValueError("valid is a Series of booleans with another index than the table; pass `mask.to_numpy()` if it is in the order of the rows")
-    return np.flatnonzero(mask)
+    if not other: return np.flatnonzero(mask)
+    raise ValueError("valid is a Series of booleans with another index than the table; "
+        "pass `mask.to_numpy()` if it is in the order of the rows")
 
 def _are_rows(o): return isinstance(o, slice) or hasattr(o, '__len__') and not isinstance(o, (str, bytes, dict))
+
+def _array(given): # of whatever names rows
+    if _are_rows(given):
+        with suppress(ValueError): return np.asarray(given if hasattr(given, '__array__') else list(given))
+    raise TypeError(f"valid={_said(given)}: a fraction, a column, a split, row numbers, a mask, a slice, an index, a splitter, "
+        "a table or None is expected")
+
+def _check_numbers(numbers, n):
+    first = numbers.min()
+    last = numbers.max()
+    if first<0 or last>=n:
+        raise ValueError(f"valid holds row numbers from {first} up to {last}, but there are {n} rows (0 to {n-1})")
+    twice = pd.Series(numbers).duplicated()
+    if not twice.any(): return
+    raise ValueError(f"valid holds row {numbers[twice][0]} more than once ({twice.sum():,} such in all)")
 
 def row_numbers(
     rows:Rows, # All rows
@@ -115,40 +157,41 @@ def row_numbers(
     "Which rows are meant; `TypeError`, `ValueError` or `KeyError` says why none are."
     if isinstance(given, slice): return np.arange(len(rows))[given]
     if isinstance(given, pd.Index) and given.dtype!=bool: return _looked_up(rows, given)
-    expected = 'a fraction, a column, a split, row numbers, a mask, a slice, an index, a splitter, a table or None is expected'
-    if not _are_rows(given): raise TypeError(f"valid={_said(given)}: {expected}")
-    try: res = np.asarray(given if hasattr(given, '__array__') else list(given))
-    except ValueError: raise TypeError(f"valid={_said(given)}: {expected}") from None
+    res = _array(given)
     if not len(res): return np.zeros(0, dtype=np.int64)
     odd = res.ndim!=1 or res.dtype.kind not in 'biu'
-    if odd: raise TypeError(f"valid={_said(given)} must hold row numbers (whole numbers), or True and False; it holds {res.tolist()[0]!r}")
+    if odd:
+        raise TypeError(f"valid={_said(given)} must hold row numbers (whole numbers), or True and False; it holds {res.tolist()[0]!r}")
     if res.dtype==bool: return _mask(rows, res, given)
-    first,last,n = res.min(),res.max(),len(rows)
-    if first<0 or last>=n: raise ValueError(f"valid holds row numbers from {first} up to {last}, but there are {n} rows (0 to {n-1})")
-    twice = pd.Series(res).duplicated()
-    if twice.any(): raise ValueError(f"valid holds row {res[twice][0]} more than once ({twice.sum():,} such in all)")
+    _check_numbers(res, len(rows))
     return res.astype(np.int64)
 
 # %% ../../nbs/data/02_splits.ipynb #f74f627a
 _valid_names = ('validation', 'valid', 'val', 'dev')
 
+def _named_part(rows, parts, valid, pool, seed, labels): # row numbers for validation, by one value
+    is_column = is_number(valid) and valid in rows.columns
+    if isinstance(valid, str) or is_column: return _by_name(rows, parts, valid)
+    if is_number(valid): return _by_fraction(rows, parts, pool, valid, seed, labels)
+    return row_numbers(rows, valid)
+
 def split_rows(
     rows:Rows,  # All rows
     parts:dict, # Row numbers of named parts, from `read_rows`
-    valid=0.2,  # Fraction, `'group:COLUMN'`, boolean column, split, row numbers (also mask, slice, index, or a pair of them), splitter, or `None`
+    valid=0.2,  # Fraction, `'group:COLUMN'`, boolean column, split, row numbers (mask, slice, index, or a pair of them), splitter, `None`
     seed:int|None=42, # Of a random draw
     labels=()   # Columns of labels: validation gets its share of each, training all of them, where that is possible
 )->tuple[np.ndarray,np.ndarray]: # Row numbers of the training and of the validation part
     "The row numbers of both parts; `ValueError` if one would be empty, unless `valid` is `None` or 0: then there is no validation."
     pool = parts.get('train', np.arange(len(rows)))
-    if valid is None or is_number(valid) and valid==0: return pool,np.zeros(0, dtype=np.int64)
-    valid,trn = _named_group(rows, parts, valid),None
+    is_none = valid is None or is_number(valid) and valid==0
+    if is_none: return pool,np.zeros(0, dtype=np.int64)
+    valid = _named_group(rows, parts, valid)
     if callable(valid): trn,val = _by_splitter(rows, pool, valid, seed, labels)
     elif _is_pair(valid): trn,val = (row_numbers(rows, v) for v in valid)
-    elif isinstance(valid, str) or is_number(valid) and valid in rows.columns: val = _by_name(rows, parts, valid)
-    elif is_number(valid): val = _by_fraction(rows, parts, pool, valid, seed, labels)
-    else: val = row_numbers(rows, valid)
-    if trn is None: trn = pool[~np.isin(pool, val, kind='table')]
+    else:
+        val = _named_part(rows, parts, valid, pool, seed, labels)
+        trn = pool[~np.isin(pool, val, kind='table')]
     _check_parts(trn, val, valid, len(rows))
     return trn,val
 
@@ -156,13 +199,16 @@ def _check_parts(trn, val, valid, n):
     trains,validates = np.zeros((2, n), dtype=bool)
     trains[trn] = validates[val] = True
     both = trains & validates
-    if both.any(): raise ValueError(f"valid={_said(valid)} has {name_rows(both)} in both parts, training and validation")
-    for part,name in (trn,'training'),(val,'validation'):
+    if both.any():
+        raise ValueError(f"valid={_said(valid)} has {name_rows(both)} in both parts, training and validation")
+    for part,name in ((trn,'training'), (val,'validation')):
         if len(part)==0: raise ValueError(f"the {name} part is empty: valid={_said(valid)} of {n} rows leaves it none")
 
 def _named_group(rows, parts, valid):
-    is_group = isinstance(valid, str) and valid.startswith('group:') and valid not in parts and valid not in rows.columns
-    return GroupSplitter(next((c for c in rows.columns if str(c)==valid[6:]), valid[6:])) if is_group else valid
+    is_group = isinstance(valid, str) and valid.startswith('group:')
+    if not is_group or valid in parts or valid in rows.columns: return valid
+    name = valid.removeprefix('group:')
+    return GroupSplitter(next((c for c in rows.columns if str(c)==name), name))
 
 def _is_pair(o): return isinstance(o, (tuple, list)) and len(o)==2 and all(map(_are_rows, o))
 
@@ -179,10 +225,12 @@ def _by_name(rows, parts, name):
     flags = rows.column(name)
     kind = pd.api.types.infer_dtype(flags, skipna=False)
     odd = kind not in ('boolean','integer','floating') or flags.isna().any() or not set(flags.unique())<={0, 1}
+    if not odd: return np.flatnonzero(flags.to_numpy(dtype=bool))
     hint = f". These are texts: pass valid=(df[{name!r}]=='True').to_numpy()" if kind=='string' else ''
     held = flags.astype(str).unique().tolist()[:5]
-    if odd: raise ValueError(f"column {name!r} must hold True for validation rows and False for the others; it holds {held}{hint}")
-    return np.flatnonzero(flags.to_numpy(dtype=bool))
+    raise ValueError(f"column {name!r} must hold True for validation rows and False for the others; it holds {held}{hint}")
+
+def _as_frame(rows): return rows.source if rows.idxs is None else rows.source.iloc[rows.idxs]
 
 def _by_splitter(rows, pool, splitter, seed, labels):
     rows = rows if len(pool)==len(rows) else rows[pool]
@@ -191,9 +239,9 @@ def _by_splitter(rows, pool, splitter, seed, labels):
         try: res = splitter(rows)
         except AssertionError: # fastai's ColSplitter takes a DataFrame alone
             if not isinstance(rows.source, pd.DataFrame): raise
-            res = splitter(rows.source if rows.idxs is None else rows.source.iloc[rows.idxs])
-    if not _is_pair(res): raise TypeError(f"valid= is a splitter that gave {_said(res)}; two lists of row numbers are expected: training and validation")
-    return [pool[row_numbers(rows, o)] for o in res]
+            res = splitter(_as_frame(rows))
+    if _is_pair(res): return [pool[row_numbers(rows, o)] for o in res]
+    raise TypeError(f"valid= is a splitter that gave {_said(res)}; two lists of row numbers are expected: training and validation")
 
 # %% ../../nbs/data/02_splits.ipynb #c3a8f645
 def is_table(
@@ -201,7 +249,12 @@ def is_table(
 )->bool:
     "Is `o` a table: a frame, a `Dataset`, `Rows`, a list of dicts, or the path of a file?"
     if isinstance(o, str): return bool(Path(o).suffix) and Path(o).expanduser().is_file()
-    return isinstance(o, (pd.DataFrame, Dataset, Rows, Path)) or isinstance(o, list) and len(o)>0 and isinstance(o[0], dict)
+    if isinstance(o, list): return len(o)>0 and isinstance(o[0], dict)
+    return isinstance(o, (pd.DataFrame, Dataset, Rows, Path))
+
+def _are_two(data): # tables
+    if not isinstance(data, (tuple, list)) or len(data)!=2: return False
+    return isinstance(data, tuple) or all(isinstance(o, (pd.DataFrame, Dataset)) for o in data)
 
 def read_split(
     data, # A table, as for `read`, or a pair of them: for training and for validation
@@ -210,30 +263,35 @@ def read_split(
     *args # For `read`
 )->tuple: # What `read` gives, and `valid` as in `split_rows`
     "`read(data)`, for data in one table or in two; `ValueError` if there are three."
-    is_two = isinstance(data, tuple) and len(data)==2 or isinstance(data, list) and len(data)==2 and all(isinstance(o, (pd.DataFrame, Dataset)) for o in data)
+    is_two = _are_two(data)
     asked = not (isinstance(valid, float) and valid==0.2)
-    if is_two and asked: raise ValueError(f"data holds two tables, for training and for validation: leave out valid={_said(valid)}, or one of them")
+    if is_two and asked:
+        raise ValueError(f"data holds two tables, for training and for validation: leave out valid={_said(valid)}, or one of them")
     if is_two: data,valid = data
-    if not is_table(valid) and not is_two: return (*read(data, *args), valid)
-    (train,parts,*rest),(other,*_) = read(data, *args),read(valid, *args)
+    elif not is_table(valid): return (*read(data, *args), valid)
+    train,parts,*rest = read(data, *args)
+    other,*_ = read(valid, *args)
     if 'train' in parts: train = train[parts['train']]
     return (*_joined(train, other), *rest, 'validation')
 
 def _table(rows): # its own rows alone
     if rows.idxs is None: return rows.source
-    return rows.source.iloc[rows.idxs] if isinstance(rows.source, pd.DataFrame) else rows.source.select(rows.idxs)
+    return _as_frame(rows) if isinstance(rows.source, pd.DataFrame) else rows.source.select(rows.idxs)
 
 def _joined(*tables): # `Rows`, and the numbers of both parts
-    shared = [c for c in tables[0].columns if c in tables[1].columns]
-    if not shared: raise ValueError(f"the tables for training and for validation share no column: {tables[0].columns} and {tables[1].columns}")
+    first,second = (o.columns for o in tables)
+    shared = [c for c in first if c in second]
+    if not shared: raise ValueError(f"the tables for training and for validation share no column: {first} and {second}")
     a,b = map(_table, tables)
     if isinstance(a, Dataset) and isinstance(b, Dataset):
-        rows,parts = read_rows(DatasetDict(train=a.select_columns(shared), validation=b.select_columns(shared)))
+        both = DatasetDict(train=a.select_columns(shared), validation=b.select_columns(shared))
+        rows,parts = read_rows(both)
         rows.source.made_of = a,b # the files of a corpus live as long as its data set
         return rows,parts
     a,b = (o[shared] if isinstance(o, pd.DataFrame) else o.to_pandas()[shared] for o in (a, b))
     ends = [0, len(a), len(a)+len(b)]
-    return Rows(pd.concat([a, b], ignore_index=True), starts=np.array(ends)),dict(train=np.arange(len(a)), validation=np.arange(*ends[1:]))
+    rows = Rows(pd.concat([a, b], ignore_index=True), starts=np.array(ends))
+    return rows,dict(train=np.arange(len(a)), validation=np.arange(*ends[1:]))
 
 # %% ../../nbs/data/02_splits.ipynb #b2df377d
 def used_rows(

@@ -9,7 +9,8 @@ __all__ = ['drawn_rows', 'prediction_table', 'WandbCallback']
 import importlib.util
 
 # %% ../../nbs/share/00_tracking.ipynb #17a50021
-if importlib.util.find_spec('wandb') is None: raise ImportError("blurlike.share.tracking needs the package wandb: `pip install wandb`")
+if importlib.util.find_spec('wandb') is None:
+    raise ImportError("blurlike.share.tracking needs the package wandb: `pip install wandb`")
 
 # %% ../../nbs/share/00_tracking.ipynb #17a50004
 import inspect
@@ -27,7 +28,7 @@ import torch
 import wandb
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.wandb import log_dataset, wandb_process
-from fastai.torch_core import TensorCategory, TensorMultiCategory, find_bs, num_distrib, rank_distrib
+from fastai.torch_core import TensorCategory, TensorMultiCategory, find_bs, num_distrib, rank_distrib, trainable_params
 from fastcore.basics import init_args, patch
 from fastcore.foundation import L
 
@@ -54,61 +55,94 @@ def _plain(o): # numbers, texts and names alone
 def _call(learn): # the training method under way, with its defaults
     run = learn.__dict__.get('run_now')
     if run is None: return None
-    defaults = {k:p.default for k,p in inspect.signature(getattr(type(learn), run.name)).parameters.items() if k!='cbs' and p.default is not p.empty}
+    parameters = inspect.signature(getattr(type(learn), run.name)).parameters
+    defaults = {k:p.default for k,p in parameters.items() if k!='cbs' and p.default is not p.empty}
     return dict(method=run.name) | _plain(defaults | run.arguments)
+
+def _learner_facts(learn):
+    model = unwrap(learn.model)
+    half = getattr(learn, 'mixed_precision', None)
+    given = {k:v for k,v in init_args(learn).items() if k not in ('dls','task','cbs')}
+    return dict(task=None if learn.task is None else learn.task.name, checkpoint=getattr(model, 'name_or_path', None),
+        architecture=type(model).__name__, max_length=learn.dls.text_tfm.max_length, overlap=learn.dls.text_tfm.overlap,
+        optimizer=_plain(learn.opt_func), precision='fp32' if half is None else half.amp_mode.value,
+        fit=_call(learn), Learner=_plain(given))
+
+def _sizes(learn):
+    model,dls = unwrap(learn.model),learn.dls
+    return {'vocab size':len(dls.text_tfm.tokenizer), 'labels':len(learn.names), 'batch size':dls.bs,
+        'max_tokens':getattr(dls.train, 'max_tokens', None), 'batch per epoch':len(dls.train),
+        'training rows':len(dls.train_ds), 'validation rows':sum(len(dl.dataset) for dl in dls.loaders[1:2]),
+        'processes':num_distrib() or 1, 'device':dls.device.type, 'frozen groups':getattr(learn.opt, 'frozen_idx', 0),
+        'model parameters':sum(p.numel() for p in model.parameters()),
+        'trainable parameters':sum(p.numel() for p in trainable_params(model))}
 
 @patch
 def gather_args(self:TransformersLearner)->dict:
     "What the learner, its data and the training method under way were given, as plain values."
-    model,dls,half = unwrap(self.model),self.dls,getattr(self, 'mixed_precision', None)
-    facts = dict(task=None if self.task is None else self.task.name, checkpoint=getattr(model, 'name_or_path', None), architecture=type(model).__name__, max_length=dls.text_tfm.max_length, overlap=dls.text_tfm.overlap,
-        optimizer=_plain(self.opt_func), precision='fp32' if half is None else half.amp_mode.value, fit=_call(self), Learner=_plain({k:v for k,v in init_args(self).items() if k not in ('dls','task','cbs')}))
-    facts |= {'vocab size':len(dls.text_tfm.tokenizer), 'labels':len(self.names), 'batch size':dls.bs, 'max_tokens':getattr(dls.train, 'max_tokens', None), 'batch per epoch':len(dls.train), 'training rows':len(dls.train_ds),
-        'validation rows':sum(len(dl.dataset) for dl in dls.loaders[1:2]), 'processes':num_distrib() or 1, 'device':dls.device.type, 'frozen groups':getattr(self.opt, 'frozen_idx', 0),
-        'model parameters':sum(p.numel() for p in model.parameters()), 'trainable parameters':sum(p.numel() for p in model.parameters() if p.requires_grad)}
-    return facts | dict(callbacks={cb.name:_plain(init_args(cb)) for cb in self.cbs})
+    callbacks = {cb.name:_plain(init_args(cb)) for cb in self.cbs}
+    return _learner_facts(self) | _sizes(self) | dict(callbacks=callbacks)
 
 # %% ../../nbs/share/00_tracking.ipynb #17a5000c
 def _cell(o):
     if isinstance(o, tuple) and len(o)==1: o = o[0]
     return float(o) if isinstance(o, float) else as_text(o)
 
+_of_many = ['text','target','prediction','right'] # columns where a text has several targets
+
+
 def _table(columns, rows): return dict(Prediction_Samples=wandb.Table(columns=columns, data=rows))
 
 def _labels(samples, outs, name, notes): # a text or a pair, its target, its prediction, and what is told of that
     texts = [s[0] if isinstance(s[0], tuple) else (s[0],) for s in samples]
     n = max(map(len, texts), default=1)
-    return _table([*['text','text_pair'][:n], 'target', 'prediction', name], [[*map(str, t), _cell(s[1]), _cell(o[0]), note] for t,s,o,note in zip(texts, samples, outs, notes)])
+    rows = [[*map(str, t), _cell(s[1]), _cell(o[0]), note] for t,s,o,note in zip(texts, samples, outs, notes)]
+    return _table([*['text','text_pair'][:n], 'target', 'prediction', name], rows)
 
 @wandb_process.dispatch
-def _process(x:TokenTensor, y:TensorCategory, samples, outs, preds): return _labels(samples, outs, 'score', preds.max(-1).values.tolist())
+def _process(x:TokenTensor, y:TensorCategory, samples, outs, preds):
+    return _labels(samples, outs, 'score', preds.max(-1).values.tolist())
 
 @wandb_process.dispatch
 def _process(x:TokenTensor, y:TensorMultiCategory, samples, outs, preds):
-    return _labels(samples, outs, 'score', [as_text(tuple(p[p.topk(len(o[0])).indices.sort().values].tolist())) for p,o in zip(preds, outs)])
+    def scores(p, n): return tuple(p[p.topk(n).indices.sort().values].tolist()) # of the labels that are given
+    return _labels(samples, outs, 'score', [as_text(scores(p, len(o[0]))) for p,o in zip(preds, outs)])
 
 @wandb_process.dispatch
 def _process(x:TokenTensor, y:torch.Tensor, samples, outs, preds): # numbers
-    return _labels(samples, outs, 'error', [_cell(tuple(e)) for e in (preds.cpu()-y.cpu().view(preds.shape)).view(len(preds), -1).tolist()])
+    errors = preds.cpu()-y.cpu().view(preds.shape)
+    return _labels(samples, outs, 'error', [_cell(tuple(e)) for e in errors.view(len(preds), -1).tolist()])
 
 @wandb_process.dispatch
 def _process(x:TokenTensor, y:TensorTokenCategory, samples, outs, preds):
     def tagged(words, tags): return ' '.join(w if t in (None, 'O') else f'{w}/{t}' for w,t in zip(words, tags))
-    ways = [[s[0], *([tags[p] for p in s[0].places] for tags in (s[1], o[0]))] for s,o in zip(samples, outs)]
-    return _table(['text','target','prediction','right'], [[' '.join(w), tagged(w, t), tagged(w, p), sum(a==b for a,b in zip(t, p))/max(len(t), 1)] for w,t,p in ways])
+    rows = []
+    for (words,target,*_),(pred,*_) in zip(samples, outs):
+        target,pred = ([tags[p] for p in words.places] for tags in (target, pred))
+        right = sum(t==p for t,p in zip(target, pred))/max(len(target), 1)
+        rows.append([' '.join(words), tagged(words, target), tagged(words, pred), right])
+    return _table(_of_many, rows)
 
 @wandb_process.dispatch
 def _process(x:TokenTensor, y:TensorMasked, samples, outs, preds):
-    gaps = [[(t.strip(), (g or '').strip()) for t,g in zip(s[1], o[0]) if t is not None] for s,o in zip(samples, outs)]
-    return _table(['text','target','prediction','right'], [[str(s[0]), ' | '.join(t for t,_ in g), ' | '.join(p for _,p in g), sum(t==p for t,p in g)/max(len(g), 1)] for s,g in zip(samples, gaps)])
+    rows = []
+    for (text,target,*_),(pred,*_) in zip(samples, outs):
+        gaps = [(t.strip(), (p or '').strip()) for t,p in zip(target, pred) if t is not None]
+        right = sum(t==p for t,p in gaps)/max(len(gaps), 1)
+        rows.append([str(text), ' | '.join(t for t,_ in gaps), ' | '.join(p for _,p in gaps), right])
+    return _table(_of_many, rows)
 
 # %% ../../nbs/share/00_tracking.ipynb #17a5000e
+def _disturbs(cb): # it records, shows, or waits for other processes
+    shows = isinstance(cb, ProgressCallback) or cb.name=='distributed_trainer'
+    return shows or getattr(type(cb), 'remove_on_fetch', False)
+
 @contextmanager
-def _alone(learn): # without what records, shows, or waits for other processes; all of it is in its place again afterwards
+def _alone(learn): # without what would disturb; all of it is in its place again afterwards
     cbs,model = list(learn.cbs),learn.model
     learn.model = unwrap(model)
     try:
-        with learn.removed_cbs([cb for cb in cbs if getattr(type(cb), 'remove_on_fetch', False) or isinstance(cb, ProgressCallback) or cb.name=='distributed_trainer']): yield
+        with learn.removed_cbs([cb for cb in cbs if _disturbs(cb)]): yield
     finally: learn.cbs,learn.model = L(cbs),model
 
 def drawn_rows(
@@ -119,7 +153,8 @@ def drawn_rows(
     "A loader of `n` validation rows, drawn by `seed`."
     dl = learn.dls.loaders[1] if len(learn.dls.loaders)>1 else None
     if dl is None or not len(dl.dataset): return None
-    rows,state = random.Random(seed).sample(range(len(dl.dataset)), min(n, len(dl.dataset))),random.getstate()
+    rows = random.Random(seed).sample(range(len(dl.dataset)), min(n, len(dl.dataset)))
+    state = random.getstate()
     try: return dl.new(get_idxs=FixedOrder(np.array(rows)), shuffle=False, drop_last=False, share=None, max_tokens=None)
     finally: random.setstate(state) # fastai draws a seed for each new loader
 
@@ -133,9 +168,11 @@ def prediction_table(
     columns,rows = [],[]
     with _alone(learn):
         for b in dl:
-            if len(b)<2: raise ValueError("these rows have no targets to compare predictions with: make the loader with `with_labels=True`")
+            if len(b)<2:
+                raise ValueError("these rows have no targets to compare predictions with: make the loader with `with_labels=True`")
             preds,_,decoded,losses = learn.get_preds(dl=[b], with_decoded=True, with_loss=True, inner=inner)
-            table = wandb_process(*dl.show_results(b, decoded, show=False, max_n=len(b[0])), preds)['Prediction_Samples']
+            shown = dl.show_results(b, decoded, show=False, max_n=len(b[0]))
+            table = wandb_process(*shown, preds)['Prediction_Samples']
             columns = [*table.columns, 'loss']
             rows += [[*row, loss] for row,loss in zip(table.data, losses.tolist())]
             if len(rows)>=n: break
@@ -149,13 +186,19 @@ class WandbCallback(fastai.callback.wandb.WandbCallback):
 
     def after_create(self): pass # fastai would add a SaveModelCallback
 
+    def _check(self):
+        if wandb.run is None: raise ValueError("You must call wandb.init() before training with WandbCallback()")
+        if self.log_model and self.learn.task is None:
+            raise ValueError("log_model=True saves with `save_pretrained`, which needs a task: pass task= to TransformersLearner")
+
     def before_fit(self):
         call = self.learn.__dict__.get('run_now')
-        if not isinstance(self.learn, TransformersLearner): raise TypeError(f"this WandbCallback is for a TransformersLearner, not for {type(self.learn).__name__}")
-        self.run = call is not None and not hasattr(self.learn, 'lr_finder') and rank_distrib()==0
+        if not isinstance(self.learn, TransformersLearner):
+            raise TypeError(f"this WandbCallback is for a TransformersLearner, not for {type(self.learn).__name__}")
+        is_tried = call is None or hasattr(self.learn, 'lr_finder')
+        self.run = not is_tried and rank_distrib()==0
         if not self.run: return
-        if wandb.run is None: raise ValueError("You must call wandb.init() before training with WandbCallback()")
-        if self.log_model and self.learn.task is None: raise ValueError("log_model=True saves with `save_pretrained`, which needs a task: pass task= to TransformersLearner")
+        self._check()
         self._begin()
         wandb.run.config.update(self.learn.gather_args(), allow_val_change=True)
         if self.log is not None: wandb.run.watch(unwrap(self.learn.model), log=self.log, idx=0)
@@ -166,15 +209,20 @@ class WandbCallback(fastai.callback.wandb.WandbCallback):
     def _begin(self): # where the run has come to
         self._end_step()
         done = self.logged_epochs if self.run_id==wandb.run.id else 0
-        self.run_id,self.logged_step,self.logged_epochs = wandb.run.id,wandb.run.step-1,max(done, math.ceil(wandb.run.summary.get('epoch') or 0))
+        self.run_id = wandb.run.id
+        self.logged_step = wandb.run.step-1
+        self.logged_epochs = max(done, math.ceil(wandb.run.summary.get('epoch') or 0))
         self._known = wandb.run.step # these steps are in the run already
 
     def _end_step(self): # what is logged later belongs to the next one
         if self.__dict__.pop('_open', False): wandb.run.log({})
 
     def _log_dataset(self):
-        path = Path(self.dls.path if self.log_dataset is True else self.log_dataset)
-        if self.log_dataset is True and path==Path('.'): raise ValueError("log_dataset=True logs the folder `dls.path`, which is not set here: pass the folder itself, log_dataset='data'")
+        is_default = self.log_dataset is True
+        path = Path(self.dls.path if is_default else self.log_dataset)
+        if is_default and path==Path('.'):
+            raise ValueError("log_dataset=True logs the folder `dls.path`, which is not set here: "
+                "pass the folder itself, log_dataset='data'")
         log_dataset(path, name=self.dataset_name, metadata={})
 
     def before_train(self): self._clock = None
@@ -182,11 +230,14 @@ class WandbCallback(fastai.callback.wandb.WandbCallback):
         if self._clock is None: self._clock = perf_counter()
 
     def after_batch(self):
-        now,share = perf_counter(),getattr(self.dl, 'share', None)
-        rows,seconds,self._clock = find_bs(self.xb if share is None else self.dl.whole),max(now-self._clock, 1e-9),now
+        now = perf_counter()
+        seconds,self._clock = max(now-self._clock, 1e-9),now
+        is_shared = getattr(self.dl, 'share', None) is not None # among processes
+        rows = find_bs(self.dl.whole if is_shared else self.xb)
         self._next_step()
         hypers = {f'{k}_{i}':v for i,h in enumerate(self.opt.hypers) for k,v in h.items()}
-        self._send({'epoch':self.logged_epochs+(self.iter+1)/self.n_iter, 'train_loss':float(self.smooth_loss), 'raw_loss':float(self.loss.detach().mean()), 'train_samples_per_sec':rows/seconds, **hypers})
+        self._send({'epoch':self.logged_epochs+(self.iter+1)/self.n_iter, 'train_loss':float(self.smooth_loss),
+            'raw_loss':float(self.loss.detach().mean()), 'train_samples_per_sec':rows/seconds, **hypers})
 
     def _next_step(self):
         if self.run_id!=wandb.run.id: self.run_id,self._known = wandb.run.id,0 # what was interrupted goes on in another run
@@ -200,7 +251,8 @@ class WandbCallback(fastai.callback.wandb.WandbCallback):
 
     def after_epoch(self):
         self.logged_epochs += 1
-        scores = {n:s for n,s in zip(self.recorder.metric_names, self.recorder.log) if n not in ('epoch','train_loss','time') and s is not None}
+        logged = zip(self.recorder.metric_names, self.recorder.log)
+        scores = {n:s for n,s in logged if n not in ('epoch','train_loss','time') and s is not None}
         self._send(dict(epoch=self.logged_epochs) | scores)
         if self.log_preds and self.log_preds_every_epoch: self.log_predictions(self.learn, inner=True)
 
@@ -224,7 +276,10 @@ class WandbCallback(fastai.callback.wandb.WandbCallback):
 
     def _log_folder(self, learn):
         facts = describe(learn)
-        artifact = wandb.Artifact(self.model_name or f'run-{wandb.run.id}-model', type='model', description='save_pretrained', metadata=_plain(dict(task=facts['task'], base=facts['base'], epoch=(facts['epochs'] or {}).get('epoch'), scores=scores_of(facts))))
+        epoch = (facts['epochs'] or {}).get('epoch')
+        told = _plain(dict(task=facts['task'], base=facts['base'], epoch=epoch, scores=scores_of(facts)))
+        name = self.model_name or f'run-{wandb.run.id}-model'
+        artifact = wandb.Artifact(name, type='model', description='save_pretrained', metadata=told)
         with tempfile.TemporaryDirectory() as folder:
             artifact.add_dir(str(learn.save_pretrained(Path(folder)/'model'))) # copied here, uploaded at leisure
             wandb.run.log_artifact(artifact)
