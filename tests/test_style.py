@@ -35,7 +35,6 @@ blurlike.data.token_blocks
 blurlike.model.padding_free
 blurlike.model.precision
 blurlike.predict.learner_predict
-blurlike.predict.prediction_files
 blurlike.predict.text_labels
 blurlike.model.pretrained
 blurlike.support.progress
@@ -44,7 +43,6 @@ blurlike.data.rows
 blurlike.share.serving
 blurlike.show.tables
 blurlike.model.splitters
-blurlike.data.table_files
 blurlike.data.tagged
 blurlike.task
 blurlike.tasks.masked_lm

@@ -43,7 +43,8 @@ class _Shape: # of a file, read with or without quotes
     def rows(self):
         limit = csv.field_size_limit(2**31-1) # it would refuse a text of 131,072 characters
         try:
-            with open(self.path, encoding='utf-8-sig', newline='') as f: yield csv.reader(f, delimiter=self.sep, quoting=self.quoting, strict=True)
+            with open(self.path, encoding='utf-8-sig', newline='') as f:
+                yield csv.reader(f, delimiter=self.sep, quoting=self.quoting, strict=True)
         finally: csv.field_size_limit(limit)
 
     def find(self, is_odd): # first and last line of a row, and how many fields it has; `None`: its quotes are odd
@@ -58,21 +59,31 @@ class _Shape: # of a file, read with or without quotes
 # %% ../../nbs/data/00_table_files.ipynb #a02bcb25
 def _quoting(path, sep): # that of `csv`, and the shape of the file
     quoted = _Shape(path, sep, csv.QUOTE_MINIMAL)
-    plain = quoted if quoted.exact and not quoted.spans_lines else _Shape(path, sep, csv.QUOTE_NONE)
+    is_plain = quoted.exact and not quoted.spans_lines
+    plain = quoted if is_plain else _Shape(path, sep, csv.QUOTE_NONE)
     if sep=='\t' and plain.exact and not quoted.exact: return plain
-    if quoted.odd_quote:
-        first,last,_ = quoted.find(lambda row, n: False)
-        raise ValueError(f"{path.name!r}, line {first}: a quote opens a field and is not closed as it should be (by line {last}); close it, "
-            "double quotes inside of a field, or read the file with `pd.read_csv(..., quoting=csv.QUOTE_NONE)`")
-    if not quoted.fits and not _may_be_numbered(quoted):
-        line,_,found = quoted.find(lambda row, n: len(row)>quoted.n)
-        raise ValueError(f"{path.name!r}, line {line}: {found} fields, and the header names {quoted.n} ({', '.join(quoted.header)[:60]}); "
-            f"put quotes around fields that hold {sep!r}, and none at the ends of lines{other_sign(quoted.header)}")
-    if quoted.spans_lines and plain.exact and plain.n>=_fewest_signs:
-        first,last,_ = quoted.find(lambda row, n: n>1)
-        raise ValueError(f"{path.name!r}, lines {first} to {last}: one field with line ends, or rows and a stray quote? Without quotes each line has the {plain.n} fields "
-            "of the header; close or remove the quote, or read the file with `pd.read_csv(..., quoting=...)`")
+    _check_quotes(path, quoted)
+    _check_fields(path, quoted)
+    if quoted.spans_lines and plain.exact and plain.n>=_fewest_signs: _refuse_stray(path, quoted, plain.n)
     return quoted
+
+def _check_quotes(path, quoted):
+    if not quoted.odd_quote: return
+    first,last,_ = quoted.find(lambda row, n: False)
+    raise ValueError(f"{path.name!r}, line {first}: a quote opens a field and is not closed as it should be (by line {last}); close it, "
+        "double quotes inside of a field, or read the file with `pd.read_csv(..., quoting=csv.QUOTE_NONE)`")
+
+def _check_fields(path, quoted):
+    if quoted.fits or _may_be_numbered(quoted): return
+    line,_,found = quoted.find(lambda row, n: len(row)>quoted.n)
+    raise ValueError(f"{path.name!r}, line {line}: {found} fields, and the header names {quoted.n} ({', '.join(quoted.header)[:60]}); "
+        f"put quotes around fields that hold {quoted.sep!r}, and none at the ends of lines{other_sign(quoted.header)}")
+
+def _refuse_stray(path, quoted, n_fields): # quotes by which lines would be lost
+    first,last,_ = quoted.find(lambda row, n: n>1)
+    raise ValueError(f"{path.name!r}, lines {first} to {last}: one field with line ends, or rows and a stray quote? "
+        f"Without quotes each line has the {n_fields} fields of the header; close or remove the quote, "
+        "or read the file with `pd.read_csv(..., quoting=...)`")
 
 def _may_be_numbered(shape): return shape.counts=={shape.n+1} # R leaves the name of its row numbers out
 
@@ -99,36 +110,54 @@ def _as_numbers(spelled, gaps): # (n,) distinct spellings to numbers, `None` if 
     if not spelled.str.fullmatch(_fraction).all(): return None
     numbers = spelled.astype('float64')
     long = spelled.str.fullmatch(_whole) & (numbers.abs()>_exact)
-    return None if long.any() or numbers.nunique()<len(spelled) or not numbers.abs().lt(float('inf')).all() else numbers
+    reads_back = numbers.nunique()==len(spelled) and numbers.abs().lt(float('inf')).all()
+    return numbers if reads_back and not long.any() else None
+
+def _as_bools(col, words): # `None` where there are others
+    if not pd.Series(col.dropna().unique()).isin(list(words)).all(): return None
+    has_gaps = col.isna().any()
+    return col.astype(object).where(col.isna(), col.map(words)) if has_gaps else col.map(words).astype(bool)
+
+def _tell_text(spelled, where): # that looks like numbers
+    is_likely = spelled.str.fullmatch(_likely).all() and spelled.str.contains('.', regex=False).any()
+    if not is_likely: return
+    some = ', '.join(map(repr, spelled[:4]))
+    warn_user(f"{where}: kept as text, since not every number reads back as it is written ({some}); for numbers pass problem_type='regression'")
 
 def _typed(col, where): # a column of text as what it holds
     given = col.dropna()
     if given.empty: return col
     words = next((b for b in _bools if given.iloc[0] in b), None)
-    if words is None and not pd.Series(given.iloc[:1]).str.fullmatch(_likely).all(): return col # no need to look at all
-    spelled,gaps = pd.Series(given.unique()),len(given)<len(col)
-    if words is not None: return col if not spelled.isin(list(words)).all() else col.astype(object).where(col.isna(), col.map(words)) if gaps else col.map(words).astype(bool)
-    numbers = _as_numbers(spelled, gaps)
+    if words is not None:
+        bools = _as_bools(col, words)
+        return col if bools is None else bools
+    if not pd.Series(given.iloc[:1]).str.fullmatch(_likely).all(): return col # no need to look at all
+    spelled = pd.Series(given.unique())
+    numbers = _as_numbers(spelled, len(given)<len(col))
     if numbers is not None: return col.map(pd.Series(numbers.to_numpy(), index=spelled.to_numpy(dtype=object)))
-    if spelled.str.fullmatch(_likely).all() and spelled.str.contains('.', regex=False).any():
-        warn_user(f"{where}: kept as text, since not every number reads back as it is written ({', '.join(map(repr, spelled[:4]))}); for numbers pass problem_type='regression'")
+    _tell_text(spelled, where)
     return col
 
 def _read_divided(path, sep, as_text=()):
     shape = _quoting(path, sep)
-    df = pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, na_values=[''], quoting=shape.quoting, encoding='utf-8-sig')
-    if not shape.fits: df = _without_numbers(df, path, sep, shape)
+    as_written = dict(dtype=str, keep_default_na=False, na_values=[''])
+    df = pd.read_csv(path, sep=sep, quoting=shape.quoting, encoding='utf-8-sig', **as_written)
+    if not shape.fits: df = _without_numbers(df, path, shape)
     names = [name or c for name,c in zip(shape.header, df.columns)] # pandas renames those that come twice
-    columns = [df[c] if name in as_text else _typed(df[c], f"{path.name!r}, column {name!r}") for name,c in zip(names, df.columns)]
+    def read(name, c): return df[c] if name in as_text else _typed(df[c], f"{path.name!r}, column {name!r}")
+    columns = [read(name, c) for name,c in zip(names, df.columns)]
     return pd.concat(columns, axis=1).set_axis(names, axis=1) if columns else df
 
-def _without_numbers(df, path, sep, shape):
+def _without_numbers(df, path, shape):
     numbers = df.index.astype(str)
-    named = re.fullmatch(r'(.*[_ ])?(id|idx|index|nr|no|row|number)', shape.header[0].strip().lower()) # then the numbers are that column
-    if named or not numbers.str.fullmatch(_whole).all() or not numbers.is_unique or df.iloc[:,-1].isna().all():
-        raise ValueError(f"{path.name!r}, from line 2 on: {shape.n+1} fields, and the header names {shape.n} ({', '.join(shape.header)[:60]}); put quotes around "
-            f"fields that hold {sep!r}, and none at the ends of lines{other_sign(shape.header)}")
-    warn_user(f"{path.name!r}: the header names {shape.n} of {shape.n+1} fields; the first, whole numbers, is taken for the row numbers that R writes, and left out")
+    first = shape.header[0].strip().lower()
+    named = re.fullmatch(r'(.*[_ ])?(id|idx|index|nr|no|row|number)', first) # then the numbers are that column
+    are_row_numbers = numbers.str.fullmatch(_whole).all() and numbers.is_unique
+    if named or not are_row_numbers or df.iloc[:,-1].isna().all():
+        raise ValueError(f"{path.name!r}, from line 2 on: {shape.n+1} fields, and the header names {shape.n} ({', '.join(shape.header)[:60]}); "
+            f"put quotes around fields that hold {shape.sep!r}, and none at the ends of lines{other_sign(shape.header)}")
+    warn_user(f"{path.name!r}: the header names {shape.n} of {shape.n+1} fields; the first, whole numbers, "
+        "is taken for the row numbers that R writes, and left out")
     return df.reset_index(drop=True)
 
 # %% ../../nbs/data/00_table_files.ipynb #61d49dd1
@@ -137,8 +166,10 @@ def table_of(
 )->pd.DataFrame: # The rows
     "Dicts as a table; `ValueError` names the row and column of a text that is none."
     try: return pd.DataFrame(records)
-    except UnicodeEncodeError: bad = next((i,k) for i,r in enumerate(records) for k,v in r.items() if _is_broken(k) or _is_broken(v))
-    raise ValueError(f"column {bad[1]!r}, row {bad[0]}: the text holds a lone surrogate, which no tokenizer can read; "
+    except UnicodeEncodeError:
+        cells = ((i, k, v) for i,r in enumerate(records) for k,v in r.items())
+        row,column = next((i, k) for i,k,v in cells if _is_broken(k) or _is_broken(v))
+    raise ValueError(f"column {column!r}, row {row}: the text holds a lone surrogate, which no tokenizer can read; "
         "repair it with `text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')`")
 
 def _is_broken(o): return isinstance(o, str) and any('\ud800'<=c<='\udfff' for c in o)
@@ -150,25 +181,32 @@ def _once(pairs): # an object of JSON, whose keys differ
     raise ValueError(f"the key {twice!r} comes twice in one object")
 
 def _read_jsonl(path):
-    lines,load = path.read_text(encoding='utf-8-sig').split('\n'),json.JSONDecoder(object_pairs_hook=_once).decode
+    lines = path.read_text(encoding='utf-8-sig').split('\n')
+    load = json.JSONDecoder(object_pairs_hook=_once).decode
     res,said = [],''
     for n,line in enumerate(lines, 1):
         if not line.strip(): continue
         try: row = load(line)
         except ValueError as e: row,said = None,f": {e}"
-        if not isinstance(row, dict): raise ValueError(f"{path.name!r} cannot be read as jsonl: line {n} is no JSON object{said}{_other_json(path, lines)}")
+        if not isinstance(row, dict):
+            why = f"line {n} is no JSON object{said}{_other_json(path, lines)}"
+            raise ValueError(f"{path.name!r} cannot be read as jsonl: {why}")
         res.append(row)
     return table_of(res)
 
 def _other_json(path, lines): # what the file may be instead
     try: whole = json.loads('\n'.join(lines))
     except ValueError: return ''
-    if isinstance(whole, list): return f". The file is one JSON array: pass `json.load(open({path.name!r}))`, which is a list of dicts, or write an object a line"
+    if isinstance(whole, list):
+        return f". The file is one JSON array: pass `json.load(open({path.name!r}))`, which is a list of dicts, or write an object a line"
     return '. The file is one JSON object over many lines: write an object a line' if len(lines)>2 else ''
 
 # %% ../../nbs/data/00_table_files.ipynb #69e14431
-_readers = {'.csv':lambda p, as_text: _read_divided(p, ',', as_text), '.tsv':lambda p, as_text: _read_divided(p, '\t', as_text),
-            '.jsonl':lambda p, as_text: _read_jsonl(p), '.parquet':lambda p, as_text: pd.read_parquet(p)}
+_readers = {
+    '.csv':lambda p, as_text: _read_divided(p, ',', as_text),
+    '.tsv':lambda p, as_text: _read_divided(p, '\t', as_text),
+    '.jsonl':lambda p, as_text: _read_jsonl(p),
+    '.parquet':lambda p, as_text: pd.read_parquet(p)}
 _not_a_table = (pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowInvalid)
 
 def read_table(
@@ -182,8 +220,8 @@ def read_table(
     if kind not in _readers: raise ValueError(f"cannot read {path.name!r}: known endings are {', '.join(_readers)}")
     try: return _readers[kind](path, as_text)
     except UnicodeDecodeError as e:
-        raise ValueError(f"{path.name!r} is not UTF-8 text (byte {e.object[e.start]:#x}): save it as UTF-8, or pass `pd.read_csv(..., encoding={_encoding(path)!r})`, "
-            "or whatever its encoding is") from None
+        raise ValueError(f"{path.name!r} is not UTF-8 text (byte {e.object[e.start]:#x}): save it as UTF-8, "
+            f"or pass `pd.read_csv(..., encoding={_encoding(path)!r})`, or whatever its encoding is") from None
     except _not_a_table as e: raise ValueError(f"{path.name!r} cannot be read as {kind[1:]}: {str(e).strip()}") from e
 
 def _encoding(path): # a guess

@@ -25,7 +25,9 @@ from ..support.progress import Progress
 from ..support.warn import warn_user
 
 # %% ../../nbs/predict/02_prediction_files.ipynb #10d50007
-def _flat(pred): return [o | dict(gap=k) for k,part in enumerate(pred) for o in part] if pred and isinstance(pred[0], list) else pred
+def _flat(pred): # the guesses for several gaps as one list
+    has_gaps = pred and isinstance(pred[0], list)
+    return [o | dict(gap=k) for k,part in enumerate(pred) for o in part] if has_gaps else pred
 
 def _columns(preds): return [p if isinstance(p, dict) else dict(predictions=_flat(p)) for p in preds]
 
@@ -33,17 +35,21 @@ def _write_part(preds, path, kind):
     if kind=='.parquet': return pq.write_table(pa.Table.from_pylist(_columns(preds)), path)
     path.write_text(''.join(json.dumps(p)+'\n' for p in preds))
 
+def _join_lines(parts, path):
+    with open(path, 'wb') as out:
+        for p in parts:
+            with open(p, 'rb') as f: shutil.copyfileobj(f, out)
+
 def _join(parts, path, kind):
-    if kind=='.jsonl':
-        with open(path, 'wb') as out:
-            for p in parts:
-                with open(p, 'rb') as f: shutil.copyfileobj(f, out)
-        return
-    schema = pa.unify_schemas([pq.read_schema(p) for p in parts], promote_options='permissive') # a part without any entity does not know what one looks like
+    if kind=='.jsonl': return _join_lines(parts, path)
+    schemas = [pq.read_schema(p) for p in parts] # a part without any entity does not know what one looks like
+    schema = pa.unify_schemas(schemas, promote_options='permissive')
     with pq.ParquetWriter(path, schema) as out:
         for p in parts: out.write_table(pq.read_table(p).cast(schema))
 
-def _piece(items, i, j): return items.select(range(i, j)) if isinstance(items, Dataset) else items.iloc[i:j] if isinstance(items, (pd.DataFrame, pd.Series)) else items[i:j]
+def _piece(items, i, j):
+    if isinstance(items, Dataset): return items.select(range(i, j))
+    return items.iloc[i:j] if isinstance(items, (pd.DataFrame, pd.Series)) else items[i:j]
 
 # %% ../../nbs/predict/02_prediction_files.ipynb #10d50013
 def _texts_hash(learn, items): # whether they can be used, and what deserves a warning, the prediction will say
@@ -57,7 +63,8 @@ class Part:
     "The predictions of the rows from `start` on, and what tells them from those of others"
     def __init__(self, folder:Path, start:int, rows:int, kind:str):
         self.start,self.rows = start,rows
-        self.path,self.about = folder/f'{start:012d}{kind}',folder/f'{start:012d}.json'
+        self.path = folder/f'{start:012d}{kind}'
+        self.about = self.path.with_suffix('.json')
 
     def facts(self)->dict: # `{}` where it is not there, or not as it was written
         try:
@@ -84,30 +91,39 @@ def predict_to_file(
 )->Path: # `out`, with a row for each item, in order
     "Predictions in a file; `FileExistsError` if it is there already, or parts of it and no `resume`; `ValueError` if they are of another job."
     out = Path(out).expanduser().absolute()
-    if out.suffix not in ('.parquet','.jsonl'): raise ValueError(f"out={out.name!r}: predictions are written as .parquet or .jsonl")
-    if out.exists() and not resume: raise FileExistsError(f"{str(out)!r} is there already: delete it, or give another name")
-    folder = out.with_name(f'.{out.name}.parts')
+    if out.suffix not in ('.parquet','.jsonl'):
+        raise ValueError(f"out={out.name!r}: predictions are written as .parquet or .jsonl")
+    if out.exists() and not resume:
+        raise FileExistsError(f"{str(out)!r} is there already: delete it, or give another name")
+    folder = _folder_of(out)
     job = dict(rows=len(items), options=repr(sorted(kwargs.items())), **learn.prediction_facts())
     with OneWriter(folder/'lock', str(out)):
         try:
             if out.exists(): _check_finished(learn, items, out, job)
-            else: _predict_parts(learn, items, out, folder, _claim(folder, job, resume, part or 100*bs), dict(bs=bs) | kwargs)
+            else:
+                job = _claim(folder, job, resume, part or 100*bs)
+                _predict_parts(learn, items, out, job, dict(bs=bs) | kwargs)
         except ValueError:
             if not (folder/'job.json').exists(): shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
     return out
 
-def _predict_parts(learn, items, out, folder, job, kwargs):
-    parts = [Part(folder, i, min(job['part'], job['rows']-i), out.suffix) for i in range(0, job['rows'], job['part'])]
+def _folder_of(out): return out.with_name(f'.{out.name}.parts')
+
+def _predict_parts(learn, items, out, job, kwargs):
+    n,size = (job[k] for k in ('rows','part'))
+    parts = [Part(_folder_of(out), i, min(size, n-i), out.suffix) for i in range(0, n, size)]
     seen,hashes = {},[]
     with Progress(len(parts), hasattr(learn, 'progress')) as bar:
         for p in parts:
             hashes.append(_predict_part(learn, _piece(items, p.start, p.start+p.rows), p, seen, kwargs))
             bar.step()
     for category,texts in seen.items(): _tell(category, texts, job)
-    for p in parts:
-        if not p.facts(): raise ValueError(f"rows {p.start:,} to {p.start+p.rows-1:,}: {str(p.path)!r} was changed while the job ran; resume=True predicts them anew")
+    changed = next((p for p in parts if not p.facts()), None)
+    if changed is not None:
+        raise ValueError(f"rows {changed.start:,} to {changed.start+changed.rows-1:,}: {str(changed.path)!r} was changed "
+            "while the job ran; resume=True predicts them anew")
     def write(path): # what tells of the job is there before the result is
         if parts: _join([p.path for p in parts], path, out.suffix)
         else: _write_part([], path, out.suffix)
@@ -123,31 +139,44 @@ def _predict_part(learn, items, part, seen, kwargs): # its warnings are told onc
             texts_hash = _texts_hash(learn, items)
             if not facts: part.write(learn.predict_batch(items, **kwargs), texts_hash)
         except (TypeError, ValueError) as e: raise type(e)(f"rows {part.start:,} and on: {e}") from e
-    if facts and facts['texts']!=texts_hash: raise _other(part.path.parent, [f'texts (rows {part.start:,} to {part.start+part.rows-1:,})'])
     if not facts:
         for w in said: seen.setdefault(w.category, []).append((part.start, str(w.message)))
+    elif facts['texts']!=texts_hash:
+        raise _other(part.path.parent, [f'texts (rows {part.start:,} to {part.start+part.rows-1:,})'])
     return texts_hash
 
 def _tell(category, texts, job):
-    first,end = texts[0][0],min(texts[0][0]+job['part'], job['rows'])-1
-    warn_user(f"rows {first:,} to {end:,}: {texts[0][1]}" + (f" (and {len(texts)-1} warnings of other rows)" if len(texts)>1 else ''), category)
+    start,said = texts[0]
+    end = min(start+job['part'], job['rows'])-1
+    more = f" (and {len(texts)-1} warnings of other rows)" if len(texts)>1 else ''
+    warn_user(f"rows {start:,} to {end:,}: {said}{more}", category)
 
 def _about(out): return out.with_name(f'.{out.name}.job') # not `.json`: a saved learner's folder may not get other such files
 
+def _job_of(out): # that it was written by
+    try: job = json.loads(_about(out).read_text())
+    except (OSError, ValueError): job = None
+    if isinstance(job, dict) and 'part' in job: return job
+    raise ValueError(f"{str(out)!r} is there, and {_about(out).name}, which would tell of which job it is, is not: "
+        "delete it, or give another name")
+
 def _check_finished(learn, items, out, job): # `ValueError` unless it is of this job
-    try: before = json.loads(_about(out).read_text())
-    except (OSError, ValueError): before = None
-    if not isinstance(before, dict) or 'part' not in before: raise ValueError(f"{str(out)!r} is there, and {_about(out).name}, which would tell of which job it is, is not: delete it, or give another name")
+    before = _job_of(out)
     other = _differences(before, job)
-    starts = range(0, job['rows'], before['part'])
-    if not other and [_texts_hash(learn, _piece(items, i, min(i+before['part'], job['rows']))) for i in starts]!=before['texts']: other = ['texts']
+    if not other:
+        starts = range(0, job['rows'], before['part'])
+        hashes = [_texts_hash(learn, _piece(items, i, min(i+before['part'], job['rows']))) for i in starts]
+        if hashes!=before['texts']: other = ['texts']
     if other: raise _other(out, other)
-    if file_hash(out)!=before['sha256']: raise ValueError(f"{str(out)!r} is not as it was written: delete it, or give another name")
+    if file_hash(out)!=before['sha256']:
+        raise ValueError(f"{str(out)!r} is not as it was written: delete it, or give another name")
     warn_user(f"{str(out)!r} is complete: nothing was left to predict")
 
 def _differences(before, job): return [k for k,v in job.items() if before.get(k)!=v]
 
-def _other(place, names): return ValueError(f"the earlier job in {str(place)!r} had other {', '.join(names)} than this one: delete it to begin anew, or give another name")
+def _other(place, names):
+    return ValueError(f"the earlier job in {str(place)!r} had other {', '.join(names)} than this one: "
+        "delete it to begin anew, or give another name")
 
 def _claim(folder, job, resume, part): # the job, with the rows of a part; the parts that are there belong to it
     about = folder/'job.json'
@@ -158,7 +187,9 @@ def _claim(folder, job, resume, part): # the job, with the rows of a part; the p
         job = job | dict(part=part)
         write_file(about, lambda p: p.write_text(json.dumps(job)))
         return job
-    if not resume: raise FileExistsError(f"{str(folder)!r} holds parts of an interrupted job: pass resume=True to go on with it, or delete the folder")
+    if not resume:
+        raise FileExistsError(f"{str(folder)!r} holds parts of an interrupted job: pass resume=True to go on with it, "
+            "or delete the folder")
     other = _differences(before, job)
     if other: raise _other(folder, other)
     return before
