@@ -26,7 +26,6 @@ blurlike.train.fitting
 blurlike.inspect.data_check
 blurlike.train.csv_logger
 blurlike.inspect.token_view
-blurlike.data.label_columns
 blurlike.data.masking
 blurlike.model.model_inputs
 blurlike.support.one_writer

@@ -14,6 +14,7 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 import torch
+from fastcore.basics import noop
 from pandas.api.types import infer_dtype, is_float_dtype, is_numeric_dtype
 
 from ..support.arguments import column_names, is_name
@@ -25,7 +26,9 @@ _flags = {0:False, 1:True, '0':False, '1':True, 'false':False, 'true':True}
 
 def _flag(v): return _flags.get(v.strip().lower() if isinstance(v, str) else v) # `None`: neither
 
-def _some(labels): return ', '.join(repr(o)[:60] for o in labels[:5]) + (f', ... ({len(labels):,} in all)' if len(labels)>5 else '')
+def _some(labels):
+    more = f', ... ({len(labels):,} in all)' if len(labels)>5 else ''
+    return ', '.join(repr(o)[:60] for o in labels[:5]) + more
 
 def _native(values): return [v.item() if isinstance(v, np.generic) else v for v in values]
 
@@ -36,8 +39,9 @@ def read_flags(
     "Which rows of a one-hot column are set; `ValueError` tells what else it holds."
     known = {v:_flag(v) for v in col.unique()}
     odd = _native([v for v,f in known.items() if f is None])
-    if odd: raise ValueError(f"column {name!r} holds {_some(odd)}: in a one-hot column a label is set (1 or True) or not (0 or False). Correct it, or drop these rows")
-    return col.map(known).astype(bool)
+    if not odd: return col.map(known).astype(bool)
+    raise ValueError(f"column {name!r} holds {_some(odd)}: in a one-hot column a label is set (1 or True) or not (0 or False). "
+        "Correct it, or drop these rows")
 
 # %% ../../nbs/data/03_label_columns.ipynb #bc36fb3c
 def _is_list(o): return isinstance(o, (list, tuple, set, frozenset, np.ndarray))
@@ -46,15 +50,18 @@ class LabelLists(Column):
     "Reads several labels of a row, each once, from a list, tuple, set or array of them"
     def _value(self, v):
         if not _is_list(v): raise TypeError(f"column {self.names!r} holds {v!r}: a list of labels is expected")
-        if any(o is None or o is pd.NA or o!=o for o in v): raise ValueError(f"column {self.names!r} holds {v!r}, in which a label is missing")
+        is_missing = any(o is None or o is pd.NA or o!=o for o in v)
+        if is_missing: raise ValueError(f"column {self.names!r} holds {v!r}, in which a label is missing")
         return list(dict.fromkeys(super()._value(v.tolist() if isinstance(v, np.ndarray) else list(v))))
 
 class LabelVector(Column):
     "Reads a vector of 0 and 1 as the list of the names that are set; `names` is a list of one column"
     def _read(self, row):
         flags = row[self.names[0]]
-        if not _is_list(flags) or len(flags)!=len(self.values): raise ValueError(f"column {self.names[0]!r} holds {flags!r}: a vector of {len(self.values)} times 0 or 1 is expected")
-        return [n for n,f in zip(self.values, flags) if self._is_set(f)]
+        n = len(self.values)
+        is_vector = _is_list(flags) and len(flags)==n
+        if is_vector: return [name for name,f in zip(self.values, flags) if self._is_set(f)]
+        raise ValueError(f"column {self.names[0]!r} holds {flags!r}: a vector of {n} times 0 or 1 is expected")
     def _is_set(self, f): # numbers of a `ClassLabel` are read as its first two names
         res = self.values.index(f)==1 if isinstance(f, str) and f in self.values else _flag(f)
         if res is None: raise ValueError(f"column {self.names[0]!r} holds {_some(_native([f]))} in a vector of 0 and 1")
@@ -68,8 +75,9 @@ class LabelColumns(Column):
     "Reads one-hot columns as the list of the names that are set"
     def _read(self, row): return [n for n in self.names if self._is_set(row[n], n)]
     def _is_set(self, v, name):
-        if _flag(v) is None: raise ValueError(f"column {name!r} holds {_some(_native([v]))}: 1 or True (set), or 0 or False (not set), is expected")
-        return _flag(v)
+        flag = _flag(v)
+        if flag is not None: return flag
+        raise ValueError(f"column {name!r} holds {_some(_native([v]))}: 1 or True (set), or 0 or False (not set), is expected")
     def placeholder(self, value): return {n:n in value for n in self.names}
 
 def _spelled_number(v): # text of a csv that has two spellings of one number, such as `1.1` and `1.10`
@@ -79,15 +87,21 @@ def _spelled_number(v): # text of a csv that has two spellings of one number, su
 
 class NumberColumns(Column):
     "Reads a column of numbers, or several as one list (fastai maps transforms over tuples)"
-    def _read(self, row): return self._number(row[self.names], self.names) if is_name(self.names) else [self._number(row[n], n) for n in self.names]
+    def _read(self, row):
+        if is_name(self.names): return self._number(row[self.names], self.names)
+        return [self._number(row[n], n) for n in self.names]
     def _number(self, v, name):
         v = _spelled_number(v)
         is_number = isinstance(v, (int, float, Decimal, np.number, np.bool_)) and np.isfinite(float(v))
         if not is_number: raise ValueError(f"column {name!r} holds {_some(_native([v]))}: a number is expected")
         return float(v)
 
-def read_labels(names): return LabelLists(names) if is_name(names) else (LabelVector if len(names)==1 else LabelColumns)(list(names))
-def read_numbers(names): return NumberColumns(names if is_name(names) else names[0] if len(names)==1 else list(names))
+def read_labels(names):
+    if is_name(names): return LabelLists(names)
+    return (LabelVector if len(names)==1 else LabelColumns)(list(names))
+def read_numbers(names):
+    if is_name(names): return NumberColumns(names)
+    return NumberColumns(names[0] if len(names)==1 else list(names))
 
 # %% ../../nbs/data/03_label_columns.ipynb #83d4bebb
 def _plain(col): # objects as the numbers or texts that they are
@@ -100,6 +114,11 @@ def _chained(lists): # what they hold, numbered by their rows
 
 def _flat(col): return _plain(_chained(col)) if _is_list(col.iloc[0]) else col # single labels
 
+def _labels_of_rows(col, each_once): # (n,) of all rows; one that a row has twice counts once in lists
+    flat = _flat(col)
+    if not each_once: return flat
+    return pd.DataFrame(dict(row=flat.index, label=flat.to_numpy())).drop_duplicates().label
+
 def label_counts(
     vocab:list, # Labels
     y:Column,   # Reads the target of a row
@@ -109,20 +128,20 @@ def label_counts(
     if isinstance(y, LabelColumns): return torch.tensor([float(read_flags(rows.column(n), n).sum()) for n in vocab])
     if isinstance(y, LabelVector): counts = y.counts(rows)
     else:
-        flat = _flat(rows.column(y.names))
-        once = pd.DataFrame(dict(row=flat.index, label=flat.to_numpy())).drop_duplicates() if isinstance(y, LabelLists) else flat.to_frame('label')
-        counts = {v if y.values is None else y._named(v):n for v,n in once.label.value_counts().items()}
+        labels = _labels_of_rows(rows.column(y.names), isinstance(y, LabelLists))
+        counts = {v if y.values is None else y._named(v):n for v,n in labels.value_counts().items()}
     return torch.tensor([float(counts.get(v, 0)) for v in vocab])
 
 # %% ../../nbs/data/03_label_columns.ipynb #cc944e96
 TARGET_KINDS = ('single_label_classification','multi_label_classification','regression')
+_single,_multi,_regression = TARGET_KINDS
 
 def _written_lists(col): # are they lists as a csv file holds them, in words?
     return len(col) and col.map(lambda o: isinstance(o, str) and o[:1]=='[' and o[-1:]==']').all()
 
 def _as_lists(col, name):
-    if _written_lists(col): return f"keep the lists in a jsonl or parquet file, which a csv file is not made for, or read them with `df[{name!r}].map(ast.literal_eval)`"
-    return f"split it, e.g. `df[{name!r}].str.split(',')`"
+    if not _written_lists(col): return f"split it, e.g. `df[{name!r}].str.split(',')`"
+    return f"keep the lists in a jsonl or parquet file, which a csv file is not made for, or read them with `df[{name!r}].map(ast.literal_eval)`"
 
 def infer_kind(
     cols:list, # Columns (Series) of raw targets
@@ -130,128 +149,198 @@ def infer_kind(
 )->str: # Name of the task
     "Which kind of target `cols` hold; `ValueError` if that cannot be told."
     if len(cols)>1: return _kind_of_several(cols, names)
-    col,name = cols[0],names[0]
-    if _is_list(col.iloc[0]): return TARGET_KINDS[1]
-    if _written_lists(col): raise ValueError(f"column {name!r} holds lists written as text, e.g. {col.iloc[0]!r}: several labels, or the name of one class? For several labels {_as_lists(col, name)}. For classes pass problem_type='single_label_classification'")
-    if not is_float_dtype(col): return TARGET_KINDS[0]
-    if (col%1==0).all(): raise ValueError(f"column {name!r} holds floats that are all whole numbers ({_native(sorted(col.unique()))[:5]}): classes or quantities? "
-        f"Pass problem_type='regression' or problem_type='single_label_classification'")
-    return TARGET_KINDS[2]
+    (col,),(name,) = cols,names
+    if _is_list(col.iloc[0]): return _multi
+    if _written_lists(col):
+        raise ValueError(f"column {name!r} holds lists written as text, e.g. {col.iloc[0]!r}: several labels, or the name of one class? "
+            f"For several labels {_as_lists(col, name)}. For classes pass problem_type='single_label_classification'")
+    if not is_float_dtype(col): return _single
+    if (col%1!=0).any(): return _regression
+    some = _native(sorted(col.unique()))[:5]
+    raise ValueError(f"column {name!r} holds floats that are all whole numbers ({some}): classes or quantities? "
+        "Pass problem_type='regression' or problem_type='single_label_classification'")
+
+
+def _all_flags(values): return all(_flag(v) is not None for v in values)
+
+def _are_quantities(col, values): return is_numeric_dtype(col) and not set(values)<={-1,0,1}
+
+def _first_odd(names, fits): return next((n for n,f in zip(names, fits) if not f), None)
 
 def _kind_of_several(cols, names):
-    if any(_is_list(c.iloc[0]) for c in cols): raise ValueError(f"label={names}: columns of lists cannot be joined; pass one of them")
-    values = {n:_native(c.unique()) for c,n in zip(cols, names)}
-    odd = [n for n,vs in values.items() if any(_flag(v) is None for v in vs)]
-    if not odd: return TARGET_KINDS[1]
-    unclear = [n for c,n in zip(cols, names) if not is_numeric_dtype(c) or set(values[n])<={-1,0,1}]
-    if not unclear: return TARGET_KINDS[2]
-    raise ValueError(f"column {odd[0]!r} holds {_some(values[odd[0]])}, column {unclear[0]!r} {_some(values[unclear[0]])}: are {names} labels or numbers? "
+    has_lists = any(_is_list(c.iloc[0]) for c in cols)
+    if has_lists: raise ValueError(f"label={names}: columns of lists cannot be joined; pass one of them")
+    values = [_native(c.unique()) for c in cols]
+    a = _first_odd(names, map(_all_flags, values))
+    if a is None: return _multi
+    b = _first_odd(names, map(_are_quantities, cols, values))
+    if b is None: return _regression
+    held = dict(zip(names, values))
+    raise ValueError(f"column {a!r} holds {_some(held[a])}, column {b!r} {_some(held[b])}: are {names} labels or numbers? "
         "Write labels as 0 and 1 in every column (-1 is neither); for numbers pass problem_type='regression'")
 
 def _rows_of(numbers): return name_rows(np.isin(np.arange(numbers.max()+1), numbers))
 
+def _check_same(col, name, numbers): # lists in all rows, or in none
+    if col.dtype!=object: return
+    odd = col.map(_is_list)!=_is_list(col.iloc[0])
+    if not odd.any(): return
+    raise ValueError(f"column {name!r} holds lists in some rows and single labels in others: {_rows_of(numbers[odd.to_numpy()])} "
+        "differ from the first; make all of them lists, or none")
+
+def _check_single(col, name):
+    has_fractions = is_float_dtype(col) and (col%1!=0).any()
+    if has_fractions:
+        raise ValueError(f"column {name!r} holds fractions such as {col.iloc[0]!r}: they are no class labels; use problem_type='regression'")
+
+def _check_regression(col, name):
+    if is_numeric_dtype(col): return
+    raise ValueError(f"column {name!r} must hold numbers for regression, it holds {col.iloc[0]!r}")
+
+def _check_lists(col, name, kind, n_cols):
+    are_lists = _is_list(col.iloc[0])
+    if kind!=_multi and are_lists:
+        raise ValueError(f"column {name!r} holds lists, which is for problem_type='multi_label_classification', not {kind!r}")
+    needs_lists = kind==_multi and n_cols==1
+    if needs_lists and not are_lists:
+        raise ValueError(f"column {name!r} must hold lists of labels for {kind!r}, it holds {col.iloc[0]!r}; {_as_lists(col, name)}")
+
 def _check_kind(kind, cols, names, numbers):
     if kind not in TARGET_KINDS: raise ValueError(f"problem_type={kind!r} is not one of {', '.join(TARGET_KINDS)}")
+    own = {_single:_check_single, _multi:noop, _regression:_check_regression}[kind]
     for col,name in zip(cols, names):
-        first,lists = col.iloc[0],_is_list(col.iloc[0])
-        odd = col.map(_is_list)!=lists if col.dtype==object else np.zeros(len(col), dtype=bool)
-        if np.any(odd): raise ValueError(f"column {name!r} holds lists in some rows and single labels in others: {_rows_of(numbers[np.asarray(odd)])} differ from the first; make all of them lists, or none")
-        if kind!=TARGET_KINDS[1] and lists: raise ValueError(f"column {name!r} holds lists, which is for problem_type='multi_label_classification', not {kind!r}")
-        if kind==TARGET_KINDS[1] and len(cols)==1 and not lists: raise ValueError(f"column {name!r} must hold lists of labels for {kind!r}, it holds {first!r}; {_as_lists(col, name)}")
-        if kind==TARGET_KINDS[2] and not is_numeric_dtype(col): raise ValueError(f"column {name!r} must hold numbers for regression, it holds {first!r}")
-        if kind==TARGET_KINDS[0] and is_float_dtype(col) and (col%1!=0).any(): raise ValueError(f"column {name!r} holds fractions such as {first!r}: they are no class labels; use problem_type='regression'")
-    if kind==TARGET_KINDS[0] and len(cols)>1: raise ValueError(f"one label a text comes from one column, got {names}")
+        _check_same(col, name, numbers)
+        _check_lists(col, name, kind, len(cols))
+        own(col, name)
+    if kind==_single and len(cols)>1: raise ValueError(f"one label a text comes from one column, got {names}")
 
 # %% ../../nbs/data/03_label_columns.ipynb #3e9a47e8
 def _check_text(vocab, name):
     for v in vocab:
         try: str(v).encode()
-        except UnicodeEncodeError: raise ValueError(f"column {name!r}: label {v!r} holds a lone surrogate, which no file can hold; repair it with `label.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')`") from None
+        except UnicodeEncodeError:
+            raise ValueError(f"column {name!r}: label {v!r} holds a lone surrogate, which no file can hold; "
+                "repair it with `label.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')`") from None
+
+def _check_fractions(flat, name): # labels may be floats where a gap has made them so, e.g. 1.0
+    fractions = flat[flat%1!=0].tolist()
+    if fractions:
+        raise ValueError(f"column {name!r} holds lists of fractions, e.g. {fractions[0]}: they are no labels. "
+            "For several numbers give each a column of its own")
 
 def _check_types(flat, name, in_lists): # Series of single labels
     kind = infer_dtype(flat)
     if kind=='string': _check_text(pd.unique(flat), name)
-    if kind in ('string','integer','boolean','empty'): return
-    if kind=='floating':
-        if in_lists and (flat%1!=0).any(): raise ValueError(f"column {name!r} holds lists of fractions, e.g. {flat[flat%1!=0].tolist()[0]}: they are no labels. For several numbers give each a column of its own")
-        return
+    if kind=='floating' and in_lists: _check_fractions(flat, name)
+    if kind in ('string','integer','boolean','empty','floating'): return
     types = {type(v).__name__:v for v in _native(flat)}
     odd = [v for v in types.values() if not isinstance(v, (str, bool, int, float))]
-    where = f"lists of {type(odd[0]).__name__}" if odd and in_lists else type(odd[0]).__name__ if odd else ''
-    if odd: raise TypeError(f"column {name!r} holds {where}, e.g. {odd[0]!r}: a label is text, a whole number, True or False. Turn them into text, e.g. with `str`, or name the right column")
-    raise ValueError(f"column {name!r} mixes types of labels: {', '.join(sorted(types))}; convert them to one, e.g. `.astype(str)`")
+    if not odd: raise ValueError(_mixed(types, name))
+    where = f"lists of {type(odd[0]).__name__}" if in_lists else type(odd[0]).__name__
+    raise TypeError(f"column {name!r} holds {where}, e.g. {odd[0]!r}: a label is text, a whole number, True or False. "
+        "Turn them into text, e.g. with `str`, or name the right column")
+
+def _mixed(types, name): # message; `types` are names
+    return f"column {name!r} mixes types of labels: {', '.join(sorted(types))}; convert them to one, e.g. `.astype(str)`"
+
+def _folded(label): return ' '.join(unicodedata.normalize('NFKC', str(label)).split()).casefold()
 
 def alike_labels(
     vocab:list # Labels
 )->list: # Lists of two or more of them
     "Labels that differ only by case, white space, or the way in which Unicode writes them."
     same = {}
-    for v in vocab: same.setdefault(' '.join(unicodedata.normalize('NFKC', str(v)).split()).casefold(), []).append(v)
+    for v in vocab: same.setdefault(_folded(v), []).append(v)
     return [vs for vs in same.values() if len(vs)>1]
 
 def name_alike(
     groups:list # From `alike_labels`
 )->str: # For a message
     "Labels that are alike, beside each other."
-    return '; '.join(' and '.join(map(repr, g)) for g in groups[:5])+(f'; ... ({len(groups)} in all)' if len(groups)>5 else '')
+    more = f'; ... ({len(groups)} in all)' if len(groups)>5 else ''
+    return '; '.join(' and '.join(map(repr, g)) for g in groups[:5]) + more
 
 # %% ../../nbs/data/03_label_columns.ipynb #a388ed94
 def _check_missing(col, name, numbers):
     missing = col.isna()
     if col.dtype==object: missing[_chained(col[col.map(_is_list)])[pd.isna].index] = True
-    if missing.any(): raise ValueError(f"column {name!r} has no label in {_rows_of(numbers[missing.to_numpy()])}; drop those rows or label them")
+    if not missing.any(): return
+    raise ValueError(f"column {name!r} has no label in {_rows_of(numbers[missing.to_numpy()])}; drop those rows or label them")
 
 def _read_column(rows, name, numbers):
     col = rows.column(name).iloc[numbers].reset_index(drop=True)
-    if len(col) and isinstance(col.iloc[0], dict): raise TypeError(f"column {name!r} holds dicts, e.g. {col.iloc[0]!r}: give the list of the labels that are meant, or a column for each")
+    if len(col) and isinstance(col.iloc[0], dict):
+        raise TypeError(f"column {name!r} holds dicts, e.g. {col.iloc[0]!r}: give the list of the labels that are meant, "
+            "or a column for each")
     _check_missing(col, name, numbers)
     return _plain(col)
 
 def _sorted_labels(values, name):
     try: return sorted(values)
-    except TypeError: raise ValueError(f"column {name!r} mixes types of labels: {', '.join(sorted({type(v).__name__ for v in values}))}; convert them to one, e.g. `.astype(str)`") from None
+    except TypeError: raise ValueError(_mixed({type(v).__name__ for v in values}, name)) from None
 
 def _vocab_of(flat, name, categories): # labels in the data, in order
     values = [int(v) if isinstance(v, float) else v for v in _native(pd.unique(flat))]
     if categories is None: return _sorted_labels(values, name)
     unused = [c for c in categories if c not in set(values)]
-    if unused: warn_user(f"column {name!r}: no row has the categories {_some(unused)}; the model gets no output for them. To keep them pass vocab=[...]")
+    if unused:
+        warn_user(f"column {name!r}: no row has the categories {_some(unused)}; the model gets no output for them. "
+            "To keep them pass vocab=[...]")
     return [c for c in categories if c in set(values)]
 
 # %% ../../nbs/data/03_label_columns.ipynb #5f01184b
+def _are_flags(values, n, names, is_class): # numbers of a `ClassLabel` are read as its first two names
+    return n==len(names) and values<=set(names[:2]) if is_class else _all_flags(values)
+
 def _read_vector(col, flat, name, names, is_class): # what reads 0/1 vectors; `None`: they are lists of labels
-    lens,values = col.map(len),set(_native(pd.unique(flat)))
+    lens = col.map(len)
     n = int(lens.iloc[0])
     if n<2 or (lens!=n).any(): return None
+    values = set(_native(pd.unique(flat)))
     repeated = pd.DataFrame(dict(row=flat.index, label=flat.to_numpy())).duplicated().any()
-    if repeated and values=={-1,0,1}: raise ValueError(f"column {name!r} holds vectors of -1, 0 and 1: in a vector a label is set (1) or not (0), -1 is neither. Correct these rows or drop them")
-    flags = n==len(names) and values<=set(names[:2]) if is_class else all(_flag(v) is not None for v in values)
-    if not flags: return None
-    if names is None:
-        warn_user(f"column {name!r}: lists of {n} times 0 or 1 are read as vectors, which say of {n} labels whether they are set. The labels are called 0 to {n-1}; pass vocab=[...] with their names")
-        return LabelVector([name], list(range(n)))
+    if repeated and values=={-1,0,1}:
+        raise ValueError(f"column {name!r} holds vectors of -1, 0 and 1: in a vector a label is set (1) or not (0), -1 is neither. "
+            "Correct these rows or drop them")
+    if not _are_flags(values, n, names, is_class): return None
+    if names is None: return _unnamed_vector(name, n)
     if len(names)==n: return LabelVector([name], names)
-    if repeated: raise ValueError(f"column {name!r} holds vectors of {n} times 0 or 1, but there are {len(names)} names: {_some(names)}")
+    if repeated:
+        raise ValueError(f"column {name!r} holds vectors of {n} times 0 or 1, but there are {len(names)} names: {_some(names)}")
+
+def _unnamed_vector(name, n):
+    warn_user(f"column {name!r}: lists of {n} times 0 or 1 are read as vectors, which say of {n} labels whether they are set. "
+        f"The labels are called 0 to {n-1}; pass vocab=[...] with their names")
+    return LabelVector([name], list(range(n)))
 
 # %% ../../nbs/data/03_label_columns.ipynb #daf2c846
 def _check_seen(train, single, name):
     if not len(train): raise ValueError(f"column {name!r}: no training row has a label")
-    if single and train.nunique()<2: raise ValueError(f"column {name!r}: the training part holds one label only, {_native(train.unique())[0]!r}")
+    labels = _native(train.unique())
+    if single and len(labels)<2:
+        raise ValueError(f"column {name!r}: the training part holds one label only, {labels[0]!r}")
+
+def _refuse_unknown(unknown, where, name, vocab): # labels that no training row has, or that the vocab does not name
+    many = len(unknown)>1
+    said = f"column {name!r}: label{'s' if many else ''} {_some(unknown)}"
+    if vocab is not None: raise ValueError(f"{said} {'are' if many else 'is'} not in vocab, {_some(vocab)} ({where})")
+    swapped = '. Nearly every row has a label of its own: are text= and label= swapped?' if len(unknown)>20 else ''
+    raise ValueError(f"{said} {'occur' if many else 'occurs'} only in validation ({where}): move such rows to training with valid=[...], "
+        f"try another seed, or drop them{swapped}")
 
 def _check_labels(flat, n_train, numbers, single, name, vocab): # Series of labels, numbered by their rows
-    labels,train = _native(flat.unique()),flat[flat.index<n_train]
-    if single and len(labels)==1: raise ValueError(f"column {name!r} holds one label only, {labels[0]!r}: there is nothing to tell apart")
+    labels = _native(flat.unique())
+    train = flat[flat.index<n_train]
+    if single and len(labels)==1:
+        raise ValueError(f"column {name!r} holds one label only, {labels[0]!r}: there is nothing to tell apart")
     odd = flat[~flat.isin(train.unique() if vocab is None else vocab)]
     unknown = sorted(_native(odd.unique()), key=str)
-    where = _rows_of(numbers[odd.index.unique()]) if unknown else ''
-    many,occur = 's' if len(unknown)>1 else '','occur' if len(unknown)>1 else 'occurs'
-    if unknown and vocab is not None: raise ValueError(f"column {name!r}: label{many} {_some(unknown)} {'are' if many else 'is'} not in vocab, {_some(vocab)} ({where})")
-    if unknown and len(train): raise ValueError(f"column {name!r}: label{many} {_some(unknown)} {occur} only in validation ({where}): move such rows to training with valid=[...], "
-        "try another seed, or drop them" + ('. Nearly every row has a label of its own: are text= and label= swapped?' if len(unknown)>20 else ''))
+    is_told = vocab is not None or len(train) # without training rows all are unknown
+    if unknown and is_told: _refuse_unknown(unknown, _rows_of(numbers[odd.index.unique()]), name, vocab)
     _check_seen(train, single, name)
 
 def _check_vocab(vocab, name): # given by the user
-    if isinstance(vocab, str) or len(set(vocab))!=len(vocab) or len(vocab)<1: raise ValueError(f"vocab={vocab!r}: a list of different labels is expected")
+    are_different = not isinstance(vocab, str) and len(set(vocab))==len(vocab)
+    if not are_different or len(vocab)<1: raise ValueError(f"vocab={vocab!r}: a list of different labels is expected")
     _check_types(pd.Series(vocab, dtype=object), name, False)
 
 def _stand_for_names(flat, vocab): # do whole numbers stand for the names in the vocab?
@@ -260,37 +349,61 @@ def _stand_for_names(flat, vocab): # do whole numbers stand for the names in the
 
 def _warn_alike(vocab, name):
     alike = alike_labels(vocab)
-    if alike: warn_user(f"column {name!r}: the labels {name_alike(alike)} differ only by case, white space or spelling in Unicode; they are learnt as different ones. To join them: `df[{name!r}].str.strip().str.lower()`, or the like")
+    if not alike: return
+    warn_user(f"column {name!r}: the labels {name_alike(alike)} differ only by case, white space or spelling in Unicode; "
+        f"they are learnt as different ones. To join them: `df[{name!r}].str.strip().str.lower()`, or the like")
 
 # %% ../../nbs/data/03_label_columns.ipynb #c7a5c9ce
+def _warn_never(y, train, name): # labels of a vector that no training row has
+    counts = label_counts(y.values, y, train).tolist()
+    never = [v for v,n in zip(y.values, counts) if not n]
+    if not never: return
+    warn_user(f"column {name!r}: no training row has the labels {_some(never)}, of which nothing can be learnt")
+
+def _as_names(flat, declared, vocab): # labels by name, and the names that numbers stand for (`None`: they stand for themselves)
+    if declared: return flat,declared
+    stand = vocab and _stand_for_names(flat, vocab)
+    if not stand: return flat,None
+    return pd.Series(np.array(vocab, dtype=object)[flat.astype(int)], index=flat.index),vocab
+
 def _read_one_column(rows, col, name, splits, single, vocab): # vocab, and what reads the labels of a row
-    numbers,n_train,declared = np.concatenate(splits),len(splits[0]),rows.label_names(name)
+    declared = rows.label_names(name)
     flat = _flat(col)
     _check_types(flat, name, not single)
-    y = None if single or not len(flat) else _read_vector(col, flat, name, vocab or declared, declared is not None)
+    may_be_vectors = not single and len(flat)
+    y = _read_vector(col, flat, name, vocab or declared, declared is not None) if may_be_vectors else None
     if y is not None:
-        never = [v for v,n in zip(y.values, label_counts(y.values, y, rows[splits[0]]).tolist()) if not n]
-        if never: warn_user(f"column {name!r}: no training row has the labels {_some(never)}, of which nothing can be learnt")
+        _warn_never(y, rows[splits[0]], name)
         return y.values,y
-    values = declared or (vocab if vocab and _stand_for_names(flat, vocab) else None)
-    if values and not declared: flat = pd.Series(np.array(values, dtype=object)[flat.astype(int)], index=flat.index)
-    _check_labels(flat, n_train, numbers, single, name, vocab)
+    flat,values = _as_names(flat, declared, vocab)
+    _check_labels(flat, len(splits[0]), np.concatenate(splits), single, name, vocab)
     res = vocab or declared or _vocab_of(flat, name, rows.categories(name))
     return res,(Column if single else LabelLists)(name, values)
 
+def _warn_text(names): # columns of flags as a csv file may hold them
+    s,holds = ('s','hold') if len(names)>1 else ('','holds')
+    warn_user(f"column{s} {_some(names)} {holds} text: '1' and 'true' are read as set, '0' and 'false' as not set")
+
 def _check_hot(cols, names, n_train, vocab): # one-hot columns, in the order of the vocab
-    if vocab is not None and set(vocab)!=set(names): raise ValueError(f"vocab={vocab} must name the columns of label={names}, in the order that you want")
+    if vocab is not None and set(vocab)!=set(names):
+        raise ValueError(f"vocab={vocab} must name the columns of label={names}, in the order that you want")
     for col,name in zip(cols, names):
-        if not read_flags(col, name).iloc[:n_train].any(): raise ValueError(f"column {name!r}: no training row has this label")
+        train = read_flags(col, name).iloc[:n_train]
+        if not train.any(): raise ValueError(f"column {name!r}: no training row has this label")
     text = [n for c,n in zip(cols, names) if infer_dtype(c)=='string']
-    if text: warn_user(f"column{'s' if len(text)>1 else ''} {_some(text)} hold{'' if len(text)>1 else 's'} text: '1' and 'true' are read as set, '0' and 'false' as not set")
+    if text: _warn_text(text)
     return vocab or names
 
+def _as_numbers(col): return col if is_numeric_dtype(col) else _plain(col.map(_spelled_number).astype(object))
+
 def _check_numbers(cols, names, vocab):
-    if vocab is not None: raise ValueError(f"vocab= is for labels; {names} {'are' if len(names)>1 else 'is'} read as numbers. For classes pass problem_type='single_label_classification'")
+    if vocab is not None:
+        are = 'are' if len(names)>1 else 'is'
+        raise ValueError(f"vocab= is for labels; {names} {are} read as numbers. For classes pass problem_type='single_label_classification'")
     for col,name in zip(cols, names):
         if not np.isfinite(col.to_numpy(dtype=float)).all(): raise ValueError(f"column {name!r} holds infinite values")
-        if col.nunique()<2: raise ValueError(f"column {name!r} holds one value only, {col.iloc[0]!r}: there is nothing to predict")
+        if col.nunique()<2:
+            raise ValueError(f"column {name!r} holds one value only, {col.iloc[0]!r}: there is nothing to predict")
     return names
 
 def read_target(
@@ -306,11 +419,13 @@ def read_target(
     numbers = np.concatenate([np.asarray(s, dtype=np.int64) for s in splits])
     cols = [_read_column(rows, n, numbers) for n in names]
     kind = problem_type or infer_kind(cols, names)
-    if kind==TARGET_KINDS[2]: cols = [c if is_numeric_dtype(c) else _plain(c.map(_spelled_number).astype(object)) for c in cols]
+    if kind==_regression: cols = [_as_numbers(c) for c in cols]
     _check_kind(kind, cols, names, numbers)
-    if kind==TARGET_KINDS[2]: return kind,_check_numbers(cols, names, vocab),read_numbers(label)
+    if kind==_regression: return kind,_check_numbers(cols, names, vocab),read_numbers(label)
     if vocab is not None: _check_vocab(vocab := list(vocab), names[0])
-    if len(cols)>1: vocab,y = _check_hot(cols, names, len(splits[0]), vocab),read_labels(names)
-    else: vocab,y = _read_one_column(rows, cols[0], names[0], splits, kind==TARGET_KINDS[0], vocab)
+    if len(cols)==1: vocab,y = _read_one_column(rows, cols[0], names[0], splits, kind==_single, vocab)
+    else:
+        vocab = _check_hot(cols, names, len(splits[0]), vocab)
+        y = read_labels(names)
     _warn_alike(vocab, names[0])
     return kind,vocab,y
