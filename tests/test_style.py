@@ -52,7 +52,6 @@ blurlike.data.tokens
 blurlike.model.turns
 blurlike.support.warn
 blurlike.data.words
-blurlike.inspect.wrong_labels
 '''.split())
 
 def module_name(path): return '.'.join(path.relative_to(ROOT).with_suffix('').parts)

@@ -22,7 +22,8 @@ def suspicious(
     labels:np.ndarray # (n,) numbers of the given labels
 )->tuple[np.ndarray,np.ndarray,np.ndarray]: # Suspect rows, the most suspect first; the likeliest other label of each; by how much it is likelier
     "Rows for which another label is much likelier than their own."
-    rows,other = np.arange(len(labels)),probs.copy()
+    rows = np.arange(len(labels))
+    other = probs.copy()
     other[rows,labels] = -1
     best = other.argmax(1)
     lead = other[rows,best]-probs[rows,labels]
@@ -33,43 +34,73 @@ def suspicious(
 # %% ../../nbs/inspect/02_wrong_labels.ipynb #09a5e009
 _least,_chance = 5,.2 # rows of a label; Cohen's kappa, or R², below which the small model knows too little
 
-def _judge(tokens, y, seed, groups=None): # (n,C) probabilities, each by a model that has seen neither it nor others of its group
-    vector,strength,folds = (TfidfVectorizer(analyzer=list, sublinear_tf=True),3,StratifiedKFold) if groups is None else (CountVectorizer(analyzer=list, binary=True, min_df=2),1,StratifiedGroupKFold)
-    model = make_pipeline(vector, LogisticRegression(C=strength, max_iter=1000))
-    return cross_val_predict(model, tokens, y, groups=groups, cv=folds(5, shuffle=True, random_state=seed), method='predict_proba')
+def _model(vectors, strength): return make_pipeline(vectors, LogisticRegression(C=strength, max_iter=1000))
+def _of_texts(): return _model(TfidfVectorizer(analyzer=list, sublinear_tf=True), 3)
+def _of_words(): return _model(CountVectorizer(analyzer=list, binary=True, min_df=2), 1)
 
-def _judge_frequent(tokens, labels, vocab, seed, groups=None): # which have a frequent label; names of these; (n,) numbers; (n,C) probabilities, or `None`; what to say
-    number = {l:i for i,l in enumerate(vocab)}
-    y = np.array([number[l] for l in labels], dtype=np.int64)
-    rows = np.unique(np.stack([y, np.arange(len(y)) if groups is None else groups]), axis=1)[0]
-    often = np.flatnonzero(np.bincount(rows, minlength=len(vocab))>=_least)
-    keep = np.flatnonzero(np.isin(y, often))
-    y,names = np.searchsorted(often, y[keep]),[vocab[i] for i in often]
-    if len(names)<2: return keep,names,y,None,'fewer than two labels have enough rows'
-    probs = _judge([tokens[i] for i in keep], y, seed, None if groups is None else groups[keep])
-    kappa,right = cohen_kappa_score(y, probs.argmax(1)),(probs.argmax(1)==y).mean()
-    if not kappa>=_chance: return keep,names,y,None,f"it tells them hardly better than chance (kappa {max(0, kappa):.2f}), so nothing is said of any row"
-    return keep,names,y,probs,f"{right:.1%} of unseen {'rows' if groups is None else 'words'} right"+('' if groups is None else f', kappa {kappa:.2f}')
+def _judge(tokens, y, seed, groups=None): # (n,C) probabilities, each by a model that has seen neither it nor others of its group
+    model,folds = (_of_texts(),StratifiedKFold) if groups is None else (_of_words(),StratifiedGroupKFold)
+    cv = folds(5, shuffle=True, random_state=seed)
+    return cross_val_predict(model, tokens, y, groups=groups, cv=cv, method='predict_proba')
+
+class _Judged:
+    "What a small model thinks of those of `labels` that are frequent"
+    def __init__(self, tokens, labels, vocab, seed, groups=None):
+        number = {l:i for i,l in enumerate(vocab)}
+        y = np.array([number[l] for l in labels], dtype=np.int64)
+        units = np.arange(len(y)) if groups is None else groups
+        rows,_ = np.unique(np.stack([y, units]), axis=1) # one for each label of a group
+        often = np.flatnonzero(np.bincount(rows, minlength=len(vocab))>=_least)
+        self.keep = np.flatnonzero(np.isin(y, often)) # places of these labels
+        self.y = np.searchsorted(often, y[self.keep]) # (n,) numbers among `names`
+        self.names = [vocab[i] for i in often]
+        self.probs = None # (n,C)
+        if len(often)<2: self.told = 'fewer than two labels have enough rows'
+        else: self._judge([tokens[i] for i in self.keep], seed, None if groups is None else groups[self.keep])
+
+    def _judge(self, tokens, seed, groups):
+        probs = _judge(tokens, self.y, seed, groups)
+        guess = probs.argmax(1)
+        kappa = cohen_kappa_score(self.y, guess)
+        if not kappa>=_chance:
+            self.told = f"it tells them hardly better than chance (kappa {max(0, kappa):.2f}), so nothing is said of any row"
+            return
+        self.probs = probs
+        self.told = f"{(guess==self.y).mean():.1%} of unseen {'rows' if groups is None else 'words'} right"
+        if groups is not None: self.told += f', kappa {kappa:.2f}'
+
+    def found(self, probs): # place, own label, likelier one, and by how much, of each suspect
+        suspect = zip(*suspicious(probs, self.y))
+        return [(self.keep[i], self.names[self.y[i]], self.names[b], lead) for i,b,lead in suspect]
 
 def _table(found, *names): return pd.DataFrame(found, columns=['row','part',*names,'text'])
 
 def _suspects_single(rows, vocab, seed):
-    keep,names,y,probs,told = _judge_frequent([r[1] for r in rows], [r[2] for r in rows], vocab, seed)
-    found = [] if probs is None else [(rows[keep[i]], names[y[i]], names[b], lead) for i,b,lead in zip(*suspicious(probs, y))]
-    return _label_suspects(found),told
+    judged = _Judged([r[1] for r in rows], [r[2] for r in rows], vocab, seed)
+    found = [] if judged.probs is None else judged.found(judged.probs)
+    return _label_suspects([(rows[i], *rest) for i,*rest in found]),judged.told
+
+def _suspects_of(label, rows, y, probs): # for which this one of several labels should be set, or not
+    said = (f'{label!r} is not set', f'{label!r} is set')
+    likelier = (f'with {label!r}', f'without {label!r}')
+    return [(rows[i], said[y[i]], likelier[y[i]], lead) for i,_,lead in zip(*suspicious(probs, y))]
 
 def _suspects_several(rows, vocab, seed):
-    found,told,tokens = [],0,[r[1] for r in rows]
-    for l in vocab:
-        y = np.array([l in r[2] for r in rows], dtype=int)
+    tokens = [r[1] for r in rows]
+    found,n_told = [],0
+    for label in vocab:
+        y = np.array([label in r[2] for r in rows], dtype=int)
         if min(y.sum(), len(y)-y.sum())<_least: continue
         probs = _judge(tokens, y, seed)
         if not cohen_kappa_score(y, probs.argmax(1))>=_chance: continue
-        told += 1
-        found += [(rows[i], f'{l!r} is set' if y[i] else f'{l!r} is not set', f'without {l!r}' if y[i] else f'with {l!r}', lead) for i,_,lead in zip(*suspicious(probs, y))]
-    return _label_suspects(sorted(found, key=lambda o: -o[-1])),f"{told} of {len(vocab)} labels are told better than by chance"
+        n_told += 1
+        found += _suspects_of(label, rows, y, probs)
+    found.sort(key=lambda o: -o[-1])
+    return _label_suspects(found),f"{n_told} of {len(vocab)} labels are told better than by chance"
 
-def _label_suspects(found): return _table([(r[0], r[4], own, other, round(float(lead), 2), r[3]) for r,own,other,lead in found], 'label', 'likelier', 'lead')
+def _label_suspects(found):
+    cells = [(r[0], r[4], own, other, round(float(lead), 2), r[3]) for r,own,other,lead in found]
+    return _table(cells, 'label', 'likelier', 'lead')
 
 # %% ../../nbs/inspect/02_wrong_labels.ipynb #09a5e014
 def pair_tokens(
@@ -87,43 +118,64 @@ def _shape(word): # e.g. Xx for Paris, X00 for B747
 
 def _word_features(words): # a list for each
     low,shapes = (['','',*map(f, words),'',''] for f in (str.lower, _shape))
-    return [[f'w {low[i]}', f's {shapes[i]}', f'p {low[i][:3]}', f'e {low[i][-3:]}', f'f {low[i][-2:]}', *(f'{k} {low[i+k]}' for k in (-2,-1,1,2)), f'l {shapes[i-1]}', f'r {shapes[i+1]}'] for i in range(2, len(words)+2)]
+    def of(i):
+        w = low[i]
+        around = [f'{k} {low[i+k]}' for k in (-2,-1,1,2)]
+        return [f'w {w}', f's {shapes[i]}', f'p {w[:3]}', f'e {w[-3:]}', f'f {w[-2:]}', *around,
+            f'l {shapes[i-1]}', f'r {shapes[i+1]}']
+    return [of(i) for i in range(2, len(words)+2)]
 
 def _around(words, i): # the words around one, which is marked
-    before,after = words[max(0, i-6):i],words[i+1:i+7]
-    return ' '.join([*(['…'] if i>6 else []), *before, f'»{words[i]}«', *after, *(['…'] if i+7<len(words) else [])])
+    near = [*words[max(0, i-6):i], f'»{words[i]}«', *words[i+1:i+7]]
+    return ' '.join([*['…']*(i>6), *near, *['…']*(i+7<len(words))])
+
+def _judged_words(rows, vocab, seed):
+    features = [f for r in rows for f in _word_features(r[1])]
+    sentences = np.repeat(np.arange(len(rows)), [len(r[1]) for r in rows])
+    return _Judged(features, [t for r in rows for t in r[2]], vocab, seed, sentences)
 
 def _suspects_tags(rows, vocab, seed):
-    places,lens = [(r, i) for r in rows for i in range(len(r[1]))],[len(r[1]) for r in rows]
-    keep,names,y,probs,told = _judge_frequent([f for r in rows for f in _word_features(r[1])], [t for r in rows for t in r[2]], vocab, seed, np.repeat(np.arange(len(rows)), lens))
+    judged = _judged_words(rows, vocab, seed)
     columns = 'at','word','label','likelier','lead'
-    if probs is None: return _table([], *columns),told
-    share = np.bincount(y)/len(y)
-    probs = probs*np.minimum(1, share[y][:,None]/share)
-    found = [(*places[keep[i]], names[y[i]], names[b], round(float(lead), 2)) for i,b,lead in zip(*suspicious(probs/probs.sum(1, keepdims=True), y))]
-    return _table([(r[0], r[4], i, r[1][i], own, other, lead, _around(r[1], i)) for r,i,own,other,lead in found], *columns),told
+    if judged.probs is None: return _table([], *columns),judged.told
+    share = np.bincount(judged.y)/len(judged.y)
+    probs = judged.probs*np.minimum(1, share[judged.y][:,None]/share)
+    places = [(r, i) for r in rows for i in range(len(r[1]))]
+    def cells(r, at, own, other, lead): return r[0],r[4],at,r[1][at],own,other,round(float(lead), 2),_around(r[1], at)
+    found = judged.found(probs/probs.sum(1, keepdims=True))
+    return _table([cells(*places[i], *rest) for i,*rest in found], *columns),judged.told
 
 # %% ../../nbs/inspect/02_wrong_labels.ipynb #09a5e021
 _far = 2.5 # robust standard deviations
 
+def _guess_numbers(tokens, y, seed): # each by a model that has not seen it
+    model = make_pipeline(TfidfVectorizer(analyzer=list, sublinear_tf=True), Ridge())
+    return cross_val_predict(model, tokens, y, cv=KFold(5, shuffle=True, random_state=seed)).reshape(y.shape)
+
 def _suspects_numbers(rows, names, seed):
-    y,columns = np.array([r[2] for r in rows], dtype=float).reshape(len(rows), -1),('column','label','expected','off')
+    columns = 'column','label','expected','off'
     if len(rows)<4*_least: return _table([], *columns),f'fewer than {4*_least} rows are too few'
-    guess = cross_val_predict(make_pipeline(TfidfVectorizer(analyzer=list, sublinear_tf=True), Ridge()), [r[1] for r in rows], y, cv=KFold(5, shuffle=True, random_state=seed)).reshape(y.shape)
+    y = np.array([r[2] for r in rows], dtype=float).reshape(len(rows), -1)
+    guess = _guess_numbers([r[1] for r in rows], y, seed)
     known = r2_score(y, guess, multioutput='raw_values')
     far = np.abs(y-guess)
     off = far/np.maximum(1.4826*np.median(far, axis=0), 1e-9)*(known>=_chance)
+    def cells(r, *at):
+        expected = round(float(guess[at]), 3)
+        return r[0],r[4],names[at[1]],float(y[at]),expected,round(float(off[at]), 1),r[3]
     order = sorted(zip(*np.nonzero(off>=_far)), key=lambda o: -off[o])
-    found = [(rows[i][0], rows[i][4], names[c], float(y[i,c]), round(float(guess[i,c]), 3), round(float(off[i,c]), 1), rows[i][3]) for i,c in order]
-    told = ', '.join(f'R² of {n!r} {k:.2f}' for n,k in zip(names, known))
-    return _table(found, *columns),f"{told} on unseen rows"+('' if (known>=_chance).all() else f'; below {_chance} nothing is said')
+    told = ', '.join(f'R² of {n!r} {k:.2f}' for n,k in zip(names, known)) + ' on unseen rows'
+    if not (known>=_chance).all(): told += f'; below {_chance} nothing is said'
+    return _table([cells(rows[i], i, c) for i,c in order], *columns),told
 
 # %% ../../nbs/inspect/02_wrong_labels.ipynb #09a5e024
+_by_kind = dict(single=_suspects_single, several=_suspects_several, tags=_suspects_tags, number=_suspects_numbers)
+
 def suspects(
-    rows:list, # (row number, tokens, label, text, part) of each; the label is one, a list of labels, or a number or list of numbers; of words and tags both are lists
+    rows:list, # (row number, tokens, label, text, part) of each; the label is one, several, a number or numbers; words and tags are lists
     vocab:list, # Labels, tags, or names of the columns of numbers
     kind:str='single', # Of the labels: `single`, `several`, `tags` or `number`
     seed:int=42 # Of the folds
-)->tuple[pd.DataFrame,str]: # A row for each suspect, the most suspect first: `row`, `part`, the label and what is likelier, and `text`; and how well the small model knows the labels
+)->tuple[pd.DataFrame,str]: # The suspects, the most suspect first, with what is likelier; and how well the small model knows the labels
     "Rows and words whose label looks wrong."
-    return dict(single=_suspects_single, several=_suspects_several, tags=_suspects_tags, number=_suspects_numbers)[kind](rows, vocab, seed)
+    return _by_kind[kind](rows, vocab, seed)
