@@ -1,7 +1,7 @@
 """Runs that are killed with `kill -9` at random moments and resumed until they end: `python tests/killed_runs.py CHECKPOINT FOLDER N SEED [SCENARIO ...]`
 
 Prints a line of JSON a run: how often it was killed and where, and whether weights and epoch table are those of a run that was
-left alone. Every run is a process of its own, forked from this one, which has imported the libraries but used nothing.
+left alone; at the end a line with the sums. Every run is a process of its own, forked from this one, which has imported the libraries but used nothing.
 """
 import hashlib,json,os,random,signal,sys,warnings
 from pathlib import Path
@@ -49,7 +49,7 @@ def one(name, checkpoint, folder, rng, expected):
         kills.append(how)
 
 def main(checkpoint, folder, n, seed, *names):
-    rng = random.Random(int(seed))
+    rng,runs = random.Random(int(seed)),[]
     prepare()
     for name in names or SCENARIOS:
         place = Path(folder)/name
@@ -58,7 +58,9 @@ def main(checkpoint, folder, n, seed, *names):
         if in_child(whole): sys.exit(f'{name} does not train')
         for i in range(int(n)):
             (place/str(i)).mkdir()
-            print(json.dumps(one(name, checkpoint, place/str(i), rng, json.loads((place/'whole.json').read_text()))), flush=True)
+            runs.append(one(name, checkpoint, place/str(i), rng, json.loads((place/'whole.json').read_text())))
+            print(json.dumps(runs[-1]), flush=True)
+    print(f"{len(runs)} runs, killed {sum(len(r['kills']) for r in runs)} times; not as if left alone: {sum(not r['same'] for r in runs)}")
 
 if __name__=='__main__':
     warnings.simplefilter('ignore')
