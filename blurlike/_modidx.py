@@ -1256,6 +1256,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'blurlike.model.turns.Turns._is_free': ('model/turns.html#turns._is_free', 'blurlike/model/turns.py'),
                                       'blurlike.model.turns.Turns._may_read': ( 'model/turns.html#turns._may_read',
                                                                                 'blurlike/model/turns.py'),
+                                      'blurlike.model.turns.Turns._wait_for': ( 'model/turns.html#turns._wait_for',
+                                                                                'blurlike/model/turns.py'),
                                       'blurlike.model.turns.Turns._wait_to_read': ( 'model/turns.html#turns._wait_to_read',
                                                                                     'blurlike/model/turns.py'),
                                       'blurlike.model.turns.Turns.enter': ('model/turns.html#turns.enter', 'blurlike/model/turns.py'),

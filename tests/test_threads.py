@@ -134,3 +134,19 @@ def test_a_failure_gives_the_turn_back(bert):
             with train_alone(model): return True
         assert pool.submit(use).result(timeout=5)
     assert model.training
+
+def test_who_waits_for_long_says_so(bert, monkeypatch):
+    "A callback that waits for another thread's prediction holds up both; before, without a word."
+    learn,asked,said,heard = learner('single', bert),[],[],threading.Event()
+    def warn(message):
+        said.append(message)
+        heard.set()
+    monkeypatch.setattr('blurlike.model.turns.PATIENCE', .1)
+    monkeypatch.setattr('blurlike.model.turns.warn_user', warn)
+    class Waits(Callback):
+        def before_batch(self):
+            if asked: return
+            asked.append(pool.submit(learn.predict, 'good'))
+            assert heard.wait(60) and not asked[0].done()
+    with ThreadPoolExecutor(1) as pool, learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=Waits())
+    assert 'neither will ever go on: predict in the callback itself' in said[0] and len(asked[0].result())==3
