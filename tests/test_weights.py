@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, FocalLoss, FocalLossFlat, L1LossFlat, LabelSmoothingCrossEntropyFlat, MSELossFlat
-from runs import WORDS
+from runs import WORDS, gaps
 from safetensors.torch import load_file
 from small import FRAMES, close, learner
 
@@ -243,10 +243,25 @@ def test_a_diverged_run_keeps_what_was_good(cb, bert, in_tmp):
 @pytest.mark.parametrize('kind', ['single','multi','regression'])
 def test_nan_is_no_prediction(kind, bert):
     learn = spoil(learner(kind, bert))
-    for f in (lambda: learn.predict('a text'), lambda: learn.predict_batch(['a text','another'])):
+    for f in (lambda: learn.predict('a text'), lambda: learn.predict_batch(['a text','another']), learn.get_preds, lambda: Interpretation.from_learner(learn).top_losses(2)):
         with pytest.raises(ValueError, match='no prediction.*classifier.bias'): f()
 def test_nan_is_no_tag(bert):
-    with pytest.raises(ValueError, match='no prediction'): spoil(tagger(bert)).predict_batch([['a','word']])
+    learn = spoil(tagger(bert))
+    for f in (lambda: learn.predict_batch([['a','word']]), learn.get_preds):
+        with pytest.raises(ValueError, match='no prediction'): f()
+def test_nan_fills_no_gap(bert):
+    learn = gaps(bert)
+    with torch.no_grad(): next(learn.model.parameters()).fill_(float('nan'))
+    with pytest.raises(ValueError, match='no prediction'): learn.get_preds()
+def test_a_fit_goes_on_where_nan_is_predicted_within(bert):
+    class Predict(Callback):
+        def after_epoch(self): seen.append(self.learn.get_preds(inner=True)[0])
+    learn,seen = spoil(single(bert, bs=12)),[]
+    with pytest.warns(UserWarning, match='training loss is nan'): quiet(learn, lambda l: l.fit(1, 1e-3, cbs=Predict()))
+    assert seen[0].isnan().all()
+def test_validation_tells_of_nan(bert):
+    with pytest.warns(UserWarning, match='validation loss is nan: .*classifier.bias'): scores = spoil(single(bert)).validate()
+    assert np.isnan(scores[0])
 
 def test_a_loss_that_is_nan_is_told_of_once(bert):
     learn = single(bert, bs=12)

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
+from fastai.callback.core import Callback
 from fastai.callback.fp16 import AMPMode
 from fastai.data.transforms import Category
 from fastai.learner import Learner
@@ -216,10 +217,14 @@ def prediction_facts(self:PredictingLearner)->dict: # Name -> checksum or plain 
         tokenizer=tokenizer_hash(tfm.tokenizer), tokenizer_kwargs=repr(sorted(tfm.tokenizer_kwargs.items())), max_length=tfm.max_length, overlap=tfm.overlap)
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #10f6000e
+class _Numbers(Callback): # `nan` is no prediction
+    def after_pred(self): check_outputs(self.pred, unwrap(self.model))
+
 @patch
 @delegates(Learner.get_preds)
-def get_preds(self:PredictingLearner, ds_idx=1, dl=None, reorder=True, **kwargs):
-    "fastai's `get_preds`: rows go through the model in order of length and come back in their own."
+def get_preds(self:PredictingLearner, ds_idx=1, dl=None, reorder=True, inner=False, cbs=None, **kwargs):
+    "fastai's `get_preds`: rows go through the model in order of length and come back in their own; `ValueError` where outputs are `nan`."
+    cbs = L(cbs) if inner else [_Numbers(), *L(cbs)] # a fit goes on, and tells of its loss
     if dl is None: dl = self.dls[ds_idx].new(shuffle=False, drop_last=False)
     if kwargs.get('with_loss'): check_targets(dl, self.dls)
     if isinstance(dl, TransformersDL):
@@ -227,7 +232,8 @@ def get_preds(self:PredictingLearner, ds_idx=1, dl=None, reorder=True, **kwargs)
         if dl.shuffle or dl.drop_last: dl = dl.new(shuffle=False, drop_last=False)
         dl = dl.by_length(show=hasattr(self, 'progress')) if reorder else dl.new()
     gather = None if self.task is None else self.task.predictions.gather
-    with train_alone(unwrap(self.model)): return (self.fastai_get_preds if gather is None else partial(gather, self))(dl=dl, reorder=reorder, **kwargs)
+    through = self.fastai_get_preds if gather is None else partial(gather, self)
+    with train_alone(unwrap(self.model)): return through(dl=dl, reorder=reorder, inner=inner, cbs=cbs, **kwargs)
 
 @patch
 def fastai_get_preds(self:PredictingLearner, **kwargs): return super(PredictingLearner, self).get_preds(**kwargs)

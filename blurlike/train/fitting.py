@@ -6,6 +6,7 @@
 __all__ = ['ONLY_IN_FIT', 'FittingLearner', 'ProgressCallback']
 
 # %% ../../nbs/train/02_fitting.ipynb #10f50004
+import math
 from contextlib import contextmanager, suppress
 from operator import attrgetter
 
@@ -27,7 +28,9 @@ from fastprogress.fastprogress import ConsoleMasterBar
 from ..model.model_inputs import unwrap
 from ..model.optimizer import plain_schedule
 from ..model.padding_free import try_packing
+from ..support.finite import why_not_finite
 from ..support.progress import can_be_seen, no_bars
+from ..support.warn import warn_user
 from ..model.turns import let_in, train_alone
 
 # %% ../../nbs/train/02_fitting.ipynb #10f50007
@@ -143,8 +146,10 @@ def one_batch(self:FittingLearner, i, b):
 @patch
 @delegates(Learner.validate)
 def validate(self:FittingLearner, ds_idx=1, dl=None, **kwargs):
-    "fastai's `validate`."
-    with train_alone(unwrap(self.model)): return super(FittingLearner, self).validate(ds_idx, dl, **kwargs)
+    "fastai's `validate`; a loss that is `nan` is told of."
+    with train_alone(unwrap(self.model)): res = super(FittingLearner, self).validate(ds_idx, dl, **kwargs)
+    if res and not math.isfinite(res[0]): warn_user(f"the validation loss is {res[0]}: {why_not_finite(unwrap(self.model))}")
+    return res
 
 # %% ../../nbs/train/02_fitting.ipynb #11a5f002
 ONLY_IN_FIT = TrackerCallback,CSVLogger # callbacks that have no business outside of it, beside those that say `only_in_fit` themselves
