@@ -20,7 +20,8 @@ def test_family(kind, task, tmp_path, in_tmp): check.run(kind, task, tmp_path)
 
 def test_what_is_left_out_exists():
     kinds = {k for m in MAPPINGS.values() for k in m}
-    assert {*NO_TEXT, *EXCLUDED, *PADDING}<=kinds and all(len(why)>15 for why in [*NO_TEXT.values(), *PADDING.values(), *(w for e in EXCLUDED.values() for w in e.values())])
+    assert {*NO_TEXT, *EXCLUDED, *PADDING}<=kinds
+    assert all(len(why)>15 for why in [*NO_TEXT.values(), *PADDING.values(), *(w for e in EXCLUDED.values() for w in e.values())])
 
 def test_the_table_is_of_these_types():
     "`docs/architectures.md` was written by a whole run in which nothing failed"

@@ -201,7 +201,8 @@ def test_tokenizer_without_pad_token(checkpoints):
     assert learn.dls.tokenizer.pad_token_id==learn.model.config.pad_token_id==learn.model.config.eos_token_id
     before = weights(learn.model)
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
-    assert learn.dls.train.bs>1 and len(changed(learn.model, before))>20 and np.isfinite(float(learn.recorder.values[-1][0]))
+    assert learn.dls.train.bs>1 and len(changed(learn.model, before))>20
+    assert np.isfinite(float(learn.recorder.values[-1][0]))
     with learn.no_bar(): close(learn.get_preds()[0], direct_logits(learn.model, learn.dls.tokenizer, texts_of('single', valid_frame(learn, 'single'))).softmax(-1))
     learn.save_pretrained('gpt2')
     assert json.loads(open('gpt2/config.json').read())['pad_token_id'] is not None
@@ -310,7 +311,8 @@ def test_fewer_rows_than_the_batch_size(kind, bert):
         def before_batch(self): seen.append(len(self.xb[0]))
     before = weights(learn.model)
     with learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3, cbs=Watch())
-    assert seen==[36,36] and changed(learn.model, before)==set(before) and np.isfinite(float(learn.recorder.values[-1][0]))
+    assert seen==[36,36] and changed(learn.model, before)==set(before)
+    assert np.isfinite(float(learn.recorder.values[-1][0]))
 
 def test_two_rows_are_enough(bert):
     learn = learner('single', bert, pd.DataFrame(dict(text=['good','bad','fine'], label=['x','y','x'])), valid=[2])
@@ -376,7 +378,9 @@ def test_interrupted_lr_find_keeps_the_weights(error, bert):
     assert moved[0] and changed(learn.model, before)==set()
     learn.remove_cb(Interrupt)
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
-    assert changed(learn.model, before) and np.isfinite(float(learn.recorder.values[-1][0])) and all(torch.isfinite(p).all() for p in learn.model.parameters())
+    assert changed(learn.model, before)
+    assert np.isfinite(float(learn.recorder.values[-1][0]))
+    assert all(torch.isfinite(p).all() for p in learn.model.parameters())
 
 def test_nothing_leaks_into_the_next_learner(bert):
     three,two,number = learner('single', bert),learner('pair', bert),learner('regression', bert)
@@ -433,7 +437,8 @@ def test_class_weights_of_numbers(bert): refused('regression', 'labels.*number',
 def test_a_dataset_dict_brings_its_own_validation(name, bert):
     ds = DatasetDict({'train':Dataset.from_pandas(DF[:30]), name:Dataset.from_pandas(DF[30:40].reset_index(drop=True)), 'test':Dataset.from_pandas(DF[40:].reset_index(drop=True))})
     learn = learner('single', bert, ds, valid=.2)
-    assert learn.texts_of(learn.dls.valid_ds.items)==TEXTS[30:40] and learn.texts_of(learn.dls.train_ds.items)==TEXTS[:30]
+    assert learn.texts_of(learn.dls.valid_ds.items)==TEXTS[30:40]
+    assert learn.texts_of(learn.dls.train_ds.items)==TEXTS[:30]
 
 def test_a_named_split(bert):
     ds = DatasetDict(train=Dataset.from_pandas(DF[:30]), validation=Dataset.from_pandas(DF[30:40].reset_index(drop=True)), test=Dataset.from_pandas(DF[40:].reset_index(drop=True)))
@@ -443,7 +448,8 @@ def test_a_named_split(bert):
 def test_a_dataset_dict_without_validation_is_split(bert):
     ds = DatasetDict(train=Dataset.from_pandas(DF[:40]), test=Dataset.from_pandas(DF[40:].reset_index(drop=True)))
     learn = learner('single', bert, ds, valid=.25)
-    assert len(learn.dls.valid_ds)==10 and set(learn.texts_of(learn.dls.train_ds.items))|set(learn.texts_of(learn.dls.valid_ds.items))==set(TEXTS[:40]) # the test rows stay out
+    assert len(learn.dls.valid_ds)==10
+    assert set(learn.texts_of(learn.dls.train_ds.items))|set(learn.texts_of(learn.dls.valid_ds.items))==set(TEXTS[:40]) # the test rows stay out
 
 @pytest.mark.parametrize('form', [pd.DataFrame, Dataset.from_pandas], ids=['frame','dataset'])
 def test_validation_from_a_boolean_column_or_row_numbers(form, bert):
@@ -476,7 +482,8 @@ def test_one_hot_columns(as_bool, bert):
     df = FRAMES['multi']
     hot = pd.DataFrame({v:[v in o for o in df.tags] for v in ('sure','bad','good')}).astype(bool if as_bool else int)
     learn = learner('multi', bert, pd.concat([df[['text']], hot], axis=1), label=['sure','bad','good'])
-    assert list(learn.dls.vocab)==['sure','bad','good'] and learn.model.config.problem_type=='multi_label_classification'
+    assert list(learn.dls.vocab)==['sure','bad','good']
+    assert learn.model.config.problem_type=='multi_label_classification'
     for i,(_,y) in zip(learn.dls.valid_ds.items.idxs, learn.dls.valid_ds): assert y.tolist()==hot.iloc[i].astype(float).tolist()
     with learn.no_bar(), learn.no_logging(): learn.fit(1)
 
@@ -493,7 +500,8 @@ def test_files(ending, kind, bert, in_tmp):
     dict(csv=lambda: df.to_csv(path, index=False), tsv=lambda: df.to_csv(path, sep='\t', index=False), jsonl=lambda: df.to_json(path, orient='records', lines=True), parquet=lambda: df.to_parquet(path))[ending]()
     for data in (path, str(path), path.name):
         learn = learner(kind, bert, data)
-        assert learn.texts_of(learn.dls.valid_ds.items)==texts_of(kind, valid_frame(learn, kind)) and output_names(learn.dls)==output_names(learner(kind, bert).dls)
+        assert learn.texts_of(learn.dls.valid_ds.items)==texts_of(kind, valid_frame(learn, kind))
+        assert output_names(learn.dls)==output_names(learner(kind, bert).dls)
     with learn.no_bar(), learn.no_logging(): learn.fit(1)
 
 @pytest.mark.parametrize('sep,ending', [(',','csv'), ('\t','tsv')])
@@ -501,7 +509,8 @@ def test_words_that_pandas_reads_as_missing(sep, ending, bert, in_tmp):
     words = ['null','NA','None','nan','N/A','NULL']
     (in_tmp/f'w.{ending}').write_text(f'text{sep}label\n'+''.join(f'{w}{sep}{"None" if i%2 else "NA"}\n' for i,w in enumerate(words*4)))
     learn = learner('single', bert, f'w.{ending}')
-    assert set(learn.texts_of(learn.dls.train_ds.items))|set(learn.texts_of(learn.dls.valid_ds.items))==set(words) and list(learn.dls.vocab)==['NA','None']
+    assert set(learn.texts_of(learn.dls.train_ds.items))|set(learn.texts_of(learn.dls.valid_ds.items))==set(words)
+    assert list(learn.dls.vocab)==['NA','None']
 
 def test_an_empty_cell_is_missing(bert, in_tmp):
     (in_tmp/'w.csv').write_text('text,label\n'+'good,a\nbad,b\n'*5+',a\n')
@@ -531,7 +540,9 @@ def test_a_checkpoint_keeps_the_order_of_its_labels(how, known):
 
 def test_other_labels_get_a_new_head(known):
     learn = learner('single', known, DF.assign(label=[f'n{i%4}' for i in range(48)]))
-    assert list(learn.dls.vocab)==['n0','n1','n2','n3'] and learn.model.config.num_labels==4 and set(learn.model.new_weights)=={'classifier.weight','classifier.bias'}
+    assert list(learn.dls.vocab)==['n0','n1','n2','n3']
+    assert learn.model.config.num_labels==4
+    assert set(learn.model.new_weights)=={'classifier.weight','classifier.bias'}
 
 def test_a_loaded_model_with_another_number_of_outputs(bert):
     model = transformers.AutoModelForSequenceClassification.from_pretrained(bert, num_labels=5)
@@ -563,7 +574,8 @@ def test_numbers_with_one_validation_row(bert):
     Interpretation.from_learner(learn).plot_top_losses(1)
     learn.save_pretrained('saved')
     assert 'nan' not in model_card(learn).lower() and TransformersLearner.from_pretrained('saved').predict('a film')
-    assert pickle.dumps(learn.metrics[1]) and learn.metrics[1].func(torch.tensor([1.,2.,4.]), torch.tensor([1.,2.,3.]))==pytest.approx(np.corrcoef([1,2,4], [1,2,3])[0,1])
+    assert pickle.dumps(learn.metrics[1])
+    assert learn.metrics[1].func(torch.tensor([1.,2.,4.]), torch.tensor([1.,2.,3.]))==pytest.approx(np.corrcoef([1,2,4], [1,2,3])[0,1])
 
 def test_a_learner_without_rows_cannot_be_trained(bert):
     learner('single', bert).save_pretrained('saved')

@@ -86,7 +86,8 @@ def test_batches_of_like_length_do_not_follow_the_row_order():
 def test_validation_is_in_row_order():
     dls = loaders(words(lengths(60)), n_valid=30)
     assert flat(rows_in(dls.valid))==list(range(30,60))
-    assert flat(rows_in(dls.train.new(shuffle=False)))==list(range(30)) and flat(rows_in(dls.train.new(shuffle=False, drop_last=False, bs=7)))==list(range(30))
+    assert flat(rows_in(dls.train.new(shuffle=False)))==list(range(30))
+    assert flat(rows_in(dls.train.new(shuffle=False, drop_last=False, bs=7)))==list(range(30))
 
 def test_the_seed_gives_the_order_again():
     def order(seed):
@@ -107,7 +108,8 @@ def test_rows_in_order_of_length_say_which_they_are():
     dl = loaders(words(k), n_valid=30).valid
     ordered = dl.by_length()
     idxs = ordered.get_idxs()
-    assert sorted(idxs)==list(range(30)) and flat(rows_in(ordered))==[10+i for i in idxs] and [k[10+i] for i in idxs]==sorted(k[10:], reverse=True)
+    assert sorted(idxs)==list(range(30)) and flat(rows_in(ordered))==[10+i for i in idxs]
+    assert [k[10+i] for i in idxs]==sorted(k[10:], reverse=True)
     assert dl.by_length() is ordered and flat(rows_in(dl))==list(range(10,40))
     assert dl.by_length(limit=29) is dl or flat(rows_in(dl.by_length(limit=29)))==list(range(10,40))
 
@@ -188,7 +190,8 @@ def test_as_torch_gives_what_the_model_takes(arch, checkpoints):
     learn.model.eval()
     tok,texts,n = learn.dls.tokenizer,texts_of('single', valid_frame(learn, 'single')),0
     for batch in learn.dls.valid.as_torch():
-        assert type(batch) is dict and {type(v) for v in batch.values()}=={torch.Tensor} and list(batch)==[*tok.model_input_names,'labels']
+        assert type(batch) is dict and {type(v) for v in batch.values()}=={torch.Tensor}
+        assert list(batch)==[*tok.model_input_names,'labels']
         with torch.no_grad(): out = learn.model(**accepted(learn.model, batch))
         rows = texts[n:n+len(batch['labels'])]
         with torch.no_grad(): want = learn.model(**accepted(learn.model, encode(tok, rows, max_length=learn.dls.text_tfm.max_length)), labels=batch['labels'])
@@ -275,7 +278,8 @@ def test_unique_shows_the_first_row_and_leaves_nothing_behind(shuffle):
     rows_in(dl)
     before = state(dl)
     x,y,its = dl.show_batch(unique=True, show=False, max_n=3)
-    assert [float(o[1]) for o in its]==[0.]*3 and len(x)==3 and len({tuple(o.flatten().tolist()) for o in torch.as_tensor(x)})==1
+    assert [float(o[1]) for o in its]==[0.]*3 and len(x)==3
+    assert len({tuple(o.flatten().tolist()) for o in torch.as_tensor(x)})==1
     assert state(dl)==before
     assert [len(o[2]) for o in (dl.show_batch(unique=True, show=False), dl.show_batch(show=False))]==[9,4]
     assert sorted(flat(rows_in(dl)))==list(range(11))

@@ -83,7 +83,8 @@ def test_signals_wait_for_the_batch(event, signum, bert, whole, tmp_path):
     assert (signal.getsignal(signal.SIGINT),signal.getsignal(signal.SIGTERM))==before
     at = last_checkpoint('run').state['where']
     assert at==dict(fit=0, epoch=0, batch=8) if event=='valid' else at==dict(fit=0, epoch=1, batch=0) if event=='after_epoch' else at==dict(fit=0, epoch=0, batch=2)
-    assert all(p.grad is None or not p.grad.any() for p in learn.model.parameters()) and len(learn.recorder.losses)==(2 if at['batch']==2 else 8)
+    assert all(p.grad is None or not p.grad.any() for p in learn.model.parameters())
+    assert len(learn.recorder.losses)==(2 if at['batch']==2 else 8)
     quiet(learn, lambda: (learn.predict('a lovely film'), learn.validate(), learn.fit(1)))
     set_seed(3)
     again = classifier(bert)
@@ -99,14 +100,17 @@ def test_a_second_interrupt_does_not_wait(bert):
         def before_step(self):
             for _ in range(2): os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt): quiet(learn, lambda: learn.fit(1, cbs=[Checkpoints('run'), Twice()]))
-    assert last_checkpoint('run').state['where']['batch']==0 and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert last_checkpoint('run').state['where']['batch']==0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 def test_interrupt_without_checkpoints(bert):
     "A learner that was interrupted between two gradients is as before, with its recorder, logger and file"
     learn = classifier(bert)
     logger = learn.logger
     with pytest.raises(KeyboardInterrupt): learn.fit(2, 1e-3, cbs=[CSVLogger(), SaveModelCallback(), Cut('before_step', 11, KeyboardInterrupt())])
-    assert learn.logger is logger and len(table(learn))==1 and len(learn.recorder.losses)==10 and not any(isinstance(cb, (CSVLogger, SaveModelCallback)) for cb in learn.cbs)
+    assert learn.logger is logger and len(table(learn))==1
+    assert len(learn.recorder.losses)==10
+    assert not any(isinstance(cb, (CSVLogger, SaveModelCallback)) for cb in learn.cbs)
     assert all(p.grad is None or not p.grad.any() for p in learn.model.parameters()) and learn.xb==(None,)
     assert len(pd.read_csv('history.csv'))==1
     quiet(learn, lambda: learn.fit(1))
@@ -192,7 +196,8 @@ def test_best_of_an_error(bert, in_tmp, monkeypatch):
     monkeypatch.setattr(type(learn.metrics[0]), 'value', property(lambda m: next(values)))
     learn.add_cb(seen := Seen())
     quiet(learn, lambda: learn.fit(3, 1e-2, cbs=Checkpoints('run', best='mae')))
-    assert equal(weights(learn.model), seen._weights[1]) and json.loads(Path('run/run.json').read_text())['settings']['lower'] is True
+    assert equal(weights(learn.model), seen._weights[1])
+    assert json.loads(Path('run/run.json').read_text())['settings']['lower'] is True
     with pytest.raises(ValueError, match="'given' better.*lower=True"): quiet(l := given(bert, .5)[0], lambda: l.fit(1, cbs=Checkpoints('new', best='given')))
     assert not Path('new').exists()
 
@@ -203,7 +208,9 @@ def test_no_best_epoch(bert):
     old = weights(learn.model)
     learn,seen = given(bert, float('nan'), float('nan'))
     with pytest.warns(UserWarning, match='no best epoch'): quiet(learn, lambda: learn.fit(2, 1e-3, cbs=Checkpoints('run', best='given', lower=False)))
-    assert equal(weights(learn.model), seen._weights[1]) and not equal(weights(learn.model), old) and not Path('run/best.safetensors').exists()
+    assert equal(weights(learn.model), seen._weights[1])
+    assert not equal(weights(learn.model), old)
+    assert not Path('run/best.safetensors').exists()
 
 def test_best_of_a_run_that_was_resumed(bert):
     learn,seen = given(bert, .9, .5, .4)
@@ -249,7 +256,8 @@ def test_no_pickle(bert, monkeypatch):
     learn = classifier(bert)
     with pytest.raises(Stop): quiet(learn, lambda: learn.fit_one_cycle(1, 1e-3, cbs=[Checkpoints('run', steps=2, best='accuracy'), Cut('after_batch', 5, Stop('x'))]))
     files = [p for p in Path('run').rglob('*') if p.is_file()]
-    assert {p.suffix for p in files}=={'.json','.safetensors'} and not any(p.read_bytes()[:2] in (b'\x80\x02',b'\x80\x04',b'\x80\x05',b'PK') for p in files)
+    assert {p.suffix for p in files}=={'.json','.safetensors'}
+    assert not any(p.read_bytes()[:2] in (b'\x80\x02',b'\x80\x04',b'\x80\x05',b'PK') for p in files)
     def never(*args, **kwargs): raise AssertionError('a pickle was opened')
     for place in ('pickle.load','pickle.loads','pickle.Unpickler','torch.load'): monkeypatch.setattr(place, never)
     again = classifier(bert)

@@ -20,7 +20,9 @@ def test_each_kind(kind, bert, in_tmp, capsys):
     out = capsys.readouterr().out
     assert '38 rows to train on, 10 to validate' in out and f'saved: {in_tmp/"model"}' in out
     head,row = out.splitlines()[-3:-1]
-    assert head.split()[:3]==['epoch','train_loss','valid_loss'] and len(row.split())==len(head.split()) and row.split()[0]=='0' and row.split()[1].count('.')==1
+    assert head.split()[:3]==['epoch','train_loss','valid_loss']
+    assert len(row.split())==len(head.split()) and row.split()[0]=='0'
+    assert row.split()[1].count('.')==1
     assert main(['predict', 'model', 'data.jsonl'])==0
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     learn = TransformersLearner.from_pretrained('model')
@@ -129,7 +131,9 @@ def test_nothing_is_trained_that_could_not_be_saved(argv, said, bert, in_tmp, ca
     monkeypatch.setattr(TransformersLearner, 'fit_one_cycle', lambda *args, **kwargs: pytest.fail('it was trained'))
     before = sorted(bert.iterdir())
     assert main(['train', 'data.csv', str(bert), *QUICK, *[str(bert) if a=='CHECKPOINT' else a for a in argv]])==2
-    assert said in capsys.readouterr().err and [p.name for p in in_tmp.iterdir()]==['data.csv'] and sorted(bert.iterdir())==before
+    assert said in capsys.readouterr().err
+    assert [p.name for p in in_tmp.iterdir()]==['data.csv']
+    assert sorted(bert.iterdir())==before
 
 def test_what_is_the_users_stays(bert, in_tmp):
     FRAMES['single'].to_csv('data.csv', index=False)
@@ -140,7 +144,8 @@ def test_what_is_the_users_stays(bert, in_tmp):
     open('m/plots/a.svg', 'w').write('<svg/>')
     os.symlink('nowhere', 'm/link')
     assert main(['predict', 'm', 'data.csv', '--out', 'm/p.jsonl'])==0 and main(argv)==0
-    assert open('m/notes.txt').read()=='mine' and open('m/plots/a.svg').read()=='<svg/>' and len(open('m/p.jsonl').readlines())==48 and os.readlink('m/link')=='nowhere'
+    assert open('m/notes.txt').read()=='mine' and open('m/plots/a.svg').read()=='<svg/>'
+    assert len(open('m/p.jsonl').readlines())==48 and os.readlink('m/link')=='nowhere'
     TransformersLearner.from_pretrained('m')
     open('m/extra.json', 'w').write('{}') # transformers might read it: neither deleted nor taken along
     assert main(argv)==2 and os.path.exists('m/extra.json')
@@ -211,7 +216,8 @@ def test_a_report_of_odd_files(bert, in_tmp):
     df.to_csv('data.csv', index=False)
     assert main(['train', 'data.csv', str(bert), *QUICK, '--out', 'm'])==0
     whole = _report(df)
-    assert whole.startswith('48 rows') and _report(df.rename(columns=dict(text='body', label='stars')), '--text', 'body', '--label', 'stars')==whole
+    assert whole.startswith('48 rows')
+    assert _report(df.rename(columns=dict(text='body', label='stars')), '--text', 'body', '--label', 'stars')==whole
     assert _report(df.rename(columns=dict(label='text', text='body')), '--text', 'body', '--label', 'text')==whole # names that change places
     for bad,said in ((df.rename(columns=dict(text='body')), "column text is not in 'test.csv', which has body, label; --text says which"), (df[['text']], '--label says which'),
         (df.assign(text=[None, *df.text[1:]]), "column 'text' has no text in row 0"), (df.assign(label=[*df.label[:3], None, *df.label[4:]]), "column 'label' has no label in row 3"),

@@ -70,7 +70,9 @@ def test_show_batch(kind, learn, capsys):
 def test_show_batch_of_training_rows(kind, learn, capsys):
     learn.dls.show_batch(max_n=BS, trunc_at=None)
     words,seen = set(shown(capsys).split()),set(' '.join(np.ravel([texts_of(kind, FRAMES[kind])]).tolist()).split())
-    assert len(words&seen)>10 and words<=seen|{'text','text_pair','target','True','False','bad,','bad','fine','good','good,','sure'}|{w for w in words if w.replace('.','').lstrip('-').isdigit()}
+    
+    assert len(words&seen)>10
+    assert words<=seen|{'text','text_pair','target','True','False','bad,','bad','fine','good','good,','sure'}|{w for w in words if w.replace('.','').lstrip('-').isdigit()}
 
 def test_test_dl(kind, learn, direct):
     df = valid_frame(learn, kind)
@@ -234,7 +236,8 @@ def test_early_stopping_callback(kind, fresh):
 def test_csv_logger(kind, fresh):
     fresh.fit(2, 1e-3, cbs=CSVLogger())
     heading,*rows = csv.reader(open(fresh.path/'history.csv'))
-    assert heading==['epoch','train_loss','valid_loss',*(m.name for m in fresh.metrics),'time'] and [r[0] for r in rows]==['0','1']
+    assert heading==['epoch','train_loss','valid_loss',*(m.name for m in fresh.metrics),'time']
+    assert [r[0] for r in rows]==['0','1']
     assert float(rows[1][2])==pytest.approx(float(fresh.recorder.values[1][1]))
 
 def test_training_learns(bert):
@@ -344,20 +347,23 @@ def test_predict_batch(kind, learn, direct):
 def test_show_results(kind, learn, direct, capsys):
     learn.show_results(max_n=4, trunc_at=5, shuffle=False)
     lines,df,preds = shown(capsys).splitlines(),valid_frame(learn, kind),decoded_by_hand(kind, direct)
-    assert lines[0].split()==['text']+['text_pair']*(kind=='pair')+['target','prediction']+['error']*(kind=='regression') and len(lines)==5
+    assert lines[0].split()==['text']+['text_pair']*(kind=='pair')+['target','prediction']+['error']*(kind=='regression')
+    assert len(lines)==5
     for line,item,y,p in zip(lines[1:], texts_of(kind, df), df.iloc[:,-1], preds):
         for t in item if kind=='pair' else [item]: assert head(t, 5) in line
         assert not any(s in line for s in SPECIAL)
         target = named(kind, y)
         end = line.split()
         if kind=='regression':
-            assert end[-3]==target and float(end[-2])==pytest.approx(float(p), abs=2e-3) and float(end[-1])==pytest.approx(float(p)-y, abs=2e-3)
+            assert end[-3]==target and float(end[-2])==pytest.approx(float(p), abs=2e-3)
+            assert float(end[-1])==pytest.approx(float(p)-y, abs=2e-3)
         else: assert end[-1]==('✓' if target==p else '✗') and ' '.join(end[:-1]).endswith(f'{target} {p}'.strip())
 
 def test_summary(kind, learn):
     text,n = learn.summary(),sum(p.numel() for p in learn.model.parameters())
     assert 'ModelInputsCallback' in text
-    assert 'BertForSequenceClassification' in text and f'Total params: {n:,}' in text and f'Total trainable params: {n:,}' in text
+    assert 'BertForSequenceClassification' in text and f'Total params: {n:,}' in text
+    assert f'Total trainable params: {n:,}' in text
 
 # Interpretation
 
@@ -413,7 +419,8 @@ def test_of_several_labels_each_has_its_probability(bert):
         assert columns==['text','target','prediction','probability','loss','']
         for row in rows:
             probs,labels = learn.predict(row[0])[2],[l for l in row[2].split(', ') if l]
-            assert row[3]==', '.join(f'{probs[learn.names.index(l)].item():.3f}' for l in labels) and n in (None, len(labels))
+            assert row[3]==', '.join(f'{probs[learn.names.index(l)].item():.3f}' for l in labels)
+            assert n in (None, len(labels))
 
 def test_a_label_with_a_comma_is_not_two():
     def marks(target, pred): return table_of(lambda: show_results(TokenTensor(torch.zeros(1,2,3).long()), None, L([(TitledStr('a film'), MultiCategory(target))]), L([(MultiCategory(pred),)])))[1][0][-1]
@@ -510,7 +517,8 @@ def test_plain_learner(kind, bert, capsys):
         before = weights(model)
         learn.freeze()
         learn.fit(1, 1e-2)
-        assert {'classifier.weight','classifier.bias'}<=changed(model, before) and not any('query' in n or 'embeddings.weight' in n for n in changed(model, before))
+        assert {'classifier.weight','classifier.bias'}<=changed(model, before)
+        assert not any('query' in n or 'embeddings.weight' in n for n in changed(model, before))
         learn.unfreeze()
         before = weights(model)
         learn.lr_find(num_it=10, show_plot=False)

@@ -34,10 +34,15 @@ def test_card_of_each_kind(trained, kind):
     learn = trained(kind)
     text = model_card(learn, 'ada/films')
     card,rows = ModelCard(text),facts_of(text)
-    assert card.data.pipeline_tag=='text-classification' and card.data.library_name=='transformers' and {'blurlike','fastai'}<=set(card.data.tags) and card.data.base_model is None
+    assert card.data.pipeline_tag=='text-classification'
+    assert card.data.library_name=='transformers'
+    assert {'blurlike','fastai'}<=set(card.data.tags) and card.data.base_model is None
     last = dict(zip(['loss',*(m.name for m in learn.metrics)], list(learn.epoch_table[-1])[1:]))
-    assert {r.metric_type:r.metric_value for r in card.data.eval_results}=={k:round(float(v), 4) for k,v in last.items()} and card.data.model_name=='ada/films'
-    assert rows['training rows']==str(len(learn.dls.train_ds)) and rows['validation rows']==str(len(learn.dls.valid_ds)) and rows['task']==f'`{learn.task.name}`'
+    assert {r.metric_type:r.metric_value for r in card.data.eval_results}=={k:round(float(v), 4) for k,v in last.items()}
+    assert card.data.model_name=='ada/films'
+    assert rows['training rows']==str(len(learn.dls.train_ds))
+    assert rows['validation rows']==str(len(learn.dls.valid_ds))
+    assert rows['task']==f'`{learn.task.name}`'
     said = {k:rows[k] for k in ('epochs','highest learning rate','batch size','optimizer','precision')}
     assert said=={'epochs':'2', 'highest learning rate':'1.0e-02', 'batch size':'5', 'optimizer':'`adamw`', 'precision':'float32'}
     assert all(f'`{n}`' in rows['outputs'] for n in learn.names)
@@ -50,21 +55,27 @@ def test_no_text_of_the_data_is_in_the_card(trained, kind):
     text = model_card(learn).lower()
     rows = learn.texts_of(learn.dls.train_ds.items)+learn.texts_of(learn.dls.valid_ds.items)
     parts = [t for r in rows for t in ([r] if isinstance(r, str) else r)]
-    assert len(parts)>=48 and not any(' '.join(t.split()[i:i+3]).lower() in text for t in parts for i in range(len(t.split())-2))
+    assert len(parts)>=48
+    assert not any(' '.join(t.split()[i:i+3]).lower() in text for t in parts for i in range(len(t.split())-2))
 
 def test_odd_names_break_no_table(bert):
     df = FRAMES['single'].rename(columns=dict(text='te|xt\nof `it`')).assign(label=lambda d: d.label.map(lambda o: f'{o}|a\n- b: `c`'))
     learn = learner('single', bert, df, text='te|xt\nof `it`')
     text = model_card(learn, 'x', license='mit')
     card = ModelCard(text)
-    assert card.data.license=='mit' and card.data.eval_results is None and '## Scores' not in text and '`bad¦a - b: \'c\'`' in facts_of(text)['outputs']
+    assert card.data.license=='mit' and card.data.eval_results is None
+    assert '## Scores' not in text and '`bad¦a - b: \'c\'`' in facts_of(text)['outputs']
 
 def test_card_tells_what_was_set(bert):
     learn = learner('single', bert, precision='bf16', max_length=20, overlap=4, class_weights=dict(bad=1., fine=2., good=1.), splitter=layerwise_splitter)
     learn.fit_one_cycle(1, slice(1e-4, 1e-3), wd=.02)
     rows = facts_of(model_card(learn))
-    assert rows['precision']=='mixed, bf16' and 'share 4 tokens' in rows['length'] and 'at most 20' in rows['length'] and rows['splitter']=='`layerwise_splitter`' and 'class weights' in rows['loss']
-    assert rows['highest learning rate'].startswith('1.0e-04, ') and '1.0e-03 (by group, head last)' in rows['highest learning rate'] and rows['weight decay']=='0.02'
+    assert rows['precision']=='mixed, bf16' and 'share 4 tokens' in rows['length']
+    assert 'at most 20' in rows['length'] and rows['splitter']=='`layerwise_splitter`'
+    assert 'class weights' in rows['loss']
+    assert rows['highest learning rate'].startswith('1.0e-04, ')
+    assert '1.0e-03 (by group, head last)' in rows['highest learning rate']
+    assert rows['weight decay']=='0.02'
 
 def test_base_model_only_if_it_is_one_of_the_hub(bert, in_tmp):
     learn = learner('single', bert)
@@ -74,18 +85,23 @@ def test_base_model_only_if_it_is_one_of_the_hub(bert, in_tmp):
         learn.model.name_or_path = name
         assert ModelCard(model_card(learn)).data.base_model==want
         again = TransformersLearner.from_pretrained(learn.save_pretrained('saved'))
-        assert ModelCard(model_card(again)).data.base_model==(want if want and '/' in want else None) and again.facts['base']==name.split('/')[-1]*(want is None)+(want or '')
+        assert ModelCard(model_card(again)).data.base_model==(want if want and '/' in want else None)
+        assert again.facts['base']==name.split('/')[-1]*(want is None)+(want or '')
 
 def test_push_and_back(hub, trained, kind, in_tmp):
     learn = trained(kind)
     texts,before = learn.texts_of(learn.dls.valid_ds.items),told(learn)
     url = learn.push_to_hub('ada/films', commit_message='first', private=True, license='mit')
-    assert url.startswith('https://huggingface.co/ada/films/commit/') and hub.commits==['first'] and hub.private['ada/films'] and hub.tokens-{None}=={'Bearer hf_of_ada'}
+    assert url.startswith('https://huggingface.co/ada/films/commit/')
+    assert hub.commits==['first'] and hub.private['ada/films']
+    assert hub.tokens-{None}=={'Bearer hf_of_ada'}
     files = hub.repos['ada/films']['main']
-    assert {'README.md','blurlike.json','config.json','model.safetensors'}<=set(files) and ModelCard(files['README.md'].decode()).data.license=='mit'
+    assert {'README.md','blurlike.json','config.json','model.safetensors'}<=set(files)
+    assert ModelCard(files['README.md'].decode()).data.license=='mit'
     again = TransformersLearner.from_pretrained('ada/films')
     assert again.predict_batch(texts)==learn.predict_batch(texts)
-    assert all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items()) and [p.name for p in in_tmp.iterdir()]==['cache']
+    assert all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items())
+    assert [p.name for p in in_tmp.iterdir()]==['cache']
 
 def test_the_learner_trains_on_after_a_push(hub, bert, in_tmp):
     one,two = learner('single', bert),learner('single', bert)
@@ -104,7 +120,9 @@ def test_words_and_gaps(hub, bert, in_tmp):
         with learn.no_bar(), learn.no_logging(): learn.fit(1)
         learn.push_to_hub('model')
         card = ModelCard(hub.repos['ada/model']['main']['README.md'].decode())
-        assert card.data.pipeline_tag==tag and f"pipeline('{tag}', model='ada/model')" in card.text and f'pipe({item})' in card.text and 'film was' not in card.text
+        assert card.data.pipeline_tag==tag
+        assert f"pipeline('{tag}', model='ada/model')" in card.text
+        assert f'pipe({item})' in card.text and 'film was' not in card.text
         assert {r.metric_type for r in card.data.eval_results}=={'loss'}|{m.name for m in learn.metrics}
         assert TransformersLearner.from_pretrained('ada/model').predict_batch(['Ada met [MASK]'])==learn.predict_batch(['Ada met [MASK]'])
 
@@ -114,7 +132,9 @@ def test_second_push_leaves_nothing_stale(hub, bert, in_tmp):
     files = hub.repos['ada/films']['main']
     files |= {'generation_config.json':b'{}', 'notes.txt':b'mine', 'onnx/config.json':b'{}'}
     learn.push_to_hub('ada/films', card='# Mine')
-    assert 'generation_config.json' not in files and files['notes.txt']==b'mine' and 'onnx/config.json' in files and files['README.md']==b'# Mine' and len(hub.commits)==2
+    assert 'generation_config.json' not in files and files['notes.txt']==b'mine'
+    assert 'onnx/config.json' in files and files['README.md']==b'# Mine'
+    assert len(hub.commits)==2
     TransformersLearner.from_pretrained('ada/films')
 
 def test_branch(hub, bert, in_tmp):
@@ -129,8 +149,12 @@ def test_adapters(hub, bert, in_tmp):
     learn.push_to_hub('merged')
     learn.push_to_hub('alone', merge=False)
     card = {n:ModelCard(hub.repos[f'ada/{n}']['main']['README.md'].decode()) for n in ('merged','alone')}
-    assert card['merged'].data.library_name=='transformers' and card['alone'].data.library_name=='peft' and 'pipeline(' in card['merged'].text and 'pipeline(' not in card['alone'].text and 'LoraConfig(r=2' in card['alone'].text
-    assert 'adapter_model.safetensors' in hub.repos['ada/alone']['main'] and 'model.safetensors' not in hub.repos['ada/alone']['main']
+    assert card['merged'].data.library_name=='transformers'
+    assert card['alone'].data.library_name=='peft' and 'pipeline(' in card['merged'].text
+    assert 'pipeline(' not in card['alone'].text
+    assert 'LoraConfig(r=2' in card['alone'].text
+    assert 'adapter_model.safetensors' in hub.repos['ada/alone']['main']
+    assert 'model.safetensors' not in hub.repos['ada/alone']['main']
     again = TransformersLearner.from_pretrained('ada/alone')
     assert torch.allclose(again.predict_logits(TEXTS[:8]), learn.predict_logits(TEXTS[:8]), atol=1e-6)
 

@@ -63,7 +63,8 @@ def test_of_very_many_cut_tokens_the_first_are_drawn(side, bert, capsys):
         assert len(kinds_of(shown.lines[0], 'cut'))==n-6 and f'{n-6:,} tokens' in shown.told
         learn.show_tokens('film '*n)
         text,page = capsys.readouterr().out,shown._repr_html_()
-        assert text.count('~~')==2*page.count('title="cut"')==2*min(30, n-6) and text.split('~~')[0].count('film')+text.split('~~')[-1].count('film')==6
+        assert text.count('~~')==2*page.count('title="cut"')==2*min(30, n-6)
+        assert text.split('~~')[0].count('film')+text.split('~~')[-1].count('film')==6
         return re.findall('\(… ([0-9,]+) more\)', text),re.findall('>\(… ([0-9,]+) more\)<', page)
     assert told(36)==([],[]) and told(37)==(['1'],['1']) and told(5006)==(['4,970'],['4,970'])
 
@@ -107,9 +108,11 @@ def test_a_pair_may_be_a_list(bert):
     learn = learner('pair', bert)
     a,b = TEXTS[0]+' '+TEXTS[1],LONG.rpartition(' ')[0][:40]
     one,other = read_text(learn, [a, b]),read_text(learn, (a, b))
-    assert one.ids==other.ids and one.columns==other.columns and [one.word_text(w) for w in one.words]==f'{a} {b}'.split()
+    assert one.ids==other.ids and one.columns==other.columns
+    assert [one.word_text(w) for w in one.words]==f'{a} {b}'.split()
     told = learn.explain([a, b], method='occlusion')
-    assert told.words==f'{a} {b}'.split() and told.rows[0]['score']==pytest.approx(learn.predict([a, b])[2].max().item(), abs=1e-5)
+    assert told.words==f'{a} {b}'.split()
+    assert told.rows[0]['score']==pytest.approx(learn.predict([a, b])[2].max().item(), abs=1e-5)
     assert '|' in told._repr_html_() and learn.attention([a, b])[0]==learn.attention((a, b))[0]
     for o in ([a], [a, b, a]):
         with pytest.raises(TypeError, match='a pair of texts'): learn.explain(o)
@@ -160,7 +163,8 @@ def test_a_slow_tokenizer(tmp_path):
     shown = ShownTokens(read_text(learn, LONG))
     assert len(kinds_of(shown.lines[0], 'cut'))==len(LONG)-22 and 'cut off' in shown.told
     told = learn.explain('a lovely film')
-    assert 'occlusion' in told.method and len(told.words)==len('a lovely film') and np.isfinite(told.rows[0]['words']).all()
+    assert 'occlusion' in told.method and len(told.words)==len('a lovely film')
+    assert np.isfinite(told.rows[0]['words']).all()
 
 def test_attention_of_shortened_texts_is_left_out(tmp_path):
     "CANINE's layers see pieces of the text, but for the last."
@@ -170,7 +174,8 @@ def test_attention_of_shortened_texts_is_left_out(tmp_path):
     assert tokens==['[CLS]',*'a lovely film','[SEP]'] and weights.shape==(1, 2, n, n)
     close(weights.sum(-1), torch.ones(weights.shape[:-1]))
     learn.show_attention('a lovely film')
-    assert '[MASK]' in learn.explain('a film', method='occlusion').method and str(ShownTokens(read_text(learn, 'a film'))).startswith('[CLS] a')
+    assert '[MASK]' in learn.explain('a film', method='occlusion').method
+    assert str(ShownTokens(read_text(learn, 'a film'))).startswith('[CLS] a')
 
 def test_text_without_spaces_is_told_by_tokens(checkpoints):
     text = '今天天气很好我们去'
@@ -263,7 +268,8 @@ def test_signs_of_mathematics_are_drawn_as_they_are(tmp_path, recwarn):
         recwarn.clear()
         learn.show_attention('pay $$ now $x$', **where)
         plt.gcf().canvas.draw()
-        assert any('$$' in t.get_text() for ax in plt.gcf().axes for t in ax.get_yticklabels()) and not [w for w in recwarn if '__array__' in str(w.message)]
+        assert any('$$' in t.get_text() for ax in plt.gcf().axes for t in ax.get_yticklabels())
+        assert not [w for w in recwarn if '__array__' in str(w.message)]
 
 def test_attention_of_long_texts_and_wrong_numbers(bert):
     learn = learner('single', bert, max_length=10, overlap=2)
@@ -383,7 +389,8 @@ def test_all_kinds(kind, method, bert):
     assert {r['label'] for r in told.rows}<=set(learn.names) and len(told.frame)==len(told.words)
     told._repr_html_(), str(told)
     assert torch.equal(state, torch.random.get_rng_state()) and learn.model.training==mode
-    assert all(torch.equal(p, before[n]) for n,p in learn.model.named_parameters()) and all(p.grad is None for p in learn.model.parameters())
+    assert all(torch.equal(p, before[n]) for n,p in learn.model.named_parameters())
+    assert all(p.grad is None for p in learn.model.parameters())
     if kind=='multi': assert [r['label'] for r in learn.explain(item, labels=learn.names, steps=2).rows]==learn.names
     if kind!='regression': assert told.rows[0]['score']==pytest.approx(float(learn.predict(item)[2][learn.names.index(told.rows[0]['label'])]), abs=1e-4)
 
@@ -405,7 +412,8 @@ def test_tags(method, bert):
     tagged = [i for i,(_,tag) in enumerate(learn.predict(text)[0]) if tag!='O']
     assert tagged and learn.explain(text, method='occlusion').where==tagged
     told = learn.explain(text, words=[3,5], labels='B-X', method=method, steps=8)
-    assert told.names==['B-X (great)','B-X (awful)'] and all(r['words'][w]>np.delete(r['words'], w).mean() for r,w in zip(told.rows, told.where))
+    assert told.names==['B-X (great)','B-X (awful)']
+    assert all(r['words'][w]>np.delete(r['words'], w).mean() for r,w in zip(told.rows, told.where))
     same = learn.explain(text.split(), words=[3,5], labels='B-X', method=method, steps=8)
     np.testing.assert_allclose(same.rows[0]['words'], told.rows[0]['words'], atol=1e-5)
     asked = learn.explain(text, words=[1,2], labels=['O','B-X'], method='occlusion')
@@ -439,8 +447,10 @@ def test_what_is_no_prediction_is_not_called_one(bert):
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
     learn.loss_func.thresh = .99
     told = learn.explain('a great film', method='occlusion')
-    assert not learn.predict('a great film')[0] and len(told.rows)==1 and str(told).endswith('stands for the word alone)')
-    assert 'no label is predicted, this one is the most probable' in str(told) and '>label<' in told._repr_html_() and '>prediction<' not in told._repr_html_()
+    assert not learn.predict('a great film')[0] and len(told.rows)==1
+    assert str(told).endswith('stands for the word alone)')
+    assert 'no label is predicted, this one is the most probable' in str(told)
+    assert '>label<' in told._repr_html_() and '>prediction<' not in told._repr_html_()
     learn.loss_func.thresh = .01
     told = learn.explain('a great film', method='occlusion')
     assert len(told.rows)==3 and 'no label' not in str(told) and '>prediction<' in told._repr_html_()

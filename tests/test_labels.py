@@ -46,23 +46,28 @@ WAYS = dict(lists=list, tuples=tuple, arrays=np.array, floats=lambda o: [float(i
 def test_vectors_are_indicators(way, bert):
     data = frame([WAYS[way](HOT[i%4]) for i in range(N)])
     with pytest.warns(UserWarning, match='3 times 0 or 1 are read as vectors.*vocab='): learn = make(bert, data)
-    assert list(learn.dls.vocab)==[0,1,2] and targets(learn)==[HOT[i%4] for i in VALID] and learn.model.config.problem_type=='multi_label_classification'
+    assert list(learn.dls.vocab)==[0,1,2] and targets(learn)==[HOT[i%4] for i in VALID]
+    assert learn.model.config.problem_type=='multi_label_classification'
     assert scored(learn, data.iloc[:4])==HOT
     kind,vocab,y = silent(lambda: read(data, vocab=['a','b','c']))
-    assert vocab==['a','b','c'] and y(Rows(data)[1])==['b','c'] and label_counts(vocab, y, Rows(data)).tolist()==[12,12,6]
+    assert vocab==['a','b','c'] and y(Rows(data)[1])==['b','c']
+    assert label_counts(vocab, y, Rows(data)).tolist()==[12,12,6]
 
 @pytest.mark.parametrize('feature', [Sequence(Value('float32')), Sequence(Value('int64'), length=3), Sequence(Value('bool')), Sequence(ClassLabel(names=['a','b','c']))], ids=str)
 def test_vectors_of_a_dataset(feature):
     ds = dataset(cycle(*HOT), feature)
     _,vocab,y = silent(lambda: read(ds, vocab=None if hasattr(feature.feature, 'names') else ['a','b','c']))
-    assert vocab==['a','b','c'] and [y(r) for r in Rows(ds)][:4]==[['a'],['b','c'],['a','b'],[]] and y.read_many(Rows(ds), [2,1])[0]==[['a','b'],['b','c']]
+    assert vocab==['a','b','c']
+    assert [y(r) for r in Rows(ds)][:4]==[['a'],['b','c'],['a','b'],[]]
+    assert y.read_many(Rows(ds), [2,1])[0]==[['a','b'],['b','c']]
 
 def test_a_saved_learner_reads_vectors(bert):
     data = frame(cycle(*HOT))
     with pytest.warns(UserWarning, match='read as vectors'): learn = make(bert, data)
     learn.save_pretrained('saved')
     again = TransformersLearner.from_pretrained('saved')
-    assert list(again.dls.vocab)==[0,1,2] and scored(again, data.iloc[:4])==HOT==scored(again, Dataset.from_pandas(data.iloc[:4]))
+    assert list(again.dls.vocab)==[0,1,2]
+    assert scored(again, data.iloc[:4])==HOT==scored(again, Dataset.from_pandas(data.iloc[:4]))
     with pytest.raises(ValueError, match=r'row 0.*vector of 3 times'): scored(again, pd.DataFrame(dict(text=['a'], label=[[1,0]])))
 
 @pytest.mark.parametrize('lists,vocab,want', [(cycle([0,1],[0],[1]), [0,1], [0,1]), (cycle([0],[1]), [0,1], [0]), (cycle([0,1,2],[1,0,2]), [0,1,2], [0,1,2]), (cycle([],[0,1],[1]), [0,1], [])], ids=str)
@@ -110,7 +115,9 @@ def test_the_vocab_orders_one_hot_columns():
 
 def test_a_label_twice_in_a_row_counts_once(bert):
     learn = make(bert, cycle(['x','x','x'],['y'],['x','y']))
-    assert torch.isfinite(learn.model.classifier.bias).all() and np.isfinite(learn.validate()[0]) and learn.check().labels.training.sum()==sum(map(len, map(set, cycle(['x','x','x'],['y'],['x','y'])))) - sum(learn.check().labels.validation)
+    assert torch.isfinite(learn.model.classifier.bias).all()
+    assert np.isfinite(learn.validate()[0])
+    assert learn.check().labels.training.sum()==sum(map(len, map(set, cycle(['x','x','x'],['y'],['x','y'])))) - sum(learn.check().labels.validation)
     assert (make(bert, cycle(['x','x','x'],['y'],['x','y']), class_weights='balanced').loss_func.func.pos_weight>0).all()
 
 # Names and numbers of a ClassLabel
@@ -141,7 +148,8 @@ def test_lists_of_names_and_numbers(bert):
 
 def test_numbers_stand_for_the_names_in_vocab():
     _,vocab,y = read(cycle(0,1), vocab=['neg','pos'])
-    assert vocab==['neg','pos'] and y(dict(label=1))=='pos' and label_counts(vocab, y, Rows(frame([0,1,1]+[0]*(N-3)))).tolist()==[N-2,2]
+    assert vocab==['neg','pos'] and y(dict(label=1))=='pos'
+    assert label_counts(vocab, y, Rows(frame([0,1,1]+[0]*(N-3)))).tolist()==[N-2,2]
     _,vocab,y = read(cycle([0],[1,1]), vocab=['neg','pos'])
     assert y(dict(label=[1,1]))==['pos']
     refused(cycle(0,2), r"labels? 0, 2 are not in vocab, 'neg', 'pos' \(rows 0, 1", vocab=['neg','pos'])
@@ -167,7 +175,9 @@ VALUES = dict(text=('a','b'), ints=(3,7), bools=(False,True), fractions=(.25,1.5
 def test_columns_of_every_dtype_are_read_as_plain_ones(column, values, bert):
     if (column, values)==('sparse','text'): pytest.skip('pandas has no sparse text')
     plain,odd = make(bert, cycle(*VALUES[values])),make(bert, frame(COLUMNS[column](cycle(*VALUES[values]))))
-    assert odd.task is plain.task and list(odd.names)==list(plain.names) and [type(o) for o in odd.names]==[type(o) for o in plain.names] and targets(odd)==targets(plain)
+    assert odd.task is plain.task and list(odd.names)==list(plain.names)
+    assert [type(o) for o in odd.names]==[type(o) for o in plain.names]
+    assert targets(odd)==targets(plain)
     with odd.no_bar(), plain.no_bar(): assert odd.validate()==plain.validate()
 
 def test_decimals_are_numbers(bert):
@@ -182,7 +192,9 @@ def test_unused_categories_get_no_output():
 def test_any_collection_of_labels(way, bert):
     data = frame([way(o) for o in cycle(['a'],['b','a'],['b'])])
     learn = make(bert, data)
-    assert list(learn.dls.vocab)==['a','b'] and targets(learn)==[[[1,0],[1,1],[0,1]][i%3] for i in VALID] and scored(learn, data.iloc[:3])==[[1,0],[1,1],[0,1]]
+    assert list(learn.dls.vocab)==['a','b']
+    assert targets(learn)==[[[1,0],[1,1],[0,1]][i%3] for i in VALID]
+    assert scored(learn, data.iloc[:3])==[[1,0],[1,1],[0,1]]
     with learn.no_bar(): assert np.isfinite(learn.validate()[0])
 
 def test_missing_values_in_lists(): refused(frame([['a',pd.NA] if i==3 else ['a','b'] if i%2 else ['b'] for i in range(N)]), r'no label in row 3\b')
@@ -203,8 +215,10 @@ def test_labels_that_look_alike_are_told_of():
 def test_alike_labels_are_a_finding(bert):
     with pytest.warns(UserWarning, match='differ only by case'): learn = make(bert, cycle('pos','neg','pos','neg','pos','neg '))
     report = learn.check()
-    assert report.rows('alike', 'training').tolist()==[i for i in SPLITS[0] if i%6==5] and report.rows('alike', 'validation').tolist()==[5,23]
-    assert "'neg' and 'neg '" in next(f.message for f in report if f.what=='alike') and not make(bert, cycle('pos','neg')).check().rows('alike').size
+    assert report.rows('alike', 'training').tolist()==[i for i in SPLITS[0] if i%6==5]
+    assert report.rows('alike', 'validation').tolist()==[5,23]
+    assert "'neg' and 'neg '" in next(f.message for f in report if f.what=='alike')
+    assert not make(bert, cycle('pos','neg')).check().rows('alike').size
     with pytest.warns(UserWarning, match='differ only by case'): several = make(bert, cycle(['a'],['b','A'],['a','b']))
     assert several.check().rows('alike', 'training').tolist()==[i for i in SPLITS[0] if i%3==1]
     tagger = token_classification_learner(pd.DataFrame(dict(tokens=[['a','b']]*10, tags=[['B-PER','O']]*9+[['B-Per','O']])), bert, valid=[0,1], bs=4)
@@ -235,18 +249,21 @@ def test_predictions_have_the_type_of_the_data(kind, bert, monkeypatch):
 def test_predictions_of_several_labels_have_the_type_of_the_data(bert):
     learn = make(bert, cycle([3],[7],[3,7]))
     learn.loss_func.thresh = 0.
-    assert {type(o['label']) for p in learn.predict_batch(TEXTS[:4]) for o in p}<={int} and all(isinstance(o, int) for o in learn.predict(TEXTS[0])[0])
+    assert {type(o['label']) for p in learn.predict_batch(TEXTS[:4]) for o in p}<={int}
+    assert all(isinstance(o, int) for o in learn.predict(TEXTS[0])[0])
 
 def test_the_command_line_tells_labels_as_the_data_has_them(bert, capsys):
     frame(cycle(3,7)).to_json('d.jsonl', orient='records', lines=True)
     make(bert, 'd.jsonl').save_pretrained('saved')
-    assert main(['predict', 'saved', 'd.jsonl'])==0 and {type(json.loads(l)['label']) for l in capsys.readouterr().out.splitlines()}=={int}
+    assert main(['predict', 'saved', 'd.jsonl'])==0
+    assert {type(json.loads(l)['label']) for l in capsys.readouterr().out.splitlines()}=={int}
 
 def test_a_block_of_numpy_labels(bert):
     dls = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock(vocab=np.array([3,7]))), get_x=ColReader('text'), get_y=ColReader('label')).dataloaders(frame(cycle(3,7)), bs=6)
     learn = sequence_classification_learner(dls, bert)
     learn.save_pretrained('saved')
-    assert type(learn.predict_batch(TEXTS[:1])[0]['label']) is int and TransformersLearner.from_pretrained('saved').names==[3,7]
+    assert type(learn.predict_batch(TEXTS[:1])[0]['label']) is int
+    assert TransformersLearner.from_pretrained('saved').names==[3,7]
     dls = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label')).dataloaders(frame(ODD['date']), bs=6)
     with pytest.raises(TypeError, match='is date'): sequence_classification_learner(dls, bert)
 
@@ -264,7 +281,8 @@ def kept(learn): return bool((learn.model.classifier.weight==5).all())
 def test_a_head_of_other_labels_starts_anew(trained):
     for data in (cycle('z_bad','a_good'), cycle(0,1), cycle(['a'],['a','b'])):
         with pytest.warns(UserWarning, match="trained for 'negative', 'positive'.*starts anew"): learn = make(trained, data)
-        assert not kept(learn) and learn.model.classifier.weight.std()<.1 and {'classifier.weight','classifier.bias'}<=learn.model.new_weights
+        assert not kept(learn) and learn.model.classifier.weight.std()<.1
+        assert {'classifier.weight','classifier.bias'}<=learn.model.new_weights
         guess = learn.model.classifier.bias.detach()
         assert isinstance(data[0], list) or torch.allclose(guess.softmax(-1), torch.tensor([.5,.5]), atol=.2)
     with pytest.warns(UserWarning, match='starts anew'): assert not kept(make(TransformersLearner.from_pretrained(trained), cycle('x','y')))
@@ -272,7 +290,8 @@ def test_a_head_of_other_labels_starts_anew(trained):
 @pytest.mark.parametrize('names', [('negative','positive'), ('POSITIVE','Negative')])
 def test_a_head_of_the_same_labels_is_kept(names, trained):
     learn = silent(lambda: make(trained, cycle(*names)))
-    assert kept(learn) and [n.lower() for n in learn.dls.vocab]==['negative','positive'] and learn.model.config.id2label=={0:learn.dls.vocab[0], 1:learn.dls.vocab[1]}
+    assert kept(learn) and [n.lower() for n in learn.dls.vocab]==['negative','positive']
+    assert learn.model.config.id2label=={0:learn.dls.vocab[0], 1:learn.dls.vocab[1]}
 
 def test_loaders_with_the_labels_in_another_order(trained):
     dls = DataBlock(blocks=(TransformersTextBlock(trained), CategoryBlock(vocab=['positive','negative'], sort=False)), get_x=ColReader('text'), get_y=ColReader('label')).dataloaders(frame(cycle('negative','positive')), bs=6)
@@ -322,10 +341,12 @@ def test_named_vectors_train_save_and_score(bert):
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
     learn.save_pretrained('saved')
     again = TransformersLearner.from_pretrained('saved')
-    assert again.names==['a','b','c'] and scored(again, data.iloc[:4])==HOT and {o['label'] for p in again.predict_batch(data) for o in p}<=set('abc')
+    assert again.names==['a','b','c'] and scored(again, data.iloc[:4])==HOT
+    assert {o['label'] for p in again.predict_batch(data) for o in p}<=set('abc')
     assert silent(lambda: make('saved', data, vocab=['a','b','c'])).names==['a','b','c']
     with pytest.raises(ValueError, match=r"checkpoint's labels are \['a', 'b', 'c'\], in this order"): make('saved', data, vocab=['c','b','a'])
 
 def test_named_numbers_train(bert):
     learn = silent(lambda: make(bert, cycle(0,1), vocab=['neg','pos']))
-    assert learn.names==['neg','pos'] and targets(learn)==[i%2 for i in VALID] and scored(learn, frame(cycle('pos',0)))[:2]==[1,0]
+    assert learn.names==['neg','pos'] and targets(learn)==[i%2 for i in VALID]
+    assert scored(learn, frame(cycle('pos',0)))[:2]==[1,0]

@@ -35,7 +35,9 @@ def test_the_same_order_with_a_thread_workers_and_memory(bert):
         dls.train.rng.seed(1)
         return [contents(dls.train) for _ in range(2)]
     first = passes()
-    assert passes()==first and passes(memory=0)==first and passes(memory=.006)==first and passes(num_workers=2)==first and passes(num_workers=3, memory=0)==first
+    assert passes()==first and passes(memory=0)==first
+    assert passes(memory=.006)==first and passes(num_workers=2)==first
+    assert passes(num_workers=3, memory=0)==first
     assert first[0]!=first[1]
 
 def test_the_pipelines_of_fastai_give_the_same_rows(bert):
@@ -200,7 +202,8 @@ def test_max_tokens(n, shuffle, bert):
 def test_max_tokens_trains_with_the_right_schedule(bert):
     learn = learner('single', bert, frame(200), bs=8, valid=.2, dl_kwargs=dict(max_tokens=64))
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-3)
-    assert learn.recorder.lrs[-1]<2e-5 and abs(learn.train_iter-len(learn.recorder.lrs))<1 and np.isclose(learn.pct_train, 1)
+    assert learn.recorder.lrs[-1]<2e-5 and abs(learn.train_iter-len(learn.recorder.lrs))<1
+    assert np.isclose(learn.pct_train, 1)
 
 def test_a_row_longer_than_the_budget_is_a_batch_of_its_own(bert):
     dl = loaders(bert, data=frame(60), valid=list(range(10)), dl_kwargs=dict(max_tokens=10)).train
@@ -299,7 +302,8 @@ def test_the_fast_way_gives_what_the_tokenizer_gives(side, overlap, pair):
     fast,slow = TokenizeText(tok, 16, overlap),TokenizeText(tok, 16, overlap)
     slow._encode_fast = slow._encode_any
     (a,seen_a),(b,seen_b) = fast.tokenize(rows),slow.tokenize(rows)
-    assert np.array_equal(seen_a, seen_b) and np.array_equal(a.n_windows, b.n_windows) and torch.equal(fast.stack(a), slow.stack(b))
+    assert np.array_equal(seen_a, seen_b) and np.array_equal(a.n_windows, b.n_windows)
+    assert torch.equal(fast.stack(a), slow.stack(b))
     assert seen_a[0]==40 and (seen_a[1]>0)==(overlap is None)
 
 def test_the_users_own_tokenizer_is_left_alone():

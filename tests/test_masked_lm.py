@@ -42,7 +42,8 @@ def test_the_shares_of_gaps(kind, whole_word, p, shares):
     ids,new,hidden = (o.as_subclass(torch.Tensor) for o in (x[:,at], masked[:,at], hidden))
     real = ~torch.isin(ids, torch.tensor(tok.all_special_ids))
     picked = hidden!=-100
-    assert not (picked & ~real).any() and torch.equal(hidden[picked], ids[picked]) and torch.equal(new[~picked], ids[~picked])
+    assert not (picked & ~real).any() and torch.equal(hidden[picked], ids[picked])
+    assert torch.equal(new[~picked], ids[~picked])
     n = int(real.sum())
     assert n>20_000 and abs(picked.sum()/n-p)<.012 # a whole word is hidden with all its tokens, which makes the share wider
     k = int(picked.sum())
@@ -266,7 +267,8 @@ def test_blocks_are_the_corpus(kind, words):
     assert blocks.sizes==[-(-len(w)//22) for w in want] and len(blocks)==sum(blocks.sizes)
     got = blocks.read(np.arange(len(blocks)), ['text'])[0]
     if words: got = [g[0] for g in got]
-    assert all(g[0]==tok.cls_token_id and g[-1]==tok.sep_token_id for g in got) and all(len(g)==24 for i,g in enumerate(got) if i not in (blocks.sizes[0]-1, len(blocks)-1))
+    assert all(g[0]==tok.cls_token_id and g[-1]==tok.sep_token_id for g in got)
+    assert all(len(g)==24 for i,g in enumerate(got) if i not in (blocks.sizes[0]-1, len(blocks)-1))
     for part,w in zip((got[:blocks.sizes[0]], got[blocks.sizes[0]:]), want): assert np.concatenate([g[1:-1] for g in part]).tolist()==w
     sub = blocks[[5,2]]
     assert len(sub)==2 and (np.asarray(sub[0]['text'])==np.asarray(blocks[5]['text'])).all()
@@ -360,7 +362,8 @@ def same_guesses(got, want):
     for g,w in zip(got, want):
         if isinstance(w, list): same_guesses(g, w)
         else:
-            assert {k:v for k,v in g.items() if k!='score'}=={k:v for k,v in w.items() if k!='score'} and abs(g['score']-w['score'])<1e-5
+            assert {k:v for k,v in g.items() if k!='score'}=={k:v for k,v in w.items() if k!='score'}
+            assert abs(g['score']-w['score'])<1e-5
             assert list(g)==list(w)
 
 def test_predict(bert):
@@ -370,7 +373,8 @@ def test_predict(bert):
     assert text==f'The film was {token} and we left' and token==best['token_str'] and abs(prob-best['score'])<1e-6
     text,tokens,probs = learn.predict('rain on [MASK] roofs and [MASK] books')
     assert text==f'rain on {tokens[0]} roofs and {tokens[1]} books' and len(probs)==2
-    assert learn.predict('a [MASK]', with_input=True)[0]=='a [MASK]' and learn.predict(dict(text='a [MASK]'))[0].startswith('a ')
+    assert learn.predict('a [MASK]', with_input=True)[0]=='a [MASK]'
+    assert learn.predict(dict(text='a [MASK]'))[0].startswith('a ')
 
 def test_predict_joins_pieces_of_words(bert, checkpoints):
     for name,piece,want in (('bert','##ing','walking home'), ('roberta',None,None)):
@@ -479,7 +483,8 @@ def test_save_and_reload_in_a_fresh_process(arch, in_tmp):
     learn = mlm(arch, mlm_probability=.25, whole_word=True)
     learn.save_pretrained('saved')
     preds,options,task = fresh_process(RELOAD, 'saved', cwd=in_tmp)
-    assert json.loads(json.dumps(learn.predict_batch(['a [MASK] film', 'rain on [MASK] and [MASK]'])))==preds and options==learn.dls.text_tfm.options and task=='masked_lm'
+    assert json.loads(json.dumps(learn.predict_batch(['a [MASK] film', 'rain on [MASK] and [MASK]'])))==preds
+    assert options==learn.dls.text_tfm.options and task=='masked_lm'
     again = mlm('saved') # the head is in the folder now
     assert not again.model.new_weights
     with learn.no_bar(), again.no_bar(): close(mlm(learn.model, tokenizer=learn.dls.tokenizer).validate()[0], again.validate()[0], 1e-5)
@@ -495,12 +500,14 @@ def test_from_language_model_to_classifiers(name, how, checkpoints, in_tmp):
     df = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['O' if len(w)<5 else 'B-X' for w in t.split()] for t in TEXTS]))
     tagger = token_classification_learner(df, source, bs=5)
     for learn in (clf, tagger):
-        assert torch.equal(learn.model.get_input_embeddings().weight, table) and learn.model.get_input_embeddings().weight is not table
+        assert torch.equal(learn.model.get_input_embeddings().weight, table)
+        assert learn.model.get_input_embeddings().weight is not table
         assert not torch.equal(learn.model.get_input_embeddings().weight, tf.AutoModel.from_pretrained(checkpoints(name)).get_input_embeddings().weight)
         quiet(learn, 1, 1e-3)
     assert clf.dls.vocab==['bad','fine','good'] and clf.model.config.num_labels==3 and lm.model.config.num_labels!=3
     again = masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), lm, bs=5)
-    assert not again.model.new_weights and torch.equal(again.model.get_input_embeddings().weight, lm.model.get_input_embeddings().weight)
+    assert not again.model.new_weights
+    assert torch.equal(again.model.get_input_embeddings().weight, lm.model.get_input_embeddings().weight)
 
 def test_a_new_head_is_told_of(bert, capsys, in_tmp):
     learn = mlm(bert)

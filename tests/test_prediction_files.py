@@ -36,7 +36,8 @@ def test_the_same_as_in_memory(task, suffix, bert):
     expected = json.loads(json.dumps(learn.predict_batch(items, **kwargs)))
     if task=='gaps' and suffix=='parquet': expected = [[o | dict(gap=None) for o in row] if isinstance(row[0], dict) else [o | dict(gap=k) for k,part in enumerate(row) for o in part] for row in expected]
     out = learn.predict_batch(items, bs=2, out=f'p.{suffix}', **kwargs)
-    assert out==Path(f'p.{suffix}').absolute() and same(read(out), expected) and sorted(os.listdir())==[f'.{out.name}.job', out.name]
+    assert out==Path(f'p.{suffix}').absolute() and same(read(out), expected)
+    assert sorted(os.listdir())==[f'.{out.name}.job', out.name]
 
 @pytest.mark.parametrize('kind', ['list','series','frame','dataset'])
 def test_sources(kind, single):
@@ -46,7 +47,8 @@ def test_sources(kind, single):
     assert same(read('p.jsonl'), single.predict_batch(df.text.tolist()))
 
 def test_no_rows(single):
-    assert read(single.predict_batch([], out='p.jsonl'))==[] and len(pd.read_parquet(single.predict_batch([], out='p.parquet')))==0
+    assert read(single.predict_batch([], out='p.jsonl'))==[]
+    assert len(pd.read_parquet(single.predict_batch([], out='p.parquet')))==0
 
 def test_refusals(single, bert):
     predict_to_file(single, TEXTS[:4], 'p.jsonl')
@@ -94,7 +96,8 @@ def test_a_killed_job_goes_on(single):
     done = run(99)
     assert done.returncode==0, done.stderr
     again = TransformersLearner.from_pretrained('m')
-    assert same(read('p.parquet'), again.predict_batch([f'a film of {i} days' for i in range(40)])) and not Path('.p.parquet.parts').exists()
+    assert same(read('p.parquet'), again.predict_batch([f'a film of {i} days' for i in range(40)]))
+    assert not Path('.p.parquet.parts').exists()
 
 # A job is what it depends on
 

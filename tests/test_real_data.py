@@ -23,7 +23,8 @@ def test_reviews_as_the_pipeline_reads_them(tmp_path):
     pipe = transformers.pipeline('text-classification', str(folder), truncation=True)
     theirs,ours = pipe(list(df.text), batch_size=8),learn.predict_batch(df)
     assert [o['label'] for o in ours]==[t['label'] for t in theirs]
-    assert np.allclose([o['score'] for o in ours], [t['score'] for t in theirs], atol=1e-5) and torch.allclose(probs.max(-1).values, torch.tensor([o['score'] for o in ours]), atol=1e-5)
+    assert np.allclose([o['score'] for o in ours], [t['score'] for t in theirs], atol=1e-5)
+    assert torch.allclose(probs.max(-1).values, torch.tensor([o['score'] for o in ours]), atol=1e-5)
     assert TransformersLearner.from_pretrained(folder).predict_batch(df)==ours
 
 def test_a_few_steps_lower_the_loss():
@@ -36,9 +37,11 @@ def test_a_few_steps_lower_the_loss():
 
 def test_many_labels_and_pairs():
     learn = sequence_classification_learner(read('goemotions/train', 400), ENCODER, label='labels', valid=[0])
-    assert learn.task.name=='multi_label_classification' and 'neutral' in learn.dls.vocab and len(learn.dls.train_ds)==399
+    assert learn.task.name=='multi_label_classification' and 'neutral' in learn.dls.vocab
+    assert len(learn.dls.train_ds)==399
     learn = sequence_classification_learner(read('stsb/train', 200), ENCODER, text=['sentence1','sentence2'], label='score')
-    assert learn.task.name=='regression' and isinstance(learn.dls.valid.decode_batch(learn.dls.valid.one_batch())[0][0], tuple)
+    assert learn.task.name=='regression'
+    assert isinstance(learn.dls.valid.decode_batch(learn.dls.valid.one_batch())[0][0], tuple)
     assert learn.model.classifier.bias.item()==pytest.approx(np.mean([float(y) for _,y in learn.dls.train_ds]), abs=1e-4)
 
 def same(a, b):

@@ -51,11 +51,15 @@ def test_subsets(as_, rows):
     is_row(some[-1], 47)
     with pytest.raises(IndexError): some[6]
     deeper = some[[5,1]][1:]
-    assert [r['n'] for r in deeper]==[3] and [r['n'] for r in rows[10:20:3]]==[10,13,16,19] and [r['n'] for r in rows[ORDER][::-1]]==ORDER[::-1]
+    assert [r['n'] for r in deeper]==[3]
+    assert [r['n'] for r in rows[10:20:3]]==[10,13,16,19]
+    assert [r['n'] for r in rows[ORDER][::-1]]==ORDER[::-1]
     assert len(rows[[]])==0 and list(rows[[]])==[]
 
 def test_one_column(rows):
-    assert rows.column('n').tolist()==list(range(48)) and rows[ORDER].column('n').tolist()==ORDER and rows[ORDER].column('text').tolist()==[TEXTS[i] for i in ORDER]
+    assert rows.column('n').tolist()==list(range(48))
+    assert rows[ORDER].column('n').tolist()==ORDER
+    assert rows[ORDER].column('text').tolist()==[TEXTS[i] for i in ORDER]
     assert rows[ORDER].column('text').index.tolist()==list(range(6))
 
 @pytest.mark.parametrize('pick', list(PICKS))
@@ -68,12 +72,15 @@ def test_datasets_that_were_picked_from(pick, disk, in_tmp):
     for i,n in enumerate(want): is_row(rows[i], n)
     assert rows.column('text').tolist()==[TEXTS[n] for n in want] and rows.arrow('n').to_pylist()==want
     back = list(range(len(want)))[::-2]
-    assert [r['n'] for r in rows[back]]==[want[i] for i in back] and rows[back].column('n').tolist()==[want[i] for i in back] and rows[back].arrow('n').to_pylist()==[want[i] for i in back]
+    assert [r['n'] for r in rows[back]]==[want[i] for i in back]
+    assert rows[back].column('n').tolist()==[want[i] for i in back]
+    assert rows[back].arrow('n').to_pylist()==[want[i] for i in back]
 
 def test_a_learner_on_a_dataset_that_was_picked_from(bert):
     ds = DS.shuffle(seed=1).select(range(40))
     a,b = learner('single', bert, ds),learner('single', bert, ds.flatten_indices().to_pandas())
-    assert a.texts_of(a.dls.valid_ds.items)==b.texts_of(b.dls.valid_ds.items) and [int(y) for _,y in a.dls.train_ds]==[int(y) for _,y in b.dls.train_ds]
+    assert a.texts_of(a.dls.valid_ds.items)==b.texts_of(b.dls.valid_ds.items)
+    assert [int(y) for _,y in a.dls.train_ds]==[int(y) for _,y in b.dls.train_ds]
     with a.no_bar(), b.no_bar(): assert torch.equal(a.get_preds()[0], b.get_preds()[0]) and torch.equal(torch.as_tensor(a.get_preds()[1]), torch.as_tensor(b.get_preds()[1]))
 
 # Nothing is read before it is needed
@@ -116,13 +123,17 @@ def test_an_epoch_reads_each_row_once(bert, reads):
 def test_a_dataset_stays_in_its_files(in_tmp):
     ds = on_disk(DS, 'disk')
     rows = Rows(ds)[ORDER]
-    assert rows.source.cache_files==ds.cache_files!=[] and type(rows.source.data) is type(ds.data) and 'MemoryMapped' in type(ds.data).__name__
+    assert rows.source.cache_files==ds.cache_files!=[]
+    assert type(rows.source.data) is type(ds.data)
+    assert 'MemoryMapped' in type(ds.data).__name__
 
 # Columns
 
 def test_column_reads_one_or_several():
     row = dict(a='x', b=[2,0], c=1)
-    assert Column('a')(row)=='x' and tuple(Column(['a','c'])(row))==('x',1) and Column('c', ['no','yes'])(row)=='yes' and Column('b', ['u','v','w'])(row)==['w','u']
+    assert Column('a')(row)=='x' and tuple(Column(['a','c'])(row))==('x',1)
+    assert Column('c', ['no','yes'])(row)=='yes'
+    assert Column('b', ['u','v','w'])(row)==['w','u']
     assert Column('a')(pd.Series(row))=='x'
     with pytest.raises(KeyError, match=r"'z'.*\['a', 'b', 'c'\]"): Column('z')(row)
 
@@ -136,7 +147,9 @@ def test_check_columns():
     with pytest.raises(KeyError, match=r"'nn'.*\['text', 'label', 'n', 'x'\]"): check_columns(Rows(DS), 'text', 'nn')
 
 def test_name_rows():
-    assert name_rows([False,True,False])=='row 1' and name_rows(np.array([1,1,0,1],dtype=bool))=='rows 0, 1, 3' and name_rows([True]*25)=='rows 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (25 in all)'
+    assert name_rows([False,True,False])=='row 1'
+    assert name_rows(np.array([1,1,0,1],dtype=bool))=='rows 0, 1, 3'
+    assert name_rows([True]*25)=='rows 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (25 in all)'
 
 @pytest.mark.parametrize('form', [lambda df: df, Dataset.from_pandas], ids=['frame','dataset'])
 def test_check_texts_looks_at_every_row(form):
@@ -167,13 +180,15 @@ def test_a_fraction_leaves_no_row_out(n, valid):
 
 def test_splits_are_drawn_at_random():
     picks = [set(split_rows(Rows(DF), {}, .25, s)[1].tolist()) for s in range(20)]
-    assert len(set(map(frozenset, picks)))==20 and set().union(*picks)==set(range(48)) and set(split_rows(Rows(DF), {}, .25, 0)[1])!=set(range(36,48))
+    assert len(set(map(frozenset, picks)))==20 and set().union(*picks)==set(range(48))
+    assert set(split_rows(Rows(DF), {}, .25, 0)[1])!=set(range(36,48))
 
 def test_named_parts():
     from datasets import DatasetDict
     parts = DatasetDict(train=DS.select(range(30)), validation=DS.select(range(30,40)), test=DS.select(range(40,48)))
     rows,where = read_rows(parts)
-    assert [r['n'] for r in rows]==list(range(48)) and {k:v.tolist() for k,v in where.items()}==dict(train=list(range(30)), validation=list(range(30,40)), test=list(range(40,48)))
+    assert [r['n'] for r in rows]==list(range(48))
+    assert {k:v.tolist() for k,v in where.items()}==dict(train=list(range(30)), validation=list(range(30,40)), test=list(range(40,48)))
     for valid,want in ((.2,range(30,40)), ('validation',range(30,40)), ('test',range(40,48)), ([1,2],[1,2])): assert split_rows(rows, where, valid, 42)[1].tolist()==list(want)
     assert split_rows(rows, where, 'test', 42)[0].tolist()==list(range(30))
 

@@ -84,7 +84,8 @@ def test_facts(kind, learn, folder):
 def test_labels_in_the_config(kind, folder):
     config = json.loads((folder/'config.json').read_text())
     names = [str(v) for v in VOCABS[kind]]
-    assert config['id2label']=={str(i):n for i,n in enumerate(names)} and config['label2id']=={n:i for i,n in enumerate(names)}
+    assert config['id2label']=={str(i):n for i,n in enumerate(names)}
+    assert config['label2id']=={n:i for i,n in enumerate(names)}
 
 # Plain Hugging Face
 
@@ -125,7 +126,8 @@ def test_lengths_are_remembered(kwargs, bert):
     again = TransformersLearner.from_pretrained(learn.save_pretrained('m'))
     assert (again.dls.text_tfm.max_length,again.dls.text_tfm.overlap)==(kwargs['max_length'],kwargs.get('overlap'))
     close(again.predict_logits(TEXTS), learn.predict_logits(TEXTS), 1e-6)
-    assert transformers.AutoTokenizer.from_pretrained('m').model_max_length==kwargs['max_length'] and learn.dls.tokenizer.model_max_length==64
+    assert transformers.AutoTokenizer.from_pretrained('m').model_max_length==kwargs['max_length']
+    assert learn.dls.tokenizer.model_max_length==64
 
 @pytest.mark.parametrize('kind,class_weights', [('single',[1,2,.5]), ('pair',dict([(False,1.),(True,3.)])), ('multi','balanced')])
 def test_class_weights_are_remembered(kind, class_weights, bert):
@@ -141,7 +143,9 @@ def test_splitter_and_batch_size_are_remembered(bert):
 
 def test_arguments_of_the_learner_are_passed_on(folder):
     again = TransformersLearner.from_pretrained(folder, splitter=layerwise_splitter, metrics=accuracy, cbs=GradientClip(.5))
-    assert again.splitter is layerwise_splitter and [m.name for m in again.metrics]==['accuracy'] and again.gradient_clip.max_norm==.5
+    assert again.splitter is layerwise_splitter
+    assert [m.name for m in again.metrics]==['accuracy']
+    assert again.gradient_clip.max_norm==.5
 
 def test_the_models_own_loss_is_remembered_or_asked_for(kind, bert):
     learn = learner(kind, bert, loss_func=ModelLoss())
@@ -186,7 +190,8 @@ def test_show_results_of_new_data(kind, learn, again, capsys):
     df = valid_frame(learn, kind)
     again.show_results(dl=again.dls.test_dl(df, with_labels=True), max_n=3, trunc_at=4, shuffle=False)
     out = capsys.readouterr().out
-    assert 'prediction' in out and len(out.splitlines())==4 and ' '.join((df.one if kind=='pair' else df.text)[0].split()[:4]) in out
+    assert 'prediction' in out and len(out.splitlines())==4
+    assert ' '.join((df.one if kind=='pair' else df.text)[0].split()[:4]) in out
 
 @pytest.mark.parametrize('how', ['dls','checkpoint'])
 def test_training_goes_on_with_new_data(how, kind, learn, folder, again):

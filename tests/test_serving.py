@@ -65,7 +65,9 @@ def same(a, b): # the same texts and numbers, these but for the last digits
     return abs(a-b)<=1e-4 if isinstance(a, float) else a==b
 
 def test_same_knows_differences():
-    assert same([dict(a=.5, b='x')], [dict(a=.50001, b='x')]) and not same([dict(a=.5)], [dict(a=.51)]) and not same([dict(b='x')], [dict(b='y')]) and not same([1], [1,2])
+    assert same([dict(a=.5, b='x')], [dict(a=.50001, b='x')])
+    assert not same([dict(a=.5)], [dict(a=.51)])
+    assert not same([dict(b='x')], [dict(b='y')]) and not same([1], [1,2])
 
 LATER = 'deberta','bart','modernbert' # to export one takes seconds
 
@@ -117,7 +119,8 @@ def test_the_learner_is_unharmed_and_the_model_does_not_train(exported, in_tmp):
 
 def test_other_weights_make_another_job(exported, in_tmp):
     pair,gaps = load_onnx(exported('bert')[0]),load_onnx(exported('roberta')[0])
-    assert list(pair.model.state_dict())==list(gaps.model.state_dict()) and not torch.equal(pair.model.file, gaps.model.file)
+    assert list(pair.model.state_dict())==list(gaps.model.state_dict())
+    assert not torch.equal(pair.model.file, gaps.model.file)
     texts = exported('bert')[2]
     assert pair.predict_batch(texts, out='preds.jsonl').is_file()
     assert same([json.loads(o) for o in open('preds.jsonl')], exported('bert')[1].predict_batch(texts))
@@ -189,7 +192,9 @@ def test_page_of_labels(ask, checkpoints, bert):
     learn = quiet(learner('single', bert))
     for told,p in zip(ask(gradio_app(learn), *TEXTS[:8]), learn.predict_batch(TEXTS[:8])):
         scores = {o['label']:o['confidence'] for o in told['confidences']}
-        assert told['label']==p['label'] and abs(scores[p['label']]-p['score'])<1e-5 and set(scores)==set(map(str, learn.names)) and abs(sum(scores.values())-1)<1e-4
+        assert told['label']==p['label'] and abs(scores[p['label']]-p['score'])<1e-5
+        assert set(scores)==set(map(str, learn.names))
+        assert abs(sum(scores.values())-1)<1e-4
 
 def test_two_pages_beside_a_notebook(ask, bert):
     "One learner answers two pages and its own process at the same time."
@@ -225,13 +230,15 @@ def test_page_of_entities(ask, learners):
     learn,_ = learners('distilbert', 'tags')
     texts = ['Ada and Bob were there', 'the film was shown']
     for told,t,found in zip(ask(gradio_app(learn), *texts), texts, learn.predict_batch(texts)):
-        assert ''.join(o['token'] for o in told)==t and [o['token'] for o in told if o['class_or_confidence']]==[t[o['start']:o['end']] for o in found]
+        assert ''.join(o['token'] for o in told)==t
+        assert [o['token'] for o in told if o['class_or_confidence']]==[t[o['start']:o['end']] for o in found]
 
 def test_page_of_gaps(ask, learners):
     learn,_ = learners('roberta', 'gaps')
     one,two = ask(gradio_app(learn), 'the film was [MASK]', '[MASK] and [MASK]')
     gaps = learn.predict_batch(['the film was [MASK]', '[MASK] and [MASK]'])
-    assert same(one['data'], [[1,o['token_str'],o['score'],o['sequence']] for o in gaps[0]]) and same(two['data'], [[i+1,o['token_str'],o['score'],o['sequence']] for i,g in enumerate(gaps[1]) for o in g])
+    assert same(one['data'], [[1,o['token_str'],o['score'],o['sequence']] for o in gaps[0]])
+    assert same(two['data'], [[i+1,o['token_str'],o['score'],o['sequence']] for i,g in enumerate(gaps[1]) for o in g])
 
 def test_page_says_what_is_wrong(ask, learners, monkeypatch):
     learn,_ = learners('roberta', 'gaps')
@@ -248,18 +255,22 @@ def test_only_an_earlier_export_is_replaced(bert, in_tmp):
     before = {p.name:p.read_bytes() for p in (in_tmp/'stars').iterdir()}
     for folder in ('stars', bert): # a trained model, a checkpoint
         with pytest.raises(FileExistsError, match='another name'): export_onnx('stars', folder)
-    assert {p.name:p.read_bytes() for p in (in_tmp/'stars').iterdir()}==before and (bert/'model.safetensors').exists() and [p.name for p in in_tmp.iterdir()]==['stars']
+    assert {p.name:p.read_bytes() for p in (in_tmp/'stars').iterdir()}==before
+    assert (bert/'model.safetensors').exists()
+    assert [p.name for p in in_tmp.iterdir()]==['stars']
     export_onnx('stars', 'onnx')
     (in_tmp/'onnx'/'notes.txt').write_text('mine')
     export_onnx('stars', 'onnx')
-    assert (in_tmp/'onnx'/'notes.txt').read_text()=='mine' and load_onnx('onnx').predict(TEXTS[0])[0]==learn.predict(TEXTS[0])[0]
+    assert (in_tmp/'onnx'/'notes.txt').read_text()=='mine'
+    assert load_onnx('onnx').predict(TEXTS[0])[0]==learn.predict(TEXTS[0])[0]
     with pytest.raises(FileExistsError, match='model in ONNX'): learn.save_pretrained('onnx')
 
 def test_card_of_a_model_in_onnx(learners, in_tmp):
     learn,_ = learners('distilbert', 'tags')
     learn = load_onnx(export_onnx(learn, 'onnx'))
     card = model_card(learn, 'ada/tags')
-    assert 'library_name: onnx' in card and "learn = load_onnx('ada/tags')" in card and 'DistilBertForTokenClassification, in ONNX' in card
+    assert 'library_name: onnx' in card and "learn = load_onnx('ada/tags')" in card
+    assert 'DistilBertForTokenClassification, in ONNX' in card
     assert 'OnnxModel' not in card and 'pipeline(' not in card and '| parameters' not in card and '## Scores' in card
 
 def test_why_an_export_failed(bert, in_tmp, monkeypatch):

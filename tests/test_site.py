@@ -51,7 +51,8 @@ def test_a_page_for_each_notebook_and_nothing_from_elsewhere(site):
 def test_tutorials_come_first_and_in_order(site):
     nav = nb2md.nav()
     tutorials = nav[1]['Tutorials']
-    assert nav[0]=='index.md' and [*map(list, nav[1:])]==[["Tutorials"],*([o.capitalize()] for o in nb2md.ROOMS),["Project"]]
+    assert nav[0]=='index.md'
+    assert [*map(list, nav[1:])]==[["Tutorials"],*([o.capitalize()] for o in nb2md.ROOMS),["Project"]]
     known = [Path(p).stem for p in tutorials if Path(p).stem in nb2md.LESSONS]
     assert known==[o for o in nb2md.LESSONS if o in known] and [Path(p).stem for p in tutorials][:len(known)]==known
     links = re.findall(r'<a href="([^"#:]+\.html)" class="md-nav__link">\s*<span class="md-ellipsis">\s*(.*?)\s*<', (site/'index.html').read_text(), re.S)

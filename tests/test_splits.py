@@ -184,7 +184,8 @@ def test_what_is_no_set_of_rows(given, error, said, make, bert):
 
 def test_a_pair_of_row_numbers(bert):
     learn = learner('single', bert, valid=(range(20), [40,41]))
-    assert [len(ds) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]==[20,2] and learn.dls.valid_ds.items.idxs.tolist()==[40,41]
+    assert [len(ds) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]==[20,2]
+    assert learn.dls.valid_ds.items.idxs.tolist()==[40,41]
     assert split_rows(ROWS, {}, (slice(0, 9), slice(9, None)))[0].tolist()==list(range(9))
     with pytest.raises(ValueError, match=r'rows 2, 3 in both'): split_rows(ROWS, {}, ([1,2,3], [2,3]))
 
@@ -233,7 +234,8 @@ def test_two_conll_files(bert, in_tmp):
     (in_tmp/'b.conll').write_text('a O\nhill B-X\n\n'*2)
     for data,valid in ((('a.conll','b.conll'),.2), ('a.conll','b.conll'), (in_tmp/'a.conll',in_tmp/'b.conll')):
         learn = token_classification_learner(data, bert, valid=valid, bs=2)
-        assert [len(ds) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]==[6,2] and learn.dls.valid_ds.items[0]['tokens']==['a','hill']
+        assert [len(ds) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]==[6,2]
+        assert learn.dls.valid_ds.items[0]['tokens']==['a','hill']
 
 def test_two_text_files(bert, in_tmp):
     for n,some in dict(a=TEXTS[:36], b=TEXTS[36:]).items(): (in_tmp/f'{n}.txt').write_text('\n'.join(some))
@@ -266,7 +268,8 @@ def test_all_rows_train(name, bert):
     learn = ALL[name](bert)
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(2, 1e-3, cbs=[Checkpoints('run', steps=2), CSVLogger()])
-        assert learn.recorder.metric_names==['epoch','train_loss','time'] and [len(v) for v in learn.recorder.values]==[1,1]
+        assert learn.recorder.metric_names==['epoch','train_loss','time']
+        assert [len(v) for v in learn.recorder.values]==[1,1]
         assert open('history.csv').readline().strip()=='epoch,train_loss,time' and len(learn.metrics)>1
         assert len(learn.get_preds()[0])==0 and len(learn.get_preds(ds_idx=0)[0])==len(learn.dls.train_ds)
         learn.get_preds(with_input=True, with_loss=name!='gaps' and name!='blocks')
@@ -285,7 +288,8 @@ def test_a_run_on_all_rows_goes_on(bert):
     fit(whole)
     again = ALL['single'](bert)
     with again.no_bar(), again.no_logging(): again.resume('run')
-    assert again.recorder.values==whole.recorder.values and all(torch.equal(a, b) for a,b in zip(whole.model.parameters(), again.model.parameters()))
+    assert again.recorder.values==whole.recorder.values
+    assert all(torch.equal(a, b) for a,b in zip(whole.model.parameters(), again.model.parameters()))
 
 # Columns and arguments
 
@@ -308,13 +312,15 @@ def test_tags_gaps_and_flags_in_columns_named_by_numbers(bert):
     df = WORDS.rename(columns=dict(tokens=7, tags=8)).assign(**{'x':TEXTS})
     learn = token_classification_learner(df, bert, words=7, tags=8, bs=8)
     assert TransformersLearner.from_pretrained(learn.save_pretrained('saved')).predict_batch(df[:2])==learn.predict_batch(df[:2])
-    assert len(masked_lm_learner(NUMBERED, bert, text=2, bs=8, valid=5).dls.valid_ds)==16 and len(masked_lm_learner(NUMBERED, bert, text=2, bs=8, valid='group:0').dls.valid_ds)==16
+    assert len(masked_lm_learner(NUMBERED, bert, text=2, bs=8, valid=5).dls.valid_ds)==16
+    assert len(masked_lm_learner(NUMBERED, bert, text=2, bs=8, valid='group:0').dls.valid_ds)==16
 
 def test_a_column_that_stands_twice(bert):
     df = pd.concat([DF, DF.text.rename('note'), DF.label.rename('note')], axis=1)
     learn = learner('single', bert, df)
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
-    assert learn.predict_batch(df[:2]) and token_classification_learner(WORDS.assign(a=1, b=1).rename(columns=dict(a='n', b='n')), bert, bs=8)
+    assert learn.predict_batch(df[:2])
+    assert token_classification_learner(WORDS.assign(a=1, b=1).rename(columns=dict(a='n', b='n')), bert, bs=8)
     for kwargs in (dict(text='note'), dict(label='note'), dict(text=['text','note']), dict(valid='note'), dict(valid='group:note')):
         with pytest.raises(ValueError, match=r"'note' stands 2 times.*duplicated"): learner('single', bert, df, **kwargs)
     with pytest.raises(ValueError, match="'note' stands 2 times"): learner('single', bert, DF.rename(columns=dict(text='note')), text='note').predict_batch(df)
@@ -337,7 +343,8 @@ def test_arguments_of_gaps_that_are_none(kwargs, error, said, bert):
 
 def test_labels_in_the_order_of_a_vocab(bert):
     learn = learner('single', bert, vocab=['good','bad','fine','superb'])
-    assert list(learn.dls.vocab)==['good','bad','fine','superb'] and TransformersLearner.from_pretrained(learn.save_pretrained('saved')).dls.vocab==learn.dls.vocab
+    assert list(learn.dls.vocab)==['good','bad','fine','superb']
+    assert TransformersLearner.from_pretrained(learn.save_pretrained('saved')).dls.vocab==learn.dls.vocab
     with pytest.raises(ValueError, match=r"'fine' is not in vocab.*row"): learner('single', bert, vocab=['good','bad'])
     df = DF.assign(label=['new' if i==4 else o for i,o in enumerate(DF.label)])
     assert len(learner('single', bert, df, vocab=['bad','fine','good','new'], valid=[4,5]).dls.valid_ds)==2 # no training row has it
@@ -354,7 +361,8 @@ def test_pairs_by_fastais_reader(bert):
         learn.fit(1, 1e-3)
         items = list(zip(df.one, df.two))[:5]
         assert learn.predict_batch(df[:5])==learn.predict_batch(items)==TransformersLearner.from_pretrained(learn.save_pretrained('saved')).predict_batch(df[:5])
-        assert len(learn.get_preds(dl=learn.dls.test_dl(df[:5]))[0])==5 and learn.predict(df.iloc[0])[0]==learn.predict(items[0])[0]
+        assert len(learn.get_preds(dl=learn.dls.test_dl(df[:5]))[0])==5
+        assert learn.predict(df.iloc[0])[0]==learn.predict(items[0])[0]
 
 def test_a_reader_of_one_column_is_remembered(bert):
     df = DF.rename(columns=dict(text='body', label='class'))

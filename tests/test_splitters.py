@@ -58,7 +58,8 @@ def test_the_last_group_is_exactly_the_head(arch, model, splitter):
 def test_number_of_groups(arch, model):
     layers = 4 if arch=='bart' else 2
     assert len(layerwise_splitter(model))==layers+2 # embeddings, layers, head
-    assert [len(transformer_splitter(model, n)) for n in (2,3,4)]==[2,3,4] and len(transformer_splitter(model, 99))==layers+2
+    assert [len(transformer_splitter(model, n)) for n in (2,3,4)]==[2,3,4]
+    assert len(transformer_splitter(model, 99))==layers+2
 
 def test_layers_are_in_order(arch, model):
     groups,base = names_of(model, layerwise_splitter(model)),BASES[arch]
@@ -75,7 +76,8 @@ def test_layers_are_in_order(arch, model):
 def test_groups_of_layers_keep_their_order(model):
     layers,three = layerwise_splitter(model),transformer_splitter(model)
     assert [id(p) for g in layers for p in g]==[id(p) for g in three for p in g]
-    assert len(three[0])>0 and {id(p) for p in layers[0]}<={id(p) for p in three[0]} and ids(three[-1:])==ids(layers[-1:])
+    assert len(three[0])>0 and {id(p) for p in layers[0]}<={id(p) for p in three[0]}
+    assert ids(three[-1:])==ids(layers[-1:])
 
 def test_one_group_is_refused(models):
     with pytest.raises(ValueError, match='n_groups=1: at least 2'): transformer_splitter(models('bert'), 1)
@@ -147,9 +149,11 @@ def test_settings_follow_fastai(models):
     groups = transformer_splitter(models('bert'))
     opt = adamw(groups)
     opt.set_hypers(lr=[1e-4,2e-4,3e-4], wd=.3, mom=.7)
-    assert [h['lr'] for h in opt.hypers]==[1e-4,2e-4,3e-4] and {h['wd'] for h in opt.hypers}=={.3} and {h['mom'] for h in opt.hypers}=={.7}
+    assert [h['lr'] for h in opt.hypers]==[1e-4,2e-4,3e-4]
+    assert {h['wd'] for h in opt.hypers}=={.3} and {h['mom'] for h in opt.hypers}=={.7}
     for g in opt.opt.param_groups:
-        assert g['lr']==[1e-4,2e-4,3e-4][next(i for i,o in enumerate(groups) if any(p is g['params'][0] for p in o))] and g['betas'][0]==.7
+        assert g['lr']==[1e-4,2e-4,3e-4][next(i for i,o in enumerate(groups) if any(p is g['params'][0] for p in o))]
+        assert g['betas'][0]==.7
         assert {p.ndim>1 for p in g['params']}=={g['weight_decay']==.3} # one kind in each of torch's groups
     with pytest.raises(KeyError, match='lr, mom, sqr_mom, eps and wd'): opt.set_hyper('dampening', 1.)
 

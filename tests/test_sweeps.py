@@ -48,7 +48,8 @@ LESS = 'train_loss valid_loss hamming_loss error_rate mean_absolute_error mae ms
 MORE = 'accuracy accuracy_multi masked_accuracy top_k_accuracy foreground_acc f1 f1_macro f1_micro f0.5 fbeta_score precision recall roc_auc_score ap_score_binary matthews_corrcoef pearsonr spearmanr r2_score explained_variance cohen_kappa jaccard_score dice corpus_bleu rouge1 exact_match mcc my_score'
 
 def test_what_a_name_tells():
-    assert [n for n in LESS.split() if not lower_is_better(n)]==[] and [n for n in MORE.split() if lower_is_better(n)]==[]
+    assert [n for n in LESS.split() if not lower_is_better(n)]==[]
+    assert [n for n in MORE.split() if lower_is_better(n)]==[]
     for name in ('quality','<lambda>','given','neg_mean_squared_error','neg_log_loss','mismatch','inaccuracy','mean','maestro','perform','user','bigmap'):
         with pytest.raises(ValueError, match=f'is less of {name!r} better, or more.*pass lower='): lower_is_better(name)
     with pytest.raises(ValueError, match='quality'): sweep(bowl, dict(x=1.), metric='quality', n_trials=1, backend='optuna')
@@ -61,8 +62,11 @@ def test_the_metrics_of_our_tasks_are_known(kind, bert):
 
 def test_the_search_searches():
     t = sweep(bowl, dict(x=(-10., 10.), y=(1, 9)), n_trials=60, backend='optuna')
-    assert abs(t.best['x']-.3)<1 and t.best['y']==1 and type(t.best['y']) is int and type(t.best['x']) is float and bowl(**t.best)==t.valid_loss.iloc[0]
-    assert t.x.between(-10, 10).all() and set(t.y)<=set(range(1, 10)) and sorted(t.index)==list(range(60)) and t.index.name=='trial'
+    assert abs(t.best['x']-.3)<1 and t.best['y']==1
+    assert type(t.best['y']) is int and type(t.best['x']) is float
+    assert bowl(**t.best)==t.valid_loss.iloc[0]
+    assert t.x.between(-10, 10).all() and set(t.y)<=set(range(1, 10))
+    assert sorted(t.index)==list(range(60)) and t.index.name=='trial'
     rates = sweep(lambda lr: 0., dict(lr=(1e-6, 1e-2)), n_trials=40, backend='optuna').lr
     assert 5<(rates<1e-4).sum()<35 # half of the range, by its logarithm
 
@@ -85,7 +89,8 @@ def test_who_takes_what(bert):
         got.append(('fit', lr, both))
         fit_quietly(learn, lr, n_epoch)
     t = sweep(make, dict(bs=8, both=['x'], lr=(1e-4, 1e-3)), fit=fit, metric='accuracy', n_trials=1, backend='optuna')
-    assert [g[0] for g in got]==['make','fit'] and got[0][1:]==(8,'x') and got[1][1:]==(t.best['lr'],'x') and t.best['bs']==8
+    assert [g[0] for g in got]==['make','fit'] and got[0][1:]==(8,'x')
+    assert got[1][1:]==(t.best['lr'],'x') and t.best['bs']==8
     assert list(t.columns)==['bs','both','lr','accuracy','note']
     sweep(lambda a, *, b, **kw: got.append(kw) or 1., dict(a=1, b=[2]), n_trials=1, backend='optuna')
     assert got.pop()=={}
@@ -127,7 +132,9 @@ def test_what_fails_is_told():
     assert len(t)==12 and set(t.x)=={'boom','nan','fine'} and t.best==dict(x='fine')
     n = (t.x=='fine').sum()
     assert t.valid_loss[:n].eq(1).all() and t.valid_loss[n:].isna().all()
-    assert set(t[t.x=='boom'].note)=={'RuntimeError: CUDA out of memory'} and set(t[t.x=='nan'].note)=={'ValueError: valid_loss is nan'} and set(t[t.x=='fine'].note)=={''}
+    assert set(t[t.x=='boom'].note)=={'RuntimeError: CUDA out of memory'}
+    assert set(t[t.x=='nan'].note)=={'ValueError: valid_loss is nan'}
+    assert set(t[t.x=='fine'].note)=={''}
     assert sum('failed' in str(o.message) for o in w)==12-n
     with pytest.raises(RuntimeError, match='none of 3 trials gave a value; the first: RuntimeError: CUDA'): sweep(f, dict(x='boom'), n_trials=3, backend='optuna')
 
@@ -164,7 +171,9 @@ def test_pruned(bert):
     with pytest.MonkeyPatch.context() as m:
         m.setattr(blurlike.share.sweeps, '_suggest', next_rate)
         t = sweep(make, dict(lr=(1e-5, 20.)), fit=fit, n_trials=8, backend='optuna', prune=True)
-    assert epochs[:6]==[3]*6 and max(epochs[6:])<3 and list(t.note[-2:])==['pruned']*2 and set(t.note[:-2])=={''} and t.lr.iloc[0]==1e-4
+    assert epochs[:6]==[3]*6 and max(epochs[6:])<3
+    assert list(t.note[-2:])==['pruned']*2 and set(t.note[:-2])=={''}
+    assert t.lr.iloc[0]==1e-4
 
 def test_without_optuna(monkeypatch):
     monkeypatch.setitem(sys.modules, 'optuna', None)
@@ -199,7 +208,9 @@ def test_wandb(bert, monkeypatch):
         fit_quietly(learn, lr, 2)
     t = sweep(lambda bs: learner('single', bert, bs=bs), dict(lr=(1e-4, 1e-1), bs=[8, 16], wd=.1), fit=fit, metric='accuracy', n_trials=3, backend='wandb', project='cues')
     assert server.config==dict(method='bayes', metric=dict(name='accuracy', goal='maximize'), parameters=dict(lr=dict(distribution='log_uniform_values', min=1e-4, max=1e-1), bs=dict(values=[8, 16]), wd=dict(values=[.1])))
-    assert server.project=='cues' and len(t)==len(server.runs)==3 and t.note.iloc[-1]=='ValueError: a negative rate' and t.best['lr'] in (1e-3, 1e-2) and wandb.run is None
+    assert server.project=='cues' and len(t)==len(server.runs)==3
+    assert t.note.iloc[-1]=='ValueError: a negative rate' and t.best['lr'] in (1e-3, 1e-2)
+    assert wandb.run is None
     assert sum('accuracy' in o for o in logged)==4 # two epochs of two trials
 
 def test_wandb_ranges(): assert [blurlike.share.sweeps._for_wandb(read_range('', o)) for o in ((1, 4), (0., .5))]==[dict(distribution='int_uniform', min=1, max=4), dict(distribution='uniform', min=0., max=.5)]
@@ -225,7 +236,8 @@ def test_the_backend_that_is_taken(key, monkeypatch):
 
 def test_the_table_is_a_data_frame():
     t = sweep(bowl, dict(x=(0., 1.), y=[2]), n_trials=5, backend='optuna')
-    assert isinstance(t, pd.DataFrame) and set(t.best)=={'x','y'} and type(t.head(2)) is pd.DataFrame and t.query('x<2').shape==(5, 4)
+    assert isinstance(t, pd.DataFrame) and set(t.best)=={'x','y'}
+    assert type(t.head(2)) is pd.DataFrame and t.query('x<2').shape==(5, 4)
     t.to_csv('t.csv')
     assert list(pd.read_csv('t.csv').x)==pytest.approx(list(t.x))
 

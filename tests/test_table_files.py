@@ -57,7 +57,8 @@ def test_marks_and_line_ends(content, read): assert read('a.csv', content).to_di
 
 def test_what_is_missing(read):
     df = read('a.csv', 'text,label,n\n NA , x \nNone,null,1\n"",,2\n')
-    assert df.text[:2].tolist()==[' NA ','None'] and df.label[:2].tolist()==[' x ','null'] and df.isna().to_numpy().tolist()==[[False,False,True], [False]*3, [True,True,False]]
+    assert df.text[:2].tolist()==[' NA ','None'] and df.label[:2].tolist()==[' x ','null']
+    assert df.isna().to_numpy().tolist()==[[False,False,True], [False]*3, [True,True,False]]
 
 def test_a_name_that_stands_twice_is_no_other_column(read, tmp_path):
     read('a.csv', 'text,text,label\na,b,c\n')

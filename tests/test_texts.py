@@ -133,9 +133,11 @@ def test_added_tokens_are_learnt_and_saved(task, arch, checkpoints):
     ck = checkpoints(arch)
     tok,n = grown_tokenizer(ck),len(transformers.AutoTokenizer.from_pretrained(ck))
     learn,said = told_of_tokens(lambda: MAKERS[task](ck, tokenizer=tok))
-    assert len(said)==1 and '3 more tokens' in said[0] and '<drug>, <date>, [NEW]' in said[0] and f'from {n:,} to {n+3:,} rows' in said[0]
+    assert len(said)==1 and '3 more tokens' in said[0]
+    assert '<drug>, <date>, [NEW]' in said[0] and f'from {n:,} to {n+3:,} rows' in said[0]
     table = learn.model.get_input_embeddings().weight
-    assert learn.model.config.vocab_size==len(table)==len(tok) and torch.allclose(table[n:].mean(0), table[:n].mean(0), atol=.05)
+    assert learn.model.config.vocab_size==len(table)==len(tok)
+    assert torch.allclose(table[n:].mean(0), table[:n].mean(0), atol=.05)
     out = learn.model.get_output_embeddings()
     assert out is None or out.weight is table
     before = table.detach().clone()
@@ -156,7 +158,9 @@ def test_added_tokens_for_a_loaded_model_and_a_learner(bert):
     model = transformers.AutoModelForSequenceClassification.from_pretrained(bert, **config)
     old = model.get_input_embeddings().weight.detach().clone()
     learn,said = told_of_tokens(lambda: learner('single', model, tokenizer=tok))
-    assert len(said)==1 and learn.model is model and model.config.vocab_size==len(tok) and torch.equal(model.get_input_embeddings().weight[:len(old)], old)
+    assert len(said)==1 and learn.model is model
+    assert model.config.vocab_size==len(tok)
+    assert torch.equal(model.get_input_embeddings().weight[:len(old)], old)
     first = learner('single', bert)
     second,said = told_of_tokens(lambda: learner('single', first, tokenizer=tok))
     assert len(said)==1 and second.model.config.vocab_size==len(tok) and first.model.config.vocab_size==len(tok)-3

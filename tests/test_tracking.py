@@ -108,8 +108,11 @@ def test_what_the_file_holds(bert):
     expected = {'task':'single_label_classification', 'checkpoint':str(bert), 'batch size':BS, 'max_length':64, 'vocab size':len(learn.dls.tokenizer), 'labels':3, 'training rows':36, 'validation rows':12, 'optimizer':'adamw',
         'model parameters':sum(p.numel() for p in learn.model.parameters()), 'batch per epoch':8, 'frozen groups':0, 'architecture':'BertForSequenceClassification'}
     assert {k:config.get(k) for k in expected}==expected
-    assert config['fit']['method']=='fine_tune' and config['fit']['epochs']==2 and config['fit']['base_lr']==1e-2 and config['fit']['freeze_epochs']==1
-    assert config['Learner']['splitter']=='transformer_splitter' and config['callbacks']['gradient_clip']['max_norm']==1 and config['callbacks']['wandb']['n_preds']==7
+    assert config['fit']['method']=='fine_tune' and config['fit']['epochs']==2
+    assert config['fit']['base_lr']==1e-2 and config['fit']['freeze_epochs']==1
+    assert config['Learner']['splitter']=='transformer_splitter'
+    assert config['callbacks']['gradient_clip']['max_norm']==1
+    assert config['callbacks']['wandb']['n_preds']==7
     table = json.loads(next(Path('.').rglob('Prediction_Samples*.table.json')).read_text())
     assert table['columns']==['text','target','prediction','score','loss'] and len(table['data'])==7
     model, = [a for a in artifacts if a.type=='model']
@@ -122,7 +125,8 @@ def test_what_the_file_holds(bert):
 def test_config_is_plain(bert):
     learn = learner('single', bert, opt_func=lambda *a, **k: blurlike.model.optimizer.adamw(*a, **k))
     facts = learn.gather_args() | dict(x=blurlike.share.tracking._plain([slice(1e-3, 1e-2), np.float32(.5), Path('a'), torch.zeros(3), pd.DataFrame(dict(a=['secret text'])), {1:(2, None)}]))
-    assert 'secret' not in json.dumps(facts) and facts['x'][0]=='slice(0.001, 0.01, None)' and facts['x'][1:3]==[.5, 'a'] and facts['x'][-1]=={'1':[2, None]}
+    assert 'secret' not in json.dumps(facts) and facts['x'][0]=='slice(0.001, 0.01, None)'
+    assert facts['x'][1:3]==[.5, 'a'] and facts['x'][-1]=={'1':[2, None]}
 
 @pytest.mark.parametrize('kind', MAKE)
 def test_every_task(kind, bert, sent):
@@ -132,7 +136,9 @@ def test_every_task(kind, bert, sent):
     for o,row in zip(epochs(sent), learn.recorder.values): assert list(o.values())[1:]==list(row[1:])
     t, = tables(sent)
     rows = pd.DataFrame(t.data, columns=t.columns)
-    assert len(rows)==8 and rows.notna().all().all() and rows.text.str.len().gt(0).all() and rows.loss.dtype==float and (rows.loss>0).mean()>(.8 if kind=='gaps' else .99) # a short text may have no gap
+    assert len(rows)==8 and rows.notna().all().all()
+    assert rows.text.str.len().gt(0).all() and rows.loss.dtype==float
+    assert (rows.loss>0).mean()>(.8 if kind=='gaps' else .99) # a short text may have no gap
     assert len(set(map(str, t.data)))>1
     if kind in ('tags','gaps'): return
     texts = list(zip(rows.text, rows.text_pair)) if kind=='pair' else rows.text.tolist()
@@ -250,7 +256,8 @@ def test_an_export_holds_no_texts(given, bert, sent, tmp_path):
         data = Path(name).read_bytes()
         assert len(valid)>5 and not any(t.encode() in data for t in valid)
         again = load_learner(name)
-        assert again.predict(valid[0])[2].tolist()==pytest.approx(learn.predict(valid[0])[2].tolist()) and isinstance(again.wandb, WandbCallback)
+        assert again.predict(valid[0])[2].tolist()==pytest.approx(learn.predict(valid[0])[2].tolist())
+        assert isinstance(again.wandb, WandbCallback)
 
 class Stop(Exception): pass
 
@@ -317,7 +324,9 @@ def test_the_best_weights_are_saved(keep, bert, sent):
             if self.epoch==1: [p.data.mul_(3) for p in self.model.parameters()]
     quiet(learn, lambda: learn.fit(2, 1e-6, cbs=[WandbCallback(log_model=True), Worse(), keep()]))
     learn.save_pretrained('now')
-    assert len(got)==1 and got[0]['model.safetensors']==Path('now/model.safetensors').read_bytes() and {'config.json','blurlike.json','tokenizer.json'}<=got[0].keys()
+    assert len(got)==1
+    assert got[0]['model.safetensors']==Path('now/model.safetensors').read_bytes()
+    assert {'config.json','blurlike.json','tokenizer.json'}<=got[0].keys()
 
 def test_other_things_in_the_run(bert, sent):
     "What the user logs, a run that began with something else, a second learner, an early stop, data"
