@@ -45,6 +45,7 @@ def any_first(learn): # batches in any order: the longest does not come first
 def one_cycle(learn, epochs, lr, **kwargs): learn.fit_one_cycle(epochs, lr, **kwargs)
 def linear(learn, epochs, lr, **kwargs): learn.fit_linear(epochs, lr, **kwargs)
 def fine_tune(learn, epochs, lr, **kwargs): learn.fine_tune(epochs-1, lr, **kwargs) # fastai's: one frozen epoch counts as one
+def fine_tune_plain(learn, epochs, lr): learn.fine_tune(epochs-1) # fastai's own rate, 2e-3
 def by_group(learn, epochs, lr, lowest, by=one_cycle, **kwargs): by(learn, epochs, slice(lr*lowest, lr), **kwargs)
 def head_faster(learn, epochs, lr, times, by=one_cycle, **kwargs): by(learn, epochs, np.array([lr]*(len(learn.splitter(learn.model))-1)+[lr*times]), **kwargs)
 def unfreeze_by_steps(learn, epochs, lr, **kwargs): # head, then upper layers, then all: one epoch each, the rest for all
@@ -53,6 +54,8 @@ def unfreeze_by_steps(learn, epochs, lr, **kwargs): # head, then upper layers, t
         learn.fit_one_cycle(1, lr, **kwargs)
     learn.unfreeze()
     learn.fit_one_cycle(max(1, epochs-2), lr, **kwargs)
+
+def as_found(learn, epochs, lr): learn.fit_one_cycle(epochs, learn.lr_find(num_it=min(100, max(40, 2*len(learn.dls.train))), show_plot=False).valley) # as the command line does
 
 # what an arm changes. make: arguments of the learner; before: done to it; fit, kwargs: how it is trained; lr: times the run's
 ours = lambda fit=one_cycle, make=None, before=None, lr=1, **kwargs: dict(fit=fit, make=make or {}, before=before, lr=lr, kwargs=kwargs)
@@ -69,8 +72,8 @@ ARMS = dict(
     beta_98=ours(make=dict(opt_func=partial(adamw, sqr_mom=.98))), eps_6=ours(make=dict(opt_func=partial(adamw, eps=1e-6))),
     no_dropout=ours(make=dict(model_kwargs=dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.))), no_clip=ours(make=dict(max_grad_norm=None)),
     head_3=ours(head_faster, times=3), head_10=ours(head_faster, times=10), linear_head_3=ours(head_faster, times=3, by=linear), linear_head_10=ours(head_faster, times=10, by=linear),
-    by_group=ours(by_group, lowest=.1), unfreeze=ours(unfreeze_by_steps), fine_tune=ours(fine_tune),
-    cycle_lr2=ours(lr=2), cycle_lr4=ours(lr=4), linear_lr2=ours(linear, lr=2), linear_lr4=ours(linear, lr=4), linear_lr_half=ours(linear, lr=.5), cycle_lr_half=ours(lr=.5),
+    by_group=ours(by_group, lowest=.1), unfreeze=ours(unfreeze_by_steps), fine_tune=ours(fine_tune), fine_tune_plain=ours(fine_tune_plain), fine_tune_lr4=ours(fine_tune, lr=4), finder=ours(as_found),
+    cycle_lr2=ours(lr=2), cycle_lr4=ours(lr=4), cycle_lr10=ours(lr=10), linear_lr2=ours(linear, lr=2), linear_lr4=ours(linear, lr=4), linear_lr_half=ours(linear, lr=.5), cycle_lr_half=ours(lr=.5),
     trainer=trainer(), trainer_cosine=trainer(lr_scheduler_type='cosine'), trainer_lr2=trainer(lr=2), trainer_lr4=trainer(lr=4))
 
 @cache
