@@ -169,22 +169,26 @@ def run_all(args, runs):
             run = dict(arm=arm, set=name, part=args.part, rows=args.rows, epochs=args.epochs, bs=args.bs, lr=args.lr, seed=seed)
             runs.get(run, partial(one_run, args, name, seed, arm))
 
-def interval(d): # mean, and half the width of its 95% interval
-    return d.mean(),students_t.ppf(.975, len(d)-1)*d.std(ddof=1)/len(d)**.5 if len(d)>1 else np.nan
+def interval(d): # mean of the differences, and half the width of its 95% interval
+    return f'{d.mean():+.2f}', f'± {students_t.ppf(.975, len(d)-1)*d.std(ddof=1)/len(d)**.5:.2f}' if len(d)>1 else '-'
 
-def table(rows, base, by=('part','set','rows','epochs','lr')):
-    "Each arm beside `base`: mean and spread over seeds, and the mean of the differences by pairs with its 95% interval, in points."
-    wide = pd.DataFrame(rows).drop_duplicates(['arm','bs','seed',*by], keep='last').assign(score=lambda d: 100*d.score).pivot_table(index=[*by, 'seed'], columns='arm', values='score')
-    stuck = pd.DataFrame(rows).groupby(['arm',*by]).constant.sum()
-    lines = [f"| {' | '.join(by)} | arm | pairs | {base} | arm | difference | 95% | constant |", '|'+'---|'*(len(by)+7)]
-    for key,part in wide.groupby(list(by)):
-        for arm in [a for a in ARMS if a in part and a!=base and base in part]:
-            both = part[[base,arm]].dropna()
-            if both.empty: continue
-            mean,half = interval(both[arm]-both[base])
-            spread = [f'{both[a].mean():.1f} ± {both[a].std(ddof=1):.1f}' for a in (base, arm)]
-            lines.append(f"| {' | '.join(map(str, key))} | {arm} | {len(both)} | {' | '.join(spread)} | {mean:+.2f} | ± {half:.2f} | {stuck[(arm, *key)]} |")
-    return '\n'.join(lines)
+def spread(d): return f'{d.mean():.1f} ± {d.std(ddof=1):.1f}' if len(d)>1 else f'{d.iloc[0]:.1f}'
+
+def table(rows, base, by=('part','rows','epochs','bs','lr','set')):
+    "Each arm beside `base`: mean and spread over seeds, and the mean of the differences by pairs with its 95% interval, in points; over all sets too."
+    rows = pd.DataFrame(rows).drop_duplicates(['arm','seed',*by], keep='last').assign(score=lambda d: 100*d.score)
+    wide = rows.pivot_table(index=[*by, 'seed'], columns='arm', values='score')
+    stuck,runs = rows[rows.constant].groupby('arm').size(),rows.groupby('arm').size()
+    lines = [f"| {' | '.join(by)} | arm | pairs | {base} | arm | difference | 95% |", '|'+'---|'*(len(by)+6)]
+    for keys in (list(by), list(by)[:-1]):
+        for key,part in wide.groupby(keys):
+            for arm in [a for a in ARMS if a in part and a!=base and base in part]:
+                both = part[[base,arm]].dropna()
+                if both.empty: continue
+                cells = [*key, *(['all'] if len(keys)<len(by) else []), arm, len(both), spread(both[base]), spread(both[arm]), *interval(both[arm]-both[base])]
+                lines.append(f"| {' | '.join(map(str, cells))} |")
+    told = ', '.join(f'{a} {stuck.get(a, 0)} of {runs[a]}' for a in ARMS if a in runs)
+    return '\n'.join([*lines, '', f'Runs that gave all rows the same prediction: {told}.'])
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
