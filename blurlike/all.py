@@ -46,6 +46,7 @@ from .train.assembly import *
 from .save.folder import *
 from .save.pickles import *
 from .train.checkpoints import *
+from .train.suggest import *
 from .inspect.token_view import *
 from .inspect.explanation import *
 if _util.find_spec('accelerate'): from .train.distributed import * # fastai's module of that name cannot be imported without it

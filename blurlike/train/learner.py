@@ -22,7 +22,7 @@ from ..data.batch import TransformersDL, check_targets
 from .fitting import FittingLearner
 from ..model.losses import AvgCountedLoss, CountedTargets, SmoothLoss
 from ..model.model_inputs import ModelInputsCallback, unwrap
-from ..model.optimizer import adamw
+from ..model.optimizer import adamw, suggest_rate
 from ..model.padding_free import packed_again
 from ..model.precision import DevicePrecision
 from ..predict.learner_predict import PredictingLearner, output_names
@@ -53,6 +53,7 @@ class TransformersLearner(FittingLearner, PredictingLearner):
         peft=None, # A `peft.PeftConfig`: adapters are put into the model, and only they and the head are trained
         gradient_checkpointing:bool=False, # Compute activations again in the backward pass: less memory, about a third more time
         compile:bool=False, # Compile the layers with `torch.compile`? Lengths are then rounded up to multiples of 16
+        lr:float|None=None, # Default learning rate of fits; `None`: that of `suggest_rate`, by the width of the model
         **kwargs
     ):
         _check_settings(metrics, precision)
@@ -64,7 +65,8 @@ class TransformersLearner(FittingLearner, PredictingLearner):
         _prepare(unwrap(model), peft, gradient_checkpointing)
         if metrics is None and self.task is not None: metrics = self.task.metrics(output_names(dls))
         super().__init__(dls, model, loss_func=self._loss_for(dls, loss_func), opt_func=opt_func, splitter=splitter,
-            metrics=metrics, cbs=_with_own(cbs, max_grad_norm), train_bn=train_bn, **kwargs)
+            metrics=metrics, cbs=_with_own(cbs, max_grad_norm), train_bn=train_bn,
+            lr=suggest_rate(model) if lr is None else lr, **kwargs)
         guard_labels(unwrap(self.model))
         self._clip_length(max_positions(unwrap(self.model)))
         self._count_losses()

@@ -1,0 +1,56 @@
+"What a fit begins with where nobody says: the learner's rate by the width of its model, and `suggest`."
+import pytest
+import transformers as tf
+from peft import LoraConfig
+from torch import nn
+
+from blurlike.all import TransformersLearner, sequence_classification_learner, suggest_epochs, suggest_rate
+from small import BS, FRAMES, word_tokenizer
+
+df = FRAMES['single']
+
+def learner(checkpoint, **kwargs): return sequence_classification_learner(df, checkpoint, bs=BS, dl_kwargs=dict(device='cpu'), **kwargs)
+
+@pytest.fixture(scope='module')
+def wide(tmp_path_factory):
+    folder,tokenizer = tmp_path_factory.mktemp('wide'),word_tokenizer('input_ids','attention_mask')
+    tokenizer.save_pretrained(folder)
+    size = dict(hidden_size=768, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    tf.BertModel(tf.BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, **size)).save_pretrained(folder)
+    return folder
+
+def test_a_fit_without_a_rate_takes_one_that_suits_the_width(wide):
+    learn = learner(wide)
+    assert learn.lr==5e-5
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1)
+    assert max(learn.recorder.hps['lr'])==pytest.approx(5e-5, rel=.05)
+
+def test_a_rate_that_is_given_is_the_learners(wide): assert learner(wide, lr=3e-4).lr==3e-4
+
+def test_adapters_take_fastais_rate(wide):
+    assert learner(wide, peft=LoraConfig(r=2, target_modules=['query','value'])).lr==1e-3
+
+@pytest.mark.parametrize('model,rate', [
+    (tf.GPT2Model(tf.GPT2Config(vocab_size=9, n_embd=400, n_layer=1, n_head=2)), 1e-4), # hidden_size has another name there
+    (tf.BertModel(tf.BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)), 1e-3), # never above fastai's
+    (nn.Linear(2, 2), 1e-3)])
+def test_the_rate_of_any_model(model, rate): assert suggest_rate(model)==rate
+
+@pytest.mark.parametrize('rows,bs,epochs', [(1, 16, 10), (300, 16, 8), (300, 64, 10), (1000, 16, 2), (10**6, 16, 2)])
+def test_fewer_rows_get_more_passes_within_bounds(rows, bs, epochs): assert suggest_epochs(rows, bs)==epochs
+
+def test_suggest_reads_the_loaders_and_trains_nothing(wide):
+    learn = learner(wide)
+    before = {k:v.clone() for k,v in learn.model.state_dict().items()}
+    s = learn.suggest()
+    rows = len(learn.dls.train_ds)
+    assert (s.epochs, s.lr, s.bs)==(suggest_epochs(rows, BS), 5e-5, BS)
+    assert all(v.equal(before[k]) for k,v in learn.model.state_dict().items()) and learn.opt is None
+    shown = str(s).splitlines()
+    assert [line.split()[0] for line in shown]==['epochs','lr','bs'] and f'{rows} rows' in shown[0]
+
+def test_a_saved_learner_without_rows_has_a_rate_and_nothing_to_suggest(wide, tmp_path):
+    saved = learner(wide).save_pretrained(tmp_path/'m')
+    again = TransformersLearner.from_pretrained(saved)
+    assert again.lr==5e-5
+    with pytest.raises(ValueError, match='no training rows'): again.suggest()
