@@ -16,7 +16,7 @@ FAULTS = [
     ('data/batch', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch'),            # validation rows are shuffled
     ('data/prefetch', "'s' if len(numbers)>1 else ''", "''", 'loader bad_input batch'),                     # "row 1, 2"
     ('data/masking', 'kind<self.mask_share+self.random_share', 'kind<self.mask_share', 'masked_lm'),        # no random tokens
-    ('data/tagged', "t[:2] in ('E-','S-')", "t[:2] in ('E-',)", 'tags'),                                    # an entity of one word goes on
+    ('data/tagged', "t[:2] in ('E-','S-')", "t[:2] in ('E-',)", 'token_classification'),                    # an entity of one word goes on
     ('model/splitters', '(name in new and inside is None)', 'False', 'splitters'),                          # a new pooler is not in the head
     ('model/losses', 'self.n*self.steps/self.seen', 'self.n/self.seen', 'weights masked_lm'),               # steps weigh less and less
     ('model/optimizer', 'weight_decay=0., no_decay=True', 'weight_decay=wd, no_decay=True', 'splitters'),   # decay of biases

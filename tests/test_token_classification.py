@@ -15,6 +15,7 @@ from blurlike.all import (ClassificationInterpretation, DataBlock, EntityCounts,
     broken_bio, read_conll, repair_bio, scratch_checkpoint, spans_to_tags, token_classification_learner)
 from blurlike.data.tagged import word_spans
 from blurlike.data.words import word_field, word_positions
+from blurlike.predict.text_labels import sentences
 
 NAMES,PLACES = 'Ada Lovelace Bob Grace Hopper Alan Turing'.split(),'Rome Paris Oslo Lima'.split()
 FILL = 'met saw likes the a of from in by unbelievably incomprehensible'.split()
@@ -202,6 +203,24 @@ def test_entities_are_the_pipelines(trained, tmp_path, strategy):
         assert np.allclose([e['score'] for e in ours], [e['score'] for e in theirs], atol=1e-4)
         for e in ours: assert isinstance(e['score'], float) and t[e['start']:e['end']]
 
+def test_a_token_in_two_windows_is_read_where_most_stands_around_it(trained):
+    words = [w for row in frame().tokens[:6] for w in row]
+    tfm,tok = trained.dls.text_tfm,trained.dls.tokenizer
+    was = tfm.max_length,tfm.overlap
+    try:
+        tfm.max_length,tfm.overlap = 14,6
+        with trained.predicting(): read, = sentences(trained, [words])
+        enc = tok(words, is_split_into_words=True, max_length=14, stride=6, truncation=True, return_overflowing_tokens=True)
+        best = {} # place -> context there, logits
+        for k,ids in enumerate(enc['input_ids']):
+            with torch.no_grad(): logits = trained.model(input_ids=torch.tensor([ids])).logits[0,1:-1]
+            for i,o in enumerate(logits):
+                place,context = k*(12-6)+i,min(i, len(logits)-1-i)
+                if context>best.get(place, (-1, None))[0]: best[place] = context,o
+    finally: tfm.max_length,tfm.overlap = was
+    assert k>3 and len(read.logits)==len(best)
+    np.testing.assert_allclose(read.logits, torch.stack([best[p][1] for p in sorted(best)]), atol=1e-5)
+
 def test_entities_in_windows_are_those_of_the_whole(tagger, trained):
     words = sum(frame(12, seed=9).tokens.tolist(), [])[:9]
     whole = trained.predict_batch([words], aggregation_strategy='first')[0]
@@ -329,3 +348,4 @@ def test_bio():
     assert [o.tolist() for o in broken_bio(tags)]==[[0,1,3],[1,2,0]]
     assert repair_bio(tags)==[['O','B-A'],['B-A','I-A','B-B'],[],['B-A','I-A']] and tags[0]==['O','I-A']
     assert not len(broken_bio(repair_bio(tags))[0]) and not len(broken_bio([[]])[0])
+    assert repair_bio([['S-A','I-A'], ['B-A','E-A','I-A']])==[['S-A','B-A'], ['B-A','E-A','B-A']] # an entity that has ended does not go on
