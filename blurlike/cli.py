@@ -206,9 +206,10 @@ def _renamed(df, data, option, given, names): # columns of `df` -> names that th
     has = f"column {', '.join(missing)} is not in {data!r}, which has {', '.join(map(str, df.columns))}"
     raise ValueError(has + (f"; --{option} says which" if given==known else ''))
 
-def _rows(data, **wanted): # a file as a DataFrame; `wanted`: option -> columns that it names, and the names that the learner knows
-    from blurlike.all import read_rows
-    df,new = read_rows(data)[0].source,{}
+def _rows(data, as_text=(), **wanted): # a file as a DataFrame; `wanted`: option -> columns that it names, and the names that the learner knows
+    from blurlike.all import read_rows, read_table
+    texts = [str(n) for o in as_text for n in wanted[o][0] or _listed(wanted[o][1])]
+    df,new = read_rows(read_table(data, texts))[0].source,{}
     for option,(given,names) in wanted.items(): new |= _renamed(df, data, option, given, _listed(names))
     hidden = [n for n in new.values() if n in df.columns and n not in new] # by another column of their name
     return df.drop(columns=hidden).rename(columns=new)
@@ -242,15 +243,16 @@ def _as_known(df, column, names, several): # the column of labels, as the model 
 def _labelled(learn, data, text, label): # rows with texts and labels that the learner can use
     from blurlike.all import Rows
     texts,*labels = [tl.tfms.fs[0].names for tl in learn.dls.valid_ds.tls]
-    df = _rows(data, text=(text, texts), **{'label':(label, names) for names in labels})
-    learn.dls.text_tfm.check_rows(Rows(df), *_listed(texts))
     kind = learn.task.kind
-    has_names = labels and kind is not None and kind.labels and not kind.of_words
-    if not has_names or isinstance(labels[0], list): return df
+    is_named = labels and kind is not None and kind.labels and not kind.of_words and not isinstance(labels[0], list)
+    are_texts = is_named and all(isinstance(n, str) for n in learn.names) # as they are spelled
+    df = _rows(data, ('text','label') if are_texts else ('text',), text=(text, texts), **{'label':(label, names) for names in labels})
+    learn.dls.text_tfm.check_rows(Rows(df), *_listed(texts))
+    if not is_named: return df
     return _as_known(df, labels[0], learn.names, kind.several)
 
 def _items(args, names): # what is to be read: lines of standard input, or the rows of a file
-    if args.data!='-': return _rows(args.data, text=(args.text, names))
+    if args.data!='-': return _rows(args.data, ('text',), text=(args.text, names))
     if args.text: raise ValueError("--text names columns of a file; standard input holds one text a line")
     if isinstance(names, list):
         raise ValueError("standard input holds one text a line, and this model reads pairs: "

@@ -7,7 +7,7 @@ import pytest
 
 from blurlike.all import Checkpoints, TransformersLearner, gradio_app, token_classification_learner
 from blurlike.cli import main, parser
-from small import COLUMNS, FRAMES, KINDS, TEXTS, table
+from small import COLUMNS, FRAMES, KINDS, TEXTS, learner, table
 
 QUICK = ['--epochs', '1', '--lr', '1e-3', '--bs', '8']
 
@@ -233,6 +233,17 @@ def test_labels_are_those_of_the_model_however_a_file_is_read(labels, seen, bert
     assert _report(fewer).startswith(f'{len(fewer)} rows')
     if seen[-1]=='x': assert "'x' is no label" in _report(df.assign(label=df.label.map(dict(zip(labels, seen)))))
     else: assert _report(fewer.assign(label=fewer.label.map(dict(zip(labels, seen)))))==_report(fewer)
+
+def test_a_label_is_as_it_is_spelled(bert, in_tmp):
+    "A file with `1.10` alone would read as numbers, and 1.1 is another label of the model."
+    df = FRAMES['single'].assign(label=lambda d: d.label.map(dict(bad='1.10', fine='1.1', good='2')))
+    learn = learner('single', bert, df)
+    learn.save_pretrained('m')
+    test = df[df.label=='1.10'].assign(text=[str(10+i) for i in range((df.label=='1.10').sum())]) # texts of digits are texts
+    test.to_csv('test.csv', index=False)
+    loss = learn.validate(dl=learn.dls.test_dl(test, with_labels=True))[0]
+    assert f'loss {loss:.4f}' in _report(test)
+    assert main(['predict', 'm', 'test.csv'])==0
 
 def test_a_report_of_lists(bert, in_tmp):
     FRAMES['multi'].to_json('data.jsonl', orient='records', lines=True)

@@ -1,5 +1,5 @@
 "What a table file says is what is read: its rows, its labels and their types."
-import json,random,warnings
+import bz2,gzip,json,lzma,random,warnings,zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -31,12 +31,15 @@ def refused(read, name, content, *said):
     ('a.csv', 'text;label\na, b;1\nb, c;2\n', ["divided by ';'"]),
     ('a.csv', 'text,label\n"good,pos\nbad,neg\n', ['line 2', 'not closed']),
     ('a.csv', 'id,text,label\n1,good, indeed,pos\n2,bad, she said,neg\n', ['4 fields', 'names 3', 'quotes']), # ids are no row numbers of R's
+    ('a.csv', 'key,text,label\n17,good, indeed,pos\n4,bad, she said,neg\n', ['4 fields', 'names 3', 'quotes']), # nor are unique ones out of order
+    ('a.csv', 'key,text,label\n1,good, indeed,pos\n2,bad, she said,neg\n', ['4 fields']), # a comma and a space
+    ('a.csv', 'key,text,label\n1,good,pos,\n2,bad,neg,\n', ['4 fields']),
     ('a.csv', 'text,label\n"good,pos\nbad,neg\n"nice" film,pos\n', ['line 2', 'line 4']),
     ('a.csv', 'text,label\nfine,pos\n"good,pos\nbad 5",neg\n', ['lines 3 to 4', 'stray quote']), # well formed, but so are the lines without quotes
     ('a.tsv', 'text\tlabel\n"good\tpos\nbad 5"\tneg\n', ['lines 2 to 3', 'stray quote'])])
 def test_rows_that_do_not_fit_the_header(name, content, said, read): refused(read, name, content, *said)
 
-@pytest.mark.parametrize('content', ['"text","label"\n"1","good","pos"\n"7","bad, she said","neg"\n', 'text,label\n3,good,pos\n1,"bad, she said",neg\n'])
+@pytest.mark.parametrize('content', ['"text","label"\n"1","good","pos"\n"7","bad, she said","neg"\n', 'text,label\n1,good,pos\n2,"bad, she said",neg\n', 'text,label\n0,good,pos\n1,"bad, she said",neg\n'])
 def test_row_numbers_as_r_writes_them(content, read):
     with pytest.warns(UserWarning, match='2 of 3 fields.*row numbers'): df = read('a.csv', content)
     assert df.to_dict('list')==dict(text=['good','bad, she said'], label=['pos','neg']) and df.index.tolist()==[0,1]
@@ -95,6 +98,41 @@ def test_a_long_file_is_read_alike_from_first_row_to_last(late, kind, read):
         warnings.simplefilter('error')
         got = read('a.csv', 'text,label'+''.join(f',c{i}' for i in range(126))+'\n'+''.join(f'row {i},{i%3}{wide}\n' for i in range(n))+f'last,{late}{wide}\n').label
     assert set(map(type, got.tolist()))=={kind} and got.iloc[0]==kind(0)
+
+# Packed files
+
+PACKED = {'gz':gzip.compress, 'bz2':bz2.compress, 'xz':lzma.compress}
+CONTENT = {'a.csv':'text,label\n"a, b",01\nc,1\n', 'a.tsv':'text\tlabel\na, b\t01\nc\t1\n', 'a.jsonl':'{"text": "a, b", "label": "01"}\n{"text": "c", "label": "1"}\n'}
+
+def zipped(path, *members):
+    with zipfile.ZipFile(path, 'w') as z:
+        for name,content in members: z.writestr(name, content)
+    return path
+
+@pytest.mark.parametrize('name', CONTENT)
+@pytest.mark.parametrize('packing', [*PACKED, 'zip', 'GZ'])
+def test_packed_files_are_read(name, packing, read, tmp_path):
+    path = f'{name}.{packing}'
+    got = read_table(zipped(tmp_path/path, (name, CONTENT[name]))) if packing=='zip' else read(path, PACKED[packing.lower()](CONTENT[name].encode()))
+    assert got.to_dict('list')==dict(text=['a, b','c'], label=['01','1'])
+
+@pytest.mark.parametrize('packing', PACKED)
+def test_damaged_packed_files_are_named(packing, read):
+    refused(read, f'a.csv.{packing}', b'text,label\na,b\n', 'cannot be read as csv') # not packed at all
+    refused(read, f'b.csv.{packing}', PACKED[packing](b'text,label\n'+bytes(range(48, 58))*500)[:-20], 'cannot be read as csv')
+
+def test_what_no_packed_file_says(read, tmp_path):
+    for members in ([('a.csv', 'text\na\n'), ('b.csv', 'text\nb\n')], []):
+        with pytest.raises(ValueError, match=f"'a.csv.zip' holds {len(members)} files.*unpack"): read_table(zipped(tmp_path/'a.csv.zip', *members))
+    refused(read, 'b.csv.zip', b'text', 'cannot be read as csv')
+    refused(read, 'a.parquet.gz', b'', 'unpack', "'a.parquet'")
+    refused(read, 'a.tar.gz', b'', 'known endings')
+    refused(read, 'a.csv.gz', gzip.compress('text,label\na,b\n'.encode('utf-16')), "encoding='utf-16'")
+
+def test_training_from_a_packed_file(bert, in_tmp):
+    FRAMES['single'].to_csv('t.csv.gz', index=False)
+    learn = learner('single', bert, 't.csv.gz', valid='t.csv.gz')
+    assert len(learn.dls.train_ds)==len(learn.dls.valid_ds)==len(FRAMES['single'])
 
 # JSON
 

@@ -6,17 +6,43 @@
 __all__ = ['other_sign', 'table_of', 'read_table']
 
 # %% ../../nbs/data/00_table_files.ipynb #d85dc693
+import bz2
 import csv
+import gzip
+import io
 import json
+import lzma
 import re
+import zipfile
+import zlib
 from collections import Counter
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
 from ..support.warn import warn_user
+
+# %% ../../nbs/data/00_table_files.ipynb #5b0e1a71
+def _open_zip(path):
+    with zipfile.ZipFile(path) as z:
+        names = [n for n in z.namelist() if not n.endswith('/')]
+        if len(names)==1: return z.open(names[0])
+    raise ValueError(f"{path.name!r} holds {len(names)} files ({', '.join(names)[:80]}): unpack it, and pass one of them")
+
+def _open_plain(path): return open(path, 'rb')
+
+_unpack = {'.gz':gzip.open, '.bz2':bz2.open, '.xz':lzma.open, '.zip':_open_zip}
+_damaged = (OSError, EOFError, zipfile.BadZipFile, lzma.LZMAError, zlib.error)
+
+def _open_bytes(path): return _unpack.get(path.suffix.lower(), _open_plain)(path)
+def _open_text(path, newline): return io.TextIOWrapper(_open_bytes(path), encoding='utf-8-sig', newline=newline)
+
+def _kind(path): # the ending, without that of the packing
+    is_packed = path.suffix.lower() in _unpack
+    return (Path(path.stem) if is_packed else path).suffix.lower()
 
 # %% ../../nbs/data/00_table_files.ipynb #3ee21130
 _fewest_signs = 2 # columns by which a reading can be told from another
@@ -43,7 +69,7 @@ class _Shape: # of a file, read with or without quotes
     def rows(self):
         limit = csv.field_size_limit(2**31-1) # it would refuse a text of 131,072 characters
         try:
-            with open(self.path, encoding='utf-8-sig', newline='') as f:
+            with _open_text(self.path, '') as f:
                 yield csv.reader(f, delimiter=self.sep, quoting=self.quoting, strict=True)
         finally: csv.field_size_limit(limit)
 
@@ -113,10 +139,10 @@ def _as_numbers(spelled, gaps): # (n,) distinct spellings to numbers, `None` if 
     reads_back = numbers.nunique()==len(spelled) and numbers.abs().lt(float('inf')).all()
     return numbers if reads_back and not long.any() else None
 
-def _as_bools(col, words): # `None` where there are others
-    if not pd.Series(col.dropna().unique()).isin(list(words)).all(): return None
-    has_gaps = col.isna().any()
-    return col.astype(object).where(col.isna(), col.map(words)) if has_gaps else col.map(words).astype(bool)
+def _as_bools(spelled, gaps): # `None` where there are others
+    words = next((b for b in _bools if spelled[0] in b), {})
+    if not spelled.isin(list(words)).all(): return None
+    return spelled.map(words).astype(object if gaps else bool)
 
 def _tell_text(spelled, where): # that looks like numbers
     is_likely = spelled.str.fullmatch(_likely).all() and spelled.str.contains('.', regex=False).any()
@@ -125,35 +151,45 @@ def _tell_text(spelled, where): # that looks like numbers
     warn_user(f"{where}: kept as text, since not every number reads back as it is written ({some}); for numbers pass problem_type='regression'")
 
 def _typed(col, where): # a column of text as what it holds
-    given = col.dropna()
-    if given.empty: return col
-    words = next((b for b in _bools if given.iloc[0] in b), None)
-    if words is not None:
-        bools = _as_bools(col, words)
-        return col if bools is None else bools
-    if not pd.Series(given.iloc[:1]).str.fullmatch(_likely).all(): return col # no need to look at all
-    spelled = pd.Series(given.unique())
-    numbers = _as_numbers(spelled, len(given)<len(col))
-    if numbers is not None: return col.map(pd.Series(numbers.to_numpy(), index=spelled.to_numpy(dtype=object)))
-    _tell_text(spelled, where)
+    first = col.dropna().head(1)
+    is_bool = any(first.isin(list(b)).all() for b in _bools)
+    if not is_bool and not first.str.fullmatch(_likely).all(): return col # no need to look at all
+    codes,spelled = pd.factorize(col)
+    spelled,gaps = pd.Series(spelled),(codes<0).any()
+    if spelled.empty: return col
+    values = _as_bools(spelled, gaps) if is_bool else _as_numbers(spelled, gaps)
+    if values is not None: return pd.Series(values.reindex(codes).to_numpy() if gaps else values.to_numpy()[codes], index=col.index)
+    if not is_bool: _tell_text(spelled, where)
     return col
+
+_arrow_text = pd.ArrowDtype(pa.large_string()) # read many times faster than `str`
+_text = pd.Series(['']).dtype # what pandas makes of texts
 
 def _read_divided(path, sep, as_text=()):
     shape = _quoting(path, sep)
-    as_written = dict(dtype=str, keep_default_na=False, na_values=[''])
-    df = pd.read_csv(path, sep=sep, quoting=shape.quoting, encoding='utf-8-sig', **as_written)
+    as_written = dict(dtype=_arrow_text, keep_default_na=False, na_values=[''])
+    with _open_bytes(path) as f: df = pd.read_csv(f, sep=sep, quoting=shape.quoting, encoding='utf-8-sig', **as_written)
+    df = df.astype(_text)
     if not shape.fits: df = _without_numbers(df, path, shape)
     names = [name or c for name,c in zip(shape.header, df.columns)] # pandas renames those that come twice
     def read(name, c): return df[c] if name in as_text else _typed(df[c], f"{path.name!r}, column {name!r}")
     columns = [read(name, c) for name,c in zip(names, df.columns)]
     return pd.concat(columns, axis=1).set_axis(names, axis=1) if columns else df
 
-def _without_numbers(df, path, shape):
+def _are_row_numbers(df, path, shape): # as R or pandas write them
     numbers = df.index.astype(str)
     first = shape.header[0].strip().lower()
-    named = re.fullmatch(r'(.*[_ ])?(id|idx|index|nr|no|row|number)', first) # then the numbers are that column
-    are_row_numbers = numbers.str.fullmatch(_whole).all() and numbers.is_unique
-    if named or not are_row_numbers or df.iloc[:,-1].isna().all():
+    is_named = re.fullmatch(r'(.*[_ ])?(id|idx|index|nr|no|row|number)', first) # then the numbers are that column
+    divides_texts = any(df[c].str.startswith(' ').all() for c in df.columns) # a comma and a space
+    if is_named or divides_texts or df.iloc[:,-1].isna().all(): return False
+    if _is_quoted(path): return numbers.str.fullmatch(_whole).all() and numbers.is_unique # R has those of a subset, too
+    return any((numbers==[str(i+start) for i in range(len(df))]).all() for start in (0, 1))
+
+def _is_quoted(path): # header and first row begin with a quote
+    with _open_text(path, None) as f: return all(line.startswith('"') for line in islice(filter(str.strip, f), 2))
+
+def _without_numbers(df, path, shape):
+    if not _are_row_numbers(df, path, shape):
         raise ValueError(f"{path.name!r}, from line 2 on: {shape.n+1} fields, and the header names {shape.n} ({', '.join(shape.header)[:60]}); "
             f"put quotes around fields that hold {shape.sep!r}, and none at the ends of lines{other_sign(shape.header)}")
     warn_user(f"{path.name!r}: the header names {shape.n} of {shape.n+1} fields; the first, whole numbers, "
@@ -181,7 +217,7 @@ def _once(pairs): # an object of JSON, whose keys differ
     raise ValueError(f"the key {twice!r} comes twice in one object")
 
 def _read_jsonl(path):
-    lines = path.read_text(encoding='utf-8-sig').split('\n')
+    with _open_text(path, None) as f: lines = f.read().split('\n')
     load = json.JSONDecoder(object_pairs_hook=_once).decode
     res,said = [],''
     for n,line in enumerate(lines, 1):
@@ -207,17 +243,19 @@ _readers = {
     '.tsv':lambda p, as_text: _read_divided(p, '\t', as_text),
     '.jsonl':lambda p, as_text: _read_jsonl(p),
     '.parquet':lambda p, as_text: pd.read_parquet(p)}
-_not_a_table = (pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowInvalid)
+_not_a_table = (pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowInvalid, *_damaged)
 
 def read_table(
-    path, # A csv, tsv, jsonl or parquet file
+    path, # A csv, tsv, jsonl or parquet file; the first three may be packed (`.gz`, `.bz2`, `.xz`, `.zip`)
     as_text=() # Columns of a csv or tsv that stay text, whatever they hold
 )->pd.DataFrame: # Its rows
     "The table in a file; `ValueError` or `FileNotFoundError` says what is wrong with it."
     path = Path(path).expanduser()
     if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
-    kind = path.suffix.lower()
-    if kind not in _readers: raise ValueError(f"cannot read {path.name!r}: known endings are {', '.join(_readers)}")
+    kind = _kind(path)
+    if kind not in _readers: raise ValueError(f"cannot read {path.name!r}: known endings are {', '.join(_readers)}; read it with pandas, and pass the table")
+    is_packed_twice = kind=='.parquet' and kind!=path.suffix.lower()
+    if is_packed_twice: raise ValueError(f"cannot read {path.name!r}: parquet packs its columns itself; unpack the file, and pass it as {path.stem!r}")
     try: return _readers[kind](path, as_text)
     except UnicodeDecodeError as e:
         raise ValueError(f"{path.name!r} is not UTF-8 text (byte {e.object[e.start]:#x}): save it as UTF-8, "
@@ -225,4 +263,4 @@ def read_table(
     except _not_a_table as e: raise ValueError(f"{path.name!r} cannot be read as {kind[1:]}: {str(e).strip()}") from e
 
 def _encoding(path): # a guess
-    with open(path, 'rb') as f: return 'utf-16' if f.read(2) in (b'\xff\xfe', b'\xfe\xff') else 'latin-1'
+    with _open_bytes(path) as f: return 'utf-16' if f.read(2) in (b'\xff\xfe', b'\xfe\xff') else 'latin-1'
