@@ -1352,6 +1352,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                      'blurlike/predict/learner_predict.py'),
                                                   'blurlike.predict.learner_predict._check_options': ( 'predict/learner_predict.html#_check_options',
                                                                                                        'blurlike/predict/learner_predict.py'),
+                                                  'blurlike.predict.learner_predict._plain_labels': ( 'predict/learner_predict.html#_plain_labels',
+                                                                                                      'blurlike/predict/learner_predict.py'),
                                                   'blurlike.predict.learner_predict.checksum_of': ( 'predict/learner_predict.html#checksum_of',
                                                                                                     'blurlike/predict/learner_predict.py'),
                                                   'blurlike.predict.learner_predict.config_facts': ( 'predict/learner_predict.html#config_facts',

@@ -20,7 +20,7 @@ import torch
 from datasets import Dataset
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import AMPMode
-from fastai.data.transforms import Category
+from fastai.data.transforms import Categorize, Category
 from fastai.learner import Learner
 from fastai.torch_core import to_float
 from fastcore.basics import patch
@@ -46,12 +46,14 @@ class PredictingLearner(Learner):
     @property
     def names(self)->list: return output_names(self.dls)
 
+def _plain_labels(vocab): return [v.item() if isinstance(v, np.generic) else v for v in vocab]
+
 def output_names(
     dls # `DataLoaders`
 )->list: # Label values, or for numbers the names of their columns
     "What the outputs of a model for `dls` stand for, in order; nothing where the text is its own target."
     if len(dls.train_ds.tls)<2: return []
-    if hasattr(dls, 'vocab'): return [v.item() if isinstance(v, np.generic) else v for v in dls.vocab]
+    if hasattr(dls, 'vocab'): return _plain_labels(dls.vocab)
     getter = dls.train_ds.tls[-1].tfms.fs[0]
     names = getattr(getter, 'names', getattr(getter, 'cols', None))
     return list(range(dls.c)) if names is None else [names] if is_name(names) else list(names)
@@ -135,6 +137,7 @@ def predicting(self:PredictingLearner):
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #10f6000c
 def _check_options(call, method, own, options): # names of arguments, as the user knows them
+    if not options: return
     known = inspect.signature(method).parameters
     if any(p.kind is p.VAR_KEYWORD for p in known.values()): return
     known = [*own, *(n for n in known if n not in ('learn', 'item', 'items', 'bs', *own))]
@@ -152,7 +155,9 @@ def predict(self:PredictingLearner, item, rm_type_tfms=None, with_input=False, *
 
 def _as_in_data(decoded, learn): # fastai's `Category` is text, whatever the labels were
     if not isinstance(decoded, Category): return decoded
-    return {str(n):n for n in learn.names if not isinstance(n, str)}.get(decoded, decoded)
+    tfms = learn.dls.loaders[0].dataset.tls[-1].tfms.fs # `dls.vocab` asks all of them, which takes longer than a small model
+    vocab = next((f.vocab for f in tfms if isinstance(f, Categorize)), ())
+    return {str(n):n for n in _plain_labels(vocab) if not isinstance(n, str)}.get(decoded, decoded)
 
 @patch
 def fastai_predict(self:PredictingLearner, text, rm_type_tfms=None, with_input=False):
