@@ -6,6 +6,8 @@
 __all__ = ['broken_weights', 'check_weights', 'why_not_finite', 'check_outputs']
 
 # %% ../../nbs/support/06_finite.ipynb #f3604820
+import math
+
 import torch
 from torch import nn
 
@@ -41,5 +43,6 @@ def check_outputs(
     model:nn.Module # Whose they are
 )->torch.Tensor: # The same
     "Raise `ValueError` where outputs are no numbers."
-    if not logits.numel() or torch.isfinite(logits.amax(-1)).all(): return logits # a maximum is `nan` where one of its numbers is
+    if math.isfinite(logits.sum()): return logits # and so are all of them; the sum of sound ones may be too large, or a choice that is missing
+    if torch.isfinite(logits.amax(-1)).all(): return logits # a maximum is `nan` where one of its numbers is
     raise ValueError(f"the model's outputs are nan or infinite, so there is no prediction: {why_not_finite(model)}")
