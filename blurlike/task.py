@@ -17,9 +17,10 @@ class TargetKind:
         noun:str='label', # What one is called in messages
         labels:bool=True, # Are they labels, which can be counted? Otherwise numbers
         several:bool=False, # Has a row a list of them?
-        unit:str='row' # Who carries one: a `row` or a `word`
+        unit:str='row', # Who carries one: a `row` or a `word`
+        judged:str='Labels were judged in {n} rows, by logistic regression over tokens: {told}.' # What `check(labels=True)` says of them
     ):
-        self.name,self.noun,self.labels,self.several,self.unit = name,noun,labels,several,unit
+        self.name,self.noun,self.labels,self.several,self.unit,self.judged = name,noun,labels,several,unit,judged
 
     @property
     def of_words(self)->bool: return self.unit=='word'

@@ -1,11 +1,18 @@
 "What the text transform and the task say of an item and of the model's outputs: at the door, in windows, in every tool."
+import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 import transformers as tf
+from fastai.data.block import TransformBlock
 from fastai.learner import Learner
-from small import FRAMES, TEXTS
+from fastai.torch_core import TensorBase
+from fasttransform import Transform
+from small import FRAMES, TEXTS, learner
+from torch.nn.utils.rnn import pad_sequence
 
-from blurlike.all import CategoryBlock, ColReader, DataBlock, IndexSplitter, ModelInputsCallback, ModelLoss, TransformersTextBlock, TokenizeText, attach_door, load_tokenizer
+from blurlike.all import (CategoryBlock, ColReader, Column, DataBlock, IndexSplitter, LabelPredictions, ModelInputsCallback, ModelLoss, Rows, Task, TokenizeText,
+    TransformersTextBlock, attach_door, build_learner, load_tokenizer)
 
 SMALL = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
 
@@ -127,3 +134,55 @@ def test_a_plain_learner_knows_the_task_of_its_targets(checkpoints):
     block = DataBlock((TransformersTextBlock(tok, max_length=20), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=IndexSplitter([0,1]))
     learn = Learner(block.dataloaders(FRAMES['single'], bs=4), writer('bart', tok), loss_func=ModelLoss(), cbs=ModelInputsCallback())
     with learn.no_bar(), pytest.raises(ValueError, match='decoder'): learn.predict('good')
+
+# --- through a learner, by the task
+
+def task_of_kind(name, auto_model, target, loss, **kwargs):
+    return Task(name, auto_model, target=target, read=Column, loss=lambda weights: loss(), metrics=lambda vocab: [], predictions=LabelPredictions(None), fits=lambda dls: False, example=lambda vocab: [1, 2], **kwargs)
+
+class Numbers(Transform):
+    "A list of whole numbers, padded with -100 in a batch"
+    vocab,order = (),1
+    def _call(self, nm, o, **kwargs): return TensorBase(torch.tensor(list(o))) if nm=='encodes' else o
+    def collate(self, targets, x, fields): return TensorBase(pad_sequence(list(targets), batch_first=True, padding_value=-100))
+
+def numbers_block(vocab): return TransformBlock(type_tfms=Numbers())
+
+class SpanLoss:
+    def __call__(self, pred, targ, reduction='mean'): return F.cross_entropy(pred.as_subclass(torch.Tensor), targ.as_subclass(torch.Tensor), reduction=reduction) # (B,T,2), (B,2)
+
+def test_a_task_with_two_outputs_trains(bert):
+    spans = task_of_kind('spans', 'AutoModelForQuestionAnswering', numbers_block, SpanLoss, outputs=('start_logits','end_logits'))
+    rows = Rows(pd.DataFrame(dict(text=TEXTS, label=[[1, 2]]*len(TEXTS))))
+    learn = build_learner(spans, [], bert, None, rows, (list(range(20)), list(range(20, 30))), bs=4, max_length=8, overlap=2)
+    with learn.no_bar(), learn.no_logging(): learn.fit(8, 5e-3)
+    assert learn.recorder.values[-1][0]<learn.recorder.values[0][0]/2
+    _,preds,targets = learn.get_preds(with_input=True) # batches of differing widths
+    first = preds.unflatten(1, (-1, 8))[:,0] # of each text's windows
+    assert preds.shape[::2]==(10, 2) and first.argmax(1).tolist()==targets.tolist()==[[1, 2]]*10
+
+class TextLoss:
+    def __call__(self, pred, targ, reduction='mean'): return F.cross_entropy(pred.as_subclass(torch.Tensor).flatten(0, 1), targ.as_subclass(torch.Tensor).flatten(), reduction=reduction)
+
+@pytest.mark.parametrize('name,auto_model', [('bart','AutoModelForSeq2SeqLM'), ('t5','AutoModelForSeq2SeqLM')])
+def test_a_task_that_writes_text_trains_on_its_targets(name, auto_model, checkpoints):
+    tok = load_tokenizer(checkpoints('roberta'))
+    targets = [tok(t)['input_ids'][:1+i%5] for i,t in enumerate(TEXTS)]
+    rows = Rows(pd.DataFrame(dict(text=TEXTS, label=targets)))
+    def made(**kwargs): return build_learner(task_of_kind('writing', auto_model, numbers_block, TextLoss, **kwargs), [], writer(name, tok), tok, rows, (list(range(20)), list(range(20, 30))), bs=10, max_length=20)
+    learn = made(decoder_input=shifted)
+    with learn.no_bar(), learn.no_logging():
+        loss = learn.validate()[0]
+        x,y = next(iter(learn.dls.valid))
+        assert (y==-100).any()
+        with torch.no_grad(): want = learn.model.eval()(**learn.dls.text_tfm.named(x), labels=y.as_subclass(torch.Tensor)).loss
+        assert loss==pytest.approx(float(want), rel=1e-4)
+        learn.fit(1, 1e-3)
+        with pytest.raises(ValueError, match='writes text with a decoder'): made().fit(1, 1e-3)
+
+@pytest.mark.parametrize('kind,loss_func', [('single', ModelLoss), ('multi', ModelLoss), ('regression', ModelLoss)])
+def test_losses_of_rows_are_those_of_the_task(kind, loss_func, bert):
+    own,ours = learner(kind, bert, loss_func=loss_func()),learner(kind, bert)
+    own.model.load_state_dict(ours.model.state_dict())
+    with own.no_bar(), ours.no_bar():
+        for a,b in zip(own.get_preds(with_loss=True, with_decoded=True), ours.get_preds(with_loss=True, with_decoded=True)): torch.testing.assert_close(a, b)

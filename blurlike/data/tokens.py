@@ -340,6 +340,13 @@ class TokenizeText(Transform):
         enc = self.called(*columns, is_split_into_words=are_words, **kwargs)
         return enc,np.bincount(enc['overflow_to_sample_mapping'], minlength=len(columns[0])) if in_windows else None
 
+    def tokens_of(self,
+        enc # From `windows`
+    )->Tokens: # Each window by itself
+        "The token fields of what the tokenizer said."
+        types = {f:enc[f] for f in self.tokenizer.model_input_names if f!='input_ids' and f in enc}
+        return self._flatten(enc['input_ids'], types, None)
+
     def stack(self,
         tokens:Tokens, # From `tokenize`
         rows:np.ndarray|None=None # (B,) which of its texts; `None`: all
@@ -459,6 +466,12 @@ def parts(self:TokenizeText, o)->list: # of str; a block of token ids has none
     if _are_ids(o): return []
     if isinstance(o, str): return [o]
     return [' '.join(o)] if self.is_split_into_words else list(o)
+
+@patch
+def columns_of(self:TokenizeText, o)->tuple[list,bool]:
+    "The item `o` as a tokenizer takes it, one text or list of words beside the other; and are they lists of words?"
+    if isinstance(o, str): return [o],False # of taggers too: a text that they divide
+    return ([list(o)], True) if self.is_split_into_words else (list(o), False)
 
 @patch
 def key(self:TokenizeText, o)->int:

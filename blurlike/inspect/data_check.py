@@ -183,8 +183,6 @@ def _read_rows(part, mask): # row number, tokens or words, label, start of the t
     for idxs,texts,targets in part.pieces(mask):
         if len(idxs): yield from zip(part.row_numbers(idxs).tolist(), texts if part.kind.of_words else _item_tokens(texts, tfm), targets, map(part.in_short, texts), [part.name]*len(idxs))
 
-_judged = dict(tags='Tags were judged of {n} words, by logistic regression over words and their neighbours: {told}.', number='Numbers were judged in {n} rows, by ridge regression over tokens: {told}.')
-
 def wrong_labels(
     parts:list, # `DataPart`s that were scanned, training first
     seed:int=42 # Of the folds
@@ -194,7 +192,7 @@ def wrong_labels(
     if kind.of_words: rows = _fewer_words(rows, seed)
     table,told = suspects(rows, parts[0].vocab, kind.name, seed)
     n = sum(len(r[1]) for r in rows) if kind.of_words else len(rows)
-    res,note = [],_judged.get(kind.name, 'Labels were judged in {n} rows, by logistic regression over tokens: {told}.').format(n=f'{n:,}', told=told)
+    res,note = [],kind.judged.format(n=f'{n:,}', told=told)
     for p in parts:
         mine = table[table.part==p.name]
         if len(mine): res.append(Finding('label', p.name, mine.row.drop_duplicates().to_numpy(), f"{count_of(mine.row.nunique(), 'row')} may have a wrong {kind.noun}, the most suspect first", 'read them (`report.suspects`), and correct those that are wrong: many are only hard', mine.text.iloc[0]))

@@ -41,8 +41,8 @@ class TextReading:
         tfm:TokenizeText, # Of the learner's loaders
         item # A text, a pair, or a list of words
     ):
-        self.tfm,self.given = tfm,tfm.is_split_into_words and not isinstance(item, str) # elsewhere two texts are a pair, in a list too
-        self.parts = [item] if isinstance(item, str) else [list(item)] if self.given else list(item)
+        self.tfm = tfm
+        self.parts,self.given = tfm.columns_of(item)
         try: enc = self._call(True)
         except TypeError:
             given,self.parts = self.parts,repair_texts(self.parts)
@@ -50,7 +50,7 @@ class TextReading:
             enc = self._call(True)
         self.whole = self._call(False) if tfm.max_length is not None else None
         self.ids = enc['input_ids'] if isinstance(enc['input_ids'][0], list) else [enc['input_ids']] # of each window
-        self.columns = {f:enc[f] for f in tfm.fields if f in enc}
+        self.tokens = tfm.tokens_of(enc)
         self.places = self._places(enc)
         if self.whole is None: self.whole = enc
         self.full_ids,self.full_places = self.whole['input_ids'][0],self._places(self.whole)[0]
@@ -96,8 +96,8 @@ class TextReading:
 
     def inputs(self, window:int, accepted=None)->torch.Tensor: # (1,F,L) int64
         "The token fields of a window, without padding."
-        n = len(self.ids[window])
-        return torch.tensor([[self.columns[f][window] if f in self.columns else [0]*n for f in self.tfm.fields]])
+        start,n = self.tokens.starts[window],self.tokens.lens[window]
+        return torch.from_numpy(np.stack([f[start:start+n].astype(np.int64) for f in self.tokens.flat]))[None]
 
     @property
     def cut(self)->list: # (L,) bool, which tokens of the whole text are in no window

@@ -10,11 +10,13 @@ __all__ = ['PIECE', 'JOINS', 'unwrap', 'ModelCall', 'read_outputs', 'cat_choices
 import inspect
 import threading
 from contextlib import contextmanager
+from copy import deepcopy
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from fastai.callback.core import Callback, GatherPredsCallback
+from fastai.losses import BaseLoss
 from fastcore.basics import patch
 from torch import nn
 
@@ -350,17 +352,19 @@ def head_stands_alone(
 # %% ../../nbs/model/02_model_inputs.ipynb #2d681b4b
 class ModelLoss:
     "The loss that the model computes itself"
-    def __init__(self): self.reduction,self.door,self.problem_type = 'mean',None,None
+    def __init__(self):
+        self.reduction,self.door = 'mean',None
+        self.like = BaseLoss(nn.MSELoss) # of the same meaning, computed from the logits: for losses of single rows, and for what outputs mean
     def __call__(self, pred, targ, **kwargs):
-        if kwargs.get('reduction', self.reduction)=='mean': return self.door.loss if self.count(targ) else (pred*0).sum() # models say `nan` where no target counts
-        if self.of_tokens(targ): return F.cross_entropy(pred.transpose(1, 2), targ, reduction='none').sum(1)/(targ!=-100).sum(1).clamp(min=1)
-        if self.problem_type=='single_label_classification': return F.cross_entropy(pred.flatten(0,-2), targ.flatten(), reduction='none')
-        if self.problem_type=='multi_label_classification': return F.binary_cross_entropy_with_logits(pred, targ.float(), reduction='none')
-        return F.mse_loss(pred.flatten(), targ.flatten().float(), reduction='none')
-    def of_tokens(self, targ)->bool: return targ.ndim==2 and not targ.is_floating_point() and self.problem_type!='multi_label_classification'
+        if kwargs.get('reduction', self.reduction)!='mean': return self.of_rows(pred, targ)
+        return self.door.loss if self.count(targ) else (pred*0).sum() # models say `nan` where no target counts
+    def of_rows(self, pred, targ): # what is summed up by rows stays divided as it is
+        self.like.reduction = 'none'
+        return self.like(pred, targ)
+    def of_tokens(self, targ)->bool: return hasattr(self.like, 'of_tokens') and self.like.of_tokens(targ)
     def count(self, targ)->int: return int((targ!=-100).sum()) if self.of_tokens(targ) else len(targ)
-    def activation(self, x): return {'single_label_classification':lambda x: x.softmax(-1), 'multi_label_classification':torch.sigmoid}.get(self.problem_type, lambda x: x)(x)
-    def decodes(self, x): return {'single_label_classification':lambda x: x.argmax(-1), 'multi_label_classification':lambda x: x>0.5}.get(self.problem_type, lambda x: x)(x)
+    def activation(self, x): return self.like.activation(x)
+    def decodes(self, x): return self.like.decodes(x)
 
 # %% ../../nbs/model/02_model_inputs.ipynb #45b1f977
 def gives_one_number(
@@ -368,7 +372,10 @@ def gives_one_number(
 )->bool:
     "Is its output a number for each text?"
     config = getattr(model, 'config', None)
-    return config is not None and config.num_labels==1 and config.problem_type in (None, 'regression')
+    return config is not None and config.num_labels==1 and config.problem_type in (None, 'regression') # transformers' own rule
+
+def _are_of_tokens(ts, ndim, shapes): # (B,w*n,...) each?
+    return bool(ts) and all(t.ndim==ndim and t.shape[1]==w*n for t,(w,n) in zip(ts, shapes))
 
 class ModelInputsCallback(Callback):
     "Lets a fastai `Learner` train a Hugging Face model on `TokenTensor` batches"
@@ -393,8 +400,10 @@ class ModelInputsCallback(Callback):
         self.door,self.handles = attach_door(self.hooked, dls.tokenizer, self.keep_output, dls.text_tfm.fields, **self._of_task(), join=dls.text_tfm.join)
         self._bind_loss()
 
-    def _of_task(self): # what the task says of the model; a plain fastai `Learner` has none but that of its targets
-        task = getattr(self._learn, 'task', None) or task_of(self._learn.dls)
+    def _task(self): return getattr(self._learn, 'task', None) or task_of(self._learn.dls) # a plain fastai `Learner` has none but that of its targets
+
+    def _of_task(self): # what the task says of the model
+        task = self._task()
         return {} if task is None else dict(outputs=task.outputs, decoder_input=task.decoder_input)
 
     def before_fit(self):
@@ -406,8 +415,9 @@ class ModelInputsCallback(Callback):
     def _bind_loss(self):
         loss = self._own_loss()
         if loss is None: return
-        loss.door,config = self.door,self.hooked.config
-        loss.problem_type = config.problem_type or ('regression' if config.num_labels==1 else 'single_label_classification')
+        loss.door,task = self.door,self._task()
+        like = task.loss(None) if task is not None else getattr(self._learn.dls.train_ds, 'loss_func', None) # that of fastai's targets
+        if like is not None: loss.like = deepcopy(like)
 
     def _own_loss(self):
         loss = getattr(self.learn.loss_func, 'func', self.learn.loss_func) # fastai's `loss_not_reduced` may have made it a partial
@@ -444,9 +454,9 @@ class ModelInputsCallback(Callback):
         for cb in self.learn._grab_cbs(GatherPredsCallback):
             if not cb.with_input or len({x[0].shape[1:] for x in cb.inputs})<2: continue
             shapes = [(x[0].shape[1]//len(self.door.fields), x[0].shape[2]) for x in cb.inputs] # windows and their length
-            of_tokens = bool(cb.preds) and all(p.ndim==3 and p.shape[1]==w*n for p,(w,n) in zip(cb.preds, shapes))
-            if of_tokens: cb.preds = self._same_tokens(cb.preds, shapes, 0)
-            if of_tokens and cb.targets: cb.targets = [(t,) for t in self._same_tokens([t[0] for t in cb.targets], shapes, -100)]
+            targets = [t[0] for t in cb.targets]
+            if _are_of_tokens(cb.preds, 3, shapes): cb.preds = self._same_tokens(cb.preds, shapes, 0)
+            if _are_of_tokens(targets, 2, shapes): cb.targets = [(t,) for t in self._same_tokens(targets, shapes, -100)]
             cb.inputs = [(x,) for x in self._same_size([x[0] for x in cb.inputs])]
         for cb in self.learn._grab_cbs(GatherPredsCallback):
             if self.door.join=='compare' and cb.preds: cb.preds = list(cat_choices(cb.preds).split(list(map(len, cb.preds))))

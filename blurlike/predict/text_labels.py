@@ -20,7 +20,7 @@ from ..model.model_inputs import gives_one_number, unwrap
 from ..support.progress import Progress
 from ..show.tables import TaggedWords
 from ..data.tagged import is_entity_scheme, tag_runs, word_spans
-from ..data.tokens import Tokens, repair_texts
+from ..data.tokens import repair_texts
 from ..model.turns import trains_here
 from ..data.words import word_field, word_positions
 
@@ -78,9 +78,8 @@ def _report_cut(tfm, enc):
 
 def _window_logits(learn, enc, bs, step): # (L,C) float32 array of each window; `step` is told the share of windows that are done
     tfm = learn.dls.text_tfm
-    lens = np.array([len(i) for i in enc['input_ids']], dtype=np.int32)
-    columns = [enc[f] if f in enc else [[0]*n for n in lens] for f in tfm.fields]
-    tokens = Tokens([np.concatenate([np.asarray(o, dtype=np.int64) for o in c]) for c in columns], lens)
+    tokens = tfm.tokens_of(enc)
+    lens = tokens.lens
     order,res = np.argsort(-lens, kind='stable'),[None]*len(lens)
     left = tfm.tokenizer.padding_side=='left'
     for rows in (order[i:i+bs] for i in range(0, len(order), bs)):

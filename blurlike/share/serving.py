@@ -75,8 +75,7 @@ def _batches(learn): # of several sizes, the last with padding
     return [tfm.stack(tfm.tokenize([item(n) for n in ns], count=False)[0]) for ns in ([2], [3,3,1,2], [1,2,4])]
 
 def _named(learn, x, names): # (B,W*F,L) -> the inputs of its first windows
-    tfm = learn.dls.text_tfm
-    fields = dict(zip(tfm.fields, x.as_subclass(torch.Tensor).unbind(1)))
+    fields = learn.dls.text_tfm.named(x)
     if 'position_ids' in names: fields['position_ids'] = (fields['attention_mask'].cumsum(1)-1).clamp(min=0)
     return tuple(fields[n].contiguous() for n in names)
 

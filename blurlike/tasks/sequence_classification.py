@@ -77,7 +77,7 @@ regression = register_task(Task('regression', 'AutoModelForSequenceClassificatio
     metrics = regression_metrics, predictions=LabelPredictions(decode_numbers),
     fits    = lambda dls: RegressionSetup in _target_tfm(dls),
     example = lambda vocab: 0. if len(vocab)==1 else [0.]*len(vocab),
-    config  = dict(problem_type='regression'), kind=TargetKind('number', 'number', labels=False), pipeline=dict(truncation=True)))
+    config  = dict(problem_type='regression'), kind=TargetKind('number', 'number', labels=False, judged='Numbers were judged in {n} rows, by ridge regression over tokens: {told}.'), pipeline=dict(truncation=True)))
 
 # %% ../../nbs/tasks/00_sequence_classification.ipynb #2df5f2ac
 def best_constant(

@@ -45,7 +45,7 @@ _inner = tuple(f'{l}-' for l in 'IESLUMW') # of the tags of an entity scheme, al
 
 class WordTags(TargetKind):
     "A tag for each word"
-    def __init__(self): super().__init__('tags', 'tag', several=True, unit='word')
+    def __init__(self): super().__init__('tags', 'tag', several=True, unit='word', judged='Tags were judged of {n} words, by logistic regression over words and their neighbours: {told}.')
     def value(self, target, vocab): return [vocab[i] for i in target.tolist()]
     def stands_alone(self, label)->bool: return str(label)[:2] not in _inner
     def report(self, learn, dl)->str|None: return learn.entity_report(dl=dl).to_string() if is_entity_scheme(learn.names) else None

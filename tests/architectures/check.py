@@ -16,12 +16,17 @@ import transformers as tf
 from excluded import PADDING, reason
 from models import KIND, MAPPINGS, TASKS, TEXTS, make_config, make_tokenizer, n_parameters
 
-from blurlike.all import TransformersLearner, layerwise_splitter, masked_lm_learner, sequence_classification_learner, set_seed, token_classification_learner
+from blurlike.all import LEARNERS, TransformersLearner, layerwise_splitter, set_seed
 from blurlike.model.splitters import layer_stacks
 
 LABELS = ['good' if 'great' in t or 'liked' in t else 'bad' if 'awful' in t or 'bore' in t else 'fair' for t in TEXTS]
 ROWS = pd.DataFrame(dict(text=TEXTS, label=LABELS))
 WORDS = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['B-LONG' if len(w)>4 else 'O' for w in t.split()] for t in TEXTS]))
+DATA = dict(sequence_classification=ROWS, token_classification=WORDS, masked_lm=ROWS[['text']])
+
+def masked(mask): return [f'the {mask} was great', f'the film was {mask} and we liked it', f'an awful {mask}', mask, f'a fair story about a {mask} town by the river']
+ITEMS = dict(sequence_classification=lambda mask: TEXTS[:5], token_classification=lambda mask: WORDS.tokens.tolist()[:5], masked_lm=masked) # of a task, given the tokenizer's mask token
+ASKED = dict(masked_lm=dict(top_k=2)) # of `predict_batch`
 
 def model_class(kind, task):
     name = MAPPINGS[task][kind]
@@ -39,10 +44,9 @@ def checkpoint(kind, task, folder):
     return folder
 
 def make(task, folder, **kwargs):
-    common = dict(bs=4, valid=.25, max_length=40) | kwargs
-    if task=='sequence_classification': return sequence_classification_learner(ROWS, folder, **common)
-    if task=='token_classification': return token_classification_learner(WORDS, folder, **common)
-    return masked_lm_learner(ROWS[['text']], folder, **common)
+    return LEARNERS[task](DATA[task], folder, **dict(bs=4, valid=.25, max_length=40) | kwargs)
+
+def items_of(task, learn): return ITEMS[task](learn.dls.tokenizer.mask_token or '')
 
 HEADS = ('classifier','score','lm_head','cls','classification_head','predictions','generator_lm_head','qa_outputs','logits_proj','pred_layer','embedding_decoder','head','summary','sequence_summary','vocab_projector','vocab_transform','vocab_layer_norm')
 
@@ -89,7 +93,7 @@ def check_step(learn):
 
 def check_padding(learn, task):
     "A row alone has the logits that it has in a padded batch."
-    rows = [t.split() for t in TEXTS[:4]] if task=='token_classification' else [t.replace('great', learn.dls.tokenizer.mask_token or '') for t in TEXTS[:4]] if task=='masked_lm' else TEXTS[:4]
+    rows = items_of(task, learn)[-4:]
     tfm = learn.dls.text_tfm
     with learn.predicting():
         tokens = tfm.tokenize(rows)[0]
@@ -97,12 +101,10 @@ def check_padding(learn, task):
         left,lens = tfm.tokenizer.padding_side=='left',tokens.lens
         for i in range(len(rows)):
             alone = learn.forward(tfm.stack(tokens, [i]))[0]
-            both = together[i] if task=='sequence_classification' else together[i][-lens[i]:] if left else together[i][:lens[i]]
+            both = together[i] if together.ndim==2 else together[i][-lens[i]:] if left else together[i][:lens[i]] # of texts, or of tokens
             assert torch.allclose(alone, both, atol=1e-4, rtol=1e-3), f'row {i}: padding changes the logits by {(alone-both).abs().max():.2g}'
 
-def predictions(learn, task):
-    if task=='masked_lm': return learn.predict_batch([f'the {learn.dls.tokenizer.mask_token} was great', f'an awful {learn.dls.tokenizer.mask_token}'], top_k=2)
-    return learn.predict_batch(WORDS.tokens.tolist()[:5] if task=='token_classification' else TEXTS[:5])
+def predictions(learn, task): return learn.predict_batch(items_of(task, learn), **ASKED.get(task, {}))
 
 def run(kind, task, folder):
     "All that a user does; raises where anything goes wrong."
@@ -126,7 +128,7 @@ def run(kind, task, folder):
         learn.freeze()
         assert {id(p) for p in learn.model.parameters() if p.requires_grad}==(head or {id(p) for p in learn.splitter(learn.model)[-1]}), 'freeze leaves other weights than the head'
         learn.unfreeze()
-        learn.predict(dict(masked_lm=f'the {learn.dls.tokenizer.mask_token} was great').get(task, TEXTS[0]))
+        learn.predict(items_of(task, learn)[0])
         learn.show_results(max_n=2)
         saved = learn.save_pretrained(Path(folder)/'saved')
         again = TransformersLearner.from_pretrained(saved)
