@@ -457,6 +457,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'blurlike/data/table_files.py'),
                                            'blurlike.data.table_files._refuse_stray': ( 'data/table_files.html#_refuse_stray',
                                                                                         'blurlike/data/table_files.py'),
+                                           'blurlike.data.table_files._spread': ( 'data/table_files.html#_spread',
+                                                                                  'blurlike/data/table_files.py'),
                                            'blurlike.data.table_files._tell_text': ( 'data/table_files.html#_tell_text',
                                                                                      'blurlike/data/table_files.py'),
                                            'blurlike.data.table_files._typed': ( 'data/table_files.html#_typed',

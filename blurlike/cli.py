@@ -240,13 +240,17 @@ def _as_known(df, column, names, several): # the column of labels, as the model 
         except ValueError as e: raise ValueError(f"column {column!r}, row {i}: {e}") from None
     return df.assign(**{column:[read(i, o) for i,o in enumerate(df[column])]})
 
+def _are_texts(names): return all(isinstance(n, str) for n in names)
+
 def _labelled(learn, data, text, label): # rows with texts and labels that the learner can use
     from blurlike.all import Rows
     texts,*labels = [tl.tfms.fs[0].names for tl in learn.dls.valid_ds.tls]
     kind = learn.task.kind
-    is_named = labels and kind is not None and kind.labels and not kind.of_words and not isinstance(labels[0], list)
-    are_texts = is_named and all(isinstance(n, str) for n in learn.names) # as they are spelled
-    df = _rows(data, ('text','label') if are_texts else ('text',), text=(text, texts), **{'label':(label, names) for names in labels})
+    has_names = kind is not None and kind.labels and not kind.of_words
+    is_named = has_names and labels and not isinstance(labels[0], list)
+    are_texts = is_named and _are_texts(learn.names)
+    as_text = ('text','label') if are_texts else ('text',)
+    df = _rows(data, as_text, text=(text, texts), **{'label':(label, names) for names in labels})
     learn.dls.text_tfm.check_rows(Rows(df), *_listed(texts))
     if not is_named: return df
     return _as_known(df, labels[0], learn.names, kind.several)

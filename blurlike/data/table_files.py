@@ -155,12 +155,16 @@ def _typed(col, where): # a column of text as what it holds
     is_bool = any(first.isin(list(b)).all() for b in _bools)
     if not is_bool and not first.str.fullmatch(_likely).all(): return col # no need to look at all
     codes,spelled = pd.factorize(col)
-    spelled,gaps = pd.Series(spelled),(codes<0).any()
-    if spelled.empty: return col
+    if not len(spelled): return col
+    spelled = pd.Series(spelled)
+    gaps = (codes<0).any()
     values = _as_bools(spelled, gaps) if is_bool else _as_numbers(spelled, gaps)
-    if values is not None: return pd.Series(values.reindex(codes).to_numpy() if gaps else values.to_numpy()[codes], index=col.index)
+    if values is not None: return _spread(values, codes, gaps)
     if not is_bool: _tell_text(spelled, where)
     return col
+
+def _spread(values, codes, gaps): # over the rows; a code of -1 is a gap
+    return pd.Series(values.reindex(codes).to_numpy() if gaps else values.to_numpy()[codes])
 
 _arrow_text = pd.ArrowDtype(pa.large_string()) # read many times faster than `str`
 _text = pd.Series(['']).dtype # what pandas makes of texts
@@ -253,9 +257,11 @@ def read_table(
     path = Path(path).expanduser()
     if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
     kind = _kind(path)
-    if kind not in _readers: raise ValueError(f"cannot read {path.name!r}: known endings are {', '.join(_readers)}; read it with pandas, and pass the table")
+    if kind not in _readers:
+        raise ValueError(f"cannot read {path.name!r}: known endings are {', '.join(_readers)}; read it with pandas, and pass the table")
     is_packed_twice = kind=='.parquet' and kind!=path.suffix.lower()
-    if is_packed_twice: raise ValueError(f"cannot read {path.name!r}: parquet packs its columns itself; unpack the file, and pass it as {path.stem!r}")
+    if is_packed_twice:
+        raise ValueError(f"cannot read {path.name!r}: parquet packs its columns itself; unpack the file, and pass it as {path.stem!r}")
     try: return _readers[kind](path, as_text)
     except UnicodeDecodeError as e:
         raise ValueError(f"{path.name!r} is not UTF-8 text (byte {e.object[e.start]:#x}): save it as UTF-8, "
