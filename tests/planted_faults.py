@@ -10,14 +10,14 @@ from fresh import ROOT, run_fresh
 FAULTS = [
     ('data/rows', 'for i in back]', 'for i in order]', 'rows batch'),                                       # rows of a Dataset in another order
     ('data/table_files', "for s in ';\\t|,'", "for s in '\\t|,'", 'rows table_files'),                      # no hint at semicolons
-    ('data/label_columns', '.drop_duplicates() if', ' if', 'labels weights'),                               # a label that stands twice in a row counts twice
+    ('data/label_columns', '.drop_duplicates().label', '.label', 'labels weights'),                         # a label that stands twice in a row counts twice
     ('data/splits', 'if first<0 or last>=n', 'if first<0 or last>n', 'splits'),                             # one row too many is let through
     ('data/tokens', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input'),                          # three texts are a pair
     ('data/batch', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch'),            # validation rows are shuffled
     ('data/prefetch', "'s' if len(numbers)>1 else ''", "''", 'loader bad_input batch'),                     # "row 1, 2"
     ('data/masking', 'kind<self.mask_share+self.random_share', 'kind<self.mask_share', 'masked_lm'),        # no random tokens
     ('data/tagged', "t[:2] in ('E-','S-')", "t[:2] in ('E-',)", 'token_classification'),                    # an entity of one word goes on
-    ('model/splitters', '(name in new and inside is None)', 'False', 'splitters'),                          # a new pooler is not in the head
+    ('model/splitters', 'layer is None and name in new', 'False', 'splitters'),                             # a new pooler is not in the head
     ('model/losses', 'self.n*self.steps/self.seen', 'self.n/self.seen', 'weights masked_lm'),               # steps weigh less and less
     ('model/optimizer', 'weight_decay=0., no_decay=True', 'weight_decay=wd, no_decay=True', 'splitters'),   # decay of biases
     ('model/model_inputs', 'real[::len(x)//n] = True', 'pass', 'model_inputs bad_input'),                   # an empty text has no window

@@ -10,38 +10,23 @@ import measure_style
 from measure_style import complexity, faults, functions
 
 NOT_YET = set('''
-blurlike.model.adapters
 blurlike.train.assembly
 blurlike.data.batch
 blurlike.data.block
 blurlike.inspect.row_scan
 blurlike.demo
-blurlike.train.distributed
 blurlike.inspect.explanation
-blurlike.save.pickles
 blurlike.predict.gaps
-blurlike.show.report
 blurlike.inspect.first_look
-blurlike.train.fitting
 blurlike.inspect.data_check
-blurlike.train.csv_logger
 blurlike.inspect.token_view
 blurlike.data.masking
 blurlike.model.model_inputs
-blurlike.support.one_writer
-blurlike.model.optimizer
 blurlike.data.token_blocks
 blurlike.model.padding_free
-blurlike.model.precision
 blurlike.predict.learner_predict
 blurlike.predict.text_labels
-blurlike.model.pretrained
-blurlike.support.progress
-blurlike.data.prefetch
-blurlike.data.rows
 blurlike.share.serving
-blurlike.show.tables
-blurlike.model.splitters
 blurlike.data.tagged
 blurlike.task
 blurlike.tasks.masked_lm
@@ -49,8 +34,6 @@ blurlike.tasks.sequence_classification
 blurlike.tasks.token_classification
 blurlike.data.token_category
 blurlike.data.tokens
-blurlike.model.turns
-blurlike.support.warn
 blurlike.data.words
 '''.split())
 
@@ -87,6 +70,7 @@ MESSAGE = 'a text of several words that says what was found and what to do, and 
     ('def _f(a, b, c, d, e, *, g, h): pass', ['_f takes 7 arguments']),
     ('class A:\n    def _f(self, a, b, c, d, e, g, *args, **kwargs): pass', []),
     ('def f(a, b, c, d, e, g, h): pass', []),
+    ('@show_batch.dispatch\ndef _f(a, b, c, d, e, g, h): pass', []),
     ('def f(x):\n' + '    if x: x = x or 1\n'*5, ['f has complexity 11']),
     ('def f(x):\n    def g(y): return y or 1\n' + '    if x: x = x or 1\n'*4 + '    return g', [])])
 def test_what_breaks_the_limits(tmp_path, code, said): assert found(tmp_path, code)==said

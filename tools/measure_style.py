@@ -63,6 +63,11 @@ def complexity(func):
     filters = sum(len(n.ifs) for n in nodes if isinstance(n, ast.comprehension))
     return 1 + joined + filters + sum(isinstance(n, _branches) for n in nodes)
 
+def is_private(func):
+    "Is it for its module alone? What is registered by type (`@show_batch.dispatch`) takes what others call it with."
+    dispatched = any(ast.unparse(d).endswith('.dispatch') for d in func.decorator_list)
+    return func.name.startswith('_') and not func.name.endswith('__') and not dispatched
+
 def n_arguments(func):
     "The arguments of a function, without `self`, `*args` and `**kwargs`."
     args = [o.arg for o in [*func.args.posonlyargs, *func.args.args, *func.args.kwonlyargs]]
@@ -85,8 +90,7 @@ def faults(path):
     found += [(i, 'two computed sides assigned to a tuple') for i in packed_lines(tree)]
     for f in functions(tree):
         if (n := complexity(f))>COMPLEX: found.append((f.lineno, f'{f.name} has complexity {n}'))
-        private = f.name.startswith('_') and not f.name.endswith('__')
-        if private and (n := n_arguments(f))>ARGUMENTS: found.append((f.lineno, f'{f.name} takes {n} arguments'))
+        if is_private(f) and (n := n_arguments(f))>ARGUMENTS: found.append((f.lineno, f'{f.name} takes {n} arguments'))
     return sorted(found)
 
 # What the cells of a notebook hold
@@ -111,7 +115,7 @@ def measure_code(package):
     lines = [l for s in sources for l in s.splitlines() if l.strip()]
     too_long = sum(len(l)>PROSE for l in lines)
     funcs = [f for t in trees for f in functions(t)]
-    private = [f for f in funcs if f.name.startswith('_') and not f.name.endswith('__')]
+    private = [f for f in funcs if is_private(f)]
     return {'lines': f'{len(lines):,}',
         f'lines over {PROSE} characters': f'{too_long} ({too_long/len(lines):.1%})',
         f'one-line if/for/try over {CODE}': sum(len(l)>CODE and bool(_one_line.match(l)) for l in lines),

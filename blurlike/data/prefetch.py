@@ -31,12 +31,15 @@ def name_error(
 )->Exception: # The same
     "The error `e`, whose message now begins with what it is about."
     if getattr(e, 'has_row', False): return e
-    where = f"{what}{'s' if len(numbers)>1 else ''} {', '.join(map(str, numbers[:10]))}" + (f", ... ({len(numbers):,} in all)" if len(numbers)>10 else '')
+    more = f", ... ({len(numbers):,} in all)" if len(numbers)>10 else ''
+    where = f"{what}{'s' if len(numbers)>1 else ''} {', '.join(map(str, numbers[:10]))}{more}"
     told = e.args[0] if e.args and isinstance(e.args[0], str) else f"{type(e).__name__} {e}"
     e.args,e.has_row = (f"{where}: {told}", *e.args[1:]),True
     return e
 
 def _is_plain(f): return type(f).__module__.startswith(('fastai.data.transforms', 'blurlike.'))
+
+def _reads_column(fs): return len(fs)>0 and isinstance(fs[0], Column) and all(map(_is_plain, fs))
 
 class WindowReader:
     "Reads many rows of a fastai `Datasets` at once: texts, and the encoded targets beside them"
@@ -44,10 +47,10 @@ class WindowReader:
         dl # `TransformersDL`
     ):
         self.dl,self.tls,self.known = dl,dl.dataset.tls,{}
-        items = self.tls[0].items
         after = dl.after_item.fs if isinstance(dl.after_item, Pipeline) else [None]
-        self.by_column = (isinstance(items, Rows) and isinstance(dl.create_item, MethodType) and all(type(f) is ToTensor for f in after)
-            and all(len(tl.tfms.fs) and isinstance(tl.tfms.fs[0], Column) and all(map(_is_plain, tl.tfms.fs)) for tl in self.tls) and len(self.tls[0].tfms.fs)==2)
+        is_own = isinstance(dl.create_item, MethodType) and all(type(f) is ToTensor for f in after)
+        of_rows = isinstance(self.tls[0].items, Rows) and all(_reads_column(tl.tfms.fs) for tl in self.tls)
+        self.by_column = is_own and of_rows and len(self.tls[0].tfms.fs)==2
 
     def __call__(self,
         idxs # (n,) row numbers
@@ -134,9 +137,11 @@ class ReadWindow:
         for k,tl in enumerate(self.dl.dataset.tls[1:]):
             for check in [f.check_item for f in tl.tfms.fs if hasattr(f, 'check_item')]:
                 for text,target in zip(texts, targets): check(text, target[k])
-        if not texts: return Tokens([np.zeros(0, dtype=np.uint8)]*len(self.dl.text_tfm.fields), np.zeros(0, dtype=np.int32)),[],np.zeros(4, dtype=np.int64)
-        tokens,seen = self.dl.text_tfm.tokenize(texts, count)
-        return tokens,targets,seen
+        if texts:
+            tokens,seen = self.dl.text_tfm.tokenize(texts, count)
+            return tokens,targets,seen
+        fields = [np.zeros(0, dtype=np.uint8)]*len(self.dl.text_tfm.fields)
+        return Tokens(fields, np.zeros(0, dtype=np.int32)),[],np.zeros(4, dtype=np.int64)
 
 class WindowBytes:
     "The windows of a pass, for worker processes: as bytes, since tensors would each hold a file open"
@@ -157,12 +162,15 @@ def check_first_texts(
 ):
     "Raise `ValueError` for rows whose first text leaves windows of the second no room: lengths in bytes tell of most rows that there is no need to look."
     if tfm.overlap is None or is_name(names): return
-    used,names = rows[idxs],list(names)
+    used = rows[idxs]
+    names = list(names)
     first,second = (pc.binary_length(pa.array(used.column(n), pa.large_string())).to_numpy() for n in names)
     maybe = np.flatnonzero((first>=tfm.pair_room-tfm.overlap) & (first+second>tfm.pair_room))
     maybe = maybe[np.argsort(-first[maybe], kind='stable')][:_most_measured]
     bad = tfm.long_firsts(list(zip(*used.read(maybe, names)))) if len(maybe) else {}
-    if bad: raise name_error(ValueError(tfm.no_room(bad[min(bad, key=lambda k: maybe[k])])), 'row', sorted(idxs[maybe[list(bad)]].tolist()))
+    if not bad: return
+    first_bad = min(bad, key=lambda k: maybe[k])
+    raise name_error(ValueError(tfm.no_room(bad[first_bad])), 'row', sorted(idxs[maybe[list(bad)]].tolist()))
 
 # %% ../../nbs/data/08_prefetch.ipynb #6f30133b
 class Memory:
@@ -170,7 +178,8 @@ class Memory:
     def __init__(self,
         limit:float # Most megabytes to hold
     ):
-        self.limit,self.key,self.seen = limit*2**20,None,np.zeros(4, dtype=np.int64)
+        self.limit,self.key = limit*2**20,None # bytes
+        self.seen = np.zeros(4, dtype=np.int64)
 
     def reset(self,
         n:int, # Rows of the data
@@ -178,8 +187,9 @@ class Memory:
     ):
         "Forget all if `key` is another than before."
         if key==self.key: return
-        self.key,self.nbytes,self.targets,self.seen = key,0,None,np.zeros(4, dtype=np.int64)
-        self.where,self.new,self.tokens = np.full(n, -1, dtype=np.int32),[],None
+        self.key,self.nbytes,self.targets,self.new,self.tokens = key,0,None,[],None
+        self.seen = np.zeros(4, dtype=np.int64)
+        self.where = np.full(n, -1, dtype=np.int32)
 
     def add(self, idxs, tokens, targets, seen)->bool:
         "Remember the tokens of the rows `idxs`, and what `max_length` cost them, if there is room."

@@ -27,22 +27,30 @@ def _by_name(v, names): # ids of a `ClassLabel` as what they stand for; `None` f
     return None if v is None or v<0 else names[v]
 
 def _column_by_name(col, names): # all at once
-    lookup,given = np.array([*names, None], dtype=object),col.dropna()
+    lookup = np.array([*names, None], dtype=object)
+    given = col.dropna()
     ids = np.concatenate([np.zeros(0), *given]) if col.dtype==object else col.to_numpy(dtype=float)
     found = lookup[np.where(ids>=0, ids, -1).astype(np.int64)]
     if col.dtype!=object: return pd.Series(found)
     ends = np.cumsum([0, *given.map(len)])
     return pd.Series([found[a:b] for a,b in zip(ends, ends[1:])], index=given.index, dtype=object).reindex(col.index)
 
-def _plain(col): # a category, sparse or Arrow-backed column, with the dtype that its values have elsewhere
-    return pd.Series(col.tolist()) if isinstance(col.dtype, (pd.CategoricalDtype, pd.SparseDtype, pd.ArrowDtype)) else col
+_wrapped = pd.CategoricalDtype, pd.SparseDtype, pd.ArrowDtype
+
+def _plain(col): return pd.Series(col.tolist()) if isinstance(col.dtype, _wrapped) else col # with the dtype that its values have elsewhere
 
 def _as_list(v): return v.tolist() if isinstance(v, np.ndarray) else v # pandas reads the lists of a parquet file as arrays
 
+def _arrays(df): return {c:df.iloc[:,i].array for i,c in reversed([*enumerate(df.columns)])} # of columns of one name the first
+
 def _without_format(ds):
     if ds.format['type']!='custom': return ds.with_format(None)
-    raise ValueError("the Dataset has a transform (of `with_transform` or `set_transform`), which is not applied when rows are read in columns; apply it once, "
-        "`ds.with_format(None).map(transform, batched=True)`, or take it off, `ds.with_format(None)`")
+    raise ValueError("the Dataset has a transform (of `with_transform` or `set_transform`), which is not applied when rows are read "
+        "in columns; apply it once, `ds.with_format(None).map(transform, batched=True)`, or take it off, `ds.with_format(None)`")
+
+def _file_sizes(ds): # of the files that the rows are mapped from
+    paths = [f['filename'] for f in ds.cache_files]
+    return {p:os.path.getsize(p) for p in paths if os.path.exists(p)}
 
 class Rows:
     "Rows of a `DataFrame` or `datasets.Dataset`, each read as a dict when indexed"
@@ -52,10 +60,11 @@ class Rows:
         starts=None # Where in `source` the splits begin that it was joined from, `None`: it was not
     ):
         self.source = _without_format(source) if isinstance(source, Dataset) else source
-        self.idxs,self.starts = None if idxs is None else np.asarray(idxs, dtype=np.int64),starts
-        self._arrays = {c:source.iloc[:,i].array for i,c in reversed([*enumerate(source.columns)])} if isinstance(source, pd.DataFrame) else None
-        self._names = {} if self._arrays is not None else {c:n for c in source.column_names if (n := self.label_names(c)) is not None}
-        self._parts,self._files = {},{f['filename']:os.path.getsize(f['filename']) for f in source.cache_files if os.path.exists(f['filename'])} if isinstance(source, Dataset) else {}
+        self.idxs = None if idxs is None else np.asarray(idxs, dtype=np.int64)
+        self.starts,self._parts,self._arrays,self._names,self._files = starts,{},None,{},{}
+        if isinstance(source, pd.DataFrame): self._arrays = _arrays(source)
+        else: self._names = {c:n for c in source.column_names if (n := self.label_names(c)) is not None}
+        if isinstance(source, Dataset): self._files = _file_sizes(source)
 
     @property
     def columns(self)->list: return list(self.source.columns if self._arrays is not None else self.source.column_names)
@@ -72,7 +81,8 @@ class Rows:
         "Row `i` as a dict, or the subset at a slice or list of numbers."
         if isinstance(i, slice): return Rows(self.source, self.numbers[i], self.starts)
         if isinstance(i, torch.Tensor): i = i.tolist()
-        if not isinstance(i, (int, np.integer)): return Rows(self.source, self.numbers[np.asarray(i, dtype=np.int64)], self.starts)
+        is_one = isinstance(i, (int, np.integer))
+        if not is_one: return Rows(self.source, self.numbers[np.asarray(i, dtype=np.int64)], self.starts)
         if not -len(self)<=i<len(self): raise IndexError(f"row {i} of {len(self)}")
         i = int(i%len(self) if self.idxs is None else self.idxs[i])
         if self._arrays is not None: return {c:_as_list(a[i]) for c,a in self._arrays.items()}
@@ -88,9 +98,10 @@ class Rows:
         self.check_files()
         idxs = np.asarray(idxs) if self.idxs is None else self.idxs[idxs]
         if self._arrays is not None: return [list(map(_as_list, self._arrays[n].take(idxs).tolist())) for n in names]
-        if tuple(names) not in self._parts: self._parts[tuple(names)] = self.source.select_columns(list(dict.fromkeys(names)))
+        key = tuple(names)
+        if key not in self._parts: self._parts[key] = self.source.select_columns(list(dict.fromkeys(names)))
         order = np.argsort(idxs, kind='stable') # neighbours lie in the same piece of the file
-        res = self._parts[tuple(names)][idxs[order]]
+        res = self._parts[key][idxs[order]]
         back = np.argsort(order, kind='stable')
         res = {n:_by_name(v, self._names[n]) if n in self._names else v for n,v in res.items()}
         return [[res[n][i] for i in back] for n in names]
@@ -99,7 +110,9 @@ class Rows:
         "Raise `FileNotFoundError` if a file of the `Dataset` has gone or shrunk since: reading on would crash the process."
         for path,size in self._files.items():
             now = os.path.getsize(path) if os.path.exists(path) else None
-            if now is None or now<size: raise FileNotFoundError(f"{path} of the data set {'is gone' if now is None else f'has shrunk from {size:,} to {now:,} bytes'}; load the data again")
+            if now is not None and now>=size: continue
+            what = 'is gone' if now is None else f'has shrunk from {size:,} to {now:,} bytes'
+            raise FileNotFoundError(f"{path} of the data set {what}; load the data again")
 
     def column(self,
         name # Name of a column
@@ -108,7 +121,8 @@ class Rows:
         if self._arrays is None:
             res = self.arrow(name).to_pandas()
             return _column_by_name(res, self._names[name]) if name in self._names else res
-        return _plain(self.source[name] if self.idxs is None else self.source[name].iloc[self.idxs]).reset_index(drop=True)
+        col = self.source[name] if self.idxs is None else self.source[name].iloc[self.idxs]
+        return _plain(col).reset_index(drop=True)
 
     def arrow(self, name)->pa.ChunkedArray:
         "The values of one column of a `Dataset`, where they lie on disk."
@@ -143,7 +157,9 @@ class Column(Transform):
 
     def _call(self, nm, o, **kwargs): return self._read(o) if nm=='encodes' else o # one value each: no need of type dispatch
     def _read(self, row):
-        try: return self._value(row[self.names]) if is_name(self.names) else tuple(self._value(row[n]) for n in self.names)
+        try:
+            if is_name(self.names): return self._value(row[self.names])
+            return tuple(self._value(row[n]) for n in self.names)
         except KeyError: raise KeyError(f"no column {self.names!r} in a row with {list(row.keys())}") from None
     def _value(self, v):
         if self.values is None: return v
@@ -151,8 +167,11 @@ class Column(Transform):
     def _named(self, i): # a name stays as it is
         if isinstance(i, str) and i in self.values: return i
         is_number = isinstance(i, (int, np.integer)) and 0<=i<len(self.values)
-        if not is_number: raise ValueError(f"column {self.names!r} holds {i.item() if isinstance(i, np.generic) else i!r}: one of {', '.join(map(repr, self.values[:5]))}{', ...' if len(self.values)>5 else ''}, or its number (0 to {len(self.values)-1}), is expected")
-        return self.values[i]
+        if is_number: return self.values[i]
+        held = i.item() if isinstance(i, np.generic) else i
+        n = len(self.values)
+        known = ', '.join(map(repr, self.values[:5])) + (', ...' if n>5 else '')
+        raise ValueError(f"column {self.names!r} holds {held!r}: one of {known}, or its number (0 to {n-1}), is expected")
     def read_many(self,
         rows:Rows, # The data
         idxs # (n,) row numbers
@@ -168,34 +187,42 @@ class Column(Transform):
         return {self.names:value} if is_name(self.names) else dict(zip(self.names, value))
 
 # %% ../../nbs/data/01_rows.ipynb #4ebc50ac
+def _joined(data): # the parts of a DatasetDict as one, with their row numbers
+    if not data: raise ValueError("the DatasetDict is empty")
+    starts = np.cumsum([0,*map(len, data.values())])
+    parts = {k:np.arange(a,b) for k,a,b in zip(data, starts, starts[1:])}
+    _same_labels(data)
+    return Rows(concatenate_datasets([_without_format(ds) for ds in data.values()]), starts=starts),parts
+
+def _of_dicts(data):
+    odd = next((i for i,r in enumerate(data) if not isinstance(r, dict)), None)
+    if odd is None: return table_of(data)
+    raise TypeError(f"a list must hold dicts (one a row); item {odd} is {type(data[odd]).__name__}")
+
+def _as_rows(data):
+    if isinstance(data, Rows): return data
+    if isinstance(data, (pd.DataFrame, Dataset)): return Rows(data)
+    if isinstance(data, (IterableDataset, IterableDatasetDict)):
+        raise TypeError("an IterableDataset has no length and cannot be split; pass `Dataset.from_generator(...)`, "
+            "or the first rows: `Dataset.from_list(list(ds.take(n)))`")
+    raise TypeError(f"data must be a DataFrame, Dataset, DatasetDict, list of dicts or file path, not {type(data).__name__}")
+
 def read_rows(
     data # `DataFrame`, `Dataset`, `DatasetDict`, list of dicts, or path of a csv, tsv, jsonl or parquet file
 )->tuple[Rows,dict]: # All rows, and the row numbers of the named parts (a `DatasetDict` has them)
     "`data` as `Rows`; `TypeError`, `ValueError` or `FileNotFoundError` says what is wrong with it."
-    parts,starts = {},None
     if isinstance(data, (str, Path)): data = read_table(data)
-    if isinstance(data, (IterableDataset, IterableDatasetDict)):
-        raise TypeError("an IterableDataset has no length and cannot be split; pass `Dataset.from_generator(...)`, or the first rows: `Dataset.from_list(list(ds.take(n)))`")
-    if isinstance(data, list):
-        odd = [i for i,r in enumerate(data) if not isinstance(r, dict)]
-        if odd: raise TypeError(f"a list must hold dicts (one a row); item {odd[0]} is {type(data[odd[0]]).__name__}")
-        data = table_of(data)
-    if isinstance(data, DatasetDict):
-        if not data: raise ValueError("the DatasetDict is empty")
-        starts = np.cumsum([0,*map(len, data.values())])
-        parts = {k:np.arange(a,b) for k,a,b in zip(data, starts, starts[1:])}
-        _same_labels(data)
-        data = concatenate_datasets([_without_format(ds) for ds in data.values()])
-    if isinstance(data, Rows): rows = data
-    elif isinstance(data, (pd.DataFrame, Dataset)): rows = Rows(data, starts=starts)
-    else: raise TypeError(f"data must be a DataFrame, Dataset, DatasetDict, list of dicts or file path, not {type(data).__name__}")
+    if isinstance(data, list): data = _of_dicts(data)
+    rows,parts = _joined(data) if isinstance(data, DatasetDict) else (_as_rows(data),{})
     if len(rows)==0: raise ValueError(f"the data has no rows (columns: {rows.columns})")
     return rows,parts
 
 def _same_labels(parts):
-    first,*others = parts.items()
-    for name,ds in others:
-        if ds.features!=first[1].features: raise ValueError(f"the splits {first[0]!r} and {name!r} have different features: {first[1].features} and {ds.features}; cast one to the other's: `ds.cast(features)`")
+    (first,here),*others = ((name, ds.features) for name,ds in parts.items())
+    for name,there in others:
+        if there==here: continue
+        raise ValueError(f"the splits {first!r} and {name!r} have different features: {here} and {there}; "
+            "cast one to the other's: `ds.cast(features)`")
 
 # %% ../../nbs/data/01_rows.ipynb #daab53ea
 def check_columns(
@@ -206,7 +233,9 @@ def check_columns(
     missing = [n for n in names if n not in rows.columns]
     if missing: raise KeyError(f"no column {missing[0]!r}; the data has {rows.columns}" + other_sign(rows.columns))
     twice = next((n for n in names if rows.columns.count(n)>1), None)
-    if twice is not None: raise ValueError(f"column {twice!r} stands {rows.columns.count(twice)} times in the data: rename the others, or drop them with `df.loc[:, ~df.columns.duplicated()]`")
+    if twice is None: return
+    raise ValueError(f"column {twice!r} stands {rows.columns.count(twice)} times in the data: rename the others, "
+        "or drop them with `df.loc[:, ~df.columns.duplicated()]`")
 
 def name_rows(
     mask # Boolean, one a row; a Series tells the row numbers by its index
@@ -214,7 +243,8 @@ def name_rows(
     "The row numbers where `mask` is true, for messages."
     mask = mask if isinstance(mask, pd.Series) else pd.Series(np.asarray(mask))
     bad = mask.index[mask.to_numpy(dtype=bool)].tolist()
-    return f"row{'s' if len(bad)>1 else ''} {', '.join(map(str, bad[:10]))}" + (f", ... ({len(bad)} in all)" if len(bad)>10 else '')
+    more = f", ... ({len(bad)} in all)" if len(bad)>10 else ''
+    return f"row{'s' if len(bad)>1 else ''} {', '.join(map(str, bad[:10]))}{more}"
 
 def check_texts(
     rows:Rows, # The data
@@ -224,35 +254,45 @@ def check_texts(
     "Raise `ValueError` or `TypeError` for missing, non-text and undecodable entries; warn of empty ones."
     check_columns(rows, *names)
     for name in names:
-        of_frame = rows._arrays is not None
-        empty = _check_frame(rows.column(name).set_axis(rows.numbers), name, is_split_into_words) if of_frame else _check_arrow(rows.arrow(name), name, is_split_into_words, rows.numbers)
+        in_arrow = rows._arrays is None
+        if in_arrow: empty = _check_arrow(rows.arrow(name), name, is_split_into_words, rows.numbers)
+        else: empty = _check_frame(rows.column(name).set_axis(rows.numbers), name, is_split_into_words)
         if empty.any(): warn_user(f"column {name!r}: empty text in {name_rows(empty)}; they are kept")
 
-def _no_text(name, missing): return ValueError(f"column {name!r} has no text in {name_rows(missing)}; drop these rows (`df.dropna(subset=[{name!r}])`) or fill them (`df.fillna({{{name!r}: ''}})`)")
+def _no_text(name, missing):
+    return ValueError(f"column {name!r} has no text in {name_rows(missing)}; "
+        f"drop these rows (`df.dropna(subset=[{name!r}])`) or fill them (`df.fillna({{{name!r}: ''}})`)")
 def _not_text(name, kind, where):
     is_list = str(kind).startswith(('list','large_list','tuple','ndarray'))
-    what_to_do = "name the column of the texts; words, and the ids of their tokens, are no text" if is_list else "convert them with `.astype(str)`, or name the right column"
+    what_to_do = "convert them with `.astype(str)`, or name the right column"
+    if is_list: what_to_do = "name the column of the texts; words, and the ids of their tokens, are no text"
     return TypeError(f"column {name!r} must hold text (str); found {kind} in {where}; {what_to_do}")
 
 def _check_frame(col, name, is_split_into_words): # which texts are empty
     if col.isna().any(): raise _no_text(name, col.isna())
     if is_split_into_words: return col.map(len)==0
-    arrow = isinstance(col.dtype, pd.StringDtype) and col.dtype.storage=='pyarrow' # valid UTF-8 by construction
-    if not isinstance(col.dtype, pd.StringDtype) and pd.api.types.infer_dtype(col, skipna=False)!='string':
+    is_text = isinstance(col.dtype, pd.StringDtype)
+    if not is_text and pd.api.types.infer_dtype(col, skipna=False)!='string':
         odd = col.map(lambda o: not isinstance(o, str))
         raise _not_text(name, type(col[odd].iloc[0]).__name__, name_rows(odd))
-    bad = None if arrow else _undecodable(col)
-    if bad is not None: raise ValueError(f"column {name!r}, row {col.index[bad]}: the text holds a lone surrogate, which no tokenizer can read; repair it with `text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')`")
-    return col.str.strip()==''
+    in_arrow = is_text and col.dtype.storage=='pyarrow' # valid UTF-8 by construction
+    bad = None if in_arrow else _undecodable(col)
+    if bad is None: return col.str.strip()==''
+    raise ValueError(f"column {name!r}, row {col.index[bad]}: the text holds a lone surrogate, which no tokenizer can read; "
+        "repair it with `text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')`")
 
 def _check_arrow(col, name, is_split_into_words, numbers): # Arrow text is valid UTF-8 by construction
     if col.null_count: raise _no_text(name, pd.Series(col.is_null().to_numpy(), numbers))
     if is_split_into_words: return pd.Series(pc.equal(pc.list_value_length(col), 0).to_numpy(), numbers)
-    if not (pa.types.is_string(col.type) or pa.types.is_large_string(col.type)): raise _not_text(name, col.type, 'all rows')
-    return pd.Series(np.concatenate([pc.equal(pc.utf8_trim_whitespace(c), '').to_numpy(zero_copy_only=False) for c in col.chunks]), numbers)
+    is_text = pa.types.is_string(col.type) or pa.types.is_large_string(col.type)
+    if not is_text: raise _not_text(name, col.type, 'all rows')
+    empty = [pc.equal(pc.utf8_trim_whitespace(c), '').to_numpy(zero_copy_only=False) for c in col.chunks]
+    return pd.Series(np.concatenate(empty), numbers)
+
+def _is_broken(text): return any('\ud800'<=c<='\udfff' for c in text)
 
 def _undecodable(col, step=10_000):
     for start in range(0, len(col), step):
         part = col.iloc[start:start+step]
         try: '\n'.join(part).encode()
-        except UnicodeEncodeError: return next(start+i for i,t in enumerate(part) if any('\ud800'<=c<='\udfff' for c in t))
+        except UnicodeEncodeError: return next(start+i for i,t in enumerate(part) if _is_broken(t))

@@ -45,24 +45,37 @@ def _train_head(model, head):
     model.new_weights = frozenset(now.get(n, n) for n in getattr(model, 'new_weights', ()))
 
 # %% ../../nbs/model/05_adapters.ipynb #07b50015
-def _check_shared(model): # `ValueError` where an adapter would part weights that two modules share, or change both
-    from peft.tuners.trainable_tokens import TrainableTokensLayer
+def _users(model): # the names under which each parameter is used
     inner,users = _inner(model),{}
     for n,p in model.named_parameters(remove_duplicate=False):
         if '.original_module.' in n or _plain(n, inner) is not None: users.setdefault(id(p), []).append(n)
-    def changed(n): return '.original_module.' in n or ('.base_layer.' in n and not n.endswith('.bias'))
-    def by_rows(n): return '.base_layer.' in n and isinstance(model.get_submodule(n.rpartition('.base_layer.')[0]), TrainableTokensLayer)
-    for names in users.values():
-        bad = [n for n in names if changed(n)] if len(names)>1 and not all(map(by_rows, names)) else [] # rows are trained in all modules that share them
-        if bad: raise ValueError(f"peft=...: {_module(bad[0])} shares its weights with {_module(next(n for n in names if n!=bad[0]))}, so that an adapter on it could be neither merged nor saved: "
-            "leave it out of target_modules, modules_to_save and trainable_token_indices")
+    return users.values()
 
-def _module(name): return name.replace('.base_layer', '').replace('.original_module', '').replace('.token_adapter', '').rpartition('.')[0]
+def _is_changed(name): # by an adapter
+    return '.original_module.' in name or '.base_layer.' in name and not name.endswith('.bias')
+
+def _check_shared(model): # `ValueError` where an adapter would part weights that two modules share, or change both
+    from peft.tuners.trainable_tokens import TrainableTokensLayer
+    def by_rows(name): # these are trained in all modules that share them
+        module,is_wrapped,_ = name.rpartition('.base_layer.')
+        return is_wrapped and isinstance(model.get_submodule(module), TrainableTokensLayer)
+    for names in _users(model):
+        changed = next(filter(_is_changed, names), None)
+        is_sound = changed is None or len(names)==1 or all(map(by_rows, names))
+        if is_sound: continue
+        other = next(n for n in names if n!=changed)
+        raise ValueError(f"peft=...: {_module(changed)} shares its weights with {_module(other)}, so that an adapter on it could be "
+            "neither merged nor saved: leave it out of target_modules, modules_to_save and trainable_token_indices")
+
+def _module(name):
+    for wrapper in ('.base_layer','.original_module','.token_adapter'): name = name.replace(wrapper, '')
+    return name.rpartition('.')[0]
 
 def _warn_untrained_tokens(model):
-    grown = bool(getattr(model, 'grown_weights', ()))
-    if grown and not any(p.requires_grad for p in model.get_input_embeddings().parameters()):
-        warn_user("The rows of added tokens stay as they start, since these adapters train no embeddings: name the tokens in trainable_token_indices of the peft config.")
+    if not getattr(model, 'grown_weights', ()): return
+    if any(p.requires_grad for p in model.get_input_embeddings().parameters()): return
+    warn_user("The rows of added tokens stay as they start, since these adapters train no embeddings: "
+        "name the tokens in trainable_token_indices of the peft config.")
 
 # %% ../../nbs/model/05_adapters.ipynb #07b50013
 def plain_names(
@@ -76,9 +89,11 @@ def _inner(model): # where the plain weights are inside each wrapper, the innerm
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper, ModulesToSaveWrapper
     def at(m): # a layer, a module that is trained whole, an embedding of which some rows are trained
-        if isinstance(m, ModulesToSaveWrapper): return f'modules_to_save.{m.active_adapters[0]}.' if m.active_adapters else 'original_module.'
+        if isinstance(m, ModulesToSaveWrapper):
+            return f'modules_to_save.{m.active_adapters[0]}.' if m.active_adapters else 'original_module.'
         return 'base_layer.' if isinstance(m, BaseTunerLayer) else 'token_adapter.'
-    return {n+'.':at(m) for n,m in reversed(list(model.named_modules())) if isinstance(m, (BaseTunerLayer, AuxiliaryTrainingWrapper))}
+    wrappers = [(n, m) for n,m in model.named_modules() if isinstance(m, (BaseTunerLayer, AuxiliaryTrainingWrapper))]
+    return {n+'.':at(m) for n,m in reversed(wrappers)}
 
 def _plain(name, inner):
     for wrapper,at in inner.items():
@@ -88,13 +103,19 @@ def _plain(name, inner):
     return name
 
 # %% ../../nbs/model/05_adapters.ipynb #07b50008
+def _restore(model, before): # parameters by name
+    with torch.no_grad():
+        for n,p in model.named_parameters():
+            if n in before: p.copy_(before[n])
+
 @contextmanager
 def merged(
     model:nn.Module # With adapters
 ):
     "Within: the state dict of the plain model with the adapters merged into its weights. Afterwards each bit is as before."
     from peft.tuners.tuners_utils import BaseTunerLayer
-    tuned,plain = [m for m in model.modules() if isinstance(m, BaseTunerLayer)],plain_names(model)
+    tuned = [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
+    plain = plain_names(model)
     before = {n:p.detach().clone() for n,p in model.named_parameters() if '.base_layer.' in n}
     for m in tuned: m.merge()
     model._hf_peft_config_loaded = False
@@ -102,9 +123,7 @@ def merged(
     finally:
         model._hf_peft_config_loaded = True
         for m in tuned: m.unmerge()
-        with torch.no_grad():
-            for n,p in model.named_parameters():
-                if n in before: p.copy_(before[n])
+        _restore(model, before)
 
 # %% ../../nbs/model/05_adapters.ipynb #07b50017
 def bit_sum(
@@ -127,33 +146,53 @@ def note_base(
 def base_mark(
     model:nn.Module # With adapters
 )->dict: # Plain data
-    "What tells the base of the adapters from another one."
-    return dict(sum=hashlib.sha256(json.dumps(sorted(model.base_sums.items())).encode()).hexdigest(), dtype=str(model.dtype))
+    "Fingerprint of the base under the adapters."
+    sums = json.dumps(sorted(model.base_sums.items())).encode()
+    return dict(sum=hashlib.sha256(sums).hexdigest(), dtype=str(model.dtype))
 
-def _file_name(name, adapter): return 'base_model.model.'+name.removesuffix('.'+adapter).replace(f'.{adapter}.', '.') # in a file of peft's
+def _file_name(name, adapter): # in a file of peft's
+    return 'base_model.model.'+name.removesuffix('.'+adapter).replace(f'.{adapter}.', '.')
+
+def _on_cpu(t): return t.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+def _save_configs(model, names, folder): # of the adapters; peft reads that of the first
+    model.config.save_pretrained(folder)
+    for i,name in reversed(list(enumerate(names))):
+        model.peft_config[name].save_pretrained(folder)
+        if i: (folder/'adapter_config.json').rename(folder/f'adapter_config_{i}.json')
 
 def save_adapter(
     model:nn.Module, # With adapters
-    folder:Path # Gets `adapter_model.safetensors`, `adapter_config.json`, and in `head.safetensors` what else is not as the base gave it
+    folder:Path # Gets `adapter_model.safetensors`, `adapter_config.json`, and in `head.safetensors` what else differs from the base
 ):
     "Write the adapters in peft's form, and the other weights that the base does not hold."
     from peft import get_peft_model_state_dict
     active = model.active_adapters()
-    first,*others = [*active, *(n for n in model.peft_config if n not in active)]
-    model.config.save_pretrained(folder)
-    adapter = {f'base_model.model.{n}':t.detach().cpu().clone(memory_format=torch.contiguous_format) for n,t in get_peft_model_state_dict(model, adapter_name=first).items()}
+    names = [*active, *(n for n in model.peft_config if n not in active)]
+    state = get_peft_model_state_dict(model, adapter_name=names[0])
+    adapter = {f'base_model.model.{n}':_on_cpu(t) for n,t in state.items()}
     save_file(adapter, folder/'adapter_model.safetensors', metadata=dict(format='pt'))
-    for i,name in reversed(list(enumerate([first, *others]))):
-        model.peft_config[name].save_pretrained(folder)
-        if i: (folder/'adapter_config.json').rename(folder/f'adapter_config_{i}.json')
-    plain,trained = plain_names(model),{n for n,p in model.named_parameters() if p.requires_grad}
+    _save_configs(model, names, folder)
+    plain = plain_names(model)
+    trained = {n for n,p in model.named_parameters() if p.requires_grad}
     def is_known(n, t): # by the base, or by peft's file
         if '.original_module.' in n: return True
         if plain[n] is not None: return n not in trained and model.base_sums.get(plain[n])==bit_sum(t)
-        file_name = _file_name(n, first)
+        file_name = _file_name(n, names[0])
         return file_name in adapter and torch.equal(adapter[file_name], t.cpu())
-    own = {n:t.detach().cpu().clone(memory_format=torch.contiguous_format) for n,t in model.state_dict().items() if not is_known(n, t)}
-    save_file(own, folder/'head.safetensors', metadata=dict(format='pt', adapters=json.dumps([first, *others]), active=json.dumps(active)))
+    own = {n:_on_cpu(t) for n,t in model.state_dict().items() if not is_known(n, t)}
+    told = dict(format='pt', adapters=json.dumps(names), active=json.dumps(active))
+    save_file(own, folder/'head.safetensors', metadata=told)
+
+def _put_adapters(model, folder): # as the folder tells of them; the name of the first
+    from peft import PeftConfig
+    with safe_open(folder/'head.safetensors', 'pt') as f: told = f.metadata() or {}
+    names = json.loads(told.get('adapters', '["default"]'))
+    for i,name in enumerate(names):
+        facts = json.loads((folder/f'adapter_config{f"_{i}" if i else ""}.json').read_text())
+        add_adapter(model, PeftConfig.from_peft_type(**facts | dict(inference_mode=False)), name)
+    if len(names)>1: model.set_adapter(json.loads(told['active']))
+    return names[0]
 
 def load_adapter(
     model:nn.Module, # The model that `base` gave, changed in place
@@ -161,24 +200,33 @@ def load_adapter(
     mark:dict|None=None # `base_mark` of the model that was saved
 ):
     "Put saved adapters and head into `model`; `ValueError` if they do not fit."
-    from peft import PeftConfig, set_peft_model_state_dict
-    with safe_open(folder/'head.safetensors', 'pt') as f: told = f.metadata() or {}
-    names = json.loads(told.get('adapters', '["default"]'))
     note_base(model, model)
     new = getattr(model, 'new_weights', frozenset())
-    for i,name in enumerate(names):
-        facts = json.loads((folder/f'adapter_config{f"_{i}" if i else ""}.json').read_text())
-        add_adapter(model, PeftConfig.from_peft_type(**facts | dict(inference_mode=False)), name)
-    if len(names)>1: model.set_adapter(json.loads(told['active']))
+    name = _put_adapters(model, folder)
     _check_base(model, folder, mark)
-    set_peft_model_state_dict(model, {n.removeprefix('base_model.model.'):t for n,t in load_file(folder/'adapter_model.safetensors').items()}, adapter_name=names[0])
-    saved,now,plain = load_file(folder/'head.safetensors'),model.state_dict(),plain_names(model)
-    wrong = sorted({n for n in saved if n not in now or saved[n].shape!=now[n].shape} | (new-{plain.get(n) for n in saved}))
+    _set_adapter(model, folder, name)
+    _set_head(model, folder, new)
+    model.new_weights = frozenset()
+
+def _set_adapter(model, folder, name):
+    from peft import set_peft_model_state_dict
+    saved = load_file(folder/'adapter_model.safetensors').items()
+    weights = {n.removeprefix('base_model.model.'):t for n,t in saved}
+    set_peft_model_state_dict(model, weights, adapter_name=name)
+
+def _set_head(model, folder, new): # `new`: weights that the base did not hold
+    saved = load_file(folder/'head.safetensors')
+    now = model.state_dict()
+    plain = plain_names(model)
+    odd = {n for n in saved if n not in now or saved[n].shape!=now[n].shape}
+    missing = new-{plain.get(n) for n in saved}
+    wrong = sorted(odd|missing)
     if wrong: raise ValueError(f"the head in {str(folder)!r} does not fit this base model: {', '.join(wrong[:5])}")
     with torch.no_grad():
         for n,t in saved.items(): now[n].copy_(t)
-    model.new_weights = frozenset()
 
 def _check_base(model, folder, mark):
-    if mark is None or mark['dtype']!=str(model.dtype) or mark['sum']==base_mark(model)['sum']: return
-    raise ValueError(f"the base model under the adapters in {str(folder)!r} has other weights than when they were trained; pass base= with the checkpoint as it was then")
+    is_other = mark is not None and mark['dtype']==str(model.dtype) and mark['sum']!=base_mark(model)['sum']
+    if not is_other: return
+    raise ValueError(f"the base model under the adapters in {str(folder)!r} has other weights than when they were trained; "
+        "pass base= with the checkpoint as it was then")

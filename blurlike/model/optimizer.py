@@ -17,6 +17,10 @@ from .adapters import has_adapter
 from .model_inputs import unwrap
 
 # %% ../../nbs/model/06_optimizer.ipynb #37892cdb
+def _halves(params, owner, wd): # fastai sees one group, torch one with decay and one without
+    return [dict(params=[p for p in params if p.ndim>1], owner=owner, weight_decay=wd),
+        dict(params=[p for p in params if p.ndim<=1], owner=owner, weight_decay=0., no_decay=True)]
+
 class adamw(OptimWrapper):
     "Fused AdamW over groups of parameters; no weight decay on biases and norms"
     def __init__(self,
@@ -27,28 +31,34 @@ class adamw(OptimWrapper):
         eps:float=1e-8,  # Added to the denominator
         wd:float=0.01    # Decoupled weight decay
     ):
-        groups = [list(p) for p in params] if isinstance(params[0], (list, tuple)) or hasattr(params[0], 'items') else [list(params)]
-        self.n_groups,self._owned,inner = len(groups),(None,None),[]
-        for i,g in enumerate(groups): # fastai sees one group, torch one with decay and one without
-            inner += [dict(params=[p for p in g if p.ndim>1], owner=i, weight_decay=wd), dict(params=[p for p in g if p.ndim<=1], owner=i, weight_decay=0., no_decay=True)]
-        super().__init__(opt=torch.optim.AdamW([g for g in inner if g['params']], lr=lr, betas=(mom,sqr_mom), eps=eps, fused=True))
+        in_groups = isinstance(params[0], (list, tuple)) or hasattr(params[0], 'items')
+        groups = [list(p) for p in params] if in_groups else [list(params)]
+        self.n_groups = len(groups)
+        self._owned = None,None # list of torch's groups, and these by the group of fastai's that owns them
+        inner = [g for i,ps in enumerate(groups) for g in _halves(ps, i, wd) if g['params']]
+        super().__init__(opt=torch.optim.AdamW(inner, lr=lr, betas=(mom,sqr_mom), eps=eps, fused=True))
 
     def step(self, closure=None):
         groups,alike = self.opt.param_groups,{}
         for g in groups: alike.setdefault((g['lr'],g['betas'],g['eps'],g['weight_decay']), []).append(g)
-        self.opt.param_groups = [gs[0] | dict(params=[p for g in gs for p in g['params']]) for gs in alike.values()] # one kernel for all groups that are set alike
+        def joined(gs): return gs[0] | dict(params=[p for g in gs for p in g['params']])
+        self.opt.param_groups = [joined(gs) for gs in alike.values()] # one kernel for all groups that are set alike
         try: return self.opt.step(closure)
         finally: self.opt.param_groups = groups
 
     def _inner(self, i):
-        if self._owned[0] is not self.opt.param_groups: self._owned = self.opt.param_groups,[[g for g in self.opt.param_groups if g['owner']==i] for i in range(self.n_groups)]
+        groups = self.opt.param_groups
+        if self._owned[0] is not groups:
+            self._owned = groups,[[g for g in groups if g['owner']==k] for k in range(self.n_groups)]
         return self._owned[1][i]
     @property
     def param_lists(self): return [[p for g in self._inner(i) for p in g['params']] for i in range(self.n_groups)]
     @property
     def hypers(self):
-        first = [self._inner(i)[0] for i in range(self.n_groups)]
-        return [dict(lr=g['lr'], mom=g['betas'][0], sqr_mom=g['betas'][1], eps=g['eps'], wd=g['weight_decay']) for g in first]
+        def told(g):
+            mom,sqr_mom = g['betas']
+            return dict(lr=g['lr'], mom=mom, sqr_mom=sqr_mom, eps=g['eps'], wd=g['weight_decay'])
+        return [told(self._inner(i)[0]) for i in range(self.n_groups)]
 
     def set_hyper(self, k, v):
         if isinstance(v, float): self._set_hyper(k, [v]*self.n_groups) # as schedules give it, each batch
@@ -71,7 +81,8 @@ def plain_schedule(
     if getattr(f, '__qualname__', '')!='combine_scheds.<locals>._inner': return f
     inside = inspect.getclosurevars(f).nonlocals
     if not {'pcts','scheds'}<=set(inside): return f
-    ends,scheds = inside['pcts'].tolist(),inside['scheds']
+    ends = inside['pcts'].tolist()
+    scheds = inside['scheds']
     def schedule(pos):
         i = min(bisect_right(ends, pos), len(scheds))-1
         return scheds[i]((pos-ends[i])/(ends[i+1]-ends[i]))

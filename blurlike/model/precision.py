@@ -16,14 +16,20 @@ from ..support.warn import warn_user
 # %% ../../nbs/model/09_precision.ipynb #d1a0aebf
 def cpu_has_bf16()->bool:
     "Does this processor multiply bfloat16 in hardware (AVX512_BF16, AMX or ARM's BF16)?"
-    return not hasattr(torch.cpu, 'get_capabilities') or any(has for name,has in torch.cpu.get_capabilities().items() if 'bf16' in name) # an older torch cannot tell
+    if not hasattr(torch.cpu, 'get_capabilities'): return True # an older torch cannot tell
+    return any(has for name,has in torch.cpu.get_capabilities().items() if 'bf16' in name)
 
 class DevicePrecision(MixedPrecision):
     "fastai's `MixedPrecision` on the device that trains, the CPU included"
     name = 'mixed_precision'
     def before_fit(self):
-        device,half = self.dls.device.type,torch.bfloat16 if self.amp_mode==AMPMode.BF16 else torch.float16
+        device = self.dls.device.type
         if device=='cuda': return super().before_fit()
-        if device=='cpu' and half==torch.bfloat16 and not cpu_has_bf16(): warn_user("this processor has no instructions for bfloat16: mixed precision works, but it is slower than float32 here")
+        half = torch.bfloat16 if self.amp_mode==AMPMode.BF16 else torch.float16
+        is_slow = device=='cpu' and half==torch.bfloat16 and not cpu_has_bf16()
+        if is_slow:
+            warn_user("this processor has no instructions for bfloat16: mixed precision works, but it is slower than float32 here")
         self.kwargs['enabled'] = half==torch.float16 # bfloat16 has the range of float32: nothing to scale
-        self.autocast,self.learn.scaler,self.scales = torch.autocast(device, dtype=half),GradScaler(device, **self.kwargs),L()
+        self.autocast = torch.autocast(device, dtype=half)
+        self.learn.scaler = GradScaler(device, **self.kwargs)
+        self.scales = L()

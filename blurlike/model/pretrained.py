@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 from tokenizers import BertWordPieceTokenizer
 from tokenizers.normalizers import Prepend, Sequence
-from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel, BertTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel, BertTokenizer
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 import transformers
 
 from ..support.progress import late_bars
@@ -33,38 +34,50 @@ def check_torchvision():
     try: importlib.import_module('torchvision.ops')
     except Exception as e:
         raise ImportError(f"torchvision is installed but does not fit torch {torch.__version__} ({e}). "
-            "Install the torchvision of the same release and kind (CPU or CUDA) as torch, or uninstall torchvision: blurlike works without it.") from e
+            "Install the torchvision of the same release and kind (CPU or CUDA) as torch, "
+            "or uninstall torchvision: blurlike works without it.") from e
 
 check_torchvision()
 
 # %% ../../nbs/model/00_pretrained.ipynb #6e19b17a
+def _inner_letters(raw, texts): # letters within words, in order: left to itself the trainer numbers them in any, and ties fall otherwise in each run
+    words = (w for t in texts for w,_ in raw._tokenizer.pre_tokenizer.pre_tokenize_str(raw.normalize(t)))
+    return sorted({c for w in words for c in w[1:]})
+
 def scratch_checkpoint(
     texts, # Texts that the tokenizer is trained on
     folder=None, # Where to; `None`: a temporary folder
-    vocab_size:int=6000, # Most tokens
+    vocab_size:int=6000, # Maximum number of tokens
     min_frequency:int=1, # Times that a pair of pieces must occur to be joined
     **config # Entries of `BertConfig`; default: 2 layers of width 32, 64 positions
 )->Path: # The folder
     "A small BERT with random weights and a lower-casing WordPiece tokenizer (Devlin et al. 2018) trained on `texts`."
     folder = Path(folder or tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
-    raw,texts = BertWordPieceTokenizer(),list(texts)
-    inner = {c for t in texts for w,_ in raw._tokenizer.pre_tokenizer.pre_tokenize_str(raw.normalize(t)) for c in w[1:]} # numbered here: left to itself the trainer does it in any order, and ties between merges fall otherwise in each run
-    raw.train_from_iterator(texts, vocab_size=vocab_size, min_frequency=min_frequency, show_progress=False, special_tokens=['[PAD]','[UNK]','[CLS]','[SEP]','[MASK]', *(f'##{c}' for c in sorted(inner))])
+    raw = BertWordPieceTokenizer()
+    texts = list(texts)
+    special = ['[PAD]','[UNK]','[CLS]','[SEP]','[MASK]', *(f'##{c}' for c in _inner_letters(raw, texts))]
+    raw.train_from_iterator(texts, vocab_size=vocab_size, min_frequency=min_frequency,
+        show_progress=False, special_tokens=special)
     raw.save_model(str(folder))
-    config = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64) | config
+    sizes = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    config = sizes | dict(max_position_embeddings=64) | config
     tokenizer = BertTokenizer(str(folder/'vocab.txt'), model_max_length=config['max_position_embeddings'])
     tokenizer.save_pretrained(folder)
     with late_bars(): BertModel(BertConfig(vocab_size=len(tokenizer), **config)).save_pretrained(folder)
     return folder
 
 # %% ../../nbs/model/00_pretrained.ipynb #fe1c4a4d
+def _is_path(checkpoint): # not a name on the Hub
+    if not isinstance(checkpoint, str): return isinstance(checkpoint, Path)
+    return checkpoint.startswith(('.', '/', '~')) or checkpoint.count('/')>1
+
 def check_checkpoint(
     checkpoint # Name, folder or loaded object
 ):
     "Raise `FileNotFoundError` if `checkpoint` is written like a path and nothing is there."
-    if isinstance(checkpoint, Path) or (isinstance(checkpoint, str) and (checkpoint.startswith(('.', '/', '~')) or checkpoint.count('/')>1)):
-        if not Path(checkpoint).expanduser().is_dir(): raise FileNotFoundError(f"checkpoint folder {str(checkpoint)!r} does not exist (looked in {Path.cwd()})")
+    if not _is_path(checkpoint) or Path(checkpoint).expanduser().is_dir(): return
+    raise FileNotFoundError(f"checkpoint folder {str(checkpoint)!r} does not exist (looked in {Path.cwd()})")
 
 def is_learner(checkpoint)->bool: return hasattr(checkpoint, 'dls') and hasattr(checkpoint, 'model')
 
@@ -80,69 +93,91 @@ def load_config(
     except Exception as e: raise _no_checkpoint(checkpoint, 'config', e) from e
 
 def _no_checkpoint(checkpoint, what, e):
-    return OSError(f"no {what} could be loaded from checkpoint {str(checkpoint)!r}: it does not exist, cannot be reached, or holds none. Reason given: {str(e).splitlines()[0] if str(e) else type(e).__name__}")
+    reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+    return OSError(f"no {what} could be loaded from checkpoint {str(checkpoint)!r}: it does not exist, cannot be reached, or holds none. "
+        f"Reason given: {reason}")
 
-def _location(checkpoint): return str(Path(checkpoint).expanduser()) if isinstance(checkpoint, Path) or str(checkpoint).startswith('~') else checkpoint
+def _location(checkpoint):
+    is_path = isinstance(checkpoint, Path) or str(checkpoint).startswith('~')
+    return str(Path(checkpoint).expanduser()) if is_path else checkpoint
 
+# %% ../../nbs/model/00_pretrained.ipynb #d4ad4e5a
 def load_tokenizer(
-    checkpoint, # Name on the Hub, folder, loaded tokenizer, learner, or loaded model (its tokenizer is looked for where the model came from)
+    checkpoint, # Name on the Hub, folder, tokenizer, learner, or loaded model (its tokenizer is looked for where it came from)
     is_split_into_words:bool=False, # Will it read lists of words? Byte-level tokenizers then need `add_prefix_space`
     **kwargs    # Passed to `AutoTokenizer.from_pretrained`
 )->PreTrainedTokenizerBase: # Always has a pad token
     "The tokenizer of `checkpoint`, with a pad token; `OSError` names the checkpoint if it has no tokenizer or does not exist."
-    if is_learner(checkpoint):
-        if not (is_split_into_words and _drops_spaces(checkpoint.dls.tokenizer)): return checkpoint.dls.tokenizer
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint.dls.tokenizer.save_pretrained(folder)
-            return load_tokenizer(folder, is_split_into_words)
-    if isinstance(checkpoint, PreTrainedTokenizerBase):
-        if is_split_into_words and _drops_spaces(checkpoint): raise ValueError("this tokenizer reads words of a list as if no spaces stood between them; load it with `AutoTokenizer.from_pretrained(..., add_prefix_space=True)`, or pass the checkpoint's name")
-        return ensure_pad(checkpoint)
-    if isinstance(checkpoint, PreTrainedModel):
-        if not checkpoint.name_or_path: raise ValueError("this model was not loaded from a checkpoint, so its tokenizer is unknown: pass `tokenizer=` beside the model")
-        checkpoint = checkpoint.name_or_path
+    if is_learner(checkpoint): return _of_learner(checkpoint.dls.tokenizer, is_split_into_words)
+    if isinstance(checkpoint, PreTrainedTokenizerBase): return _as_given(checkpoint, is_split_into_words)
+    if isinstance(checkpoint, PreTrainedModel): checkpoint = _source_of(checkpoint)
     check_checkpoint(checkpoint)
-    try: tok = AutoTokenizer.from_pretrained(_location(checkpoint), **dict(trust_remote_code=False) | kwargs) # transformers would stop and ask
-    except Exception as e:
-        raise _no_checkpoint(checkpoint, 'tokenizer', e) from e
-    if len(tok)<=len(set(tok.all_special_ids)): # transformers 5 makes up an empty tokenizer where the files are missing
-        raise OSError(f"checkpoint {str(checkpoint)!r} holds no tokenizer (only special tokens were found); pass `tokenizer=` (name, folder or object)")
+    tok = _fetch_tokenizer(checkpoint, **dict(trust_remote_code=False) | kwargs) # transformers would stop and ask
     if is_split_into_words and _drops_spaces(tok):
         if 'add_prefix_space' not in kwargs: return load_tokenizer(checkpoint, True, add_prefix_space=True, **kwargs)
-        raw = tok.backend_tokenizer # one of no class of its own (Llama 3, Qwen): it knows no such option
-        raw.normalizer = Prepend(' ') if raw.normalizer is None else Sequence([raw.normalizer, Prepend(' ')])
+        _prepend_space(tok)
     return ensure_pad(tok)
 
-def _drops_spaces(tokenizer): # is a list of words read as if they stood without spaces?
-    if not tokenizer.is_fast: raise ValueError(f"lists of words need a fast tokenizer, whose word_ids() say which token belongs to which word; {type(tokenizer).__name__} is none")
+def _fetch_tokenizer(checkpoint, **kwargs):
+    try: tok = AutoTokenizer.from_pretrained(_location(checkpoint), **kwargs)
+    except Exception as e: raise _no_checkpoint(checkpoint, 'tokenizer', e) from e
+    is_made_up = len(tok)<=len(set(tok.all_special_ids)) # transformers 5 makes up an empty one where the files are missing
+    if not is_made_up: return tok
+    raise OSError(f"checkpoint {str(checkpoint)!r} holds no tokenizer (only special tokens were found); pass `tokenizer=` (name, folder or object)")
+
+def _of_learner(tokenizer, is_split_into_words):
+    if not (is_split_into_words and _drops_spaces(tokenizer)): return tokenizer
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return load_tokenizer(folder, is_split_into_words)
+
+def _as_given(tokenizer, is_split_into_words):
+    if not (is_split_into_words and _drops_spaces(tokenizer)): return ensure_pad(tokenizer)
+    raise ValueError("this tokenizer reads words of a list as if no spaces stood between them; "
+        "load it with `AutoTokenizer.from_pretrained(..., add_prefix_space=True)`, or pass the checkpoint's name")
+
+def _source_of(model):
+    if model.name_or_path: return model.name_or_path
+    raise ValueError("this model was not loaded from a checkpoint, so its tokenizer is unknown: pass `tokenizer=` beside the model")
+
+def _prepend_space(tokenizer): # one of no class of its own (Llama 3, Qwen) knows no `add_prefix_space`
     raw = tokenizer.backend_tokenizer
-    return raw.encode(['a','a'], is_pretokenized=True, add_special_tokens=False).ids!=raw.encode('a a', add_special_tokens=False).ids
+    raw.normalizer = Prepend(' ') if raw.normalizer is None else Sequence([raw.normalizer, Prepend(' ')])
+
+def _drops_spaces(tokenizer): # is a list of words read as if they stood without spaces?
+    if not tokenizer.is_fast:
+        raise ValueError("lists of words need a fast tokenizer, whose word_ids() say which token belongs to which word; "
+            f"{type(tokenizer).__name__} is none")
+    raw = tokenizer.backend_tokenizer
+    as_words = raw.encode(['a','a'], is_pretokenized=True, add_special_tokens=False)
+    return as_words.ids!=raw.encode('a a', add_special_tokens=False).ids
 
 # %% ../../nbs/model/00_pretrained.ipynb #9f6f5704
 def ensure_pad(
     tokenizer:PreTrainedTokenizerBase # Changed in place
 )->PreTrainedTokenizerBase:           # The same tokenizer
     "Give `tokenizer` a pad token if it has none (end-of-text, else unknown), and say so."
-    if tokenizer.pad_token_id is None:
-        stand_in = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
-        if stand_in is None: raise ValueError("the tokenizer has no pad, end, unknown or start token; set `tokenizer.pad_token` to a token of its vocabulary")
-        tokenizer.pad_token = stand_in
-        warn_user(f"The tokenizer has no pad token: {stand_in!r} now pads, in the tokenizer and in the model's config (attention ignores it).")
+    if tokenizer.pad_token_id is not None: return tokenizer
+    stand_in = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
+    if stand_in is None:
+        raise ValueError("the tokenizer has no pad, end, unknown or start token; set `tokenizer.pad_token` to a token of its vocabulary")
+    tokenizer.pad_token = stand_in
+    warn_user(f"The tokenizer has no pad token: {stand_in!r} now pads, in the tokenizer and in the model's config (attention ignores it).")
     return tokenizer
 
 # %% ../../nbs/model/00_pretrained.ipynb #65652146
+def _offset_tables(model): # of positions; RoBERTa counts them from padding_idx+1
+    if not isinstance(model, PreTrainedModel): return []
+    tables = (m for name,m in model.named_modules() if isinstance(m, torch.nn.Embedding) and 'position' in name)
+    return [m for m in tables if m.padding_idx is not None]
+
 def max_positions(
     model # Loaded model, its config, or a checkpoint
 )->int|None: # Number of tokens, special ones included; `None`: no limit (relative positions)
     "The longest input that the position table of `model` allows."
-    config = load_config(model)
-    n = getattr(config, 'max_position_embeddings', None)
-    n = n if isinstance(n, int) and 0<n<10**9 else None
-    if isinstance(model, PreTrainedModel):
-        for name,m in model.named_modules():
-            if isinstance(m, torch.nn.Embedding) and 'position' in name and m.padding_idx is not None: # RoBERTa counts positions from padding_idx+1
-                n = min(n or m.num_embeddings, m.num_embeddings-m.padding_idx-1)
-    return n
+    n = getattr(load_config(model), 'max_position_embeddings', None)
+    said = [n] if isinstance(n, int) and 0<n<10**9 else []
+    return min(said + [m.num_embeddings-m.padding_idx-1 for m in _offset_tables(model)], default=None)
 
 def fit_length(
     max_length:int|None, # What the user asks for, `None`: as much as fits
@@ -155,10 +190,11 @@ def fit_length(
         said = tokenizer.model_max_length
         return min((n for n in (limit, said if said<10**9 else None) if n is not None), default=None)
     if limit is not None and max_length>limit:
-        raise ValueError(f"max_length={max_length} is more than the {limit} tokens that this model can take; pass max_length={limit} or less, or overlap= to read long texts in windows")
-    least = tokenizer.num_special_tokens_to_add()+1
-    if max_length<least: raise ValueError(f"max_length={max_length} leaves no room for text: the tokenizer adds {least-1} special tokens")
-    return max_length
+        raise ValueError(f"max_length={max_length} is more than the {limit} tokens that this model can take; "
+            f"pass max_length={limit} or less, or overlap= to read long texts in windows")
+    n_special = tokenizer.num_special_tokens_to_add()
+    if max_length>n_special: return max_length
+    raise ValueError(f"max_length={max_length} leaves no room for text: the tokenizer adds {n_special} special tokens")
 
 # %% ../../nbs/model/00_pretrained.ipynb #acf19c42
 def label_maps(
@@ -166,23 +202,31 @@ def label_maps(
 )->dict:  # Entries for the config
     "The config entries that name the outputs."
     odd = [v for v in vocab if not isinstance(v, (str, int, float))]
-    if odd: raise TypeError(f"label {odd[0]!r} is {type(odd[0]).__name__}, which the saved config could not hold: labels are text, numbers, True or False")
+    if odd:
+        raise TypeError(f"label {odd[0]!r} is {type(odd[0]).__name__}, which the saved config could not hold: "
+            "labels are text, numbers, True or False")
     names = [str(v) for v in vocab]
     if len(set(names))!=len(names): raise ValueError(f"labels {list(vocab)!r} are not distinct as text; rename them")
     return dict(num_labels=len(names), id2label=dict(enumerate(names)), label2id={n:i for i,n in enumerate(names)})
 
 # %% ../../nbs/model/00_pretrained.ipynb #01a5f003
-def _note_labels(module, state, prefix, metadata): metadata['labels'] = [str(v) for v in (module.config.id2label or {}).values()]
+def _labels_of(module): return [str(v) for v in (module.config.id2label or {}).values()]
+
+def _note_labels(module, state, prefix, metadata): metadata['labels'] = _labels_of(module)
 
 def _check_labels(module, state, prefix, metadata, *args):
-    here,saved = [str(v) for v in (module.config.id2label or {}).values()],metadata.get('labels')
-    if saved is not None and saved!=here: raise ValueError(f"these weights were saved for the labels {', '.join(saved)}; this model has {', '.join(here)}, in that order. Make the learner with the same labels")
+    saved = metadata.get('labels')
+    here = _labels_of(module)
+    if saved is None or saved==here: return
+    raise ValueError(f"these weights were saved for the labels {', '.join(saved)}; this model has {', '.join(here)}, in that order. "
+        "Make the learner with the same labels")
 
 def guard_labels(
     model:PreTrainedModel # Changed in place
 ):
     "From now on the model's state dict tells its labels, in its metadata, and weights that were saved for others do not load."
-    if not hasattr(model, 'config') or model.config.num_labels<2 or model.__dict__.get('_labels_guarded'): return
+    has_labels = hasattr(model, 'config') and model.config.num_labels>=2
+    if not has_labels or model.__dict__.get('_labels_guarded'): return
     model.register_state_dict_post_hook(_note_labels)
     model.register_load_state_dict_pre_hook(_check_labels)
     model._labels_guarded = True
@@ -193,25 +237,34 @@ def checkpoint_order(
     checkpoint  # Name, folder or loaded model
 )->list:        # The same values, in the checkpoint's order if it has been trained on just these
     "`vocab` in the order in which `checkpoint` knows these labels."
-    known,ours = _folded((load_config(checkpoint).id2label or {}).values()),_folded(vocab)
-    if len(set(ours))<len(ours): known,ours = [str(v) for v in (load_config(checkpoint).id2label or {}).values()],[str(v) for v in vocab] # case tells them apart
-    return [vocab[ours.index(k)] for k in known] if len(known)==len(ours) and set(known)==set(ours) else vocab
+    known = [str(n) for n in (load_config(checkpoint).id2label or {}).values()]
+    ours = [str(v) for v in vocab]
+    needs_case = len(set(_folded(ours)))<len(ours) # it alone tells them apart
+    if not needs_case: known,ours = map(_folded, (known, ours))
+    are_same = len(known)==len(ours) and set(known)==set(ours)
+    return [vocab[ours.index(k)] for k in known] if are_same else vocab
 
 def _folded(names): return [str(n).casefold() for n in names]
 
 # %% ../../nbs/model/00_pretrained.ipynb #a0ab9506
+# what transformers tells of each weight of a new head, in a table; what is worth a word `_warn_new_body` says.
+# The second is of an output layer that is tied and new, the third `resize_for` tells
+_reports = 'LOAD REPORT','This checkpoint seem corrupted','The new embeddings will be initialized'
+
 @contextmanager
-def _without_reports(): # transformers tells of each weight of a new head, in a table; what is worth a word `_warn_new_body` says
-    told = 'LOAD REPORT','This checkpoint seem corrupted','The new embeddings will be initialized' # the second is of an output layer that is tied and new, the third `resize_for` tells
-    logger,silent = logging.getLogger('transformers.modeling_utils'),lambda record: not any(s in record.getMessage() for s in told)
+def _without_reports():
+    logger = logging.getLogger('transformers.modeling_utils')
+    def silent(record): return not any(s in record.getMessage() for s in _reports)
     logger.addFilter(silent)
     try: yield
     finally: logger.removeFilter(silent)
 
 def _other_names(known, config): # the names in a checkpoint, where the head was trained for as many other outputs
-    known,ours = [str(n) for n in (known or {}).values()],list(config.get('id2label', {}).values())
-    named = len(ours)==len(known)>1 and not all(re.fullmatch(r'LABEL_\d+', n) for n in known) # the names of a config that nobody has named
-    return known if named and _folded(known)!=_folded(ours) else []
+    known = [str(n) for n in (known or {}).values()]
+    ours = list(config.get('id2label', {}).values())
+    is_unnamed = all(re.fullmatch(r'LABEL_\d+', n) for n in known) # what a config says that nobody has named
+    is_other = len(ours)==len(known)>1 and _folded(known)!=_folded(ours)
+    return known if is_other and not is_unnamed else []
 
 def _renew_head(model, known):
     wider = copy.deepcopy(model.config)
@@ -222,17 +275,25 @@ def _renew_head(model, known):
     for p in head.values(): p._is_hf_initialized = False # else transformers would leave it alone
     for name in {n.rpartition('.')[0] for n in head}: model._init_weights(model.get_submodule(name))
     model.new_weights |= head.keys()
-    warn_user(f"the head of this checkpoint was trained for {_listed(known)}; the labels are now {_listed(model.config.id2label.values())}: their head starts anew. To train the old one on, name the labels as it does")
+    now = _listed(model.config.id2label.values())
+    warn_user(f"the head of this checkpoint was trained for {_listed(known)}; the labels are now {now}: their head starts anew. "
+        "To train the old one on, name the labels as it does")
 
 def _warn_renamed(known, config):
     pairs = [f'{a!r} now is {b!r}' for a,b in zip(known, config.get('id2label', {}).values())]
-    if pairs: warn_user(f"the loaded model has other names for its outputs: {', '.join(pairs[:5])}{', ...' if len(pairs)>5 else ''}. If its head was trained for those, pass the checkpoint by its name: then the head starts anew")
+    if not pairs: return
+    warn_user(f"the loaded model has other names for its outputs: {_first(pairs, 5)}. "
+        "If its head was trained for those, pass the checkpoint by its name: then the head starts anew")
 
-def _listed(names): return ', '.join(map(repr, list(names)[:5]))+(', ...' if len(names)>5 else '')
+def _first(texts, n): return ', '.join(texts[:n]) + (', ...' if len(texts)>n else '')
+
+def _listed(names): return _first([repr(n) for n in names], 5)
 
 def _warn_new_body(model):
     body = sorted(n for n in model.new_weights if n.startswith(f'{model.base_model_prefix}.') and 'pooler' not in n)
-    if body: warn_user(f"{len(body)} weights below the head are not in the checkpoint, or have another shape there, and start untrained ({', '.join(body[:3])}{', ...' if len(body)>3 else ''}): was it made for {type(model).__name__}?")
+    if not body: return
+    warn_user(f"{len(body)} weights below the head are not in the checkpoint, or have another shape there, and start untrained "
+        f"({_first(body, 3)}): was it made for {type(model).__name__}?")
 
 def _from_learner(learn, auto_model, tokenizer, config, **kwargs): # by way of a folder, as if it had been saved
     source = getattr(learn.model, '_orig_mod', learn.model)
@@ -251,27 +312,65 @@ def n_embeddings(
     except NotImplementedError: return None # characters are hashed, as in CANINE
     return len(table.weight) if hasattr(table, 'weight') else None
 
+def _grow(model, n, n_wanted): # the table of embeddings, and what else is as large
+    before = {k:t.shape for k,t in model.state_dict().items()}
+    try:
+        with _without_reports(): model.resize_token_embeddings(n_wanted)
+    except Exception as e:
+        name = type(model).__name__
+        raise ValueError(f"the tokenizer has tokens beyond the {n} that {name} knows, and its embeddings cannot grow: {e}") from e
+    now = model.state_dict().items()
+    model.grown_weights = frozenset(k for k,t in now if t.shape!=before.get(k)) # what the checkpoint does not hold in this shape
+
 def resize_for(
     model:PreTrainedModel, # Changed in place
     tokenizer:PreTrainedTokenizerBase # Perhaps with tokens that were added to those of the checkpoint
 ):
     "Give each added token a row of the embeddings, and say so; `ValueError` if the tokenizer is another one altogether."
-    n,n_wanted = n_embeddings(model),max([len(tokenizer)-1, *tokenizer.added_tokens_decoder])+1 # numbers may have gaps
+    n = n_embeddings(model)
+    n_wanted = max([len(tokenizer)-1, *tokenizer.added_tokens_decoder])+1 # numbers may have gaps
     if n is None or n_wanted<=n: return
-    if tokenizer.vocab_size>n: raise ValueError(f"the tokenizer has {len(tokenizer)} tokens and the model's embedding only {n}: they do not belong together")
-    before = {k:t.shape for k,t in model.state_dict().items()}
-    try:
-        with _without_reports(): model.resize_token_embeddings(n_wanted)
-    except Exception as e: raise ValueError(f"the tokenizer has tokens beyond the {n} that {type(model).__name__} knows, and its embeddings cannot grow: {e}") from e
-    model.grown_weights = frozenset(k for k,t in model.state_dict().items() if t.shape!=before.get(k)) # what the checkpoint does not hold in this shape
+    if tokenizer.vocab_size>n:
+        has = f"the tokenizer has {len(tokenizer)} tokens and the model's embedding only {n}"
+        raise ValueError(f"{has}: they do not belong together")
+    _grow(model, n, n_wanted)
     names = [str(t) for i,t in sorted(tokenizer.added_tokens_decoder.items()) if i>=n]
-    warn_user(f"The tokenizer has {n_wanted-n} more token{'s' if n_wanted-n>1 else ''} than the checkpoint ({', '.join(names[:3])}{', ...' if len(names)>3 else ''}): "
+    tokens = f"{n_wanted-n} more token{'s' if n_wanted-n>1 else ''}"
+    warn_user(f"The tokenizer has {tokens} than the checkpoint ({_first(names, 3)}): "
         f"the embeddings grow from {n:,} to {n_wanted:,} rows, the new ones start near the mean of the others.")
 
 def _tell_pad(model, tokenizer): # RoBERTa and its kin count positions by the pad token that they were made with
     counts = any('position' in n and getattr(m, 'padding_idx', None) is not None for n,m in model.named_modules())
     for config in (model.config, model.config.get_text_config()): # models of text and images have one inside
         if getattr(config, 'pad_token_id', None) is None or not counts: config.pad_token_id = tokenizer.pad_token_id
+
+def _of_object(model, config): # a loaded one, whose outputs get the names of the labels
+    want = config.get('num_labels')
+    has = model.config.num_labels
+    if want is not None and has!=want:
+        raise ValueError(f"the loaded model has {has} outputs and the data has {want} labels; load it with num_labels={want}")
+    _warn_renamed(_other_names(model.config.id2label, config), config)
+    for k,v in config.items():
+        if k!='num_labels': setattr(model.config, k, v)
+    return model
+
+def _of_checkpoint(checkpoint, auto_model, config, **kwargs):
+    known = _other_names(load_config(checkpoint).id2label, config)
+    if 'id2label' in config: config = {k:v for k,v in config.items() if k!='num_labels'} # it follows; both together are warned of
+    load = getattr(transformers, auto_model).from_pretrained
+    told = dict(output_loading_info=True, ignore_mismatched_sizes=True) | config
+    try:
+        with _without_reports(), late_bars(): model,info = load(_location(checkpoint), **told, **kwargs)
+    except OSError as e: raise _no_checkpoint(checkpoint, 'model', e) from e
+    for t in (*model.parameters(), *model.buffers()):
+        t.data = t.data.clone() # off the mapped file, onto aligned memory: the last bit of a product may depend on that
+    mismatched = {k[0] if isinstance(k, tuple) else k for k in info['mismatched_keys']}
+    model.unexpected_weights = frozenset(info['unexpected_keys'])
+    model.new_weights = frozenset(info['missing_keys']) | mismatched
+    model.as_loaded = True # nothing was trained yet
+    _warn_new_body(model)
+    if known: _renew_head(model, known)
+    return model
 
 def load_model(
     checkpoint,     # Name, folder, loaded model, or a learner whose model is to be trained on
@@ -280,29 +379,13 @@ def load_model(
     config:dict|None=None, # Entries for the config, such as `label_maps(vocab)` and `problem_type`
     **kwargs        # Passed to `from_pretrained`
 )->PreTrainedModel: # In float32 unless `dtype` is among `kwargs`
-    "The model of `checkpoint` with the head of `auto_model`, agreeing with `tokenizer`; `ValueError` if a loaded model has another number of outputs."
+    "The model of `checkpoint` with the head of `auto_model`, agreeing with `tokenizer`; `ValueError` if a loaded one has other outputs."
     config = config or {}
     if is_learner(checkpoint): return _from_learner(checkpoint, auto_model, tokenizer, config, **kwargs)
-    if isinstance(checkpoint, torch.nn.Module):
-        model,want = checkpoint,config.get('num_labels')
-        if want is not None and model.config.num_labels!=want:
-            raise ValueError(f"the loaded model has {model.config.num_labels} outputs and the data has {want} labels; load it with num_labels={want}")
-        _warn_renamed(_other_names(model.config.id2label, config), config)
-        for k,v in config.items():
-            if k!='num_labels': setattr(model.config, k, v)
+    if isinstance(checkpoint, torch.nn.Module): model = _of_object(checkpoint, config)
     else:
-        known = _other_names(load_config(checkpoint).id2label, config)
-        kwargs = dict(dtype=torch.float32, trust_remote_code=False) | kwargs # transformers 5 keeps the checkpoint's dtype: weights in half precision do not train well
-        try:
-            named = {k:v for k,v in config.items() if k!='num_labels' or 'id2label' not in config} # the number follows from the names; both together are warned of where the checkpoint had others
-            with _without_reports(), late_bars(): model,info = getattr(transformers, auto_model).from_pretrained(_location(checkpoint), output_loading_info=True, ignore_mismatched_sizes=True, **named, **kwargs)
-        except OSError as e: raise _no_checkpoint(checkpoint, 'model', e) from e
-        for t in (*model.parameters(), *model.buffers()): t.data = t.data.clone() # off the mapped file, onto aligned memory: the last bit of a product may depend on that
-        model.unexpected_weights = frozenset(info['unexpected_keys'])
-        model.new_weights = frozenset(info['missing_keys']) | {k[0] if isinstance(k, tuple) else k for k in info['mismatched_keys']}
-        model.as_loaded = True # nothing was trained yet
-        _warn_new_body(model)
-        if known: _renew_head(model, known)
+        kwargs = dict(dtype=torch.float32, trust_remote_code=False) | kwargs # half precision, as some are kept in, does not train well
+        model = _of_checkpoint(checkpoint, auto_model, config, **kwargs)
     resize_for(model, tokenizer)
     _tell_pad(model, tokenizer)
     return model
@@ -313,7 +396,8 @@ def start_bias(
     guess:torch.Tensor # (C,) outputs to start with
 )->bool: # Was there a new bias to set?
     "Set the bias of a new head's last layer to `guess`."
-    last = [(n,p) for n,p in model.named_parameters() if n.endswith('.bias') and n in getattr(model, 'new_weights', ()) and p.shape==guess.shape]
-    if not last: return False
-    with torch.no_grad(): last[-1][1].copy_(guess)
+    new = getattr(model, 'new_weights', ())
+    biases = [p for n,p in model.named_parameters() if n.endswith('.bias') and n in new and p.shape==guess.shape]
+    if not biases: return False
+    with torch.no_grad(): biases[-1].copy_(guess)
     return True

@@ -25,7 +25,14 @@ def layer_stacks(
 
 def _base(model):
     prefix = getattr(model, 'base_model_prefix', '')
-    return (prefix, getattr(model, prefix)) if prefix and isinstance(getattr(model, prefix, None), nn.Module) else ('', model)
+    base = getattr(model, prefix, None) if prefix else None
+    return (prefix, base) if isinstance(base, nn.Module) else ('', model)
+
+def _layer_places(stacks): # beginning of the names of each layer's parameters -> its number, from 1
+    layers = ((name, i) for name,stack in stacks for i in range(len(stack)))
+    return {f'{name}.{i}.':k for k,(name,i) in enumerate(layers, 1)}
+
+def _tables(model): return {n for n,m in model.named_modules() if isinstance(m, nn.Embedding)}
 
 def model_layout(
     model:nn.Module # Hugging Face model
@@ -35,21 +42,22 @@ def model_layout(
     prefix,base = _base(model)
     new = getattr(model, 'new_weights', frozenset())
     if len(new)>=len(list(base.named_parameters())): new = frozenset() # nothing was pretrained: structure alone tells
-    stacks = layer_stacks(base, prefix)
-    places = {f'{name}.{i}.':k for k,(name,i) in enumerate(((name,i) for name,stack in stacks for i in range(len(stack))), 1)}
-    last,tables = len(places),{n for n,m in model.named_modules() if isinstance(m, nn.Embedding)}
-    head,outside = last+1,_outside(model, prefix, base)
-    groups,place = [[] for _ in range(head+1)],0
+    places = _layer_places(layer_stacks(base, prefix))
+    tables = _tables(model)
+    outside = _outside(model, prefix, base)
+    groups,place = [[] for _ in range(len(places)+2)],0 # embeddings, layers, head; where the one before stood
+    def at(name, layer):
+        is_head = name in outside or layer is None and name in new
+        if is_head: return -1
+        if layer is not None: return layer
+        return 0 if name.rpartition('.')[0] in tables else place
     for name,p in _parameters(model, prefix, base):
-        inside = next((k for start,k in places.items() if name.startswith(start)), None)
-        if inside is not None: place = inside
-        if name in outside or (name in new and inside is None): k = head
-        elif inside is None: k = 0 if place==0 or name.rpartition('.')[0] in tables else place
-        else: k = inside
-        if p.requires_grad: groups[k].append(p)
+        layer = next((k for start,k in places.items() if name.startswith(start)), None)
+        if layer is not None: place = layer
+        if p.requires_grad: groups[at(name, layer)].append(p)
     return [g for g in groups if g]
 
-def _parameters(model, prefix, base): # in order of registration, tied weights once: those of the base first, since a head may be registered before it (XLM-R)
+def _parameters(model, prefix, base): # in order of registration, tied weights once: those of the base first, since a head may be registered before it
     if base is model: return list(model.named_parameters())
     inside = {id(p):(f'{prefix}.{n}', p) for n,p in base.named_parameters()}
     return [*inside.values(), *((n, p) for n,p in model.named_parameters() if id(p) not in inside)]
@@ -71,7 +79,8 @@ def transformer_splitter(
     n_groups:int=3   # Wanted groups; a shallow model may have fewer
 )->list:             # Lists of parameters
     "`n_groups` groups: embeddings and lower layers, ..., upper layers, head."
-    if n_groups<2: raise ValueError(f"n_groups={n_groups}: at least 2 are needed, body and head; for one group use fastai's `trainable_params`")
+    if n_groups<2:
+        raise ValueError(f"n_groups={n_groups}: at least 2 are needed, body and head; for one group use fastai's `trainable_params`")
     *body,head = model_layout(model)
     n = min(n_groups-1, len(body))
     ends = [round(len(body)*i/n) for i in range(n+1)] if n else []

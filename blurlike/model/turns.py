@@ -87,7 +87,8 @@ def _stop_training(model): # -> the modules that were training
 def _train_again(modules):
     for m in modules: m.training = True
 
-_turns,_making = WeakKeyDictionary(),threading.Lock()
+_turns = WeakKeyDictionary()
+_making = threading.Lock()
 
 def _turns_of(model):
     with _making: return _turns.setdefault(model, Turns()) if model not in _turns else _turns[model]
@@ -98,7 +99,8 @@ def predict_together(
     model:nn.Module # Not wrapped
 ):
     "Within: the model does not train, others may predict too."
-    turns,me = _turns_of(model),threading.get_ident()
+    turns = _turns_of(model)
+    me = threading.get_ident()
     if turns.mine:
         trained = _stop_training(model)
         try: yield
@@ -114,7 +116,8 @@ def train_alone(
     model:nn.Module # Not wrapped
 ):
     "Within: nobody else uses the model, but when `let_in` is called."
-    turns,me = _turns_of(model),threading.get_ident()
+    turns = _turns_of(model)
+    me = threading.get_ident()
     if turns.mine or me in turns.readers:
         yield
         return

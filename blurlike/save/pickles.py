@@ -47,12 +47,17 @@ def pickles(
     except Exception: return False
     return True
 
+def _attributes(o): return [(k, v) for k,v in getattr(o, '__dict__', {}).items() if k!='lock']
+
+def _enclosed(o): # what a function has taken with it from where it was made
+    if not isinstance(o, FunctionType): return []
+    return [(k, c.cell_contents) for k,c in zip(o.__code__.co_freevars, o.__closure__ or ())]
+
 def _parts(o, name):
     if isinstance(o, dict): return [(f'{name}[{k!r}]', v) for k,v in o.items()]
     if type(o) in (list, tuple, L): return [(f'{name}[{i}]', v) for i,v in enumerate(o)]
     if isinstance(o, MethodType): return [(f'{name}.__self__', o.__self__)]
-    inside = zip(o.__code__.co_freevars, o.__closure__ or ()) if isinstance(o, FunctionType) else ()
-    return [(f'{name}.{k}', v) for k,v in getattr(o, '__dict__', {}).items() if k!='lock'] + [(f'{name}: {k}', c.cell_contents) for k,c in inside]
+    return [(f'{name}.{k}', v) for k,v in _attributes(o)] + [(f'{name}: {k}', v) for k,v in _enclosed(o)]
 
 def unpicklable(
     o, # Anything
@@ -63,7 +68,8 @@ def unpicklable(
     "The innermost part of `o` that cannot be pickled."
     seen = (*seen, o)
     for n,v in _parts(o, name):
-        if not any(v is k for k in (*known, *seen)) and not pickles(v, (*known, *seen)): return unpicklable(v, n, known, seen)
+        if any(v is k for k in (*known, *seen)): continue
+        if not pickles(v, (*known, *seen)): return unpicklable(v, n, known, seen)
     return f'{name} ({type(o).__name__})'
 
 def _save(o, path, **kwargs):
@@ -112,8 +118,10 @@ def export(self:TransformersLearner, fname='export.pkl', pickle_module=cloudpick
         with _without(self, lost):
             try: write_file(self.path/fname, write)
             except Exception:
-                raise TypeError(f"this learner cannot be pickled because of {unpicklable(self, 'learn', (self, self.model))}: {error}. `learn.save_pretrained` needs no pickle") from error
-        warn_user(f"{', '.join(type(cb).__name__ for cb in lost)} cannot be pickled and {'is' if len(lost)==1 else 'are'} not in the exported learner ({error})")
+                part = unpicklable(self, 'learn', (self, self.model))
+                raise TypeError(f"this learner cannot be pickled because of {part}: {error}. `learn.save_pretrained` needs no pickle") from error
+        names = ', '.join(type(cb).__name__ for cb in lost)
+        warn_user(f"{names} cannot be pickled and {'is' if len(lost)==1 else 'are'} not in the exported learner ({error})")
 
 def load_learner(
     fname, # From `learn.export`
@@ -128,15 +136,18 @@ def load_learner(
             except ImportError as e:
                 missing.append(e)
                 raise
-    try: return fastai.learner.load_learner(fname, cpu=cpu, pickle_module=SimpleNamespace(Unpickler=Noting, load=pickle_module.load, __name__=pickle_module.__name__))
-    except UnboundLocalError: raise (missing or [None])[0] or RuntimeError(f"{str(fname)!r} could not be read") from None
+    reader = SimpleNamespace(Unpickler=Noting, load=pickle_module.load, __name__=pickle_module.__name__)
+    try: return fastai.learner.load_learner(fname, cpu=cpu, pickle_module=reader)
+    except UnboundLocalError:
+        raise missing[0] if missing else RuntimeError(f"{str(fname)!r} could not be read") from None
 
 # %% ../../nbs/save/01_pickles.ipynb #12a50012
 @patch
 @delegates(save_model)
 def save(self:TransformersLearner, file, with_opt=True, pickle_protocol=2, **kwargs):
     "fastai's `save`: weights and optimizer state, in one step."
-    path,opt = join_path_file(file, self.path/self.model_dir, ext='.pth'),getattr(self, 'opt', None)
+    path = join_path_file(file, self.path/self.model_dir, ext='.pth')
+    opt = getattr(self, 'opt', None)
     check_weights(unwrap(self.model))
     if rank_distrib(): return path
     state = unwrap(self.model).state_dict()
@@ -151,34 +162,48 @@ def _check_sums(file): # which PyTorch writes for each tensor, and does not look
     with zipfile.ZipFile(file) as z: bad = z.testzip()
     if bad: raise ValueError(f"{bad} in it is not as it was saved")
 
-def _read_weights(path, device):
+def _not_read(path, e): # the error to raise
+    is_pickle = isinstance(e, pickle.UnpicklingError)
+    said = str(e).splitlines()[0] if str(e) else type(e).__name__
+    if is_pickle and 'global' in str(e).lower():
+        return ValueError(f"{str(path)!r} holds more than weights: {said} It is not opened, since that could run code")
+    why = '' if is_pickle else f': {said}' # it would advise to run what is in it
+    return ValueError(f"{str(path)!r} is damaged, or no file of `learn.save`{why}")
+
+def _read_plain(path, device):
     with torch.serialization.safe_globals(_plain_types), open(path, 'rb') as file:
         try:
             _check_sums(file)
             file.seek(0)
-            state = torch.load(file, map_location=device or 'cpu', weights_only=True)
-        except Exception as e:
-            more = isinstance(e, pickle.UnpicklingError) and 'global' in str(e).lower()
-            if more: raise ValueError(f"{str(path)!r} holds more than weights: {str(e).splitlines()[0]} It is not opened, since that could run code") from None
-            why = '' if isinstance(e, pickle.UnpicklingError) else f': {str(e).splitlines()[0] if str(e) else type(e).__name__}' # it would advise to run what is in it
-            raise ValueError(f"{str(path)!r} is damaged, or no file of `learn.save`{why}") from None
+            return torch.load(file, map_location=device or 'cpu', weights_only=True)
+        except Exception as e: raise _not_read(path, e) from None
+
+def _read_weights(path, device):
+    state = _read_plain(path, device)
     with_opt = isinstance(state, dict) and state.keys()=={'model','opt'}
     weights,opt = (state['model'],state['opt']) if with_opt else (state,None)
     is_state = isinstance(weights, dict) and all(isinstance(t, torch.Tensor) for t in weights.values())
-    if not is_state: raise ValueError(f"{str(path)!r} holds no weights by their names, as `learn.save` writes them, but {type(weights).__name__}")
-    return weights,opt
+    if is_state: return weights,opt
+    raise ValueError(f"{str(path)!r} holds no weights by their names, as `learn.save` writes them, but {type(weights).__name__}")
+
+def _check_same(weights, now, path, strict):
+    wrong = [n for n in weights if n in now and weights[n].shape!=now[n].shape]
+    if strict: wrong += sorted(weights.keys()^now.keys(), key=str)
+    if not wrong: return
+    differ,are = ('differ','are') if len(wrong)>1 else ('differs','is')
+    raise ValueError(f"{str(path)!r} holds the weights of another model: {', '.join(map(str, wrong[:5]))} {differ} or {are} on one side only")
 
 def _check_weights(weights, model, path, strict): # `ValueError` where they are of another model, or no numbers
-    now = model.state_dict()
-    wrong = [n for n in weights if n in now and weights[n].shape!=now[n].shape] + (sorted(weights.keys()^now.keys(), key=str) if strict else [])
-    if wrong: raise ValueError(f"{str(path)!r} holds the weights of another model: {', '.join(map(str, wrong[:5]))} {'differ' if len(wrong)>1 else 'differs'} or {'are' if len(wrong)>1 else 'is'} on one side only")
+    _check_same(weights, model.state_dict(), path, strict)
     bad = [n for n,_ in model.named_parameters() if n in weights and not weights[n].isfinite().all()]
-    if bad: raise ValueError(f"{str(path)!r} holds weights that are no finite numbers ({', '.join(bad[:5])}): the training diverged, or the file is damaged")
+    if not bad: return
+    raise ValueError(f"{str(path)!r} holds weights that are no finite numbers ({', '.join(bad[:5])}): "
+        "the training diverged, or the file is damaged")
 
 @patch
 @delegates(Learner.load)
 def load(self:TransformersLearner, file, device=None, with_opt=True, strict=True, **kwargs):
-    "fastai's `load`, of weights and plain data alone; `ValueError`, and nothing is loaded, if labels, shapes or groups of parameters are others, or the file is damaged."
+    "fastai's `load`, of weights and plain data alone; `ValueError`, and nothing is loaded, if they are of another model or damaged."
     if self.opt is None: self.create_opt()
     path = join_path_file(file, self.path/self.model_dir, ext='.pth')
     distrib_barrier()
@@ -189,7 +214,9 @@ def load(self:TransformersLearner, file, device=None, with_opt=True, strict=True
     before = self.opt.state_dict()
     if with_opt and opt is not None:
         try: self.opt.load_state_dict(opt)
-        except Exception as e: raise ValueError(f"the optimizer state in {str(path)!r} belongs to other groups of parameters than those of this learner's splitter: pass with_opt=False to load the weights alone. ({e})") from None
+        except Exception as e:
+            raise ValueError(f"the optimizer state in {str(path)!r} belongs to other groups of parameters than those of this learner's "
+                f"splitter: pass with_opt=False to load the weights alone. ({e})") from None
     try: model.load_state_dict(weights, strict=strict)
     except Exception:
         self.opt.load_state_dict(before)

@@ -26,13 +26,17 @@ class Finding:
     remedy:str # What to do
     example:str = '' # One of these texts
 
-    def __str__(self): return f"{self.what} ({self.part}): {self.message}"+(f": {list_rows(self.rows)}" if len(self.rows) else '')
+    def __str__(self):
+        rows = f": {list_rows(self.rows)}" if len(self.rows) else ''
+        return f"{self.what} ({self.part}): {self.message}{rows}"
 
 def list_rows(
     rows:np.ndarray # (n,) row numbers
 )->str: # e.g. `rows 3, 8, 12, ... (25 in all)`
     "Row numbers for a message, in their order."
-    return '' if not len(rows) else f"row{'s' if len(rows)>1 else ''} {', '.join(map(str, rows[:10]))}" + (f", ... ({len(rows):,} in all)" if len(rows)>10 else '')
+    if not len(rows): return ''
+    more = f", ... ({len(rows):,} in all)" if len(rows)>10 else ''
+    return f"row{'s' if len(rows)>1 else ''} {', '.join(map(str, rows[:10]))}{more}"
 
 def count_of(
     n:int, # How many
@@ -74,23 +78,30 @@ class DataReport(list):
         part:str|None=None # Only those of this part: `training` or `validation`
     )->np.ndarray: # (n,) row numbers
         "The rows of all findings called `what`; none where nothing of that name was found."
-        return np.concatenate([f.rows for f in self if f.what==what and part in (None, f.part)] or [np.zeros(0, dtype=np.int64)])
+        found = [f.rows for f in self if f.what==what and part in (None, f.part)]
+        return np.concatenate(found or [np.zeros(0, dtype=np.int64)])
 
     def frame(self)->pd.DataFrame:
         "The findings as a table, one a row."
-        return pd.DataFrame([dict(what=f.what, part=f.part, n=len(f.rows), rows=f.rows.tolist(), message=f.message, remedy=f.remedy, example=f.example) for f in self], columns=['what','part','n','rows','message','remedy','example'])
+        cells = [(f.what, f.part, len(f.rows), f.rows.tolist(), f.message, f.remedy, f.example) for f in self]
+        return pd.DataFrame(cells, columns=['what','part','n','rows','message','remedy','example'])
 
     def _drawn(self): return [(name, _table(df.head(20))) for name,df in self.tables.items() if len(df)]
 
     def _repr_html_(self):
-        found = Table(['found','in','what','rows','remedy','example'], [[f.what, f.part, f.message, list_rows(f.rows), f.remedy, f.example] for f in self])
-        parts = [*self.notes, found if self else 'Nothing was found.', *(o for name,t in self._drawn() for o in (f'{name}:', t))]
-        return '<div>'+''.join(o._repr_html_() if isinstance(o, Table) else f'<p dir="auto">{html.escape(o)}</p>' for o in parts)+'</div>'
+        cells = [[f.what, f.part, f.message, list_rows(f.rows), f.remedy, f.example] for f in self]
+        found = Table(['found','in','what','rows','remedy','example'], cells) if self else 'Nothing was found.'
+        parts = [*self.notes, found]
+        for name,t in self._drawn(): parts += [f'{name}:', t]
+        def drawn(o): return o._repr_html_() if isinstance(o, Table) else f'<p dir="auto">{html.escape(o)}</p>'
+        return f"<div>{''.join(map(drawn, parts))}</div>"
 
     def __repr__(self):
         wrap = lambda s, first, rest: textwrap.fill(s, 110, initial_indent=first, subsequent_indent=rest)
         lines = [wrap(o, '', '  ') for o in self.notes]
-        for f in self: lines += ['', wrap(str(f), '✗ ', '  '), wrap(f.remedy, '  → ', '    ')] + ([f'  e.g. {f.example!r}'] if f.example else [])
+        for f in self:
+            lines += ['', wrap(str(f), '✗ ', '  '), wrap(f.remedy, '  → ', '    ')]
+            if f.example: lines.append(f'  e.g. {f.example!r}')
         if not self: lines += ['', 'Nothing was found.']
         for name,t in self._drawn(): lines += ['', f'{name}:', repr(t)]
         return '\n'.join(lines)

@@ -8,6 +8,7 @@ __all__ = ['Table', 'as_text', 'tagged_html', 'aligned', 'TaggedWords', 'TaggedT
 # %% ../../nbs/show/00_tables.ipynb #c441c24a
 import html
 import textwrap
+from itertools import zip_longest
 from zlib import crc32
 
 import torch
@@ -25,6 +26,16 @@ from ..data.tokens import TokenTensor
 # %% ../../nbs/show/00_tables.ipynb #633ea8f3
 _GROUND = {'✓':'hsla(140,60%,45%,.25)', '✗':'hsla(0,80%,55%,.25)'}
 
+def _html_table(columns, rows): # rows are HTML
+    head = ''.join(f'<th style="text-align:left">{html.escape(c)}</th>' for c in columns)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+def _td(cell): return f'<td dir="auto" style="text-align:start">{cell}</td>'
+
+def _wrapped(cells, widths, wrap): # the lines of a row
+    parts = [textwrap.wrap(s, w) or [''] if wrap else [s] for s,w in zip(cells, widths)]
+    return ['  '.join(s.ljust(w) for s,w in zip(line, widths)).rstrip() for line in zip_longest(*parts, fillvalue='')]
+
 class Table:
     "Rows of text, drawn as HTML in a notebook and as aligned text elsewhere"
     def __init__(self,
@@ -33,18 +44,16 @@ class Table:
     ): self.columns,self.rows = columns,rows
 
     def _repr_html_(self):
-        head = ''.join(f'<th style="text-align:left">{html.escape(c)}</th>' for c in self.columns)
-        body = ''.join('<tr>'+''.join(map(self._cell, r))+'</tr>' for r in self.rows)
-        return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        return _html_table(self.columns, [f"<tr>{''.join(map(self._cell, r))}</tr>" for r in self.rows])
 
     def _cell(self, s):
         style = f'background:{_GROUND[s]};font-weight:bold' if s in _GROUND else 'text-align:start'
         return f'<td dir="auto" style="{style}">{html.escape(s)}</td>'
 
     def __repr__(self):
-        widths = [max(len(c), *(min(len(r[i]), 72) for r in self.rows)) if self.rows else len(c) for i,c in enumerate(self.columns)]
-        lines = [[[c] for c in self.columns], *([textwrap.wrap(s, w) or [''] for s,w in zip(r, widths)] for r in self.rows)]
-        return '\n'.join('  '.join((c[i] if i<len(c) else '').ljust(w) for c,w in zip(cells, widths)).rstrip() for cells in lines for i in range(max(map(len, cells))))
+        rows = [self.columns, *self.rows]
+        widths = [max([len(head), *(min(len(s), 72) for s in cells)]) for head,*cells in zip(*rows)]
+        return '\n'.join(line for i,r in enumerate(rows) for line in _wrapped(r, widths, i>0))
 
     def show(self):
         "Draw the table where the user is."
@@ -71,7 +80,10 @@ def _texts(samples, trunc_at): # headings and cells of the inputs
     heads = list(dict.fromkeys(h for r in rows for h in r)) or ['text']
     return heads,[[cut(r.get(h, '')) for h in heads] for r in rows]
 
-def _numbers(o): return [o] if isinstance(o, float) else list(o) if isinstance(o, tuple) and o and all(isinstance(i, float) for i in o) else None # `None` for labels
+def _numbers(o): # `None` for labels
+    if isinstance(o, float): return [o]
+    are_numbers = isinstance(o, tuple) and o and all(isinstance(i, float) for i in o)
+    return list(o) if are_numbers else None
 
 def _mark(target, pred): # right or wrong; of numbers how far each is off
     numbers = _numbers(target)
@@ -102,7 +114,10 @@ def _show_results(x:TokenTensor, y, samples, outs, ctxs=None, max_n=9, trunc_at:
 def _plot_top_losses(x:TokenTensor, y, samples, outs, raws, losses, trunc_at:int|None=150, **kwargs):
     heads,cells = _texts(samples, trunc_at)
     error = _of_marks(samples)
-    rows = [[*c, as_text(s[1]), as_text(o[0]), *([] if error else [_probability(o[0], r)]), as_text(l.item()), _mark(s[1], o[0])] for c,s,o,r,l in zip(cells, samples, outs, raws, losses)]
+    rows = []
+    for c,s,o,r,l in zip(cells, samples, outs, raws, losses):
+        probability = [] if error else [_probability(o[0], r)]
+        rows.append([*c, as_text(s[1]), as_text(o[0]), *probability, as_text(l.item()), _mark(s[1], o[0])])
     Table([*heads, 'target', 'prediction', *([] if error else ['probability']), 'loss', error], rows).show()
 
 # %% ../../nbs/show/00_tables.ipynb #5a0e91c5
@@ -122,24 +137,29 @@ def _hue(kind): return crc32(kind.encode())%360
 
 def _runs(words, tags): return [(kind, words[a:b]) for kind,a,b in tag_runs(tags)]
 
+def _underlined(word): return f'<u style="text-decoration:underline 2px #e5484d">{word}</u>'
+
+def _entity_html(kind, words):
+    style = f'background:hsla({_hue(kind)},70%,50%,.22);border-radius:3px;padding:0 3px'
+    return f'<span style="{style}">{words} <small dir="auto" style="opacity:.85">{html.escape(kind)}</small></span>'
+
 def tagged_html(
     words:list, # Words
     tags:list,  # A tag or `None` for each
     marked=()   # Places of words to underline
 )->str:
     "A sentence with its entities in colour."
-    words = [f'<u style="text-decoration:underline 2px #e5484d">{html.escape(w)}</u>' if i in marked else html.escape(w) for i,w in enumerate(words)]
-    def run(kind, ws):
-        if kind is None: return ' '.join(ws)
-        return f'<span style="background:hsla({_hue(kind)},70%,50%,.22);border-radius:3px;padding:0 3px">{" ".join(ws)} <small dir="auto" style="opacity:.85">{html.escape(kind)}</small></span>'
-    return ' '.join(run(k, ws) for k,ws in _runs(words, tags))
+    words = [_underlined(html.escape(w)) if i in marked else html.escape(w) for i,w in enumerate(words)]
+    runs = [(kind, ' '.join(ws)) for kind,ws in _runs(words, tags)]
+    return ' '.join(ws if kind is None else _entity_html(kind, ws) for kind,ws in runs)
 
 def aligned(
     lines:list, # Lists of str of one length: words, and what is told of each
     width:int=100 # Characters a line
 )->str:
-    "Lists below one another, each column as wide as its longest entry."
-    sizes,res,start = [max(map(len, col)) for col in zip(*lines)],[],0
+    "Lines below one another, each column as wide as its longest entry."
+    sizes = [max(map(len, col)) for col in zip(*lines)]
+    res,start = [],0
     while start<len(sizes):
         end,used = start,0
         while end<len(sizes) and (end==start or used+sizes[end]+1<=width):
@@ -164,9 +184,10 @@ class TaggedTable(Table):
     ): self.columns,self.rows = columns,rows
 
     def _repr_html_(self):
-        head = ''.join(f'<th style="text-align:left">{html.escape(c)}</th>' for c in self.columns)
-        body = ''.join('<tr>'+''.join(f'<td dir="auto" style="text-align:start">{tagged_html(words, tags, marked)}</td>' for tags in ways)+''.join(map(self._cell, notes))+'</tr>' for words,ways,notes,marked in self.rows)
-        return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        def row(words, ways, notes, marked):
+            tagged = ''.join(_td(tagged_html(words, tags, marked)) for tags in ways)
+            return f"<tr>{tagged}{''.join(map(self._cell, notes))}</tr>"
+        return _html_table(self.columns, [row(*r) for r in self.rows])
 
     def __repr__(self):
         res = []
@@ -184,24 +205,36 @@ def _cut(words, ways, n): # the first `n` words
     if n is None or len(words)<=n: return list(words),ways
     return [*words[:n],'…'],[[*w[:n],None] for w in ways]
 
+def _word_costs(probs, target, words): # (W,) minus the logarithm of the probability of each word's own tag
+    places = torch.tensor(words.places, dtype=torch.long)
+    own = target.as_subclass(torch.Tensor)[places]
+    return -probs[places].gather(1, own[:,None]).squeeze(1).clamp(min=1e-9).log()
+
 @show_batch.dispatch
 def _show_batch(x:TokenTensor, y:TensorTokenCategory, samples, ctxs=None, max_n=9, trunc_at:int|None=150, **kwargs):
-    TaggedTable(['target'], [(*_cut(s[0], [_at(s[1], s[0])], trunc_at), [], ()) for s in samples[:max_n]]).show()
+    rows = [(*_cut(s[0], [_at(s[1], s[0])], trunc_at), [], ()) for s in samples[:max_n]]
+    TaggedTable(['target'], rows).show()
 
 @show_results.dispatch
-def _show_results(x:TokenTensor, y:TensorTokenCategory, samples, outs, ctxs=None, max_n=9, trunc_at:int|None=150, **kwargs):
-    rows = [(s[0], [_at(s[1], s[0]), _at(o[0], s[0])]) for s,o in zip(samples, outs)]
-    TaggedTable(['target','prediction',''], [(*_cut(words, ways, trunc_at), ['✓' if ways[0]==ways[1] else '✗'], ()) for words,ways in rows[:max_n]]).show()
+def _show_results(x:TokenTensor, y:TensorTokenCategory, samples, outs, ctxs=None, max_n=9,
+        trunc_at:int|None=150, **kwargs):
+    rows = []
+    for (words,target,*_),(pred,*_) in list(zip(samples, outs))[:max_n]:
+        ways = [_at(target, words), _at(pred, words)]
+        rows.append((*_cut(words, ways, trunc_at), ['✓' if ways[0]==ways[1] else '✗'], ()))
+    TaggedTable(['target','prediction',''], rows).show()
 
 @plot_top_losses.dispatch
-def _plot_top_losses(x:TokenTensor, y:TensorTokenCategory, samples, outs, raws, losses, trunc_at:int|None=150, **kwargs):
+def _plot_top_losses(x:TokenTensor, y:TensorTokenCategory, samples, outs, raws, losses,
+        trunc_at:int|None=150, **kwargs):
     rows = []
     for s,o,r,target,loss in zip(samples, outs, raws, y, losses):
-        words,places = s[0],torch.tensor(s[0].places, dtype=torch.long)
-        dear = -r[places].gather(1, target.as_subclass(torch.Tensor)[places][:,None]).squeeze(1).clamp(min=1e-9).log()
-        marked = [i for i in dear.argsort(descending=True).tolist()[:3] if dear[i]>dear.mean()]
-        told = ', '.join(f'{words[i]} {dear[i]:.2f}' for i in marked)
-        rows.append((*_cut(words, [_at(s[1], words), _at(o[0], words)], trunc_at), [as_text(loss.item()), told], marked))
+        words = s[0]
+        ways = [_at(s[1], words), _at(o[0], words)]
+        costs = _word_costs(r, target, words)
+        marked = [i for i in costs.argsort(descending=True).tolist()[:3] if costs[i]>costs.mean()]
+        told = ', '.join(f'{words[i]} {costs[i]:.2f}' for i in marked)
+        rows.append((*_cut(words, ways, trunc_at), [as_text(loss.item()), told], marked))
     TaggedTable(['target','prediction','loss','costliest words'], rows).show()
 
 # %% ../../nbs/show/00_tables.ipynb #39ed447c
@@ -214,34 +247,37 @@ class MarkedTable(Table):
     ):
         super().__init__(columns, rows)
         self.html = html
-    def _repr_html_(self):
-        head = ''.join(f'<th style="text-align:left">{html.escape(c)}</th>' for c in self.columns)
-        body = ''.join('<tr>'+''.join(f'<td dir="auto" style="text-align:start">{c}</td>' for c in r)+'</tr>' for r in self.html)
-        return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    def _repr_html_(self): return _html_table(self.columns, [f"<tr>{''.join(map(_td, r))}</tr>" for r in self.html])
 
 def _spaced(pieces): # each piece with the space that belongs before it
     own = any(p.startswith(' ') for p in pieces if p)
     return [p if own or i==0 else p[2:] if p.startswith('##') else ' '+p for i,p in enumerate(pieces)]
 
+def _gap(piece, true, guess): # for a terminal and for a notebook; `None`: nothing was guessed
+    mark = '' if guess is None else ' ✓' if guess==true else f' ✗ {guess}'
+    color = 'hsla(210,70%,50%,.22)' if guess is None else _GROUND['✓' if guess==true else '✗']
+    style = f'background:{color};border-radius:3px;padding:0 3px'
+    shown = f'<small dir="auto" style="opacity:.85">{html.escape(piece)}</small>'
+    return f'{{{piece}: {true}{mark}}}',f'<span style="{style}">{shown} {html.escape(true+mark)}</span>'
+
 def _gaps(text, truth, guess=None, trunc_at=None): # a text with its gaps, for a terminal and for a notebook
-    at = [i for i,p in enumerate(text.pieces) if p is not None][:trunc_at]
+    there = [i for i,p in enumerate(text.pieces) if p is not None]
+    at = there[:trunc_at]
     plain,rich = [],[]
-    for i,p in zip(at, _spaced([text.pieces[i] for i in at])):
-        space,p,true = ' '*(len(p)-len(p.lstrip(' '))),p.lstrip(' '),truth[i]
-        if true is None:
-            plain.append(space+p)
-            rich.append(space+html.escape(p))
-            continue
-        true,said = true.strip(),None if guess is None else (guess[i] or '').strip()
-        mark = '' if said is None else ' ✓' if said==true else f' ✗ {said}'
-        color = 'hsla(210,70%,50%,.22)' if said is None else _GROUND['✓' if said==true else '✗']
-        plain.append(f'{space}{{{p}: {true}{mark}}}')
-        rich.append(f'{space}<span style="background:{color};border-radius:3px;padding:0 3px"><small dir="auto" style="opacity:.85">{html.escape(p)}</small> {html.escape(true+mark)}</span>')
-    end = ' …' if len(at)<sum(p is not None for p in text.pieces) else ''
+    for i,spaced in zip(at, _spaced([text.pieces[i] for i in at])):
+        piece = spaced.lstrip(' ')
+        space = ' '*(len(spaced)-len(piece))
+        if truth[i] is None: a,b = piece,html.escape(piece)
+        else: a,b = _gap(piece, truth[i].strip(), None if guess is None else (guess[i] or '').strip())
+        plain.append(space+a)
+        rich.append(space+b)
+    end = ' …' if len(at)<len(there) else ''
     return ''.join(plain)+end,''.join(rich)+end
 
 def _marked(columns, rows): # rows of (plain, rich) texts and of notes
-    MarkedTable(columns, [[t[0],*notes] for t,notes in rows], [[t[1],*map(html.escape, notes)] for t,notes in rows]).show()
+    plain = [[text[0],*notes] for text,notes in rows]
+    rich = [[text[1],*map(html.escape, notes)] for text,notes in rows]
+    MarkedTable(columns, plain, rich).show()
 
 @show_batch.dispatch
 def _show_batch(x:TokenTensor, y:TensorMasked, samples, ctxs=None, max_n=9, trunc_at:int|None=150, **kwargs):
@@ -257,4 +293,5 @@ def _show_results(x:TokenTensor, y:TensorMasked, samples, outs, ctxs=None, max_n
 
 @plot_top_losses.dispatch
 def _plot_top_losses(x:TokenTensor, y:TensorMasked, samples, outs, raws, losses, trunc_at:int|None=150, **kwargs):
-    _marked(['text','loss'], [(_gaps(s[0], s[1], o[0], trunc_at), [as_text(l.item())]) for s,o,l in zip(samples, outs, losses)])
+    rows = [(_gaps(s[0], s[1], o[0], trunc_at), [as_text(l.item())]) for s,o,l in zip(samples, outs, losses)]
+    _marked(['text','loss'], rows)

@@ -37,7 +37,8 @@ class OneWriter:
         try:
             _lock(f)
             if self._is(f): self.file,f = f,None # the file may have been deleted by the one who had it before
-        except OSError as e: raise BlockingIOError(f"another process or thread is writing in {what}: wait for its end, or give another name") from e
+        except OSError as e:
+            raise BlockingIOError(f"another process or thread is writing in {what}: wait for its end, or give another name") from e
         finally:
             if f is not None: os.close(f)
 

@@ -30,7 +30,8 @@ class Progress:
     ): self.total,self.show,self.delay,self.done,self.drawn = total,show,delay,0,None
 
     def __enter__(self):
-        self.start,self.show = time.time(),self.show and not Progress._open and not Progress._off and can_be_seen()
+        self.start = time.time()
+        self.show = self.show and not Progress._open and not Progress._off and can_be_seen()
         Progress._open += 1
         return self
 
@@ -39,7 +40,8 @@ class Progress:
     ):
         "Count `n` pieces."
         self.done += n
-        if self.drawn is None and self.show and self.done<self.total and time.time()-self.start>=self.delay: self._begin()
+        may_begin = self.drawn is None and self.show and self.done<self.total
+        if may_begin and time.time()-self.start>=self.delay: self._begin()
         if self.drawn is not None: self.drawn.update(int(min(self.done, self.total-1))) # the end takes it away
 
     def _begin(self):
@@ -62,7 +64,10 @@ def no_bars():
 # %% ../../nbs/support/02_progress.ipynb #00b5000d
 _lock,_within = threading.Lock(),[]
 
-def _late(factory, args, kwargs): return factory(*args, **dict(delay=2., leave=False, disable=None if all(_within) and not Progress._off else True) | kwargs) # `None`: where there is no terminal
+def _late(factory, args, kwargs):
+    is_wanted = all(_within) and not Progress._off
+    own = dict(delay=2., leave=False, disable=None if is_wanted else True) # `None`: where there is no terminal
+    return factory(*args, **own | kwargs)
 
 def _hook(ours):
     set_hook = getattr(logging, 'set_tqdm_hook', lambda hook: None) # not in every version 5

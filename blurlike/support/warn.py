@@ -12,7 +12,8 @@ import warnings
 from itertools import dropwhile
 
 # %% ../../nbs/support/01_warn.ipynb #00c50006
-_between = {'blurlike','fastai','fastcore','fasttransform','torch','wandb','contextlib','concurrent','multiprocessing','threading'} # packages through which a call of the user's goes
+_between = {'blurlike','fastai','fastcore','fasttransform','torch','wandb', # packages through which a call of the user's goes
+    'contextlib','concurrent','multiprocessing','threading'}
 
 def _package(frame): return (frame.f_globals.get('__name__') or '').partition('.')[0]
 
@@ -26,7 +27,10 @@ def warn_user(
     category:type=UserWarning # Of the warning
 ):
     "Warn with `message`, which names the line of the user's code from which blurlike was called."
-    waiting = dropwhile(lambda f: _package(f)!='blurlike', _frames(sys._current_frames().get(threading.main_thread().ident))) # for a thread of ours, which has no frame of the user's
+    main = _frames(sys._current_frames().get(threading.main_thread().ident))
+    waiting = dropwhile(lambda f: _package(f)!='blurlike', main) # for a thread of ours, which has no frame of the user's
     frames = [*_frames(sys._getframe(1)), *waiting]
     user = next((f for f in frames if _package(f) not in _between), frames[-1])
-    warnings.warn_explicit(message, category, user.f_code.co_filename, user.f_lineno, user.f_globals.get('__name__'), user.f_globals.setdefault('__warningregistry__', {}))
+    registry = user.f_globals.setdefault('__warningregistry__', {})
+    name = user.f_globals.get('__name__')
+    warnings.warn_explicit(message, category, user.f_code.co_filename, user.f_lineno, name, registry)

@@ -13,7 +13,8 @@ class CSVLogger(fastai.callback.progress.CSVLogger):
     "Log the epoch table in `learn.path/fname`; later fits are added to the first"
     def before_fit(self):
         if hasattr(self, 'gather_preds') or hasattr(self, 'lr_finder'): return
-        path,columns = self.path/self.fname,','.join(self.recorder.metric_names)
+        path = self.path/self.fname
+        columns = ','.join(self.recorder.metric_names)
         path.parent.mkdir(parents=True, exist_ok=True)
         goes_on = self.append and path.exists() and columns in path.read_text().splitlines()[:1]
         self.file,self.append = path.open('a' if self.append else 'w'),True

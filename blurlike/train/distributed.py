@@ -51,7 +51,10 @@ class SharedTrainer(DistributedTrainer):
     def before_fit(self):
         self.shared,self.old_logger = [],self.learn.logger
         super().before_fit()
-        if num_distrib()>1 and not isinstance(self.learn.model, DistributedDataParallel): raise RuntimeError(f"accelerate found one process where there are {num_distrib()}, and would train each on its own; it says: {self.accelerator.distributed_type}")
+        is_shared = isinstance(self.learn.model, DistributedDataParallel)
+        if is_shared or num_distrib()<2: return
+        raise RuntimeError(f"accelerate found one process where there are {num_distrib()}, and would train each on its own; "
+            f"it says: {self.accelerator.distributed_type}")
 
     def _wrap_dl(self, dl):
         if isinstance(dl, DistributedDL) or not hasattr(dl, 'create_batches'): return dl
@@ -71,10 +74,12 @@ class SharedTrainer(DistributedTrainer):
         else: self._see_all(dl)
 
     def _weigh(self, dl):
-        bs,n = find_bs(self.learn.yb),target_weight(self.learn.loss_func, self.learn.y)
+        bs = find_bs(self.learn.yb)
+        n = target_weight(self.learn.loss_func, self.learn.y)
         if not dl.real: n = 0
         elif n is None: n = bs
-        total = torch.tensor([n, n*float(self.learn.loss.detach()) if n else 0], dtype=torch.float64, device=self.learn.loss.device)
+        own = [n, n*float(self.learn.loss.detach()) if n else 0]
+        total = torch.tensor(own, dtype=torch.float64, device=self.learn.loss.device)
         dist.all_reduce(total)
         acc = next((cb for cb in self.learn.cbs if isinstance(cb, GradientAccumulation)), None)
         if acc is None: self.learn.loss_grad = self.learn.loss_grad*(n*num_distrib()/(float(total[0]) or 1))
@@ -112,7 +117,8 @@ def to_distributed(self:TransformersLearner, sync_bn=True, **kwargs):
 @patch
 def to_detach(self:TransformersLearner, b, cpu=True, gather=True):
     "Without gradients; not gathered again where each process sees the whole batch."
-    return super(TransformersLearner, self).to_detach(b, cpu, gather) if isinstance(getattr(self, 'dl', None), DistributedDL) else to_detach(b, cpu, False)
+    is_divided = isinstance(getattr(self, 'dl', None), DistributedDL)
+    return super(TransformersLearner, self).to_detach(b, cpu, gather) if is_divided else to_detach(b, cpu, False)
 
 @patch
 @contextmanager
@@ -120,5 +126,8 @@ def to_detach(self:TransformersLearner, b, cpu=True, gather=True):
 def distrib_ctx(self:TransformersLearner, sync_bn=True, in_notebook=False, **kwargs):
     "fastai's `distrib_ctx`; a warning where a launcher was asked for several processes and started one."
     on_cpu = os.environ.get('ACCELERATE_USE_CPU', '').lower() in ('true','1','yes') # the launcher writes 'False' otherwise
-    if on_cpu and num_distrib()<2 and not in_notebook: warn_user("this is the only process: `accelerate launch --cpu` starts one, whatever --num_processes says. For several on CPUs use `torchrun --nproc_per_node 2 script.py`")
+    is_alone = on_cpu and num_distrib()<2 and not in_notebook
+    if is_alone:
+        warn_user("this is the only process: `accelerate launch --cpu` starts one, whatever --num_processes says. "
+            "For several on CPUs use `torchrun --nproc_per_node 2 script.py`")
     with super(TransformersLearner, self).distrib_ctx(sync_bn, in_notebook, **kwargs): yield self

@@ -42,13 +42,20 @@ class FittingLearner(Learner):
 def __call__(self:FittingLearner, event_name):
     for name in L(event_name) if not isinstance(event_name, str) else (event_name,): self._call_one(name)
 
+def _is_only_in_fit(cb): return isinstance(cb, ONLY_IN_FIT) or getattr(type(cb), 'only_in_fit', False)
+def _hears(cb, event_name): return event_name=='after_fit' or event_name in vars(cb) or hasattr(type(cb), event_name)
+
+# fastai asks every callback for every event, and each that has none asks the learner and the model: a millisecond a batch
 @patch
-def _listeners(self:FittingLearner, event_name): # fastai asks every callback for every event, and each that has none asks the learner and the model: a millisecond a batch
+def _listeners(self:FittingLearner, event_name): # looked up once, until the callbacks change or something begins
     if not hasattr(event, event_name): raise Exception(f'missing {event_name}')
     outside = '_kept' in self.__dict__
-    now,(key,table) = (outside, *map(id, self.cbs)),self.__dict__.get('_table', (None,None))
+    now = (outside, *map(id, self.cbs))
+    key,table = self.__dict__.get('_table', (None,None))
     if key!=now or event_name in ('before_fit','before_epoch','before_validate'): self._table = _,table = now,{}
-    if event_name not in table: table[event_name] = [cb for cb in sorted(self.cbs, key=attrgetter('order')) if not (outside and (isinstance(cb, ONLY_IN_FIT) or getattr(type(cb), 'only_in_fit', False))) and (event_name=='after_fit' or event_name in vars(cb) or hasattr(type(cb), event_name))]
+    if event_name not in table:
+        cbs = [cb for cb in sorted(self.cbs, key=attrgetter('order')) if _hears(cb, event_name)]
+        table[event_name] = [cb for cb in cbs if not (outside and _is_only_in_fit(cb))]
     return table[event_name]
 
 @patch
@@ -63,21 +70,34 @@ def _call_one(self:FittingLearner, event_name):
 
 # %% ../../nbs/train/02_fitting.ipynb #10f50009
 @patch
+def _wants_packing(self:FittingLearner): # asked for, or by itself with CUDA in mixed precision
+    if self.padding_free is not None: return self.padding_free
+    in_half = getattr(self, 'mixed_precision', None) is not None
+    return in_half and next(unwrap(self.model).parameters()).device.type=='cuda'
+
+@patch
 def _pack(self:FittingLearner):
-    model,half = unwrap(self.model),getattr(self, 'mixed_precision', None)
-    wanted = self.padding_free or (self.padding_free is None and half is not None and next(model.parameters()).device.type=='cuda')
-    if not wanted or (self.packing is not None and self.packing.model is model): return
-    self.packing = try_packing(model, None if half is None else torch.bfloat16 if half.amp_mode==AMPMode.BF16 else torch.float16)
-    if self.packing is None and self.padding_free: raise ValueError(f"padding_free=True, but {type(model).__name__} does not work without padding: its attention cannot be exchanged, or it gives other predictions. Leave padding_free at None")
+    model = unwrap(self.model)
+    half = getattr(self, 'mixed_precision', None)
+    is_packed = self.packing is not None and self.packing.model is model
+    if is_packed or not self._wants_packing(): return
+    dtype = None if half is None else torch.bfloat16 if half.amp_mode==AMPMode.BF16 else torch.float16
+    self.packing = try_packing(model, dtype)
+    if self.packing is None and self.padding_free:
+        raise ValueError(f"padding_free=True, but {type(model).__name__} does not work without padding: its attention cannot be "
+            "exchanged, or it gives other predictions. Leave padding_free at None")
 
 @patch
 def _need_rows(self:FittingLearner):
-    if len(getattr(self.dls, 'train_ds', [0]))==0: raise ValueError("this learner has no training rows: give it some with `learn.dls = ...`, or make one with new data and the saved folder as checkpoint")
+    if len(getattr(self.dls, 'train_ds', [0])): return
+    raise ValueError("this learner has no training rows: give it some with `learn.dls = ...`, "
+        "or make one with new data and the saved folder as checkpoint")
 
 @patch
 @contextmanager
 def _epoch_columns(self:FittingLearner): # yields their names; without validation rows there are none for validation
-    recorder,blind = getattr(self, 'recorder', None),all(getattr(dl, 'n', None)==0 for dl in self.dls.loaders[1:2])
+    recorder = getattr(self, 'recorder', None)
+    blind = all(getattr(dl, 'n', None)==0 for dl in self.dls.loaders[1:2])
     known = ['train_loss'] if blind else ['train_loss', 'valid_loss', *(m.name for m in self.metrics)]
     if recorder is None or not blind:
         yield known
@@ -157,7 +177,8 @@ ONLY_IN_FIT = TrackerCallback,CSVLogger # callbacks that have no business outsid
 @patch
 def __enter__(self:FittingLearner):
     recorder = getattr(self, 'recorder', None)
-    self._kept = None if recorder is None or not hasattr(recorder, 'values') else (dict(vars(recorder)), dict(vars(recorder.smooth_loss)))
+    has_values = recorder is not None and hasattr(recorder, 'values')
+    self._kept = (dict(vars(recorder)), dict(vars(recorder.smooth_loss))) if has_values else None
     return super(FittingLearner, self).__enter__()
 
 @patch
@@ -198,7 +219,8 @@ class ProgressCallback(fastai.callback.progress.ProgressCallback):
 
 @patch
 def add_cb(self:FittingLearner, cb):
-    if cb is fastai.callback.progress.ProgressCallback or type(cb) is fastai.callback.progress.ProgressCallback: cb = ProgressCallback()
+    of_fastai = fastai.callback.progress.ProgressCallback
+    if cb is of_fastai or type(cb) is of_fastai: cb = ProgressCallback()
     return super(FittingLearner, self).add_cb(cb)
 
 # %% ../../nbs/train/02_fitting.ipynb #1d0b4a02
@@ -223,7 +245,8 @@ def fit_linear(self:FittingLearner,
     self.opt.set_hyper('lr', self.lr if lr_max is None else lr_max)
     lrs = np.array([h['lr'] for h in self.opt.hypers])
     fall = SchedLin(lrs, lrs*0)
-    self.fit(n_epoch, cbs=L(cbs)+ParamScheduler({'lr':combine_scheds([warmup, 1-warmup], [SchedLin(lrs*0, lrs), fall]) if warmup else fall}), **kwargs)
+    schedule = combine_scheds([warmup, 1-warmup], [SchedLin(lrs*0, lrs), fall]) if warmup else fall
+    self.fit(n_epoch, cbs=L(cbs)+ParamScheduler({'lr':schedule}), **kwargs)
 
 # %% ../../nbs/train/02_fitting.ipynb #44ab374f
 @patch
