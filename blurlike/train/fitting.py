@@ -168,7 +168,8 @@ def one_batch(self:FittingLearner, i, b):
 def validate(self:FittingLearner, ds_idx=1, dl=None, **kwargs):
     "fastai's `validate`; a loss that is `nan` is told of."
     with train_alone(unwrap(self.model)): res = super(FittingLearner, self).validate(ds_idx, dl, **kwargs)
-    if res and not math.isfinite(res[0]): warn_user(f"the validation loss is {res[0]}: {why_not_finite(unwrap(self.model))}")
+    if not res or math.isfinite(res[0]): return res
+    warn_user(f"the validation loss is {res[0]}: {why_not_finite(unwrap(self.model))}")
     return res
 
 # %% ../../nbs/train/02_fitting.ipynb #11a5f002

@@ -37,8 +37,11 @@ class Suggestion(NamedTuple):
 def suggest(self:TransformersLearner)->Suggestion: # Displays its reasons
     "Epochs, learning rate and batch size for these rows and this model; nothing is trained."
     self._need_rows()
-    rows,bs,lr = len(self.dls.train_ds),self.dls.train.bs,suggest_rate(self.model)
-    epochs,batches = suggest_epochs(rows, bs),math.ceil(rows/bs)
+    rows = len(self.dls.train_ds)
+    bs = self.dls.train.bs
+    lr = suggest_rate(self.model)
+    epochs = suggest_epochs(rows, bs)
+    batches = math.ceil(rows/bs)
     why = dict(epochs=f'{rows:,} rows are {batches:,} batches; this makes {epochs*batches:,} of them',
         lr='by the width of the model, or 1e-3 for adapters; lr_find looks at the rows too',
         bs='that of the loaders; the rules were measured with 16')
