@@ -1,15 +1,18 @@
 "Class weights reach whatever loss there is, and weigh each row alike wherever it falls: compared with plain torch on all rows at once."
+import json
 import warnings
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, FocalLoss, FocalLossFlat, L1LossFlat, LabelSmoothingCrossEntropyFlat, MSELossFlat
+from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, FocalLoss, FocalLossFlat, L1LossFlat, LabelSmoothingCrossEntropy, LabelSmoothingCrossEntropyFlat, MSELossFlat
 from runs import WORDS, gaps
 from safetensors.torch import load_file
+from sklearn import metrics as skm
 from small import FRAMES, close, learner
 
 from blurlike.all import (SGD, Callback, CategoryBlock, Checkpoints, SaveModelCallback, Column, DataBlock, GradientAccumulation, Interpretation, MaskedLoss, ModelLoss, TokenLoss, TransformersLearner, TransformersTextBlock,
@@ -132,6 +135,36 @@ def test_validation_of_several_labels(bert):
         learn = learner('multi', bert, class_weights=[1,2,30], **val_bs(n), **NO_DROPOUT)
         logits,y = quiet(learn, lambda l: l.get_preds(act=lambda x: x))
         close(quiet(learn, lambda l: l.validate())[0], F.binary_cross_entropy_with_logits(logits, y.float(), pos_weight=torch.tensor([1.,2.,30.])))
+
+@pytest.mark.parametrize('loss', [LabelSmoothingCrossEntropyFlat(eps=.3, weight=W), LabelSmoothingCrossEntropy(eps=.3, weight=W)], ids=['flat','plain'])
+def test_validation_of_smoothed_weights(loss, bert):
+    "Of fastai's label smoothing one part is divided by weights, the other by rows."
+    for n in (2, 5, 80):
+        learn = single(bert, class_weights=None, loss_func=loss, **val_bs(n))
+        logits,y = quiet(learn, lambda l: l.get_preds(act=lambda x: x))
+        want = .3*-logits.log_softmax(1).mean()+.7*F.nll_loss(logits.log_softmax(1), y, weight=W)
+        close(loss(logits, y), want)
+        close(quiet(learn, lambda l: l.validate())[0], want)
+
+@pytest.mark.parametrize('thresh', [.3, .7])
+def test_one_threshold_for_several_labels(thresh, bert, in_tmp):
+    learn = learner('multi', bert, loss_func=BCEWithLogitsLossFlat(thresh=thresh))
+    with torch.no_grad(): learn.model.classifier.bias.copy_(torch.tensor([-.4,.4,1.5])) # about .4, .6, .8
+    learn.save_pretrained('m')
+    df = FRAMES['multi'].iloc[:9]
+    probs,y = (o.numpy() for o in learn.get_preds(dl=learn.dls.test_dl(df, with_labels=True)))
+    want = [{n for n,p in zip(learn.names, row) if p>thresh} for row in probs]
+    assert len(set(map(len, want)))==1 and want[0]!={n for n,p in zip(learn.names, probs[0]) if p>.5}
+    for l in (learn, TransformersLearner.from_pretrained('m')):
+        dl = l.dls.test_dl(df, with_labels=True)
+        assert [{d['label'] for d in p} for p in l.predict_batch(df)]==want
+        assert [set(l.predict(t)[0]) for t in df.text[:2]]==want[:2]
+        Path('p.jsonl').unlink(missing_ok=True)
+        assert [{d['label'] for d in json.loads(line)} for line in open(l.predict_batch(df, out='p.jsonl'))]==want
+        scores = dict(zip(['loss', *(m.name for m in l.metrics)], quiet(l, lambda l: l.validate(dl=dl))))
+        close(scores['accuracy_multi'], ((probs>thresh)==y).mean())
+        for average in ('micro','macro'): close(scores[f'f1_{average}'], skm.f1_score(y, probs>thresh, average=average, zero_division=0))
+        assert f'{scores["f1_micro"]:.2f}' in l.task.kind.report(l, dl)
 
 def test_losses_of_rows(bert):
     learn = single(bert)

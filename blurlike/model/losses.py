@@ -8,6 +8,7 @@ __all__ = ['target_weight', 'CountedCrossEntropy', 'weighted_cross_entropy', 'To
 
 # %% ../../nbs/model/07_losses.ipynb #ac36ea67
 import math
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.training import GradientAccumulation
 from fastai.learner import AvgLoss, AvgSmoothLoss
-from fastai.losses import BaseLoss, CrossEntropyLossFlat
+from fastai.losses import BaseLoss, CrossEntropyLossFlat, LabelSmoothingCrossEntropy
 from fastai.torch_core import find_bs
 from torch import nn
 
@@ -90,13 +91,40 @@ class MaskedLoss(TokenLoss):
         row = counted.nonzero()[:,0]
         return res.new_zeros(len(targ)).index_add(0, row, res)/counted.sum(1).clamp(min=1)
 
+def _weighed_part(loss_func): # fastai's label smoothing divides the targets' part by their weights, and the rest by rows
+    inner = getattr(loss_func, 'func', loss_func)
+    is_mixed = isinstance(inner, LabelSmoothingCrossEntropy) and inner.weight is not None and inner.reduction=='mean'
+    if not is_mixed: return None
+    res = deepcopy(loss_func)
+    getattr(res, 'func', res).eps = 0.
+    return lambda pred, y: (1-inner.eps)*res(pred, y), inner.weight
+
 class AvgCountedLoss(AvgLoss):
     "fastai's `AvgLoss`, in which a batch weighs what its loss was divided by"
+    def reset(self):
+        super().reset()
+        self.weighed,self.weights = 0.,0.
+
     def accumulate(self, learn):
         n = target_weight(learn.loss_func, learn.y) if len(learn.yb) else None
         if n is None: n = find_bs(learn.yb)
-        if n: self.total += learn.to_detach(learn.loss.mean())*n
+        if n: self.total += learn.to_detach(learn.loss.mean()-self._apart(learn))*n
         self.count += n
+
+    def _apart(self, learn): # what is divided by something else than the rest
+        part = _weighed_part(learn.loss_func)
+        if part is None: return 0.
+        loss,weight = part
+        mean = loss(learn.pred, *learn.yb)
+        n = float(_sum_weights(learn.y.as_subclass(torch.Tensor), weight, -100))
+        self.weighed += learn.to_detach(mean)*n
+        self.weights += n
+        return mean
+
+    @property
+    def value(self):
+        rest = super().value
+        return rest+self.weighed/self.weights if self.weights else rest
 
 # %% ../../nbs/model/07_losses.ipynb #24b452af
 class CountedTargets(Callback):

@@ -218,7 +218,7 @@ def prediction_facts(self:PredictingLearner)->dict: # Name -> checksum or plain 
     "What predictions depend on, beside the texts."
     tfm,model,half = self.dls.text_tfm,unwrap(self.model),getattr(self, 'mixed_precision', None)
     return dict(weights=weights_hash(model), config=checksum_of(config_facts(model)), labels=checksum_of([[type(n).__name__, str(n)] for n in self.names]),
-        task=getattr(self.task, 'name', None), loss=type(self.loss_func).__name__, precision=None if half is None else str(half.amp_mode),
+        task=getattr(self.task, 'name', None), loss=type(self.loss_func).__name__, thresh=getattr(self.loss_func, 'thresh', None), precision=None if half is None else str(half.amp_mode),
         tokenizer=tokenizer_hash(tfm.tokenizer), tokenizer_kwargs=repr(sorted(tfm.tokenizer_kwargs.items())), max_length=tfm.max_length, overlap=tfm.overlap)
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #10f6000e

@@ -51,7 +51,10 @@ class LabelPredictions:
 
     def many(self, learn, items, bs=64):
         "Plain dicts, one a row."
-        return self.decode(learn.loss_func.activation(learn.predict_logits(learn.texts_of(items), bs)), learn.names)
+        return self.read(learn, learn.loss_func.activation(learn.predict_logits(learn.texts_of(items), bs)))
+
+    def read(self, learn, preds): # (B,C)
+        return self.decode(preds, learn.names)
 
 # %% ../../nbs/predict/00_text_labels.ipynb #3004eb45
 class Sentence:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['single_label', 'multi_label', 'regression', 'RowLabels', 'LabelSets', 'decode_single', 'decode_multi',
-           'decode_numbers', 'best_constant', 'balanced_weights', 'sequence_classification_learner']
+           'SetPredictions', 'decode_numbers', 'best_constant', 'balanced_weights', 'sequence_classification_learner']
 
 # %% ../../nbs/tasks/00_sequence_classification.ipynb #18f87884
 import torch
@@ -22,7 +22,7 @@ from ..model.class_weights import loss_with, read_class_weights
 from ..data.label_columns import TARGET_KINDS as _kinds, LabelVector, label_counts, read_labels, read_numbers, read_target
 from ..train.learner import TransformersLearner
 from ..model.losses import weighted_cross_entropy
-from ..train.metrics import multi_label_metrics, regression_metrics, single_label_metrics
+from ..train.metrics import label_threshold, multi_label_metrics, regression_metrics, single_label_metrics
 from ..predict.learner_predict import output_names
 from ..predict.text_labels import LabelPredictions
 from ..model.pretrained import checkpoint_order
@@ -50,7 +50,12 @@ def _target_tfm(dls): return [type(f) for f in dls.train_ds.tls[-1].tfms.fs] if 
 
 def _label(name, score): return dict(label=name, score=float(score))
 def decode_single(preds, vocab): return [_label(vocab[i], p) for p,i in zip(*(o.tolist() for o in preds.max(-1)))]
-def decode_multi(preds, vocab): return [sorted((_label(v, p) for v,p in zip(vocab, row) if p>0.5), key=lambda d: -d['score']) for row in preds.tolist()]
+def decode_multi(preds, vocab, thresh=0.5):
+    rows = [[_label(v, p) for v,p in zip(vocab, row) if p>thresh] for row in preds.tolist()]
+    return [sorted(row, key=lambda d: -d['score']) for row in rows]
+class SetPredictions(LabelPredictions):
+    "Those labels of a text that are likelier than the `thresh` of the learner's loss"
+    def read(self, learn, preds): return self.decode(preds, learn.names, label_threshold(learn.loss_func))
 def decode_numbers(preds, vocab):
     rows = [[_label(v, p) for v,p in zip(vocab, row)] for row in preds.tolist()]
     return [r[0] if len(vocab)==1 else r for r in rows]
@@ -66,7 +71,7 @@ single_label = register_task(Task('single_label_classification', 'AutoModelForSe
 multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequenceClassification',
     target  = lambda vocab: MultiCategoryBlock(vocab=vocab), read=read_labels,
     loss    = lambda weights: BCEWithLogitsLossFlat(pos_weight=weights, flatten=weights is None),
-    metrics = multi_label_metrics, predictions=LabelPredictions(decode_multi),
+    metrics = multi_label_metrics, predictions=SetPredictions(decode_multi),
     fits    = lambda dls: MultiCategorize in _target_tfm(dls) or EncodedMultiCategorize in _target_tfm(dls),
     example = lambda vocab: [vocab[0]],
     config  = dict(problem_type='multi_label_classification'), kind=LabelSets(), pipeline=dict(truncation=True, top_k=None)))
