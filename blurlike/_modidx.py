@@ -157,6 +157,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'blurlike/data/label_columns.py'),
                                              'blurlike.data.label_columns._as_numbers': ( 'data/label_columns.html#_as_numbers',
                                                                                           'blurlike/data/label_columns.py'),
+                                             'blurlike.data.label_columns._as_text': ( 'data/label_columns.html#_as_text',
+                                                                                       'blurlike/data/label_columns.py'),
                                              'blurlike.data.label_columns._chained': ( 'data/label_columns.html#_chained',
                                                                                        'blurlike/data/label_columns.py'),
                                              'blurlike.data.label_columns._check_fractions': ( 'data/label_columns.html#_check_fractions',

@@ -1,8 +1,11 @@
 "What a table file says is what is read: its rows, its labels and their types."
-import bz2,gzip,json,lzma,random,warnings,zipfile
+import bz2,datetime,gzip,json,lzma,random,warnings,zipfile
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from blurlike.all import Rows, check_columns, read_rows, read_table, sequence_classification_learner, set_seed, token_classification_learner
 from datasets import Dataset, DatasetDict
@@ -133,6 +136,24 @@ def test_training_from_a_packed_file(bert, in_tmp):
     FRAMES['single'].to_csv('t.csv.gz', index=False)
     learn = learner('single', bert, 't.csv.gz', valid='t.csv.gz')
     assert len(learn.dls.train_ds)==len(learn.dls.valid_ds)==len(FRAMES['single'])
+
+# Parquet
+
+def _of_two(a, b, kind=None): return pa.array([a, b]*8, kind)
+AS_TEXT = [f'a film {i}' for i in range(16)]
+
+@pytest.mark.parametrize('label,names', [(_of_two(Decimal('1.10'), Decimal('2.5')),['label']), (_of_two('x', 'y').dictionary_encode(),['x','y']), (_of_two('x', 'y', pa.large_string()),['x','y']),
+    (_of_two(['x'], ['x','y'], pa.large_list(pa.large_string())),['x','y']), (_of_two(1.5, 2.5).cast(pa.float16()),['label'])], ids=['decimal','dictionary','large','lists','half'])
+def test_labels_that_parquet_holds(label, names, bert, in_tmp):
+    pq.write_table(pa.table(dict(text=pa.array(AS_TEXT).dictionary_encode(), label=label)), 't.parquet')
+    assert sorted(sequence_classification_learner('t.parquet', bert, bs=4, valid=.25).names)==names
+
+@pytest.mark.parametrize('odd,found,remedy', [(_of_two(datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)),'date','str'), (_of_two(dict(a=0), dict(a=1)),'dict',None), (_of_two(b'x', b'y'),'bytes','decode'),
+    (_of_two([['x']], [['y']]),'ndarray',None), (_of_two([dict(a='x')], [dict(a='y')]),'dict',None)], ids=['dates','structs','bytes','lists of lists','lists of structs'])
+def test_what_parquet_holds_that_is_no_text_or_label(odd, found, remedy, bert, in_tmp):
+    for name in ('text','label'):
+        pq.write_table(pa.table(dict(text=AS_TEXT, label=_of_two('x', 'y')) | {name:odd}), 't.parquet')
+        with pytest.raises(TypeError, match=f"column '{name}'.*{found if name=='label' or not pa.types.is_list(odd.type) else 'ndarray'}.*{remedy or ''}"): sequence_classification_learner('t.parquet', bert, bs=4, valid=.25)
 
 # JSON
 

@@ -238,7 +238,9 @@ def _check_types(flat, name, in_lists): # Series of single labels
     if not odd: raise ValueError(_mixed(types, name))
     where = f"lists of {type(odd[0]).__name__}" if in_lists else type(odd[0]).__name__
     raise TypeError(f"column {name!r} holds {where}, e.g. {odd[0]!r}: a label is text, a whole number, True or False. "
-        "Turn them into text, e.g. with `str`, or name the right column")
+        f"Turn them into text, e.g. with {_as_text(odd[0])}, or name the right column")
+
+def _as_text(value): return "`o.decode('utf-8')`" if isinstance(value, bytes) else '`str`'
 
 def _mixed(types, name): # message; `types` are names
     return f"column {name!r} mixes types of labels: {', '.join(sorted(types))}; convert them to one, e.g. `.astype(str)`"

@@ -264,7 +264,9 @@ def _no_text(name, missing):
         f"drop these rows (`df.dropna(subset=[{name!r}])`) or fill them (`df.fillna({{{name!r}: ''}})`)")
 def _not_text(name, kind, where):
     is_list = str(kind).startswith(('list','large_list','tuple','ndarray'))
-    what_to_do = "convert them with `.astype(str)`, or name the right column"
+    is_bytes = str(kind).startswith(('bytes','binary','large_binary'))
+    how = "`.str.decode('utf-8')`" if is_bytes else "`.astype(str)`" # which makes "b'...'" of bytes
+    what_to_do = f"convert them with {how}, or name the right column"
     if is_list: what_to_do = "name the column of the texts; words, and the ids of their tokens, are no text"
     return TypeError(f"column {name!r} must hold text (str); found {kind} in {where}; {what_to_do}")
 
