@@ -20,7 +20,7 @@ import torch
 from datasets import Dataset
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import AMPMode
-from fastai.data.transforms import Categorize, Category
+from fastai.data.transforms import Category
 from fastai.learner import Learner
 from fastai.torch_core import to_float
 from fastcore.basics import patch
@@ -156,7 +156,7 @@ def predict(self:PredictingLearner, item, rm_type_tfms=None, with_input=False, *
 def _as_in_data(decoded, learn): # fastai's `Category` is text, whatever the labels were
     if not isinstance(decoded, Category): return decoded
     tfms = learn.dls.loaders[0].dataset.tls[-1].tfms.fs # `dls.vocab` asks all of them, which takes longer than a small model
-    vocab = next((f.vocab for f in tfms if isinstance(f, Categorize)), ())
+    vocab = next((f.vocab for f in tfms if hasattr(f, 'vocab')), ())
     return {str(n):n for n in _plain_labels(vocab) if not isinstance(n, str)}.get(decoded, decoded)
 
 @patch
