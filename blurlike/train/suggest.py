@@ -39,10 +39,9 @@ def suggest(self:TransformersLearner)->Suggestion: # Displays its reasons
     self._need_rows()
     rows = len(self.dls.train_ds)
     bs = self.dls.train.bs
-    lr = suggest_rate(self.model)
-    epochs = suggest_epochs(rows, bs)
     batches = math.ceil(rows/bs)
+    epochs = suggest_epochs(rows, bs)
     why = dict(epochs=f'{rows:,} rows are {batches:,} batches; this makes {epochs*batches:,} of them',
         lr='by the width of the model, or 1e-3 for adapters; lr_find looks at the rows too',
         bs='that of the loaders; the rules were measured with 16')
-    return Suggestion(epochs, lr, bs, why)
+    return Suggestion(epochs, suggest_rate(self.model), bs, why)
