@@ -2278,6 +2278,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner.create_opt': ( 'train/fitting.html#fittinglearner.create_opt',
                                                                                               'blurlike/train/fitting.py'),
+                                        'blurlike.train.fitting.FittingLearner.fine_tune': ( 'train/fitting.html#fittinglearner.fine_tune',
+                                                                                             'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner.fit': ( 'train/fitting.html#fittinglearner.fit',
                                                                                        'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner.fit_linear': ( 'train/fitting.html#fittinglearner.fit_linear',

@@ -1,6 +1,8 @@
 "What a fit begins with where nobody says: the learner's rate by the width of its model, and `suggest`."
+import numpy as np
 import pytest
 import transformers as tf
+from fastai.callback.core import Callback
 from peft import LoraConfig
 from torch import nn
 
@@ -54,3 +56,25 @@ def test_a_saved_learner_without_rows_has_a_rate_and_nothing_to_suggest(wide, tm
     again = TransformersLearner.from_pretrained(saved)
     assert again.lr==5e-5
     with pytest.raises(ValueError, match='no training rows'): again.suggest()
+
+class Rates(Callback):
+    "The highest rate of each group in each fit"
+    def __init__(self): self.fits = []
+    def before_fit(self): self.fits.append([])
+    def before_step(self): self.fits[-1].append([h['lr'] for h in self.opt.hypers])
+
+def highest(learn, *args, **kwargs):
+    learn.add_cb(rates := Rates())
+    with learn.no_bar(), learn.no_logging(): learn.fine_tune(1, *args, **kwargs)
+    return [np.max(f, axis=0) for f in rates.fits]
+
+def test_fine_tune_moves_the_body_and_hurries_the_head(wide):
+    alone,together = highest(learner(wide))
+    assert alone[-1]==pytest.approx(1e-3, rel=.05) # 20 times the learner's rate
+    assert together[[0,-1]]==pytest.approx([2.5e-5,5e-4], rel=.05)
+
+def test_fine_tune_takes_what_it_is_given_as_fastai_does(wide):
+    alone,together = highest(learner(wide), 1e-4, lr_mult=100, freeze_epochs=2)
+    assert alone[-1]==pytest.approx(1e-4, rel=.05) and together[[0,-1]]==pytest.approx([5e-7,5e-5], rel=.05)
+
+def test_fine_tune_is_never_faster_than_fastais(bert): assert highest(learner(bert, lr=1e-2))[0][-1]==pytest.approx(2e-3, rel=.05)

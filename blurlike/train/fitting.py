@@ -263,3 +263,19 @@ def create_opt(self:FittingLearner):
     for p in self._frozen: p.requires_grad_(True)
     super(FittingLearner, self).create_opt()
     self.opt.freeze_to(self.frozen_to)
+
+# %% ../../nbs/train/02_fitting.ipynb #5a9e57f1
+@patch
+@delegates(Learner.fine_tune)
+def fine_tune(self:FittingLearner,
+    epochs:int, # Passes that train all layers, after those of the head alone
+    base_lr:float|None=None, # Rate of the head while it is alone, later half of it; `None`: 20 times the learner's, at most fastai's 2e-3
+    freeze_epochs:int=1, # Passes that train the head alone
+    lr_mult:float=20, # How many times slower than the head the first group is, when all train
+    pct_start:float=0.3, # Share of the steps in which the rates rise, when all train
+    div:float=5.0, # How many times lower than their highest they begin
+    **kwargs # Passed to fastai's `fine_tune`
+):
+    "fastai's `fine_tune` with rates that move the body too."
+    if base_lr is None: base_lr = min(2e-3, 20*self.lr)
+    super(FittingLearner, self).fine_tune(epochs, base_lr, freeze_epochs, lr_mult, pct_start, div, **kwargs)
