@@ -1,5 +1,5 @@
 "A run that was interrupted ends as if nothing had happened; nothing is lost, and nothing that is read is code."
-import json,os,shutil,signal,subprocess,sys,threading
+import json,os,random,shutil,signal,subprocess,sys,threading
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +65,19 @@ def test_every_batch(name, bert, whole, tmp_path):
         at = last_checkpoint(folder)
         assert at.state['table'][-1]==[] or at.epoch>0 # the epoch table holds the epochs that ended
         assert same(train(SCENARIOS[name], bert, folder), whole(name)), n
+
+def test_random_numbers_of_the_users_go_on(bert, tmp_path):
+    drawn = []
+    class Draws(Callback):
+        run_valid = False
+        def before_batch(self): drawn.append((random.random(), np.random.rand(), torch.rand(1).item()))
+    run = SCENARIOS['one_cycle'] | dict(cbs=lambda: [Draws()])
+    train(run, bert, tmp_path/'whole')
+    whole = drawn.copy()
+    with pytest.raises(Stop): train(run, bert, tmp_path/'cut', 2, cut=('after_batch', 5), error=Stop('x'))
+    drawn.clear()
+    train(run, bert, tmp_path/'cut')
+    assert len(whole)==16 and drawn==whole[4:]
 
 @pytest.mark.parametrize('event', CUTS)
 @pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])

@@ -289,6 +289,12 @@ def test_windows_decode_to_their_text(bert):
     tokens,_ = tfm.tokenize(texts)
     assert [tfm.decode(row) for row in tfm.stack(tokens)]==texts
 
+def test_a_text_without_any_token_keeps_a_window(checkpoints): # GPT-2's tokenizer adds none
+    learn = learner('single', checkpoints('gpt2'), **OVERLAP)
+    logits = learn.predict_logits(['', TEXTS[0], ''])
+    assert logits.shape==(3,3) and logits.isfinite().all()
+    close(logits[1], learn.predict_logits([TEXTS[0]])[0])
+
 def test_the_models_own_loss_is_the_loss(bert):
     learn = learner('single', bert, loss_func=ModelLoss())
     forward = learn.model.forward

@@ -43,11 +43,13 @@ def test_what_is_fetched_from_elsewhere_is_found():
     page = '<link href="//x.org/a.css"><script src="b.js"></script><img src="https://x.org/c.png"><a href="https://x.org">d</a><img src="data:image/png;base64,AAAA">'
     assert [*filter(outside, Loads(page).urls)]==['//x.org/a.css','https://x.org/c.png']
 
+@pytest.mark.slow
 def test_a_page_for_each_notebook_and_nothing_from_elsewhere(site):
     assert {page_of(p) for p in NOTEBOOKS.values()}<={p.relative_to(site).as_posix() for p in site.rglob('*.html')}
     assert not {(p.name, u) for p in site.rglob('*.html') for u in Loads(p.read_text()).urls if outside(u)}
     assert not {(p.name, u) for p in site.rglob('*.css') for u in re.findall(r'(?:url\(|@import )["\']?((?:https?:)?//[^"\')]+)', p.read_text())}
 
+@pytest.mark.slow
 def test_tutorials_come_first_and_in_order(site):
     nav = nb2md.nav()
     tutorials = nav[1]['Tutorials']
@@ -68,6 +70,7 @@ def documented():
         public = {n for o in body if isinstance(o, ast.Assign) and getattr(o.targets[0], 'id', '')=='__all__' for n in ast.literal_eval(o.value)}
         yield from (o.name for o in body if isinstance(o, (ast.FunctionDef, ast.ClassDef)) and o.name in public)
 
+@pytest.mark.slow
 def test_the_search_knows_every_documented_name(site):
     titles = {re.sub('<[^>]*>', '', d['title']) for d in json.loads((site/'search'/'search_index.json').read_text())['docs']}
     heads = {re.sub('<[^>]*>', '', h).split('¶')[0].replace('&para;', '') for p in site.rglob('*.html') for h in re.findall(r'<h\d id="[^"]*">(.*?)<a', p.read_text())}
