@@ -59,3 +59,4 @@ from .inspect.first_look import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification import *
 from .tasks.masked_lm import *
+from .tasks.multiple_choice import *

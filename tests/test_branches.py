@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TASKS = {'single_label_classification','multi_label_classification','regression','token_classification','masked_lm'}
+TASKS = {'single_label_classification','multi_label_classification','regression','token_classification','masked_lm','multiple_choice'}
 NAMES = TASKS | {'sequence_classification', 'text-classification','token-classification','fill-mask', 'single','several','tags','number'} # of learners, of transformers' pipelines, of kinds
 TYPES = {'Categorize','MultiCategorize','EncodedMultiCategorize','RegressionSetup','TensorCategory','TensorMultiCategory', 'TokenCategorize','TensorTokenCategory',
     'TokenizeMasked','TensorMasked', 'LabelPredictions','WordPredictions','MaskPredictions'}

@@ -32,9 +32,11 @@ NOT_HERE = 'learn.push_to_hub', # needs a network; tests/test_hub.py has a stand
 
 def test_the_python_of_the_readme_runs(in_tmp):
     "Verbatim, from top to bottom, over small files and checkpoints of the names that it mentions."
-    for name in ('distilbert-base-uncased','distilbert-base-cased'): scratch_checkpoint(TEXTS, name, max_position_embeddings=512)
+    for name in ('distilbert-base-uncased','distilbert-base-cased','bert-base-uncased'): scratch_checkpoint(TEXTS, name, max_position_embeddings=512)
     df = pd.DataFrame(dict(review=TEXTS, stars=['good','bad','none']*8))
     df.to_csv('reviews.csv', index=False)
+    questions = pd.DataFrame(dict(question=TEXTS, choices=[['yes','no'],['one','two','three']]*(len(TEXTS)//2), answer=[0,1]*(len(TEXTS)//2)))
+    questions.to_json('questions.jsonl', orient='records', lines=True)
     tag = lambda w: dict(Ada='B-PER', London='B-LOC').get(w, 'O')
     Path('train.conll').write_text('\n\n'.join('\n'.join(f'{w} X X {tag(w)}' for w in t.split()) for t in TEXTS)+'\n')
     Path('corpus').mkdir()

@@ -6,7 +6,7 @@ from fastai.callback.core import Callback
 from peft import LoraConfig
 from torch import nn
 
-from blurlike.all import TransformersLearner, sequence_classification_learner, suggest_epochs, suggest_rate
+from blurlike.all import TransformersLearner, sequence_classification_learner, suggest_epochs, suggest_rate, token_classification_learner
 from small import BS, FRAMES, word_tokenizer
 
 df = FRAMES['single']
@@ -28,6 +28,11 @@ def test_a_fit_without_a_rate_takes_one_that_suits_the_width(wide):
     assert max(learn.recorder.hps['lr'])==pytest.approx(5e-5, rel=.05)
 
 def test_a_rate_that_is_given_is_the_learners(wide): assert learner(wide, lr=3e-4).lr==3e-4
+
+def test_taggers_take_four_times_the_rate(wide):
+    data = [dict(tokens=t.split(), tags=['O']*len(t.split())) for t in df.text[:8]]+[dict(tokens=['a'], tags=['B-X'])]*2
+    learn = token_classification_learner(data, wide, bs=BS, dl_kwargs=dict(device='cpu'))
+    assert learn.lr==learn.suggest().lr==2e-4 and suggest_rate(learn.model)==5e-5
 
 def test_adapters_take_fastais_rate(wide):
     assert learner(wide, peft=LoraConfig(r=2, target_modules=['query','value'])).lr==1e-3

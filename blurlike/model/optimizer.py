@@ -90,9 +90,10 @@ def plain_schedule(
 
 # %% ../../nbs/model/06_optimizer.ipynb #5a9e57a1
 def suggest_rate(
-    model # Hugging Face model
-)->float: # Highest learning rate, in one digit
+    model, # Hugging Face model
+    times:float=1. # What the task makes of it: `Task.rate`
+)->float: # Highest learning rate, in one digit; 1e-3 at most
     "A rate that falls as models get wider; fastai's 1e-3 for adapters and for models whose config names no width."
     config = getattr(unwrap(model), 'config', None)
     width = getattr(config.get_text_config(), 'hidden_size', None) if config else None
-    return 1e-3 if width is None or has_adapter(unwrap(model)) else min(1e-3, float(f'{0.04/width:.0e}'))
+    return 1e-3 if width is None or has_adapter(unwrap(model)) else min(1e-3, float(f'{times*0.04/width:.0e}'))

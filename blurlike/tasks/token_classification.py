@@ -80,7 +80,7 @@ def _fits(dls): return len(getattr(dls.train_ds, 'tls', []))>1 and any(isinstanc
 
 token_classification = register_task(Task('token_classification', 'AutoModelForTokenClassification',
     target  = TokenCategoryBlock, read=Column, loss=TokenLoss, metrics=entity_metrics, predictions=WordPredictions(), fits=_fits,
-    example = lambda vocab: [vocab[0]], text=dict(is_split_into_words=True), kind=WordTags()))
+    example = lambda vocab: [vocab[0]], text=dict(is_split_into_words=True), kind=WordTags(), rate=4.))
 
 # %% ../../nbs/tasks/01_token_classification.ipynb #8cd460ca
 def read_tagged(

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from fastcore.basics import patch
 
-from ..model.optimizer import suggest_rate
-from .learner import TransformersLearner
+from .learner import default_rate, TransformersLearner
 
 # %% ../../nbs/train/10_suggest.ipynb #5a9e5706
 MIN_BATCHES = 150 # of a fit
@@ -44,4 +43,4 @@ def suggest(self:TransformersLearner)->Suggestion: # Displays its reasons
     why = dict(epochs=f'{rows:,} rows are {batches:,} batches; this makes {epochs*batches:,} of them',
         lr='by the width of the model, or 1e-3 for adapters; lr_find looks at the rows too',
         bs='that of the loaders; the rules were measured with 16')
-    return Suggestion(epochs, suggest_rate(self.model), bs, why)
+    return Suggestion(epochs, default_rate(self.model, self.task), bs, why)

@@ -1,0 +1,249 @@
+"Multiple choice: several texts an item, in one notebook; every tool works with it, or says that it does not."
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, List, Value
+from fastai.interpret import Interpretation
+from runs import Cut
+from small import CUES, FILLERS, TEXTS, in_tmp # noqa: F401 (fixture)
+
+from blurlike import cli
+from blurlike.all import LEARNERS, Checkpoints, TransformersLearner, export_onnx, load_learner, model_card, multiple_choice, multiple_choice_learner
+from blurlike.tasks.multiple_choice import choice_number, choices_in
+
+# --- data
+
+def table(n=24):
+    "Questions after a word of one of three kinds, with two to four choices, the right one of that kind."
+    rng,rows = np.random.default_rng(0),[]
+    for i in range(n):
+        kinds = [list(CUES)[j] for j in rng.permutation(3)]
+        choices = [rng.choice(CUES[k]).item() for k in kinds[:2+i%2]]+['the film']*(i%5==0)
+        rows.append(dict(question=f"which is {kinds[0]}"+' '.join(['', *rng.choice(FILLERS, i%9)]), choices=choices, label=0))
+        shift = int(rng.integers(len(choices)))
+        rows[-1] |= dict(choices=choices[-shift:]+choices[:-shift], label=shift)
+    return pd.DataFrame(rows)
+
+FRAME = table()
+ITEMS = list(zip(FRAME.question, FRAME.choices))
+
+def questions(data, bert, **kwargs): return multiple_choice_learner(data, bert, text='question', **dict(valid=.25, bs=5) | kwargs)
+
+@pytest.fixture
+def learn(bert):
+    res = questions(FRAME, bert)
+    res.remove_cb(res.progress)
+    return res
+
+@torch.no_grad()
+def direct(model, tok, item):
+    "(W,) logits of the plain model."
+    q,choices = item
+    enc = tok([q]*len(choices), list(choices), padding=True, return_tensors='pt')
+    return model.eval()(**{k:v[None] for k,v in enc.items()}).logits[0]
+
+def close(a, b): torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+# --- every tool
+
+def test_logits_are_those_of_the_plain_model(learn):
+    tok = learn.dls.tokenizer
+    got = learn.predict_logits(ITEMS, bs=4) # batches of differing widths
+    assert {len(c) for _,c in ITEMS}=={2,3,4} and got.shape==(len(ITEMS), 4)
+    for row,item in zip(got, ITEMS):
+        close(row[:len(item[1])], direct(learn.model, tok, item))
+        assert (row[len(item[1]):]==-torch.inf).all()
+
+def test_it_trains_and_shows(learn, capsys):
+    learn.dls.show_batch(max_n=2)
+    learn.fit_one_cycle(2, 1e-3)
+    assert all(np.isfinite(v) for row in learn.recorder.values for v in row)
+    preds,targets = learn.get_preds()
+    rows = FRAME.iloc[learn.dls.valid_ds.items.idxs]
+    assert targets.tolist()==rows.label.tolist()
+    for p,o in zip(preds, zip(rows.question, rows.choices)): close(p[:len(o[1])], direct(learn.model, learn.dls.tokenizer, o).softmax(0))
+    learn.show_results(max_n=2)
+    Interpretation.from_learner(learn).plot_top_losses(2)
+    shown = capsys.readouterr().out
+    assert shown.count('choices')>=3 and 'which is' in shown and ' | ' in shown and ' ✓' in shown and 'A) ' in shown
+
+def test_predictions(learn):
+    many = learn.predict_batch(FRAME)
+    assert many==learn.predict_batch(ITEMS) and {m['answer'] in o[1] for m,o in zip(many, ITEMS)}=={True}
+    answer,i,probs = learn.predict(ITEMS[0])
+    assert answer==many[0]['answer']==ITEMS[0][1][int(i)] and len(probs)==len(ITEMS[0][1])
+    assert learn.predict(FRAME.iloc[0])[0]==answer
+    with pytest.raises(TypeError, match='expected a text and a list of choices'): learn.predict('which?')
+
+def test_loaders_of_new_items(learn):
+    for items,kwargs in ((ITEMS, {}), (FRAME, {}), (FRAME, dict(with_labels=True))):
+        close(learn.get_preds(dl=learn.dls.test_dl(items, **kwargs))[0], learn.loss_func.activation(learn.predict_logits(ITEMS)))
+    with pytest.raises(TypeError, match='item 1: expected a text'): learn.dls.test_dl([ITEMS[0], 'which?'])
+
+def test_plain_torch_gets_all_choices(learn):
+    batch = next(iter(learn.dls.valid.as_torch()))
+    n,width,_ = batch['input_ids'].shape
+    assert n==5 and width==max(len(c) for c in FRAME.choices.iloc[learn.dls.valid_ds.items.idxs[:5]])
+    out = learn.model.eval()(**batch)
+    item = ITEMS[learn.dls.valid_ds.items.idxs[0]]
+    close(out.logits[0,:len(item[1])], direct(learn.model, learn.dls.tokenizer, item))
+
+def test_check_and_lengths(bert, recwarn):
+    twice = pd.concat([FRAME, FRAME.iloc[:1], FRAME.iloc[:1].assign(label=1-FRAME.label[0])], ignore_index=True)
+    learn = questions(twice, bert, valid=list(range(6)), max_length=14)
+    report = learn.check()
+    found = {f.what:f for f in report if f.part!='validation' or f.what=='leakage'}
+    assert 'leakage' in found and 'cut' in found and not report.tables.keys()&{'labels'}
+    longest = [max(len(learn.dls.tokenizer(q, c)['input_ids']) for c in cs) for q,cs in zip(twice.question[6:], twice.choices[6:])]
+    assert learn.dls.train.uncut_lengths().tolist()==longest
+    assert found['cut'].rows.tolist()==[i+6 for i,n in enumerate(longest) if n>14]
+    learn.dls.train.plot_lengths()
+    with pytest.raises(ValueError, match='labels=True'): learn.check(labels=True)
+
+def test_reading_of_an_item(learn, capsys):
+    learn.show_tokens(ITEMS[0])
+    shown = capsys.readouterr().out
+    assert all(c in shown for c in ITEMS[0][1][0].split()) and shown.count('tokens,')==len(ITEMS[0][1])
+    tokens,weights = learn.attention(ITEMS[0], window=1)
+    assert weights.shape[-1]==len(tokens) and ITEMS[0][1][1].split()[0] in tokens
+    with pytest.raises(ValueError, match='there are 2|in 2|2 '): learn.attention(ITEMS[1 if len(ITEMS[1][1])==2 else 2], window=7)
+    with pytest.raises(ValueError, match='explain'): learn.explain(ITEMS[0])
+
+def test_saving_and_loading(learn, tmp_path):
+    want = learn.predict_batch(ITEMS)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'model'))
+    assert again.task is multiple_choice and again.predict_batch(FRAME)==want
+    assert again.predict(ITEMS[0])[0]==want[0]['answer']
+    assert json.loads((tmp_path/'model'/'blurlike.json').read_text())['text']==['question','choices']
+    again.dls = learn.dls
+    again.fit(1, 1e-3)
+
+def test_card_page_and_export(learn, tmp_path):
+    card = model_card(learn)
+    assert "learn.predict_batch([('A text.', ['yes', 'no'])])" in card
+    assert '`question`, `choices`' in card and 'pipeline(' not in card
+    with pytest.raises(ValueError, match='compares'): export_onnx(learn, tmp_path/'onnx')
+
+def test_the_command_line_knows_what_is_registered(bert, tmp_path, capsys):
+    FRAME.to_json(tmp_path/'q.jsonl', orient='records', lines=True)
+    args = ['train', str(tmp_path/'q.jsonl'), str(bert), '--task', 'multiple_choice', '--text', 'question', '--out', str(tmp_path/'m'), '--epochs', '1', '--lr', '1e-3']
+    assert LEARNERS['multiple_choice'] is multiple_choice_learner and cli.main(args)==0
+    assert cli.main(['predict', str(tmp_path/'m'), str(tmp_path/'q.jsonl')])==0
+    lines = [json.loads(l) for l in capsys.readouterr().out.splitlines() if l.startswith('{')]
+    assert lines==TransformersLearner.from_pretrained(tmp_path/'m').predict_batch(FRAME)
+    assert cli.main(['report', str(tmp_path/'m'), str(tmp_path/'q.jsonl'), '--rows', '2'])==0
+    assert '24 rows: loss' in capsys.readouterr().out
+    assert cli.main(['predict', str(tmp_path/'m'), '-'])==2 and 'question' in capsys.readouterr().err
+
+# --- what the data may hold
+
+def asked(n=12): return [dict(context='the film was shown by the river', ask=f'who saw it {i}', a='people', b='rain', c='roofs' if i%2 else None, right='AB'[i%2]) for i in range(n)]
+
+def test_columns_with_a_choice_each_and_a_question(bert, tmp_path):
+    learn = multiple_choice_learner(asked(), bert, text='context', question='ask', choices=['a','b','c'], label='right', bs=4)
+    item = ('the film was shown by the river', 'who saw it 1', ['people','rain','roofs'])
+    x,y = learn.dls.train.one_batch()
+    assert x.shape[1]==9 and set(y.tolist())<={0,1}
+    tok = learn.dls.tokenizer
+    enc = tok([item[0]]*3, [f'{item[1]} {c}' for c in item[2]], padding=True, return_tensors='pt')
+    with torch.no_grad(): want = learn.model.eval()(**{k:v[None] for k,v in enc.items()}).logits
+    close(learn.predict_logits([item]), want)
+    assert learn.predict(asked()[1])[0]==learn.predict(item)[0]
+    again = TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'m'))
+    assert again.predict_batch(asked())==learn.predict_batch(asked()) and again.dls.text_tfm.question
+    again.dls = learn.dls
+    assert again.validate()==learn.validate()
+
+LABELS = dict(number=[1, 0], text=['1','0'], letter=['B','A'], small=['b','a'], itself=['rain','people'], whole=[1., 0.], of_numpy=np.array([1, 0]), arrow=pd.array([1, 0], dtype='int64[pyarrow]'))
+def two(label, choices=('people','rain'), n=6): return pd.DataFrame(dict(text=TEXTS[:2]*n, choices=[list(choices)]*2*n, label=list(label)*n))
+
+@pytest.mark.parametrize('how', LABELS)
+def test_what_a_label_may_be(how, bert):
+    learn = multiple_choice_learner(two(LABELS[how]), bert, valid=[0, 1], bs=2)
+    assert learn.dls.valid.one_batch()[1].tolist()==[1, 0]
+    assert learn.get_preds()[1].tolist()==[1, 0]
+
+def test_label_names_of_a_dataset_are_letters(bert):
+    features = Features(dict(text=Value('string'), choices=List(Value('string')), label=ClassLabel(names=['A','B'])))
+    ds = Dataset.from_dict(two([1, 0]).to_dict('list'), features=features)
+    learn = multiple_choice_learner(ds, bert, valid=[0, 1], bs=2)
+    assert learn.dls.valid.one_batch()[1].tolist()==[1, 0]
+    assert learn.predict_batch(ds)==learn.predict_batch(two([1, 0]))
+
+def test_a_letter_that_is_a_choice(bert):
+    "Where each label is one of its choices, it is that one, and no letter."
+    data = two(['B','A'], choices=('B','A'))
+    assert multiple_choice_learner(data, bert, valid=[0, 1], bs=2).dls.valid.one_batch()[1].tolist()==[0, 1]
+    data.at[3,'choices'] = ['x','y']
+    with pytest.raises(ValueError, match="row 0: the label 'B' is the letter of one choice, and another choice itself"): multiple_choice_learner(data, bert)
+
+def put(row, **values):
+    data = two(['people','rain'][::-1])
+    for k,v in values.items(): data[k] = [v if i==row else o for i,o in enumerate(data[k])]
+    return data
+
+BAD = dict(none=(put(3, choices=None), TypeError, 'row 3: expected a list of choices, got None'), empty=(put(3, choices=[]), TypeError, 'row 3: expected two choices or more'),
+    one=(put(3, choices=['rain']), TypeError, 'row 3: expected two choices or more'), gap=(put(3, choices=['rain',None,'people']), TypeError, 'row 3: choice 1 is None'),
+    blank=(put(3, choices=['rain',' ']), TypeError, 'row 3: choice 1 is empty'), number=(put(3, choices=['rain',7]), TypeError, 'row 3: choice 1 is 7, and no text'),
+    a_text=(put(3, choices="['rain','people']"), TypeError, 'row 3: expected a list of choices, got the text'), no_label=(put(3, label=None), ValueError, 'row 3: no label'),
+    another=(put(3, label='roofs'), ValueError, "row 3: the label 'roofs' is none of the choices"), twice=(put(3, choices=['people','people','rain']), ValueError, "row 3: the label 'people' is several"),
+    outside=(two([1, 2]), ValueError, 'row 1: the label 2 is choice number 2, and there are 2'), below=(two([0, -1]), ValueError, 'row 1: the label -1'),
+    no_text=(put(3, text=None), ValueError, "column 'text' has no text in row 3"))
+
+@pytest.mark.parametrize('name', BAD)
+def test_rows_that_cannot_be_used_are_named(name, bert):
+    data,error,message = BAD[name]
+    with pytest.raises(error, match=message): multiple_choice_learner(data, bert)
+
+def test_a_choice_that_stands_twice_is_told(bert):
+    with pytest.warns(UserWarning, match="a choice stands twice in 1 row, e.g. row 3: choices 0, 2 are 'rain'"): multiple_choice_learner(put(3, choices=['rain','people','rain'], label='people'), bert)
+
+def test_long_texts_are_cut_and_long_choices_are_not(bert):
+    data = two([1, 0]).assign(text=' '.join(FILLERS))
+    learn = multiple_choice_learner(data, bert, max_length=12, bs=4)
+    with pytest.warns(UserWarning, match='longer than max_length=12'): learn.predict_batch(data)
+    decoded = learn.dls.text_tfm.decode(learn.dls.valid.one_batch()[0][0])
+    assert decoded.choices==['people','rain'] and data.text[0].startswith(decoded.text)
+    data.at[5,'choices'] = ['people', ' '.join(FILLERS)]
+    with pytest.raises(ValueError, match='row 5: a choice has .* tokens, which leaves max_length=12 no room'): multiple_choice_learner(data, bert, max_length=12)
+    with pytest.raises(ValueError, match='a choice has .* tokens'): learn.predict_batch(data)
+
+def test_models_without_the_head_are_refused(checkpoints):
+    with pytest.raises(ValueError, match='gpt2|GPT2'): multiple_choice_learner(two([1, 0]), checkpoints('gpt2'))
+
+def test_what_is_given_to_predict(learn):
+    for item in ('which?', ('which?', 'good'), ('which?', ['good']), ('which?', ['good', None, 'bad']), (['good','bad'], 'which?'), 7):
+        with pytest.raises(TypeError, match='expected|choice'): learn.predict(item)
+    assert learn.predict(('which?', 'good', 'bad'))[0]==learn.predict(('which?', ['good','bad']))[0] # as a row of columns
+
+# --- what a run and a file promise
+
+def test_a_resumed_run_is_as_if_left_alone(bert, in_tmp):
+    def train(cbs, fails=('never', 1)):
+        learn = questions(FRAME, bert, seed=3)
+        learn.add_cb(Cut(*fails))
+        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-3, cbs=cbs)
+        return learn
+    whole = train(Checkpoints('whole'))
+    with pytest.raises(KeyboardInterrupt): train(Checkpoints('run', steps=1), fails=('after_batch', 6, KeyboardInterrupt()))
+    learn = questions(FRAME, bert, seed=3)
+    learn.add_cb(Cut('never', 1))
+    with learn.no_bar(), learn.no_logging(): learn.resume('run')
+    assert all(torch.equal(a, b) for a,b in zip(whole.model.state_dict().values(), learn.model.state_dict().values()))
+    assert whole.recorder.values==learn.recorder.values
+
+def test_exported_and_in_a_file(learn, in_tmp):
+    want = learn.predict_batch(FRAME)
+    learn.path = in_tmp
+    learn.export('learn.pkl')
+    assert load_learner('learn.pkl').predict_batch(FRAME)==want
+    learn.predict_batch(FRAME, out='p.jsonl', bs=5)
+    assert [json.loads(line)['answer'] for line in open('p.jsonl')]==[w['answer'] for w in want]
+
+def test_small_parts():
+    assert choices_in([np.array(['a','b'], dtype=object)])==['a','b'] and choices_in(['a','b',float('nan'),pd.NA])==['a','b']
+    with pytest.raises(ValueError, match='several of the choices'): choice_number('a', ['a','b','a'], 'choice')
+    with pytest.raises(ValueError, match="how='word'"): multiple_choice.target([], how='word')
