@@ -49,6 +49,9 @@ def test_card_of_each_kind(trained, kind):
     assert ('top_k=None' in text)==(kind=='multi') and ("text_pair='The other.'" in text)==(kind=='pair')
     assert text.count('\n| 1 | ')==1 and '\n| 2 | ' not in text
 
+def test_a_name_is_no_markup(trained):
+    assert '\n# \\<b\\>\\*mine\\*\\#1 \\[x\\]\n' in model_card(trained('single'), '<b>*mine*#1 [x]')
+
 @pytest.mark.parametrize('kind', ['single','pair'])
 def test_no_text_of_the_data_is_in_the_card(trained, kind):
     learn = trained(kind)

@@ -130,3 +130,8 @@ def test_one_number_has_the_shape_of_its_target(bert):
     want = learn.predict(frame.text[0])
     learn.add_cb(Callback()) # through fastai's own
     for found in (want, learn.predict(frame.text[0])): close(torch.tensor(found[0]), direct[0]), close(found[1], direct[0]), close(found[2], direct[0])
+
+def test_of_epochs_with_equal_weights_the_last_counts(bert, in_tmp):
+    learn = learner('single', bert)
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 0.)
+    assert describe(learn)['epochs']['epoch']==1
