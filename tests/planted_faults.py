@@ -14,7 +14,7 @@ FAULTS = [
     ('data/splits', 'if first<0 or last>=n', 'if first<0 or last>n', 'splits'),                             # one row too many is let through
     ('data/tokens', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input'),                          # three texts are a pair
     ('data/batch', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch'),            # validation rows are shuffled
-    ('data/prefetch', "'s' if len(numbers)>1 else ''", "''", 'loader bad_input batch'),                     # "row 1, 2"
+    ('data/prefetch', "'s' if len(numbers)>1 else ''", "''", 'texts'),                                      # "row 1, 2"
     ('data/masking', 'kind<self.mask_share+self.random_share', 'kind<self.mask_share', 'masked_lm'),        # no random tokens
     ('data/tagged', "t[:2] in ('E-','S-')", "t[:2] in ('E-',)", 'token_classification'),                    # an entity of one word goes on
     ('model/splitters', 'layer is None and name in new', 'False', 'splitters'),                             # a new pooler is not in the head
