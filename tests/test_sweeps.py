@@ -230,7 +230,7 @@ def test_the_backend_that_is_taken(key, monkeypatch):
         Path('.netrc').write_text('machine api.wandb.ai login user password x\n')
         Path('.netrc').chmod(0o600)
     called = SimpleNamespace(n=None)
-    for n in ('wandb','optuna'): monkeypatch.setattr(blurlike.share.sweeps, f'_by_{n}', lambda search, *a, n=n: setattr(called, 'n', n) or search.rows.append(dict(x=1., valid_loss=1., note='')))
+    for n in ('wandb','optuna'): monkeypatch.setitem(blurlike.share.sweeps._backends, n, lambda search, *a, n=n: setattr(called, 'n', n) or search.rows.append(dict(x=1., valid_loss=1., note='')))
     sweep(bowl, dict(x=1.))
     assert called.n==('wandb' if key in ('env','netrc') else 'optuna')
 
