@@ -51,6 +51,7 @@ class Choices(tuple):
 
 def _is_missing(o): return o is None or (isinstance(o, float) and np.isnan(o)) or o is pd.NA
 
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #7190f41c
 def _check_choices(choices):
     odd = next((i for i,c in enumerate(choices) if not isinstance(c, str)), None)
     if odd is not None: raise TypeError(f"choice {odd} is {choices[odd]!r:.60}, and no text")
@@ -101,15 +102,22 @@ class TokenizeChoices(TokenizeText):
 
     def check(self, o): self.as_item(o)
     def encodes(self, o): return self.as_item(o)
-    def parts(self, o)->list:
-        text,question,choices = self.as_item(o)
-        return [text, *([] if question is None else [question]), *choices]
     def check_rows(self, rows, *columns): check_texts(rows, *columns[:1+self.question])
-    def example(self, columns=None, words=('a',)):
-        many = 0 if columns is None else len(columns)-1-self.question
-        choices = [['a','b']] if many<2 else ['a', 'b', *[None]*(many-2)]
-        return (' '.join(words), *['a']*self.question, *choices)
-    def shown_example(self, columns=None): return ('A text.', *['A question?']*self.question, ['yes','no'])
+
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #4cd687df
+@patch
+def parts(self:TokenizeChoices, o)->list:
+    text,question,choices = self.as_item(o)
+    return [text, *([] if question is None else [question]), *choices]
+
+@patch
+def example(self:TokenizeChoices, columns=None, words=('a',)):
+    many = 0 if columns is None else len(columns)-1-self.question
+    choices = [['a','b']] if many<2 else ['a', 'b', *[None]*(many-2)]
+    return (' '.join(words), *['a']*self.question, *choices)
+
+@patch
+def shown_example(self:TokenizeChoices, columns=None): return ('A text.', *['A question?']*self.question, ['yes','no'])
 
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #b2f61360
 @patch
@@ -179,6 +187,7 @@ def _letter(label): # number of a letter, else `None`
 _HOW = dict(number=lambda label, choices: _number(label), letter=lambda label, choices: _letter(label),
     choice=lambda label, choices: choices.index(label) if label in choices else None)
 
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #4ce05e1e
 def choice_number(
     label, # As the data has it
     choices:list, # Of its row
@@ -196,6 +205,7 @@ def choice_number(
     if is_unclear: raise ValueError(f"{said} several of the choices {choices!r:.200}: give its number")
     return i
 
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #313ae0cc
 class ChoiceNumber(Transform):
     "A label and the choices of its row, as the number of the right one"
     vocab,order = (),1 # the outputs have no names
@@ -229,6 +239,7 @@ def _check_label(label, choices, how):
     if not is_another: return
     raise ValueError(f"the label {label!r} is the {how} of one choice, and another choice itself: give numbers (from 0)")
 
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #1fba632f
 def read_how(
     rows:Rows, # All that train or validate
     label, # Column of the labels
@@ -275,6 +286,7 @@ def _show(samples, guesses, notes, trunc_at): # `notes`: heading -> cells
     rich = [[html.escape(cut(s[0].text)), t[1], *map(html.escape, m)] for s,t,m in zip(samples, told, more)]
     MarkedTable(heads, plain, rich).show()
 
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #a1a34077
 @show_batch.dispatch
 def _show_batch(x:TokenTensor, y:TensorChoice, samples, ctxs=None, max_n=9, trunc_at:int|None=150, **kwargs):
     _show(samples[:max_n], [None]*max_n, {}, trunc_at)
@@ -307,6 +319,7 @@ class ChoicePredictions(LabelPredictions):
         rows = zip(items, best.indices.tolist(), best.values.tolist())
         return [dict(label=i, score=s, answer=o.choices[i]) for o,i,s in rows]
 
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #8fa7476d
 def choices_block(
     tokenizer, # Has a pad token
     max_length:int|None=None, # Most tokens of a text with one choice
