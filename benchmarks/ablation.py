@@ -96,7 +96,7 @@ def train_ours(args, arm, name, train, valid, seed, lr):
     "Logits (n,C) or n lists of tags, through our learner."
     text,label,*_,max_length = SETS[name]
     common = merge(dict(bs=args.bs, max_length=max_length, seed=seed, valid=None, vocab=names_of(args.shared, name), dl_kwargs={}), arm['make'])
-    common['dl_kwargs'] = dict(device='cpu') | common['dl_kwargs']
+    common['dl_kwargs'] = dict(device=args.device) | common['dl_kwargs']
     is_tags = label=='tags'
     learn = token_classification_learner(train, args.checkpoint, **common) if is_tags else sequence_classification_learner(train, args.checkpoint, text=text, label=label, **common)
     with learn.no_bar(), learn.no_logging():
@@ -128,7 +128,7 @@ def train_trainer(args, arm, name, train, valid, seed, lr):
     collator = transformers.DataCollatorForTokenClassification if label=='tags' else transformers.DataCollatorWithPadding
     with tempfile.TemporaryDirectory() as out:
         settings = dict(num_train_epochs=args.epochs, learning_rate=lr*arm['lr'], per_device_train_batch_size=args.bs, per_device_eval_batch_size=64,
-            optim='adamw_torch_fused', weight_decay=0.01, lr_scheduler_type='linear', warmup_steps=0.1, seed=seed, use_cpu=True,
+            optim='adamw_torch_fused', weight_decay=0.01, lr_scheduler_type='linear', warmup_steps=0.1, seed=seed, use_cpu=args.device=='cpu',
             report_to='none', disable_tqdm=True, logging_strategy='no', save_strategy='no') | arm['trainer']
         t = transformers.Trainer(model, transformers.TrainingArguments(out, **settings), data_collator=collator(tokenizer), train_dataset=tokenized(tokenizer, name, names, train))
         t.remove_callback(transformers.PrinterCallback)
@@ -166,7 +166,7 @@ def run_all(args, runs):
     k,n = map(int, args.share.split('/'))
     for seed,name in [(s,name) for s in args.seeds for name in args.sets][k::n]:
         for arm in args.arms:
-            run = dict(arm=arm, set=name, part=args.part, rows=args.rows, epochs=args.epochs, bs=args.bs, lr=args.lr, seed=seed)
+            run = dict(arm=arm, set=name, part=args.part, rows=args.rows, epochs=args.epochs, bs=args.bs, lr=args.lr, seed=seed) | (dict(device=args.device) if args.device!='cpu' else {})
             runs.get(run, partial(one_run, args, name, seed, arm))
 
 def interval(d): # mean of the differences, and half the width of its 95% interval
@@ -201,6 +201,7 @@ def main():
     p.add_argument('--epochs', type=int, default=4)
     p.add_argument('--bs', type=int, default=16)
     p.add_argument('--lr', type=float, default=1e-4)
+    p.add_argument('--device', default='cpu', choices=['cpu','cuda'])
     p.add_argument('--share', default='0/1', help='k/n: of the pairs of seed and set every n-th from the k-th')
     p.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
     p.add_argument('--table', metavar='ARM', help='print the finished runs beside this arm, and run nothing')

@@ -137,12 +137,13 @@ def direct_logits(model, tokenizer, texts, max_length=64):
     "(B,C) logits of the plain model, called for one text at a time."
     was = model.training
     model.eval()
-    with torch.no_grad(): res = [model(**accepted(model, encode(tokenizer, [t], max_length=max_length))).logits[0].float() for t in texts]
+    def inputs(text): return {k:v.to(model.device) for k,v in accepted(model, encode(tokenizer, [text], max_length=max_length)).items()}
+    with torch.no_grad(): res = [model(**inputs(t)).logits[0].float().cpu() for t in texts]
     model.train(was)
     return torch.stack(res)
 
 def activated(kind, logits): return logits.sigmoid() if kind=='multi' else logits.squeeze(-1) if kind=='regression' else logits.softmax(-1)
-def close(a, b, tol=1e-5): torch.testing.assert_close(torch.as_tensor(a).float(), torch.as_tensor(b).float(), atol=tol, rtol=tol)
+def close(a, b, tol=1e-5): torch.testing.assert_close(torch.as_tensor(a).float().cpu(), torch.as_tensor(b).float().cpu(), atol=tol, rtol=tol)
 def weights(model): return {n:p.detach().clone() for n,p in model.named_parameters()}
 def changed(model, before): return {n for n,p in model.named_parameters() if not torch.equal(p, before[n])}
 

@@ -1,0 +1,223 @@
+"""What must be the same on whatever device trains: losses, gradients, predictions, resumed runs, saved folders.
+
+The device is CUDA where there is one, else the CPU; `BLURLIKE_DEVICE=cpu` says otherwise. Tests marked `cuda` need one."""
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers as tf
+from fastai.interpret import ClassificationInterpretation, Interpretation
+from fastai.torch_core import set_seed
+from runs import Cut, WORDS
+from small import BS, FRAMES, SMALL, TEXTS, accepted, close, encode, in_tmp, learner, texts_of, weights, word_tokenizer # noqa: F401
+
+from blurlike.all import Checkpoints, TransformersLearner, load_learner, masked_lm_learner, token_classification_learner
+from blurlike.model.padding_free import Packing, try_packing
+
+DEVICE = torch.device(os.environ.get('BLURLIKE_DEVICE') or ('cuda' if torch.cuda.is_available() else 'cpu'))
+ON_CUDA = DEVICE.type=='cuda'
+needs_cuda = pytest.mark.skipif(not ON_CUDA, reason='there is no CUDA device')
+FITS = ['bert','distilbert','roberta','gpt2']
+
+@pytest.fixture(autouse=True)
+def exact():
+    "Matrix products in float32, and the same sums in each run."
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.use_deterministic_algorithms(ON_CUDA, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+def no_dropout(learn):
+    for m in learn.model.modules():
+        if isinstance(m, torch.nn.Dropout): m.p = 0.
+    return learn
+
+def on(device): return dict(dl_kwargs=dict(device=torch.device(device)))
+def classifier(checkpoint, device=DEVICE, kind='single', **kwargs): return learner(kind, checkpoint, **on(device), **kwargs)
+def tagger(checkpoint, device=DEVICE, **kwargs): return token_classification_learner(WORDS, checkpoint, bs=8, valid=.25, **on(device), **kwargs)
+def gaps(checkpoint, device=DEVICE, **kwargs): return masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), checkpoint, bs=8, valid=.25, **on(device), **kwargs)
+def windows(checkpoint, device=DEVICE, **kwargs): return classifier(checkpoint, device, max_length=10, overlap=2, **kwargs)
+def pairs(checkpoint, device=DEVICE, **kwargs): return classifier(checkpoint, device, kind='pair', **kwargs)
+def numbers(checkpoint, device=DEVICE, **kwargs): return classifier(checkpoint, device, kind='regression', **kwargs)
+MAKERS = [classifier, tagger, gaps, windows, pairs, numbers]
+makers = pytest.mark.parametrize('make', MAKERS, ids=lambda f: f.__name__)
+
+def fitted(make, checkpoint, device=DEVICE, epochs=2, lr=1e-3, **kwargs):
+    set_seed(3)
+    learn = no_dropout(make(checkpoint, device, **kwargs))
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs, lr)
+    return learn
+
+def to_cpu(learn):
+    learn.model.cpu()
+    learn.dls.device = 'cpu'
+    return learn
+
+def losses(learn): return torch.stack([torch.as_tensor(l).cpu() for l in learn.recorder.losses])
+
+# --- the same as on the CPU
+
+@makers
+def test_trains_as_on_the_cpu(make, bert):
+    here,there = fitted(make, bert),fitted(make, bert, 'cpu')
+    assert next(here.model.parameters()).device.type==DEVICE.type
+    close(losses(here), losses(there), 1e-3)
+    close(torch.tensor(here.recorder.values[-1][:2]), torch.tensor(there.recorder.values[-1][:2]), 1e-3)
+
+@makers
+def test_predicts_as_on_the_cpu(make, bert, in_tmp):
+    learn = fitted(make, bert)
+    learn.save_pretrained('folder')
+    there = to_cpu(TransformersLearner.from_pretrained('folder'))
+    assert next(there.model.parameters()).device.type=='cpu'
+    items = {tagger: WORDS.tokens.tolist()[:6], gaps: ['the [MASK] was here', 'rain [MASK] on old [MASK]'], pairs: texts_of('pair', FRAMES['pair'])[:6]}.get(make, TEXTS[:6])
+    mine,theirs = learn.predict_batch(items),there.predict_batch(items)
+    assert str(mine).count('label')==str(theirs).count('label')
+    flat = lambda o: [v for x in o for v in (flat(x) if isinstance(x, list) else [x[k] for k in sorted(x) if isinstance(x[k], float)])]
+    close(torch.tensor(flat(mine)), torch.tensor(flat(theirs)), 1e-4)
+
+@pytest.mark.parametrize('make', [classifier, pairs, numbers, windows], ids=lambda f: f.__name__)
+def test_one_text_or_many(make, bert):
+    learn = fitted(make, bert)
+    items = texts_of('pair', FRAMES['pair'])[:5] if make is pairs else TEXTS[:5]
+    many,dl = learn.predict_batch(items),learn.dls.test_dl(items)
+    preds = learn.get_preds(dl=dl)[0]
+    for item,told,p in zip(items, many, preds):
+        alone = learn.predict(item)[2]
+        close(alone, p, 1e-5)
+        if make is not numbers: assert abs(told['score']-float(p.max()))<1e-5
+
+# --- precision, padding, compiling
+
+@pytest.mark.parametrize('precision', ['bf16', pytest.param('fp16', marks=[needs_cuda])])
+@makers
+def test_half_precision(make, precision, bert):
+    full,half = fitted(make, bert),fitted(make, bert, precision=precision)
+    a,b = losses(full),losses(half)
+    assert torch.isfinite(b).all() and abs(float(a[-1]-b[-1]))<.03*float(a[-1])+.02
+    if ON_CUDA: assert half.packing is not None # by itself
+    assert all(p.dtype==torch.float32 for p in half.model.parameters())
+
+@pytest.mark.parametrize('half', [None, torch.bfloat16], ids=['float32','bf16'])
+@pytest.mark.parametrize('arch', FITS)
+def test_without_padding(arch, half, checkpoints):
+    folder = checkpoints(arch)
+    tok = tf.AutoTokenizer.from_pretrained(folder)
+    if tok.pad_token is None: tok.pad_token = tok.eos_token
+    model = tf.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3).eval().to(DEVICE)
+    model.config.pad_token_id = tok.pad_token_id
+    batch = {k:v.to(DEVICE) for k,v in accepted(model, encode(tok, TEXTS[:6], max_length=32)).items()}
+    def run():
+        model.zero_grad()
+        with torch.autocast(DEVICE.type, dtype=half or torch.bfloat16, enabled=half is not None): out = model(**batch, labels=torch.arange(6, device=DEVICE)%3)
+        out.loss.backward()
+        return out.logits.float(),{n:p.grad.clone() for n,p in model.named_parameters() if p.grad is not None}
+    logits,grads = run()
+    packing = Packing(model)
+    packed_logits,packed = run()
+    packing.remove()
+    tol = 1e-4 if half is None else 2e-2
+    close(packed_logits, logits, tol)
+    for n,g in grads.items(): assert (packed[n]-g).norm()<=10*tol*g.norm()+1e-3, n
+
+def test_grouped_heads_are_left_padded(in_tmp):
+    "Llama's keys and values have fewer heads than its queries."
+    tok = word_tokenizer('input_ids','attention_mask')
+    config = tf.LlamaConfig(vocab_size=len(tok), max_position_embeddings=64, num_key_value_heads=1, pad_token_id=tok.pad_token_id, **SMALL)
+    tf.LlamaModel(config).save_pretrained('llama')
+    tok.save_pretrained('llama')
+    a,b = fitted(classifier, 'llama', precision='bf16'),fitted(classifier, 'llama', precision='bf16', padding_free=False)
+    close(losses(a), losses(b), 5e-2)
+
+def test_a_layer_run_again_is_packed_again(bert):
+    plain,again = fitted(classifier, bert, padding_free=True),fitted(classifier, bert, padding_free=True, gradient_checkpointing=True)
+    assert again.packing is not None
+    close(losses(plain), losses(again), 1e-4)
+
+def test_a_model_is_left_as_it_was(bert):
+    learn = classifier(bert)
+    was = learn.model.config._attn_implementation
+    packing = try_packing(learn.model.to(DEVICE))
+    if packing is not None: packing.remove()
+    assert learn.model.config._attn_implementation==was
+
+@needs_cuda
+def test_compiled(bert):
+    plain,compiled = fitted(classifier, bert),fitted(classifier, bert, compile=True)
+    close(losses(plain), losses(compiled), 1e-3)
+    close(plain.predict(TEXTS[0])[2], compiled.predict(TEXTS[0])[2], 1e-3)
+
+# --- runs
+
+@pytest.mark.parametrize('precision', [None, 'bf16', pytest.param('fp16', marks=[needs_cuda])])
+@pytest.mark.parametrize('make', [classifier, tagger, gaps], ids=lambda f: f.__name__)
+def test_a_resumed_run_is_bit_equal(make, precision, bert, in_tmp):
+    "With dropout: the generators of the device go on too."
+    def run(folder, cut=None):
+        set_seed(3)
+        learn = make(bert, precision=precision)
+        learn.add_cb(Cut(*cut or ('never', 1), InterruptedError))
+        with learn.no_bar(), learn.no_logging():
+            try: learn.fit_one_cycle(2, 1e-3, cbs=Checkpoints(folder, steps=2))
+            except InterruptedError: pass
+        return learn
+    whole = run('whole')
+    run('cut', ('before_step', 6))
+    set_seed(99) # another process
+    rest = make(bert, precision=precision)
+    rest.add_cb(Cut('never', 1))
+    with rest.no_bar(), rest.no_logging(): rest.resume('cut')
+    for n,w in weights(whole.model).items(): assert torch.equal(w, weights(rest.model)[n]), n
+    assert whole.recorder.values==rest.recorder.values
+
+@pytest.mark.parametrize('precision', [None,'bf16'])
+def test_folders_and_exports_go_to_other_devices(precision, bert, in_tmp):
+    learn = fitted(classifier, bert, precision=precision)
+    want = learn.predict(TEXTS[0])
+    learn.save_pretrained('folder')
+    learn.export('learner.pkl')
+    loaded = [load_learner('learner.pkl', cpu=cpu) for cpu in (True,False)]+[to_cpu(TransformersLearner.from_pretrained('folder')), TransformersLearner.from_pretrained('folder')]
+    for again in loaded:
+        told = again.predict(TEXTS[0])
+        assert told[0]==want[0]
+        close(told[2].cpu(), want[2].cpu(), 1e-5 if precision is None else 2e-2)
+    assert [next(l.model.parameters()).device.type for l in loaded]==['cpu', DEVICE.type]*2
+    plain = tf.AutoModelForSequenceClassification.from_pretrained('folder')
+    assert all(torch.isfinite(p).all() for p in plain.parameters())
+
+def test_weights_are_loaded_where_the_model_is(bert, in_tmp):
+    learn = fitted(classifier, bert)
+    learn.save('kept')
+    want = weights(learn.model)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-2)
+    learn.load('kept')
+    assert all(torch.equal(w, want[n]) and w.device.type==DEVICE.type for n,w in weights(learn.model).items())
+
+# --- fastai's tools
+
+@makers
+def test_tools(make, bert):
+    learn = fitted(make, bert)
+    with learn.no_bar(), learn.no_logging():
+        learn.recorder.plot_loss()
+        learn.lr_find(num_it=8, show_plot=False)
+        assert np.isfinite(learn.validate()[0])
+        learn.show_results()
+        learn.dls.show_batch()
+        Interpretation.from_learner(learn).plot_top_losses(3)
+        learn.fine_tune(1)
+        list(learn.dls.train.as_torch()) if make is not windows else None
+        if make is classifier: ClassificationInterpretation.from_learner(learn).confusion_matrix()
+
+def test_explains_as_on_the_cpu(bert):
+    here,there = fitted(classifier, bert),fitted(classifier, bert, 'cpu')
+    for p,q in zip(here.explain(TEXTS[0]).rows, there.explain(TEXTS[0]).rows): close(torch.tensor(p['words']), torch.tensor(q['words']), 1e-2)
+
+def test_rows_come_in_one_piece(bert):
+    "Batches arrive on the device as they were collated."
+    here,there = classifier(bert),classifier(bert, 'cpu')
+    for (x,y),(p,q) in zip(here.dls.valid, there.dls.valid):
+        assert x.device.type==DEVICE.type and torch.equal(x.cpu(), p) and torch.equal(y.cpu(), q)
+        assert len(x)<=BS
