@@ -80,8 +80,8 @@ class TokenLoss(BaseLoss):
     def count(self, target)->float: return float(_sum_weights(target, self.func.weight, self.func.ignore_index))
 
 class MaskedLoss(TokenLoss):
-    "`TokenLoss` that also takes (N,C) logits of just those targets that count; `selects` asks the model's door for these"
-    selects = True
+    "`TokenLoss` that also takes (N,C) logits of just those targets that count; `wanted` asks the model's door for these"
+    def wanted(self, targ)->dict: return dict(select=targ!=self.func.ignore_index)
     def __call__(self, inp, targ, **kwargs):
         targ = targ.as_subclass(torch.Tensor)
         if inp.ndim!=2 or targ.ndim!=2: return super().__call__(inp, targ, **kwargs)
