@@ -1,10 +1,9 @@
 "Causal language models: the loss in chunks, what counts, packing, generation, saving."
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 import transformers as tf
-from blurlike.all import ModelDoor, NextTokenLoss, attach_door, token_scores
+from blurlike.all import ModelDoor, NextTokenLoss, attach_door
 from blurlike.model import token_scores as scores_module
 from small import byte_tokenizer, close
 

@@ -8,7 +8,6 @@ __all__ = ['LOGITS', 'chunk_size', 'token_scores', 'TargetScores', 'NextTokenLos
 # %% ../../nbs/model/10_token_scores.ipynb #ca20ad04
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from .losses import TokenLoss
 
@@ -69,7 +68,8 @@ class _InChunks(torch.autograd.Function):
         ctx.grads = None
         is_other = grads is None or bool((weights!=factor).any()) # each token has its own factor
         if is_other:
-            with torch.autocast(**ctx.autocast): _,grads = _with_gradients(ctx.head, ctx.size, hidden, ids, params, weights)
+            with torch.autocast(**ctx.autocast):
+                _,grads = _with_gradients(ctx.head, ctx.size, hidden, ids, params, weights)
         else: grads = [g if g is None else g.mul_(factor) for g in grads]
         return (None, None, None, *grads)
 
