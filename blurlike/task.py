@@ -30,6 +30,7 @@ class TargetKind:
     def stands_alone(self, label)->bool: return True # can a part of the data do without it?
     def findings(self, part)->list: return [] # what `check` should say of the targets of a part, beside what holds for all labels
     def cut_findings(self, part, far)->list: return [] # and of targets that are lost where `max_length` cuts the rows `far`
+    def begins(self, values)->list: return [] # of words with these values, those that begin what they tell of, e.g. entities
     def report(self, learn, dl)->str|None: return None # scores by label
     def __repr__(self): return f'TargetKind({self.name!r})'
 

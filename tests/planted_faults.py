@@ -15,15 +15,15 @@ FAULTS = [
     ('data/tokens', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input'),                          # three texts are a pair
     ('data/batch', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch'),            # validation rows are shuffled
     ('data/prefetch', "'s' if len(numbers)>1 else ''", "''", 'texts'),                                      # "row 1, 2"
-    ('data/masking', 'kind<self.mask_share+self.random_share', 'kind<self.mask_share', 'masked_lm'),        # no random tokens
-    ('data/tagged', "t[:2] in ('E-','S-')", "t[:2] in ('E-',)", 'token_classification'),                    # an entity of one word goes on
+    ('tasks/masked_lm/masking', 'kind<self.mask_share+self.random_share', 'kind<self.mask_share', 'masked_lm'),        # no random tokens
+    ('tasks/token_classification/tagged', "t[:2] in ('E-','S-')", "t[:2] in ('E-',)", 'token_classification'),                    # an entity of one word goes on
     ('model/splitters', 'layer is None and name in new', 'False', 'splitters'),                             # a new pooler is not in the head
     ('model/losses', 'self.n*self.steps/self.seen', 'self.n/self.seen', 'weights masked_lm'),               # steps weigh less and less
     ('model/optimizer', 'weight_decay=0., no_decay=True', 'weight_decay=wd, no_decay=True', 'splitters'),   # decay of biases
     ('model/model_inputs', 'real[::len(x)//n] = True', 'pass', 'model_inputs bad_input'),                   # an empty text has no window
     ('model/class_weights', 'if not 0<=w<', 'if not 0<w<', 'weights'),                                      # a weight of 0 is refused
-    ('predict/text_labels', 'np.lexsort([-context, place])', 'np.lexsort([context, place])', 'token_classification'), # the window that knows least of a word
-    ('train/metrics', '2*right/max(found+true, 1)', 'right/max(found+true, 1)', 'token_classification'),    # half the F1
+    ('tasks/token_classification/word_labels', 'np.lexsort([-context, place])', 'np.lexsort([context, place])', 'token_classification'), # the window that knows least of a word
+    ('tasks/token_classification/entity_metrics', '2*right/max(found+true, 1)', 'right/max(found+true, 1)', 'token_classification'),    # half the F1
     ('train/training_state', "random.setstate(states['python'])", 'pass', 'checkpoints'),                   # another order after resuming
     ('save/folder', 'return max((k for k,v in sums.items()', 'return min((k for k,v in sums.items()', 'scores saving hub'), # the first of two equal epochs
     ('inspect/explanation', 'found.sum(-1)[0]', 'found.abs().sum(-1)[0]', 'inspection'),                    # nothing speaks against

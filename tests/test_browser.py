@@ -221,7 +221,7 @@ TEXTS = dict(english='the film was long and good', arabic='كان الفيلم �
 DISPLAYS = [f"""from IPython.display import display
 import torch
 from blurlike.all import *
-from blurlike.data.masking import Spelled, TensorMasked
+from blurlike.tasks.masked_lm.masking import Spelled, TensorMasked
 from blurlike.data.tokens import TokenTensor
 texts = {list(TEXTS.values())!r}""",
     'Table(["text","target",""], [[t,"neg","✗✓"[i%2]] for i,t in enumerate(texts)])',

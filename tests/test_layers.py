@@ -1,7 +1,8 @@
 """Modules stand in rooms (folders), and the numbers of the notebooks are their order in a room: a module imports only from rooms
 before its own (`ROOMS` of tools/nb2md.py), and from lower numbers in it. What stands in no room comes before all.
 
-The task modules are leaves: only the doors, `all.py`, `cli.py` and `demo.py`, import them. Nothing imports a door."""
+The task modules are leaves: only the doors, `all.py`, `cli.py` and `demo.py`, import them. Nothing imports a door.
+A task that is long is a folder in `tasks`, a slice: its notebooks are numbered from 00 and import from lower numbers of their own folder."""
 import ast,json,re,sys
 from pathlib import Path
 
@@ -19,20 +20,26 @@ def default_exp(nb):
     found = (_default_exp.search(''.join(c['source'])) for c in json.loads(nb.read_text())['cells'] if c['cell_type']=='code')
     return next((m[1] for m in found if m), None)
 
+def slice_of(mod):
+    "The folder of its own task in which module `mod` stands: `tasks.tagging.tables` -> `tasks.tagging`; none: ''."
+    return mod.rpartition('.')[0] if mod.startswith('tasks.') and mod.count('.')>1 else ''
+
 def module_order(root):
-    "Each module's place `(room, number)`, and what is wrong with rooms and numbers."
+    "Each module's place `(room, folder of a task, number)`, and what is wrong with rooms and numbers."
     order,wrong = {},[]
     for nb in sorted((root/'nbs').rglob('*.ipynb')):
         rel = nb.relative_to(root/'nbs')
         if rel.parts[0].startswith(('.','_')) or not (mod := default_exp(nb)): continue
-        m,room = _number.match(nb.name),rel.parts[0] if len(rel.parts)>1 else ''
-        want = '.'.join(filter(None, [room, nb.stem[3:]]))
+        m,folders = _number.match(nb.name),rel.parts[:-1]
+        room = folders[0] if folders else ''
+        want = '.'.join([*folders, nb.stem[3:]])
         if not m: wrong.append(f'{rel} exports {mod} but has no number')
         elif room and room not in ROOMS: wrong.append(f'{rel}: there is no room {room}')
+        elif len(folders)>1 and (room!='tasks' or len(folders)>2): wrong.append(f'{rel}: only tasks have folders in their room')
         elif mod in order: wrong.append(f'{rel} exports {mod}, and so does another notebook')
         elif mod!=want: wrong.append(f'{rel} exports {mod}, not {want}')
         else:
-            place = (ROOMS.index(room)+1 if room else 0, int(m[1]))
+            place = (ROOMS.index(room)+1 if room else 0, slice_of(mod), int(m[1]))
             if place in order.values(): wrong.append(f'{rel}: its number is taken')
             order[mod] = place
     return order,wrong
@@ -67,7 +74,7 @@ def breaches(root):
             if o=='': continue                                      # `blurlike` itself: the version
             if path.name=='__init__.py': wrong.append(f'{mod or LIB}/__init__.py imports {o}')
             elif o in DOORS: wrong.append(f'{mod} imports the door {o}')
-            elif o.split('.')[0]=='tasks': wrong.append(f'{mod} imports {o}: only {" and ".join(sorted(DOORS))} may')
+            elif o.split('.')[0]=='tasks' and not (slice_of(o) and slice_of(o)==slice_of(mod)): wrong.append(f'{mod} imports {o}: only {" and ".join(sorted(DOORS))} may')
             elif o not in order: wrong.append(f'{mod} imports {o}, which no notebook exports')
             elif mod in order and order[o]>=order[mod]: wrong.append(f'{mod} imports {o}, which comes later')
     return wrong
@@ -77,7 +84,8 @@ def test_modules_import_only_what_comes_earlier():
     assert breaches(ROOT)==[]
 
 SOUND = {'00_task':('task', 'import torch'), 'data/03_block':('data.block', 'import blurlike\nfrom ..task import Task'),
-    'train/01_learner':('train.learner', 'from .. import __version__\nfrom ..data import block\nfrom blurlike.task import Task'), 'tasks/00_tagging':('tasks.tagging', 'from ..train.learner import fit')}
+    'train/01_learner':('train.learner', 'from .. import __version__\nfrom ..data import block\nfrom blurlike.task import Task'), 'tasks/00_tagging':('tasks.tagging', 'from ..train.learner import fit'),
+    'tasks/long/00_target':('tasks.long.target', 'from ...data.block import x'), 'tasks/long/01_tables':('tasks.long.tables', 'from .target import x\nfrom ...train.learner import fit')}
 
 def project(root, notebooks, **extra):
     "A made-up project at `root`: notebooks `{stem: (module, its code)}` with their modules, and `extra` modules without a notebook."
@@ -109,6 +117,12 @@ def test_a_sound_project_passes(tmp_path):
     ('tasks/01_other', 'tasks.other', 'from .tagging import x', 'tasks.other imports tasks.tagging: only all and cli and demo and tracking may'),
     ('tasks/01_other', 'tasks.other', 'from .. import nowhere\nfrom ..gone import x', 'tasks.other imports gone, which no notebook exports'),
     ('data/03_other', 'data.other', '', 'data/03_other.ipynb: its number is taken'),
+    ('tasks/long/00_target', 'tasks.long.target', 'from .tables import x', 'tasks.long.target imports tasks.long.tables, which comes later'),
+    ('tasks/long/02_late', 'tasks.long.late', 'from ..tagging import x', 'tasks.long.late imports tasks.tagging: only all and cli and demo and tracking may'),
+    ('tasks/other/00_late', 'tasks.other.late', 'from ..long.target import x', 'tasks.other.late imports tasks.long.target: only all and cli and demo and tracking may'),
+    ('tasks/02_late', 'tasks.late', 'from .long.target import x', 'tasks.late imports tasks.long.target: only all and cli and demo and tracking may'),
+    ('share/30_late', 'share.late', 'from ..tasks.long.target import x', 'share.late imports tasks.long.target: only all and cli and demo and tracking may'),
+    ('data/long/00_late', 'data.long.late', '', 'data/long/00_late.ipynb: only tasks have folders in their room'),
     ('data/other', 'data.other', '', 'data/other.ipynb exports data.other but has no number'),
     ('attic/00_other', 'attic.other', '', 'attic/00_other.ipynb: there is no room attic'),
     ('data/05_other', 'train.other', '', 'data/05_other.ipynb exports train.other, not data.other'),

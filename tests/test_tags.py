@@ -12,7 +12,7 @@ from tokenizers.processors import TemplateProcessing
 
 from blurlike.all import (EntityCounts, Interpretation, TransformersLearner, masked_lm_learner, read_conll, read_tagged, scratch_checkpoint, sequence_classification_learner, spans_to_tags,
     token_classification_learner)
-from blurlike.data.tagged import tag_runs
+from blurlike.tasks.token_classification.tagged import tag_runs
 from small import COLUMNS, FRAMES
 
 WORDS = "met on 1996-08-30 Ada U.S. don't O'Brien in (Rome) EU/UN saw x_1 unbelievably Grace".split()

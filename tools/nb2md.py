@@ -55,8 +55,13 @@ def nav():
     "The site's navigation: tutorials in the order of `LESSONS`, rooms in the order of `ROOMS`, their modules in that of their numbers."
     pages = [page(nb) for nb in notebooks()]
     def folder(name): return [p for p in pages if p.startswith(name+'/')]
+    def listed(room): # its modules, and under a heading of its own each folder of them
+        inside = folder(room)
+        own = [p for p in inside if p.count('/')==1]
+        slices = dict.fromkeys(posixpath.dirname(p) for p in inside if p not in own)
+        return own+[{posixpath.basename(o).replace('_', ' ').capitalize():folder(o)} for o in slices]
     groups = dict(Tutorials=sorted(folder('tutorials'), key=lesson))
-    groups |= {room.capitalize():[*([f'{room}/index.md'] if folder(room) else []), *folder(room)] for room in ROOMS}
+    groups |= {room.capitalize():[*([f'{room}/index.md'] if folder(room) else []), *listed(room)] for room in ROOMS}
     groups['Project'] = [p for p in pages if '/' not in p and p!='index.md'] + [p for f,p in PAGES.items() if (ROOT/f).exists()]
     return ['index.md']*('index.md' in pages) + [{k:v} for k,v in groups.items() if v]
 

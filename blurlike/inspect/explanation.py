@@ -21,7 +21,6 @@ from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
 from ..support.progress import Progress
 from ..show.tables import Table, as_text
-from ..data.tagged import tag_runs
 from ..model.turns import predict_together, train_alone
 
 # %% ../../nbs/inspect/01_explanation.ipynb #15b00007
@@ -183,8 +182,9 @@ def _label_numbers(learn, labels, logits): # those that are asked for, or predic
     if decoded.dtype==torch.bool: return (decoded.nonzero().flatten().tolist(), True) if decoded.any() else ([int(logits.argmax())], False)
     return list(range(len(names))) if decoded.ndim else [int(decoded)],True
 
-def _entity_starts(tags): # places of words that begin an entity, or have a tag of another scheme
-    return [a for kind,a,_ in tag_runs(tags) if kind is not None]
+def _telling_words(learn, tags): # the first of each entity, or those with a tag of another scheme
+    kind = getattr(learn.task, 'kind', None)
+    return kind.begins(tags) if kind is not None else []
 
 @patch
 def explain(self:TransformersLearner,
@@ -218,7 +218,7 @@ def _explain_tags(learn, ask, labels, words, method):
     logits = {w:ask.logits[i][p] for w,(i,p) in places.items()}
     probs = {w:learn.loss_func.activation(o[None])[0] for w,o in logits.items()}
     tags = [learn.names[int(probs[w].argmax())] if w in probs else None for w in range(n)]
-    asked = words if words is not None else _entity_starts(tags) or sorted(probs, key=lambda w: float(probs[w].max()))[:1]
+    asked = words if words is not None else _telling_words(learn, tags) or sorted(probs, key=lambda w: float(probs[w].max()))[:1]
     missing = [w for w in asked if w not in places]
     if missing: raise ValueError(f"words={missing}: the model reads the words {min(places, default=0)} to {max(places, default=0)} of this text, {n} in all")
     rows = [(w, learn.names.index(t)) for w in asked for t in ([tags[w]] if labels is None else [learn.names[i] for i in _label_numbers(learn, labels, None)[0]])]

@@ -23,7 +23,7 @@ from ..model.model_inputs import unwrap
 from ..support.progress import Progress
 from ..data.rows import Column
 from ..show.tables import Table
-from ..data.tagged import word_spans
+from ..data.words import word_spans
 from ..data.tokens import TokenizeText, repair_texts, whole_texts
 from ..model.turns import predict_together, train_alone
 

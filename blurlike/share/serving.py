@@ -21,10 +21,9 @@ from torch import nn
 
 from ..support.arguments import column_names
 from ..support.files import file_hash
-from ..predict.gaps import MaskPredictions
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import ModelInputsCallback, needs_positions, unwrap
-from ..predict.text_labels import LabelPredictions, WordPredictions
+from ..predict.text_labels import LabelPredictions
 from ..model.pretrained import load_config
 from ..save.folder import check_folder, check_target, describe, folder_of, keep_facts, learner_of, read_facts, replace_save, write_facts
 
@@ -168,18 +167,6 @@ def _(predictions:LabelPredictions, learn, gr):
     def scores(item): return learn.loss_func.activation(learn.predict_logits(learn.texts_of([item])))[0].tolist()
     if learn.task.kind is None or learn.task.kind.labels: return gr.Label(label='Label', num_top_classes=10), lambda item: dict(zip(names, scores(item)))
     return [gr.Number(label=str(n)) for n in names], lambda item: scores(item) if len(names)>1 else scores(item)[0]
-
-@page_output.register
-def _(predictions:WordPredictions, learn, gr):
-    def found(text): return [dict(entity=o['entity_group'], start=o['start'], end=o['end']) for o in learn.predict_batch([text])[0]]
-    return gr.HighlightedText(label='Entities'), lambda text: dict(text=text, entities=found(text))
-
-@page_output.register
-def _(predictions:MaskPredictions, learn, gr):
-    def rows(text):
-        gaps = learn.predict_batch([text])[0]
-        return [[i+1, o['token_str'], o['score'], o['sequence']] for i,gap in enumerate(gaps if isinstance(gaps[0], list) else [gaps]) for o in gap]
-    return gr.Dataframe(headers=['gap','token','score','text'], label='Likeliest tokens'), rows
 
 # %% ../../nbs/share/03_serving.ipynb #19b50014
 def _any_learner(learn_or_folder):

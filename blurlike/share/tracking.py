@@ -28,18 +28,16 @@ import torch
 import wandb
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.wandb import log_dataset, wandb_process
-from fastai.torch_core import TensorCategory, TensorMultiCategory, find_bs, num_distrib, rank_distrib, trainable_params
+from fastai.torch_core import find_bs, num_distrib, rank_distrib, trainable_params
 from fastcore.basics import init_args, patch
 from fastcore.foundation import L
 
 from ..data.batch import FixedOrder
 import blurlike.train.run # noqa: F401 (tells the outermost call of a training method)
 from ..train.learner import TransformersLearner
-from ..data.masking import TensorMasked
 from ..model.model_inputs import unwrap
 from ..save.folder import describe, scores_of
-from ..show.tables import as_text
-from ..data.token_category import TensorTokenCategory
+from ..show.tables import prediction_rows
 from ..data.tokens import TokenTensor
 
 # %% ../../nbs/share/00_tracking.ipynb #17a50009
@@ -84,53 +82,10 @@ def gather_args(self:TransformersLearner)->dict:
     return _learner_facts(self) | _sizes(self) | dict(callbacks=callbacks)
 
 # %% ../../nbs/share/00_tracking.ipynb #17a5000c
-def _cell(o):
-    if isinstance(o, tuple) and len(o)==1: o = o[0]
-    return float(o) if isinstance(o, float) else as_text(o)
-
-_of_many = ['text','target','prediction','right'] # columns where a text has several targets
-
-
-def _table(columns, rows): return dict(Prediction_Samples=wandb.Table(columns=columns, data=rows))
-
-def _labels(samples, outs, name, notes): # a text or a pair, its target, its prediction, and what is told of that
-    texts = [s[0] if isinstance(s[0], tuple) else (s[0],) for s in samples]
-    n = max(map(len, texts), default=1)
-    rows = [[*map(str, t), _cell(s[1]), _cell(o[0]), note] for t,s,o,note in zip(texts, samples, outs, notes)]
-    return _table([*['text','text_pair'][:n], 'target', 'prediction', name], rows)
-
 @wandb_process.dispatch
-def _process(x:TokenTensor, y:TensorCategory, samples, outs, preds):
-    return _labels(samples, outs, 'score', preds.max(-1).values.tolist())
-
-@wandb_process.dispatch
-def _process(x:TokenTensor, y:TensorMultiCategory, samples, outs, preds):
-    def scores(p, n): return tuple(p[p.topk(n).indices.sort().values].tolist()) # of the labels that are given
-    return _labels(samples, outs, 'score', [as_text(scores(p, len(o[0]))) for p,o in zip(preds, outs)])
-
-@wandb_process.dispatch
-def _process(x:TokenTensor, y:torch.Tensor, samples, outs, preds): # numbers
-    errors = preds.cpu()-y.cpu().view(preds.shape)
-    return _labels(samples, outs, 'error', [_cell(tuple(e)) for e in errors.view(len(preds), -1).tolist()])
-
-@wandb_process.dispatch
-def _process(x:TokenTensor, y:TensorTokenCategory, samples, outs, preds):
-    def tagged(words, tags): return ' '.join(w if t in (None, 'O') else f'{w}/{t}' for w,t in zip(words, tags))
-    rows = []
-    for (words,target,*_),(pred,*_) in zip(samples, outs):
-        target,pred = ([tags[p] for p in words.places] for tags in (target, pred))
-        right = sum(t==p for t,p in zip(target, pred))/max(len(target), 1)
-        rows.append([' '.join(words), tagged(words, target), tagged(words, pred), right])
-    return _table(_of_many, rows)
-
-@wandb_process.dispatch
-def _process(x:TokenTensor, y:TensorMasked, samples, outs, preds):
-    rows = []
-    for (text,target,*_),(pred,*_) in zip(samples, outs):
-        gaps = [(t.strip(), (p or '').strip()) for t,p in zip(target, pred) if t is not None]
-        right = sum(t==p for t,p in gaps)/max(len(gaps), 1)
-        rows.append([str(text), ' | '.join(t for t,_ in gaps), ' | '.join(p for _,p in gaps), right])
-    return _table(_of_many, rows)
+def _process(x:TokenTensor, y:torch.Tensor, samples, outs, preds):
+    columns,rows = prediction_rows(y, samples, outs, preds)
+    return dict(Prediction_Samples=wandb.Table(columns=columns, data=rows))
 
 # %% ../../nbs/share/00_tracking.ipynb #17a5000e
 def _disturbs(cb): # it records, shows, or waits for other processes

@@ -4,27 +4,15 @@
 
 # %% auto #0
 __all__ = ['f1_score', 'label_threshold', 'f1_multi', 'single_label_metrics', 'multi_label_metrics', 'regression_metrics',
-           'EntityCounts', 'EntityMetric', 'entity_metrics', 'MaskedPerplexity', 'MaskedAccuracy', 'masked_lm_metrics',
            'lower_is_better']
 
 # %% ../../nbs/train/00_metrics.ipynb #3a0a57fa
 import re
-from collections import defaultdict
 from functools import partial
 
-import numpy as np
-import pandas as pd
-import torch
-from fastai.learner import Metric
 from fastai.metrics import AccumMetric, accuracy, mae, skm_to_fastai
 from scipy.stats import pearsonr, spearmanr
-from seqeval.scheme import IOB2, IOBES, Entities
 from sklearn import metrics as skm
-
-from ..model.losses import AvgCountedLoss
-from ..data.tagged import in_iobes, is_entity_scheme, tag_runs
-from ..data.token_category import IGNORED
-from ..data.words import word_field, word_positions
 
 # %% ../../nbs/train/00_metrics.ipynb #11000b28
 def f1_score(
@@ -69,114 +57,6 @@ def regression_metrics(vocab)->list:
     "Mean absolute error, and for a single output Pearson's and Spearman's correlation, which is `nan` of a single row."
     correlations = (pearsonr, spearmanr) if len(vocab)==1 else ()
     return [mae, *(AccumMetric(partial(_of_two, f), name=f.__name__) for f in correlations)]
-
-# %% ../../nbs/train/00_metrics.ipynb #f8249855
-class EntityCounts:
-    "Entities found, true and right, by type; and words"
-    def __init__(self,
-        vocab, # Tags in order
-        strict:bool=False # Only well-formed sequences?
-    ):
-        self.names,self.strict = np.array([str(t) for t in vocab], dtype=object),strict
-        self.entities = is_entity_scheme(vocab)
-        self.scheme = IOB2 if all(t=='O' or t[:1] in 'BI' for t in self.names) else IOBES
-        self.reset()
-
-    def reset(self):
-        self.counts = defaultdict(lambda: np.zeros(3, dtype=np.int64)) # by type: right, found, true
-        self.right,self.words,self.last = 0,0,None
-
-    def _entities(self, tags):
-        if not self.strict: return {run for run in tag_runs(tags, scheme=True) if run[0] is not None}
-        return {(e.tag, e.start, e.end) for e in Entities([list(map(in_iobes, tags))], self.scheme).entities[0]}
-
-    def add(self,
-        true, # (n,) numbers of the tags of a sentence
-        pred  # (n,) those predicted
-    ):
-        "Count a sentence."
-        self.words += len(true)
-        self.right += int((true==pred).sum())
-        if not self.entities or not len(true): return
-        true,pred = (self._entities(self.names[o].tolist()) for o in (true, pred))
-        for i,found in enumerate((true & pred, pred, true)):
-            for kind,*_ in found: self.counts[kind][i] += 1
-
-    def accumulate(self, learn):
-        "Count the sentences of a batch, once however many metrics ask."
-        if self.last is learn.yb: return
-        self.last = learn.yb
-        row,_,place = word_positions(word_field(learn.xb[0], learn.dls.text_tfm.fields))
-        row,true,pred = (o.cpu().numpy() for o in (row, learn.yb[0][row,place], learn.pred[row,place].argmax(-1)))
-        ends = np.flatnonzero(np.diff(row))+1
-        for t,p in zip(np.split(true, ends), np.split(pred, ends)): self.add(t, p)
-
-    @staticmethod
-    def _scores(right, found, true): # precision, recall, F1
-        return right/max(found, 1),right/max(true, 1),2*right/max(found+true, 1)
-
-    @property
-    def _total(self): return sum(self.counts.values(), np.zeros(3, dtype=np.int64)) # over all types
-
-    def value(self, name):
-        if name=='accuracy': return self.right/max(self.words, 1)
-        return dict(zip(('precision','recall','f1'), self._scores(*self._total)))[name]
-
-    def report(self)->pd.DataFrame: # One row a type, then the micro and macro averages
-        "Precision, recall, F1 and support of each type of entity."
-        rows = {k:[*self._scores(*c), c[2]] for k,c in sorted(self.counts.items())}
-        each = np.array(list(rows.values())).reshape(-1, 4)
-        total = self._total
-        macro = each[:,:3].mean(0) if len(each) else [0.]*3
-        rows |= {'micro avg':[*self._scores(*total), total[2]], 'macro avg':[*macro, total[2]]}
-        columns = ['precision','recall','f1','support']
-        return pd.DataFrame(rows.values(), index=[*rows], columns=columns).astype(dict(support=int))
-
-class EntityMetric(Metric):
-    "One column of the epoch table, from counts that several columns share"
-    def __init__(self,
-        counts:EntityCounts, # Shared
-        name:str # `precision`, `recall`, `f1` or `accuracy`
-    ): self.counts,self._name = counts,name
-    def reset(self): self.counts.reset()
-    def accumulate(self, learn): self.counts.accumulate(learn)
-    @property
-    def value(self): return self.counts.value(self._name)
-    @property
-    def name(self): return self._name
-
-def entity_metrics(
-    vocab, # Tags in order
-    strict:bool=False # Only well-formed sequences?
-)->list: # fastai metrics
-    "Precision, recall and F1 of entities and accuracy of words over all validation rows; accuracy alone where the tags tell of no entities."
-    counts = EntityCounts(vocab, strict)
-    names = ('precision','recall','f1','accuracy') if counts.entities else ('accuracy',)
-    return [EntityMetric(counts, n) for n in names]
-
-# %% ../../nbs/train/00_metrics.ipynb #c87304f5
-class MaskedPerplexity(AvgCountedLoss):
-    "Exponential of the mean loss of a hidden token"
-    @property
-    def value(self): return None if not self.count else torch.exp(self.total/self.count)
-    @property
-    def name(self): return 'perplexity'
-
-class MaskedAccuracy(Metric):
-    "Share of the hidden tokens that are guessed right"
-    def reset(self): self.right,self.count = 0,0
-    def accumulate(self, learn):
-        targets = learn.y.as_subclass(torch.Tensor)
-        hidden = targets!=IGNORED
-        pred = learn.pred if learn.pred.ndim==2 else learn.pred[hidden] # a door that picks has picked already
-        self.right += int((pred.argmax(-1)==targets[hidden]).sum())
-        self.count += int(hidden.sum())
-    @property
-    def value(self): return self.right/self.count if self.count else None
-    @property
-    def name(self): return 'masked_accuracy'
-
-def masked_lm_metrics(vocab=None)->list: return [MaskedPerplexity(), MaskedAccuracy()]
 
 # %% ../../nbs/train/00_metrics.ipynb #09a5f00b
 def _named(words, abbreviations): # either stands anywhere in a name, or as a word of its own
