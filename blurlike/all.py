@@ -66,3 +66,4 @@ from .tasks.masked_lm.gap_tables import *
 from .tasks.masked_lm.gaps import *
 from .tasks.masked_lm.learner import *
 from .tasks.multiple_choice import *
+from .tasks.question_answering import *

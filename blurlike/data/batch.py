@@ -50,6 +50,7 @@ class TransformersDL(TfmdDL):
     ):
         self.window,self.max_tokens,self.memory,self.share = window,max_tokens,remembered or Memory(memory),share
         self.whole,self.real = None,1 # the last batch, of which this process has a share; does that count?
+        self.now = None # (B,) places in the dataset of the rows of the last batch, in all processes
         super().__init__(dataset, bs=bs, shuffle=shuffle, num_workers=num_workers, **kwargs)
         self._ordered,self._coming,self._reader,self._lengths,self._seen = None,None,None,(None,None),np.zeros(4, dtype=np.int64)
 
@@ -134,7 +135,11 @@ class TransformersDL(TfmdDL):
             address = self._address(windows[k], len(pos), seed)
             batches = self._arrange(tokens.sizes[pos], seed, k)
             n = max(1, 2**19//max(1, self.rows*int(tokens.sizes.max(initial=1)))) # some at a time: this code is slow between two steps of a model, which clear the processor's caches
-            for i in range(0, len(batches), n): yield from [self._batch(tokens, pos[rows], [targets[j] for j in rows], (address[0][rows],address[1])) for rows in batches[i:i+n]]
+            for i in range(0, len(batches), n):
+                some = [self._batch(tokens, pos[rows], [targets[j] for j in rows], (address[0][rows],address[1])) for rows in batches[i:i+n]]
+                for rows,b in zip(batches[i:i+n], some):
+                    self.now = windows[k][rows]
+                    yield b
         if get_worker_info() is not None: self.report_cut() # what a worker counts stays there
 
     def _check_memory(self):

@@ -126,6 +126,10 @@ def cut_message(n, cut, tokens, lost, max_length):
 
 _one_call = Lock()
 
+def _windows_of_items(n_windows, n_texts): # an item may be several texts, and each of these read in several windows
+    if n_texts is None or n_windows is None: return n_windows if n_texts is None else n_texts
+    return np.add.reduceat(n_windows, np.cumsum(n_texts)-n_texts).astype(np.int32) if len(n_texts) else n_texts
+
 class TokenizeText(Transform):
     "Texts to rows of token fields (`tokenize`), and back (`decodes`)"
     input_types,limit_given = (str, tuple, list),True # did the user choose `max_length`, or is it what the model takes?
@@ -152,6 +156,7 @@ class TokenizeText(Transform):
     @property
     def fields(self)->list: # `word_ids`: k+1 where word k begins, -(k+1) where it goes on, 0 elsewhere; no model takes it
         return [*self.tokenizer.model_input_names, *(['word_ids'] if self.with_words else [])]
+    def beside(self, texts, encodings, n_windows)->dict: return dict(word_ids=self._words(encodings, n_windows)) if self.with_words else {} # lists for the fields that are not the tokenizer's, one a window
     def pad_value(self, field): return {'input_ids':self.tokenizer.pad_token_id, 'token_type_ids':self.tokenizer.pad_token_type_id}.get(field, 0)
 
     def encodes(self, o):
@@ -177,7 +182,7 @@ class TokenizeText(Transform):
         if not given: texts = [t.tolist() if isinstance(t, np.ndarray) else t for t in texts] # words from a parquet file
         texts,n_texts = (texts, None) if given else self.spread(texts)
         ids,types,n_windows = self._given(texts) if given else self._encode(texts, self.max_length)
-        tokens = self._flatten(ids, types, n_windows if n_texts is None else n_texts)
+        tokens = self._flatten(ids, types, _windows_of_items(n_windows, n_texts))
         seen = np.array([len(texts), 0, tokens.lens.sum(), 0])
         full = np.flatnonzero(tokens.lens==self.max_length) if count and not given and self.overlap is None and self.max_length is not None else ()
         if len(full):
@@ -283,14 +288,13 @@ class TokenizeText(Transform):
 
     def _encode_fast(self, texts, paired, max_length):
         backend,n_windows = self._backend(paired, max_length),None
-        encode = backend.encode_batch if self.overlap is not None or self.with_words else backend.encode_batch_fast # the fast one knows no words, and gets the token types of further windows wrong (tokenizers 0.23.3)
+        encode = backend.encode_batch if self.overlap is not None or len(self.fields)>len(self.tokenizer.model_input_names) else backend.encode_batch_fast # the fast one knows neither words nor places in the text, and gets the token types of further windows wrong (tokenizers 0.23.3)
         encodings = encode([tuple(t) for t in texts] if paired else texts, is_pretokenized=self.is_split_into_words)
         if self.overlap is not None and max_length is not None:
             windows = [[e,*e.overflowing] for e in encodings]
             n_windows,encodings = np.fromiter(map(len, windows), dtype=np.int32, count=len(windows)),[e for w in windows for e in w]
         types = dict(token_type_ids=[e.type_ids for e in encodings]) if 'token_type_ids' in self.fields else {}
-        if self.with_words: types['word_ids'] = self._words(encodings, n_windows)
-        return [e.ids for e in encodings],types,n_windows
+        return [e.ids for e in encodings],types | self.beside(texts, encodings, n_windows),n_windows
 
     def _words(self, encodings, n_windows): # a word that begins in one window may go on at the start of the next
         words,left = [[w for w in e.word_ids if w is not None] for e in encodings],self.tokenizer.truncation_side=='left' # then windows come last first
@@ -323,8 +327,7 @@ class TokenizeText(Transform):
         columns = [list(c) for c in zip(*texts)] if paired else [list(texts)]
         enc,n_windows = self.windows(columns, self.is_split_into_words, max_length)
         types = {f:enc[f] for f in self.tokenizer.model_input_names if f!='input_ids'}
-        if self.with_words: types['word_ids'] = self._words(enc.encodings, n_windows)
-        return enc['input_ids'],types,n_windows
+        return enc['input_ids'],types | self.beside(texts, enc.encodings, n_windows),n_windows
 
     def windows(self,
         columns:list, # A list of texts or lists of words, or two lists of texts
@@ -523,4 +526,4 @@ def named(self:TokenizeText,
     "The fields of a batch that models take, by name."
     x,n = x.as_subclass(torch.Tensor),len(self.fields)
     by_field = unstack(x, self.fields) if self.join!='compare' else dict(zip(self.fields, x.unflatten(1, (-1, n)).unbind(2)))
-    return {f:v for f,v in by_field.items() if f!='word_ids'}
+    return {f:by_field[f] for f in self.tokenizer.model_input_names}
