@@ -2258,6 +2258,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'blurlike/tasks/question_answering.py'),
                                                    'blurlike.tasks.question_answering._fits_no_window': ( 'tasks/question_answering.html#_fits_no_window',
                                                                                                           'blurlike/tasks/question_answering.py'),
+                                                   'blurlike.tasks.question_answering._is_empty': ( 'tasks/question_answering.html#_is_empty',
+                                                                                                    'blurlike/tasks/question_answering.py'),
                                                    'blurlike.tasks.question_answering._is_missing': ( 'tasks/question_answering.html#_is_missing',
                                                                                                       'blurlike/tasks/question_answering.py'),
                                                    'blurlike.tasks.question_answering._is_nested': ( 'tasks/question_answering.html#_is_nested',

@@ -17,7 +17,7 @@ from tokenizers import SentencePieceUnigramTokenizer
 from tokenizers.processors import TemplateProcessing
 
 from blurlike.all import Checkpoints, ModelLoss, TransformersLearner, load_learner, question_answering, question_answering_learner
-from blurlike.tasks.question_answering import (N_BEST, AnswerLoss, AnswerPlaces, TokenizeQuestions, answer_scores, answers_in, best_of, best_threshold,
+from blurlike.tasks.question_answering import (AnswerLoss, AnswerPlaces, TokenizeQuestions, answer_scores, answers_in, best_of, best_threshold,
     read_answers, read_squad, threshold, window_answers, windows_of)
 
 # --- data
@@ -236,3 +236,220 @@ def test_answers_are_those_of_a_plain_loop(learn, both):
     for l,data in ((learn, FRAME), (both, BOTH)):
         l.fit(1, 1e-3)
         same_answers(l, data)
+
+# --- scores
+
+def official_words(s): return re.sub(r'\b(a|an|the)\b', ' ', ''.join(c for c in s.lower() if c not in set(string.punctuation))).split()
+
+def official(gold, answer):
+    "Exact match and F1 as in the official script (evaluate-v2.0), written a second time."
+    a,b = official_words(gold),official_words(answer)
+    exact = int(' '.join(a)==' '.join(b))
+    if not a or not b: return exact,int(a==b)
+    n = sum(min(m, Counter(b)[w]) for w,m in Counter(a).items())
+    return exact,0 if not n else 2*(n/len(b))*(n/len(a))/(n/len(b)+n/len(a))
+
+def best_official(golds, answer):
+    golds = [g for g in golds if official_words(g)] or ['']
+    return tuple(max(o) for o in zip(*(official(g, answer) for g in golds)))
+
+def test_scores_are_those_of_the_official_script():
+    rng = np.random.default_rng(0)
+    parts = ['the','a','An','film','Films','film.','é','No. 5','it\'s','-','old,','U.S.','','  ','\n','Ärger','100','theatre']
+    def text(): return rng.choice([' ','  ',''], p=[.8,.1,.1]).join(rng.choice(parts, rng.integers(0, 5)))
+    for _ in range(10_000):
+        golds,answer = [text() for _ in range(rng.integers(0, 4))],text()
+        assert answer_scores(golds, answer)==pytest.approx(best_official(golds, answer)), (golds, answer)
+
+SETS = [SHARED/'data'/n for n in ('squad_v2_dev_half/train.jsonl','squad_v2_sample/train.jsonl','squad_xquad_en/dev.jsonl')]
+
+@pytest.mark.parametrize('path', SETS, ids=lambda p: p.parent.name)
+def test_scores_of_real_answers(path):
+    if not path.exists(): pytest.skip('no real data here')
+    data = pd.read_json(path, lines=True)
+    golds = [list(answers_in([a])[0]) for a in data.answers] if 'answers' in data else [[t] for t in data.answer_text]
+    rng = np.random.default_rng(0)
+    for g,c in zip(golds, data.context):
+        a = int(rng.integers(len(c)))
+        for answer in ('', c[a:a+int(rng.integers(40))], *(t[int(rng.integers(3)):] for t in g[:2])): assert answer_scores(g, answer)==pytest.approx(best_official(g, answer))
+
+def test_scripts_without_spaces_are_compared_by_signs():
+    assert answer_scores(['北京市'], '北京')==(0., pytest.approx(.8)) and answer_scores(['กรุงเทพ'], 'กรุง')[1]>.7
+    assert answer_scores(['2008年北京'], '2008年')[1]==pytest.approx(2*2/(2+4)) # a number is one word
+
+def test_the_threshold_is_the_best_of_all():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        n = int(rng.integers(1, 9))
+        lead = rng.integers(-3, 4, n).astype(float)
+        lead[rng.random(n)<.1] = np.inf # nothing was found there
+        lacks,f1 = rng.random(n)<.5,rng.random(n).round(1)*np.isfinite(lead)
+        def total(t): return np.where(lead>t, lacks, np.where(lacks, 0, f1)).sum()
+        got = best_threshold(lead, np.where(lacks, 0, f1), lacks)
+        assert np.isfinite(got) and total(got)==pytest.approx(max(total(t) for t in np.arange(-5, 5, .25)))
+
+# --- what the data may hold
+
+def nested(data): # as SQuAD's files have it
+    qas = [dict(context=c, qas=[dict(id=i, question=q, answers=[dict(text=t, answer_start=s) for t,s in zip(a['text'], a['answer_start'])])]) for i,q,c,a in zip(data.id, data.question, data.context, data.answers)]
+    return dict(version='v2.0', data=[dict(title='one', paragraphs=qas[:10]), dict(title='two', paragraphs=qas[10:])])
+
+def columns(data): return data.assign(text=[a['text'][0] if a['text'] else None for a in data.answers], start=[a['answer_start'][0] if a['text'] else None for a in data.answers])
+def lists(data): return data.assign(text=[a['text'] for a in data.answers], start=[a['answer_start'] for a in data.answers])
+
+FORMS = dict(dicts=lambda d: (d.to_dict('records'), 'answers'), dataset=lambda d: (Dataset.from_pandas(d), 'answers'), nested=lambda d: (nested(d), 'answers'),
+    columns=lambda d: (columns(d), ['text','start']), lists=lambda d: (lists(d), ['text','start']), arrow=lambda d: (Dataset.from_pandas(columns(d)), ['text','start']),
+    objects=lambda d: (d.assign(answers=[[dict(text=t, answer_start=s) for t,s in zip(a['text'], a['answer_start'])] for a in d.answers]), 'answers'))
+
+@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize('data', [FRAME, BOTH], ids=['answerable','both'])
+def test_all_forms_of_data_are_one(form, data, bert):
+    given,answers = FORMS[form](data)
+    learn,want = asked(given, bert, answers=answers, valid=list(range(6))),asked(data, bert, valid=list(range(6)))
+    assert all(torch.equal(a, b) for a,b in zip(learn.dls.valid.one_batch(), want.dls.valid.one_batch()))
+    assert learn.dls.text_tfm.options==want.dls.text_tfm.options and [m.name for m in learn.metrics]==[m.name for m in want.metrics]
+
+@pytest.mark.parametrize('ending', ['json','jsonl','parquet','csv'])
+def test_files(ending, bert, tmp_path):
+    path = tmp_path/f'data.{ending}'
+    if ending=='json': path.write_text(json.dumps(nested(BOTH)))
+    elif ending=='jsonl': BOTH.to_json(path, orient='records', lines=True)
+    elif ending=='parquet': BOTH.to_parquet(path)
+    else: columns(BOTH).drop(columns='answers').to_csv(path, index=False)
+    learn,want = asked(path, bert, answers=['text','start'] if ending=='csv' else 'answers', valid=[0, 1, 2]),asked(BOTH, bert, valid=[0, 1, 2])
+    assert all(torch.equal(a, b) for a,b in zip(learn.dls.valid.one_batch(), want.dls.valid.one_batch()))
+
+def test_validation_is_drawn_by_contexts(bert):
+    twice = pd.concat([FRAME, FRAME], ignore_index=True)
+    learn = asked(twice, bert)
+    sides = [set(twice.context.iloc[o.items.idxs]) for o in (learn.dls.train_ds, learn.dls.valid_ds)]
+    assert not sides[0]&sides[1] and len(sides[1])>1
+
+def put(data=FRAME, **values):
+    data = data.copy()
+    for k,v in values.items(): data[k] = [v if i==3 else o for i,o in enumerate(data[k])]
+    return data
+
+def answer(*texts, starts=None): return dict(text=list(texts), answer_start=list(starts or ()))
+CONTEXT = 'people saw film'
+BAD = dict(elsewhere=(put(context=CONTEXT, answers=answer('film', starts=[3])), ValueError, "row 3: the answer 'film' is said to stand at 3, where the context has 'ple '; it stands at 11"),
+    nowhere=(put(context=CONTEXT, answers=answer('music', starts=[0])), ValueError, "row 3: .*it does not stand in the context"),
+    below=(put(context=CONTEXT, answers=answer('m', starts=[-1])), ValueError, "row 3: the answer 'm' is said to stand at -1"),
+    no_start=(put(answers=answer('people')), ValueError, 'row 3: 1 texts and 0 starts of answers: an answer has no start'),
+    no_text=(put(answers=answer(starts=[0])), ValueError, 'row 3: 0 texts and 1 starts of answers: an answer has no text'),
+    empty_answer=(put(answers=answer(' ', starts=[6]), context=CONTEXT), ValueError, 'row 3: an answer is empty'), number=(put(answers=answer(7, starts=[0])), TypeError, 'row 3: an answer is 7, and no text'),
+    half=(put(answers=answer('people', starts=[.5])), TypeError, 'row 3: the start 0.5 of an answer is no whole number'), none=(put(answers=None), TypeError, 'row 3: answers are expected as'),
+    text=(put(answers='people'), TypeError, 'row 3: answers are expected as'), keys=(put(answers=dict(text=['a'])), TypeError, "row 3: answers lack 'answer_start'"),
+    no_question=(put(question=' '), ValueError, "row 3: column 'question' is empty"), no_context=(put(context='', answers=answer()), ValueError, "row 3: column 'context' is empty"),
+    missing=(put(context=None), ValueError, "column 'context' .* in row 3"),
+    flag=(BOTH.assign(is_impossible=[(not a['text'])!=(i==3) for i,a in enumerate(BOTH.answers)]), ValueError, 'row 3: is_impossible says otherwise than the answers'))
+
+@pytest.mark.parametrize('name', BAD)
+def test_rows_that_cannot_be_used_are_named(name, bert):
+    data,error,message = BAD[name]
+    with pytest.raises(error, match=message): asked(data, bert)
+
+def test_all_bad_rows_are_named(bert):
+    with pytest.raises(ValueError, match='rows 0, 1, 2, 3'): asked(FRAME.assign(answers=[answer('people', starts=[500])]*24), bert)
+
+@pytest.mark.parametrize('item', ['who?', ('who?',), ('who?', 7), ('who?', []), ('who?', ['a', None]), ('', 'a text'), ('who?', ' '), ('who?', ['a', '']), 7, None])
+def test_what_cannot_be_asked(item, learn):
+    with pytest.raises(TypeError, match='item 1: (expected a question and its context|the (question|context) is empty|context 1 is empty)'): learn.predict_batch([ITEMS[0], item])
+
+def test_arguments(bert, checkpoints, tmp_path):
+    with pytest.raises(ValueError, match='ModelLoss'): asked(FRAME, bert, loss_func=ModelLoss())
+    with pytest.raises(ValueError, match='max_answer_length=0'): asked(FRAME, bert, max_answer_length=0)
+    with pytest.raises(KeyError, match="no column 'asked'"): asked(FRAME, bert, question='asked')
+    with pytest.raises(ValueError, match='no json as SQuAD'): asked(dict(data=[dict(text='a')]), bert)
+    (tmp_path/'a.json').write_text('[1')
+    with pytest.raises(ValueError, match="'a.json' cannot be read as json"): asked(tmp_path/'a.json', bert)
+    with pytest.raises(FileNotFoundError): read_squad(tmp_path/'b.json')
+    slow = tf.CanineTokenizer()
+    with pytest.raises(ValueError, match='answers need a fast tokenizer, .* CanineTokenizer is none'): TokenizeQuestions(slow, 24, 6)
+    with pytest.raises(ValueError, match='QuestionAnswering'): question_answering_learner(FRAME, _no_head(tmp_path, checkpoints), max_length=24)
+
+def _no_head(tmp_path, checkpoints): # a model type without this head
+    folder = tmp_path/'cohere'
+    tok = tf.AutoTokenizer.from_pretrained(checkpoints('gpt2'))
+    tok.save_pretrained(folder)
+    tf.GemmaModel(tf.GemmaConfig(vocab_size=len(tok), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, head_dim=16, intermediate_size=32)).save_pretrained(folder)
+    return folder
+
+# --- predictions
+
+def test_several_contexts_of_one_question_are_compared(both):
+    both.fit(3, 5e-3)
+    contexts = FRAME.context[:5].tolist()
+    one, = both.predict_batch([('who saw it', contexts)], top_k=500)
+    alone = both.predict_batch([('who saw it', c) for c in contexts], top_k=500)
+    best = max(range(5), key=lambda i: read_answers(both, [both.dls.text_tfm.as_item(('who saw it', contexts[i]))])[0].scores[0])
+    found = [o for o in one if o['answer']]
+    assert all(contexts[o['context']][o['start']:o['end']]==o['answer'] for o in found) and {o['context'] for o in found}==set(range(5))
+    assert found[0]['context']==best and found[0]['answer']==next(o for o in alone[best] if o['answer'])['answer']
+    assert sum(o['score'] for o in one)==pytest.approx(1, abs=1e-4) and sum(not o['answer'] for o in one)==1
+    assert [o['score'] for o in found]==sorted((o['score'] for o in found), reverse=True)
+
+def test_top_k_begins_with_the_answer(learn, both):
+    for l in (learn, both):
+        many = l.predict_batch(ITEMS, top_k=3)
+        assert [m[0] for m in many]==l.predict_batch(ITEMS, bs=3) and all(len(m)==3 for m in many)
+        assert all(len({(o['start'], o['end'], o['answer']) for o in m})==3 for m in many)
+    with pytest.raises(ValueError, match='top_k=0'): learn.predict_batch(ITEMS, top_k=0)
+    assert all(o['answer'] for m in learn.predict_batch(ITEMS, top_k=5) for o in m) # it has seen no question without one
+
+def test_what_is_shown(both, capsys):
+    both.dls.show_batch(max_n=3)
+    both.fit(1, 1e-3)
+    both.show_results(max_n=3)
+    Interpretation.from_learner(both).plot_top_losses(3)
+    shown = capsys.readouterr().out
+    assert '⟦' in shown and 'who saw it' in shown and shown.count('prediction')>=2 and ('✓' in shown or '✗' in shown)
+
+def test_the_loss_is_that_of_the_model_and_padding_costs_nothing(learn):
+    x,y = learn.dls.valid.one_batch()
+    learn.model.eval()
+    with torch.no_grad():
+        pred = learn.model(x.as_subclass(torch.Tensor))
+        loss,rows = learn.loss_func(pred, y),AnswerLoss()(pred, y, reduction='none')
+        fields,alone = len(learn.dls.text_tfm.fields),[]
+        for i in range(len(x)):
+            for w,win in enumerate(x[i].as_subclass(torch.Tensor).view(-1, fields, x.shape[2])):
+                n = int((win[-1]!=0).sum())
+                if not n: continue
+                inputs = {k:v[None,:n] for k,v in zip(learn.dls.tokenizer.model_input_names, win)}
+                alone.append((i, float(learn.model(**inputs, start_positions=y[i,1+w,:1].as_subclass(torch.Tensor), end_positions=y[i,1+w,1:2].as_subclass(torch.Tensor)).loss)))
+    assert len(alone)>len(x) and float(loss)==pytest.approx(np.mean([l for _,l in alone]), abs=1e-5)
+    assert rows.tolist()==pytest.approx([np.mean([l for k,l in alone if k==i]) for i in range(len(x))], abs=1e-5)
+
+# --- what a run and a file promise
+
+def test_a_resumed_run_is_as_if_left_alone(bert, in_tmp):
+    def train(cbs, fails=('never', 1)):
+        learn = asked(BOTH, bert, seed=3)
+        learn.add_cb(Cut(*fails))
+        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-3, cbs=cbs)
+        return learn
+    whole = train(Checkpoints('whole'))
+    with pytest.raises(KeyboardInterrupt): train(Checkpoints('run', steps=1), fails=('after_batch', 6, KeyboardInterrupt()))
+    learn = asked(BOTH, bert, seed=3)
+    learn.add_cb(Cut('never', 1))
+    with learn.no_bar(), learn.no_logging(): learn.resume('run')
+    assert all(torch.equal(a, b) for a,b in zip(whole.model.state_dict().values(), learn.model.state_dict().values()))
+    assert whole.recorder.values==learn.recorder.values and whole.loss_func.thresh==learn.loss_func.thresh
+
+def test_saved_exported_and_in_a_file(both, in_tmp):
+    both.fit(1, 1e-3)
+    want = both.predict_batch(BOTH)
+    again = TransformersLearner.from_pretrained(both.save_pretrained('m'))
+    assert again.task is question_answering and again.predict_batch(BOTH)==want and again.dls.text_tfm.options==both.dls.text_tfm.options
+    facts = json.loads((in_tmp/'m'/'blurlike.json').read_text())
+    assert facts['text']==['question','context'] and facts['label']==['answers','context'] and facts['overlap']==6 and facts['loss']['settings']['thresh']==both.loss_func.thresh
+    tf.AutoModelForQuestionAnswering.from_pretrained('m')
+    again.dls = both.dls
+    assert again.validate()[:3]==both.validate()[:3]
+    again.fit(1, 1e-3)
+    both.path = in_tmp
+    both.export('learn.pkl')
+    assert load_learner('learn.pkl').predict_batch(BOTH)==want
+    both.predict_batch(BOTH, out='p.jsonl', bs=5)
+    assert [json.loads(line)['answer'] for line in open('p.jsonl')]==[w['answer'] for w in want]

@@ -122,12 +122,14 @@ class TokenizeQuestions(TokenizeText):
     def encodes(self, o): return as_asked(o)
 
 # %% ../../nbs/tasks/05_question_answering.ipynb #afc097b4
+def _is_empty(text): return isinstance(text, str) and not text.strip()
+
 @patch
 def check_rows(self:TokenizeQuestions, rows, *columns):
-    check_texts(rows, *columns)
     for name in columns:
-        empty = rows.numbers[(rows.column(name).str.strip()=='').to_numpy(dtype=bool)].tolist()
+        empty = rows.numbers[rows.column(name).map(_is_empty).to_numpy(dtype=bool)].tolist()
         if empty: raise name_error(ValueError(f"column {name!r} is empty: drop these rows"), 'row', empty)
+    check_texts(rows, *columns)
 
 @patch
 def parts(self:TokenizeQuestions, o)->list: return [as_asked(o).question, *as_asked(o).contexts]
@@ -457,14 +459,14 @@ def best_threshold(
     lacks:np.ndarray # (n,) bool, is there no answer?
 )->float:
     "The threshold with the highest F1: rows that lead by more get no answer."
-    order = np.argsort(lead, kind='stable')
+    order = np.argsort(lead, kind='stable')[:np.isfinite(lead).sum()] # infinite: nothing was found there
+    if not len(order): return 0.
     lead = lead[order]
-    total = np.concatenate([[0.], (f1-lacks)[order].cumsum()])+lacks.sum() # of the first 0 to n rows answered
-    is_last = np.concatenate([[True], lead[1:]>lead[:-1], [True]]) & np.concatenate([[True], np.isfinite(lead)])
-    best = int(np.where(is_last, total, -np.inf).argmax())
-    if not len(lead): return 0.
+    total = np.concatenate([[0.], (f1-lacks)[order].cumsum()]) # gained by answering the first 0 to n rows
+    divides = np.concatenate([[True], lead[1:]>lead[:-1], [True]])
+    best = int(np.where(divides, total, -np.inf).argmax())
     below = lead[best-1] if best else lead[0]-2
-    above = lead[best] if best<len(lead) and np.isfinite(lead[best]) else below+2
+    above = lead[best] if best<len(lead) else below+2
     return float((below+above)/2)
 
 # %% ../../nbs/tasks/05_question_answering.ipynb #c277842a
