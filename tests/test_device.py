@@ -19,7 +19,7 @@ from blurlike.model.padding_free import Packing, try_packing
 DEVICE = torch.device(os.environ.get('BLURLIKE_DEVICE') or ('cuda' if torch.cuda.is_available() else 'cpu'))
 ON_CUDA = DEVICE.type=='cuda'
 needs_cuda = pytest.mark.skipif(not ON_CUDA, reason='there is no CUDA device')
-FITS = ['bert','distilbert','roberta','gpt2']
+FITS = ['bert','distilbert','roberta','gpt2','modernbert']
 
 @pytest.fixture(autouse=True)
 def exact():
@@ -122,13 +122,14 @@ def test_without_padding(arch, half, checkpoints):
     close(packed_logits, logits, tol)
     for n,g in grads.items(): assert (packed[n]-g).norm()<=10*tol*g.norm()+1e-3, n
 
-def test_grouped_heads_are_left_padded(in_tmp):
+def test_grouped_heads(in_tmp):
     "Llama's keys and values have fewer heads than its queries."
     tok = word_tokenizer('input_ids','attention_mask')
     config = tf.LlamaConfig(vocab_size=len(tok), max_position_embeddings=64, num_key_value_heads=1, pad_token_id=tok.pad_token_id, **SMALL)
     tf.LlamaModel(config).save_pretrained('llama')
     tok.save_pretrained('llama')
-    a,b = fitted(classifier, 'llama', precision='bf16'),fitted(classifier, 'llama', precision='bf16', padding_free=False)
+    a,b = fitted(classifier, 'llama', precision='bf16', padding_free=True),fitted(classifier, 'llama', precision='bf16', padding_free=False)
+    assert a.packing is not None
     close(losses(a), losses(b), 5e-2)
 
 def test_a_layer_run_again_is_packed_again(bert):

@@ -9,7 +9,7 @@ from fastai.torch_core import set_seed
 from blurlike.model.padding_free import PACKED, Packing, packed_now, try_packing
 from small import ARCHS, SMALL, TEXTS, accepted, close, encode, learner, weights
 
-FITS = ['bert','distilbert','roberta','gpt2']
+FITS = ['bert','distilbert','roberta','gpt2','modernbert']
 
 def model_and_batch(checkpoints, arch, cls='AutoModelForSequenceClassification', **kwargs):
     folder = checkpoints(arch)

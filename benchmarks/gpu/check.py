@@ -22,7 +22,7 @@ for k,v in dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg', TOK
 ROOT = Path(__file__).resolve().parents[2]
 
 # part: seconds it may take
-LIMITS = dict(device=30, correct=150, train=150, large=60, compiled=90, profile=45, predict=60, attention=30)
+LIMITS = dict(device=30, correct=150, train=150, large=60, compiled=90, graphs=60, profile=45, predict=60, attention=30)
 
 # ---- models and data
 
@@ -137,8 +137,8 @@ def device(args):
         a,b = (torch.randn(n, n, device='cuda', dtype=torch.bfloat16) for _ in range(2))
         for _ in range(3): a@b
         seconds = timed(args, lambda: [a@b for _ in range(10)])/10
-        said |= dict(name=torch.cuda.get_device_name(), peak_tflops=round(2*n**3/seconds/1e12, 1))
-    keep(args, 'device', **said)
+        said |= dict(card=torch.cuda.get_device_name(), peak_tflops=round(2*n**3/seconds/1e12, 1))
+    keep(args, 'device', found=said)
 
 def correct(args):
     "tests/test_device.py on this device."
@@ -172,10 +172,14 @@ def training_sides(args, kind, bs, rows):
     loader = learner(args, df, made, bs)
     batches = [{k:v.to(args.device) for k,v in b.items()} for b in loader.dls.train.as_torch()]
     amount = int(sum(b['attention_mask'].sum() for b in batches))
+    packed = {} # did it train without padding?
     def ours(**kwargs):
         def run():
             learn = learner(args, df, made, bs, precision='bf16', **kwargs)
-            with learn.no_bar(), learn.no_logging(): return timed(args, lambda: learn.fit_one_cycle(1, 1e-4))
+            learn.model.to(args.device) # as those of the peers stand there before the clock runs
+            with learn.no_bar(), learn.no_logging(): seconds = timed(args, lambda: learn.fit_one_cycle(1, 1e-4))
+            packed[str(kwargs)] = learn.packing is not None
+            return seconds
         return run
     def raw():
         model = new_model(args, made)
@@ -186,20 +190,22 @@ def training_sides(args, kind, bs, rows):
             return timed(args, t.train)
         return run
     sides = {'raw loop, the same batches':raw, 'blurlike':ours(), 'blurlike, padded':ours(padding_free=False), 'Trainer':peer(False), 'Trainer, by length':peer(True)}
-    return sides,amount,made,df,batches
+    return sides,amount,made,batches,packed
 
 def train(args):
     "Training in bf16 on natural lengths, real tokens a second, and megabytes at most."
     for kind in ('bert','modernbert'):
-        sides,amount,made,*_ = training_sides(args, kind, 8 if args.tiny else 64, 1600)
+        sides,amount,made,_,packed = training_sides(args, kind, 8 if args.tiny else 64, 1600)
         keep(args, f'train-{kind}', operations=operations(made), tokens=amount)
         turns(args, f'train-{kind}', sides, amount, args.rounds)
+        keep(args, f'train-{kind}', packed=str(packed))
 
 def large(args):
     "The same in batches of 256, ours beside the plain loop: what share of the card's peak is reached?"
-    sides,amount,made,*_ = training_sides(args, 'bert', 8 if args.tiny else 256, 4096)
+    sides,amount,made,_,packed = training_sides(args, 'bert', 8 if args.tiny else 256, 4096)
     keep(args, 'large-bert', operations=operations(made), tokens=amount)
     turns(args, 'large-bert', {k:v for k,v in sides.items() if not k.startswith('Trainer')}, amount, max(1, args.rounds-1))
+    keep(args, 'large-bert', packed=str(packed))
 
 def compiled(args):
     "Compiled layers, padded, beside the same not compiled: a learner each, trained again and again."
@@ -220,8 +226,9 @@ def profile(args):
     "Where a step's time goes: kernels, launches, and waits for the device, ours beside the plain loop."
     import torch
     from torch.profiler import ProfilerActivity
-    sides,amount,made,df,batches = training_sides(args, 'bert', 8 if args.tiny else 64, 640)
+    sides,amount,made,batches,packed = training_sides(args, 'bert', 8 if args.tiny else 64, 324)
     sides = {k:v for k,v in sides.items() if not k.startswith('Trainer')}
+    sides = {k:sides[k] for k in ('blurlike','raw loop, the same batches')}
     kinds = [ProfilerActivity.CPU]+([ProfilerActivity.CUDA] if args.device=='cuda' else [])
     for name,f in sides.items():
         f()
@@ -233,7 +240,51 @@ def profile(args):
             launches=count('cudaLaunchKernel','cudaLaunchKernelExC','cuLaunchKernel','cuLaunchKernelEx'), waits=count('cudaStreamSynchronize','cudaDeviceSynchronize','cudaEventSynchronize'), copies=count('cudaMemcpyAsync'), items=count('aten::item','aten::_local_scalar_dense'))})
         sort = 'self_cuda_time_total' if args.device=='cuda' else 'self_cpu_time_total'
         with open(args.out/'profile.txt', 'a') as log:
-            log.write(f'\n==== {name}, by device\n{table.table(sort_by=sort, row_limit=45, max_name_column_width=90)}\n==== {name}, by processor\n{table.table(sort_by="self_cpu_time_total", row_limit=45, max_name_column_width=60)}\n')
+            log.write(f'\n==== {name}, by device\n{table.table(sort_by=sort, row_limit=30, max_name_column_width=70)}\n==== {name}, by processor\n{table.table(sort_by="self_cpu_time_total", row_limit=40, max_name_column_width=60)}\n')
+
+def graphs(args):
+    "An experiment: forward and backward of each length (rounded up to 64) as CUDA graphs, beside the same loop without."
+    if args.device!='cuda': return keep(args, 'graphs', note='CUDA alone')
+    import torch
+    sides,amount,made,batches,packed = training_sides(args, 'bert', 64, 1600)
+    def rounded(b, k=64):
+        n = b['attention_mask'].shape[1]
+        return {name:torch.nn.functional.pad(v, (0, -n%k)) if v.ndim>1 else v for name,v in b.items()}
+    full = [b for b in map(rounded, batches) if len(b['labels'])==64]
+    amount = int(sum(b['attention_mask'].sum() for b in full))
+    def loop(model, step):
+        decay,rest = [p for p in model.parameters() if p.ndim>1],[p for p in model.parameters() if p.ndim<2]
+        opt = torch.optim.AdamW([dict(params=decay, weight_decay=.01), dict(params=rest, weight_decay=0.)], lr=1e-4, fused=True)
+        for b in full:
+            step(b).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)
+            opt.step()
+            opt.zero_grad(set_to_none=True)
+    def plain():
+        model = new_model(args, made).train()
+        def step(b):
+            with torch.autocast('cuda', dtype=torch.bfloat16): return model(**b).loss
+        return timed(args, lambda: loop(model, step))
+    def graphed():
+        model = new_model(args, made).train()
+        class Step(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.model = model
+            def forward(self, input_ids, token_type_ids, mask, labels):
+                with torch.autocast('cuda', dtype=torch.bfloat16, cache_enabled=False):
+                    logits = self.model(input_ids=input_ids, token_type_ids=token_type_ids, attention_mask=mask).logits
+                return torch.nn.functional.cross_entropy(logits.float(), labels)
+        # a mask of four dimensions is taken as it is: nothing asks the device what is in it
+        def inputs(b): return (b['input_ids'], b['token_type_ids'], b['attention_mask'][:,None,None].bool().expand(-1, 1, b['attention_mask'].shape[1], -1).contiguous(), b['labels'])
+        made_for,start,pool = {},time.perf_counter(),torch.cuda.graph_pool_handle()
+        for b in full:
+            shape = b['input_ids'].shape
+            if shape not in made_for: made_for[shape] = torch.cuda.make_graphed_callables(Step(), tuple(t.clone() for t in inputs(b)), num_warmup_iters=3, allow_unused_input=True, pool=pool)
+        sync(args)
+        keep(args, 'graphs', shapes=len(made_for), capture_seconds=round(time.perf_counter()-start, 2))
+        return timed(args, lambda: loop(model, lambda b: made_for[b['input_ids'].shape](*inputs(b))))
+    turns(args, 'graphs', {'plain, lengths of 64':plain, 'graphs':graphed}, amount, max(1, args.rounds-1))
 
 def predict(args):
     "`predict_batch` in bf16 beside `pipeline(batch_size=128)` in bf16: rows a second; and milliseconds of one text."
@@ -292,7 +343,7 @@ def attention(args):
                     keep(args, 'attention', **{f'{label}, {name}, dropout {p}':dict(wall=round(wall, 3), device=round(busy, 3))})
                 except Exception as e: keep(args, 'attention', **{f'{label}, {name}, dropout {p}':f'{type(e).__name__}: {str(e)[:200]}'})
 
-PARTS = dict(device=device, correct=correct, train=train, large=large, compiled=compiled, profile=profile, predict=predict, attention=attention)
+PARTS = dict(device=device, correct=correct, train=train, large=large, compiled=compiled, graphs=graphs, profile=profile, predict=predict, attention=attention)
 
 # ---- the table
 
@@ -303,9 +354,9 @@ def ratio(a, b): # of two sides, round by round
 def table(out):
     "Markdown lines of what the parts found."
     read = lambda name: json.loads((out/f'{name}.json').read_text()) if (out/f'{name}.json').exists() else {}
-    said,right = read('device'),read('correct')
-    lines = ['# blurlike on '+said.get('name', 'the CPU'), '', ', '.join(f'{k} {v}' for k,v in said.items()), '', '## Correct', '', f"`tests/test_device.py`: {right.get('last', 'did not end')}", *(f'- {l}' for l in right.get('failed', []))]
-    for name in ('train-bert','train-modernbert','large-bert','compiled-bert','predict'):
+    said,right = read('device').get('found', {}),read('correct')
+    lines = ['# blurlike on '+said.get('card', 'the CPU'), '', ', '.join(f'{k} {v}' for k,v in said.items()), '', '## Correct', '', f"`tests/test_device.py`: {right.get('last', 'did not end')}", *(f'- {l}' for l in right.get('failed', []))]
+    for name in ('train-bert','train-modernbert','large-bert','compiled-bert','graphs','predict'):
         found = read(name)
         sides = {k:v for k,v in found.items() if isinstance(v, dict)}
         if not sides: continue

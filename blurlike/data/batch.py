@@ -26,6 +26,7 @@ from ..support.progress import Progress
 from .prefetch import Memory, ReadWindow, WindowBytes, WindowReader, ahead, name_error, quiet_fork
 from .rows import Column, Rows
 from .tokens import TokenizeText, Tokens
+from ..model.model_inputs import send
 
 # %% ../../nbs/data/10_batch.ipynb #81be7d16
 class FixedOrder:
@@ -104,7 +105,9 @@ class TransformersDL(TfmdDL):
     def _to_device(self, b):
         if self.device is None or self.device.type=='cpu': return b
         if self.device.type!='cuda': return to_device(b, self.device)
-        return tuple(t.pin_memory().to(self.device, non_blocking=True) if isinstance(t, torch.Tensor) else to_device(t, self.device) for t in b)
+        sent = tuple(send(t, self.device) if isinstance(t, torch.Tensor) else to_device(t, self.device) for t in b)
+        if isinstance(sent[0], torch.Tensor): sent[0].on_cpu = b[0].as_subclass(torch.Tensor) # who asks what is padding there need not wait for the device
+        return sent
 
     @property
     def rows(self)->int: return self.bs*(1 if self.share is None else self.share[1]) # of a batch, in all processes

@@ -530,5 +530,5 @@ def from_pretrained(cls:TransformersLearner,
     if adapter is not None: load_adapter(learn.model, folder, adapter if 'sum' in adapter else None)
     _check_weights(learn, folder)
     keep_facts(learn, facts, **{} if adapter is None else dict(adapter_base=str(checkpoint)))
-    learn.model.eval()
+    learn.model.to(learn.dls.device).eval()
     return learn

@@ -77,7 +77,7 @@ def _wants_packing(self:FittingLearner): # asked for, or by itself with CUDA in 
 
 @patch
 def _pack(self:FittingLearner):
-    model = unwrap(self.model)
+    model = unwrap(self.model).to(self.dls.device) # fastai does it later, and how a model can be packed is tried where it trains
     half = getattr(self, 'mixed_precision', None)
     is_packed = self.packing is not None and self.packing.model is model
     if is_packed or not self._wants_packing(): return
