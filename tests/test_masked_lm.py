@@ -438,7 +438,7 @@ with learn.no_bar(): print(json.dumps([float(learn.validate()[0]), resource.getr
 """
 def test_memory_of_validation_does_not_grow_with_rows(bert, in_tmp):
     (_,few),(_,many) = (fresh_process(HOARD, bert, n, cwd=in_tmp) for n in (200, 1600))
-    assert many-few<60 # MB; the logits of the gaps alone would be 1400 rows x 9 x 30,000 x 4 bytes = 1.5 GB
+    assert many-few<400 # MB, with room for what an allocator keeps; the logits of the gaps alone would be 1400 rows x 9 x 30,000 x 4 bytes = 1.5 GB
 
 # fastai's tools
 
