@@ -13,7 +13,7 @@ from fastai.torch_core import set_seed
 from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
 from tokenizers.processors import BertProcessing, RobertaProcessing
 
-from blurlike.all import sequence_classification_learner
+from blurlike.all import multiple_choice_learner, sequence_classification_learner
 
 torch.set_num_threads(1) # models this small only lose time to threads
 
@@ -33,7 +33,7 @@ def sentences(n=N, seed=3):
     return [text(o) for o in labels],labels
 
 def table(kind, n=N, seed=3):
-    "`n` rows with one kind of target: `single`, `pair`, `multi` or `regression`."
+    "`n` rows with one kind of target: `single`, `pair`, `multi`, `regression` or `choice`."
     (texts,labels),rng = sentences(n, seed),np.random.default_rng(seed)
     if kind=='single': return pd.DataFrame(dict(text=texts, label=labels))
     if kind=='pair':
@@ -42,12 +42,18 @@ def table(kind, n=N, seed=3):
     if kind=='multi':
         sure = rng.random(n)<.5
         return pd.DataFrame(dict(text=[f'{t} indeed' if s else t for t,s in zip(texts, sure)], tags=[[o]*(o!='fine')+['sure']*int(s) for o,s in zip(labels, sure)]))
+    if kind=='choice': # two to four, the good one is right
+        right,wrong = [int(rng.integers(2+i%3)) for i in range(n)],CUES['bad']+CUES['fine']
+        def choices(n, r): return [*map(str, np.insert(rng.permutation(wrong)[:n-1].astype(object), r, rng.choice(CUES['good'])))]
+        return pd.DataFrame(dict(text=texts, choices=[choices(2+i%3, r) for i,r in enumerate(right)], label=right))
     return pd.DataFrame(dict(text=texts, score=[dict(bad=-1.25, fine=.125, good=1.5)[o]+len(t)/200 for t,o in zip(texts, labels)]))
 
-COLUMNS = dict(single={}, pair=dict(text=['one','two'], label='same'), multi=dict(label='tags'), regression=dict(label='score'))
-VOCABS = dict(single=['bad','fine','good'], pair=[False,True], multi=['bad','good','sure'], regression=['score'])
+COLUMNS = dict(single={}, pair=dict(text=['one','two'], label='same'), multi=dict(label='tags'), regression=dict(label='score'), choice={})
+VOCABS = dict(single=['bad','fine','good'], pair=[False,True], multi=['bad','good','sure'], regression=['score'], choice=[])
 KINDS = list(COLUMNS)
 FRAMES = {k:table(k) for k in KINDS}
+SAME_WIDTH = dict(choice=FRAMES['choice'].assign(choices=lambda d: d.choices.map(lambda c: (c+['people','town'])[:4]))) # for losses that models compute
+AUTO_MODELS = {k:'AutoModelForMultipleChoice' if k=='choice' else 'AutoModelForSequenceClassification' for k in KINDS}
 TEXTS = FRAMES['single'].text.tolist()
 
 def word_tokenizer(*fields, max_length=64):
@@ -117,11 +123,24 @@ def in_tmp(tmp_path, monkeypatch):
     return tmp_path
 
 _own = object()
+LEARNERS = dict(choice=multiple_choice_learner)
 def learner(kind, checkpoint, data=_own, **kwargs):
     "A one-line learner for the table of `kind`."
-    return sequence_classification_learner(FRAMES[kind] if data is _own else data, checkpoint, **(dict(bs=BS, valid=.25) | COLUMNS[kind] | kwargs))
+    return LEARNERS.get(kind, sequence_classification_learner)(FRAMES[kind] if data is _own else data, checkpoint, **(dict(bs=BS, valid=.25) | COLUMNS[kind] | kwargs))
 
-def texts_of(kind, df): return list(zip(df.one, df.two)) if kind=='pair' else df.text.tolist()
+def texts_of(kind, df):
+    "The items of a table."
+    columns = dict(pair=['one','two'], choice=['text','choices']).get(kind, ['text'])
+    return list(zip(*(df[c] for c in columns))) if len(columns)>1 else df[columns[0]].tolist()
+
+def item_of(kind, text):
+    "An item that holds `text`, all of it or its last text that may be cut."
+    return dict(pair=('film', text), choice=(text, ['good','bad'])).get(kind, text)
+
+def texts_in(item):
+    "The texts that an item is made of."
+    if isinstance(item, str): return [item]
+    return [t for part in item for t in ([part] if isinstance(part, str) else part)]
 def valid_frame(learn, kind):
     "The validation rows of a learner on the table of `kind`."
     return FRAMES[kind].iloc[learn.dls.valid_ds.items.idxs].reset_index(drop=True)
@@ -137,10 +156,15 @@ def direct_logits(model, tokenizer, texts, max_length=64):
     "(B,C) logits of the plain model, called for one text at a time."
     was = model.training
     model.eval()
-    def inputs(text): return {k:v.to(model.device) for k,v in accepted(model, encode(tokenizer, [text], max_length=max_length)).items()}
-    with torch.no_grad(): res = [model(**inputs(t)).logits[0].float().cpu() for t in texts]
+    def inputs(pairs, **kwargs): return {k:v.to(model.device) for k,v in accepted(model, encode(tokenizer, pairs, max_length=max_length, **kwargs)).items()}
+    def logits(item):
+        has_choices = isinstance(item, tuple) and isinstance(item[1], list)
+        if not has_choices: return model(**inputs([item])).logits[0].float().cpu()
+        of_choices = inputs([(item[0], c) for c in item[1]], truncation='only_first')
+        return model(**{k:v[None] for k,v in of_choices.items()}).logits[0].float().cpu()
+    with torch.no_grad(): res = [logits(t) for t in texts]
     model.train(was)
-    return torch.stack(res)
+    return torch.nn.utils.rnn.pad_sequence(res, batch_first=True, padding_value=-torch.inf) # a row may have fewer choices than others
 
 def activated(kind, logits): return logits.sigmoid() if kind=='multi' else logits.squeeze(-1) if kind=='regression' else logits.softmax(-1)
 def close(a, b, tol=1e-5): torch.testing.assert_close(torch.as_tensor(a).float().cpu(), torch.as_tensor(b).float().cpu(), atol=tol, rtol=tol)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from blurlike.all import (DataBlock, IndexSplitter, RegressionBlock, SkipItemException, TokenizeText, TokenTensor, TransformersDL, TransformersTextBlock, masked_lm_learner, set_seed)
-from small import ARCHS, FRAMES, KINDS, TEXTS, accepted, byte_tokenizer, close, encode, learner, texts_of, valid_frame, word_tokenizer
+from small import ARCHS, FRAMES, KINDS, SAME_WIDTH, TEXTS, accepted, byte_tokenizer, close, encode, learner, texts_of, valid_frame, word_tokenizer
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 TOK = word_tokenizer('input_ids','token_type_ids','attention_mask', max_length=4000)
@@ -202,7 +202,7 @@ def test_as_torch_gives_what_the_model_takes(arch, checkpoints):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_as_torch_gives_the_loss_of_the_learner(kind, bert):
-    learn = learner(kind, bert)
+    learn = learner(kind, bert, SAME_WIDTH.get(kind, FRAMES[kind]))
     learn.model.eval()
     losses,n = [],[]
     with torch.no_grad():

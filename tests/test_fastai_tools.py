@@ -1,4 +1,4 @@
-"fastai's tools on the four kinds of target: one test a tool, named for it."
+"fastai's tools on each kind of target: one test a tool, named for it."
 import csv,json
 
 import numpy as np
@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 import transformers
 from blurlike.all import (CSVLogger, Callback, CategoryBlock, ClassificationInterpretation, DataBlock, EarlyStoppingCallback, GradientAccumulation, GradientClip, Interpretation, Learner,
-    ModelInputsCallback, ModelLoss, MultiCategoryBlock, RandomSplitter, RegressionBlock, SGD, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, load_learner, nn, noop, set_seed,
+    ModelInputsCallback, ModelLoss, MultiCategoryBlock, RandomSplitter, RightChoiceBlock, TextChoicesBlock, RegressionBlock, SGD, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, load_learner, nn, noop, set_seed,
     transformer_splitter, unwrap)
 from fresh import fresh_process
-from small import BS, COLUMNS, FRAMES, KINDS, VOCABS, activated, changed, close, direct_logits, learner, texts_of, valid_frame, weights
+from small import AUTO_MODELS, BS, COLUMNS, FRAMES, KINDS, SAME_WIDTH, VOCABS, activated, changed, close, direct_logits, learner, texts_in, texts_of, valid_frame, weights
 from datasets import Dataset
 from fastai.data.core import show_results
 from fastai.data.transforms import MultiCategory
@@ -44,6 +44,7 @@ def direct(kind, learn):
 def new_targets(kind, learn): # of the validation rows, as tensors
     col = valid_frame(learn, kind)[COLUMNS[kind].get('label', 'label')]
     if kind=='multi': return torch.tensor([[float(v in o) for v in VOCABS[kind]] for o in col])
+    if not VOCABS[kind]: return torch.tensor(col.tolist())
     return torch.tensor(col.tolist()).float() if kind=='regression' else torch.tensor([VOCABS[kind].index(o) for o in col])
 
 def row_losses(kind, logits, targs):
@@ -52,27 +53,33 @@ def row_losses(kind, logits, targs):
 
 def shown(capsys): return capsys.readouterr().out
 def head(t, n): return t if len(t.split())<=n else ' '.join(t.split()[:n])+' …'
-def named(kind, o): return ', '.join(o) if kind=='multi' else f'{o:.3f}' if kind=='regression' else str(o)
-def decoded_by_hand(kind, logits): # what a reader should see
+def lettered(choices, i): return f'{"ABCD"[i]}) {choices[i]}'
+def named(kind, row): # the target of a row, as a reader should see it
+    y = row.iloc[-1]
+    return ', '.join(y) if kind=='multi' else f'{y:.3f}' if kind=='regression' else f'{lettered(row.choices, y)} ✓' if kind=='choice' else str(y)
+def decoded_by_hand(kind, df, logits): # and what is predicted
     if kind=='multi': return [', '.join(v for v,p in zip(VOCABS[kind], row) if p>.5) for row in logits.sigmoid()]
+    if kind=='choice': return [f"{lettered(c, i)} {'✓' if i==y else '✗'}" for c,y,i in zip(df.choices, df.label, logits.argmax(1).tolist())]
     return [f'{o.item():.3f}' for o in logits] if kind=='regression' else [str(VOCABS[kind][i]) for i in logits.argmax(1)]
+def of_item(kind, item, preds): return preds[:len(item[1])] if kind=='choice' else preds # what belongs to it alone
+HEADS = dict(pair=['text','text_pair'], choice=['text','choices'])
 
 # Data and displays
 
 def test_show_batch(kind, learn, capsys):
     learn.dls.valid.show_batch(max_n=4, trunc_at=5)
     lines,df = shown(capsys).splitlines(),valid_frame(learn, kind)
-    assert lines[0].split()==['text']+['text_pair']*(kind=='pair')+['target'] and len(lines)==5
-    for line,item,y in zip(lines[1:], texts_of(kind, df), df.iloc[:,-1]):
-        for t in item if kind=='pair' else [item]: assert head(t, 5) in line
-        assert line.endswith(named(kind, y)) and not any(s in line for s in SPECIAL)
+    assert lines[0].split()==HEADS.get(kind, ['text'])+['target']*(kind!='choice') and len(lines)==5
+    for line,item,(_,row) in zip(lines[1:], texts_of(kind, df), df.iterrows()):
+        for t in texts_in(item): assert head(t, 5) in line
+        assert named(kind, row) in line if kind=='choice' else line.endswith(named(kind, row))
+        assert not any(s in line for s in SPECIAL)
 
 def test_show_batch_of_training_rows(kind, learn, capsys):
     learn.dls.show_batch(max_n=BS, trunc_at=None)
-    words,seen = set(shown(capsys).split()),set(' '.join(np.ravel([texts_of(kind, FRAMES[kind])]).tolist()).split())
-    
+    words,seen = set(shown(capsys).split()),{w for o in texts_of(kind, FRAMES[kind]) for t in texts_in(o) for w in t.split()}
     assert len(words&seen)>10
-    assert words<=seen|{'text','text_pair','target','True','False','bad,','bad','fine','good','good,','sure'}|{w for w in words if w.replace('.','').lstrip('-').isdigit()}
+    assert words<=seen|{'text','text_pair','choices','A)','B)','C)','D)','|','✓','target','True','False','bad,','bad','fine','good','good,','sure'}|{w for w in words if w.replace('.','').lstrip('-').isdigit()}
 
 def test_test_dl(kind, learn, direct):
     df = valid_frame(learn, kind)
@@ -180,6 +187,8 @@ def test_half_precision(how, dtype, fresh):
     fresh.fit(1, 1e-3)
     assert seen=={torch.float32} and np.isfinite(float(fresh.recorder.values[-1][0]))
 
+RATES = dict(choice=50.) # a new head scores all choices nearly alike
+
 def steps_of_sgd(kind, checkpoint, bs, cbs):
     learn = learner(kind, checkpoint, bs=bs, opt_func=SGD, cbs=cbs, max_grad_norm=None, valid=list(range(16)), dl_kwargs=dict(shuffle=False))
     learn.model.config.hidden_dropout_prob = 0.
@@ -187,7 +196,7 @@ def steps_of_sgd(kind, checkpoint, bs, cbs):
         if isinstance(m, nn.Dropout): m.p = 0.
         if hasattr(m, 'attention_dropout') or hasattr(m, 'dropout_prob'): m.attention_dropout = m.dropout_prob = 0.
     before = weights(learn.model)
-    with learn.no_bar(), learn.no_logging(): learn.fit(1, .1, wd=0.)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, RATES.get(kind, .1), wd=0.)
     return before,weights(learn.model)
 
 def test_gradient_accumulation(kind, bert): # 32 training rows: 4 steps either way
@@ -271,7 +280,7 @@ def test_validate(kind, learn, direct):
     want = {'accuracy':lambda: skm.accuracy_score(y, p.argmax(1)), 'f1':lambda: skm.f1_score(y, p.argmax(1)), 'f1_macro':lambda: skm.f1_score(y, p.argmax(1), average='macro', zero_division=0),
             'accuracy_multi':lambda: ((p>.5)==y).mean(), 'mae':lambda: np.abs(p-y).mean(), 'pearsonr':lambda: np.corrcoef(p, y)[0,1], 'spearmanr':lambda: pd.Series(p).corr(pd.Series(y), method='spearman')}
     if kind=='multi': want |= {'f1_macro':lambda: skm.f1_score(y, p>.5, average='macro', zero_division=0), 'f1_micro':lambda: skm.f1_score(y, p>.5, average='micro', zero_division=0)}
-    assert len(first)==len(learn.metrics)+1>=3
+    assert len(first)==len(learn.metrics)+1>=2
     for m,v in zip(learn.metrics, first[1:]): close(v, want[m.name]())
 
 def test_get_preds_in_row_order(kind, learn, direct):
@@ -290,7 +299,7 @@ def test_get_preds_with_input(kind, learn, direct):
     x,preds,targs = learn.get_preds(with_input=True)
     close(preds, activated(kind, direct))
     texts = texts_of(kind, valid_frame(learn, kind))
-    assert [tuple(o) if kind=='pair' else str(o) for o in map(learn.dls.text_tfm.decode, x)]==texts
+    assert [tuple(o) if isinstance(o, tuple) else str(o) for o in map(learn.dls.text_tfm.decode, x)]==texts
 
 def test_get_preds_with_loss(kind, learn, direct):
     preds,targs,losses = learn.get_preds(with_loss=True)
@@ -317,24 +326,26 @@ def test_predict(kind, learn, direct):
     texts,preds = texts_of(kind, valid_frame(learn, kind)),learn.get_preds()[0]
     for i in (0,5,11):
         dec,idx,probs = learn.predict(texts[i])
-        close(probs, preds[i])
-        close(probs, activated(kind, direct[i]))
-        if kind in LABELS: assert str(dec)==str(VOCABS[kind][probs.argmax()]) and idx==probs.argmax()
+        close(probs, of_item(kind, texts[i], preds[i]))
+        close(probs, of_item(kind, texts[i], activated(kind, direct[i])))
+        if kind=='choice': assert dec==texts[i][1][int(probs.argmax())] and idx==probs.argmax()
+        elif kind in LABELS: assert str(dec)==str(VOCABS[kind][probs.argmax()]) and idx==probs.argmax()
         elif kind=='multi': assert list(dec)==[v for v,p in zip(VOCABS[kind], probs) if p>.5] and idx.tolist()==(probs>.5).tolist()
         else: close(dec, direct[i,0])
 
 def test_predict_a_row(kind, learn):
     df = valid_frame(learn, kind)
-    for row in (df.iloc[3], df.iloc[3].to_dict()): close(learn.predict(row)[2], learn.get_preds()[0][3])
+    for row in (df.iloc[3], df.iloc[3].to_dict()): close(learn.predict(row)[2], of_item(kind, texts_of(kind, df)[3], learn.get_preds()[0][3]))
 
 def test_predict_with_input(kind, learn):
-    x,*_,probs = learn.predict(texts_of(kind, valid_frame(learn, kind))[2], with_input=True)
-    close(probs, learn.get_preds()[0][2])
-    assert (tuple(x) if kind=='pair' else str(x))==texts_of(kind, valid_frame(learn, kind))[2]
+    item = texts_of(kind, valid_frame(learn, kind))[2]
+    x,*_,probs = learn.predict(item, with_input=True)
+    close(probs, of_item(kind, item, learn.get_preds()[0][2]))
+    assert (tuple(x) if isinstance(item, tuple) else str(x))==item
 
 def test_predict_batch(kind, learn, direct):
-    df,probs = valid_frame(learn, kind),activated(kind, direct)
-    for items in (texts_of(kind, df), df, Dataset.from_pandas(df), df.to_dict('records'), learn.dls.valid_ds.items, *([df.text] if kind!='pair' else [])):
+    df,probs,names = valid_frame(learn, kind),activated(kind, direct),VOCABS[kind] or range(4)
+    for items in (texts_of(kind, df), df, Dataset.from_pandas(df), df.to_dict('records'), learn.dls.valid_ds.items, *([df.text] if kind not in HEADS else [])):
         res = learn.predict_batch(items, bs=5)
         assert json.loads(json.dumps(res))==res and len(res)==12 # plain data
         for r,p in zip(res, probs):
@@ -342,27 +353,29 @@ def test_predict_batch(kind, learn, direct):
                 assert [d['label'] for d in r]==sorted((v for v,q in zip(VOCABS[kind], p) if q>.5), key=lambda v: -p[VOCABS[kind].index(v)])
                 close([d['score'] for d in r], p[p>.5].sort(descending=True)[0])
             elif kind=='regression': assert r['label']=='score' and r['score']==pytest.approx(p.item(), abs=1e-5)
-            else: assert r['label']==VOCABS[kind][p.argmax()] and type(r['label']) is type(VOCABS[kind][0]) and r['score']==pytest.approx(p.max().item(), abs=1e-5)
+            else: assert r['label']==names[p.argmax()] and type(r['label']) is type(names[0]) and r['score']==pytest.approx(p.max().item(), abs=1e-5)
 
 def test_show_results(kind, learn, direct, capsys):
     learn.show_results(max_n=4, trunc_at=5, shuffle=False)
-    lines,df,preds = shown(capsys).splitlines(),valid_frame(learn, kind),decoded_by_hand(kind, direct)
-    assert lines[0].split()==['text']+['text_pair']*(kind=='pair')+['target','prediction']+['error']*(kind=='regression')
+    lines,df = shown(capsys).splitlines(),valid_frame(learn, kind)
+    assert lines[0].split()==HEADS.get(kind, ['text'])+['target','prediction']*(kind!='choice')+['error']*(kind=='regression')
     assert len(lines)==5
-    for line,item,y,p in zip(lines[1:], texts_of(kind, df), df.iloc[:,-1], preds):
-        for t in item if kind=='pair' else [item]: assert head(t, 5) in line
+    for line,item,(_,row),p in zip(lines[1:], texts_of(kind, df), df.iterrows(), decoded_by_hand(kind, df, direct)):
+        for t in texts_in(item): assert head(t, 5) in line
         assert not any(s in line for s in SPECIAL)
-        target = named(kind, y)
+        target = named(kind, row)
         end = line.split()
         if kind=='regression':
             assert end[-3]==target and float(end[-2])==pytest.approx(float(p), abs=2e-3)
-            assert float(end[-1])==pytest.approx(float(p)-y, abs=2e-3)
-        else: assert end[-1]==('✓' if target==p else '✗') and ' '.join(end[:-1]).endswith(f'{target} {p}'.strip())
+            assert float(end[-1])==pytest.approx(float(p)-row.iloc[-1], abs=2e-3)
+            continue
+        assert end[-1]==('✓' if target==p else '✗')
+        assert target in line and p in line if kind=='choice' else ' '.join(end[:-1]).endswith(f'{target} {p}'.strip())
 
 def test_summary(kind, learn):
     text,n = learn.summary(),sum(p.numel() for p in learn.model.parameters())
     assert 'ModelInputsCallback' in text
-    assert 'BertForSequenceClassification' in text and f'Total params: {n:,}' in text
+    assert type(learn.model).__name__ in text and f'Total params: {n:,}' in text
     assert f'Total trainable params: {n:,}' in text
 
 # Interpretation
@@ -381,12 +394,13 @@ def test_plot_top_losses(kind, learn, direct, capsys):
     interp,k = Interpretation.from_learner(learn),BS+3
     interp.plot_top_losses(k, trunc_at=5)
     lines,(losses,idx) = shown(capsys).splitlines(),interp.top_losses(k)
-    df,preds = valid_frame(learn, kind),decoded_by_hand(kind, direct)
-    assert len(lines)==k+1 and 'prediction' in lines[0] and 'loss' in lines[0]
+    df = valid_frame(learn, kind)
+    preds = decoded_by_hand(kind, df, direct)
+    assert len(lines)==k+1 and ('prediction' in lines[0] or kind=='choice') and 'loss' in lines[0]
     for line,i,loss in zip(lines[1:], idx.tolist(), losses):
-        for t in texts_of(kind, df)[i] if kind=='pair' else [texts_of(kind, df)[i]]: assert head(t, 5) in line
-        assert f'{loss.item():.3f}' in line and named(kind, df.iloc[i,-1]) in line and preds[i] in line
-        if kind!='regression': assert line.endswith('✓' if named(kind, df.iloc[i,-1])==preds[i] else '✗')
+        for t in texts_in(texts_of(kind, df)[i]): assert head(t, 5) in line
+        assert f'{loss.item():.3f}' in line and named(kind, df.iloc[i]) in line and preds[i] in line
+        if kind!='regression': assert line.endswith('✓' if named(kind, df.iloc[i])==preds[i] else '✗')
 
 def table_of(show):
     "Headings and cells as text, of what `show` shows."
@@ -429,7 +443,7 @@ def test_a_label_with_a_comma_is_not_two():
 def test_interpretation_show_results(kind, learn, capsys):
     Interpretation.from_learner(learn).show_results([7,2], trunc_at=5)
     lines,texts = shown(capsys).splitlines(),texts_of(kind, valid_frame(learn, kind))
-    for line,i in zip(lines[1:], (7,2)): assert head(texts[i] if kind!='pair' else texts[i][1], 5) in line
+    for line,i in zip(lines[1:], (7,2)): assert head(texts_in(texts[i])[-1], 5) in line
     assert len(lines)==3
 
 @pytest.mark.parametrize('kind', LABELS)
@@ -459,12 +473,12 @@ def test_export_and_load_learner(kind, learn, direct, tmp_path):
     close(learn.get_preds()[0], activated(kind, direct)) # the learner itself is unharmed
     assert learn.opt is not None and len(learn.dls.train_ds)==36
     blob = (tmp_path/'a'/'learner.pkl').read_bytes()
-    long = [t for t in np.ravel(texts) if len(t)>30]
+    long = [t for o in texts for t in texts_in(o) if len(t)>30]
     assert long and not any(t.encode() in blob for t in long) # it holds no data
     again = load_learner(tmp_path/'a'/'learner.pkl')
     with again.no_bar():
         close(again.get_preds(dl=again.dls.test_dl(texts))[0], activated(kind, direct))
-        close(again.predict(texts[1])[2], activated(kind, direct[1]))
+        close(again.predict(texts[1])[2], of_item(kind, texts[1], activated(kind, direct[1])))
         loss,*_ = again.validate(dl=again.dls.test_dl(valid_frame(learn, kind), with_labels=True))
     close(loss, learn.validate()[0])
 
@@ -473,7 +487,7 @@ def test_load_learner_in_a_fresh_process(kind, learn, direct, tmp_path):
     learn.export(tmp_path/'learner.pkl')
     out = fresh_process(READ, tmp_path/'learner.pkl', json.dumps(texts_of(kind, valid_frame(learn, kind))), cwd=tmp_path/'else')
     close(out['preds'], activated(kind, direct))
-    close(out['one'], activated(kind, direct[0]))
+    close(out['one'], of_item(kind, texts_of(kind, valid_frame(learn, kind))[0], activated(kind, direct[0])))
 
 @pytest.mark.parametrize('kind', ['single'])
 def test_load_learner_with_a_lambda_in_a_fresh_process(kind, bert, tmp_path):
@@ -487,7 +501,8 @@ def test_load_learner_with_a_lambda_in_a_fresh_process(kind, bert, tmp_path):
 # The model's own loss, and a plain fastai Learner
 
 def test_model_loss(kind, bert):
-    ours,own = learner(kind, bert),learner(kind, bert, loss_func=ModelLoss())
+    data = SAME_WIDTH.get(kind, FRAMES[kind])
+    ours,own = learner(kind, bert, data),learner(kind, bert, data, loss_func=ModelLoss())
     close(ours.validate()[0], own.validate()[0])
     for a,b in zip(ours.get_preds(with_decoded=True, with_loss=True), own.get_preds(with_decoded=True, with_loss=True)): close(a, b)
     mine,theirs = (Interpretation.from_learner(o).top_losses() for o in (ours,own))
@@ -499,18 +514,21 @@ def test_model_loss(kind, bert):
         with l.no_bar(), l.no_logging(): l.fit(1, 1e-3)
     for (n,p),q in zip(ours.model.named_parameters(), own.model.parameters()): close(p.detach(), q.detach(), 1e-4)
     close(ours.recorder.values[-1][0], own.recorder.values[-1][0], 1e-4)
-    assert own.model.config.problem_type==dict(single='single_label_classification', pair='single_label_classification', multi='multi_label_classification', regression='regression')[kind]
+    assert own.model.config.problem_type==PROBLEM_TYPES.get(kind)
 
-BLOCKS = dict(single=CategoryBlock, pair=CategoryBlock, multi=MultiCategoryBlock, regression=RegressionBlock)
+PROBLEM_TYPES = dict(single='single_label_classification', pair='single_label_classification', multi='multi_label_classification', regression='regression')
+BLOCKS = dict(single=CategoryBlock, pair=CategoryBlock, multi=MultiCategoryBlock, regression=RegressionBlock, choice=RightChoiceBlock)
 def block_dls(kind, checkpoint):
     x,y = COLUMNS[kind].get('text', 'text'),COLUMNS[kind].get('label', 'label')
-    return DataBlock(blocks=(TransformersTextBlock(checkpoint), BLOCKS[kind]), get_x=lambda r: tuple(r[c] for c in x) if isinstance(x, list) else r[x], get_y=lambda r: r[y],
-        splitter=RandomSplitter(.25, seed=1)).dataloaders(FRAMES[kind], bs=BS)
+    text = TransformersTextBlock
+    if kind=='choice': text,x,y = TextChoicesBlock,['text','choices'],['label','choices']
+    def reader(names): return lambda r: tuple(r[c] for c in names) if isinstance(names, list) else r[names]
+    return DataBlock(blocks=(text(checkpoint), BLOCKS[kind]), get_x=reader(x), get_y=reader(y), splitter=RandomSplitter(.25, seed=1)).dataloaders(FRAMES[kind], bs=BS)
 
 def test_plain_learner(kind, bert, capsys):
     dls = block_dls(kind, bert)
-    names = dict(single='single_label_classification', pair='single_label_classification', multi='multi_label_classification', regression='regression')
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(bert, num_labels=len(VOCABS[kind]), problem_type=names[kind])
+    head_of = dict(num_labels=len(VOCABS[kind]), problem_type=PROBLEM_TYPES[kind]) if VOCABS[kind] else {}
+    model = getattr(transformers, AUTO_MODELS[kind]).from_pretrained(bert, **head_of)
     learn = Learner(dls, model, metrics=[] if kind!='single' else accuracy, cbs=ModelInputsCallback(), splitter=transformer_splitter)
     assert type(learn) is Learner
     with learn.no_bar(), learn.no_logging():
@@ -532,14 +550,14 @@ def test_plain_learner(kind, bert, capsys):
         close(preds, activated(kind, direct))
         close(learn.validate()[0], losses.mean())
         assert len(x)==len(dec)==len(df)==12
-        close(learn.predict(df.iloc[4])[2], preds[4])
+        if kind!='choice': close(learn.predict(df.iloc[4])[2], preds[4])
         items = df.reset_index(drop=True)
         close(learn.get_preds(dl=dls.test_dl(items))[0], preds)
         capsys.readouterr()
         dls.valid.show_batch(max_n=3, trunc_at=4)
-        assert head(texts[0][0] if kind=='pair' else texts[0], 4) in shown(capsys)
+        assert head(texts_in(texts[0])[0], 4) in shown(capsys)
         learn.show_results(max_n=3, trunc_at=4, shuffle=False)
-        assert head(texts[0][1] if kind=='pair' else texts[0], 4) in shown(capsys)
+        assert head(texts_in(texts[0])[-1], 4) in shown(capsys)
         interp = Interpretation.from_learner(learn)
         close(interp.top_losses()[0], losses.sort(descending=True)[0])
         interp.plot_top_losses(BS+2, trunc_at=4)

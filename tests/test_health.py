@@ -230,7 +230,7 @@ def test_every_kind_of_target(kind, bert, in_tmp):
     learn = learner(kind, bert)
     report = learn.check()
     assert isinstance(report, DataReport) and repr(report)
-    assert report._repr_html_() and report.labels is not None
+    assert report._repr_html_() and (report.labels is None)==(learn.task.kind is None)
     assert report.lengths is not None
     assert not [f for f in report if f.what in ('empty','scant','unreadable','cut')]
 

@@ -34,7 +34,7 @@ def test_card_of_each_kind(trained, kind):
     learn = trained(kind)
     text = model_card(learn, 'ada/films')
     card,rows = ModelCard(text),facts_of(text)
-    assert card.data.pipeline_tag=='text-classification'
+    assert card.data.pipeline_tag==(None if kind=='choice' else 'text-classification') and ('pipeline(' in text)==(kind!='choice')
     assert card.data.library_name=='transformers'
     assert {'blurlike','fastai'}<=set(card.data.tags) and card.data.base_model is None
     last = dict(zip(['loss',*(m.name for m in learn.metrics)], list(learn.epoch_table[-1])[1:]))
@@ -45,7 +45,7 @@ def test_card_of_each_kind(trained, kind):
     assert rows['task']==f'`{learn.task.name}`'
     said = {k:rows[k] for k in ('epochs','highest learning rate','batch size','optimizer','precision')}
     assert said=={'epochs':'2', 'highest learning rate':'1.0e-02', 'batch size':'5', 'optimizer':'`adamw`', 'precision':'float32'}
-    assert all(f'`{n}`' in rows['outputs'] for n in learn.names)
+    assert all(f'`{n}`' in rows['outputs'] for n in learn.names) and ('outputs' in rows)==bool(learn.names)
     assert ('top_k=None' in text)==(kind=='multi') and ("text_pair='The other.'" in text)==(kind=='pair')
     assert text.count('\n| 1 | ')==1 and '\n| 2 | ' not in text
 

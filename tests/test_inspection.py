@@ -209,7 +209,8 @@ def test_lengths_are_the_tokenizers(kind, bert):
     learn = learner(kind, bert, max_length=8)
     tok,df = learn.dls.tokenizer,FRAMES[kind]
     texts = texts_of(kind, df.iloc[learn.dls.train_ds.items.idxs])
-    expected = [len(tok(*t)['input_ids'] if isinstance(t, tuple) else tok(t)['input_ids']) for t in texts]
+    def size(t): return max(len(tok(t[0], c)['input_ids']) for c in t[1]) if kind=='choice' else len(tok(*t)['input_ids'] if isinstance(t, tuple) else tok(t)['input_ids'])
+    expected = list(map(size, texts))
     assert learn.dls.train.uncut_lengths().tolist()==expected
     assert learn.dls.train.uncut_lengths(rows=10).tolist()==[expected[i] for i in np.linspace(0, len(texts)-1, 10).astype(int)]
 
@@ -384,15 +385,17 @@ def test_all_kinds(kind, method, bert):
     before,state,mode = weights(learn.model),torch.random.get_rng_state(),learn.model.training
     item = texts_of(kind, FRAMES[kind])[3]
     told = learn.explain(item, method=method, steps=4)
-    joined = ' '.join(item) if isinstance(item, tuple) else item
+    names = item[1] if kind=='choice' else learn.names
+    read = (item[0], told.rows[0]['label']) if kind=='choice' else item
+    joined = ' '.join(read) if isinstance(read, tuple) else read
     assert told.words==joined.split() and all(np.isfinite(r['words']).all() for r in told.rows)
-    assert {r['label'] for r in told.rows}<=set(learn.names) and len(told.frame)==len(told.words)
+    assert {r['label'] for r in told.rows}<=set(names) and len(told.frame)==len(told.words)
     told._repr_html_(), str(told)
     assert torch.equal(state, torch.random.get_rng_state()) and learn.model.training==mode
     assert all(torch.equal(p, before[n]) for n,p in learn.model.named_parameters())
     assert all(p.grad is None for p in learn.model.parameters())
     if kind=='multi': assert [r['label'] for r in learn.explain(item, labels=learn.names, steps=2).rows]==learn.names
-    if kind!='regression': assert told.rows[0]['score']==pytest.approx(float(learn.predict(item)[2][learn.names.index(told.rows[0]['label'])]), abs=1e-4)
+    if kind!='regression': assert told.rows[0]['score']==pytest.approx(float(learn.predict(item)[2][names.index(told.rows[0]['label'])]), abs=1e-4)
 
 @pytest.mark.parametrize('method', [pytest.param('integrated_gradients', marks=needs_captum), 'occlusion'])
 def test_long_texts(method, bert):

@@ -124,8 +124,15 @@ def test_choices_are_numbers(bert):
     x = batch(tok, TEXTS[:4]) # one choice each
     fields = dict(zip(tok.model_input_names, x.as_subclass(torch.Tensor).unbind(1)))
     torch.testing.assert_close(model(x), model(**{k:v[None] for k,v in fields.items()}).logits.T)
-    call = door.ask(labels=torch.zeros(4, dtype=torch.long))
-    with pytest.raises(ValueError, match='ModelLoss'): model(x)
+    two,labels = x.as_subclass(torch.Tensor).reshape(2, 6, -1),torch.tensor([0,1]) # two choices each
+    with door.asked(): logits = model(two)
+    call = door.ask(labels=labels)
+    torch.testing.assert_close(model(two), logits)
+    door.forget(call)
+    torch.testing.assert_close(door.loss, F.cross_entropy(logits, labels))
+    two[1,3:] = 0
+    call = door.ask(labels=labels)
+    with pytest.raises(ValueError, match='items of 1 to 2 choices.*ModelLoss'): model(two)
     door.forget(call)
 
 def test_a_plain_learner_knows_the_task_of_its_targets(checkpoints):

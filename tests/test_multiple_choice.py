@@ -1,5 +1,5 @@
 "Multiple choice: several texts an item, in one notebook; every tool works with it, or says that it does not."
-import json
+import importlib.util,json
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,11 @@ from runs import Cut
 from small import CUES, FILLERS, TEXTS, in_tmp # noqa: F401 (fixture)
 
 from blurlike import cli
-from blurlike.all import LEARNERS, Checkpoints, TransformersLearner, export_onnx, load_learner, model_card, multiple_choice, multiple_choice_learner
+from blurlike.all import (LEARNERS, CategoryBlock, Checkpoints, ColReader, DataBlock, IndexSplitter, ModelLoss, RightChoiceBlock, TextChoicesBlock, TransformersLearner, TransformersTextBlock,
+    export_onnx, gradio_app, load_learner, load_onnx, model_card, multiple_choice, multiple_choice_learner)
 from blurlike.tasks.multiple_choice import choice_number, choices_in
+
+needs_captum = pytest.mark.skipif(importlib.util.find_spec('captum') is None, reason='captum is not installed')
 
 # --- data
 
@@ -110,7 +113,28 @@ def test_reading_of_an_item(learn, capsys):
     tokens,weights = learn.attention(ITEMS[0], window=1)
     assert weights.shape[-1]==len(tokens) and ITEMS[0][1][1].split()[0] in tokens
     with pytest.raises(ValueError, match='there are 2|in 2|2 '): learn.attention(ITEMS[1 if len(ITEMS[1][1])==2 else 2], window=7)
-    with pytest.raises(ValueError, match='explain'): learn.explain(ITEMS[0])
+
+@pytest.mark.parametrize('method', [pytest.param('integrated_gradients', marks=needs_captum), 'occlusion'])
+def test_what_speaks_for_a_choice(learn, method):
+    question,choices = item = ITEMS[2]
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 3e-3)
+    answer,i,probs = learn.predict(item)
+    told = learn.explain(item, method=method, steps=8)
+    assert told.words==[*question.split(), *answer.split()] and [r['label'] for r in told.rows]==[answer]
+    assert told.rows[0]['score']==pytest.approx(float(probs[i]), abs=1e-5)
+    every = learn.explain(item, labels=choices[::-1], method=method, steps=8)
+    assert every.names==choices[::-1] and len(every.frame)==sum(len(question.split())+len(c.split()) for c in choices)
+    np.testing.assert_allclose(every.rows[choices[::-1].index(answer)]['words'], told.rows[0]['words'], atol=1e-5)
+    assert every.frame[answer].notna().sum()==len(told.words) and all(c in every._repr_html_() for c in choices)
+    with pytest.raises(ValueError, match='the labels are'): learn.explain(item, labels='none')
+
+def test_a_hidden_word_of_a_choice_by_hand(learn):
+    question,choices = item = ITEMS[2]
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 3e-3)
+    told = learn.explain(item, labels=choices[1], method='occlusion')
+    hidden = [choices[0], ' '.join(['[MASK]']*len(choices[1].split())), *choices[2:]]
+    full,rest = (direct(learn.model, learn.dls.tokenizer, (question, c))[1] for c in (choices, hidden))
+    assert len(choices[1].split())==1 and told.rows[0]['words'][-1]==pytest.approx(float(full-rest), abs=1e-5)
 
 def test_saving_and_loading(learn, tmp_path):
     want = learn.predict_batch(ITEMS)
@@ -121,11 +145,48 @@ def test_saving_and_loading(learn, tmp_path):
     again.dls = learn.dls
     again.fit(1, 1e-3)
 
-def test_card_page_and_export(learn, tmp_path):
+def test_card(learn):
     card = model_card(learn)
     assert "learn.predict_batch([('A text.', ['yes', 'no'])])" in card
     assert '`question`, `choices`' in card and 'pipeline(' not in card
-    with pytest.raises(ValueError, match='compares'): export_onnx(learn, tmp_path/'onnx')
+
+def test_in_onnx(learn, tmp_path):
+    for name in ('onnx','onnxscript','onnxruntime'): pytest.importorskip(name)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    served = load_onnx(export_onnx(learn, tmp_path/'onnx'))
+    torch.testing.assert_close(served.predict_logits(ITEMS, bs=5), learn.predict_logits(ITEMS), atol=1e-5, rtol=1e-4)
+    assert served.predict(ITEMS[1])[:2]==learn.predict(ITEMS[1])[:2] and served.predict_batch(FRAME.iloc[:1])[0]['answer'] in FRAME.choices[0]
+    q,choices = ITEMS[2]
+    enc = learn.dls.tokenizer([q]*len(choices), choices, padding=True, return_tensors='np')
+    by_hand, = served.model.session.run(['logits'], {k:v[None] for k,v in enc.items()}) # as the plain model takes them: (1,choices,L)
+    close(torch.from_numpy(by_hand[0]), direct(learn.model, learn.dls.tokenizer, ITEMS[2]))
+
+def test_page(bert, learn):
+    pytest.importorskip('gradio')
+    page,(q,choices) = gradio_app(learn),ITEMS[1]
+    assert [c.label for c in page.input_components]==['question','choices']
+    told = page.fn(q, '\n'.join(choices)+'\n\n')
+    close(torch.tensor(list(told.values())), learn.predict((q, choices))[2])
+    assert [k[:3] for k in told]==['A) ','B) ','C) '][:len(choices)]
+    for typed,said in ((('', 'a\nb'), 'Write a text'), ((q, 'only one'), 'two choices or more'), ((q, None), 'two choices')):
+        with pytest.raises(Exception, match=said): page.fn(*typed)
+    columns = gradio_app(multiple_choice_learner(asked(), bert, text='context', question='ask', choices=['a','b','c'], label='right'))
+    assert len(columns.input_components)==5 and list(columns.fn('the film', 'who', 'people', 'rain', ''))==['A) people','B) rain']
+
+def test_the_models_own_loss(bert):
+    with pytest.raises(ValueError, match='items of 2 to . choices.*leave loss_func=ModelLoss'):
+        with questions(FRAME, bert, loss_func=ModelLoss()).no_bar() as learn: learn.validate()
+
+def test_ready_loaders(bert, tmp_path):
+    data = two(['A','B'])
+    def block(columns): return DataBlock((TextChoicesBlock(bert, question=True), RightChoiceBlock('letter')), get_x=ColReader(columns), get_y=ColReader(['label','choices']), splitter=IndexSplitter([0,1]))
+    dls = block(['text','ask','choices']).dataloaders(data.assign(ask='what'), bs=4)
+    learn = multiple_choice_learner(dls, bert)
+    assert learn.task is multiple_choice and dls.valid.one_batch()[1].tolist()==[0,1] and [m.name for m in learn.metrics]==['accuracy']
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert learn.predict((TEXTS[0], 'what', ['people','rain']))[0] in ('people','rain')
+    text = DataBlock((TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=IndexSplitter([0,1])).dataloaders(data, bs=4)
+    with pytest.raises(ValueError, match='TextChoicesBlock and RightChoiceBlock'): multiple_choice_learner(text, bert)
 
 def test_the_command_line_knows_what_is_registered(bert, tmp_path, capsys):
     FRAME.to_json(tmp_path/'q.jsonl', orient='records', lines=True)
@@ -190,6 +251,9 @@ BAD = dict(none=(put(3, choices=None), TypeError, 'row 3: expected a list of cho
     blank=(put(3, choices=['rain',' ']), TypeError, 'row 3: choice 1 is empty'), number=(put(3, choices=['rain',7]), TypeError, 'row 3: choice 1 is 7, and no text'),
     a_text=(put(3, choices="['rain','people']"), TypeError, 'row 3: expected a list of choices, got the text'), no_label=(put(3, label=None), ValueError, 'row 3: no label'),
     another=(put(3, label='roofs'), ValueError, "row 3: the label 'roofs' is none of the choices"), twice=(put(3, choices=['people','people','rain']), ValueError, "row 3: the label 'people' is several"),
+    a_dict=(put(3, choices=dict(text=['a','b'], label=['A','B'])), TypeError, r"row 3: expected a list of choices, got a dict of text, label: make a column of its list"),
+    a_set=(put(3, choices={'a','b'}), TypeError, 'row 3: expected a list of choices'), of_bytes=(put(3, choices=[b'a','b']), TypeError, "row 3: choice 0 is b'a', and no text"), broken=(put(3, choices=['a\ud800','b']), ValueError, 'row 3: a choice holds a lone surrogate'),
+    half=(two([1., .5]), ValueError, 'row 1: the label 0.5'), yes=(two([True, False]), ValueError, 'row 0: the label True'),
     outside=(two([1, 2]), ValueError, 'row 1: the label 2 is choice number 2, and there are 2'), below=(two([0, -1]), ValueError, 'row 1: the label -1'),
     no_text=(put(3, text=None), ValueError, "column 'text' has no text in row 3"))
 

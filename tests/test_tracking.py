@@ -141,11 +141,12 @@ def test_every_task(kind, bert, sent):
     assert (rows.loss>0).mean()>(.8 if kind=='gaps' else .99) # a short text may have no gap
     assert len(set(map(str, t.data)))>1
     if kind in ('tags','gaps'): return
-    texts = list(zip(rows.text, rows.text_pair)) if kind=='pair' else rows.text.tolist()
+    texts = list(zip(rows.text, rows.text_pair)) if kind=='pair' else list(zip(rows.text, rows.choices.str.split(' | ', regex=False))) if kind=='choice' else rows.text.tolist()
     for text,r in zip(texts, rows.itertuples()):
         decoded,_,probs = learn.predict(text)
+        if kind=='choice': decoded = int(probs.argmax())
         assert r.prediction==(pytest.approx(decoded, abs=1e-4) if kind=='regression' else ', '.join(decoded) if kind=='multi' else str(decoded))
-        if kind in ('single','pair'): assert r.score==pytest.approx(float(probs.max()), abs=1e-4) and r.score<=1
+        if kind in ('single','pair','choice'): assert r.score==pytest.approx(float(probs.max()), abs=1e-4) and r.score<=1
         if kind=='multi': assert r.score==', '.join(f'{p:.3f}' for p in probs[probs>.5].tolist())
     if kind=='regression': np.testing.assert_allclose(rows.error**2, rows.loss, rtol=1e-3, atol=1e-6)
 

@@ -511,6 +511,18 @@ def shown_example(self:TokenizeText, columns=None):
     "An item for documentation; of taggers a text, which they divide."
     return 'A text.' if columns is None or is_name(columns) else ('One text.', 'The other.')
 
+# %% ../../nbs/data/07_tokens.ipynb #03a0b01f
+@patch
+def typed(self:TokenizeText,
+    texts:list # What was typed, one text a column
+): # An item
+    "The item that was typed; `ValueError` if a text is missing."
+    if not all(t and t.strip() for t in texts): raise ValueError("Write a text first.")
+    return texts[0] if len(texts)==1 else tuple(texts)
+
+@patch
+def output_names(self:TokenizeText, o)->list: return [] # what the outputs for the item `o` stand for, if not for the labels of the data
+
 # %% ../../nbs/data/07_tokens.ipynb #03a0b00c
 @patch
 def spread(self:TokenizeText,

@@ -16,7 +16,7 @@ import torch
 from fastcore.basics import patch
 
 from ..support.arguments import check_counts, is_whole
-from .token_view import MOST_CUT, SPECIAL, TextReading, read_text, spell_token
+from .token_view import MOST_CUT, SPECIAL, TextReading, spell_token
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
 from ..support.progress import Progress
@@ -28,26 +28,34 @@ class Explanation:
     "What the words of a text contribute to outputs of the model"
     def __init__(self,
         reading:TextReading, # How the text was read
-        rows:list, # Dicts with `label`, `score` (probability, or the number), `logit`, and `words` (W,) contributions
+        rows:list, # Dicts with `label`, `score` (probability, or the number), `logit`, `words` (W,) contributions, and perhaps a `reading` of its own
         method:str, # How they were found
         where:list|None=None, # The word that each row is about, where words are labelled
         predicted:bool=True # Is each label what the model predicts?
     ):
         self.reading,self.rows,self.method,self.where,self.predicted = reading,rows,method,where,predicted
-        self.words = [reading.word_text(w) for w in reading.words]
+        self.words = self._words(reading)
+
+    def _reading(self, row): return row.get('reading', self.reading)
+    def _words(self, reading): return [reading.word_text(w) for w in reading.words]
 
     @property
     def names(self)->list: return [as_text(r['label'])+(f" ({self.words[w]})" if self.where else '') for r,w in zip(self.rows, self.where or self.rows)]
 
     @property
-    def frame(self)->pd.DataFrame: return pd.DataFrame(dict(word=self.words) | {f'{n}' if self.names.count(n)<2 else f'{n} {i}':r['words'] for i,(n,r) in enumerate(zip(self.names, self.rows))})
+    def frame(self)->pd.DataFrame: # of several texts one below the other
+        heads = [n if self.names.count(n)<2 else f'{n} {i}' for i,n in enumerate(self.names)]
+        texts = {id(r):r for r in map(self._reading, self.rows)} or {0:self.reading}
+        def of(text): return {h:r['words'] for h,r in zip(heads, self.rows) if self._reading(r) is text}
+        return pd.concat([pd.DataFrame(dict(word=self._words(t)) | of(t)) for t in texts.values()], ignore_index=True)
 
     def _shade(self, value, most): # for a word; nothing where it was cut off
         if np.isnan(value): return 'opacity:.85;text-decoration:line-through'
         return f'background:hsla({140 if value>0 else 0},75%,45%,{.35*min(1, abs(value)/most):.2f});border-radius:3px;padding:0 2px'
 
-    def _html(self, values): # the text, its words shaded
-        r,most = self.reading,np.nanmax(np.abs(values), initial=1e-9)
+    def _html(self, row): # the text, its words shaded
+        r,values = self._reading(row),row['words']
+        most = np.nanmax(np.abs(values), initial=1e-9)
         def span(k, text): return f'<span title="{"cut off" if np.isnan(values[k]) else f"{values[k]:+.3f}"}" style="{self._shade(values[k], most)}">{html.escape(text)}</span>'
         def pieces(text, words): # of words as (number, start, end); of very many that are cut off the first
             res,at = [],0
@@ -62,19 +70,21 @@ class Explanation:
                     at = run[-1][2]
             return ''.join(res)+html.escape(text[at:])
         if not r.given and r.tfm.tokenizer.is_fast: return ' <b>|</b> '.join(pieces(text, [(k, a, b) for k,(p,a,b) in enumerate(r.words) if p==part]) for part,text in enumerate(r.parts))
-        ends = [*accumulate(len(w)+1 for w in self.words)]
-        return pieces(' '.join(self.words), [(k, end-1-len(w), end-1) for k,(w,end) in enumerate(zip(self.words, ends))])
+        words = self._words(r)
+        ends = [*accumulate(len(w)+1 for w in words)]
+        return pieces(' '.join(words), [(k, end-1-len(w), end-1) for k,(w,end) in enumerate(zip(words, ends))])
 
     def _repr_html_(self):
         head = f'<tr><th style="text-align:start">{"prediction" if self.predicted else "label"}</th><th style="text-align:start">words for and against it</th></tr>'
-        def row(name, r): return f'<tr><td style="text-align:start;white-space:nowrap">{html.escape(name)} <small style="opacity:.85">{r["score"]:.3f}</small></td><td dir="auto" style="text-align:start;line-height:1.9">{self._html(r["words"])}</td></tr>'
+        def row(name, r): return f'<tr><td style="text-align:start;white-space:nowrap">{html.escape(name)} <small style="opacity:.85">{r["score"]:.3f}</small></td><td dir="auto" style="text-align:start;line-height:1.9">{self._html(r)}</td></tr>'
         return f'<table><thead>{head}</thead><tbody>{"".join(map(row, self.names, self.rows))}</tbody></table><small style="opacity:.85">{html.escape(self.method)}</small>'
 
     def __repr__(self):
         lines = []
         for name,r in zip(self.names, self.rows):
             order = [i for i in np.argsort(-np.abs(np.nan_to_num(r['words'])), kind='stable')[:8] if not np.isnan(r['words'][i])]
-            lines.append(f"{name} {r['score']:.3f}: " + ', '.join(f"{self.words[i]} {r['words'][i]:+.3f}" for i in order) + (', …' if len(self.words)>len(order) else ''))
+            words = self._words(self._reading(r))
+            lines.append(f"{name} {r['score']:.3f}: " + ', '.join(f"{words[i]} {r['words'][i]:+.3f}" for i in order) + (', …' if len(words)>len(order) else ''))
         return '\n'.join([*lines, f'({self.method})'])
     show = Table.show
 
@@ -125,14 +135,28 @@ def _choose(method, model):
 
 # %% ../../nbs/inspect/01_explanation.ipynb #15b0000b
 class _Asking:
-    "The windows of one text, and what of their outputs is asked about"
+    "The windows of one item, and what of their outputs is asked about"
     def __init__(self, learn, item, method, steps, bs):
-        self.learn,self.reading,self.steps,self.bs = learn,read_text(learn, item),steps,bs
+        self.learn,self.steps,self.bs,tfm = learn,steps,bs,learn.dls.text_tfm
+        self.readings = [TextReading(tfm, o) for o in tfm.spread([item])[0]] # several where its texts are compared
+        self.compared = tfm.join=='compare'
+        windows = [(r, i) for r in self.readings for i in range(len(r.ids))]
         self.method = _choose(method, unwrap(learn.model))
         device = next(learn.model.parameters()).device
-        self.xs = [self.reading.inputs(i).to(device) for i in range(len(self.reading.ids))]
-        self.words = [self.reading.words_of(p) for p in self.reading.places]
+        self.xs = [r.inputs(i).to(device) for r,i in windows]
+        self.whose,self.places = [r for r,_ in windows],[r.places[i] for r,i in windows]
+        self.words = [r.words_of(p) for r,p in zip(self.whose, self.places)]
         with learn.predicting(): self.logits = [learn.forward(x)[0] for x in self.xs] # (C,) or (L,C) of each window
+
+    @property
+    def reading(self)->TextReading: return self.readings[0]
+
+    @property
+    def output(self)->torch.Tensor: # (C,) logits of the item: the mean over its windows, or one of each text
+        return torch.cat(self.logits) if self.compared else torch.stack(self.logits).mean(0)
+
+    def windows_of(self, label): # those that an output is made of, and which of theirs it is
+        return ([label], 0) if self.compared else ([*range(len(self.xs))], label)
 
     def counted(self, windows): # a bar over the texts that the model reads to explain an output of each of these: beside the steps, their two ends
         n = {i:self.steps+2 if self.method!='occlusion' else 1+len(np.unique(self.words[i][self.words[i]!=SPECIAL])) for i in set(windows)}
@@ -143,8 +167,8 @@ class _Asking:
         x,words,learn = self.xs[window],self.words[window],self.learn
         if self.method=='occlusion':
             with learn.predicting(): found = _occlusion(learn, x, out, words, self.bs, self.bar)
-        else: found = self._with_gradients(x, out, np.array([p is None for p in self.reading.places[window]]))
-        real,res = words!=SPECIAL,np.full(len(self.reading.words), np.nan)
+        else: found = self._with_gradients(x, out, np.array([p is None for p in self.places[window]]))
+        real,res = words!=SPECIAL,np.full(len(self.whose[window].words), np.nan)
         res[np.unique(words[real])] = 0
         np.add.at(res, words[real], found[real])
         return res
@@ -153,12 +177,14 @@ class _Asking:
         model = unwrap(self.learn.model)
         with train_alone(model), predict_together(model): return _gradients(self.learn, x, out, self.steps, added, self.bar) # captum hangs hooks into the model
 
-    def text(self, label): # over all windows
-        res = np.full(len(self.reading.words), np.nan)
-        for i in range(len(self.xs)):
-            part = self.of(i, lambda logits: logits[:,label])/len(self.xs)
+    def text(self, label): # what is told of an output, over all its windows
+        windows,at = self.windows_of(label)
+        reading = self.whose[windows[0]]
+        res = np.full(len(reading.words), np.nan)
+        for i in windows:
+            part = self.of(i, lambda logits: logits[:,at])/len(windows)
             res = np.where(np.isnan(part), res, np.nan_to_num(res)+part)
-        return res
+        return dict(words=res, reading=reading)
 
     def tag(self, window, place, label): return self.of(window, lambda logits: logits[:,place,label])
 
@@ -171,8 +197,7 @@ class _Asking:
                 if w not in res or context>res[w][2]: res[int(w)] = i,place,context
         return {w:(i, p) for w,(i,p,_) in res.items()}
 
-def _label_numbers(learn, labels, logits): # those that are asked for, or predicted; and are they predicted?
-    names = learn.names
+def _label_numbers(learn, names, labels, logits): # those that are asked for, or predicted; and are they predicted?
     if labels is not None:
         wanted = list(labels) if isinstance(labels, (list, tuple)) else [labels]
         unknown = [w for w in wanted if w not in names]
@@ -188,27 +213,30 @@ def _telling_words(learn, tags): # the first of each entity, or those with a tag
 
 @patch
 def explain(self:TransformersLearner,
-    item, # A text, a pair, a list of words, or a row
-    labels=None, # A label or list of labels to explain; `None`: what is predicted
+    item, # What `predict` takes: a text, a pair, a list of words, or a row
+    labels=None, # A label or list of labels to explain, or of choices; `None`: what is predicted
     words:int|list|None=None, # Where words are labelled: numbers of the words whose tags to explain; `None`: the first of each entity
     method:str|None=None, # `'integrated_gradients'` or `'occlusion'`; `None`: the first if captum is installed
     steps:int=50, # Of integrated gradients
     bs:int=32 # Texts a batch, for occlusion
 )->Explanation: # Draws itself; `.frame` holds the numbers
     "What each word of `item` contributes to a prediction; `ValueError` where there are no labels."
-    if not self.names: raise ValueError("explain tells what speaks for a label, a tag or a number; this learner's task has none of them")
     check_counts(steps=steps, bs=bs)
+    tfm = self.dls.text_tfm
+    item = self.texts_of([item], check=tfm.check_or_text)[0]
+    names = tfm.output_names(item) or self.names
+    if not names: raise ValueError("explain tells what speaks for a label, a choice, a tag or a number; this learner's task has none of them")
     ask = _Asking(self, item, method, steps, bs)
     hidden = spell_token(self.dls.tokenizer, _hidden_id(self.dls.tokenizer))
     method = f'integrated gradients, {steps} steps: what a word adds to the logit, on the way from a text of {hidden} alone' if ask.method!='occlusion' else f'occlusion: how far the logit falls when {hidden} stands for the word alone'
     if ask.logits[0].ndim==1:
         if words is not None: raise ValueError("words= is for learners that label words; this one labels texts: pass labels=")
-        logits = torch.stack(ask.logits).mean(0)
+        logits = ask.output
         probs = self.loss_func.activation(logits[None])[0]
-        asked,predicted = _label_numbers(self, labels, logits)
+        asked,predicted = _label_numbers(self, names, labels, logits)
         if labels is None and not predicted: method = f'no label is predicted, this one is the most probable; {method}'
-        with ask.counted([*range(len(ask.xs))]*len(asked)): rows = [dict(label=self.names[i], score=float(probs[i]), logit=float(logits[i]), words=ask.text(i)) for i in asked]
-        return Explanation(ask.reading, rows, method, predicted=predicted)
+        with ask.counted([w for i in asked for w in ask.windows_of(i)[0]]): rows = [dict(label=names[i], score=float(probs[i]), logit=float(logits[i])) | ask.text(i) for i in asked]
+        return Explanation(rows[0]['reading'], rows, method, predicted=predicted)
     return _explain_tags(self, ask, labels, words, method)
 
 def _explain_tags(learn, ask, labels, words, method):
@@ -221,6 +249,6 @@ def _explain_tags(learn, ask, labels, words, method):
     asked = words if words is not None else _telling_words(learn, tags) or sorted(probs, key=lambda w: float(probs[w].max()))[:1]
     missing = [w for w in asked if w not in places]
     if missing: raise ValueError(f"words={missing}: the model reads the words {min(places, default=0)} to {max(places, default=0)} of this text, {n} in all")
-    rows = [(w, learn.names.index(t)) for w in asked for t in ([tags[w]] if labels is None else [learn.names[i] for i in _label_numbers(learn, labels, None)[0]])]
+    rows = [(w, learn.names.index(t)) for w in asked for t in ([tags[w]] if labels is None else [learn.names[i] for i in _label_numbers(learn, learn.names, labels, None)[0]])]
     with ask.counted([places[w][0] for w,_ in rows]): told = [dict(label=learn.names[c], score=float(probs[w][c]), logit=float(logits[w][c]), words=ask.tag(*places[w], c)) for w,c in rows]
     return Explanation(ask.reading, told, method, [w for w,_ in rows], labels is None)

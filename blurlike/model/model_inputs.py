@@ -58,12 +58,14 @@ class ModelCall:
         self.score,self.hidden = score,[] # the selected tokens' hidden states, until they are scored
         self.open = self.unasked = False # has the model begun, and not ended; has nobody asked for it?
         self.windows,self.rest,self.picks,self.now = None,[],[],None
+        self.n_beside = 1 # choices that the model is given beside each other
 
     def begin(self, x): # (B,W*F,L) -> keyword arguments for the first piece
         self.windows = None
         is_one_window = x.shape[1]==len(self.door.fields)
         if not is_one_window or self.door.join!='mean': x = self._split_windows(x)
         self.width = x.shape[-1]
+        if self.labels is not None: self._keep_choices_together()
         pieces = self._pieces(x)
         self.picks = [] if self.select is None else self._pick(pieces)
         self.beside = self._decoder_inputs(pieces)
@@ -76,7 +78,7 @@ class ModelCall:
     on_cpu = None # (B,F,L) the batch as it was collated, where the loader tells
     def _piece_inputs(self, x): # keyword arguments for the next piece
         self._begin_piece()
-        inputs = self.door._named(x)
+        inputs = self.door._named(x, self.n_beside)
         is_known = self.on_cpu is not None and self.on_cpu.shape==x.shape and 'attention_mask' in inputs
         if is_known: inputs['attention_mask'].on_cpu = self.on_cpu[:,self.door.fields.index('attention_mask')]
         return inputs | self.beside.pop(0)
@@ -109,10 +111,15 @@ class ModelCall:
     def _begin_piece(self): self.now = self.picks[0] if self.picks and self.head_only else None
 
     def _labels(self, x): # of texts (B,...), or of the tokens of all windows (B,W*L)
-        if self.door.join=='compare': raise ValueError("choices are compared outside of the model, which cannot compute their loss: leave loss_func=ModelLoss() away")
-        if self.windows is None: return self.labels
+        if self.windows is None or self.door.join=='compare': return self.labels
         if self.labels.ndim==1 or self.labels.shape[1]!=self.shape[1]*x.shape[-1]: return self.labels[self.windows]
         return self.labels.reshape(-1, x.shape[-1])[self.real]
+
+    def _keep_choices_together(self): # the loss of a model is about all choices of an item at once, as many in each
+        if self.door.join!='compare': return
+        n = self.real.view(self.shape).sum(1)
+        if not self.real.all(): raise ValueError(f"a batch has items of {int(n.min())} to {int(n.max())} choices, and the model's own loss is for equally many: leave loss_func=ModelLoss() away")
+        self.n_beside = self.shape[1]
 
     def head_sees(self, output): # of the base model's hidden states (B,L,H) those of the selected tokens, (1,N,H)
         pick,self.now = self.now,None
@@ -200,7 +207,7 @@ def _side_by_side(self:ModelCall, res, value): # (N,...) -> (B,W,...), with `val
 
 @patch
 def _scores(self:ModelCall, res): # (N,) of choices
-    if res.numel()!=len(res): raise ValueError(f"{type(self.door.model).__name__} gives {tuple(res.shape[1:])} numbers for a choice, one is expected: take a model of AutoModelForMultipleChoice")
+    if res.shape[1:]!=(self.n_beside,): raise ValueError(f"{type(self.door.model).__name__} gives {tuple(res.shape[1:])} numbers for a choice, one is expected: take a model of AutoModelForMultipleChoice")
     return res.flatten()
 
 # %% ../../nbs/model/02_model_inputs.ipynb #d00rca29
@@ -311,9 +318,9 @@ class ModelDoor:
         finally:
             if call.unasked: self.forget(call)
 
-    def _named(self, x):
+    def _named(self, x, n_beside=1):
         inputs = {f:v for f,v in zip(self.fields, x.unbind(1)) if f in self.accepted}
-        if self.join=='compare': return {f:v[:,None] for f,v in inputs.items()} # these models take (B,choices,L): here each choice is a row
+        if self.join=='compare': return {f:v.unflatten(0, (-1, n_beside)) for f,v in inputs.items()} # these models take (B,choices,L): here each choice is a row
         if self.tokenizer.padding_side=='left' and self._tells_positions(): inputs['position_ids'] = (inputs['attention_mask'].cumsum(1)-1).clamp(min=0)
         return inputs
 

@@ -53,7 +53,7 @@ class OnnxModel(nn.Module):
 
     def _run(self, inputs):
         ids = inputs['input_ids']
-        def missing(name): return torch.arange(ids.shape[1]).expand(ids.shape) if name=='position_ids' else torch.full_like(ids, int(name=='attention_mask'))
+        def missing(name): return torch.arange(ids.shape[-1]).expand(ids.shape) if name=='position_ids' else torch.full_like(ids, int(name=='attention_mask'))
         feeds = {n:(inputs[n] if n in inputs else missing(n)).cpu().numpy() for n in self.names}
         return SimpleNamespace(logits=torch.from_numpy(self.session.run(['logits'], feeds)[0]).to(ids.device))
 
@@ -75,7 +75,7 @@ def _batches(learn): # of several sizes, the last with padding
 
 def _named(learn, x, names): # (B,W*F,L) -> the inputs of its first windows
     fields = learn.dls.text_tfm.named(x)
-    if 'position_ids' in names: fields['position_ids'] = (fields['attention_mask'].cumsum(1)-1).clamp(min=0)
+    if 'position_ids' in names: fields['position_ids'] = (fields['attention_mask'].cumsum(-1)-1).clamp(min=0)
     return tuple(fields[n].contiguous() for n in names)
 
 def _input_names(learn):
@@ -101,12 +101,13 @@ def _export(learn, x, path, kwargs):
     model,names = unwrap(learn.model),_input_names(learn)
     learn.remove_cb(ModelInputsCallback) # its hooks are no part of the model
     if hasattr(model.config, 'use_cache'): model.config.use_cache = False
-    axes = tuple({0:'batch', 1:'length'} for _ in names)
+    inputs = _named(learn, x, names)
+    free = ('batch','choices','length') if inputs[0].ndim==3 else ('batch','length')
     kwargs = dict(dynamo=True, external_data=sum(p.nbytes for p in model.parameters())>ONE_FILE, verbose=False) | kwargs
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='# The axis name') # torch says that the axes of all inputs are the same
-            torch.onnx.export(_Logits(model, names).eval(), _named(learn, x, names), str(path), input_names=names, output_names=['logits'], dynamic_shapes=(axes,), **kwargs)
+            torch.onnx.export(_Logits(model, names).eval(), inputs, str(path), input_names=names, output_names=['logits'], dynamic_shapes=(tuple(dict(enumerate(free)) for _ in names),), **kwargs)
     except Exception as e: raise ValueError(f"PyTorch {torch.__version__} could not export {type(model).__name__} to ONNX: {_reason(e)}") from e
 
 def _compare(name, before, folder):
@@ -123,8 +124,6 @@ def export_onnx(
     _need('onnx', 'onnxscript', 'onnxruntime')
     check_target(folder, onnx=True)
     learn = learn_or_folder if isinstance(learn_or_folder, TransformersLearner) else TransformersLearner.from_pretrained(learn_or_folder)
-    join = learn.dls.text_tfm.join
-    if join!='mean': raise ValueError(f"this model compares the texts of an item (join={join!r}), which an export does not hold: it tells of one text at a time")
     with tempfile.TemporaryDirectory() as tmp:
         source = learn.save_pretrained(Path(tmp)/'model') # adapters are merged, and the learner is left alone
         facts,copy = read_facts(source),TransformersLearner.from_pretrained(source)
@@ -186,8 +185,7 @@ def gradio_app(
     outputs,answer = page_output(learn.task.predictions, learn, gr)
     names = describe(learn)['text']
     def predict(*texts):
-        if not all(t and t.strip() for t in texts): raise gr.Error('Write a text first.', print_exception=False)
-        try: return answer(texts[0] if len(texts)==1 else texts)
+        try: return answer(learn.dls.text_tfm.typed(texts))
         except (ValueError, TypeError) as e: raise gr.Error(str(e), print_exception=False) from e
     boxes = [gr.Textbox(label=str(n), lines=3) for n in column_names(names)]
     return gr.Interface(predict, boxes, outputs, **dict(title=title or learn.task.name.replace('_', ' '), flagging_mode='never', analytics_enabled=False, api_name='predict') | kwargs)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['multiple_choice', 'Choices', 'choices_in', 'TokenizeChoices', 'TensorChoice', 'choice_number', 'ChoiceNumber',
-           'ChoiceLabels', 'read_how', 'ChoicePredictions', 'choices_block', 'multiple_choice_learner']
+           'ChoiceLabels', 'FlatChoices', 'flat_choices', 'read_how', 'lettered', 'ChoicePredictions',
+           'TextChoicesBlock', 'RightChoiceBlock', 'multiple_choice_learner']
 
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #da36acc1
 import html
@@ -12,15 +13,19 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from fastai.data.block import TransformBlock
-from fastai.data.core import show_batch, show_results
+from fastai.data.core import DataLoaders, show_batch, show_results
 from fastai.interpret import plot_top_losses
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from fastai.torch_core import TensorCategory, set_seed
 from fastcore.basics import patch
+from fastcore.foundation import L
 from fastcore.meta import delegates
 from fasttransform import Transform
+from transformers import PreTrainedTokenizerBase
 
 from ..support.arguments import check_settings, column_names
 from ..support.warn import warn_user
@@ -29,8 +34,10 @@ from ..data.prefetch import name_error
 from ..data.rows import Column, Rows, check_columns, check_texts
 from ..data.splits import read_split, split_rows, used_rows
 from ..data.tokens import TextPair, TokenizeText, TokenTensor
+from ..model.pretrained import fit_length, load_tokenizer
 from ..model.splitters import transformer_splitter
 from ..predict.text_labels import LabelPredictions
+from ..share.serving import page_output
 from ..show.tables import MarkedTable, as_text
 from ..train.assembly import build_learner
 from ..train.learner import TransformersLearner
@@ -38,13 +45,13 @@ from ..task import Task, register_learner, register_task
 
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #b5ec9101
 class Choices(tuple):
-    "A text, a question or `None`, and a list of choices"
+    "A text, perhaps a question, and a list of choices"
     @property
     def text(self)->str: return self[0]
     @property
-    def question(self)->str|None: return self[1]
+    def question(self)->str|None: return self[1] if len(self)>2 else None
     @property
-    def choices(self)->list: return self[2]
+    def choices(self)->list: return self[-1]
     def cells(self)->dict: # of a table
         asked = {} if self.question is None else dict(question=self.question)
         return dict(text=self.text) | asked | dict(choices=' | '.join(self.choices))
@@ -68,7 +75,10 @@ def choices_in(
     if isinstance(values, str):
         raise TypeError(f"expected a list of choices, got the text {values[:60]!r}; "
             "choices in several columns are named as a list: choices=['a', 'b']")
-    is_list = hasattr(values, '__len__')
+    if isinstance(values, dict):
+        raise TypeError(f"expected a list of choices, got a dict of {', '.join(map(str, values))}: "
+            "make a column of its list, e.g. `df['choices'] = [c['text'] for c in df.choices]`")
+    is_list = isinstance(values, (list, tuple, np.ndarray, L))
     if not is_list: raise TypeError(f"expected a list of choices, got {values!r:.60}")
     res = list(values)
     while res and _is_missing(res[-1]): res.pop() # a row may have fewer than others
@@ -95,10 +105,11 @@ class TokenizeChoices(TokenizeText):
     def as_item(self, o, columns=None, check=None):
         "`o` as `Choices`; `TypeError` says what was expected."
         if type(o) is Choices: return o
+        if isinstance(o, L): o = tuple(o) # from a `ColReader` of several columns
         n = 1+self.question
         is_row = isinstance(o, (tuple, list)) and len(o)>n and all(isinstance(t, str) for t in o[:n])
         if not is_row: raise TypeError(f"expected {self._form}, got {type(o).__name__}: {o!r:.60}")
-        return Choices((o[0], o[1] if self.question else None, choices_in(o[n:])))
+        return Choices((*o[:n], choices_in(o[n:])))
 
     def check(self, o): self.as_item(o)
     def encodes(self, o): return self.as_item(o)
@@ -107,14 +118,26 @@ class TokenizeChoices(TokenizeText):
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #4cd687df
 @patch
 def parts(self:TokenizeChoices, o)->list:
-    text,question,choices = self.as_item(o)
-    return [text, *([] if question is None else [question]), *choices]
+    *texts,choices = self.as_item(o)
+    return [*texts, *choices]
 
 @patch
 def example(self:TokenizeChoices, columns=None, words=('a',)):
     many = 0 if columns is None else len(columns)-1-self.question
     choices = [['a','b']] if many<2 else ['a', 'b', *[None]*(many-2)]
     return (' '.join(words), *['a']*self.question, *choices)
+
+@patch
+def typed(self:TokenizeChoices, texts): # of one column of choices each line is one
+    n = 1+self.question
+    if not all(t and t.strip() for t in texts[:n]): raise ValueError("Write a text first.")
+    choices = (texts[n] or '').splitlines() if len(texts)==n+1 else texts[n:]
+    choices = [c.strip() for c in choices if c and c.strip()]
+    if len(choices)<2: raise ValueError("Write two choices or more, each on a line or in a box of its own.")
+    return (*texts[:n], choices)
+
+@patch
+def output_names(self:TokenizeChoices, o)->list: return self.as_item(o).choices
 
 @patch
 def shown_example(self:TokenizeChoices, columns=None): return ('A text.', *['A question?']*self.question, ['yes','no'])
@@ -136,24 +159,41 @@ def decodes(self:TokenizeChoices, o): # (W*F,L)
     real = [w for w in windows if (w[self.fields.index('input_ids')]!=self.tokenizer.pad_token_id).any()]
     read = [TokenizeText.decodes(self, w) for w in real] # of an empty text the choice alone
     pairs = [p if isinstance(p, TextPair) else ('', str(p)) for p in read]
-    return Choices((str(pairs[0][0]), None, [str(c) for _,c in pairs]))
+    return Choices((str(pairs[0][0]), [str(c) for _,c in pairs]))
+
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #c4a1f009
+@patch
+def named(self:TokenizeChoices, x):
+    res = TokenizeText.named(self, x)
+    n = (res['input_ids']!=self.tokenizer.pad_token_id).any(-1).sum(1)
+    is_news = len(n)>0 and bool(n.min()<n.max()) and not self.is_reported('ragged')
+    if is_news: self._report_ragged(int(n.min()), int(n.max()))
+    return res
+
+@patch
+def _report_ragged(self:TokenizeChoices, least, most):
+    self.reported.add('ragged')
+    warn_user(f"rows have {least} to {most} choices; a plain model scores missing ones too, and its loss counts them: "
+        "set their logits to -inf, `logits.masked_fill(~batch['attention_mask'].any(-1), -torch.inf)`, and compute the loss from these")
 
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #a804873a
+@patch(as_prop=True)
+def room(self:TokenizeChoices)->int: return self.max_length-self.tokenizer.num_special_tokens_to_add(pair=True) # for the tokens of a text and a choice
+
 @patch
 def long_choices(self:TokenizeChoices,
     items:list # `Choices`
 )->dict: # Number of the item -> tokens of its longest choice, with the question
     "Items with a choice that leaves the text no room."
     if self.max_length is None: return {}
-    room = self.max_length-self.tokenizer.num_special_tokens_to_add(pair=True)
     pairs,n = self.spread(items)
     whose = np.repeat(np.arange(len(items)), n)
-    maybe = [i for i,(_,c) in enumerate(pairs) if len(c.encode(errors='replace'))>=room] # hardly a text has more tokens than bytes
+    maybe = [i for i,(_,c) in enumerate(pairs) if len(c.encode(errors='replace'))>=self.room] # hardly a text has more tokens than bytes
     if not maybe: return {}
     lens = map(len, self.raw_ids([pairs[i][1] for i in maybe])[0])
     res = {}
     for i,size in zip(maybe, lens):
-        if size>=room: res[int(whose[i])] = max(size, res.get(int(whose[i]), 0))
+        if size>=self.room: res[int(whose[i])] = max(size, res.get(int(whose[i]), 0))
     return res
 
 @patch
@@ -208,7 +248,7 @@ def choice_number(
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #313ae0cc
 class ChoiceNumber(Transform):
     "A label and the choices of its row, as the number of the right one"
-    vocab,order = (),1 # the outputs have no names
+    vocab,order,loss_func = (),1,CrossEntropyLossFlat() # the outputs have no names; as fastai's own targets say their loss
     def __init__(self,
         how:str='number' # What a label is: `number`, `letter` or `choice`
     ):
@@ -227,60 +267,164 @@ class ChoiceLabels(Column):
     def _read(self, row): # loaders remember what they have read: no lists
         return tuple(tuple(o) if isinstance(o, (list, np.ndarray)) else o for o in super()._read(row))
 
-# %% ../../nbs/tasks/03_multiple_choice.ipynb #f4ec85d0
-def _kind_of(labels, choices): # the way of reading that takes all of them
-    texts = [(l, cs) for l,cs in zip(labels, choices) if isinstance(l, str)]
-    ways = ['choice', 'number', 'letter'] if texts else ['number']
-    return next((how for how in ways if all(_HOW[how](l, cs) is not None for l,cs in texts)), 'choice')
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #c4a1f002
+class FlatChoices:
+    "The choices of N rows, end to end"
+    def __init__(self,
+        texts:pa.Array, # (T,) the choices; `None` where there is none
+        n:np.ndarray # (N,) how many of them each row has
+    ):
+        whose = np.repeat(np.arange(len(n)), n)
+        place = np.arange(len(texts))-np.repeat(np.cumsum(n)-n, n)
+        self.n = np.zeros(len(n), dtype=np.int64) # a row may have fewer than others
+        is_there = texts.is_valid().to_numpy(zero_copy_only=False)
+        np.maximum.at(self.n, whose[is_there], place[is_there]+1)
+        real = place<self.n[whose]
+        self.texts = texts.filter(pa.array(real))
+        self.whose = whose[real] # (T,) the row of each
+        self.place = place[real] # (T,) and its number there
 
+    def __getitem__(self, i): # of row `i`, as a list
+        a,b = np.searchsorted(self.whose, [i, i+1])
+        return self.texts[a:b].to_pylist()
+
+    @property
+    def unsound(self)->np.ndarray: # (N,) bool, whose choices cannot be used
+        empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(self.texts), ''), True).to_numpy(zero_copy_only=False)
+        return (self.n<2) | (np.bincount(self.whose, empty, len(self.n))>0)
+
+    @property
+    def twice(self)->np.ndarray: # numbers of the rows that have a choice twice
+        def alike(k): # places whose choice stands `k` places further on too
+            same = pc.equal(self.texts[:-k], self.texts[k:]).to_numpy(zero_copy_only=False)
+            return self.whose[:-k][same & (self.whose[:-k]==self.whose[k:])]
+        return np.unique(np.concatenate([alike(k) for k in range(1, self.n.max(initial=1))] or [self.whose[:0]]))
+
+    def find(self, texts)->tuple: # a Series (N,) of text or `None`: how often each stands among the choices of its row, and where first
+        texts = texts.astype(object).map(_encodable, na_action='ignore').to_numpy(object)
+        mine = pa.array(texts, pa.large_string(), from_pandas=True).take(pa.array(self.whose))
+        is_it = pc.fill_null(pc.equal(self.texts, mine), False).to_numpy(zero_copy_only=False)
+        first = np.full(len(self.n), -1)
+        first[self.whose[is_it][::-1]] = self.place[is_it][::-1]
+        return np.bincount(self.whose[is_it], minlength=len(self.n)),first
+
+def _encodable(text): return text if text.isascii() else text.encode(errors='replace').decode()
+
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #c4a1f004
+_lists = {list, tuple, np.ndarray, type(None), float} # `float`: nan
+
+def _in_arrow(values): # a Series, as Arrow would hold it; `None` if it cannot
+    if values.dtype==object and not {*map(type, values)}<=_lists|{str}: return None
+    try: return pa.array(values.to_numpy(object), from_pandas=True)
+    except (pa.ArrowException, UnicodeError): return None
+
+def _is_text(kind): return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+def _are_texts(kind): return pa.types.is_null(kind) or _is_text(kind)
+def _are_lists(kind): return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_text(kind.value_type)
+
+def _of_lists(values): # Arrow lists of texts
+    n = pc.fill_null(pc.list_value_length(values), 0).to_numpy().astype(np.int64)
+    return FlatChoices(values.flatten().cast(pa.large_string()), n)
+
+def _of_columns(columns): # Arrow texts, a column a place
+    n = len(columns[0])
+    by_row = np.arange(len(columns)*n).reshape(len(columns), n).T.ravel()
+    texts = pa.concat_arrays([c.cast(pa.large_string()) for c in columns])
+    return FlatChoices(texts.take(pa.array(by_row)), np.full(n, len(columns)))
+
+def _one_by_one(rows, columns, which=None): # lists of the choices of some rows; `None`: all
+    which = range(len(rows)) if which is None else which
+    res = []
+    for i,values in zip(which, zip(*rows.read(np.asarray(which), columns))):
+        try:
+            res.append(choices_in(values))
+            '\n'.join(res[-1]).encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"row {rows.numbers[i]}: a choice holds a lone surrogate, which no tokenizer can read") from None
+        except TypeError as e: raise name_error(e, 'row', [rows.numbers[i]]) from None
+    return res
+
+def flat_choices(
+    rows:Rows, # All that train or validate
+    columns:list # Column of the choices, or columns
+)->FlatChoices:
+    "The choices of all rows; `TypeError` names the first that cannot be used, a warning those where a choice stands twice."
+    read = [_in_arrow(rows.column(n)) for n in columns]
+    fits = _are_lists if len(columns)==1 else _are_texts
+    if not all(o is not None and fits(o.type) for o in read): read = [pa.array(_one_by_one(rows, columns))]
+    res = _of_lists(read[0]) if _are_lists(read[0].type) else _of_columns(read)
+    _one_by_one(rows, columns, np.flatnonzero(res.unsound))
+    twice = res.twice
+    if len(twice): _warn_twice(res[twice[0]], rows.numbers[twice])
+    return res
+
+def _warn_twice(choices, numbers): # those of the first row, and the numbers of all
+    n = len(numbers)
+    where = [i for i,c in enumerate(choices) if choices.count(c)>1]
+    warn_user(f"a choice stands twice in {n:,} row{'s' if n>1 else ''}, e.g. row {numbers[0]}: "
+        f"choices {', '.join(map(str, where))} are {choices[where[0]]!r}. The model cannot tell them apart")
+
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #f4ec85d0
 def _check_label(label, choices, how):
     i = choice_number(label, choices, how)
     is_another = isinstance(label, str) and how!='choice' and label in choices and choices.index(label)!=i
     if not is_another: return
     raise ValueError(f"the label {label!r} is the {how} of one choice, and another choice itself: give numbers (from 0)")
 
+def _which_texts(labels): # (N,) bool
+    if isinstance(labels.dtype, pd.StringDtype): return labels.notna().to_numpy()
+    if labels.dtype!=object: return np.zeros(len(labels), dtype=bool)
+    return labels.map(lambda l: isinstance(l, str)).to_numpy(dtype=bool)
+
+def _way_of(texts, are_choices): # the way of reading that takes all labels; those that are text
+    if not len(texts): return 'number'
+    if are_choices: return 'choice'
+    def takes(how): return all(_HOW[how](t, ()) is not None for t in texts.unique())
+    return next(filter(takes, ('number','letter')), 'choice')
+
+def _places(labels, is_text, how, first): # (N,) of the choices that the labels name, -1 where that is not plain
+    is_number = pd.api.types.is_numeric_dtype(labels) and not pd.api.types.is_bool_dtype(labels)
+    if is_number: return labels.to_numpy(float, na_value=np.nan)
+    if how=='choice': return np.where(is_text, first, -1)
+    by_text = {t:_HOW[how](t, ()) for t in labels[is_text].unique()}
+    return labels.where(is_text).map(by_text).to_numpy(float, na_value=-1)
+
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #1fba632f
 def read_how(
     rows:Rows, # All that train or validate
     label, # Column of the labels
-    columns:list # Column of the choices, or columns
+    flat:FlatChoices # Their choices
 )->str: # What the labels are: `number`, `letter` or `choice`
-    "Look at each row once; `TypeError` or `ValueError` names the first that cannot be used, a warning those where a choice stands twice."
-    labels = rows.column(label).tolist()
-    values = list(zip(*(rows.column(n).tolist() for n in columns)))
-    choices,twice = [],[]
-    for n,v in zip(rows.numbers, values):
-        try: choices.append(choices_in([o.tolist() if isinstance(o, np.ndarray) else o for o in v]))
-        except TypeError as e: raise name_error(e, 'row', [n]) from None
-        if len(set(choices[-1]))<len(choices[-1]): twice.append((n, choices[-1]))
-    how = _kind_of(labels, choices)
-    for n,l,cs in zip(rows.numbers, labels, choices):
-        try: _check_label(l, cs, how)
-        except ValueError as e: raise name_error(e, 'row', [n]) from None
-    if twice: _warn_twice(twice)
+    "How all labels can be read; `ValueError` names the first that cannot."
+    labels = rows.column(label)
+    is_text = _which_texts(labels)
+    hits,first = flat.find(labels.where(is_text))
+    how = _way_of(labels[is_text], (hits[is_text]>0).all())
+    places = _places(labels, is_text, how, first)
+    is_place = (places>=0) & (places<flat.n) & (places==np.floor(places))
+    could_be_two = hits>1 if how=='choice' else (hits>0) & (first!=places)
+    for i in np.flatnonzero(~is_place | could_be_two):
+        try: _check_label(labels[i:i+1].tolist()[0], flat[i], how)
+        except ValueError as e: raise name_error(e, 'row', [rows.numbers[i]]) from None
     return how
 
-def _warn_twice(rows): # (number, choices) of each
-    n,choices = rows[0]
-    where = [i for i,c in enumerate(choices) if choices.count(c)>1]
-    warn_user(f"a choice stands twice in {len(rows):,} row{'s' if len(rows)>1 else ''}, e.g. row {n}: "
-        f"choices {', '.join(map(str, where))} are {choices[where[0]]!r}. The model cannot tell them apart")
-
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #be74be99
+def lettered(choices:list)->list:
+    "Each choice behind its letter, after Z its number."
+    return [f'{chr(65+i) if i<26 else i}) {c}' for i,c in enumerate(choices)]
+
 def _told(choices, right, guess=None): # for a terminal, and for a notebook
     def mark(i): return ' ✓' if i==right else ' ✗' if i==guess else ''
-    plain = ' | '.join(f'{chr(65+i)}) {c}{mark(i)}' for i,c in enumerate(choices))
-    def line(i, c):
-        text = html.escape(f'{chr(65+i)}) {c}{mark(i)}')
-        return f'<b>{text}</b>' if mark(i) else text
-    return plain,'<br>'.join(line(i, c) for i,c in enumerate(choices))
+    lines = [t+mark(i) for i,t in enumerate(lettered(choices))]
+    rich = [f'<b>{html.escape(t)}</b>' if mark(i) else html.escape(t) for i,t in enumerate(lines)]
+    return ' | '.join(lines),'<br>'.join(rich)
 
 def _show(samples, guesses, notes, trunc_at): # `notes`: heading -> cells
     def cut(t):
         words = t.split(' ')
         return t if trunc_at is None or len(words)<=trunc_at else ' '.join(words[:trunc_at])+' …'
     heads = ['text', 'choices', *notes]
-    told = [_told(s[0].choices, s[1], g) for s,g in zip(samples, guesses)]
+    told = [_told(list(map(cut, s[0].choices)), s[1], g) for s,g in zip(samples, guesses)]
     more = list(zip(*notes.values())) if notes else [()]*len(told)
     plain = [[cut(s[0].text), t[0], *m] for s,t,m in zip(samples, told, more)]
     rich = [[html.escape(cut(s[0].text)), t[1], *map(html.escape, m)] for s,t,m in zip(samples, told, more)]
@@ -295,12 +439,15 @@ def _show_batch(x:TokenTensor, y:TensorChoice, samples, ctxs=None, max_n=9, trun
 def _show_results(x:TokenTensor, y:TensorChoice, samples, outs, ctxs=None, max_n=9, trunc_at:int|None=150, **kwargs):
     guesses = [o[0] for o in outs][:max_n]
     samples = samples[:max_n]
-    _show(samples, guesses, {'':['✓' if s[1]==g else '✗' for s,g in zip(samples, guesses)]}, trunc_at)
+    _show(samples, guesses, {'':_marks(samples, guesses)}, trunc_at)
+
+def _marks(samples, guesses): return ['✓' if s[1]==g else '✗' for s,g in zip(samples, guesses)]
 
 @plot_top_losses.dispatch
 def _plot_top_losses(x:TokenTensor, y:TensorChoice, samples, outs, raws, losses, trunc_at:int|None=150, **kwargs):
+    guesses = [o[0] for o in outs]
     notes = dict(probability=[as_text(r.max().item()) for r in raws], loss=[as_text(l.item()) for l in losses])
-    _show(samples, [o[0] for o in outs], notes, trunc_at)
+    _show(samples, guesses, notes | {'':_marks(samples, guesses)}, trunc_at)
 
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #d72ef139
 class ChoicePredictions(LabelPredictions):
@@ -319,33 +466,63 @@ class ChoicePredictions(LabelPredictions):
         rows = zip(items, best.indices.tolist(), best.values.tolist())
         return [dict(label=i, score=s, answer=o.choices[i]) for o,i,s in rows]
 
-# %% ../../nbs/tasks/03_multiple_choice.ipynb #8fa7476d
-def choices_block(
-    tokenizer, # Has a pad token
-    max_length:int|None=None, # Most tokens of a text with one choice
-    question:bool=False # Do items have a question between text and choices?
-)->TransformBlock: # For the text
-    "A text block whose items are texts with choices."
-    tfm = TokenizeChoices(tokenizer, max_length, question)
-    return TransformBlock(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False, num_workers=0))
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #c4a1f006
+@page_output.register
+def _(predictions:ChoicePredictions, learn, gr):
+    def scores(item):
+        item = learn.texts_of([item])[0]
+        return dict(zip(lettered(item.choices), learn.predict(item)[2].tolist()))
+    return gr.Label(label='Choice', num_top_classes=10), scores
 
-def _target_block(vocab, how='number'): return TransformBlock(type_tfms=ChoiceNumber(how))
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #8fa7476d
+class TextChoicesBlock(TransformBlock):
+    "Texts with choices, tokenised for the model of `checkpoint`"
+    def __init__(self,
+        checkpoint, # Name, folder, or a loaded tokenizer
+        max_length:int|None=None, # Most tokens of a text with one choice, special ones included; `None`: what tokenizer and model allow
+        question:bool=False # Do items have a question between text and choices?
+    ):
+        tokenizer = load_tokenizer(checkpoint)
+        is_tokenizer = isinstance(checkpoint, PreTrainedTokenizerBase)
+        limit = fit_length(max_length, tokenizer, None if is_tokenizer else checkpoint)
+        tfm = TokenizeChoices(tokenizer, limit, question)
+        tfm.limit_given = max_length is not None
+        super().__init__(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False, num_workers=0))
+
+def RightChoiceBlock(
+    how:str='number' # What a label is: `number`, `letter` or `choice`
+)->TransformBlock:
+    "`TransformBlock` for the right choice; `get_y` gives the label and the choices of a row, or the label and each choice."
+    return TransformBlock(type_tfms=ChoiceNumber(how))
+
 def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeChoices)
 
 multiple_choice = register_task(Task('multiple_choice', 'AutoModelForMultipleChoice',
-    block=choices_block, target=_target_block, read=ChoiceLabels, example=lambda vocab: 0, fits=_fits,
+    block=TextChoicesBlock, target=lambda vocab, how='number': RightChoiceBlock(how), read=ChoiceLabels,
+    example=lambda vocab: 0, fits=_fits,
     loss=lambda weights: CrossEntropyLossFlat(), metrics=lambda vocab: [accuracy], predictions=ChoicePredictions(None)))
 
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #a54febc3
-def _check_long(rows, names, tfm): # names the rows
-    bad = tfm.long_choices(list(zip(*rows.read(np.arange(len(rows)), names))))
+def _bytes(texts): return pc.binary_length(pa.array(texts.to_numpy(object))).to_numpy(zero_copy_only=False) # of a Series
+
+def _check_long(rows, x, flat, tfm): # names the rows
+    if tfm.max_length is None: return
+    size = pc.binary_length(flat.texts).to_numpy(zero_copy_only=False)
+    if tfm.question: size = size+1+_bytes(rows.column(x.names[1]))[flat.whose]
+    maybe = np.unique(flat.whose[size>=tfm.room])
+    bad = tfm.long_choices([tfm.as_item(o) for o in x.read_many(rows, maybe)[0]]) if len(maybe) else {}
     if not bad: return
-    raise name_error(tfm.no_room_beside(max(bad.values())), 'row', rows.numbers[list(bad)].tolist())
+    raise name_error(tfm.no_room_beside(max(bad.values())), 'row', rows.numbers[maybe[list(bad)]].tolist())
+
+def _from_dls(dls, checkpoint, **kwargs):
+    if not _fits(dls):
+        raise ValueError("these DataLoaders hold no texts with choices: use TextChoicesBlock and RightChoiceBlock")
+    return TransformersLearner(dls, checkpoint, task=multiple_choice, **kwargs)
 
 @register_learner
 @delegates(TransformersLearner)
 def multiple_choice_learner(
-    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet file; a pair of them: training, validation
+    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet file; a pair of them: training, validation; or ready `DataLoaders`
     checkpoint, # Name on the Hub, folder, or loaded model
     text='text', # Column of the text
     question=None, # Column of a question that goes before each choice; `None`: there is none
@@ -370,16 +547,18 @@ def multiple_choice_learner(
     columns = column_names(choices, 'choices')
     labels = column_names(label, 'label', 1)
     if seed is not None: set_seed(seed)
+    common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter, model_kwargs=model_kwargs) | kwargs
+    if isinstance(data, DataLoaders): return _from_dls(data, checkpoint, **common)
     rows,parts,valid = read_split(data, valid)
     check_columns(rows, *texts, *columns, *labels)
     splits = split_rows(rows, parts, valid, seed)
     used = used_rows(rows, splits)
     check_texts(used, *texts)
-    how = read_how(used, labels[0], columns)
+    flat = flat_choices(used, columns)
+    how = read_how(used, labels[0], flat)
     x = Column([*texts, *columns])
     y = ChoiceLabels([*labels, *columns])
     learn = build_learner(multiple_choice, [], checkpoint, tokenizer, rows, splits, x, y, bs=bs, max_length=max_length,
-        options=dict(question=question is not None, how=how), loss_func=loss_func,
-        model_kwargs=model_kwargs, dl_kwargs=dl_kwargs, metrics=metrics, splitter=splitter, **kwargs)
-    _check_long(used, x.names, learn.dls.text_tfm)
+        options=dict(question=question is not None, how=how), dl_kwargs=dl_kwargs, **common)
+    _check_long(used, x, flat, learn.dls.text_tfm)
     return learn
