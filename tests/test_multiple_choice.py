@@ -87,7 +87,11 @@ def test_loaders_of_new_items(learn):
     with pytest.raises(TypeError, match='item 1: expected a text'): learn.dls.test_dl([ITEMS[0], 'which?'])
 
 def test_plain_torch_gets_all_choices(learn):
-    batch = next(iter(learn.dls.valid.as_torch()))
+    with pytest.warns(UserWarning, match='rows have 2 to . choices; a plain model scores missing ones too') as said: batches = list(learn.dls.valid.as_torch())
+    assert len(said)==1 and len(batches)>1
+    batch = batches[0]
+    logits = learn.model.eval()(**batch).logits.masked_fill(~batch['attention_mask'].any(-1), -torch.inf) # as the warning says
+    assert torch.nn.functional.cross_entropy(logits, batch['labels']).item()==pytest.approx(learn.validate(dl=[learn.dls.valid.one_batch()])[0], abs=1e-5)
     n,width,_ = batch['input_ids'].shape
     assert n==5 and width==max(len(c) for c in FRAME.choices.iloc[learn.dls.valid_ds.items.idxs[:5]])
     out = learn.model.eval()(**batch)
@@ -268,7 +272,11 @@ def test_a_choice_that_stands_twice_is_told(bert):
 def test_long_texts_are_cut_and_long_choices_are_not(bert):
     data = two([1, 0]).assign(text=' '.join(FILLERS))
     learn = multiple_choice_learner(data, bert, max_length=12, bs=4)
-    with pytest.warns(UserWarning, match='longer than max_length=12'): learn.predict_batch(data)
+    with pytest.warns(UserWarning, match='longer than max_length=12.*cut off.$'): learn.predict_batch(data)
+    learn.dls.text_tfm.limit_given = False # where the model says how much, others could be read in windows
+    learn.dls.text_tfm.reported.clear()
+    with pytest.warns(UserWarning, match='cut off.$'): learn.predict_batch(data)
+    assert 'overlap' not in next(f.remedy for f in learn.check() if f.what=='cut')
     decoded = learn.dls.text_tfm.decode(learn.dls.valid.one_batch()[0][0])
     assert decoded.choices==['people','rain'] and data.text[0].startswith(decoded.text)
     data.at[5,'choices'] = ['people', ' '.join(FILLERS)]

@@ -134,6 +134,7 @@ class TokenizeText(Transform):
     "Texts to rows of token fields (`tokenize`), and back (`decodes`)"
     input_types,limit_given = (str, tuple, list),True # did the user choose `max_length`, or is it what the model takes?
     join = 'mean' # how the windows of an item go together at the model's door
+    takes_overlap = True # can a long text be read in windows instead of being cut?
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # Has a pad token
         max_length:int|None=None, # Most tokens of a window, special ones included; `None`: no limit
@@ -202,7 +203,8 @@ class TokenizeText(Transform):
         "Warn of what `max_length` cut off: once of rows that are learnt from, of others only where nothing was said before."
         if not seen[1] or self.is_reported(part): return
         self.reported.add(part)
-        warn_user(beside+cut_message(*map(int, seen), self.max_length)+('' if self.limit_given else " Pass overlap= to read long texts in windows."))
+        could_be_whole = self.takes_overlap and not self.limit_given
+        warn_user(beside+cut_message(*map(int, seen), self.max_length)+(" Pass overlap= to read long texts in windows." if could_be_whole else ''))
 
     def _flatten(self, ids, types, n_windows):
         lens = np.fromiter(map(len, ids), dtype=np.int32, count=len(ids))

@@ -150,7 +150,8 @@ def cut_findings(
     if tfm.max_length is None or tfm.overlap is not None or isinstance(part.dl.dataset.items, PackedRows): return []
     far = part.sizes>tfm.max_length
     lost,total = (part.sizes[far]-tfm.max_length).sum(),part.sizes.sum()
-    res = found_in(part, 'cut', far, f'{{n}} ({{share}}) beyond max_length={tfm.max_length}: {lost:,} tokens ({lost/max(1, total):.1%}) are cut off', 'raise max_length (see the table of lengths), or pass overlap= to read long texts in windows')
+    remedy = 'raise max_length (see the table of lengths)' + (', or pass overlap= to read long texts in windows' if tfm.takes_overlap else '')
+    res = found_in(part, 'cut', far, f'{{n}} ({{share}}) beyond max_length={tfm.max_length}: {lost:,} tokens ({lost/max(1, total):.1%}) are cut off', remedy)
     return res if part.kind is None or not res else res+part.kind.cut_findings(part, far)
 
 # %% ../../nbs/inspect/04_data_check.ipynb #16a50021

@@ -38,7 +38,7 @@ from ..model.pretrained import fit_length, load_tokenizer
 from ..model.splitters import transformer_splitter
 from ..predict.text_labels import LabelPredictions
 from ..share.serving import page_output
-from ..show.tables import MarkedTable, as_text
+from ..show.tables import MarkedTable, as_text, prediction_rows
 from ..train.assembly import build_learner
 from ..train.learner import TransformersLearner
 from ..task import Task, register_learner, register_task
@@ -89,6 +89,7 @@ def choices_in(
 class TokenizeChoices(TokenizeText):
     "A `TokenizeText` whose items are texts with choices; each choice is read beside the text"
     join = 'compare'
+    takes_overlap = told_ragged = False
     def __init__(self,
         tokenizer, # Has a pad token
         max_length:int|None=None, # Most tokens of a text with one choice, special ones included
@@ -166,13 +167,13 @@ def decodes(self:TokenizeChoices, o): # (W*F,L)
 def named(self:TokenizeChoices, x):
     res = TokenizeText.named(self, x)
     n = (res['input_ids']!=self.tokenizer.pad_token_id).any(-1).sum(1)
-    is_news = len(n)>0 and bool(n.min()<n.max()) and not self.is_reported('ragged')
+    is_news = len(n)>0 and bool(n.min()<n.max()) and not self.told_ragged
     if is_news: self._report_ragged(int(n.min()), int(n.max()))
     return res
 
 @patch
 def _report_ragged(self:TokenizeChoices, least, most):
-    self.reported.add('ragged')
+    self.told_ragged = True
     warn_user(f"rows have {least} to {most} choices; a plain model scores missing ones too, and its loss counts them: "
         "set their logits to -inf, `logits.masked_fill(~batch['attention_mask'].any(-1), -torch.inf)`, and compute the loss from these")
 
@@ -448,6 +449,14 @@ def _plot_top_losses(x:TokenTensor, y:TensorChoice, samples, outs, raws, losses,
     guesses = [o[0] for o in outs]
     notes = dict(probability=[as_text(r.max().item()) for r in raws], loss=[as_text(l.item()) for l in losses])
     _show(samples, guesses, notes | {'':_marks(samples, guesses)}, trunc_at)
+
+# %% ../../nbs/tasks/03_multiple_choice.ipynb #c4a1f011
+@prediction_rows.register
+def _(y:TensorChoice, samples, outs, preds):
+    scores = preds.max(-1).values.tolist()
+    def row(o, right, guess, score): return [o.text, ' | '.join(o.choices), o.choices[right], o.choices[guess], score]
+    rows = [row(s[0], s[1], o[0], score) for s,o,score in zip(samples, outs, scores)]
+    return ['text','choices','target','prediction','score'],rows
 
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #d72ef139
 class ChoicePredictions(LabelPredictions):

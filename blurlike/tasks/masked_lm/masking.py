@@ -46,6 +46,7 @@ class Spelled(TitledStr):
 
 class TokenizeMasked(TokenizeText):
     "A `TokenizeText` that hides tokens of a batch"
+    takes_overlap = False
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # Has a mask token
         max_length:int|None=None, # Most tokens of a text, special ones included
