@@ -8,7 +8,7 @@ import transformers
 from blurlike.all import (CSVLogger, GradientClip, ModelLoss, TransformersLearner, accuracy, layerwise_splitter, load_tokenizer, output_names, trainable_params)
 from blurlike.save.folder import FORMAT, write_facts
 from fresh import fresh_process
-from small import ARCHS, AUTO_MODELS, BS, FRAMES, KINDS, SAME_WIDTH, TEXTS, VOCABS, activated, changed, close, direct_logits, encode, learner, table, texts_of, valid_frame, weights
+from small import ARCHS, AUTO_MODELS, BS, FRAMES, KINDS, SAME_WIDTH, TEXTS, VOCABS, activated, changed, close, direct_logits, learner, table, texts_of, valid_frame, weights
 from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
