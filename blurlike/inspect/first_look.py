@@ -6,7 +6,6 @@
 __all__ = []
 
 # %% ../../nbs/inspect/05_first_look.ipynb #16f10004
-from functools import wraps
 from types import MethodType
 
 import numpy as np
@@ -16,7 +15,7 @@ from fasttransform import Pipeline
 
 from .row_scan import conflicting_texts, parts_of, same_randomness
 from ..show.report import list_rows
-from ..train.learner import TransformersLearner
+from ..train.run import FIRST_LOOKS
 from ..data.token_blocks import PackedRows
 from ..train.training_state import loaders_of
 from ..support.warn import warn_user
@@ -54,12 +53,4 @@ def _look_first(learn):
     except Exception: return # training shall not fail by it
     if found: warn_user(f"{'; '.join(found)}. `learn.check()` tells more")
 
-def _looking(fit):
-    @wraps(fit)
-    def looks(self, *args, **kwargs):
-        _look_first(self)
-        return fit(self, *args, **kwargs)
-    return looks
-
-TransformersLearner.check_first = True # shall the next `fit` look at the data?
-TransformersLearner.fit = _looking(TransformersLearner.fit)
+FIRST_LOOKS.append(_look_first)

@@ -33,10 +33,10 @@ from fastcore.basics import init_args, patch
 from fastcore.foundation import L
 
 from ..data.batch import FixedOrder
-import blurlike.train.run # noqa: F401 (tells the outermost call of a training method)
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
-from ..save.folder import describe, scores_of
+from ..save.folder import describe
+from ..train.epoch_weights import scores_of
 from ..show.tables import prediction_rows
 from ..data.tokens import TokenTensor
 
@@ -51,7 +51,7 @@ def _plain(o): # numbers, texts and names alone
     return getattr(o, '__name__', type(o).__name__)
 
 def _call(learn): # the training method under way, with its defaults
-    run = learn.__dict__.get('run_now')
+    run = learn.run_now
     if run is None: return None
     parameters = inspect.signature(getattr(type(learn), run.name)).parameters
     defaults = {k:p.default for k,p in parameters.items() if k!='cbs' and p.default is not p.empty}
@@ -147,18 +147,17 @@ class WandbCallback(fastai.callback.wandb.WandbCallback):
             raise ValueError("log_model=True saves with `save_pretrained`, which needs a task: pass task= to TransformersLearner")
 
     def before_fit(self):
-        call = self.learn.__dict__.get('run_now')
         if not isinstance(self.learn, TransformersLearner):
             raise TypeError(f"this WandbCallback is for a TransformersLearner, not for {type(self.learn).__name__}")
-        is_tried = call is None or hasattr(self.learn, 'lr_finder')
-        self.run = not is_tried and rank_distrib()==0
+        self.run = self.learn.in_training_run and rank_distrib()==0
         if not self.run: return
         self._check()
         self._begin()
         wandb.run.config.update(self.learn.gather_args(), allow_val_change=True)
         if self.log is not None: wandb.run.watch(unwrap(self.learn.model), log=self.log, idx=0)
-        if self in call.followers: return
-        call.followers.append(self)
+        followers = self.learn.run_now.followers
+        if self in followers: return
+        followers.append(self)
         if self.log_dataset: self._log_dataset()
 
     def _begin(self): # where the run has come to
