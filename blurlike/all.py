@@ -38,6 +38,7 @@ from .train.csv_logger import *
 from .predict.prediction_files import *
 from .train.fitting import *
 from .predict.learner_predict import *
+from .train.epoch_weights import *
 from .train.learner import *
 from .train.assembly import *
 from .save.folder import *

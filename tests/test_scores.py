@@ -9,7 +9,8 @@ from huggingface_hub import ModelCard
 from small import TEXTS, close, direct_logits, learner, valid_frame
 
 from blurlike.all import Checkpoints, TransformersLearner, model_card
-from blurlike.save.folder import describe, scores_of
+from blurlike.save.folder import describe
+from blurlike.train.epoch_weights import scores_of
 
 class Spoil(Callback):
     "The weights are worse from epoch 1 on."
