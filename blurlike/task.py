@@ -74,8 +74,9 @@ def find_task(
     name:str # Name of a registered task
 )->Task:     # Its record
     "The task called `name`; `KeyError` with the known names if there is none."
-    if name not in TASKS: raise KeyError(f"unknown task {name!r}; known: {', '.join(TASKS) or 'none'}. Tasks register when imported: `from blurlike.all import *`")
-    return TASKS[name]
+    if name in TASKS: return TASKS[name]
+    known = ', '.join(TASKS) or 'none'
+    raise KeyError(f"unknown task {name!r}; known: {known}. Tasks register when imported: `from blurlike.all import *`")
 
 def task_of(
     dls # fastai `DataLoaders`

@@ -25,7 +25,7 @@ FAULTS = [
     ('tasks/token_classification/word_labels', 'np.lexsort([-context, place])', 'np.lexsort([context, place])', 'token_classification'), # the window that knows least of a word
     ('tasks/token_classification/entity_metrics', '2*right/max(found+true, 1)', 'right/max(found+true, 1)', 'token_classification'),    # half the F1
     ('train/training_state', "random.setstate(states['python'])", 'pass', 'checkpoints'),                   # another order after resuming
-    ('save/folder', 'return max((k for k,v in sums.items()', 'return min((k for k,v in sums.items()', 'scores saving hub'), # the first of two equal epochs
+    ('train/epoch_weights', 'return max((k for k,v in sums.items()', 'return min((k for k,v in sums.items()', 'scores saving hub'), # the first of two equal epochs
     ('inspect/explanation', 'found.sum(-1)[0]', 'found.abs().sum(-1)[0]', 'inspection'),                    # nothing speaks against
     ('share/hub', "re.sub(r'([\\\\`*\\[\\]<>&#|])'", "re.sub(r'([\\\\`*\\[\\]<&#|])'", 'hub'),              # a `>` in a card is not escaped
 ]

@@ -24,7 +24,8 @@ class TransformersTextBlock(TransformBlock):
         **tokenizer_kwargs # Passed to each call of the tokenizer
     ):
         tokenizer = load_tokenizer(checkpoint, is_split_into_words)
-        limit = fit_length(max_length, tokenizer, None if isinstance(checkpoint, PreTrainedTokenizerBase) else checkpoint)
+        is_tokenizer = isinstance(checkpoint, PreTrainedTokenizerBase)
+        limit = fit_length(max_length, tokenizer, None if is_tokenizer else checkpoint)
         tfm = TokenizeText(tokenizer, limit, overlap, is_split_into_words, **tokenizer_kwargs)
         tfm.limit_given = max_length is not None
         super().__init__(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False, num_workers=0))

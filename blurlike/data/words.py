@@ -24,17 +24,20 @@ def word_field(
 
 def word_positions(
     words:torch.Tensor # (B,W,L) from `word_field`
-)->tuple[torch.Tensor,torch.Tensor,torch.Tensor]: # Row, word, and place (0..W*L-1) of its first token, sorted by row and word; words without tokens are not there
-    "Where in the tokens of each row its words begin."
+)->tuple[torch.Tensor,torch.Tensor,torch.Tensor]: # Row, word, and place (0..W*L-1) of its first token, sorted by row and word
+    "Where in the tokens of each row its words begin; words without tokens are not there."
     n,w,size = words.shape
     if w==1:
         row,place = (words[:,0]>0).nonzero(as_tuple=True)
         return row,words[row,0,place]-1,place
-    at,text = torch.arange(size, device=words.device),words!=0
-    first,last = text.int().argmax(-1, keepdim=True),size-1-text.flip(-1).int().argmax(-1, keepdim=True)
+    at = torch.arange(size, device=words.device)
+    text = (words!=0).int()
+    first = text.argmax(-1, keepdim=True)
+    last = size-1-text.flip(-1).argmax(-1, keepdim=True)
     context = torch.minimum(at-first, last-at) # tokens on the poorer side
     row,window,i = (words>0).nonzero(as_tuple=True)
-    word,score = words[row,window,i]-1,context[row,window,i]
+    word = words[row,window,i]-1
+    score = context[row,window,i]
     order = np.lexsort([-score.cpu().numpy(), word.cpu().numpy(), row.cpu().numpy()])
     row,word,place = (t[torch.from_numpy(order).to(t.device)] for t in (row, word, window*size+i))
     best = torch.ones_like(row, dtype=torch.bool)

@@ -26,25 +26,41 @@ _quick,_quick_by_item,_budget = 5_000,1_000,20_000_000 # rows, rows that must be
 def _harmless(dl): # are the transforms known to do nothing but read?
     if isinstance(dl.dataset.items, PackedRows) or not isinstance(dl.create_item, MethodType): return False
     after = dl.after_item.fs if isinstance(dl.after_item, Pipeline) else [None]
-    return all(type(f) is ToTensor for f in after) and all(type(f).__module__.startswith(('fastai.data.transforms','blurlike.')) for tl in dl.dataset.tls for f in tl.tfms.fs)
+    readers = [type(f) for tl in dl.dataset.tls for f in tl.tfms.fs]
+    are_known = all(t.__module__.startswith(('fastai.data.transforms','blurlike.')) for t in readers)
+    return are_known and all(type(f) is ToTensor for f in after)
 
 def _many(mask, share): return mask.sum()>=3 and mask.sum()>=share*len(mask)
+
+# %% ../../nbs/inspect/05_first_look.ipynb #16f1000b
+def _leaks(train, valid): # texts of validation that are in training too
+    leaked = np.isin(valid.texts, train.texts) & (valid.sizes>=20) & (valid.empty<2)
+    if not _many(leaked, .05*len(train.idxs)/train.n): return []
+    n = f"{'' if train.whole else 'at least '}{leaked.sum():,} of {len(leaked):,} validation rows"
+    return [f"{n} have a text that is in training too ({list_rows(valid.rows(leaked))}), so the metrics will be too good"]
+
+def _conflicts(train, parts): # texts with one label here and another there
+    torn = np.isin(train.texts, conflicting_texts(parts) if train.kind else [])
+    if not _many(torn, .02): return []
+    n = f"{torn.sum():,} of {len(torn):,} training rows"
+    return [f"{n} have a text that also stands with another label ({list_rows(train.rows(torn))})"]
+
+def _empty_texts(train):
+    empty = train.empty==2
+    if not _many(empty, .01): return []
+    return [f"{empty.sum():,} of {len(empty):,} training texts are empty ({list_rows(train.rows(empty))})"]
 
 def _worries(learn): # what deserves a warning
     dls = [dl for dl in loaders_of(learn)[:2] if len(dl.dataset)]
     if not all(map(_harmless, dls)): return []
     by_column = all(dl.reader.by_column for dl in dls)
-    train,*others = parts = parts_of(learn, _quick if by_column else _quick_by_item, tokens=False, budget=_budget, show=False)
-    odd,res = conflicting_texts(parts) if train.kind else [],[]
-    for valid in others:
-        leaked = np.isin(valid.texts, train.texts) & (valid.sizes>=20) & (valid.empty<2)
-        if _many(leaked, .05*len(train.idxs)/train.n): res.append(f"{'' if train.whole else 'at least '}{leaked.sum():,} of {len(leaked):,} validation rows have a text that is in training too ({list_rows(valid.rows(leaked))}), so the metrics will be too good")
-    torn = np.isin(train.texts, odd)
-    if _many(torn, .02): res.append(f"{torn.sum():,} of {len(torn):,} training rows have a text that also stands with another label ({list_rows(train.rows(torn))})")
-    empty = train.empty==2
-    if not by_column and _many(empty, .01): res.append(f"{empty.sum():,} of {len(empty):,} training texts are empty ({list_rows(train.rows(empty))})")
-    return res
+    most = _quick if by_column else _quick_by_item
+    train,*others = parts = parts_of(learn, most, tokens=False, budget=_budget, show=False)
+    res = [w for valid in others for w in _leaks(train, valid)]
+    res += _conflicts(train, parts)
+    return res if by_column else res+_empty_texts(train) # one-line learners have named empty texts already
 
+# %% ../../nbs/inspect/05_first_look.ipynb #16f1000d
 def _look_first(learn):
     if not learn.check_first or rank_distrib(): return
     learn.check_first = False

@@ -14,8 +14,12 @@ from ..model.model_inputs import gives_one_number, unwrap
 from ..model.turns import trains_here
 
 # %% ../../nbs/predict/00_text_labels.ipynb #3301de2d
-def only_ours(learn)->bool: # no callback of the user's that would want to see a prediction; one that asks for it in a training step does not
-    return trains_here(unwrap(learn.model)) or all(type(cb).__module__.startswith(('fastai.','blurlike.')) for cb in learn.cbs)
+def only_ours(
+    learn # A learner that is asked for a prediction
+)->bool:
+    "Is there no callback of the user's that would want to see it? One that asks for it in a training step does not."
+    are_known = all(type(cb).__module__.startswith(('fastai.','blurlike.')) for cb in learn.cbs)
+    return are_known or trains_here(unwrap(learn.model))
 
 class LabelPredictions:
     "One row of outputs for each text"
@@ -27,7 +31,8 @@ class LabelPredictions:
     def one(self, learn, item, rm_type_tfms=None, with_input=False):
         "Decoded prediction, its index, and (C,) probabilities."
         text = learn.texts_of([item])[0]
-        if len(learn.dls.valid_ds.tls)!=2 or not only_ours(learn): return learn.fastai_predict(text, rm_type_tfms, with_input)
+        is_plain = len(learn.dls.valid_ds.tls)==2 and only_ours(learn)
+        if not is_plain: return learn.fastai_predict(text, rm_type_tfms, with_input)
         preds = getcallable(learn.loss_func, 'activation')(learn.predict_logits([text]))
         if gives_one_number(unwrap(learn.model)): preds = preds.squeeze(1) # as in `get_preds`
         index = getcallable(learn.loss_func, 'decodes')(preds)

@@ -31,7 +31,8 @@ def check_arguments(
     "Raise `TypeError` for a name that it does not know, with one like it."
     known = set(inspect.signature(TransformersLearner).parameters)
     for k in kwargs.keys()-known:
-        like = difflib.get_close_matches(k, [*known, *inspect.signature(build_learner).parameters, 'text','label','words','tags','valid'], 1)
+        others = [*inspect.signature(build_learner).parameters, 'text','label','words','tags','valid']
+        like = difflib.get_close_matches(k, [*known, *others], 1)
         raise TypeError(f"there is no argument {k!r}" + (f"; did you mean {like[0]!r}?" if like else ''))
 
 def build_dls(
@@ -48,9 +49,12 @@ def build_dls(
     trn,val = splits # the parts are put one after the other: fastai goes through lists of row numbers one by one, a slice costs nothing
     blocks = [(x, block)] + ([(y, target)] if target is not None else [])
     dblock = DataBlock(blocks=[b for _,b in blocks])
-    dsets = Datasets(rows[np.concatenate([trn, val])], [[getter, *b.type_tfms] for getter,b in blocks], splits=[slice(0, len(trn)), slice(len(trn), len(trn)+len(val))], dl_type=dblock.dl_type, n_inp=1)
+    parts = [slice(0, len(trn)), slice(len(trn), len(trn)+len(val))]
+    tfms = [[getter, *b.type_tfms] for getter,b in blocks]
+    dsets = Datasets(rows[np.concatenate([trn, val])], tfms, splits=parts, dl_type=dblock.dl_type, n_inp=1)
     dsets._dbunch_type = TransformersDataLoaders
-    return dsets.dataloaders(**block.dls_kwargs | dict(bs=bs, after_item=dblock.item_tfms, after_batch=dblock.batch_tfms) | kwargs)
+    own = dict(bs=bs, after_item=dblock.item_tfms, after_batch=dblock.batch_tfms)
+    return dsets.dataloaders(**block.dls_kwargs | own | kwargs)
 
 def build_learner(
     task:Task, # What differs
@@ -84,9 +88,13 @@ def build_learner(
     block.type_tfms[0].limit_given = max_length is not None
     empty = rows is None
     if not empty: check_first_texts(rows, np.concatenate(splits), x.names, block.type_tfms[0])
-    if empty: rows,splits = _one_row(x, y, block.type_tfms[0], task, vocab),([0],[0])
+    if empty:
+        rows = _one_row(x, y, block.type_tfms[0], task, vocab)
+        splits = [0],[0]
     dls = build_dls(rows, splits, block, target, x, y, bs, **dl_kwargs or {})
-    return TransformersLearner(dls.new_empty() if empty else dls, model, task=task, loss_func=loss_with(task.loss, loss_func, class_weights), **kwargs)
+    if empty: dls = dls.new_empty()
+    loss_func = loss_with(task.loss, loss_func, class_weights)
+    return TransformersLearner(dls, model, task=task, loss_func=loss_func, **kwargs)
 
 def _divide(options, task): # those of the text block, and those of the target block
     if task.target is None: return options,{}

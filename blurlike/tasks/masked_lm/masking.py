@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from fastai.data.block import TransformBlock
 from fastai.torch_core import TitledStr
+from fastcore.basics import patch
 
 from ...support.arguments import is_number
 from ...data.batch import TransformersDL
@@ -32,7 +33,8 @@ def addressed_random(
     stream:int=0 # One address has as many independent numbers as there are streams
 )->np.ndarray: # (B,L) float64 in [0,1)
     "Uniform random numbers that depend on their address alone."
-    step,u = np.uint64(0x9e3779b97f4a7c15),lambda o: np.asarray(o).astype(np.uint64)
+    def u(o): return np.asarray(o).astype(np.uint64)
+    step = np.uint64(0x9e3779b97f4a7c15)
     row = _mix(u(rows)*step+_mix(np.array([key%2**64], dtype=np.uint64)+u([stream])*step))
     return (_mix(row[:,None]+(u(places)+np.uint64(1))*step)>>np.uint64(11)).astype(np.float64)/2**53
 
@@ -46,10 +48,9 @@ class Spelled(TitledStr):
 
 class TokenizeMasked(TokenizeText):
     "A `TokenizeText` that hides tokens of a batch"
-    takes_overlap = False
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # Has a mask token
-        max_length:int|None=None, # Most tokens of a text, special ones included
+        max_length:int|None=None, # Maximum tokens of a text, special ones included
         mlm_probability:float=0.15, # Share of the tokens that are hidden
         whole_word:bool=False, # Hide whole words?
         mask_share:float=0.8, # Share of the hidden tokens that become the mask token
@@ -57,67 +58,107 @@ class TokenizeMasked(TokenizeText):
         **kwargs # Passed to each call of the tokenizer
     ):
         super().__init__(tokenizer, max_length, **kwargs)
-        if tokenizer.mask_token_id is None: raise ValueError(f"this tokenizer ({type(tokenizer).__name__}) has no mask token, so its model is none for masked language modelling; give it one with `tokenizer.mask_token = ...` if the model was trained with one")
-        for name,v in dict(mlm_probability=mlm_probability, mask_share=mask_share, random_share=random_share).items():
-            if not is_number(v): raise TypeError(f"{name}={v!r}: a number between 0 and 1 is expected")
-        if not 0<mlm_probability<1: raise ValueError(f"mlm_probability={mlm_probability} is not between 0 and 1")
-        if mask_share<0 or random_share<0 or mask_share+random_share>1: raise ValueError(f"mask_share={mask_share} and random_share={random_share} must be at least 0 and together at most 1")
-        if whole_word and not tokenizer.is_fast: raise ValueError(f"whole_word=True needs a fast tokenizer, whose word_ids() say which token belongs to which word; {type(tokenizer).__name__} is none")
-        self.mlm_probability,self.whole_word,self.mask_share,self.random_share = mlm_probability,whole_word,mask_share,random_share
+        self.mlm_probability,self.whole_word = mlm_probability,whole_word
+        self.mask_share,self.random_share = mask_share,random_share
+        self._check_options()
         self.with_words,self._ordinary,self._marks = whole_word,None,None
 
-    @property
-    def options(self)->dict: return dict(mlm_probability=self.mlm_probability, whole_word=self.whole_word, mask_share=self.mask_share, random_share=self.random_share)
-
-    def shown_example(self, columns=None): return f'A text with one {self.tokenizer.mask_token}.'
-
-    @property
-    def ordinary(self)->np.ndarray: # ids of all tokens that are not special
-        if self._ordinary is None or self._ordinary[0]!=len(self.tokenizer): self._ordinary = len(self.tokenizer),np.setdiff1d(np.arange(len(self.tokenizer)), self.tokenizer.all_special_ids)
-        return self._ordinary[1]
-
-    @property
-    def marks_spaces(self)->bool: # does a token say whether a space stands before it, as in byte-level BPE and SentencePiece?
-        if self._marks is None: self._marks = any(t[:1] in 'Ġ▁' for t in self.tokenizer.get_vocab())
-        return self._marks
-
-    def hide(self,
-        x:TokenTensor, # (B,F,L) a batch
-        rows:np.ndarray, # (B,) numbers of its rows
-        key:int=0 # Seed: another one hides other tokens
-    )->tuple[TokenTensor,TensorMasked]: # (B,F,L) with gaps, and (B,L) what they hid
-        "Hide some tokens of a batch."
-        ids = x[:,self.fields.index('input_ids')].numpy()
-        real = ~np.isin(ids, self.tokenizer.all_special_ids)
-        if 'attention_mask' in self.fields: real &= x[:,self.fields.index('attention_mask')].numpy()!=0
-        places = np.arange(ids.shape[1])[None].repeat(len(ids), 0)
-        units = places if not self.whole_word else word_field(x, self.fields)[:,0].abs().numpy() # what is picked: tokens or words
-        picked = real & (addressed_random(key, rows, units)<self.mlm_probability)
-        targets = np.where(picked, ids, IGNORED)
-        kind = addressed_random(key, rows, places, 1)
-        other = self.ordinary[(addressed_random(key, rows, places, 2)*len(self.ordinary)).astype(np.int64)]
-        new = np.where(kind<self.mask_share, self.tokenizer.mask_token_id, np.where(kind<self.mask_share+self.random_share, other, ids))
-        res = x.clone()
-        res[:,self.fields.index('input_ids')] = torch.from_numpy(np.where(picked, new, ids))
-        return res,TensorMasked(torch.from_numpy(targets))
-
     def decodes(self, o): # (F,L) a text with gaps, or (L,) what they hid
-        if o.ndim==1: return tuple(None if i<0 else self.spell(i) for i in o.tolist())
-        fields = dict(zip(self.fields, o.tolist()))
-        pad = [not m for m in fields['attention_mask']] if 'attention_mask' in fields else [i==self.tokenizer.pad_token_id for i in fields['input_ids']]
-        text = super().decodes(o)
-        res = Spelled(text if isinstance(text, str) else ' '.join(text)) # a block has several segments
-        res.pieces = [None if p else self.spell(i) for i,p in zip(fields['input_ids'], pad)]
-        return res
+        return self._spell_hidden(o) if o.ndim==1 else self._spell_text(o, super().decodes(o))
 
-    def spell(self,
-        i:int # A token id
-    )->str:
-        "A token as a reader would write it; `##` and the like stay, a space in front is kept."
-        piece = self.tokenizer.convert_ids_to_tokens(i)
-        if piece is None: return '?'
-        text = self.tokenizer.convert_tokens_to_string([piece]) if not piece.startswith('##') else piece
-        return ' '+text.strip() if piece[:1] in 'Ġ▁ ' and len(piece)>1 else text
+# %% ../../../nbs/tasks/masked_lm/00_masking.ipynb #fb10fc39
+@patch(as_prop=True)
+def options(self:TokenizeMasked)->dict:
+    "What a saved folder keeps of it."
+    return {k:getattr(self, k) for k in ('mlm_probability','whole_word','mask_share','random_share')}
+
+@patch
+def _check_options(self:TokenizeMasked):
+    tokenizer = self.tokenizer
+    if tokenizer.mask_token_id is None:
+        raise ValueError(f"this tokenizer ({type(tokenizer).__name__}) has no mask token, so its model is none for masked "
+            "language modelling; give it one with `tokenizer.mask_token = ...` if the model was trained with one")
+    for name in ('mlm_probability','mask_share','random_share'):
+        share = getattr(self, name)
+        if not is_number(share): raise TypeError(f"{name}={share!r}: a number between 0 and 1 is expected")
+    if not 0<self.mlm_probability<1: raise ValueError(f"mlm_probability={self.mlm_probability} is not between 0 and 1")
+    are_shares = self.mask_share>=0 and self.random_share>=0 and self.mask_share+self.random_share<=1
+    if not are_shares:
+        raise ValueError(f"mask_share={self.mask_share} and random_share={self.random_share} must be at least 0 and together at most 1")
+    if self.whole_word and not tokenizer.is_fast:
+        raise ValueError("whole_word=True needs a fast tokenizer, whose word_ids() say which token belongs to which word; "
+            f"{type(tokenizer).__name__} is none")
+
+# %% ../../../nbs/tasks/masked_lm/00_masking.ipynb #fb10fc3b
+@patch(as_prop=True)
+def ordinary(self:TokenizeMasked)->np.ndarray: # (n,) ids of all tokens that are not special
+    "The tokens that may stand for another one."
+    n = len(self.tokenizer) # users may add some
+    if self._ordinary is None or self._ordinary[0]!=n:
+        self._ordinary = n,np.setdiff1d(np.arange(n), self.tokenizer.all_special_ids)
+    return self._ordinary[1]
+
+@patch
+def _pick(self:TokenizeMasked, x, ids, rows, key): # (B,L) bool
+    real = ~np.isin(ids, self.tokenizer.all_special_ids)
+    if 'attention_mask' in self.fields: real &= x[:,self.fields.index('attention_mask')].numpy()!=0
+    units = np.arange(ids.shape[1])[None].repeat(len(ids), 0) # what is picked: tokens, or words
+    if self.whole_word: units = word_field(x, self.fields)[:,0].abs().numpy()
+    return real & (addressed_random(key, rows, units)<self.mlm_probability)
+
+@patch
+def _replace(self:TokenizeMasked, ids, rows, key): # (B,L) what stands for each, if it is picked
+    places = np.arange(ids.shape[1])[None].repeat(len(ids), 0)
+    kind = addressed_random(key, rows, places, 1)
+    other = self.ordinary[(addressed_random(key, rows, places, 2)*len(self.ordinary)).astype(np.int64)]
+    is_other = kind<self.mask_share+self.random_share
+    return np.where(kind<self.mask_share, self.tokenizer.mask_token_id, np.where(is_other, other, ids))
+
+@patch
+def hide(self:TokenizeMasked,
+    x:TokenTensor, # (B,F,L) a batch
+    rows:np.ndarray, # (B,) numbers of its rows
+    key:int=0 # Seed: another one hides other tokens
+)->tuple[TokenTensor,TensorMasked]: # (B,F,L) with gaps, and (B,L) what they hid
+    "Hide some tokens of a batch."
+    at = self.fields.index('input_ids')
+    ids = x[:,at].numpy()
+    picked = self._pick(x, ids, rows, key)
+    res = x.clone()
+    res[:,at] = torch.from_numpy(np.where(picked, self._replace(ids, rows, key), ids))
+    return res,TensorMasked(torch.from_numpy(np.where(picked, ids, IGNORED)))
+
+# %% ../../../nbs/tasks/masked_lm/00_masking.ipynb #ce662217
+@patch(as_prop=True)
+def marks_spaces(self:TokenizeMasked)->bool:
+    "Does a token say whether a space stands before it, as in byte-level BPE and SentencePiece?"
+    if self._marks is None: self._marks = any(t[:1] in 'Ġ▁' for t in self.tokenizer.get_vocab())
+    return self._marks
+
+@patch
+def spell(self:TokenizeMasked,
+    i:int # A token id
+)->str:
+    "A token as a reader would write it."
+    piece = self.tokenizer.convert_ids_to_tokens(i)
+    if piece is None: return '?'
+    text = piece if piece.startswith('##') else self.tokenizer.convert_tokens_to_string([piece])
+    return ' '+text.strip() if piece[:1] in 'Ġ▁ ' and len(piece)>1 else text
+
+@patch
+def _spell_hidden(self:TokenizeMasked, o): return tuple(None if i<0 else self.spell(i) for i in o.tolist()) # (L,)
+
+@patch
+def _spell_text(self:TokenizeMasked, o, text): # (F,L)
+    fields = dict(zip(self.fields, o.tolist()))
+    if 'attention_mask' in fields: pad = [not m for m in fields['attention_mask']]
+    else: pad = [i==self.tokenizer.pad_token_id for i in fields['input_ids']]
+    res = Spelled(text if isinstance(text, str) else ' '.join(text)) # a block has several segments
+    res.pieces = [None if p else self.spell(i) for i,p in zip(fields['input_ids'], pad)]
+    return res
+
+@patch
+def shown_example(self:TokenizeMasked, columns=None): return f'A text with one {self.tokenizer.mask_token}.' 
 
 # %% ../../../nbs/tasks/masked_lm/00_masking.ipynb #d5a66158
 class MaskedLMBlock(TransformBlock):
@@ -132,7 +173,9 @@ class MaskedLMBlock(TransformBlock):
         **tokenizer_kwargs # Passed to each call of the tokenizer
     ):
         tokenizer = load_tokenizer(checkpoint)
-        limit = fit_length(max_length, tokenizer, None if isinstance(checkpoint, PreTrainedTokenizerBase) else checkpoint)
-        tfm = TokenizeMasked(tokenizer, limit, mlm_probability, whole_word, mask_share, random_share, **tokenizer_kwargs)
+        is_tokenizer = isinstance(checkpoint, PreTrainedTokenizerBase)
+        limit = fit_length(max_length, tokenizer, None if is_tokenizer else checkpoint)
+        tfm = TokenizeMasked(tokenizer, limit, mlm_probability, whole_word, mask_share, random_share,
+            **tokenizer_kwargs)
         tfm.limit_given = max_length is not None
         super().__init__(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False, num_workers=0))

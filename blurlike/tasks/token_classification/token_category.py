@@ -54,15 +54,20 @@ class TokenCategorize(Transform):
         return self._decode(o) if isinstance(o, torch.Tensor) else o
 
     def _encode(self, tags):
-        if isinstance(tags, str) or not hasattr(tags, '__len__'): raise TypeError(f"expected a list of tags, one a word, got {type(tags).__name__}: {str(tags)[:60]!r}")
+        is_list = hasattr(tags, '__len__') and not isinstance(tags, str)
+        if not is_list:
+            raise TypeError(f"expected a list of tags, one a word, got {type(tags).__name__}: {str(tags)[:60]!r}")
         try: return TensorTokenCategory(torch.tensor([self.vocab.o2i[t] for t in tags], dtype=torch.long))
-        except KeyError as e: raise KeyError(f"unknown tag {e.args[0]!r}; the learner knows {', '.join(map(str, self.vocab))}") from None
+        except KeyError as e:
+            known = ', '.join(map(str, self.vocab))
+            raise KeyError(f"unknown tag {e.args[0]!r}; the learner knows {known}") from None
 
     def _decode(self, o): return TokenTags(None if i<0 else self.vocab[i] for i in o.tolist())
 
     def check_item(self, words, tags):
         "Raise `ValueError` unless there is one tag for each word."
-        if len(words)!=len(tags): raise ValueError(f"{len(words)} words and {len(tags)} tags: one tag a word is expected ({str(words)[:60]})")
+        if len(words)==len(tags): return
+        raise ValueError(f"{len(words)} words and {len(tags)} tags: one tag a word is expected ({str(words)[:60]})")
 
     def collate(self,
         targets, # B numbers of tags, (n,) each
@@ -70,7 +75,8 @@ class TokenCategorize(Transform):
         fields:list # F names
     )->TensorTokenCategory: # (B,W*L), `-100` where no loss is wanted
         "Tags beside tokens."
-        if 'word_ids' not in fields: raise ValueError("tags belong to words: build the text block with is_split_into_words=True")
+        if 'word_ids' not in fields:
+            raise ValueError("tags belong to words: build the text block with is_split_into_words=True")
         words = word_field(x, fields)
         lens = torch.tensor([len(t) for t in targets])
         starts = lens.cumsum(0)-lens
