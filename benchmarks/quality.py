@@ -149,7 +149,7 @@ def table(rows, args):
     for name in args.sets:
         mine,theirs = [sorted((r for r in rows if r['set']==name and r['side']==side), key=lambda r: r['seed']) for side in ('ours','trainer')]
         ratio = np.median([t['seconds']/m['seconds'] for m,t in zip(mine, theirs)])
-        for metric in [m for m in ('accuracy','f1','pearson','spearman','entity_f1') if m in mine[0]]:
+        for metric in [m for m in ('accuracy','exact_match','f1','pearson','spearman','entity_f1') if m in mine[0]]:
             a,b = [np.array([100*r[metric] for r in side]) for side in (mine, theirs)]
             diff,se = a.mean()-b.mean(),np.sqrt(a.var(ddof=1)/len(a)+b.var(ddof=1)/len(b)) if len(a)>1 else np.nan
             lines.append(f"| {name} | {mine[0]['rows']} | {len(a)} | {metric} | {mean(a)} | {mean(b)} | {diff:+.2f} | {f'{diff/se:+.1f}' if len(a)>1 else '-'} | {ratio:.2f} | {', '.join(sorted({r['commit'] for r in mine}))} |")
