@@ -2,13 +2,29 @@
 import os,random,signal
 from pathlib import Path
 
-from small import BS, FRAMES, TEXTS
+from small import BS, FILLERS, FRAMES, TEXTS
 
 import torch
 from blurlike.all import (Adam, Callback, Checkpoints, GradientAccumulation, masked_lm_learner, sequence_classification_learner, set_seed, token_classification_learner)
+import numpy as np
 import pandas as pd
 
 WORDS = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['O' if len(w)<5 else 'B-LONG' for w in t.split()] for t in TEXTS]))
+WHO,WHAT = 'people friends river'.split(), 'film music food'.split()
+
+def questions(n=24, unanswerable=False):
+    "Questions about contexts of 6 to 40 words; of unanswerable ones the context tells nothing."
+    rng,rows = np.random.default_rng(0),[]
+    for i in range(n):
+        who,what = rng.choice(WHO).item(),rng.choice(WHAT).item()
+        before,after = (' '.join(rng.choice(FILLERS, rng.integers(0, 18))) for _ in range(2))
+        context = f'{before} {who} saw {what} {after}'.strip()
+        lacks = unanswerable and i%3==0
+        if lacks: context = f'{before} rain {after}'.strip()
+        answers = dict(text=[] if lacks else [who, f'{who} saw'], answer_start=[] if lacks else [context.index(f'{who} saw')]*2)
+        rows.append(dict(id=i, question='who saw it', context=context, answers=answers))
+    return pd.DataFrame(rows)
+
 CUTS = ['before_batch','after_loss','before_step','after_step','after_batch','after_epoch','valid'] # events at which a run may end
 
 def classifier(checkpoint, **kwargs): return sequence_classification_learner(FRAMES['single'], checkpoint, bs=BS, valid=.25, **kwargs)

@@ -264,7 +264,7 @@ def test_help_teaches(capsys):
 def test_examples_in_the_help_are_read():
     from blurlike.cli import EXAMPLES
     lines = [line.split('|')[-1].split() for line in EXAMPLES.splitlines() if 'blurlike ' in line]
-    assert len(lines)==7
+    assert len(lines)==8
     for line in lines: parser().parse_args(line[1:])
 
 def test_help_is_quick():

@@ -11,33 +11,20 @@ import torch
 import transformers as tf
 from datasets import Dataset
 from fastai.interpret import Interpretation
-from runs import Cut
+from runs import WHO, Cut, questions
 from small import FILLERS, SHARED, SMALL, byte_tokenizer, in_tmp, word_tokenizer # noqa: F401 (fixture)
 from tokenizers import SentencePieceUnigramTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from blurlike.all import Checkpoints, ModelLoss, TransformersLearner, load_learner, question_answering, question_answering_learner
+from blurlike import cli
+from blurlike.all import (Checkpoints, ModelLoss, TransformersLearner, export_onnx, gradio_app, load_learner, load_onnx, model_card, page_output, prediction_rows,
+    question_answering, question_answering_learner)
 from blurlike.tasks.question_answering import (AnswerLoss, AnswerPlaces, TokenizeQuestions, answer_scores, answers_in, best_of, best_threshold,
     read_answers, read_squad, threshold, window_answers, windows_of)
 
 # --- data
 
-WHO,WHAT = 'people friends river'.split(), 'film music food'.split()
-
-def table(n=24, unanswerable=False):
-    "Questions about contexts of 6 to 40 words; of unanswerable ones the context tells nothing."
-    rng,rows = np.random.default_rng(0),[]
-    for i in range(n):
-        who,what = rng.choice(WHO).item(),rng.choice(WHAT).item()
-        before,after = (' '.join(rng.choice(FILLERS, rng.integers(0, 18))) for _ in range(2))
-        context = f'{before} {who} saw {what} {after}'.strip()
-        lacks = unanswerable and i%3==0
-        if lacks: context = f'{before} rain {after}'.strip()
-        answers = dict(text=[] if lacks else [who, f'{who} saw'], answer_start=[] if lacks else [context.index(f'{who} saw')]*2)
-        rows.append(dict(id=i, question='who saw it', context=context, answers=answers))
-    return pd.DataFrame(rows)
-
-FRAME,BOTH = table(),table(unanswerable=True)
+FRAME,BOTH = questions(),questions(unanswerable=True)
 ITEMS = list(zip(FRAME.question, FRAME.context))
 
 def asked(data, bert, **kwargs): return question_answering_learner(data, bert, **dict(valid=.25, bs=5, max_length=24, overlap=6) | kwargs)
@@ -453,3 +440,60 @@ def test_saved_exported_and_in_a_file(both, in_tmp):
     assert load_learner('learn.pkl').predict_batch(BOTH)==want
     both.predict_batch(BOTH, out='p.jsonl', bs=5)
     assert [json.loads(line)['answer'] for line in open('p.jsonl')]==[w['answer'] for w in want]
+
+# --- other tools
+
+def test_the_card_tells_how_transformers_alone_answers(learn, both, checkpoints, in_tmp):
+    distil = asked(BOTH, checkpoints('distilbert')) # takes fewer fields than its tokenizer gives
+    for l in (learn, both, distil):
+        l.fit(1, 1e-3)
+        l.save_pretrained('m')
+        card = model_card(l, 'm')
+        assert 'pipeline(' not in card and "learn.predict_batch([('Who wrote it?', 'Ada wrote it.')])" in card
+        code = card.split('```python')[2].split('```')[0]
+        found = {}
+        exec(code, found)
+        assert [found['answer'](q, c) for q,c in ITEMS]==[o['answer'] for o in l.predict_batch(ITEMS)]
+    assert '| threshold' in model_card(both).split('## Scores')[1].split('##')[0]
+
+def test_a_page(both, monkeypatch):
+    gr = pytest.importorskip('gradio')
+    both.fit(3, 5e-3)
+    outputs,answer = page_output(both.task.predictions, both, gr)
+    text,score,marked = answer(ITEMS[0])
+    want = both.predict_batch(ITEMS[:1])[0]
+    assert len(outputs)==3 and (text, score)==(want['answer'], want['score']) and marked['text']==ITEMS[0][1]
+    assert [ITEMS[0][1][e['start']:e['end']] for e in marked['entities']]==[text][:bool(text)]
+    assert [c.label for c in gradio_app(both).input_components]==['question','context']
+
+@pytest.mark.slow
+def test_in_onnx(both, in_tmp):
+    pytest.importorskip('onnxruntime')
+    both.fit(1, 1e-3)
+    again = load_onnx(export_onnx(both, 'onnx'))
+    for a,b in zip(again.predict_batch(BOTH), both.predict_batch(BOTH)): assert a==b | dict(score=pytest.approx(b['score'], abs=1e-5))
+
+def test_the_command_line(bert, in_tmp, capsys):
+    nested_path = in_tmp/'train.json'
+    nested_path.write_text(json.dumps(nested(BOTH)))
+    args = ['train', str(nested_path), str(bert), '--task', 'question_answering', '--max-length', '24', '--overlap', '6', '--out', 'm', '--epochs', '1', '--lr', '1e-3', '--valid', '0.3']
+    assert cli.main(args)==0 and 'threshold' in capsys.readouterr().out
+    columns(BOTH).drop(columns='answers').rename(columns=dict(question='q', context='c')).to_csv('test.csv', index=False)
+    assert cli.main(['predict', 'm', 'test.csv', '--text', 'q', 'c'])==0
+    lines = [json.loads(l) for l in capsys.readouterr().out.splitlines() if l.startswith('{')]
+    assert lines==TransformersLearner.from_pretrained('m').predict_batch(BOTH)
+    BOTH.to_json('test.jsonl', orient='records', lines=True)
+    assert cli.main(['report', 'm', 'test.jsonl', '--rows', '2'])==0
+    said = capsys.readouterr().out
+    assert '24 rows: loss' in said and 'exact_match' in said and 'who saw it' in said
+    assert cli.main([*args[:3], '--task', 'question_answering', '--question', 'asked', '--out', 'n'])==2 and "no column 'asked'" in capsys.readouterr().err
+
+def test_rows_for_a_tracker(both):
+    both.fit(1, 1e-3)
+    dl = both.dls.valid
+    b = dl.one_batch()
+    preds,_,decoded = both.get_preds(dl=[b], with_decoded=True)
+    x,y,samples,outs = dl.show_results(b, decoded, show=False)
+    heads,rows = prediction_rows(y, samples, outs, preds)
+    assert heads==['question','context','target','prediction','score'] and len(rows)==5
+    assert all(0<=r[4]<=1 and r[0]=='who saw it' and (r[2] in WHO or not r[2]) for r in rows)

@@ -327,7 +327,7 @@ class ModelDoor:
     def _tells_positions(self): # tried once, on the model that is about to be called
         if self.positions is None:
             takes_both = {'attention_mask','position_ids'}<=self.accepted and 'attention_mask' in self.fields
-            self.positions = takes_both and needs_positions(self.model, self.tokenizer)
+            self.positions = takes_both and needs_positions(self.model, self.tokenizer, self.outputs)
         return self.positions
 
 # %% ../../nbs/model/02_model_inputs.ipynb #b8a07a80
@@ -349,14 +349,15 @@ def attach_door(
 # %% ../../nbs/model/02_model_inputs.ipynb #06a5f002
 def needs_positions(
     model:nn.Module, # Hugging Face model
-    tokenizer # Pads on the left
+    tokenizer, # Pads on the left
+    outputs:tuple=('logits',) # Names of the outputs that are its logits
 )->bool:
     "Does `model` give a left-padded row the logits of the row alone only when it is told the positions?"
     device,pad = next(model.parameters()).device,tokenizer.pad_token_id
     ids = [i for i in range(20) if i!=pad and i not in tokenizer.all_special_ids][:5]
     row,mask = torch.tensor([[pad]*3+ids], device=device),torch.tensor([[0]*3+[1]*len(ids)], device=device)
     def logits(**inputs):
-        res = model(**inputs).logits[0].float()
+        res = read_outputs(model(**inputs), outputs)[0].float()
         return res[-len(ids):] if res.ndim>1 else res
     with torch.no_grad(), predict_together(model):
         try:

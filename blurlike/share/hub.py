@@ -140,15 +140,17 @@ learn = {load}({name!r})
 learn.predict_batch([{item}])
 ```
 """
-_load_plain = """
+_without_us = """
 With `transformers` alone:
 
 ```python
-from transformers import pipeline
-pipe = pipeline('{tag}', model={name!r}{more})
-pipe({item})
+{code}
 ```
 """
+_pipe = """\
+from transformers import pipeline
+pipe = pipeline('{tag}', model={name!r}{more})
+pipe({item})"""
 
 def _pipeline_settings(learn, facts): # by which a pipeline answers as the learner does
     known = {k:v for k,v in learn.task.pipeline.items() if k!='truncation' or facts['max_length']}
@@ -159,12 +161,14 @@ def _usage(learn, facts, name, merge):
     item = learn.dls.text_tfm.shown_example(facts['text'])
     load = 'load_onnx' if _in_onnx(learn) else 'TransformersLearner.from_pretrained'
     res = _load.format(name=name, load=load, item=repr(item))
-    if tag is None or _in_onnx(learn): return res
+    plain_code = learn.task.plain_code
+    if tag is None and plain_code is None or _in_onnx(learn): return res
     alone = '\nThe folder holds adapters and head alone; the base model is loaded with them.\n'
     if _is_peft(learn, merge): return res + alone
     parts = () if isinstance(item, str) else zip(('text','text_pair'), item)
     plain = f"dict({', '.join(f'{k}={t!r}' for k,t in parts)})" if parts else repr(item)
-    return res + _load_plain.format(tag=tag, name=name, more=_pipeline_settings(learn, facts), item=plain)
+    pipe = _pipe.format(tag=tag, name=name, more=_pipeline_settings(learn, facts), item=plain)
+    return res + _without_us.format(code=plain_code(learn, name) if tag is None else pipe)
 
 def model_card(
     learn:TransformersLearner, # Perhaps trained

@@ -47,6 +47,7 @@ class OnnxModel(nn.Module):
         self.session,self.config,self.name_or_path = _need('onnxruntime')[0].InferenceSession(str(path), **dict(providers=['CPUExecutionProvider']) | kwargs),config,''
         self.file = nn.Parameter(torch.frombuffer(bytearray.fromhex(file_hash(path)), dtype=torch.uint8), requires_grad=False)
         self.names = [i.name for i in self.session.get_inputs()]
+        self.outputs = [o.name for o in self.session.get_outputs()]
         def forward(**inputs): return self._run(inputs)
         forward.__signature__ = inspect.Signature([inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in self.names])
         self.forward = forward
@@ -55,18 +56,20 @@ class OnnxModel(nn.Module):
         ids = inputs['input_ids']
         def missing(name): return torch.arange(ids.shape[-1]).expand(ids.shape) if name=='position_ids' else torch.full_like(ids, int(name=='attention_mask'))
         feeds = {n:(inputs[n] if n in inputs else missing(n)).cpu().numpy() for n in self.names}
-        return SimpleNamespace(logits=torch.from_numpy(self.session.run(['logits'], feeds)[0]).to(ids.device))
+        return SimpleNamespace(**{n:torch.from_numpy(o).to(ids.device) for n,o in zip(self.outputs, self.session.run(self.outputs, feeds))})
 
     def get_input_embeddings(self): raise NotImplementedError
     def save_pretrained(self, *args, **kwargs): raise TypeError("a model in ONNX is not saved anew: copy the folder that it was loaded from")
 
 # %% ../../nbs/share/03_serving.ipynb #19b5000a
-class _Logits(nn.Module):
-    "Positional arguments in, logits out"
-    def __init__(self, model, names):
+class _Positional(nn.Module):
+    "Positional arguments in, the outputs of some names out"
+    def __init__(self, model, names, outputs):
         super().__init__()
-        self.model,self.names = model,names
-    def forward(self, *inputs): return self.model(**dict(zip(self.names, inputs)), return_dict=True).logits
+        self.model,self.names,self.outputs = model,names,outputs
+    def forward(self, *inputs):
+        res = self.model(**dict(zip(self.names, inputs)), return_dict=True)
+        return tuple(getattr(res, n) for n in self.outputs)
 
 def _batches(learn): # of several sizes, the last with padding
     tfm,columns = learn.dls.text_tfm,getattr(learn.dls.valid_ds.tls[0].tfms.fs[0], 'names', None)
@@ -81,7 +84,7 @@ def _named(learn, x, names): # (B,W*F,L) -> the inputs of its first windows
 def _input_names(learn):
     door,tfm = learn.model_inputs.door,learn.dls.text_tfm
     names = [f for f in tfm.fields if f in door.accepted]
-    if tfm.tokenizer.padding_side=='left' and 'attention_mask' in names and 'position_ids' in door.accepted-set(names) and needs_positions(unwrap(learn.model), tfm.tokenizer): names.append('position_ids')
+    if tfm.tokenizer.padding_side=='left' and 'attention_mask' in names and 'position_ids' in door.accepted-set(names) and needs_positions(unwrap(learn.model), tfm.tokenizer, door.outputs): names.append('position_ids')
     return names
 
 def _logits(learn, batches):
@@ -99,6 +102,7 @@ def _reason(e): # the first line of the error and of each of its causes, without
 
 def _export(learn, x, path, kwargs):
     model,names = unwrap(learn.model),_input_names(learn)
+    outputs = list(learn.model_inputs.door.outputs)
     learn.remove_cb(ModelInputsCallback) # its hooks are no part of the model
     if hasattr(model.config, 'use_cache'): model.config.use_cache = False
     inputs = _named(learn, x, names)
@@ -107,7 +111,7 @@ def _export(learn, x, path, kwargs):
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='# The axis name') # torch says that the axes of all inputs are the same
-            torch.onnx.export(_Logits(model, names).eval(), inputs, str(path), input_names=names, output_names=['logits'], dynamic_shapes=(tuple(dict(enumerate(free)) for _ in names),), **kwargs)
+            torch.onnx.export(_Positional(model, names, outputs).eval(), inputs, str(path), input_names=names, output_names=outputs, dynamic_shapes=(tuple(dict(enumerate(free)) for _ in names),), **kwargs)
     except Exception as e: raise ValueError(f"PyTorch {torch.__version__} could not export {type(model).__name__} to ONNX: {_reason(e)}") from e
 
 def _compare(name, before, folder):

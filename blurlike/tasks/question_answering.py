@@ -7,8 +7,9 @@ __all__ = ['NO_ANSWER', 'N_BEST', 'MAX_LENGTH', 'question_answering', 'Asked', '
            'answers_in', 'check_answer', 'TensorAnswer', 'AnswerColumn', 'AnswerPlaces', 'windows_of', 'AnswerLoss',
            'window_answers', 'Reading', 'best_of', 'normalized', 'answer_f1', 'answer_scores', 'best_threshold',
            'batch_answers', 'AnswerCounts', 'threshold', 'AnswerMetric', 'answer_metrics', 'ReadTokens',
-           'marked_context', 'told_answers', 'read_answers', 'GatherAnswers', 'AnswerPredictions', 'questions_block',
-           'read_squad', 'read_questions', 'check_answers', 'lost_answers', 'question_answering_learner']
+           'marked_context', 'told_answers', 'read_answers', 'GatherAnswers', 'AnswerPredictions', 'plain_code',
+           'questions_block', 'read_squad', 'read_questions', 'check_answers', 'lost_answers',
+           'question_answering_learner']
 
 # %% ../../nbs/tasks/05_question_answering.ipynb #f61bb346
 import html
@@ -49,7 +50,8 @@ from ..data.tokens import TokenizeText, Tokens, TokenTensor
 from ..model.model_inputs import ModelLoss
 from ..model.pretrained import fit_length, load_tokenizer
 from ..model.splitters import transformer_splitter
-from ..show.tables import MarkedTable, as_text
+from ..share.serving import page_output
+from ..show.tables import MarkedTable, as_text, prediction_rows
 from ..train.assembly import build_learner
 from ..train.learner import TransformersLearner
 from ..task import Task, register_learner, register_task
@@ -671,6 +673,14 @@ def _plot_top_losses(x:TokenTensor, y:TensorAnswer, samples, outs, raws, losses,
     notes = dict(probability=[as_text(r.max().item()) for r in raws], loss=[as_text(l.item()) for l in losses])
     _show(samples, guesses, _compared(samples, guesses) | notes, trunc_at)
 
+# %% ../../nbs/tasks/05_question_answering.ipynb #3a0ca630
+@prediction_rows.register
+def _(y:TensorAnswer, samples, outs, preds):
+    rows = []
+    for (read,gold,*_),(guess,*_),p in zip(samples, outs, preds):
+        rows.append([*read, _answer_text(read, gold), _answer_text(read, guess), float(p[0] if guess else p[1])])
+    return ['question','context','target','prediction','score'],rows
+
 # %% ../../nbs/tasks/05_question_answering.ipynb #b8b42cfd
 def _chances(reading, unanswerable): # of the answers, and of none
     scores = torch.tensor([*reading.scores, *([reading.null] if unanswerable else [])], dtype=torch.float64)
@@ -816,6 +826,56 @@ def many(self:AnswerPredictions, learn, items, bs=64,
     told = [told_answers(o, r, tfm.unanswerable, threshold(learn))[:top_k] for o,r in zip(items, readings)]
     return [t[0] for t in told] if top_k==1 else told
 
+# %% ../../nbs/tasks/05_question_answering.ipynb #9c37940f
+_PLAIN = '''\
+import torch
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained({name!r})
+model = AutoModelForQuestionAnswering.from_pretrained({name!r}).eval()
+
+def answer(question, context):
+    enc = tokenizer(question, context, truncation='only_second', max_length={max_length}, stride={overlap}, padding=True,
+        return_overflowing_tokens=True, return_offsets_mapping=True, return_tensors='pt')
+    with torch.no_grad(): out = model(**{{k:enc[k] for k in {names}}})
+    best,none = (-torch.inf, 0, 0),torch.inf
+    for w,(start,end) in enumerate(zip(out.start_logits, out.end_logits)): # of each window
+        none = min(none, float((start+end)[{null}]))
+        inside = torch.tensor([s==1 for s in enc.sequence_ids(w)])
+        allowed = inside[:,None] & inside & torch.ones(len(inside), len(inside)).triu().tril({limit}-1).bool()
+        scores = (start[:,None]+end).masked_fill(~allowed, -torch.inf)
+        i,j = divmod(int(scores.argmax()), len(inside))
+        best = max(best, (float(scores[i,j]), int(enc['offset_mapping'][w,i,0]), int(enc['offset_mapping'][w,j,1])))
+    return '' if none-best[0]>{thresh} else context[best[1]:best[2]].strip()
+
+answer({question!r}, {context!r})'''
+
+# %% ../../nbs/tasks/05_question_answering.ipynb #245227ab
+def plain_code(
+    learn, # Learner
+    name:str # Of the saved folder
+)->str: # Python code
+    "How transformers alone gives the answers of `learn`."
+    tfm,door = learn.dls.text_tfm,learn.model_inputs.door
+    tok = tfm.tokenizer
+    ids = tok('a', 'b')['input_ids']
+    mark = ids[tfm.null_place(ids)]
+    is_marked = mark in (tok.cls_token_id, tok.bos_token_id)
+    null = f"enc['input_ids'][w].tolist().index({mark})" if is_marked else "enc['attention_mask'][w].argmax()"
+    question,context = tfm.shown_example()
+    lengths = dict(max_length=tfm.max_length, overlap=tfm.overlap, limit=tfm.max_answer_length)
+    return _PLAIN.format(name=name, null=null, **lengths,
+        names=[f for f in tok.model_input_names if f in door.accepted], question=question, context=context,
+        thresh=repr(threshold(learn)) if tfm.unanswerable else 'torch.inf')
+
+# %% ../../nbs/tasks/05_question_answering.ipynb #a0bf07e5
+@page_output.register
+def _(predictions:AnswerPredictions, learn, gr):
+    def told(item):
+        found, = learn.predict_batch([item])
+        marks = [dict(entity='answer', start=found['start'], end=found['end'])] if found['answer'] else []
+        return found['answer'],found['score'],dict(text=item[1], entities=marks)
+    return [gr.Textbox(label='Answer'), gr.Number(label='Probability'), gr.HighlightedText(label='Context')],told
+
 # %% ../../nbs/tasks/05_question_answering.ipynb #984f0936
 MAX_LENGTH = 384 # tokens of a window where none is asked for, as in transformers' own example
 
@@ -838,7 +898,8 @@ def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeQuesti
 question_answering = register_task(Task('question_answering', 'AutoModelForQuestionAnswering',
     block=questions_block, target=_target_block, read=AnswerColumn, fits=_fits,
     example=lambda vocab: dict(text=[], answer_start=[]), outputs=('start_logits','end_logits'),
-    loss=lambda weights: AnswerLoss(), metrics=lambda vocab: answer_metrics(), predictions=AnswerPredictions(),
+    loss=lambda weights: AnswerLoss(), metrics=lambda vocab: answer_metrics(),
+    predictions=AnswerPredictions(), plain_code=plain_code,
     decoder_input=lambda targets, model: {})) # BART reads the text again there, and makes that of it itself
 
 # %% ../../nbs/tasks/05_question_answering.ipynb #0c77af24
