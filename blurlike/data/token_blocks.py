@@ -33,9 +33,10 @@ class PackedRows(Rows):
         block_size:int=128, # Tokens of a block, special ones included
     ):
         self.idxs,self._arrays,self._files,self.text = None,None,{},text
-        self.before,self.after = special_tokens(tfm.tokenizer)
+        self.before,self.after = self.around_block(tfm)
         self.room,self.with_words = block_size-len(self.before)-len(self.after),tfm.with_words
         if self.room<1: raise ValueError(f"block_size={block_size} leaves no room beside {block_size-self.room} special tokens")
+        self.sizes_of_texts = [] # in tokens
         self.scratch,self.dtype = Scratch(),np.uint16 if len(tfm.tokenizer)<=2**16 else np.int32
         folder = self.scratch.path
         with open(folder/'ids', 'wb') as ids, open(folder/'begins', 'wb') as begins: ends = self._write_all(parts, tfm, ids, begins)
@@ -49,23 +50,27 @@ class PackedRows(Rows):
         with Progress(sum(map(len, parts))) as bar: return np.cumsum([self._write(rows, tfm, ids_file, begins_file, bar) for rows in parts])
 
     def _write(self, rows, tfm, ids_file, begins_file, bar): # number of tokens
-        separator,n = self.after[-1:],0
+        n = 0
+        before,after = self.around_text(tfm)
         for i in range(0, len(rows), 1000):
             ids,begins = tfm.raw_ids(rows.read(np.arange(i, min(i+1000, len(rows))), [self.text])[0])
-            flat = np.array([t for o in ids for t in (*o, *separator)], dtype=self.dtype)
+            flat = np.array([t for o in ids for t in (*before, *o, *after)], dtype=self.dtype)
             n += len(flat)
             flat.tofile(ids_file)
-            if self.with_words: np.array([b for o in begins for b in (*o, *[0]*len(separator))], dtype=np.uint8).tofile(begins_file)
+            if self.with_words: np.array([b for o in begins for b in (*[0]*len(before), *o, *[0]*len(after))], dtype=np.uint8).tofile(begins_file)
+            self.sizes_of_texts.append(np.array([len(before)+len(o)+len(after) for o in ids], dtype=np.int64))
             bar.step(len(ids))
         return n
 
     columns = property(lambda self: [self.text])
+    def around_block(self, tfm)->tuple[list,list]: return special_tokens(tfm.tokenizer) # token ids before and after those of a block
+    def around_text(self, tfm)->tuple[list,list]: return [],self.after[-1:] # and of a text in it
     def __len__(self): return len(self.starts) if self.idxs is None else len(self.idxs)
     def __getitem__(self, i):
         if isinstance(i, (int, np.integer)):
             if not -len(self)<=i<len(self): raise IndexError(f"block {i} of {len(self)}")
             return {self.text:self.read([int(i)%len(self)], [self.text])[0][0]}
-        res = object.__new__(PackedRows)
+        res = object.__new__(type(self))
         res.__dict__ |= self.__dict__ | dict(idxs=self.numbers[i])
         return res
 

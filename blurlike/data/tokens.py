@@ -158,6 +158,8 @@ class TokenizeText(Transform):
     def fields(self)->list: # `word_ids`: k+1 where word k begins, -(k+1) where it goes on, 0 elsewhere; no model takes it
         return [*self.tokenizer.model_input_names, *(['word_ids'] if self.with_words else [])]
     def beside(self, texts, encodings, n_windows)->dict: return dict(word_ids=self._words(encodings, n_windows)) if self.with_words else {} # lists for the fields that are not the tokenizer's, one a window
+    @property
+    def padding_side(self)->str: return self.tokenizer.padding_side # of batches
     def pad_value(self, field): return {'input_ids':self.tokenizer.pad_token_id, 'token_type_ids':self.tokenizer.pad_token_type_id}.get(field, 0)
 
     def encodes(self, o):
@@ -354,7 +356,8 @@ class TokenizeText(Transform):
 
     def stack(self,
         tokens:Tokens, # From `tokenize`
-        rows:np.ndarray|None=None # (B,) which of its texts; `None`: all
+        rows:np.ndarray|None=None, # (B,) which of its texts; `None`: all
+        side:str|None=None # Where padding goes, `left` or `right`; `None`: as always with this transform
     )->TokenTensor: # (B,W*F,L) int64
         "One batch, padded to its longest text and most windows."
         first,n = (tokens.first,tokens.n_windows) if rows is None else (tokens.first[rows],tokens.n_windows[rows])
@@ -367,7 +370,7 @@ class TokenizeText(Transform):
         size = max(1, int(lens.max())) # a batch of empty texts is one token of padding wide
         size += -size%self.pad_to_multiple_of
         at,lens = np.arange(size),lens[...,None]
-        if self.tokenizer.padding_side=='left': at = at-(size-lens)
+        if (side or self.padding_side)=='left': at = at-(size-lens)
         real = (at<lens)&(at>=0)
         index = np.where(real, tokens.starts[windows][...,None]+at, 0)
         res = np.empty((len(first), most, len(tokens.flat), size), dtype=np.int64)
@@ -382,7 +385,7 @@ class TokenizeText(Transform):
         "`x` padded further, on the tokenizer's side."
         values = torch.tensor([self.pad_value(f) for f in self.fields])
         res = values.repeat(n_fields//len(values))[None,:,None].repeat(len(x), 1, size)
-        res[:,:x.shape[1], size-x.shape[2] if self.tokenizer.padding_side=='left' else 0:][:,:,:x.shape[2]] = x
+        res[:,:x.shape[1], size-x.shape[2] if self.padding_side=='left' else 0:][:,:,:x.shape[2]] = x
         return TokenTensor(res)
 
     def __getstate__(self): return self.__dict__ | dict(_copies={}, reported=set())

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PIECE', 'JOINS', 'unwrap', 'send', 'ModelCall', 'replace_hidden', 'read_outputs', 'cat_choices', 'writes_text',
-           'ModelDoor', 'attach_door', 'needs_positions', 'head_stands_alone', 'HeadCall', 'head_parameters',
-           'ModelLoss', 'gives_one_number', 'ModelInputsCallback']
+           'ModelDoor', 'attach_door', 'needs_positions', 'documents_apart', 'head_stands_alone', 'HeadCall',
+           'head_parameters', 'ModelLoss', 'gives_one_number', 'ModelInputsCallback']
 
 # %% ../../nbs/model/02_model_inputs.ipynb #3edfb288
 import inspect
@@ -253,11 +253,13 @@ class ModelDoor:
         keep_output:bool=False, # Keep the last `ModelOutput` (hidden states, attentions) in `output`?
         join:str='mean', # How the windows of an item go together: one of `JOINS`
         outputs:tuple=('logits',), # Names of the model's outputs that are its logits
-        decoder_input=None # `(targets or None, model) -> dict`: what a decoder reads
+        decoder_input=None, # `(targets or None, model) -> dict`: what a decoder reads
+        side:str|None=None # On which batches are padded, `left` or `right`; `None`: as the tokenizer says
     ):
         if join not in JOINS: raise ValueError(f"join={join!r} is not one of {', '.join(JOINS)}")
         self.model,self.fields,self.accepted,self.tokenizer,self.keep_output = model,fields,accepted,tokenizer,keep_output
-        self.join,self.outputs,self.decoder_input = join,outputs,decoder_input
+        self.join,self.outputs,self.decoder_input,self.side = join,outputs,decoder_input,side
+        self.way = None # in which the model is told of several texts in a row; tried when first needed
         self.positions = self.head_only = None # does the model want positions, can its head be given some tokens alone? tried when first needed
         self.plain_head = None # is its head the output layer and nothing more?
         self.output = self.loss = None
@@ -321,7 +323,8 @@ class ModelDoor:
     def _named(self, x, n_beside=1):
         inputs = {f:v for f,v in zip(self.fields, x.unbind(1)) if f in self.accepted}
         if self.join=='compare': return {f:v.unflatten(0, (-1, n_beside)) for f,v in inputs.items()} # these models take (B,choices,L): here each choice is a row
-        if self.tokenizer.padding_side=='left' and self._tells_positions(): inputs['position_ids'] = (inputs['attention_mask'].cumsum(1)-1).clamp(min=0)
+        if 'position_ids' in self.fields: return self._with_documents(inputs, x)
+        if (self.side or self.tokenizer.padding_side)=='left' and self._tells_positions(): inputs['position_ids'] = (inputs['attention_mask'].cumsum(1)-1).clamp(min=0)
         return inputs
 
     def _tells_positions(self): # tried once, on the model that is about to be called
@@ -336,7 +339,7 @@ def attach_door(
     tokenizer, # That of the batches
     keep_output:bool=False, # Keep the last `ModelOutput`?
     fields:list|None=None, # Names of the stacked fields; `None`: the tokenizer's `model_input_names`
-    **kwargs # Passed to `ModelDoor`: `join`, `outputs`, `decoder_input`
+    **kwargs # Passed to `ModelDoor`: `join`, `outputs`, `decoder_input`, `side`
 )->tuple[ModelDoor,list]: # The door and the handles that remove it
     "Hang a `ModelDoor` into `model`."
     model = unwrap(model)
@@ -367,6 +370,42 @@ def needs_positions(
         except Exception: return False # a model that wants more than this
     warn_user(f"the tokenizer pads on the left, and {type(model).__name__} gives a text other logits beside padding there: set `tokenizer.padding_side = 'right'`")
     return False
+
+# %% ../../nbs/model/02_model_inputs.ipynb #ca11ad02
+def _as_documents(way, accepted, ids, positions): # keyword arguments
+    told = dict(position_ids=positions) if 'position_ids' in accepted else {}
+    if way=='positions': return told
+    document = (positions==0).cumsum(1)
+    is_before = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
+    return told | dict(attention_mask=((document[:,:,None]==document[:,None])&is_before)[:,None])
+
+def documents_apart(
+    model:nn.Module, # Hugging Face model
+    way:str, # `positions`: these alone tell where a text begins; `mask`: a mask of (L,L) does
+    accepted:set # Names that the model's `forward` takes
+)->bool:
+    "Does the second of two texts in a row get the logits that it gets alone?"
+    device = next(model.parameters()).device
+    ids = torch.arange(1, 10, device=device)[None]%(n_embeddings(model) or 10)
+    positions = torch.tensor([[0,1,2,3,0,1,2,3,4]], device=device)
+    with torch.no_grad(), predict_together(model):
+        try:
+            alone = model(input_ids=ids[:,4:]).logits.float()
+            beside = model(input_ids=ids, **_as_documents(way, accepted, ids, positions)).logits.float()[:,4:]
+        except Exception: return False # whatever a model that was not made for this may raise
+    return alone.shape==beside.shape and bool((alone-beside).abs().max()<=1e-3*alone.abs().max())
+
+@patch
+def _with_documents(self:ModelDoor, inputs, x): # what tells the model where a text begins, in place of its mask
+    if self.way is None:
+        ways = ('positions','mask')
+        self.way = next((w for w in ways if documents_apart(self.model, w, self.accepted)), 'none')
+    if self.way=='none':
+        raise ValueError(f"{type(self.model).__name__} lets texts that stand in one block see each other, whatever it is told: pass block_size=0, "
+            "for a text a row")
+    ids,positions = (x[:,self.fields.index(f)] for f in ('input_ids','position_ids'))
+    rest = {k:v for k,v in inputs.items() if k not in ('attention_mask','position_ids')}
+    return rest | _as_documents(self.way, self.accepted, ids, positions)
 
 # %% ../../nbs/model/02_model_inputs.ipynb #e63cfc1c
 def head_stands_alone(
@@ -484,7 +523,9 @@ class ModelInputsCallback(Callback):
     def _attach(self):
         self.hooked = unwrap(self._learn.model)
         dls = self._learn.dls
-        self.door,self.handles = attach_door(self.hooked, dls.tokenizer, self.keep_output, dls.text_tfm.fields, **self._of_task(), join=dls.text_tfm.join)
+        tfm = dls.text_tfm
+        side = None if tfm.padding_side==dls.tokenizer.padding_side else tfm.padding_side
+        self.door,self.handles = attach_door(self.hooked, dls.tokenizer, self.keep_output, tfm.fields, **self._of_task(), join=tfm.join, side=side)
         self._bind_loss()
 
     def _task(self): return getattr(self._learn, 'task', None) or task_of(self._learn.dls) # a plain fastai `Learner` has none but that of its targets
@@ -553,7 +594,7 @@ class ModelInputsCallback(Callback):
             if cb.preds and getattr(cb.preds[0], 'ndim', 0)==1: cb.preds = [(p,) for p in cb.preds]
 
     def _same_tokens(self, ts, shapes, value): # (B,w*n,...) each -> (B,W*N,...)
-        most,left,res = np.max(shapes, axis=0).tolist(),self.learn.dls.tokenizer.padding_side=='left',[]
+        most,left,res = np.max(shapes, axis=0).tolist(),self.learn.dls.text_tfm.padding_side=='left',[]
         for t,(w,n) in zip(ts, shapes):
             new = t.new_full((len(t), *most, *t.shape[2:]), value)
             new[:,:w,most[1]-n if left else 0:][:,:,:n] = t.view(len(t), w, n, *t.shape[2:])

@@ -105,7 +105,8 @@ class Packing:
 
     def begin(self, module, args, kwargs):
         mask = kwargs.get('attention_mask')
-        if mask is None or mask.ndim!=2: return
+        is_generating = kwargs.get('past_key_values') is not None # what was said before is not in the batch
+        if mask is None or mask.ndim!=2 or is_generating: return
         known = getattr(mask, 'on_cpu', None) # as the loader collated it: asking the device would hold it up
         real = (mask.cpu() if known is None else known)!=0
         lens = [n for n in real.sum(1).tolist() if n]

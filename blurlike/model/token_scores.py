@@ -80,7 +80,7 @@ class TargetScores:
         ids:torch.Tensor # (N,) the tokens that came next
     ): self.ids = ids
 
-    def of_logits(self, logits): return token_scores(logits, self.ids) # (N,V)
+    def of_logits(self, logits): return token_scores(logits, self.ids.to(logits.device)) # (N,V)
 
     def __call__(self,
         hidden:torch.Tensor, # (N,H) hidden states
@@ -90,9 +90,10 @@ class TargetScores:
     )->torch.Tensor: # (N,2)
         "`token_scores` of what `head` says of `hidden`."
         size = chunk_size(n_outputs, hidden.device.type)
+        ids = self.ids.to(hidden.device)
         is_learnt = torch.is_grad_enabled() and (hidden.requires_grad or len(params)>0)
-        if is_learnt: return _InChunks.apply(head, size, self.ids, hidden, *params)
-        return torch.cat([token_scores(head(h), i) for h,i in _chunks(hidden, self.ids, size)])
+        if is_learnt: return _InChunks.apply(head, size, ids, hidden, *params)
+        return torch.cat([token_scores(head(h), i) for h,i in _chunks(hidden, ids, size)])
 
 # %% ../../nbs/model/10_token_scores.ipynb #ca20ad14
 class NextTokenLoss(TokenLoss):

@@ -119,11 +119,12 @@ def _tokens(self:PredictingLearner, texts, chunk): # an error names all items th
 @patch
 def forward(self:PredictingLearner,
     x:torch.Tensor, # (B,W*F,L) a batch
-    select:torch.Tensor|None=None # (B,L) bool, tokens whose logits are wanted; `None`: all
+    select:torch.Tensor|None=None, # (B,L) bool, tokens whose logits are wanted; `None`: all
+    score=None # What is kept of these, as in `ModelCall`; `None`: the logits
 )->torch.Tensor: # (B,...) float32 logits, on the CPU; (N,C) of the selected tokens
     "The model's logits for one batch; call it within `predicting()`."
     device,door = next(self.model.parameters()).device,self.model_inputs.door
-    with predict_together(door.model), door.asked(None if select is None else select.to(device)):
+    with predict_together(door.model), door.asked(None if select is None else select.to(device), score):
         res = to_float(self.model(x.as_subclass(torch.Tensor).to(device))).cpu()
     return check_outputs(res, door.model)
 
@@ -179,6 +180,18 @@ def predict_batch(self:PredictingLearner,
     _check_items(items)
     if out is not None: return predict_to_file(self, items, out, bs, resume, **kwargs)
     return self.task.predictions.many(self, items, bs, **kwargs)
+
+# %% ../../nbs/predict/03_learner_predict.ipynb #ca12ad02
+@patch
+def stream(self:PredictingLearner,
+    item, # As `predict` takes it
+    **kwargs # Passed to the task's predictions, e.g. `max_new_tokens`
+): # Yields str
+    "What the model writes after `item`, piece by piece; `TypeError` where it writes none."
+    write = getattr(getattr(self.task, 'predictions', None), 'stream', None)
+    if write is None: raise TypeError("this learner's model writes no text: call `predict`")
+    _check_options('stream', write, (), kwargs)
+    return write(self, item, **kwargs)
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #10f60013
 def checksum_of(
