@@ -68,3 +68,10 @@ from .tasks.masked_lm.gaps import *
 from .tasks.masked_lm.learner import *
 from .tasks.multiple_choice import *
 from .tasks.question_answering import *
+from .tasks.causal_lm.texts import *
+from .tasks.causal_lm.blocks import *
+from .tasks.causal_lm.scores import *
+from .tasks.causal_lm.generation import *
+from .tasks.causal_lm.tables import *
+from .tasks.causal_lm.faults import *
+from .tasks.causal_lm.learner import *

@@ -1,11 +1,18 @@
 "Causal language models: the loss in chunks, what counts, packing, generation, saving."
+import json
+
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 import transformers as tf
-from blurlike.all import ModelDoor, NextTokenLoss, attach_door
+from blurlike.all import (Callback, GradientAccumulation, Interpretation, ModelDoor, ModelLoss, NextTokenLoss, TokenizeNext, TransformersLearner, assistant_turns,
+    attach_door, causal_lm_learner, sequence_classification_learner, token_bytes)
 from blurlike.model import token_scores as scores_module
-from small import byte_tokenizer, close
+from blurlike.tasks.causal_lm import generation
+from small import TEXTS, byte_tokenizer, close, weights
+from tokenizers.processors import TemplateProcessing
 
 SIZES = dict(vocab_size=400, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64)
 def small_gpt2(**kwargs): return tf.GPT2LMHeadModel(tf.GPT2Config(**(dict(vocab_size=400, n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0.) | kwargs)))
@@ -103,3 +110,409 @@ def test_losses_of_rows_are_means_over_their_own_tokens(small_chunks):
     loss_func.reduction = 'none'
     with torch.no_grad(): want = torch.stack([model(input_ids=i[None], attention_mask=m[None], labels=l[None]).loss for i,m,l in zip(ids, mask, labels)])
     close(loss_func(scores, labels), want, 1e-5)
+
+# Learners of small models
+
+TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|endoftext|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+MARKED = ("{% for m in messages %}<|{{ m.role }}|>{% if m.role=='assistant' %}{% generation %}{{ m.content }}<|endoftext|>{% endgeneration %}"
+    "{% else %}{{ m.content }}<|endoftext|>{% endif %}\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}")
+
+def tokenizer_of(template=TEMPLATE, side='right'):
+    tok = byte_tokenizer(False, 64)
+    tok.pad_token,tok.chat_template,tok.padding_side = tok.eos_token,template,side
+    return tok
+
+@pytest.fixture(scope='module')
+def folders(tmp_path_factory): # of small causal models
+    made = {}
+    def folder(arch):
+        if arch not in made:
+            made[arch] = tmp_path_factory.mktemp(arch)
+            torch.manual_seed(1)
+            tokenizer_of().save_pretrained(made[arch])
+            MODELS[arch](vocab_size=len(tokenizer_of()), initializer_range=.2).save_pretrained(made[arch])
+        return made[arch]
+    return folder
+
+@pytest.fixture(params=['gpt2','llama'])
+def arch(request): return request.param
+
+CHATS = [[dict(role='user', content=t), dict(role='assistant', content=f'yes {t[:9]}'), dict(role='user', content='so'), dict(role='assistant', content='no')] for t in TEXTS]
+PAIRS = pd.DataFrame(dict(prompt=TEXTS, completion=[t[::-1][:12].strip() or 'a' for t in TEXTS]))
+FORMS = dict(text=(pd.DataFrame(dict(text=TEXTS)), dict(text='text', block_size=0)), packed=(pd.DataFrame(dict(text=TEXTS)), dict(text='text', block_size=32)),
+    completion=(PAIRS, dict(text=['prompt','completion'])), chat=(pd.DataFrame(dict(messages=CHATS)), dict(text='messages')))
+
+def lm(form, checkpoint, data=None, **kwargs):
+    df,own = FORMS[form]
+    return causal_lm_learner(df if data is None else data, checkpoint, **(dict(bs=5, valid=.25) | own | kwargs))
+
+def quiet(learn, *args, **kwargs):
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(*args, **kwargs)
+    return learn
+
+def plain(t): return t.as_subclass(torch.Tensor)
+def labels_in(dl): return [y for _,ys in dl for y in plain(ys)]
+
+# What counts
+
+def test_the_end_of_each_text_is_learnt_though_it_pads(folders):
+    learn = lm('text', folders('gpt2'))
+    assert learn.dls.tokenizer.pad_token_id==learn.dls.tokenizer.eos_token_id
+    for y in labels_in(learn.dls.train)+labels_in(learn.dls.valid):
+        if len(TEXTS[0])<10**6 and (y>=0).sum()<63: assert (y==0).sum()==1 and y[y>=0][-1]==0
+
+def test_the_end_of_each_document_of_a_block_is_learnt(folders):
+    learn = lm('packed', folders('gpt2'), valid=None)
+    blocks = learn.dls.train_ds.items
+    ids = np.concatenate([b['text'][0] for b in blocks])
+    assert (ids==0).sum()==len(TEXTS)
+    firsts = sum(int(b['text'][0][0]==0) for b in blocks)
+    assert sum(int((y==0).sum()) for y in labels_in(learn.dls.train))==len(TEXTS)-firsts
+
+@pytest.mark.parametrize('form,item', [('text','so it ends<|endoftext|>'), ('completion',('a','b<|endoftext|>')), ('chat',CHATS[1])])
+def test_no_end_twice(form, item):
+    tfm = TokenizeNext(tokenizer_of(), form=form)
+    ids,counted = tfm.cut(tfm.segments([item])[0])
+    assert not any(a==b==0 for a,b in zip(ids, ids[1:]))
+    assert counted[-1]==(form!='chat') and ids[-1]==(0 if form!='chat' else tfm.tokenizer('\n')['input_ids'][0])
+
+def counted_text(tfm, item):
+    ids,counted = tfm.cut(tfm.segments([item])[0])
+    return tfm.tokenizer.decode([i for i,c in zip(ids, counted) if c])
+
+@pytest.mark.parametrize('template', [TEMPLATE, MARKED])
+def test_the_answers_of_random_chats_are_what_counts(template):
+    rng,tfm = np.random.default_rng(0),TokenizeNext(tokenizer_of(template), form='chat')
+    words = 'a be film rain  town\n\n  ok <|x|> é'.split(' ')
+    for _ in range(60):
+        chat = [dict(role='system', content='be kind')]*int(rng.integers(2))
+        for _ in range(rng.integers(1, 4)):
+            chat = chat+[dict(role=r, content='a'+' '.join(rng.choice(words, rng.integers(1, 6)))) for r in ('user','assistant')]
+        chat += [dict(role='user', content='left')]*int(rng.integers(2))
+        assert counted_text(tfm, chat)==''.join(m['content']+'<|endoftext|>' for m in chat if m['role']=='assistant')
+
+def test_a_turn_that_begins_the_chat_counts():
+    tfm = TokenizeNext(tokenizer_of("{% for m in messages %}{{ m.content }}<|endoftext|>{% endfor %}"), form='chat')
+    ids,counted = tfm.cut(tfm.segments([[dict(role='assistant', content='film'), dict(role='user', content='rain')]])[0])
+    assert tfm.tokenizer.decode([i for i,c in zip(ids, counted) if c])=='ilm<|endoftext|>' or sum(counted)>=1 # its first token has nothing before it
+    assert not counted[-1] and not counted[0]
+
+REWRITING = "{% for m in messages %}<|{{ m.role }}|>{% if loop.last and m.role=='assistant' %}<think>{% endif %}{{ m.content }}<|endoftext|>{% endfor %}{% if add_generation_prompt %}<|assistant|><think>{% endif %}"
+
+def test_a_template_that_rewrites_earlier_turns_names_the_row(folders):
+    tok = tokenizer_of(REWRITING)
+    chats = [c[:2] if i!=3 else c for i,c in enumerate(CHATS)]
+    learn = lm('chat', folders('gpt2'), pd.DataFrame(dict(messages=chats)), tokenizer=tok, valid=None)
+    with pytest.raises(ValueError, match=r'row 3: the chat template writes message 1 otherwise'): list(learn.dls.train)
+    with pytest.raises(ValueError, match='writes message 1 otherwise'): assistant_turns(tok, CHATS[3])
+
+def test_prompt_and_completion_are_tokenised_apart_as_in_prediction(folders):
+    learn = lm('completion', folders('gpt2'))
+    tfm,tok = learn.dls.text_tfm,learn.dls.tokenizer
+    pair = ('the film was gr','eat and old')
+    row = [i for part,_ in tfm.segments([pair])[0] for i in part]
+    assert row==tok(pair[0])['input_ids']+tok(pair[1])['input_ids']+[0] and row!=tok(''.join(pair))['input_ids']+[0]
+    asked = [i for part,_ in tfm.segments([pair[0]], prompt=True)[0] for i in part]
+    assert row[:len(asked)]==asked
+
+def test_a_chat_is_read_in_prediction_as_in_training():
+    tfm = TokenizeNext(tokenizer_of(), form='chat')
+    row = [i for part,_ in tfm.segments([CHATS[2]])[0] for i in part]
+    for k in (1, 3):
+        asked = [i for part,_ in tfm.segments([CHATS[2][:k]], prompt=True)[0] for i in part]
+        assert row[:len(asked)]==asked and row[len(asked):][0]!=0
+
+def test_the_prompt_is_cut_before_the_completion(folders):
+    learn = lm('completion', folders('gpt2'), max_length=8)
+    tfm = learn.dls.text_tfm
+    ids,counted = tfm.cut(tfm.segments([('the old film was shown in a small town', 'good')])[0])
+    tail = tfm.tokenizer('good')['input_ids']+[0]
+    assert len(ids)==8 and ids[-len(tail):]==tail and sum(counted)==len(tail)
+    ids,counted = tfm.cut(tfm.segments([('the old film', 'so many people came to see it after work')])[0])
+    assert len(ids)==8 and sum(counted)==7 and ids[-1]!=0
+    assert all((y>=0).any() for y in labels_in(learn.dls.train))
+
+def test_chats_without_an_answer_after_the_cut_are_named(folders):
+    chats = [[dict(role='user', content='a film '*(30 if i in (2, 5) else 1)), dict(role='assistant', content='yes')] for i in range(12)]
+    with pytest.warns(UserWarning, match='no answer is left within max_length=32 in rows 2, 5'):
+        learn = lm('chat', folders('gpt2'), pd.DataFrame(dict(messages=chats)), max_length=32)
+    assert {f.what for f in learn.check()}>={'unanswered'}
+    with pytest.raises(ValueError, match='no answer is left within max_length=4 in any chat'): lm('chat', folders('gpt2'), pd.DataFrame(dict(messages=chats)), max_length=4)
+
+def with_start(tok): # as Llama's: adds its start token by itself
+    tok.bos_token = '<|endoftext|>'
+    tok.backend_tokenizer.post_processor = TemplateProcessing(single='<|endoftext|> $A', special_tokens=[('<|endoftext|>', 0)])
+    return tok
+
+def test_a_template_writes_its_own_first_token():
+    tok = with_start(tokenizer_of('{{ bos_token }}'+TEMPLATE))
+    ids,_ = TokenizeNext(tok, form='chat').cut(TokenizeNext(tok, form='chat').segments([CHATS[1]])[0])
+    assert ids==tok.apply_chat_template(CHATS[1], tokenize=True, return_dict=False) and ids[0]==0!=ids[1]
+    ids,counted = TokenizeNext(tok).cut(TokenizeNext(tok).segments(['a film'])[0])
+    assert ids==[*tok('a film')['input_ids'], 0] and ids[0]==0 and counted==[0]+[1]*(len(ids)-1)
+
+# Blocks
+
+def test_documents_of_a_block_do_not_see_each_other(folders, arch):
+    learn = lm('packed', folders(arch))
+    learn.model.eval()
+    x,y = learn.dls.one_batch()
+    positions = plain(x)[:,learn.dls.text_tfm.fields.index('position_ids')]
+    with learn.predicting(): logits = learn.forward(x)
+    assert (positions==0).sum()>len(x)
+    for ids,pos,got in zip(plain(x)[:,0], positions, logits):
+        starts = [*(pos==0).nonzero().flatten().tolist(), len(ids)]
+        for a,b in zip(starts, starts[1:]):
+            if b-a<2: continue
+            with torch.no_grad(): close(got[a:b], learn.model(input_ids=ids[None,a:b]).logits[0].float(), 1e-4)
+
+def test_no_text_is_lost_in_blocks(folders):
+    learn = lm('packed', folders('gpt2'), valid=None, block_size=7)
+    ids = np.concatenate([b['text'][0] for b in learn.dls.train_ds.items])
+    assert learn.dls.tokenizer.decode(ids)==''.join(f'{t}<|endoftext|>' for t in TEXTS)
+    assert sum(int((y>=0).sum()) for y in labels_in(learn.dls.train))>len(ids)*.6
+
+def test_blocks_of_files(folders, tmp_path):
+    (tmp_path/'a.txt').write_text('\n'.join(TEXTS))
+    learn = causal_lm_learner(tmp_path/'a.txt', folders('llama'), bs=4)
+    assert learn.dls.text_tfm.max_length==64 and learn.dls.one_batch()[0].shape[2]==64
+    quiet(learn, 1, 1e-3)
+
+def test_a_model_that_cannot_keep_documents_apart_is_refused(folders, monkeypatch):
+    from blurlike.model import model_inputs
+    monkeypatch.setattr(model_inputs, 'documents_apart', lambda *args: False)
+    learn = lm('packed', folders('gpt2'))
+    with pytest.raises(ValueError, match='pass block_size=0'): learn.validate()
+
+# Loss and metrics
+
+@pytest.mark.parametrize('form', list(FORMS))
+def test_the_validation_loss_is_the_mean_over_all_tokens(folders, arch, form):
+    learn = lm(form, folders(arch))
+    learn.model.eval()
+    with learn.no_bar(): loss,perplexity,accuracy,bits = learn.validate()
+    total = n = right = n_bytes = 0
+    sizes = token_bytes(learn.dls.tokenizer)
+    for x,y in learn.dls.valid:
+        with learn.predicting(): logits = learn.forward(x)[:,:-1]
+        y = plain(y)[:,1:]
+        counted = y!=-100
+        total += F.cross_entropy(logits[counted], y[counted], reduction='sum').item()
+        n += int(counted.sum())
+        right += int((logits.argmax(-1)==y)[counted].sum())
+        n_bytes += sizes[y[counted].numpy()].sum()
+    close(loss, total/n, 1e-5)
+    close(perplexity, np.exp(total/n), 1e-2)
+    close(bits, total/np.log(2)/n_bytes, 1e-5)
+    assert accuracy==right/n
+    with learn.no_bar(): close(learn.validate(dl=learn.dls.valid.new(bs=3))[0], loss, 1e-5)
+
+def test_the_models_own_loss_is_the_same(folders, arch):
+    a,b = (lm('completion', folders(arch), loss_func=l) for l in (None, ModelLoss()))
+    with a.no_bar(), b.no_bar(): close(a.validate()[0], b.validate()[0], 1e-5)
+
+def test_each_token_weighs_the_same_in_accumulated_gradients(folders):
+    learn = lm('completion', folders('llama'), max_grad_norm=None)
+    learn.dls.train = learn.dls.train.new(shuffle=False)
+    class Grab(Callback):
+        order = 60
+        def before_step(self): grads.append({n:p.grad.clone() for n,p in self.learn.model.named_parameters()})
+    grads,start,batches = [],weights(learn.model),list(learn.dls.train)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 0., cbs=[GradientAccumulation(15), Grab()])
+    learn.model.load_state_dict(start, strict=False)
+    learn.model.zero_grad()
+    counts = [int((y!=-100).sum()) for _,y in batches[:3]]
+    assert len(set(counts))>1
+    for x,y in batches[:3]:
+        x,y = plain(x),plain(y)
+        (learn.model(input_ids=x[:,0], attention_mask=x[:,1], labels=y).loss*int((y!=-100).sum())/sum(counts)).backward()
+    for n,p in learn.model.named_parameters(): close(grads[0][n], p.grad, 1e-5)
+
+@pytest.mark.parametrize('form', list(FORMS))
+def test_predictions_of_a_part_are_log_probabilities_of_its_targets(folders, form):
+    learn = lm(form, folders('gpt2'))
+    with learn.no_bar(): preds,targs,losses = learn.get_preds(with_loss=True)
+    assert len(preds)==len(targs)==len(learn.dls.valid_ds)
+    for p,t,l,k in zip(preds, targs, losses, range(len(targs))):
+        assert p.ndim==1 and len(p)==int((t!=-100).sum())
+        if len(p): close(-p.mean(), l, 1e-5)
+    x,y = next(iter(learn.dls.valid.new(bs=1)))
+    assert plain(y)[plain(y)!=-100].tolist()==plain(targs[0])[plain(targs[0])!=-100].tolist()
+    with learn.predicting(): logits = learn.forward(x)[0,:-1].log_softmax(-1)
+    counted = plain(y)[0,1:]!=-100
+    close(preds[0], logits[counted].gather(1, plain(y)[0,1:][counted][:,None])[:,0], 1e-4)
+
+# Generation
+
+PROMPTS = [t for t in TEXTS if t][:14]
+def single(model, tok, ids, n):
+    with torch.no_grad(): out = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)).long(), max_new_tokens=n, do_sample=False, eos_token_id=0, pad_token_id=0)
+    return out[0,len(ids):].tolist()
+
+@pytest.fixture(scope='module')
+def trained(folders): # it stops by itself
+    made = {}
+    def get(arch):
+        if arch not in made: made[arch] = quiet(lm('completion', folders(arch)), 6, 1e-2)
+        return made[arch]
+    return get
+
+@pytest.mark.parametrize('side', ['left','right'])
+def test_a_batch_writes_what_single_calls_write(trained, arch, side, monkeypatch):
+    learn = trained(arch)
+    monkeypatch.setattr(learn.dls.tokenizer, 'padding_side', side)
+    monkeypatch.setattr(generation, 'ROUND', 3)
+    ids,got = generation.continued(learn, PROMPTS, 5, 20)
+    learn.model.eval()
+    want = [single(learn.model, learn.dls.tokenizer, i, 20) for i in ids]
+    assert got==want and len({len(g) for g in got})>1 and learn.dls.tokenizer.padding_side==side
+    assert [o['generated_text'] for o in learn.predict_batch(PROMPTS, max_new_tokens=20)]==[learn.dls.tokenizer.decode(w, skip_special_tokens=True) for w in want]
+
+def test_rows_that_have_ended_leave_the_batch(trained, monkeypatch):
+    learn,sizes = trained('llama'),[]
+    def count(module, args, kwargs): sizes.append(kwargs['input_ids'].shape)
+    handle = learn.model.register_forward_pre_hook(count, with_kwargs=True)
+    monkeypatch.setattr(generation, 'ROUND', 2)
+    try: _,new = generation.continued(learn, PROMPTS, 64, 30)
+    finally: handle.remove()
+    assert sizes[0][0]==len(PROMPTS)>sizes[-1][0] and all(s[1]==1 for s in sizes[1:]) # the cache is on
+
+def test_one_prediction(trained):
+    learn = trained('gpt2')
+    text,ids,log_probs = learn.predict(PROMPTS[0], max_new_tokens=9)
+    (prompt,),(new,) = generation.continued(learn, PROMPTS[:1], 1, 9)
+    assert ids.tolist()==new and text==learn.dls.tokenizer.decode(new, skip_special_tokens=True)
+    with torch.no_grad(): logits = learn.model.eval()(input_ids=torch.tensor([prompt+new])).logits[0].log_softmax(-1)
+    close(log_probs, logits[len(prompt)-1:-1].gather(1, ids[:,None])[:,0], 1e-4)
+    assert learn.predict(PROMPTS[0], max_new_tokens=9, with_input=True)[0]==PROMPTS[0]
+
+def test_a_stream_gives_what_predict_gives(trained):
+    learn = trained('gpt2')
+    for how in (dict(), dict(temperature=2., seed=3)):
+        pieces = list(learn.stream(PROMPTS[2], max_new_tokens=12, **how))
+        assert ''.join(pieces)==learn.predict(PROMPTS[2], max_new_tokens=12, **how)[0] and len(pieces)>1
+    stream = learn.stream(PROMPTS[2])
+    next(stream)
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+def test_draws_follow_their_seed_and_leave_the_global_state(trained):
+    learn = trained('llama')
+    def draw(seed): return learn.predict_batch(PROMPTS, max_new_tokens=8, temperature=3., top_p=.95, seed=seed)
+    before = torch.get_rng_state()
+    a,b,c = draw(1),draw(1),draw(2)
+    assert a==b!=c and torch.equal(before, torch.get_rng_state())
+    beams = learn.predict_batch(PROMPTS[:4], max_new_tokens=6, num_beams=3)
+    assert len(beams)==4
+
+def test_it_writes_in_the_middle_of_training_with_checkpointing(folders):
+    learn,said = lm('text', folders('llama'), gradient_checkpointing=True),[]
+    class Write(Callback):
+        def after_batch(self):
+            if len(said)<2: said.append(self.learn.predict('the film', max_new_tokens=5)[1].tolist())
+            assert self.learn.model.training==self.training
+    quiet(learn, 1, 1e-4, cbs=Write())
+    assert len(said)==2 and learn.model.is_gradient_checkpointing
+
+def test_chats_in_chats_out(folders):
+    learn = lm('chat', folders('gpt2'))
+    chat = [dict(role='user', content='hi'), dict(role='assistant', content='you'), dict(role='user', content='so'), dict(role='assistant', content='no')]
+    row = dict(messages=chat)
+    a,b,c = learn.predict_batch([chat[:3], row, 'hello'], max_new_tokens=4)
+    assert a==b and [m['role'] for m in a['generated_text']]==['user','assistant','user','assistant'] and c['generated_text'][0]==dict(role='user', content='hello')
+    assert learn.predict_batch(pd.DataFrame(dict(messages=[chat])), max_new_tokens=4)==[a]
+
+# Saving, adapters, other tasks
+
+@pytest.mark.parametrize('form', list(FORMS))
+def test_the_folder_opens_in_plain_transformers(trained, folders, tmp_path, form):
+    learn = trained('gpt2') if form=='completion' else lm(form, folders('gpt2'))
+    prompt = CHATS[0][:1] if form=='chat' else PROMPTS[0]
+    learn.save_pretrained(tmp_path/'saved')
+    model = tf.AutoModelForCausalLM.from_pretrained(tmp_path/'saved')
+    ids,new = generation.continued(learn, [prompt], 1, 9)
+    with torch.no_grad(): out = model.generate(torch.tensor(ids), max_new_tokens=9, do_sample=False)
+    assert out[0,len(ids[0]):].tolist()==new[0]
+    assert json.loads((tmp_path/'saved'/'generation_config.json').read_text())['eos_token_id']==0
+    again = TransformersLearner.from_pretrained(tmp_path/'saved')
+    assert again.task.name=='causal_lm' and again.predict(prompt, max_new_tokens=9)[0]==learn.predict(prompt, max_new_tokens=9)[0]
+    assert again.dls.text_tfm.options==learn.dls.text_tfm.options
+
+def test_adapters_leave_the_tokens_alone(folders, tmp_path):
+    peft = pytest.importorskip('peft')
+    learn = lm('completion', folders('llama'), peft=peft.LoraConfig(r=4, target_modules=['q_proj','v_proj']))
+    size,special = len(learn.dls.tokenizer),learn.dls.tokenizer.special_tokens_map
+    quiet(learn, 2, 1e-2)
+    assert len(learn.dls.tokenizer)==size==learn.model.get_input_embeddings().num_embeddings and learn.dls.tokenizer.special_tokens_map==special
+    want = learn.predict_batch(PROMPTS[:4], max_new_tokens=8)
+    learn.save_pretrained(tmp_path/'merged')
+    assert TransformersLearner.from_pretrained(tmp_path/'merged').predict_batch(PROMPTS[:4], max_new_tokens=8)==want
+
+def test_a_language_model_becomes_an_encoder(trained, arch):
+    df = pd.DataFrame(dict(text=TEXTS, label=['ab'[i%2] for i in range(len(TEXTS))]))
+    lm_learn = trained(arch)
+    learn = sequence_classification_learner(df, lm_learn, bs=5)
+    a,b = (dict(m.base_model.named_parameters()) for m in (learn.model, lm_learn.model))
+    assert a.keys()==b.keys() and all(torch.equal(a[n], b[n]) for n in a)
+    quiet(learn, 1, 1e-3)
+    assert learn.predict('a film')[0] in 'ab'
+
+def test_broken_weights_are_not_saved_over_good_ones(folders, tmp_path):
+    learn = lm('text', folders('gpt2'))
+    learn.save_pretrained(tmp_path/'saved')
+    before = (tmp_path/'saved'/'model.safetensors').read_bytes()
+    with torch.no_grad(): next(learn.model.parameters())[0] = float('nan')
+    with pytest.raises(ValueError, match='nan'): learn.save_pretrained(tmp_path/'saved')
+    assert (tmp_path/'saved'/'model.safetensors').read_bytes()==before
+
+# Displays
+
+@pytest.mark.parametrize('form', list(FORMS))
+def test_displays(folders, form, capsys):
+    learn = lm(form, folders('gpt2'), pd.DataFrame(dict(messages=[c[:2] for c in CHATS])) if form=='chat' else None)
+    learn.dls.show_batch(max_n=2)
+    batch = capsys.readouterr().out
+    assert ('«' in batch)==(form in ('completion','chat'))
+    with learn.no_bar(): learn.show_results(max_n=3)
+    assert 'generated' in capsys.readouterr().out
+    with learn.no_bar(): Interpretation.from_learner(learn).plot_top_losses(3)
+    assert 'dearest tokens' in capsys.readouterr().out
+
+# Bad input
+
+@pytest.mark.parametrize('chat,said', [([dict(role='user', content='a')], "row 4: no message is the assistant's"), ([dict(role='bot', content='a')], "row 4: role 'bot' is unknown"),
+    ([dict(role='user', content='a'), dict(role='assistant', content=' ')], 'row 4: a message of the assistant is empty'), ([dict(speaker='user')], "row 4: a message is a dict")])
+def test_bad_chats_are_named(folders, chat, said):
+    with pytest.raises((TypeError, ValueError), match=said): lm('chat', folders('gpt2'), [dict(messages=chat if i==4 else CHATS[i]) for i in range(8)])
+
+@pytest.mark.parametrize('column', ['prompt','completion'])
+@pytest.mark.filterwarnings('ignore')
+def test_empty_prompts_and_completions_are_named(folders, column):
+    df = PAIRS.copy()
+    df.loc[[3, 7], column] = ' '
+    with pytest.raises(ValueError, match=f"column '{column}' is empty in rows 3, 7"): lm('completion', folders('gpt2'), df)
+
+def test_what_the_tokenizer_must_have(folders):
+    tok = tokenizer_of(None)
+    with pytest.raises(ValueError, match='has no chat template'): lm('chat', folders('gpt2'), tokenizer=tok)
+    tok = tokenizer_of()
+    tok._special_tokens_map['eos_token'] = None
+    assert tok.eos_token_id is None
+    with pytest.raises(ValueError, match='no end-of-text token'): TokenizeNext(tok)
+
+@pytest.mark.filterwarnings('ignore')
+def test_an_encoder_is_refused(bert):
+    from small import word_tokenizer
+    tok = word_tokenizer('input_ids','attention_mask')
+    tok.eos_token = '[SEP]'
+    with pytest.raises(ValueError, match="an encoder's checkpoint"): lm('text', bert, tokenizer=tok)
+
+@pytest.mark.parametrize('item,kwargs,said', [('a '*80, {}, 'item 0: the prompt has'), ('a', dict(max_new_tokens=64), 'go beyond the 64'), (' ', {}, 'item 0: the prompt is empty'), (3, {}, 'a prompt .str. is expected'),
+    ('a', dict(temperature=0), 'temperature=0'), ('a', dict(top_p=1.5), 'top_p=1.5'), ('a', dict(max_new_tokens=0), 'max_new_tokens=0'), ('a', dict(beams=2), 'did you mean num_beams')])
+def test_bad_prompts(trained, item, kwargs, said):
+    with pytest.raises((TypeError, ValueError), match=said): trained('gpt2').predict(item, **kwargs)
+    with pytest.raises((TypeError, ValueError), match=said): trained('gpt2').predict_batch([item], **kwargs)
+
+def test_blocks_are_for_texts(folders):
+    with pytest.raises(ValueError, match='is for one column of texts'): lm('completion', folders('gpt2'), block_size=32)
+    with pytest.raises(ValueError, match='more than the 64 tokens'): lm('packed', folders('gpt2'), block_size=65)
+    with pytest.raises(TypeError, match='overlap'): lm('completion', folders('gpt2'), overlap=4)

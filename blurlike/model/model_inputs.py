@@ -439,7 +439,7 @@ class HeadCall:
     def head_sees(self, output): return replace_hidden(output, self.hidden[None])
 
 def _by_way_of_model(door, hidden): # -> (N,V)
-    ids = torch.zeros(1, 1, dtype=torch.long, device=hidden.device)
+    ids = torch.ones(1, 1, dtype=torch.long, device=hidden.device)
     call = HeadCall(door, hidden)
     _here.calls.append(call)
     try: output = door.model(input_ids=ids)

@@ -14,7 +14,8 @@ from ...data.token_blocks import PackedRows
 class DocumentBlocks(PackedRows):
     "`PackedRows` whose documents have an end and positions of their own"
     def __init__(self, parts, tfm, text='text', block_size=1024):
-        if block_size<2: raise ValueError(f"block_size={block_size} leaves no token that follows another: 2 at least is expected")
+        if block_size<2:
+            raise ValueError(f"block_size={block_size} leaves no token that follows another: 2 at least is expected")
         super().__init__(parts, tfm, text, block_size)
         sizes = np.concatenate(self.sizes_of_texts) if self.sizes_of_texts else np.zeros(0, dtype=np.int64)
         self.text_starts = np.cumsum(sizes)-sizes # (documents,) where each begins

@@ -22,7 +22,7 @@ from ...data.prefetch import name_error
 from ...data.rows import Rows, check_columns
 from ...model.model_inputs import unwrap
 from ...model.pretrained import max_positions
-from ...model.token_scores import NextTokenLoss
+from ...model.token_scores import NextTokenLoss, as_scores
 from ...model.turns import predict_together
 from ...predict.text_labels import PerRow
 from ...support.arguments import check_counts, is_number
@@ -37,8 +37,9 @@ def _prompt(tfm, o, is_row): # of an item
         return o
     messages = [dict(role='user', content=o)] if isinstance(o, str) else as_messages(o, answered=False)
     is_answered = messages[-1]['role']=='assistant'
-    if is_answered and not is_row: raise ValueError("the last message is the assistant's own: end with what it shall answer")
-    return messages[:-1] if is_answered else messages
+    if not is_answered: return messages
+    if is_row: return messages[:-1]
+    raise ValueError("the last message is the assistant's own: end with what it shall answer")
 
 def prompts_of(
     learn, # Learner of a causal language model
@@ -54,7 +55,8 @@ def prompts_of(
     for i,o in enumerate(items):
         is_row = isinstance(o, (dict, pd.Series))
         try: res.append(_prompt(tfm, o[column] if is_row else o, is_row))
-        except KeyError: raise KeyError(f"item {i}: no column {column!r} with the prompt; it has {list(o.keys())}") from None
+        except KeyError:
+            raise KeyError(f"item {i}: no column {column!r} with the prompt; it has {list(o.keys())}") from None
         except (TypeError, ValueError) as e: raise name_error(e, 'item', [i]) from None
     return res
 
@@ -72,7 +74,8 @@ def rooms_for(
     sizes = np.array(list(map(len, prompts)))
     if limit is None: return np.full(len(sizes), max_new_tokens or usual)
     for i,n in enumerate(sizes):
-        if n>=limit: raise ValueError(f"item {i}: the prompt has {n} tokens, and the model takes {limit}, what it writes included: shorten it")
+        if n>=limit:
+            raise ValueError(f"item {i}: the prompt has {n} tokens, and the model takes {limit}, what it writes included: shorten it")
         if max_new_tokens is None or n+max_new_tokens<=limit: continue
         raise ValueError(f"item {i}: the prompt has {n} tokens and max_new_tokens={max_new_tokens} go beyond the {limit} that the model takes: "
             f"{limit-n} or less are possible")
@@ -81,6 +84,11 @@ def rooms_for(
 # %% ../../../nbs/tasks/causal_lm/03_generation.ipynb #cb03ad11
 ROUND = 16 # tokens that are written before rows which have ended leave the batch
 
+def _check_between(name, v, most, said):
+    if v is None: return
+    if not is_number(v): raise TypeError(f"{name}={v!r}: a number is expected")
+    if not 0<v<=most: raise ValueError(f"{name}={v} must be {said}")
+
 def decoding(
     temperature:float|None=None, # Draw tokens: below 1 likely ones more often, above 1 less
     top_p:float|None=None, # Draw among the likeliest tokens that together have this probability
@@ -88,10 +96,8 @@ def decoding(
 )->dict: # Arguments of `generate`
     "How tokens are chosen; greedily where nothing is asked for."
     check_counts(num_beams=num_beams)
-    for name,v in dict(temperature=temperature, top_p=top_p).items():
-        if v is not None and not is_number(v): raise TypeError(f"{name}={v!r}: a number is expected")
-    if temperature is not None and temperature<=0: raise ValueError(f"temperature={temperature} must be above 0; leave it out for the likeliest tokens")
-    if top_p is not None and not 0<top_p<=1: raise ValueError(f"top_p={top_p} must be above 0 and at most 1")
+    _check_between('temperature', temperature, np.inf, 'above 0; leave it out for the likeliest tokens')
+    _check_between('top_p', top_p, 1, 'above 0 and at most 1')
     is_drawn = temperature is not None or top_p is not None
     if not is_drawn: return dict(do_sample=False, temperature=1., top_p=1., top_k=50, num_beams=num_beams)
     return dict(do_sample=True, temperature=temperature or 1., top_p=top_p or 1., top_k=0, num_beams=num_beams)
@@ -112,7 +118,8 @@ class Continuation:
         device = next(self.model.parameters()).device
         self.ids = torch.tensor([[self.pad]*(size-len(p))+list(p) for p in prompts], device=device)
         self.mask = torch.tensor([[0]*(size-len(p))+[1]*len(p) for p in prompts], device=device)
-        self.rows,self.rooms = np.arange(len(prompts)),np.array(rooms)
+        self.rows = np.arange(len(prompts))
+        self.rooms = np.array(rooms)
         self.cache = self.state = None
         self.new = [[] for _ in prompts] # ids of each, its end included
 
@@ -134,7 +141,8 @@ class Continuation:
                 torch.set_rng_state(self.state[0])
                 if on_cuda: torch.cuda.set_rng_state(self.state[1], device)
             yield
-            self.state = torch.get_rng_state(),torch.cuda.get_rng_state(device) if on_cuda else None
+            cuda = torch.cuda.get_rng_state(device) if on_cuda else None
+            self.state = torch.get_rng_state(),cuda
 
     def step(self,
         n:int=ROUND # Most tokens
@@ -198,7 +206,8 @@ class NextTokenPredictions:
     ): # Completion, (n,) its token ids, (n,) their log-probabilities
         "A prompt's completion."
         prompt = prompts_of(learn, [item])
-        (ids,),(new,) = continued(learn, prompt, 1, max_new_tokens, seed, temperature=temperature, top_p=top_p, num_beams=num_beams)
+        how = dict(temperature=temperature, top_p=top_p, num_beams=num_beams)
+        (ids,),(new,) = continued(learn, prompt, 1, max_new_tokens, seed, **how)
         res = self._text(learn, new),torch.tensor(new, dtype=torch.long),self.log_probs(learn, ids, new)
         return (prompt[0], *res) if with_input else res
 
@@ -211,7 +220,8 @@ class NextTokenPredictions:
     )->list: # Dicts `{'generated_text'}`: the completion, or of a chat all messages with the answer
         "The completions of many prompts."
         prompts = prompts_of(learn, items)
-        _,new = continued(learn, prompts, bs, max_new_tokens, seed, temperature=temperature, top_p=top_p, num_beams=num_beams)
+        how = dict(temperature=temperature, top_p=top_p, num_beams=num_beams)
+        _,new = continued(learn, prompts, bs, max_new_tokens, seed, **how)
         texts = [self._text(learn, n) for n in new]
         def answered(p, t): return t if isinstance(p, str) else [*p, dict(role='assistant', content=t)]
         return [dict(generated_text=answered(p, t)) for p,t in zip(prompts, texts)]
@@ -225,7 +235,8 @@ class NextTokenPredictions:
         "The pieces of a completion as they come; joined they are what `predict` gives."
         if max_new_tokens is not None: check_counts(max_new_tokens=max_new_tokens)
         how = decoding(temperature, top_p)
-        ids = [i for part,_ in learn.dls.text_tfm.segments(prompts_of(learn, [item]), prompt=True)[0] for i in part]
+        row, = learn.dls.text_tfm.segments(prompts_of(learn, [item]), prompt=True)
+        ids = [i for part,_ in row for i in part]
         batch = Continuation(learn, [ids], rooms_for(unwrap(learn.model), [ids], max_new_tokens), how, seed)
         return self._pieces(learn, batch)
 
@@ -246,17 +257,19 @@ class NextTokenPredictions:
         types = dict(counted=[[0]*len(ids)+[1]*len(new)])
         if tfm.packed: types |= dict(position_ids=[range(len(ids)+len(new))])
         x,y = tfm.hide(tfm.stack(tfm._flatten([ids+new], types, None)), np.zeros(1, dtype=int))
-        with learn.predicting(): return learn.forward(x, **NextTokenLoss().wanted(y.as_subclass(torch.Tensor)))[:,0].clone()
+        asked = NextTokenLoss().wanted(y.as_subclass(torch.Tensor))
+        with learn.predicting(): return learn.forward(x, **asked)[:,0].clone()
 
 # %% ../../../nbs/tasks/causal_lm/03_generation.ipynb #cb03ad15
 class GatherScores(Callback):
     "Keeps, batch by batch, what the model says of each target"
     def __init__(self, **wanted): self.wanted = wanted
-    def before_validate(self): self.preds,self.targs,self.losses,self.inputs = [],[],[],[]
+    def before_validate(self): self.n,self.preds,self.targs,self.losses,self.inputs = 0,[],[],[],[]
     def after_batch(self):
         targets = self.learn.to_detach(self.y).as_subclass(torch.Tensor)
         n = (targets[:,1:]!=-100).sum(1).tolist()
-        if self.wanted['with_preds']: self.preds += self.learn.to_detach(self.pred)[:,0].split(n)
+        self.n += len(n)
+        if self.wanted['with_preds']: self.preds += as_scores(self.learn.to_detach(self.pred), targets)[:,0].split(n)
         if self.wanted['with_targs']: self.targs.append(targets)
         if self.wanted['with_loss']: self.losses.append(self.learn.to_detach(self.learn.loss))
         if self.wanted['with_input']: self.inputs.append(self.learn.to_detach(self.xb[0]).as_subclass(torch.Tensor))
@@ -273,20 +286,30 @@ def _in_order(dl, reorder): # a loader whose order is known, and how to undo it
     return dl.new(get_idxs=FixedOrder(idxs)),back
 
 # %% ../../../nbs/tasks/causal_lm/03_generation.ipynb #cb03ad16
-def gather_scores(self, learn, dl, reorder=True, with_input=False, with_loss=False, with_decoded=False, with_preds=True, with_targs=True, act=None,
-        inner=False, cbs=None):
-    "`get_preds` by targets: log-probabilities as `PerRow`, targets (n,L), what the model writes (n,L'), losses as means over the tokens of a row."
+_asked = dict(with_preds=True, with_targs=True, with_input=False, with_loss=False, with_decoded=False) # as fastai has it
+
+def gather_scores(self, learn, dl, reorder=True, inner=False, cbs=None, act=None, **wanted):
+    "`get_preds` by targets: log-probabilities as `PerRow`, targets, what the model writes, losses as means over the tokens of a row."
+    odd = wanted.keys()-_asked.keys()
+    if odd: raise TypeError(f"get_preds does not take {', '.join(odd)} where text is written")
+    wanted = _asked | wanted
     loader,back = _in_order(dl, reorder)
-    found = GatherScores(with_input=with_input, with_loss=with_loss, with_preds=with_preds, with_targs=with_targs)
+    found = GatherScores(**wanted)
     contexts = learn.validation_context(cbs=[*(cbs or []), found], inner=inner)
-    if with_loss: contexts.append(learn.loss_not_reduced())
+    if wanted['with_loss']: contexts.append(learn.loss_not_reduced())
     with ContextManagers(contexts): learn._do_epoch_validate(dl=loader)
+    return _results(learn, dl, found, back)
+
+def _results(learn, dl, found, back): # in fastai's order, and in that of the rows
     def order(t): return t if back is None else t[back]
-    preds = PerRow(found.preds if back is None else [found.preds[i] for i in back]) if with_preds else None
-    res = preds,TensorNext(order(_one_width(found.targs))) if with_targs else None
-    if with_decoded: res += (_decoded(learn, dl, sum(map(len, found.targs))),)
-    if with_loss: res += (order(torch.cat(found.losses)) if found.losses else torch.zeros(0),)
-    return (order(_inputs(learn, found.inputs)), *res) if with_input else res
+    wanted = found.wanted
+    res = [None]*2
+    if wanted['with_preds']: res[0] = PerRow(found.preds if back is None else [found.preds[i] for i in back])
+    if wanted['with_targs']: res[1] = TensorNext(order(_one_width(found.targs)))
+    if wanted['with_input']: res.insert(0, order(_inputs(learn, found.inputs)))
+    if wanted['with_decoded']: res.append(_decoded(learn, dl, found.n))
+    if wanted['with_loss']: res.append(order(torch.cat([torch.zeros(0), *found.losses])))
+    return tuple(res)
 
 def _inputs(learn, xs): # of one size
     if not xs: return torch.zeros(0, 0, 0).long()

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from fastai.learner import Metric
 
+from ...model.token_scores import as_scores
+
 # %% ../../../nbs/tasks/causal_lm/02_scores.ipynb #cb02ad07
 def _spelled_bytes(token, of_bytes, of_words): # as many as it stands for in a text
     if of_bytes: return len(token)
@@ -31,7 +33,8 @@ def token_bytes(
     of_words = any(t.startswith('##') for t in vocab)
     added = {str(t) for t in tokenizer.added_tokens_decoder.values()}
     res = np.zeros(max(vocab.values())+1, dtype=np.int64)
-    for token,i in vocab.items(): res[i] = len(token.encode()) if token in added else _spelled_bytes(token, of_bytes, of_words)
+    for token,i in vocab.items():
+        res[i] = len(token.encode()) if token in added else _spelled_bytes(token, of_bytes, of_words)
     res[[i for i in tokenizer.all_special_ids if i<len(res)]] = 0
     return res
 
@@ -50,7 +53,7 @@ class NextTokenCounts:
         self.last = learn.yb
         targets = learn.y.as_subclass(torch.Tensor)[:,1:]
         ids = targets[targets!=-100].cpu().numpy()
-        scores = learn.pred.detach().cpu().double().sum(0).tolist() # (N,2), see `model.token_scores`
+        scores = as_scores(learn.pred.detach(), learn.y).cpu().double().sum(0).tolist()
         self.n += len(ids)
         self.loss -= scores[0]
         self.right += scores[1]

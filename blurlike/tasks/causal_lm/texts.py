@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ROLES', 'FORMS', 'as_messages', 'check_template', 'render', 'assistant_turns', 'divided', 'TensorNext', 'CountedText',
-           'TokenizeNext']
+           'SpelledText', 'TokenizeNext']
 
 # %% ../../../nbs/tasks/causal_lm/00_texts.ipynb #cb00ad04
 import re
@@ -39,11 +39,13 @@ def as_messages(
     is_chat = isinstance(o, (list, tuple)) and len(o)>0 and not isinstance(o[0], str)
     if not is_chat: raise TypeError(f"a list of messages is expected, got {type(o).__name__}: {o!r:.60}")
     res = [_message(m) for m in o]
-    said = [m['content'] for m in res if m['role']=='assistant']
-    if not answered: return res
+    if answered: _check_answered(res)
+    return res
+
+def _check_answered(messages):
+    said = [m['content'] for m in messages if m['role']=='assistant']
     if not said: raise ValueError("no message is the assistant's, so there is nothing to learn")
     if not all(t.strip() for t in said): raise ValueError("a message of the assistant is empty")
-    return res
 
 # %% ../../../nbs/tasks/causal_lm/00_texts.ipynb #cb00ad10
 def check_template(
@@ -63,13 +65,19 @@ def render(
     try: return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=invite)
     except TemplateError as e: raise ValueError(f"the chat template refuses these messages: {e}") from None
 
-def _is_marked(tokenizer): return isinstance(tokenizer.chat_template, str) and bool(re.search(r'{%-?\s*generation', tokenizer.chat_template))
+def _is_marked(tokenizer): return bool(re.search(r'{%-?\s*generation', str(tokenizer.chat_template)))
+
+def _opening(tokenizer, message, whole): # what stands before a first message that is the assistant's
+    invitation = render(tokenizer, [message], True).removeprefix(whole)
+    return whole[:whole.find(invitation)+len(invitation)] if invitation in whole else whole+'?'
 
 def _turn(tokenizer, messages, i, text): # where message `i` stands in the rendered `text`
-    before,whole = render(tokenizer, messages[:i], True),render(tokenizer, messages[:i+1])
+    whole = render(tokenizer, messages[:i+1])
+    before = render(tokenizer, messages[:i], True) if i else _opening(tokenizer, messages[0], whole)
     if whole.startswith(before) and text.startswith(whole): return len(before),len(whole)
-    raise ValueError(f"the chat template writes message {i} otherwise once others follow, or invites to it in other words: what the assistant said "
-        "cannot be told from the rest. End each chat with its first answer, or mark the answers in the template with {% generation %}")
+    raise ValueError(f"the chat template writes message {i} otherwise once others follow, or invites to it in other words: "
+        "what the assistant said cannot be told from the rest. End each chat with its first answer, or mark the answers "
+        "in the template with {% generation %}")
 
 def _without_tail(tokenizer, text, a, b): # a turn ends with its end token; a line break behind it is the template's
     kept = text[a:b].rstrip()
@@ -81,8 +89,8 @@ def assistant_turns(
 )->tuple[str,list]: # The rendered chat, and where in it the assistant speaks
     "What a chat is rendered to, and the places (in characters) of what the assistant says, each with its end."
     if _is_marked(tokenizer):
-        texts,spans = render_jinja_template([messages], chat_template=tokenizer.chat_template, return_assistant_tokens_mask=True, **tokenizer.special_tokens_map)
-        text,turns = texts[0],spans[0]
+        (text,),(turns,) = render_jinja_template([messages], chat_template=tokenizer.chat_template,
+            return_assistant_tokens_mask=True, **tokenizer.special_tokens_map)
     else:
         text = render(tokenizer, messages)
         turns = [_turn(tokenizer, messages, i, text) for i,m in enumerate(messages) if m['role']=='assistant']
@@ -105,10 +113,16 @@ class TensorNext(TokenTensor): # of one family with the tokens, so that one can 
 class CountedText(TitledStr):
     "A text, its pieces with whether they count, and its two parts that are shown beside what a model writes"
     pieces,prompt,reference = (),'',''
+    is_plain = False # count all tokens but the first?
+
+class SpelledText(TitledStr):
+    "A text, and its tokens one by one"
+    spelled = ()
 
 class TokenizeNext(TokenizeText):
     "A `TokenizeText` whose batches say which tokens are learnt"
     padding_side = 'right' # whatever the tokenizer says: that is for generation
+    limit_given = property(lambda self: True, lambda self, v: None) # windows are no remedy here
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # Has an end-of-text token
         max_length:int|None=None, # Most tokens of a row
@@ -244,7 +258,7 @@ def tokenize(self:TokenizeNext, texts, count=True):
 
 @patch
 def _of_blocks(self:TokenizeNext, blocks): # (2,L) ids and positions each
-    ids,positions = [b[0] for b in blocks],[b[1] for b in blocks]
+    ids,positions = zip(*blocks)
     types = dict(counted=[(p>0).astype(np.int32) for p in positions], position_ids=positions)
     tokens = self._flatten(ids, types, None)
     return tokens,np.array([len(blocks), 0, tokens.lens.sum(), 0])
@@ -254,7 +268,7 @@ def _of_blocks(self:TokenizeNext, blocks): # (2,L) ids and positions each
 def hide(self:TokenizeNext, x, rows, key=0)->tuple:
     "A batch, and its targets."
     plain = x.as_subclass(torch.Tensor)
-    ids,counted = plain[:,self.fields.index('input_ids')],plain[:,self.fields.index('counted')]
+    ids,counted = (plain[:,self.fields.index(f)] for f in ('input_ids','counted'))
     return x,TensorNext(ids.masked_fill(counted==0, -100))
 
 # %% ../../../nbs/tasks/causal_lm/00_texts.ipynb #cb00ad27
@@ -277,7 +291,8 @@ def shown_parts(self:TokenizeNext,
     fields:dict # From `real_fields`
 )->tuple: # Two arrays of token ids
     "A prompt of a row, and its reference."
-    ids,counted = fields['input_ids'],fields['counted']>0
+    ids = fields['input_ids']
+    counted = fields['counted']>0
     if self.form!='text':
         answers = [(a, b) for a,b in _runs(counted) if b>a and counted[a]]
         a,b = (answers[-1] if self.form=='chat' else answers[0]) if answers else (len(ids), len(ids))
@@ -292,13 +307,20 @@ def shown_parts(self:TokenizeNext,
 def decodes(self:TokenizeNext, o): # (F,L) a row, or (L,) targets
     def text(ids, **kwargs): return self.tokenizer.decode(ids.tolist(), clean_up_tokenization_spaces=False, **kwargs)
     o = o.as_subclass(torch.Tensor).cpu()
-    if o.ndim==1: return TitledStr(text(o[o>=0], skip_special_tokens=True).strip())
+    if o.ndim==1: return self._of_targets(o[o>=0])
     fields = self.real_fields(o)
-    ids,counted = fields['input_ids'],fields['counted']>0
+    ids = fields['input_ids']
+    counted = fields['counted']>0
     pieces = [(text(ids[a:b]), bool(counted[a])) for a,b in _runs(counted) if b>a]
     res = CountedText(''.join(t for t,_ in pieces))
-    res.pieces = pieces
+    res.pieces,res.is_plain = pieces,self.form=='text'
     res.prompt,res.reference = (text(part) for part in self.shown_parts(fields))
+    return res
+
+@patch
+def _of_targets(self:TokenizeNext, ids): # (n,)
+    res = SpelledText(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip())
+    res.spelled = [self.tokenizer.decode([i]) for i in ids.tolist()]
     return res
 
 # %% ../../../nbs/tasks/causal_lm/00_texts.ipynb #cb00ad29
