@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from contextlib import nullcontext
+from itertools import takewhile
 from pathlib import Path
 
 EXAMPLES = '''\
@@ -93,7 +94,8 @@ def _train_parser(sub):
     q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file; for masked_lm plain text files or a folder of them too')
     q.add_argument('checkpoint', help='name on the Hub, or folder')
     q.add_argument('--out', required=True, help='folder for the trained model; an earlier one there is replaced when the new one is whole')
-    q.add_argument('--task', default=OURS[0], metavar='NAME', help=f"{', '.join(OURS)}, or one of your own (%(default)s)")
+    q.add_argument('--task', default=OURS[0], metavar='NAME', help=f"{', '.join(OURS)}, or another whose "
+        "function is `NAME_learner` (%(default)s); what this one alone takes is an option too, e.g. --question COLUMN")
     data = q.add_argument_group('the data; what is left out is as in the functions of the same name')
     option = lambda *names, group=data, **kwargs: group.add_argument(*names, default=argparse.SUPPRESS, **kwargs)
     option('--text', nargs='+', help='column of the text (text), or two columns of a pair')
@@ -121,6 +123,18 @@ def _train_parser(sub):
     run.add_argument('--checkpoints', help='folder for checkpoints of the run, so that it can go on after a crash')
     run.add_argument('--steps', type=_number(int, 1), help='steps from one checkpoint to the next (default: one an epoch)')
     run.add_argument('--resume', action='store_true', help='go on with the run in --checkpoints')
+
+def _own_options(args, rest): # what the function of the task takes before `valid`, where no option above is called so
+    from blurlike.all import LEARNERS
+    p = argparse.ArgumentParser(prog=f'blurlike train --task {args.task}', usage=argparse.SUPPRESS, add_help=False)
+    make = LEARNERS.get(args.task)
+    taken = {} if make is None else inspect.signature(make).parameters
+    own = takewhile(lambda n: n!='valid', list(taken)[2:])
+    for n in own:
+        kind = taken[n].annotation
+        how = dict(action='store_true') if kind is bool else dict(nargs='+', type=kind if kind in (int, float) else str)
+        p.add_argument(f"--{n.replace('_', '-')}", default=argparse.SUPPRESS, **how)
+    return p.parse_args(rest, args)
 
 def _is_one(v): return isinstance(v, list) and len(v)==1
 
@@ -264,8 +278,8 @@ def _items(args, names): # what is to be read: lines of standard input, or the r
     if args.data!='-': return _rows(args.data, ('text',), text=(args.text, names))
     if args.text: raise ValueError("--text names columns of a file; standard input holds one text a line")
     if isinstance(names, list):
-        raise ValueError("standard input holds one text a line, and this model reads pairs: "
-            f"give a file with the columns {', '.join(map(str, names))}")
+        raise ValueError("standard input holds one text a line, and this model reads several columns: "
+            f"give a file with {', '.join(map(str, names))}")
     return [line.rstrip('\n') for line in sys.stdin]
 
 def predict(args):
@@ -313,7 +327,9 @@ def _after_interrupt(args): # what is left, and how to go on
 
 def main(argv=None):
     "Run a command; 2 and a message where the user's input cannot be used, 130 after Ctrl-C."
-    args = parser().parse_args(argv)
+    args,rest = parser().parse_known_args(argv)
+    if rest and args.command!='train': parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest: args = _own_options(args, rest)
     try: dict(train=train, predict=predict, report=report)[args.command](args)
     except KeyboardInterrupt:
         if args.traceback: raise

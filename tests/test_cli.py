@@ -169,7 +169,7 @@ def test_a_run_is_resumed_as_it_was_begun(bert, in_tmp, capsys):
 def test_pairs_have_two_texts(bert, in_tmp, capsys, monkeypatch):
     FRAMES['pair'].to_csv('pairs.csv', index=False)
     assert main(['train', 'pairs.csv', str(bert), *columns('pair'), *QUICK, '--out', 'm'])==0
-    for argv,said in ((['-'], 'this model reads pairs: give a file with the columns one, two'), (['-', '--text', 'one', 'two'], '--text names columns of a file')):
+    for argv,said in ((['-'], 'this model reads several columns: give a file with one, two'), (['-', '--text', 'one', 'two'], '--text names columns of a file')):
         monkeypatch.setattr(sys, 'stdin', io.StringIO('just one\n'))
         assert main(['predict', 'm', *argv])==2
         assert said in capsys.readouterr().err

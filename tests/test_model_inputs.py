@@ -4,8 +4,9 @@ import inspect
 import numpy as np
 import pytest
 import torch
-from blurlike.all import Callback, ModelInputsCallback, ModelLoss
-from small import ARCHS, BS, KINDS, TEXTS, accepted, activated, close, direct_logits, encode, learner, texts_of, valid_frame
+import transformers
+from blurlike.all import Callback, ModelInputsCallback, ModelLoss, load_tokenizer
+from small import ARCHS, BS, FRAMES, KINDS, SMALL, TEXTS, accepted, activated, close, direct_logits, encode, learner, texts_of, valid_frame
 from transformers.modeling_outputs import ModelOutput
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -305,3 +306,13 @@ def test_the_models_own_loss_is_the_loss(bert):
     with learn.no_bar(): once = learn.validate()[0]
     learn.model.forward = doubled
     with learn.no_bar(): assert learn.validate()[0]==pytest.approx(2*once, rel=1e-5)
+
+def test_a_model_with_one_type_of_token_reads_pairs(bert, tmp_path):
+    "Its tokenizer counts the second text as of another type, which the model has no embedding for."
+    model = transformers.BertForSequenceClassification(transformers.BertConfig(vocab_size=len(load_tokenizer(bert)), max_position_embeddings=64, type_vocab_size=1, **SMALL))
+    learn = learner('pair', model, tokenizer=bert)
+    texts = texts_of('pair', FRAMES['pair'])[:3]
+    inputs = encode(learn.dls.tokenizer, texts)
+    assert inputs['token_type_ids'].any()
+    with torch.no_grad(): want = learn.model.eval()(input_ids=inputs['input_ids'], attention_mask=inputs['attention_mask']).logits
+    close(learn.predict_logits(texts), want)

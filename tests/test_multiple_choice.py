@@ -203,6 +203,20 @@ def test_the_command_line_knows_what_is_registered(bert, tmp_path, capsys):
     assert '24 rows: loss' in capsys.readouterr().out
     assert cli.main(['predict', str(tmp_path/'m'), '-'])==2 and 'question' in capsys.readouterr().err
 
+def test_the_command_line_knows_the_columns_of_a_task(bert, tmp_path, capsys):
+    pd.DataFrame(asked()).to_csv(tmp_path/'q.csv', index=False)
+    train = ['train', str(tmp_path/'q.csv'), str(bert), '--out', str(tmp_path/'m'), '--epochs', '1', '--lr', '1e-3', '--text', 'context', '--label', 'right']
+    assert cli.main([*train, '--task', 'multiple_choice', '--question', 'ask', '--choices', 'a', 'b', 'c'])==0
+    learn = TransformersLearner.from_pretrained(tmp_path/'m')
+    assert learn.dls.text_tfm.question and cli.main(['report', str(tmp_path/'m'), str(tmp_path/'q.csv'), '--rows', '0'])==0
+    capsys.readouterr()
+    for rest in (['--task', 'multiple_choice', '--choces', 'a'], ['--question', 'ask'], ['--task', 'none', '--question', 'ask']):
+        with pytest.raises(SystemExit): cli.main([*train, *rest])
+        assert 'unrecognized arguments' in capsys.readouterr().err
+    with pytest.raises(SystemExit): cli.main(['report', 'm', 'q.csv', '--question', 'ask'])
+    own = cli.parser().parse_known_args([*train, '--task', 'masked_lm', '--whole-word', '--mlm-probability', '.3'])
+    assert vars(cli._own_options(*own)).items()>=dict(whole_word=True, mlm_probability=[.3]).items()
+
 # --- what the data may hold
 
 def asked(n=12): return [dict(context='the film was shown by the river', ask=f'who saw it {i}', a='people', b='rain', c='roofs' if i%2 else None, right='AB'[i%2]) for i in range(n)]

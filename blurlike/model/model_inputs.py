@@ -344,6 +344,7 @@ def attach_door(
     "Hang a `ModelDoor` into `model`."
     model = unwrap(model)
     named = {n for n,p in inspect.signature(model.forward).parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if getattr(getattr(model, 'config', None), 'type_vocab_size', 2)<2: named -= {'token_type_ids'} # it has one type of token, and cannot look up that of a second text
     door = ModelDoor(model, fields or list(tokenizer.model_input_names), named, tokenizer, keep_output, **kwargs)
     base = getattr(model, getattr(model, 'base_model_prefix', '') or 'forward', None)
     inner = [base.register_forward_hook(door.only_picked)] if isinstance(base, nn.Module) and base is not model else []

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import pandas as pd
 import torch
 import transformers as tf
-from excluded import PADDING, reason
+from excluded import padding, reason
 from models import KIND, MAPPINGS, TASKS, TEXTS, make_config, make_tokenizer, n_parameters
 
 from blurlike.all import LEARNERS, TransformersLearner, layerwise_splitter, set_seed
@@ -22,10 +22,12 @@ from blurlike.model.splitters import layer_stacks
 LABELS = ['good' if 'great' in t or 'liked' in t else 'bad' if 'awful' in t or 'bore' in t else 'fair' for t in TEXTS]
 ROWS = pd.DataFrame(dict(text=TEXTS, label=LABELS))
 WORDS = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['B-LONG' if len(w)>4 else 'O' for w in t.split()] for t in TEXTS]))
-DATA = dict(sequence_classification=ROWS, token_classification=WORDS, masked_lm=ROWS[['text']])
+CHOICES = pd.DataFrame(dict(text=TEXTS, choices=[['it was good','it was bad','it was fair of them'][:2+i%2] for i in range(len(TEXTS))], label=[i%2 for i in range(len(TEXTS))]))
+DATA = dict(sequence_classification=ROWS, token_classification=WORDS, masked_lm=ROWS[['text']], multiple_choice=CHOICES)
 
 def masked(mask): return [f'the {mask} was great', f'the film was {mask} and we liked it', f'an awful {mask}', mask, f'a fair story about a {mask} town by the river']
-ITEMS = dict(sequence_classification=lambda mask: TEXTS[:5], token_classification=lambda mask: WORDS.tokens.tolist()[:5], masked_lm=masked) # of a task, given the tokenizer's mask token
+ITEMS = dict(sequence_classification=lambda mask: TEXTS[:5], token_classification=lambda mask: WORDS.tokens.tolist()[:5], masked_lm=masked,
+    multiple_choice=lambda mask: list(zip(CHOICES.text, CHOICES.choices))[:5]) # of a task, given the tokenizer's mask token
 ASKED = dict(masked_lm=dict(top_k=2)) # of `predict_batch`
 
 def model_class(kind, task):
@@ -101,7 +103,7 @@ def check_padding(learn, task):
         left,lens = tfm.tokenizer.padding_side=='left',tokens.lens
         for i in range(len(rows)):
             alone = learn.forward(tfm.stack(tokens, [i]))[0]
-            both = together[i] if together.ndim==2 else together[i][-lens[i]:] if left else together[i][:lens[i]] # of texts, or of tokens
+            both = together[i][:len(alone)] if together.ndim==2 else together[i][-lens[i]:] if left else together[i][:lens[i]] # of texts, or of tokens
             assert torch.allclose(alone, both, atol=1e-4, rtol=1e-3), f'row {i}: padding changes the logits by {(alone-both).abs().max():.2g}'
 
 def predictions(learn, task): return learn.predict_batch(items_of(task, learn), **ASKED.get(task, {}))
@@ -114,8 +116,8 @@ def run(kind, task, folder):
         learn.dls.show_batch(max_n=2)
         for splitter in (learn.splitter, layerwise_splitter): check_groups(learn, splitter)
         check_step(learn)
-        if kind not in PADDING: check_padding(learn, task)
-        if KIND.get(kind, 'llama_like') in ('llama_like','gpt_like') and kind not in PADDING: # decoders are padded on the left as often
+        if padding(kind, task) is None: check_padding(learn, task)
+        if KIND.get(kind, 'llama_like') in ('llama_like','gpt_like') and padding(kind, task) is None: # decoders are padded on the left as often
             learn.dls.tokenizer.padding_side = 'left'
             check_padding(learn, task)
             learn.dls.tokenizer.padding_side = 'right'
@@ -170,8 +172,8 @@ def main():
     sys.exit(any(r.get('error') for r in found))
 
 def report(found):
-    cell = {(r['kind'], r['task']):'no: see below' if 'excluded' in r else 'fails' if r.get('error') else 'works, padding counts' if r['kind'] in PADDING else 'works' for r in found}
-    titles = dict(sequence_classification='Sequence classification', token_classification='Token classification', masked_lm='Masked LM')
+    cell = {(r['kind'], r['task']):'no: see below' if 'excluded' in r else 'fails' if r.get('error') else 'works, padding counts' if padding(r['kind'], r['task']) else 'works' for r in found}
+    titles = dict(sequence_classification='Sequence classification', token_classification='Token classification', masked_lm='Masked LM', multiple_choice='Multiple choice')
     lines = ['# Architectures', '', f'Every model type that transformers {tf.__version__} maps to these tasks, run by `python tests/architectures/check.py`: a tiny model of the type goes from data to a trained, saved and reloaded learner; '
         'its parameter groups, its optimizer step, and padding are checked. An empty cell: transformers has no such head for the type.', '']
     for t in TASKS:
@@ -185,7 +187,8 @@ def report(found):
         if 'excluded' in r: whys.setdefault((r['kind'], r['excluded']), []).append(titles[r['task']].lower())
     lines += [f"- **{k}** ({', '.join(tasks)}): {why}." for (k,why),tasks in sorted(whys.items())]
     lines += ['', '## Where padding counts', '', 'A row alone has other logits than in a padded batch, in plain transformers too (`model(**tokenizer(text))` beside `model(**tokenizer(texts, padding=True))`):', '']
-    lines += [f'- **{k}**: {why}.' for k,why in sorted(PADDING.items()) if any(r['kind']==k for r in found)]
+    whys = {(r['kind'], padding(r['kind'], r['task'])) for r in found}
+    lines += [f'- **{k}**: {why}.' for k,why in sorted((k, why) for k,why in whys if why)]
     return '\n'.join(lines)+'\n'
 
 if __name__=='__main__':

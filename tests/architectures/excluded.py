@@ -17,6 +17,13 @@ PADDING = dict(
     t5gemma2="reads the decoder where t5gemma does",
     yoso="estimates attention by hashing over all positions, padding among them")
 
+# type -> task -> reason: likewise, for this task alone
+PADDING_OF = dict(roformer=dict(multiple_choice="reads the last place of each choice, which is padding in all but the longest; with `tokenizer.padding_side = 'left'` it is the last token"))
+
+def padding(kind, task):
+    "Why padding counts for `kind` in `task`; `None`: it does not."
+    return PADDING.get(kind) or PADDING_OF.get(kind, {}).get(task)
+
 # type -> task -> reason; a few lines of plain transformers show what is wrong there
 EXCLUDED = dict(perceiver=dict(masked_lm="wants each text padded to all of the model's positions (2,048 in the published one): `PerceiverForMaskedLM(config)(input_ids=ids)` raises for a shorter `ids`; our batches are as long as their longest text"))
 

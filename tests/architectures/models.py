@@ -5,7 +5,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers.models.auto import modeling_auto as auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-MAPPINGS = dict(sequence_classification=auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES, token_classification=auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES, masked_lm=auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
+MAPPINGS = dict(sequence_classification=auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES, token_classification=auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES, masked_lm=auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    multiple_choice=auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES)
 TASKS = list(MAPPINGS)
 TEXTS = ['the film was great and we liked it', 'an awful bore', 'great', 'a fair story about a small town by the river', 'we left before the end since it was awful', 'great music', 'it rained and we liked the old house',
     'a bore from the start to the end of it'] * 3
