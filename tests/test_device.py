@@ -18,6 +18,7 @@ from blurlike.model.padding_free import Packing, try_packing
 
 DEVICE = torch.device(os.environ.get('BLURLIKE_DEVICE') or ('cuda' if torch.cuda.is_available() else 'cpu'))
 ON_CUDA = DEVICE.type=='cuda'
+pytestmark = pytest.mark.slow # on a CPU other tests say the same
 needs_cuda = pytest.mark.skipif(not ON_CUDA, reason='there is no CUDA device')
 FITS = ['bert','distilbert','roberta','gpt2','modernbert']
 

@@ -9,7 +9,7 @@ __all__ = ['PACKED', 'PackedBatch', 'packed_now', 'packed_attention', 'packed_ma
 import inspect
 import threading
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import torch
@@ -35,6 +35,7 @@ class PackedBatch:
     where:torch.Tensor # (T,) places of real tokens in it
     offsets:torch.Tensor # (n+1,) int32, where in the packed tokens texts begin
     lens:list # Tokens of each of its n texts
+    seen:dict = field(default_factory=dict) # What all layers are given (rotary angles), by identity: as it came, and packed
 
 _here = threading.local() # each thread has its own batch
 
@@ -94,6 +95,7 @@ class Packing:
         if len(stacks)!=1: raise NotImplementedError(f"{type(model).__name__} has {len(stacks)} stacks of layers; one is needed to pack between its ends")
         self.model,self.layers,self.was = model,list(stacks[0][1]),model.config._attn_implementation
         model.set_attn_implementation(PACKED)
+        self.signatures = {layer:inspect.signature(layer.forward) for layer in self.layers}
         self.handles = [model.register_forward_pre_hook(self.begin, with_kwargs=True), model.register_forward_hook(self.end, always_call=True)]
         for layer in self.layers: self.handles.append(layer.register_forward_pre_hook(self.enter, with_kwargs=True))
         self.handles.append(self.layers[-1].register_forward_hook(self.leave))
@@ -125,7 +127,7 @@ class Packing:
         batch = self._batch()
         if batch is None: return None
         def packed(k, v): return None if 'mask' in k else self.pack(v, batch)
-        bound = inspect.signature(layer.forward).bind(*args, **kwargs)
+        bound = self.signatures[layer].bind(*args, **kwargs)
         values = bound.arguments
         values |= {k:packed(k, v) for k,v in values.items() if k!='kwargs'}
         if 'kwargs' in values: values['kwargs'] = {k:packed(k, v) for k,v in values['kwargs'].items()}
@@ -135,7 +137,10 @@ class Packing:
         if isinstance(v, (tuple, list)): return type(v)(self.pack(o, batch) for o in v)
         (n,size),is_one = batch.shape,isinstance(v, torch.Tensor) and v.ndim>1
         if not is_one or v.shape[1]!=size or v.shape[0] not in (1, n): return v
-        return v.expand(n, *v.shape[1:]).flatten(0, 1)[batch.where][None]
+        def packed(): return v.expand(n, *v.shape[1:]).flatten(0, 1)[batch.where][None]
+        if v.requires_grad: return packed()
+        if id(v) not in batch.seen: batch.seen[id(v)] = v,packed()
+        return batch.seen[id(v)][1]
 
     def leave(self, layer, args, output):
         batch = self._batch()
