@@ -207,3 +207,8 @@ def test_a_table_divided_by_another_sign(sign, tmp_path):
     (tmp_path/'b.csv').write_text('a;b,c\n1,2\n')
     with pytest.raises(KeyError) as e: check_columns(read_rows(tmp_path/'b.csv')[0], 'text')
     assert 'divided' not in e.value.args[0]
+
+@pytest.mark.parametrize('form', [lambda df: df, Dataset.from_pandas], ids=['frame','dataset'])
+def test_rows_come_in_the_order_in_which_they_are_asked_for(form):
+    asked = [7, 2, 5, 0, 3] # no exchange of pairs, which would be its own reverse
+    assert Rows(form(DF)).read(asked, ['text'])[0]==DF.text[asked].tolist()
