@@ -63,12 +63,12 @@ def _predict_parser(sub):
     q = _sub(sub, 'predict', 'predictions for the rows of a file, in order',
         'blurlike predict stars new.csv --out predictions.jsonl\n  cat texts.txt | blurlike predict stars -')
     q.add_argument('model', help=FOLDER)
-    q.add_argument('data', help='csv, tsv, jsonl or parquet file; `-`: one text a line from standard input')
+    q.add_argument('data', help='csv, tsv, jsonl or parquet file; `-`: one text per line from standard input')
     q.add_argument('--text', nargs='+', help=PAIR)
     q.add_argument('--out', help='.jsonl or .parquet file to write, which needs no memory for all rows '
         '(default: a JSON object a line, printed)')
     q.add_argument('--resume', action='store_true', help='go on where an interrupted job with this --out stopped')
-    q.add_argument('--bs', type=_number(int, 1), default=64, help='texts a batch (%(default)s)')
+    q.add_argument('--bs', type=_number(int, 1), default=64, help='texts per batch (%(default)s)')
     q.add_argument('--aggregation', default='words', choices=['words','none','simple','first','average','max'],
         help="how a tagger's tokens become entities (%(default)s: those that the scores count; "
         "the others: as in Hugging Face's pipeline)")
@@ -109,19 +109,19 @@ def _train_parser(sub):
         'boolean column, split, or another file; 0: train on all rows')
     option('--problem-type', choices=['single_label_classification','multi_label_classification','regression'],
         help='where the label column could mean two')
-    option('--max-length', type=int, help='most tokens of a text (what the model takes)')
+    option('--max-length', type=int, help='maximum tokens per text (what the model takes)')
     option('--overlap', type=int, help='read long texts in windows that share so many tokens, instead of cutting them')
     option('--class-weights', choices=['balanced'], help='weigh rare labels more')
-    option('--block-size', type=int, help='masked_lm: tokens of a block')
+    option('--block-size', type=int, help='masked_lm: tokens per block')
     run = q.add_argument_group('the run')
     run.add_argument('--epochs', type=_number(int, 1), help='passes over the training rows (3)')
     run.add_argument('--lr', type=_number(float, 0, above=True), help='highest learning rate (default: what the finder suggests)')
-    option('--bs', group=run, type=_number(int, 1), help='rows a batch (16)')
+    option('--bs', group=run, type=_number(int, 1), help='rows per batch (16)')
     option('--precision', group=run, choices=['bf16','fp16'], help='mixed precision')
     option('--seed', group=run, type=int, help='(42)')
     run.add_argument('--log', help='csv file for the epoch table')
     run.add_argument('--checkpoints', help='folder for checkpoints of the run, so that it can go on after a crash')
-    run.add_argument('--steps', type=_number(int, 1), help='steps from one checkpoint to the next (default: one an epoch)')
+    run.add_argument('--steps', type=_number(int, 1), help='steps from one checkpoint to the next (default: one per epoch)')
     run.add_argument('--resume', action='store_true', help='go on with the run in --checkpoints')
 
 def _own_options(args, rest): # what the function of the task takes before `valid`, where no option above is called so

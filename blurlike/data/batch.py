@@ -39,11 +39,11 @@ class TransformersDL(TfmdDL):
     @delegates(TfmdDL.__init__)
     def __init__(self,
         dataset, # fastai `Datasets` whose first pipeline holds a `TokenizeText`
-        bs:int=16, # Rows a batch
+        bs:int=16, # Rows per batch
         shuffle:bool=False, # Shuffle rows and gather those of like length?
         num_workers:int=0, # Worker processes that tokenise; 0: a thread, which is faster unless your own transforms are slow
         window:int=200, # Batches that are tokenised and sorted together
-        max_tokens:int|None=None, # Most tokens a batch, padding included, instead of `bs` rows; the rows are all tokenised once beforehand
+        max_tokens:int|None=None, # Maximum tokens per batch, padding included, instead of `bs` rows; the rows are all tokenised once beforehand
         memory:float=256, # Megabytes of tokens to remember from one pass to the next
         remembered:Memory|None=None, # What is remembered already
         share:tuple|None=None, # This process's number and how many there are: each takes its share of every batch; `None`: all of it
@@ -243,7 +243,7 @@ class TransformersDL(TfmdDL):
         return self._lengths[1]
 
     def by_length(self,
-        limit:int=200_000, # Most rows that are gone through twice, where fastai's pipelines must be gone through
+        limit:int=200_000, # Maximum rows that are gone through twice, where fastai's pipelines must be gone through
         show:bool=True # Draw a progress bar while lengths are measured, if it takes long?
     ):                    # A loader with a fixed order, or this one if it is shuffled or ordered already
         "This loader with its rows gone through in order of length; `get_idxs` says which order that is."
@@ -278,8 +278,8 @@ class TransformersDL(TfmdDL):
 def split_by_tokens(
     sizes:np.ndarray, # (n,) tokens of each text
     order:np.ndarray, # The order in which to take them
-    bs:int|None=None, # Most texts a batch
-    max_tokens:int|None=None # Most tokens a batch, padding included; a text that has more is a batch of its own
+    bs:int|None=None, # Maximum texts per batch
+    max_tokens:int|None=None # Maximum tokens per batch, padding included; a text that has more is a batch of its own
 )->list: # Pieces of `order`
     "Cut `order` into batches."
     if max_tokens is None: return [order[i:i+bs] for i in range(0, len(order), bs)]

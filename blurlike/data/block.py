@@ -18,7 +18,7 @@ class TransformersTextBlock(TransformBlock):
     "Texts, pairs of texts, or lists of words, tokenised for the model of `checkpoint`"
     def __init__(self,
         checkpoint, # Name, folder, or a loaded tokenizer
-        max_length:int|None=None, # Most tokens of a text, special ones included; `None`: what tokenizer and model allow
+        max_length:int|None=None, # Maximum tokens per text, special ones included; `None`: what tokenizer and model allow
         overlap:int|None=None, # Tokens shared by neighbouring windows of a long text; `None`: long texts are cut, with a report
         is_split_into_words:bool=False, # Are items lists of words?
         **tokenizer_kwargs # Passed to each call of the tokenizer

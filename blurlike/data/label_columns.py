@@ -124,7 +124,7 @@ def label_counts(
     y:Column,   # Reads the target of a row
     rows:Rows   # Rows to count in
 )->torch.Tensor: # (C,) float32
-    "How many of `rows` have each label of `vocab`."
+    "Number of `rows` with each label of `vocab`."
     if isinstance(y, LabelColumns): return torch.tensor([float(read_flags(rows.column(n), n).sum()) for n in vocab])
     if isinstance(y, LabelVector): counts = y.counts(rows)
     else:
@@ -415,7 +415,7 @@ def read_target(
     problem_type:str|None=None, # Kind of target, `None`: told by the column
     vocab:list|None=None # Labels in order; `None`: those of the column
 )->tuple[str,list,Column]: # Kind of target, its vocab (names of columns for numbers), and what reads the target of a row
-    "What the label column holds; `ValueError`, `TypeError` or `KeyError` names the column and rows that cannot be used."
+    "Task, vocabulary and reader of the label column; `ValueError`, `TypeError` or `KeyError` names the column and rows that cannot be used."
     names = column_names(label, 'label')
     check_columns(rows, *names)
     numbers = np.concatenate([np.asarray(s, dtype=np.int64) for s in splits])

@@ -176,7 +176,7 @@ def check_first_texts(
 class Memory:
     "Tokens of rows that were tokenised before, within a bound"
     def __init__(self,
-        limit:float # Most megabytes to hold
+        limit:float # Maximum megabytes to hold
     ):
         self.limit,self.key = limit*2**20,None # bytes
         self.seen = np.zeros(4, dtype=np.int64)

@@ -137,7 +137,7 @@ class TokenizeText(Transform):
     takes_overlap = True # can a long text be read in windows instead of being cut?
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # Has a pad token
-        max_length:int|None=None, # Most tokens of a window, special ones included; `None`: no limit
+        max_length:int|None=None, # Maximum tokens per window, special ones included; `None`: no limit
         overlap:int|None=None,    # Tokens that neighbouring windows of a long text share; `None`: long texts are cut
         is_split_into_words:bool=False, # Are items lists of words?
         **kwargs                  # Passed to each call of the tokenizer
@@ -336,7 +336,7 @@ class TokenizeText(Transform):
     def windows(self,
         columns:list, # A list of texts or lists of words, or two lists of texts
         are_words:bool, # Lists of words?
-        max_length:int|None, # Most tokens of a window; `None`: no limit
+        max_length:int|None, # Maximum tokens per window; `None`: no limit
         **kwargs # What else the tokenizer shall tell
     )->tuple: # transformers' `BatchEncoding`, a row for each window; and (n,) windows of each text, `None`: one each
         "What the tokenizer says of texts when it is called as this transform was told to."
@@ -490,7 +490,7 @@ def key(self:TokenizeText, o)->int:
 
 @patch
 def n_characters(self:TokenizeText, o)->int: # of a block its tokens
-    "How long the item `o` is."
+    "Number of characters of the item `o`."
     return len(o) if isinstance(o, str) or _are_ids(o) else sum(map(len, self.parts(o)))
 
 def _emptiness(text): return 0 if any(map(str.isalnum, text)) else 1 if text.strip() else 2

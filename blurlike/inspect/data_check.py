@@ -127,7 +127,7 @@ def _cut_to(sizes, limit, tfm): # tokens of each row that are read
 
 def length_table(
     part:DataPart, # The training rows
-    limit:int|None # Most tokens that the model takes
+    limit:int|None # Maximum tokens that the model takes
 )->pd.DataFrame|None: # One row a length
     "What each `max_length` would mean."
     tfm,sizes = part.dl.text_tfm,np.random.default_rng(0).permutation(part.sizes)
@@ -208,7 +208,7 @@ def _judged_labels(parts, seed):
 
 @patch
 def check(self:TransformersLearner,
-    rows:int|None=100_000, # Most rows of each part to look at, a sample; `None`: all. Texts are compared in all rows, where columns are read
+    rows:int|None=100_000, # Maximum rows of each part to look at, a sample; `None`: all. Texts are compared in all rows, where columns are read
     labels:bool=False, # Look for wrong labels, tags or numbers too? It trains a small model five times
     seed:int=42 # Of the sample and the folds
 )->DataReport: # A list of `Finding`s

@@ -218,7 +218,7 @@ def explain(self:TransformersLearner,
     words:int|list|None=None, # Where words are labelled: numbers of the words whose tags to explain; `None`: the first of each entity
     method:str|None=None, # `'integrated_gradients'` or `'occlusion'`; `None`: the first if captum is installed
     steps:int=50, # Of integrated gradients
-    bs:int=32 # Texts a batch, for occlusion
+    bs:int=32 # Texts per batch, for occlusion
 )->Explanation: # Draws itself; `.frame` holds the numbers
     "What each word of `item` contributes to a prediction; `ValueError` where there are no labels."
     check_counts(steps=steps, bs=bs)

@@ -71,7 +71,7 @@ class DataPart:
     def __init__(self,
         dl, # `TransformersDL`
         name:str, # `training` or `validation`
-        most:int|None=None, # Most rows to look at
+        most:int|None=None, # Maximum rows to look at
         seed:int=42 # Of the sample
     ):
         self.every = self # all rows, without tokens, where that is cheap
@@ -123,7 +123,7 @@ def count_tokens(
     tfm:TokenizeText, # Without a limit
     texts:list # Texts, pairs, lists of words, or arrays of token ids
 )->tuple[np.ndarray,np.ndarray,np.ndarray]: # (n,) tokens, special ones included; (n,) those of the text that the tokenizer knows; (n,) those that it does not
-    "How long `texts` are, and how much of them the tokenizer knows."
+    "Number of tokens of `texts`, known and unknown to the tokenizer."
     tokens,_ = tfm.tokenize(texts, count=False)
     tok,ids = tfm.tokenizer,tokens.flat[tfm.fields.index('input_ids')]
     unknown = ids==tok.unk_token_id if tok.unk_token_id not in (None, tok.eos_token_id, tok.bos_token_id, tok.pad_token_id) else np.zeros(len(ids), dtype=bool) # GPT-2 names its end of text so, and knows all bytes
@@ -141,7 +141,7 @@ def same_randomness():
 
 def parts_of(
     learn:TransformersLearner,
-    rows:int|None=None, # Most rows to look at of each part
+    rows:int|None=None, # Maximum rows to look at of each part
     seed:int=42, # Of the sample
     tokens:bool=True, # Count tokens? Otherwise characters
     budget:int|None=None, # Go no further in a part after so many characters

@@ -130,7 +130,7 @@ def spell_token(
     tokenizer, # A tokenizer
     i:int # A token id
 )->str: # For a reader: a space in front is `·`
-    "How a token is written."
+    "Spelling of a token."
     raw = str(tokenizer.convert_ids_to_tokens(i))
     if not raw.isprintable(): # CANINE's special tokens are signs without a form
         return next((f'[{name.upper()}]' for name in ('cls','sep','mask','pad','bos','eos','unk') if getattr(tokenizer, f'{name}_token_id')==i), raw)
@@ -191,7 +191,7 @@ def show_tokens(self:TransformersLearner,
 # %% ../../nbs/inspect/00_token_view.ipynb #15a00010
 @patch
 def uncut_lengths(self:TransformersDL,
-    rows:int=10_000 # Most rows to look at, evenly from all
+    rows:int=10_000 # Maximum rows to look at, evenly from all
 )->np.ndarray: # (n,) tokens of each, special ones included
     "Tokens of rows before `max_length` cuts any off."
     idxs,res = np.unique(np.linspace(0, self.n-1, min(rows, self.n)).astype(np.int64)) if self.n else np.zeros(0, dtype=np.int64),[]
@@ -205,7 +205,7 @@ def uncut_lengths(self:TransformersDL,
 
 @patch
 def plot_lengths(self:TransformersDL,
-    rows:int=10_000, # Most rows to look at, evenly from all
+    rows:int=10_000, # Maximum rows to look at, evenly from all
     bins:int=40, # Bars
     ax=None # Axes to draw in
 ):
@@ -256,7 +256,7 @@ def show_attention(self:TransformersLearner,
     layer:int|None=None, # Layer to draw, from 0; `None`: all, or the mean if `head` is given
     head:int|None=None, # Head to draw, from 0; `None`: all heads
     window:int=0, # Which window of a long text
-    max_tokens:int=40 # Most tokens to draw
+    max_tokens:int=40 # Maximum tokens to draw
 ):
     "Draw the attention of the model by layer and head."
     check_counts(max_tokens=max_tokens)

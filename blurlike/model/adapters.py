@@ -81,7 +81,7 @@ def _warn_untrained_tokens(model):
 def plain_names(
     model:nn.Module # With adapters or without
 )->dict: # Name in its state dict -> name in that of the plain model; `None`: an adapter's own
-    "What the weights of `model` are called without the wrappers that peft puts around modules."
+    "Names of the weights of `model` without peft's wrappers."
     inner = _inner(model) if has_adapter(model) else {}
     return {n:_plain(n, inner) for n in model.state_dict()}
 

@@ -62,7 +62,7 @@ def _usable(weights, vocab):
 def loss_name(
     loss_func # Any loss function
 )->str: # E.g. `CrossEntropyLossFlat`; what is inside of those that fastai makes without a name, as `MSELossFlat()`
-    "What to call a loss function."
+    "Name of a loss function."
     named = loss_func.func if type(loss_func) in (BaseLoss, partial) else loss_func
     return getattr(named, '__name__', type(named).__name__)
 

@@ -162,7 +162,7 @@ def replace_hidden(
     output, # Of a base model, a `ModelOutput` or a tuple
     hidden:torch.Tensor # (B,L,H) hidden states
 ): # The same, with these in place of its own
-    "What a head shall see."
+    "The base model's output with other hidden states, for the head."
     if isinstance(output, tuple): return (hidden, *output[1:])
     output[next(iter(output.keys()))] = hidden
     return output

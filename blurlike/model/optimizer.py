@@ -93,7 +93,7 @@ def suggest_rate(
     model, # Hugging Face model
     times:float=1. # What the task makes of it: `Task.rate`
 )->float: # Highest learning rate, in one digit; 1e-3 at most
-    "A rate that falls as models get wider; fastai's 1e-3 for adapters and for models whose config names no width."
+    "A learning rate that falls with the width of the model; fastai's 1e-3 for adapters and for models whose config names no width."
     config = getattr(unwrap(model), 'config', None)
     width = getattr(config.get_text_config(), 'hidden_size', None) if config else None
     return 1e-3 if width is None or has_adapter(unwrap(model)) else min(1e-3, float(f'{times*0.04/width:.0e}'))

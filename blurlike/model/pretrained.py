@@ -307,7 +307,7 @@ def _from_learner(learn, auto_model, tokenizer, config, **kwargs): # by way of a
 def n_embeddings(
     model:PreTrainedModel # Any
 )->int|None: # Rows of its table of input embeddings; `None`: it has none
-    "How many tokens `model` knows."
+    "Size of the vocabulary in the embeddings of `model`."
     try: table = model.get_input_embeddings()
     except NotImplementedError: return None # characters are hashed, as in CANINE
     return len(table.weight) if hasattr(table, 'weight') else None

@@ -51,7 +51,7 @@ def _plain_labels(vocab): return [v.item() if isinstance(v, np.generic) else v f
 def output_names(
     dls # `DataLoaders`
 )->list: # Label values, or for numbers the names of their columns
-    "What the outputs of a model for `dls` stand for, in order; nothing where the text is its own target."
+    "Names of the outputs of a model for `dls`, in order; none where the text is its own target."
     if len(dls.train_ds.tls)<2: return []
     if hasattr(dls, 'vocab'): return _plain_labels(dls.vocab)
     getter = dls.train_ds.tls[-1].tfms.fs[0]
@@ -89,7 +89,7 @@ def texts_of(self:PredictingLearner,
 @patch
 def predict_logits(self:PredictingLearner,
     texts:list, # Texts, pairs or lists of words
-    bs:int=64   # Texts a batch
+    bs:int=64   # Texts per batch
 )->torch.Tensor: # (B,C) float32 logits, on the CPU
     "The model's logits for `texts`, computed in order of length."
     if not texts: return self._no_preds()[0]
@@ -168,7 +168,7 @@ def fastai_predict(self:PredictingLearner, text, rm_type_tfms=None, with_input=F
 @patch
 def predict_batch(self:PredictingLearner,
     items,    # List or Series of texts or pairs, DataFrame, Dataset, or list of dicts
-    bs:int=64, # Texts a batch
+    bs:int=64, # Texts per batch
     out=None,  # File to write them to, `.parquet` or `.jsonl`, for more rows than memory holds
     resume:bool=False, # Go on where an earlier job with this `out` was interrupted?
     **kwargs   # Passed to the task's predictions, e.g. `aggregation_strategy`
@@ -228,7 +228,7 @@ def config_facts(
 
 @patch
 def prediction_facts(self:PredictingLearner)->dict: # Name -> checksum or plain value
-    "What predictions depend on, beside the texts."
+    "Fingerprint of all that predictions depend on, beside the texts."
     tfm,model,half = self.dls.text_tfm,unwrap(self.model),getattr(self, 'mixed_precision', None)
     return dict(weights=weights_hash(model), config=checksum_of(config_facts(model)), labels=checksum_of([[type(n).__name__, str(n)] for n in self.names]),
         task=getattr(self.task, 'name', None), loss=type(self.loss_func).__name__, thresh=getattr(self.loss_func, 'thresh', None), precision=None if half is None else str(half.amp_mode),

@@ -84,7 +84,7 @@ def predict_to_file(
     learn, # Learner
     items, # Dataset, DataFrame, Series or list
     out, # File to write, `.parquet` or `.jsonl`
-    bs:int=64, # Texts a batch
+    bs:int=64, # Texts per batch
     resume:bool=False, # Go on where an earlier job for the same rows was interrupted?
     part:int|None=None, # Rows a part; `None`: 100 batches
     **kwargs # Passed to the task's predictions

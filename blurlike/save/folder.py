@@ -104,7 +104,7 @@ def _base(learn): return learn.__dict__.get('facts', {}).get('base') or _base_na
 def describe(
     learn:TransformersLearner
 )->dict: # Plain data for `blurlike.json`
-    "What a saved folder must say beside the model and the tokenizer."
+    "Metadata of a saved folder: all that model and tokenizer do not say."
     dls,tfm = learn.dls,learn.dls.text_tfm
     vocab,streams = output_names(dls),dls.valid_ds.tls
     libraries = dict(blurlike=blurlike, fastai=fastai, torch=torch, transformers=transformers)

@@ -116,7 +116,7 @@ def drawn_rows(
 def prediction_table(
     learn:TransformersLearner,
     dl, # Rows with targets
-    n:int=36, # Most rows
+    n:int=36, # Maximum rows
     inner:bool=False # In the middle of a fit?
 )->wandb.Table: # Text, target, prediction, what is told of it, and loss
     "Predictions for the first `n` rows of `dl`, as a table."

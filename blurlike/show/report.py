@@ -47,7 +47,7 @@ def count_of(
 
 def short_text(
     text, # A text, a pair, or words
-    n:int=80 # Most characters
+    n:int=80 # Maximum characters
 )->str:
     "The beginning of a text."
     text = ' | '.join(text) if isinstance(text, tuple) else ' '.join(text) if isinstance(text, list) else str(text)

@@ -37,7 +37,7 @@ def is_name(o)->bool: return isinstance(o, str) or is_whole(o) # of one column
 def column_names(
     names, # Name of a column, or several in a list
     argument:str='text', # For messages: what the user calls it
-    most:int|None=None # Most columns that make sense
+    most:int|None=None # Maximum columns that make sense
 )->list: # The names
     "`names` as a list; `TypeError` or `ValueError` if they name no columns."
     several = {None:', or a list of names', 1:''}.get(most, f', or a list of at most {most}')

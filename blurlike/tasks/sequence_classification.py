@@ -121,8 +121,8 @@ def sequence_classification_learner(
     text='text', # Column of the text, or two columns of a pair
     label='label', # Column of the target; several: one-hot labels or several numbers
     valid=0.2, # Validation part: fraction (of each label), `'group:COLUMN'`, boolean column, split, row numbers, a splitter, another table; `None`: no validation
-    bs:int=16, # Rows a batch
-    max_length:int|None=None, # Most tokens of a text; `None`: what the model takes
+    bs:int=16, # Rows per batch
+    max_length:int|None=None, # Maximum tokens per text; `None`: what the model takes
     overlap:int|None=None, # Tokens shared by neighbouring windows of a long text; `None`: long texts are cut, with a report
     class_weights=None, # `'balanced'`, a dict or Series by label, or a list in the order of the vocab; for `loss_func` too
     metrics=None, # `None`: accuracy and F1; for several labels F1; for numbers error and correlations

@@ -42,7 +42,7 @@ def build_dls(
     target:TransformBlock|None, # Block of the targets; `None`: the text is its own
     x:Column,  # Reads the text of a row
     y:Column|None, # Reads the target of a row
-    bs:int=16, # Rows a batch
+    bs:int=16, # Rows per batch
     **kwargs   # Passed to `Datasets.dataloaders`
 )->TransformersDataLoaders: # Training and validation loader
     "`DataLoaders` over `rows`, by way of a `DataBlock`."
@@ -65,7 +65,7 @@ def build_learner(
     splits=None, # Row numbers of the training and validation parts
     x:Column=Column('text'), # Reads the text of a row
     y:Column|None=Column('label'), # Reads the target of a row
-    bs:int=16, # Rows a batch
+    bs:int=16, # Rows per batch
     max_length:int|None=None, # As in `TransformersTextBlock`
     overlap:int|None=None, # As in `TransformersTextBlock`
     options:dict|None=None, # Passed to the task's own text block what that knows, the others to its target block

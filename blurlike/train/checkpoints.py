@@ -35,7 +35,7 @@ from ..support.warn import warn_user
 RUN_FORMAT = 2 # 1: without `made_of`
 
 class Checkpoints(Callback):
-    "Keeps in `folder` what `learn.resume(folder)` needs"
+    "Keeps checkpoints in `folder`, from which `learn.resume(folder)` goes on"
     order,run_valid,remove_on_fetch,_writer = 80,True,True,None
     def __init__(self,
         folder, # A folder of its own, one a run
@@ -273,7 +273,7 @@ class Checkpoint:
     def rows(self, k): return self.state['table'][k] if k<len(self.state['table']) else [] # of the epoch table of fit `k`
 
     def restore(self, learn):
-        "Bring `learn` to this state; the epoch in which it is."
+        "Restore this checkpoint in `learn`; returns the epoch to go on with."
         load_weights(learn, self.folder/'model.safetensors')
         set_run_state(learn, self.state['run'])
         set_random_states(self.state['random'][rank_distrib()], loaders_of(learn))

@@ -26,7 +26,7 @@ def weight_sum(
 def note_weights(
     learn:Learner # At the end of an epoch
 ):
-    "Write down in the recorder which weights the epoch has left."
+    "Record the fingerprint of the weights at the end of an epoch."
     if not hasattr(learn, 'recorder'): return
     before = getattr(learn.recorder, 'weight_sums', {}) if learn.epoch else {}
     learn.recorder.weight_sums = before | {learn.epoch:weight_sum(learn)}
@@ -35,7 +35,7 @@ def note_weights(
 def epoch_of_weights(
     learn:Learner
 )->int|None: # Number in the table of the last fit; `None`: of none of them
-    "The epoch which left the weights that are in the model."
+    "The epoch that produced the weights in the model."
     recorder = getattr(learn, 'recorder', None)
     if not getattr(recorder, 'values', None): return None
     now = weight_sum(learn)
@@ -46,7 +46,7 @@ def epoch_of_weights(
 def scores_of(
     facts:dict # From `describe` or `read_facts`
 )->dict: # Name -> number; empty where nothing is known
-    "How the weights scored on the validation rows."
+    "Validation scores of the weights that `facts` tell of."
     epochs = facts['epochs']
     if not epochs or not epochs['rows']: return {}
     row = epochs['rows'][epochs.get('epoch', -1)]

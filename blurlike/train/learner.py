@@ -80,7 +80,7 @@ def head_config(
     task:Task, # What differs
     vocab:list # Label values, in order; empty where the text is its own target
 )->dict: # Entries for the model's config
-    "What the config of a model for `task` says of its head."
+    "The entries of the config that describe the head of a model for `task`."
     return (label_maps(vocab) if len(vocab) else {}) | task.config
 
 @patch

@@ -31,7 +31,7 @@ class _OfSets(AccumMetric): # of the labels that `predict` would give
 def label_threshold(
     loss_func # Of a learner
 )->float: # Probability
-    "Above what probability a label counts as given, where a row may have several."
+    "Probability threshold of multi-label predictions."
     return getattr(loss_func, 'thresh', 0.5)
 
 def f1_multi(

@@ -43,7 +43,7 @@ def data_facts(
     dl, # `TransformersDL`
     most:int=20_000 # Rows to read, evenly spaced
 )->tuple[int,str]: # Number of rows, and a checksum of those that were read
-    "What tells the rows of `dl` from others."
+    "Number of the rows of `dl`, and their fingerprint."
     n = len(dl.dataset)
     idxs = np.unique(np.linspace(0, max(0, n-1), min(n, most)).astype(np.int64))
     return n,checksum_of(_read(dl.dataset.tls, idxs), _plain) if n else ''
@@ -78,7 +78,7 @@ def _training_facts(learn):
 def run_facts(
     learn:TransformersLearner
 )->dict: # Name -> plain value
-    "What a run of `learn` depends on, beside weights, optimizer and random states."
+    "Fingerprint of data, model and settings of a run, beside weights, optimizer and random states."
     facts = _loader_facts(learn.dls) | _text_facts(learn.dls.text_tfm)
     facts |= dict(labels=[str(n) for n in learn.names]) | _training_facts(learn)
     facts |= {f'config.{k}':v for k,v in config_facts(unwrap(learn.model)).items()}

@@ -18,9 +18,9 @@ MIN_BATCHES = 150 # of a fit
 
 def suggest_epochs(
     n_rows:int, # Rows to train on
-    bs:int=16   # Rows a batch
+    bs:int=16   # Rows per batch
 )->int: # Passes over the rows, 2 to 10
-    "Passes that make `MIN_BATCHES` batches."
+    "Number of epochs that give `MIN_BATCHES` batches."
     return min(10, max(2, round(MIN_BATCHES/math.ceil(n_rows/bs))))
 
 # %% ../../nbs/train/11_suggest.ipynb #5a9e570c
@@ -28,13 +28,13 @@ class Suggestion(NamedTuple):
     "What to begin a fit with"
     epochs:int # Passes over the training rows
     lr:float   # Highest learning rate
-    bs:int     # Rows a batch
+    bs:int     # Rows per batch
     why:dict   # The reason of each, by its name
     def __repr__(self): return '\n'.join(f'{k:<7} {getattr(self, k):<7g} {reason}' for k,reason in self.why.items())
 
 @patch
 def suggest(self:TransformersLearner)->Suggestion: # Displays its reasons
-    "Epochs, learning rate and batch size for these rows and this model; nothing is trained."
+    "Suggested epochs, learning rate and batch size for these rows and this model; nothing is trained."
     self._need_rows()
     rows = len(self.dls.train_ds)
     bs = self.dls.train.bs

@@ -24,7 +24,7 @@ from ..support.plain_data import plain_vars, set_vars
 def random_states(
     loaders # Of the learner
 )->dict:
-    "All random states of this process."
+    "The states of all random number generators of this process."
     uses_cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
     return dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(),
         cuda=torch.cuda.get_rng_state_all() if uses_cuda else [],
@@ -34,7 +34,7 @@ def set_random_states(
     states:dict, # From `random_states`
     loaders # Of the learner
 ):
-    "Go back to `states`."
+    "Restore the random states `states`."
     random.setstate(states['python'])
     np.random.set_state(states['numpy'])
     torch.set_rng_state(states['torch'])
@@ -83,7 +83,7 @@ def _metric_states(learn): # of a running epoch, where metrics are computed in t
 def run_state(
     learn:Learner
 )->dict: # For `save_state`
-    "All that training depends on, beside the weights and random states."
+    "The training state beside weights and random states: optimizer, callbacks, gradients, metrics, scaler."
     scaler = getattr(learn, 'scaler', None)
     return dict(opt=learn.opt.state_dict(), grads=_grads(learn),
         learner={k:v for k,v in plain_vars(learn).items() if k in _progress},
@@ -94,7 +94,7 @@ def set_run_state(
     learn:Learner,
     state:dict # From `run_state`
 ):
-    "Go back to `state`."
+    "Restore the training state `state`."
     learn.opt.load_state_dict(state['opt'])
     for n,p in unwrap(learn.model).named_parameters():
         p.grad = state['grads'][n].to(p.device) if n in state['grads'] else None

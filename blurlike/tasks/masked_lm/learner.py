@@ -37,7 +37,7 @@ masked_lm = register_task(Task('masked_lm', 'AutoModelForMaskedLM',
     decoder_input=lambda targets, model: {})) # BART fills gaps by writing the whole text, from an input that it makes of the text itself
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242fb3
-BLOCK = 512 # most tokens of a block where none is asked for
+BLOCK = 512 # maximum tokens per block where none is asked for
 
 def _block_size(block_size, packed, max_length, tokenizer, checkpoint):
     if block_size is None and not packed or block_size==0: return 0
@@ -65,8 +65,8 @@ def masked_lm_learner(
     block_size:int|None=None, # Tokens of a block; 0: one text a row; `None`: blocks of at most 512 for plain text files, one text a row else
     split_by:str='line', # What is one text of a plain text file: `line` or `paragraph`
     valid=0.2, # Validation part: fraction of the texts, `'group:COLUMN'`, boolean column, split or file, row numbers, a splitter, another table; `None`: no validation
-    bs:int=16, # Rows or blocks a batch
-    max_length:int|None=None, # Most tokens of a row; `None`: what the model takes
+    bs:int=16, # Rows or blocks per batch
+    max_length:int|None=None, # Maximum tokens per row; `None`: what the model takes
     metrics=None, # `None`: perplexity and accuracy of the hidden tokens
     loss_func=None, # `None`: cross entropy of the hidden tokens; `ModelLoss()`: the model's own
     splitter=transformer_splitter, # Groups of parameters

@@ -165,7 +165,7 @@ class MaskedLMBlock(TransformBlock):
     "Texts for the masked language model of `checkpoint`; batches carry their own targets"
     def __init__(self,
         checkpoint, # Name, folder, or a loaded tokenizer
-        max_length:int|None=None, # Most tokens of a text, special ones included; `None`: what tokenizer and model allow
+        max_length:int|None=None, # Maximum tokens per text, special ones included; `None`: what tokenizer and model allow
         mlm_probability:float=0.15, # Share of the tokens that are hidden
         whole_word:bool=False, # Hide whole words?
         mask_share:float=0.8, # Share of the hidden tokens that become the mask token

@@ -193,7 +193,7 @@ def read_tags(
     vocab:list|None=None, # Tags in order; `None`: those of the training rows, or the names of a `ClassLabel`
     repair:bool=False # Turn each `I-` that follows no tag of its type into `B-`?
 )->tuple[list,Column]: # Vocab, and what reads the tags of a row
-    "What the tags are; `ValueError` or `TypeError` names the rows that cannot be used."
+    "Vocabulary and reader of the tags; `ValueError` or `TypeError` names the rows that cannot be used."
     numbers,n_train = np.concatenate(splits),len(splits[0])
     lists,declared = _as_lists(rows, splits, tags),rows.label_names(tags)
     n_words = np.array([len(w) for w in rows.read(numbers, [words])[0]])
@@ -257,8 +257,8 @@ def token_classification_learner(
     words='tokens', # Column of the words, or of texts; in a CoNLL file its number
     tags='tags', # Column of the tags, or of the character spans of texts; in a CoNLL file its number
     valid=0.2, # Validation part: fraction, `'group:COLUMN'`, boolean column, split, row numbers, a splitter, another table; `None`: no validation
-    bs:int=16, # Rows a batch
-    max_length:int|None=None, # Most tokens of a sentence; `None`: what the model takes
+    bs:int=16, # Rows per batch
+    max_length:int|None=None, # Maximum tokens per sentence; `None`: what the model takes
     overlap:int|None=None, # Tokens shared by neighbouring windows of a long sentence; `None`: long ones are cut, with a report
     label_all_tokens:bool=False, # Do all tokens of a word carry its tag, or only the first?
     vocab:list|None=None, # Tags in order; `None`: those of the training rows
@@ -297,7 +297,7 @@ def tag_counts(
     y:Column, # Reads their tags
     vocab:list # Tags
 )->torch.Tensor: # (C,) float32
-    "How many words have each tag."
+    "Number of words with each tag."
     counts = Counter(chain.from_iterable(y.read_many(rows, idxs)[0]))
     return torch.tensor([float(counts[v]) for v in vocab])
 
@@ -305,7 +305,7 @@ def tag_shares(
     counts:torch.Tensor, # (C,) words with each tag
     weights=None # (C,) of the loss
 )->torch.Tensor: # (C,) shares, none of them zero; their logarithm is the best constant guess, with which a new head starts
-    "How often each tag occurs, for a loss with `weights`."
+    "Frequency of each tag, for a loss with `weights`."
     res = counts+1
     if weights is not None: res = res*weights.clamp(min=1e-6)
     return res/res.sum()

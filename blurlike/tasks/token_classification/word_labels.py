@@ -73,7 +73,7 @@ def _merge(windows, overlap): # lists of (ids, offsets, words, logits, index) in
 def sentences(
     learn, # Learner with a model that labels tokens
     items:list, # Texts, or lists of words; all of one kind
-    bs:int=64, # Windows a batch
+    bs:int=64, # Windows per batch
     step=noop # Called with the share of `items` that are done
 )->list: # A `Sentence` each
     "What the model says of the tokens of `items`."
@@ -106,7 +106,7 @@ class _Grouping(TokenClassificationPipeline):
 def no_word(
     vocab # Tags
 )->torch.Tensor: # (C,) probabilities
-    "What is said of a word that the model did not see."
+    "Probabilities for a word that the model did not see."
     res = torch.zeros(len(vocab))
     if 'O' in list(vocab): res[list(vocab).index('O')] = 1.
     else: res[:] = 1/len(vocab)
