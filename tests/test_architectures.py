@@ -18,6 +18,11 @@ def marks(kind): return () if kind in FIRST else pytest.mark.slow
     if k in MAPPINGS[t] and (j==i%2 or j>1)]) # each with one kind of labels in turn, with gaps and with choices
 def test_family(kind, task, tmp_path, in_tmp): check.run(kind, task, tmp_path)
 
+@pytest.mark.slow
+def test_a_classifier_that_inherits_from_a_writer(tmp_path, in_tmp):
+    "It has the method that makes a decoder's input, and makes its own."
+    check.run('t5gemma2', 'sequence_classification', tmp_path)
+
 def test_what_is_left_out_exists():
     kinds = {k for m in MAPPINGS.values() for k in m}
     assert {*NO_TEXT, *EXCLUDED, *PADDING, *PADDING_OF}<=kinds
