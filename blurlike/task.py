@@ -53,10 +53,14 @@ class Task:
     read_text:Callable|None = None # `column name or names -> Column` that reads the text of a row; `None`: `Column`
     kind:TargetKind|None = None # What its targets are, for tools that count, judge or report them; `None`: they do not
     pipeline:dict = field(default_factory=dict) # Arguments of transformers' pipeline, for the model card
-    plain_code:Callable|None = None # `(learn, name) -> code` that predicts with transformers alone, for the model card, where no pipeline does
+    text_metrics:Callable|None = None # `text transform -> list`: in place of `metrics`, where they depend on how texts are read
+    plain_code:Callable|None = None # `(learn, name) -> code` that predicts with transformers alone, for the card, where no pipeline does
     outputs:tuple = ('logits',) # Names of the model's outputs that are its logits; several are laid side by side
     rate:float = 1. # Times the learning rate that suits the width of the model: the default of its learners
     decoder_input:Callable|None = None # `(targets or None, model) -> dict`: what the decoder of a model that writes text reads; `{}`: the model knows
+
+    def metrics_for(self, vocab, tfm)->list: # used when the caller passes none
+        return self.metrics(vocab) if self.text_metrics is None else self.text_metrics(tfm)
 
     @property
     def reads_words(self)->bool: return self.text.get('is_split_into_words', False)

@@ -433,7 +433,7 @@ def test_saved_exported_and_in_a_file(both, in_tmp):
     assert facts['text']==['question','context'] and facts['label']==['answers','context'] and facts['overlap']==6 and facts['loss']['settings']['thresh']==both.loss_func.thresh
     tf.AutoModelForQuestionAnswering.from_pretrained('m')
     again.dls = both.dls
-    assert again.validate()[:3]==both.validate()[:3]
+    assert [m.name for m in again.metrics]==[m.name for m in both.metrics] and again.validate()==both.validate()
     again.fit(1, 1e-3)
     both.path = in_tmp
     both.export('learn.pkl')
@@ -497,3 +497,36 @@ def test_rows_for_a_tracker(both):
     heads,rows = prediction_rows(y, samples, outs, preds)
     assert heads==['question','context','target','prediction','score'] and len(rows)==5
     assert all(0<=r[4]<=1 and r[0]=='who saw it' and (r[2] in WHO or not r[2]) for r in rows)
+
+def test_explain_tells_what_speaks_for_the_answer(both):
+    "The words' shares add up to the score, or are how far it falls when a word is hidden; of the window that holds the answer."
+    both.fit(4, 5e-3)
+    told = both.predict_batch(ITEMS[:6])
+    for item,want in zip(ITEMS[:6], told):
+        res = both.explain(item, method='occlusion')
+        row, = res.rows
+        assert row['label']==(want['answer'] or '(no answer)') and row['score']==pytest.approx(want['score'], abs=1e-5)
+        assert res.words[:3]==['who','saw','it'] and len(res.words)==len(row['words']) and np.isfinite(row['words'][:3]).all()
+        assert want['answer'] in repr(res)
+    logit = read_answers(both, [both.dls.text_tfm.as_item(ITEMS[0])])[0]
+    assert both.explain(ITEMS[0], method='occlusion').rows[0]['logit']==pytest.approx(logit.scores[0] if told[0]['answer'] else logit.null, abs=1e-4)
+    both.explain(ITEMS[0], steps=4)
+    with pytest.raises(ValueError, match='labels= and words='): both.explain(ITEMS[0], labels=['people'])
+
+def test_check_knows_shared_contexts_and_lost_answers(bert):
+    data = pd.concat([FRAME, FRAME.iloc[:2].assign(question='who was seen'), FRAME.iloc[4:5]], ignore_index=True) # rows 24 and 25: their context again, 26 a duplicate
+    long = ' '.join(FILLERS[:15])
+    data.at[3,'context'] = f'people saw {long} and rain and old roofs and more people by the river'
+    data.at[3,'answers'] = dict(text=[long], answer_start=[11])
+    with pytest.warns(UserWarning, match='fits in no window'): learn = asked(data, bert, valid=[0, 1, 2])
+    found = {(f.what, f.part):f.rows.tolist() for f in learn.check()}
+    assert found['shared contexts', 'validation']==[0, 1] and found['lost answers', 'training']==[3] and found['duplicates', 'training']==[26]
+    whats = {f.what for f in asked(FRAME, bert).check()}
+    assert not whats & {'shared contexts','lost answers','cut'}
+
+def test_how_an_item_is_read(learn, capsys):
+    learn.show_tokens(ITEMS[0])
+    assert 'windows' in capsys.readouterr().out or learn.dls.text_tfm.max_length>=len(ITEMS[0][1].split())
+    learn.dls.train.plot_lengths()
+    tokens,weights = learn.attention(ITEMS[0])
+    assert weights.shape[-1]==len(tokens) and ''.join(tokens).replace('##', '').startswith('[CLS]whosawit[SEP]')

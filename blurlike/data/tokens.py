@@ -500,6 +500,13 @@ def emptiness(self:TokenizeText, o)->int: # 0: all its texts hold a letter or di
     "How empty the item `o` is."
     return max(map(_emptiness, self.parts(o)), default=0)
 
+@patch
+def findings(self:TokenizeText,
+    parts:list # `DataPart`s of a learner that were scanned, training first
+)->list: # `Finding`s
+    "What `check` should say of the items of all parts, beside what holds for all texts."
+    return []
+
 # %% ../../nbs/data/07_tokens.ipynb #03a0b009
 @patch
 def example(self:TokenizeText,

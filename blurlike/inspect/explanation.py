@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from ..support.arguments import check_counts, is_whole
 from .token_view import MOST_CUT, SPECIAL, TextReading, spell_token
 from ..train.learner import TransformersLearner
-from ..model.model_inputs import unwrap
+from ..model.model_inputs import read_outputs, unwrap
 from ..support.progress import Progress
 from ..show.tables import Table, as_text
 from ..model.turns import predict_together, train_alone
@@ -99,7 +99,7 @@ def _gradients(learn, x, out, steps, added, bar): # (1,F,L), which output, and (
     model,door = unwrap(learn.model),learn.model_inputs.door
     names,values = zip(*door._named(x).items())
     at = names.index('input_ids')
-    def output(*values): return out(model(**dict(zip(names, values))).logits)
+    def output(*values): return out(read_outputs(model(**dict(zip(names, values))), door.outputs))
     baseline = torch.where(torch.from_numpy(added).to(x.device), values[at], _hidden_id(learn.dls.tokenizer))
     others = tuple(v for i,v in enumerate(values) if i!=at)
     def forward(ids, *others):
@@ -137,7 +137,7 @@ def _choose(method, model):
 class _Asking:
     "The windows of one item, and what of their outputs is asked about"
     def __init__(self, learn, item, method, steps, bs):
-        self.learn,self.steps,self.bs,tfm = learn,steps,bs,learn.dls.text_tfm
+        self.learn,self.item,self.steps,self.bs,tfm = learn,item,steps,bs,learn.dls.text_tfm
         self.readings = [TextReading(tfm, o) for o in tfm.spread([item])[0]] # several where its texts are compared
         self.compared = tfm.join=='compare'
         windows = [(r, i) for r in self.readings for i in range(len(r.ids))]
@@ -145,6 +145,7 @@ class _Asking:
         device = next(learn.model.parameters()).device
         self.xs = [r.inputs(i).to(device) for r,i in windows]
         self.whose,self.places = [r for r,_ in windows],[r.places[i] for r,i in windows]
+        self.ids = [r.ids[i] for r,i in windows]
         self.words = [r.words_of(p) for r,p in zip(self.whose, self.places)]
         with learn.predicting(): self.logits = [learn.forward(x)[0] for x in self.xs] # (C,) or (L,C) of each window
 
@@ -225,10 +226,12 @@ def explain(self:TransformersLearner,
     tfm = self.dls.text_tfm
     item = self.texts_of([item], check=tfm.check_or_text)[0]
     names = tfm.output_names(item) or self.names
-    if not names: raise ValueError("explain tells what speaks for a label, a choice, a tag or a number; this learner's task has none of them")
+    asked = getattr(getattr(self.task, 'predictions', None), 'asked', None) # of predictions that are no labels
+    if not names and asked is None: raise ValueError("explain tells what speaks for a label, a choice, a tag or a number; this learner's task has none of them")
     ask = _Asking(self, item, method, steps, bs)
     hidden = spell_token(self.dls.tokenizer, _hidden_id(self.dls.tokenizer))
     method = f'integrated gradients, {steps} steps: what a word adds to the logit, on the way from a text of {hidden} alone' if ask.method!='occlusion' else f'occlusion: how far the logit falls when {hidden} stands for the word alone'
+    if asked is not None: return _explain_own(ask, asked(self, ask), labels, words, method)
     if ask.logits[0].ndim==1:
         if words is not None: raise ValueError("words= is for learners that label words; this one labels texts: pass labels=")
         logits = ask.output
@@ -238,6 +241,12 @@ def explain(self:TransformersLearner,
         with ask.counted([w for i in asked for w in ask.windows_of(i)[0]]): rows = [dict(label=names[i], score=float(probs[i]), logit=float(logits[i])) | ask.text(i) for i in asked]
         return Explanation(rows[0]['reading'], rows, method, predicted=predicted)
     return _explain_tags(self, ask, labels, words, method)
+
+def _explain_own(ask, rows, labels, words, method): # rows with `label`, `score`, `logit`, and of what `window` and `out`put they tell
+    if labels is not None or words is not None: raise ValueError("labels= and words= are for learners that label texts or words")
+    def told(r): return {k:r[k] for k in ('label','score','logit')} | dict(words=ask.of(r['window'], r['out']), reading=ask.whose[r['window']])
+    with ask.counted([r['window'] for r in rows]): res = list(map(told, rows))
+    return Explanation(res[0]['reading'], res, method)
 
 def _explain_tags(learn, ask, labels, words, method):
     if is_whole(words): words = [words]

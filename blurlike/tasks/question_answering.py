@@ -46,6 +46,7 @@ from ..data.batch import FixedOrder, TransformersDL
 from ..data.prefetch import ahead, name_error
 from ..data.rows import Column, Rows, check_columns, check_texts, read_rows
 from ..data.splits import GroupSplitter, read_split, split_rows, used_rows
+from ..inspect.data_check import found_in
 from ..data.tokens import TokenizeText, Tokens, TokenTensor
 from ..model.model_inputs import ModelLoss
 from ..model.pretrained import fit_length, load_tokenizer
@@ -867,6 +868,34 @@ def plain_code(
         names=[f for f in tok.model_input_names if f in door.accepted], question=question, context=context,
         thresh=repr(threshold(learn)) if tfm.unanswerable else 'torch.inf')
 
+# %% ../../nbs/tasks/05_question_answering.ipynb #b92a897d
+def _best_tokens(logits, inside, limit): # (L,2) and (L,) bool of a window: score, first and last token
+    n = len(inside)
+    allowed = inside[:,None] & inside & torch.ones(n, n).triu().tril(limit-1).bool()
+    scores = (logits[:,:1]+logits[:,1]).masked_fill(~allowed, -torch.inf)
+    return float(scores.max()),*divmod(int(scores.argmax()), n)
+
+def _found_in(ask, tfm): # score, window, first and last token of the answer, and of "no answer"
+    best,none = [],[]
+    for w,(logits,places) in enumerate(zip(ask.logits, ask.places)):
+        inside = torch.tensor([p is not None and p[0]==1 for p in places])
+        score,i,j = _best_tokens(logits, inside, tfm.max_answer_length)
+        best.append((score, w, i, j))
+        k = tfm.null_place(ask.ids[w])
+        none.append((float(logits[k].sum()), w, k, k))
+    return max(best),min(none)
+
+@patch
+def asked(self:AnswerPredictions, learn, ask): # of `learn.explain`
+    tfm = learn.dls.text_tfm
+    best,none = _found_in(ask, tfm)
+    lacks = none[0]-best[0]>threshold(learn)
+    logit,w,i,j = none if lacks else best
+    context = ask.whose[w].parts[1]
+    text = '(no answer)' if lacks else context[ask.places[w][i][1]:ask.places[w][j][2]].strip()
+    def out(logits): return logits[:,i,0]+logits[:,j,1]
+    return [dict(label=text, score=self.one(learn, ask.item)[-1], logit=logit, window=w, out=out)]
+
 # %% ../../nbs/tasks/05_question_answering.ipynb #a0bf07e5
 @page_output.register
 def _(predictions:AnswerPredictions, learn, gr):
@@ -899,7 +928,7 @@ question_answering = register_task(Task('question_answering', 'AutoModelForQuest
     block=questions_block, target=_target_block, read=AnswerColumn, fits=_fits,
     example=lambda vocab: dict(text=[], answer_start=[]), outputs=('start_logits','end_logits'),
     loss=lambda weights: AnswerLoss(), metrics=lambda vocab: answer_metrics(),
-    predictions=AnswerPredictions(), plain_code=plain_code,
+    text_metrics=lambda tfm: answer_metrics(tfm.unanswerable), predictions=AnswerPredictions(), plain_code=plain_code,
     decoder_input=lambda targets, model: {})) # BART reads the text again there, and makes that of it itself
 
 # %% ../../nbs/tasks/05_question_answering.ipynb #0c77af24
@@ -1001,6 +1030,32 @@ def _tell_lost(lost, n, tfm):
     warn_user(f"the answer fits in no window of max_length={tfm.max_length} (overlap={tfm.overlap}) in {len(lost):,} of {n:,} rows ({named}): "
         "nothing is learnt from them. Raise overlap to the length of the longest answer")
 
+# %% ../../nbs/tasks/05_question_answering.ipynb #425e3de1
+def _looked_at(part, tfm): # keys of the contexts, and which answers fit in no window
+    keys,lost = [],[]
+    for _,items,targets in part.pieces():
+        keys += [hash(as_asked(o).contexts[0]) for o in items]
+        rows = enumerate(zip(items, targets))
+        maybe = [k for k,(o,t) in rows if isinstance(t, tuple) and _may_not_fit(tfm.parts(o), t[0], tfm)]
+        mask = np.zeros(len(items), dtype=bool)
+        places = [AnswerPlaces()(targets[k]) for k in maybe]
+        if maybe: mask[maybe] = _fits_no_window(tfm, [items[k] for k in maybe], places)
+        lost.append(mask)
+    return np.array(keys),np.concatenate([np.zeros(0, dtype=bool), *lost])
+
+@patch
+def findings(self:TokenizeQuestions, parts):
+    looked,res = [_looked_at(p, self) for p in parts],[]
+    for p,(_,lost) in zip(parts, looked):
+        told = f"{{n}} ({{share}}) with an answer that fits in no window of max_length={self.max_length}"
+        res += found_in(p, 'lost answers', lost, told,
+            f"raise overlap={self.overlap} to the length of the longest answer: nothing is learnt from these rows")
+    for p,(keys,_) in zip(parts[1:], looked[1:]):
+        shared = np.isin(keys, looked[0][0])
+        res += found_in(p, 'shared contexts', shared, '{n} ({share}) with a context that is in training too',
+            'leave the split to valid=0.2, which draws whole contexts; until then the metrics are too good', parts[:1])
+    return res
+
 # %% ../../nbs/tasks/05_question_answering.ipynb #736a2021
 def _lengths(max_length, overlap, tokenizer, checkpoint): # those of a window
     if max_length is None: max_length = min(MAX_LENGTH, fit_length(None, tokenizer, checkpoint) or MAX_LENGTH)
@@ -1054,7 +1109,6 @@ def question_answering_learner(
     max_length,overlap = _lengths(max_length, overlap, own, checkpoint)
     has = _checked(used, columns, names)
     options = dict(max_answer_length=max_answer_length, unanswerable=not has.all())
-    if metrics is None: metrics = answer_metrics(options['unanswerable'])
     learn = build_learner(question_answering, [], checkpoint, own, rows, splits, Column(columns), AnswerColumn(names),
         bs=bs, max_length=max_length, overlap=overlap, options=options, loss_func=loss_func, model_kwargs=model_kwargs,
         dl_kwargs=dl_kwargs, metrics=metrics, splitter=splitter, **kwargs)

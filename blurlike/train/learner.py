@@ -65,7 +65,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         _set_device_of(dls)
         model = self._load(dls, checkpoint, model_kwargs or {})
         _prepare(unwrap(model), peft, gradient_checkpointing)
-        if metrics is None and self.task is not None: metrics = self.task.metrics(output_names(dls))
+        if metrics is None and self.task is not None: metrics = self.task.metrics_for(output_names(dls), dls.text_tfm)
         super().__init__(dls, model, loss_func=self._loss_for(dls, loss_func), opt_func=opt_func, splitter=splitter,
             metrics=metrics, cbs=_with_own(cbs, max_grad_norm), train_bn=train_bn,
             lr=default_rate(model, task) if lr is None else lr, **kwargs)
