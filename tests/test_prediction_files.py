@@ -10,7 +10,7 @@ from blurlike.support.one_writer import OneWriter
 from datasets import Dataset
 from fresh import here, run_fresh
 from runs import WORDS, gaps
-from small import FRAMES, TEXTS, learner
+from small import FRAMES, TEXTS, learner, texts_of
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
@@ -28,11 +28,11 @@ def same(a, b): # numbers go through another printed form
 def single(bert): return learner('single', bert)
 
 @pytest.mark.parametrize('suffix', ['parquet','jsonl'])
-@pytest.mark.parametrize('task', ['single','multi','regression','tags','gaps'])
+@pytest.mark.parametrize('task', ['single','multi','regression','choice','tags','gaps'])
 def test_the_same_as_in_memory(task, suffix, bert):
     if task=='tags': learn,items,kwargs = token_classification_learner(WORDS, bert, bs=8),[['the','film'],[' '],*WORDS.tokens[:9]],dict(aggregation_strategy='first')
     elif task=='gaps': learn,items,kwargs = gaps(bert),['the [MASK] was','a [MASK] and [MASK]']*4,dict(top_k=3)
-    else: learn,items,kwargs = learner(task, bert),TEXTS[:11],{}
+    else: learn,items,kwargs = learner(task, bert),texts_of(task, FRAMES[task])[:11],{}
     expected = json.loads(json.dumps(learn.predict_batch(items, **kwargs)))
     if task=='gaps' and suffix=='parquet': expected = [[o | dict(gap=None) for o in row] if isinstance(row[0], dict) else [o | dict(gap=k) for k,part in enumerate(row) for o in part] for row in expected]
     out = learn.predict_batch(items, bs=2, out=f'p.{suffix}', **kwargs)

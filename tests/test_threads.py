@@ -24,12 +24,12 @@ def quietly(f, *args, **kwargs):
 @pytest.fixture(scope='module')
 def ways(checkpoints): return quietly(kinds, checkpoints('bert'))
 
-@pytest.mark.parametrize('kind', ['single','windows','batch','pairs','tags','tags_of_words','tags_in_windows','by_call','gaps','two_learners','preds','explain','gradients','attention'])
+@pytest.mark.parametrize('kind', ['single','windows','batch','pairs','choice','tags','tags_of_words','tags_in_windows','by_call','gaps','two_learners','preds','explain','gradients','attention'])
 def test_eight_threads_are_answered_as_one(ways, kind):
     assert quietly(load, ways[kind], 20)==dict(errors=[], differ=0)
 
-MAKERS = dict(single=lambda bert: learner('single', bert), windows=lambda bert: learner('single', bert, max_length=12, overlap=2), tags=make_tagger, gaps=make_filler)
-ASK = dict(single=LONG[0], windows=LONG[0], tags=WORDS[0], gaps=gap(0))
+MAKERS = dict(single=lambda bert: learner('single', bert), choice=lambda bert: learner('choice', bert), windows=lambda bert: learner('single', bert, max_length=12, overlap=2), tags=make_tagger, gaps=make_filler)
+ASK = dict(single=LONG[0], choice=(LONG[0], ['great','dull']), windows=LONG[0], tags=WORDS[0], gaps=gap(0))
 
 def trained(make, bert, cbs=(), precision=None, **kwargs):
     set_seed(3)

@@ -9,7 +9,7 @@ import torch
 from runs import WORDS, questions
 from small import FRAMES, TEXTS
 import pandas as pd
-from blurlike.all import Checkpoints, GradientAccumulation, TransformersLearner, masked_lm_learner, question_answering_learner, rank_distrib, sequence_classification_learner, set_seed, token_classification_learner
+from blurlike.all import Checkpoints, GradientAccumulation, TransformersLearner, masked_lm_learner, multiple_choice_learner, question_answering_learner, rank_distrib, sequence_classification_learner, set_seed, token_classification_learner
 
 torch.set_num_threads(1)
 warnings.simplefilter('ignore')
@@ -17,6 +17,7 @@ folder,out,bs = sys.argv[1],Path(sys.argv[2]),int(sys.argv[3])
 world = int(os.environ.get('WORLD_SIZE', 1))
 NO_DROPOUT = dict(model_kwargs=dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.)) # each process has dropout of its own
 LEARNERS = dict(
+    choice=lambda **k: multiple_choice_learner(FRAMES['choice'][:47], folder, bs=bs, valid=.25, **NO_DROPOUT, **k),
     single=lambda **k: sequence_classification_learner(FRAMES['single'][:47], folder, bs=bs, valid=.25, **NO_DROPOUT, **k), # 36 and 11 rows: some batches do not divide by two
     weights=lambda **k: sequence_classification_learner(FRAMES['single'][:47], folder, bs=bs, valid=.25, class_weights=[.2,.01,.05], **NO_DROPOUT, **k),
     multi=lambda **k: sequence_classification_learner(FRAMES['multi'][:41], folder, bs=bs, label='tags', valid=.25, **NO_DROPOUT, **k),

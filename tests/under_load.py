@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small import FRAMES,learner,make_checkpoint
+from small import FRAMES,learner,make_checkpoint,texts_of
 
 from blurlike.all import *
 
@@ -44,15 +44,17 @@ def names(o): # and all words
 def kinds(bert):
     "Name -> what answers question `i`, for every kind of learner and way of asking."
     single,windows,pairs = learner('single', bert),learner('single', bert, max_length=12, overlap=2),learner('pair', bert)
+    chooser,questions = learner('choice', bert),texts_of('choice', FRAMES['choice'])
     tagger,long_tagger,filler = make_tagger(bert),make_tagger(bert, max_length=12, overlap=2),make_filler(bert)
     two = FRAMES['pair']
     tok = load_tokenizer(bert) # one for both
     by_call,by_call_windows = make_by_call(bert, tok, max_length=8),make_by_call(bert, tok, max_length=20, overlap=3)
     other = TransformersLearner(single.dls, single.model) # a second learner on one model
-    for learn in (single, windows, pairs, tagger, long_tagger, filler, other, by_call, by_call_windows): learn.remove_cb(learn.progress)
+    for learn in (single, windows, pairs, chooser, tagger, long_tagger, filler, other, by_call, by_call_windows): learn.remove_cb(learn.progress)
     return dict(
         single=lambda i: single.predict(LONG[i%len(LONG)]), windows=lambda i: windows.predict(LONG[i%len(LONG)]),
         batch=lambda i: windows.predict_batch(LONG[i%30:i%30+5], bs=2), pairs=lambda i: pairs.predict((two.one[i%len(two)], two.two[i%len(two)])),
+        choice=lambda i: (chooser.predict(questions[i%len(questions)]), chooser.predict_batch(questions[i%30:i%30+5], bs=2)),
         tags=lambda i: tagger.predict(LONG[i%len(LONG)]), tags_of_words=lambda i: tagger.predict(WORDS[i%len(WORDS)]),
         tags_in_windows=lambda i: long_tagger.predict_batch([LONG[i%len(LONG)]]),
         by_call=lambda i: by_call.predict(LONG[i%len(LONG)]) if i%2 else by_call_windows.predict_batch([LONG[i%len(LONG)]]),
