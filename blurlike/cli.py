@@ -100,9 +100,6 @@ def _train_parser(sub):
     option = lambda *names, group=data, **kwargs: group.add_argument(*names, default=argparse.SUPPRESS, **kwargs)
     option('--text', nargs='+', help='column of the text (text), or two columns of a pair')
     option('--label', nargs='+', help='column of the label or number (label); several: one-hot labels, or numbers')
-    option('--question', help='column of the question (question)')
-    option('--context', help='column of the text that holds the answer (context)')
-    option('--answers', nargs='+', help='column of answers as SQuAD has them (answers), or columns of their texts and starts')
     option('--words', type=_column, help='column of the words (tokens); a number in a CoNLL file')
     option('--tags', type=_column, help='column of the tags (tags); a number in a CoNLL file')
     option('--valid', type=_valid, help='validation part: fraction (0.2), group:COLUMN (no value of it on both sides), '

@@ -23,11 +23,12 @@ LABELS = ['good' if 'great' in t or 'liked' in t else 'bad' if 'awful' in t or '
 ROWS = pd.DataFrame(dict(text=TEXTS, label=LABELS))
 WORDS = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['B-LONG' if len(w)>4 else 'O' for w in t.split()] for t in TEXTS]))
 CHOICES = pd.DataFrame(dict(text=TEXTS, choices=[['it was good','it was bad','it was fair of them'][:2+i%2] for i in range(len(TEXTS))], label=[i%2 for i in range(len(TEXTS))]))
-DATA = dict(sequence_classification=ROWS, token_classification=WORDS, masked_lm=ROWS[['text']], multiple_choice=CHOICES)
+QUESTIONS = pd.DataFrame(dict(question='was it great', context=TEXTS, answers=[dict(text=[t.split()[-1]], answer_start=[t.rindex(t.split()[-1])]) if 'great' not in t else dict(text=[], answer_start=[]) for t in TEXTS]))
+DATA = dict(sequence_classification=ROWS, token_classification=WORDS, masked_lm=ROWS[['text']], multiple_choice=CHOICES, question_answering=QUESTIONS)
 
 def masked(mask): return [f'the {mask} was great', f'the film was {mask} and we liked it', f'an awful {mask}', mask, f'a fair story about a {mask} town by the river']
 ITEMS = dict(sequence_classification=lambda mask: TEXTS[:5], token_classification=lambda mask: WORDS.tokens.tolist()[:5], masked_lm=masked,
-    multiple_choice=lambda mask: list(zip(CHOICES.text, CHOICES.choices))[:5]) # of a task, given the tokenizer's mask token
+    multiple_choice=lambda mask: list(zip(CHOICES.text, CHOICES.choices))[:5], question_answering=lambda mask: [(q, c[:16]) for q,c in zip(QUESTIONS.question, QUESTIONS.context)][:5]) # of a task, given the tokenizer's mask token
 ASKED = dict(masked_lm=dict(top_k=2)) # of `predict_batch`
 
 def model_class(kind, task):
@@ -173,7 +174,7 @@ def main():
 
 def report(found):
     cell = {(r['kind'], r['task']):'no: see below' if 'excluded' in r else 'fails' if r.get('error') else 'works, padding counts' if padding(r['kind'], r['task']) else 'works' for r in found}
-    titles = dict(sequence_classification='Sequence classification', token_classification='Token classification', masked_lm='Masked LM', multiple_choice='Multiple choice')
+    titles = dict(sequence_classification='Sequence classification', token_classification='Token classification', masked_lm='Masked LM', multiple_choice='Multiple choice', question_answering='Question answering')
     lines = ['# Architectures', '', f'Every model type that transformers {tf.__version__} maps to these tasks, run by `python tests/architectures/check.py`: a tiny model of the type goes from data to a trained, saved and reloaded learner; '
         'its parameter groups, its optimizer step, and padding are checked. An empty cell: transformers has no such head for the type.', '']
     for t in TASKS:

@@ -6,7 +6,7 @@ from transformers.models.auto import modeling_auto as auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 MAPPINGS = dict(sequence_classification=auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES, token_classification=auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES, masked_lm=auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    multiple_choice=auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES)
+    multiple_choice=auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES, question_answering=auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES)
 TASKS = list(MAPPINGS)
 TEXTS = ['the film was great and we liked it', 'an awful bore', 'great', 'a fair story about a small town by the river', 'we left before the end since it was awful', 'great music', 'it rained and we liked the old house',
     'a bore from the start to the end of it'] * 3
@@ -70,8 +70,8 @@ def xlnet_like(): # padding and the special tokens on the other side
 
 TOKENIZERS = {f.__name__ if hasattr(f, '__name__') else n:f for n,f in dict(bert_like=bert_like, roberta_like=roberta_like, gpt_like=gpt_like, llama_like=llama_like, t5_like=t5_like, xlnet_like=xlnet_like).items()}
 _with = dict(
-    bert_like='bert big_bird bros convbert deberta-v2 distilbert electra ernie fnet funnel gte layoutlm lilt megatron-bert mobilebert modernvbert mpnet mra nomic_bert nystromformer rembert roc_bert roformer squeezebert tapas yoso ibert ultrabert ultravbert modernbert modernbert-decoder neomme esm esmc eurobert cohere_compass_text openai_privacy_filter',
-    roberta_like='roberta bart mbart mvp plbart camembert data2vec-text deberta longformer luke roberta-prelayernorm xlm-roberta xlm-roberta-xl xmod markuplm bigbird_pegasus layoutlmv3 layoutlmv2 jina_embeddings_v3 flaubert xlm',
+    bert_like='bert big_bird bros convbert deberta-v2 distilbert electra ernie fnet funnel gte layoutlm lilt megatron-bert mobilebert modernvbert mpnet mra nomic_bert nystromformer rembert roc_bert roformer squeezebert tapas yoso ibert ultrabert ultravbert modernbert modernbert-decoder neomme esm esmc eurobert cohere_compass_text openai_privacy_filter splinter',
+    roberta_like='roberta bart mbart mvp plbart camembert data2vec-text deberta longformer luke roberta-prelayernorm xlm-roberta xlm-roberta-xl xmod markuplm bigbird_pegasus layoutlmv3 layoutlmv2 jina_embeddings_v3 flaubert xlm led',
     t5_like='t5 mt5 umt5 t5gemma t5gemma2 albert reformer', xlnet_like='xlnet', gpt_like='qwen2 qwen3_5 qwen3_5_text gpt2 gpt_neo gptj gpt_bigcode gpt_neox gpt-sw3 openai-gpt ctrl opt bloom falcon mpt biogpt starcoder2 phi stablelm')
 KIND = {t:kind for kind,types in _with.items() for t in types.split()} | dict(canine='characters', perceiver='characters') # all others: decoders of Llama's kind
 FIELDS = {t:('input_ids','attention_mask') for t in 'distilbert mpnet modernbert modernbert-decoder esm esmc eurobert neomme ultrabert ultravbert modernvbert cohere_compass_text openai_privacy_filter gte'.split()}
