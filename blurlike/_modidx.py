@@ -2356,6 +2356,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                             'blurlike/tasks/multiple_choice.py'),
                                                 'blurlike.tasks.multiple_choice.TokenizeChoices.long_choices': ( 'tasks/multiple_choice.html#tokenizechoices.long_choices',
                                                                                                                  'blurlike/tasks/multiple_choice.py'),
+                                                'blurlike.tasks.multiple_choice.TokenizeChoices.long_firsts': ( 'tasks/multiple_choice.html#tokenizechoices.long_firsts',
+                                                                                                                'blurlike/tasks/multiple_choice.py'),
                                                 'blurlike.tasks.multiple_choice.TokenizeChoices.named': ( 'tasks/multiple_choice.html#tokenizechoices.named',
                                                                                                           'blurlike/tasks/multiple_choice.py'),
                                                 'blurlike.tasks.multiple_choice.TokenizeChoices.no_room_beside': ( 'tasks/multiple_choice.html#tokenizechoices.no_room_beside',

@@ -295,12 +295,19 @@ def test_long_texts_are_cut_and_long_choices_are_not(bert):
     assert decoded.choices==['people','rain'] and data.text[0].startswith(decoded.text)
     data.at[5,'choices'] = ['people', ' '.join(FILLERS)]
     with pytest.raises(ValueError, match='row 5: a choice has .* tokens, which leaves max_length=12 no room'): multiple_choice_learner(data, bert, max_length=12)
-    with pytest.raises(ValueError, match='a choice has .* tokens'): learn.predict_batch(data)
+    with pytest.raises(ValueError, match='item 5: a choice has .* tokens'): learn.predict_batch(data)
+    data['choices'] = [['people', ' '.join(FILLERS)]]*len(data)
+    with pytest.raises(ValueError, match=r'^rows \d+, \d+.*: a choice has'): multiple_choice_learner(data, bert, max_length=12)
 
 def test_models_without_the_head_are_refused(checkpoints):
     with pytest.raises(ValueError, match='gpt2|GPT2'): multiple_choice_learner(two([1, 0]), checkpoints('gpt2'))
 
+def test_arguments_of_other_tasks_are_refused(bert):
+    with pytest.raises(ValueError, match='multiple_choice reads no text in windows: leave overlap= away'): multiple_choice_learner(two([1, 0]), bert, overlap=2)
+    with pytest.raises(ValueError, match='class_weights= is for labels, and multiple_choice has none'): multiple_choice_learner(two([1, 0]), bert, class_weights='balanced')
+
 def test_what_is_given_to_predict(learn):
+    assert type(learn.predict(('which?', np.array(['good','bad'])))[0]) is str
     for item in ('which?', ('which?', 'good'), ('which?', ['good']), ('which?', ['good', None, 'bad']), (['good','bad'], 'which?'), 7):
         with pytest.raises(TypeError, match='expected|choice'): learn.predict(item)
     assert learn.predict(('which?', 'good', 'bad'))[0]==learn.predict(('which?', ['good','bad']))[0] # as a row of columns

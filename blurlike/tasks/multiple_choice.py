@@ -80,7 +80,7 @@ def choices_in(
             "make a column of its list, e.g. `df['choices'] = [c['text'] for c in df.choices]`")
     is_list = isinstance(values, (list, tuple, np.ndarray, L))
     if not is_list: raise TypeError(f"expected a list of choices, got {values!r:.60}")
-    res = list(values)
+    res = values.tolist() if isinstance(values, np.ndarray) else list(values)
     while res and _is_missing(res[-1]): res.pop() # a row may have fewer than others
     _check_choices(res)
     return res
@@ -203,11 +203,13 @@ def no_room_beside(self:TokenizeChoices, n:int)->ValueError: # a choice of `n` t
         "raise max_length, or shorten the choice")
 
 @patch
+def long_firsts(self:TokenizeChoices, texts): return self.long_choices([self.as_item(o) for o in texts]) # tools that name items ask for it
+
+@patch
 def tokenize(self:TokenizeChoices, texts, count=True):
     bad = self.long_choices(texts)
-    if not bad: return TokenizeText.tokenize(self, texts, count)
-    i,size = next(iter(bad.items()))
-    raise name_error(self.no_room_beside(size), 'item', [i])
+    if bad: raise self.no_room_beside(next(iter(bad.values())))
+    return TokenizeText.tokenize(self, texts, count)
 
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #2d571b74
 class TensorChoice(TensorCategory):

@@ -78,6 +78,7 @@ def build_learner(
 )->TransformersLearner: # Ready to train
     "A learner for `task`: the model first, since it says how long a text may be; then the loaders."
     check_arguments(kwargs)
+    if class_weights is not None and not vocab: raise ValueError(f"class_weights= is for labels, and {task.name} has none")
     tokenizer = load_tokenizer(tokenizer or checkpoint, is_split_into_words=task.reads_words)
     model = load_model(checkpoint, task.auto_model, tokenizer, head_config(task, vocab), **model_kwargs or {})
     if first_guess is not None: start_bias(model, first_guess)
@@ -103,7 +104,9 @@ def _divide(options, task): # those of the text block, and those of the target b
 
 def _text_block(task, tokenizer, limit, overlap, options):
     if task.block is None: return TransformersTextBlock(tokenizer, limit, overlap, **task.text)
-    windows = {} if overlap is None else dict(overlap=overlap) # blocks that know none say so
+    windows = {} if overlap is None else dict(overlap=overlap)
+    takes_windows = {'overlap','tokenizer_kwargs'} & set(inspect.signature(task.block).parameters)
+    if windows and not takes_windows: raise ValueError(f"{task.name} reads no text in windows: leave overlap= away")
     return task.block(tokenizer, limit, **windows, **options)
 
 def _one_row(x, y, text_tfm, task, vocab): # loaders need one row to be set up by
