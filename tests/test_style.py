@@ -22,9 +22,7 @@ blurlike.data.token_blocks
 blurlike.model.padding_free
 blurlike.predict.learner_predict
 blurlike.share.serving
-blurlike.tasks.token_classification.tagged
 blurlike.tasks.masked_lm.learner
-blurlike.tasks.sequence_classification
 blurlike.tasks.token_classification.learner
 blurlike.tasks.token_classification.word_labels
 blurlike.data.tokens

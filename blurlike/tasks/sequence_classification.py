@@ -19,7 +19,7 @@ from sklearn.metrics import classification_report
 from ..support.arguments import check_settings, column_names, is_name
 from ..train.assembly import build_learner
 from ..model.class_weights import loss_with, read_class_weights
-from ..data.label_columns import TARGET_KINDS as _kinds, LabelVector, label_counts, read_labels, read_numbers, read_target
+from ..data.label_columns import LabelVector, label_counts, read_labels, read_numbers, read_target
 from ..train.learner import TransformersLearner
 from ..model.losses import weighted_cross_entropy
 from ..train.metrics import label_threshold, multi_label_metrics, regression_metrics, single_label_metrics
@@ -37,16 +37,21 @@ class RowLabels(TargetKind):
     def report(self, learn, dl)->str|None:
         preds,targets = learn.get_preds(dl=dl)
         guessed = learn.loss_func.decodes(preds).numpy()
-        return classification_report(targets.numpy(), guessed, labels=range(len(learn.names)), target_names=list(map(str, learn.names)), zero_division=0)
+        names = list(map(str, learn.names))
+        return classification_report(targets.numpy(), guessed,
+            labels=range(len(names)), target_names=names, zero_division=0)
 
 class LabelSets(RowLabels):
     "Several labels a row, or none"
     def __init__(self): super().__init__('several', several=True)
     def value(self, target, vocab): return [vocab[i] for i in target.flatten().nonzero().flatten().tolist()]
-    def reads_columns(self, target_tfms)->bool: return not any(isinstance(f, EncodedMultiCategorize) for f in target_tfms)
+    def reads_columns(self, target_tfms)->bool:
+        return not any(isinstance(f, EncodedMultiCategorize) for f in target_tfms)
 
 # %% ../../nbs/tasks/00_sequence_classification.ipynb #4d3b2699
-def _target_tfm(dls): return [type(f) for f in dls.train_ds.tls[-1].tfms.fs] if len(getattr(dls.train_ds, 'tls', []))>1 else []
+def _target_tfms(dls): # their types
+    has_target = len(getattr(dls.train_ds, 'tls', []))>1
+    return [type(f) for f in dls.train_ds.tls[-1].tfms.fs] if has_target else []
 
 def _label(name, score): return dict(label=name, score=float(score))
 def decode_single(preds, vocab): return [_label(vocab[i], p) for p,i in zip(*(o.tolist() for o in preds.max(-1)))]
@@ -64,25 +69,30 @@ single_label = register_task(Task('single_label_classification', 'AutoModelForSe
     target  = lambda vocab: CategoryBlock(vocab=vocab, sort=False), read=Column,
     loss    = weighted_cross_entropy,
     metrics = single_label_metrics, predictions=LabelPredictions(decode_single),
-    fits    = lambda dls: Categorize in _target_tfm(dls),
+    fits    = lambda dls: Categorize in _target_tfms(dls),
     example = lambda vocab: vocab[0],
-    config  = dict(problem_type='single_label_classification'), kind=RowLabels('single'), pipeline=dict(truncation=True)))
+    config  = dict(problem_type='single_label_classification'),
+    kind    = RowLabels('single'), pipeline=dict(truncation=True)))
 
 multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequenceClassification',
     target  = lambda vocab: MultiCategoryBlock(vocab=vocab), read=read_labels,
     loss    = lambda weights: BCEWithLogitsLossFlat(pos_weight=weights, flatten=weights is None),
     metrics = multi_label_metrics, predictions=SetPredictions(decode_multi),
-    fits    = lambda dls: MultiCategorize in _target_tfm(dls) or EncodedMultiCategorize in _target_tfm(dls),
+    fits    = lambda dls: not {MultiCategorize, EncodedMultiCategorize}.isdisjoint(_target_tfms(dls)),
     example = lambda vocab: [vocab[0]],
-    config  = dict(problem_type='multi_label_classification'), kind=LabelSets(), pipeline=dict(truncation=True, top_k=None)))
+    config  = dict(problem_type='multi_label_classification'),
+    kind    = LabelSets(), pipeline=dict(truncation=True, top_k=None)))
+
+_judged = 'Numbers were judged in {n} rows, by ridge regression over tokens: {told}.'
 
 regression = register_task(Task('regression', 'AutoModelForSequenceClassification',
     target  = lambda vocab: RegressionBlock(n_out=len(vocab)), read=read_numbers,
     loss    = lambda weights: MSELossFlat(),
     metrics = regression_metrics, predictions=LabelPredictions(decode_numbers),
-    fits    = lambda dls: RegressionSetup in _target_tfm(dls),
+    fits    = lambda dls: RegressionSetup in _target_tfms(dls),
     example = lambda vocab: 0. if len(vocab)==1 else [0.]*len(vocab),
-    config  = dict(problem_type='regression'), kind=TargetKind('number', 'number', labels=False, judged='Numbers were judged in {n} rows, by ridge regression over tokens: {told}.'), pipeline=dict(truncation=True)))
+    config  = dict(problem_type='regression'),
+    kind    = TargetKind('number', 'number', labels=False, judged=_judged), pipeline=dict(truncation=True)))
 
 # %% ../../nbs/tasks/00_sequence_classification.ipynb #2df5f2ac
 def best_constant(
@@ -92,9 +102,9 @@ def best_constant(
     train:Rows # Training rows
 )->torch.Tensor: # (C,) float32 outputs, before the softmax or sigmoid
     "What a model that knows nothing of the texts had best put out."
-    if task.name==_kinds[2]: return torch.tensor([float(train.column(n).astype(float).mean()) for n in vocab])
-    counts,n = label_counts(vocab, y, train)+1,len(train)+2 # no label is impossible
-    return torch.log(counts/counts.sum()) if task.name==_kinds[0] else torch.logit(counts/n)
+    if task is regression: return torch.tensor([float(train.column(n).astype(float).mean()) for n in vocab])
+    counts = label_counts(vocab, y, train)+1 # no label is impossible
+    return torch.log(counts/counts.sum()) if task is single_label else torch.logit(counts/(len(train)+2))
 
 def balanced_weights(
     task:Task, # Kind of target
@@ -103,14 +113,16 @@ def balanced_weights(
     train:Rows # Training rows
 )->torch.Tensor: # (C,) float32
     "What `class_weights='balanced'` means: n / (C * count), as in scikit-learn; for several labels it is negatives / positives (PyTorch's `pos_weight`)."
-    counts,n = label_counts(vocab, y, train),len(train)
-    if task.name==_kinds[1]: return (n-counts).clamp(min=1)/counts.clamp(min=1) # no label is without negatives
+    n = len(train)
+    counts = label_counts(vocab, y, train)
+    if task is multi_label: return (n-counts).clamp(min=1)/counts.clamp(min=1) # no label is without negatives
     return torch.where(counts>0, n/((counts>0).sum()*counts.clamp(min=1)), 0.)
 
 def _read_weights(class_weights, task, vocab, y=None, train=None):
     if class_weights is None: return None
-    if task.name==_kinds[2]: raise ValueError("class_weights= is for labels; this target is a number")
-    return read_class_weights(class_weights, vocab, None if train is None else lambda: balanced_weights(task, vocab, y, train))
+    if task is regression: raise ValueError("class_weights= is for labels; this target is a number")
+    def balanced(): return balanced_weights(task, vocab, y, train)
+    return read_class_weights(class_weights, vocab, None if train is None else balanced)
 
 # %% ../../nbs/tasks/00_sequence_classification.ipynb #1411f5d5
 @register_learner
@@ -120,7 +132,7 @@ def sequence_classification_learner(
     checkpoint, # Name on the Hub, folder, or loaded model
     text='text', # Column of the text, or two columns of a pair
     label='label', # Column of the target; several: one-hot labels or several numbers
-    valid=0.2, # Validation part: fraction (of each label), `'group:COLUMN'`, boolean column, split, row numbers, a splitter, another table; `None`: no validation
+    valid=0.2, # Validation part: fraction (of each label), `'group:COLUMN'`, boolean column, split, row numbers, splitter, table; `None`: none
     bs:int=16, # Rows per batch
     max_length:int|None=None, # Maximum tokens per text; `None`: what the model takes
     overlap:int|None=None, # Tokens shared by neighbouring windows of a long text; `None`: long texts are cut, with a report
@@ -138,26 +150,37 @@ def sequence_classification_learner(
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that classifies texts: one label, several labels or numbers, as the label column says."
     check_settings(bs=bs, max_length=max_length, overlap=overlap, seed=seed)
-    texts,labels = column_names(text, 'text', 2),column_names(label, 'label')
+    texts = column_names(text, 'text', 2)
+    labels = column_names(label, 'label')
     if seed is not None: set_seed(seed)
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders): return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
     rows,parts,valid = read_split(data, valid)
     check_columns(rows, *texts, *labels)
-    splits = split_rows(rows, parts, valid, seed, () if problem_type==_kinds[2] else labels)
+    splits = split_rows(rows, parts, valid, seed, () if problem_type==regression.name else labels)
     kind,vocab,y = read_target(rows, splits, labels[0] if is_name(label) else labels, problem_type, vocab)
     task = find_task(kind)
     check_texts(used_rows(rows, splits), *texts)
     if task is not regression: vocab = checkpoint_order(vocab, checkpoint)
-    if isinstance(y, LabelVector) and vocab!=y.values: raise ValueError(f"the checkpoint's labels are {vocab}, in this order; the vectors in column {label!r} say of {y.values}. Bring the vectors into the checkpoint's order")
+    _check_vectors(y, vocab, label)
     train = rows[splits[0]]
     weights = _read_weights(class_weights, task, vocab, y, train)
     guess = best_constant(task, vocab, y, train) if weights is None else None
-    return build_learner(task, vocab, checkpoint, tokenizer, rows, splits, Column(texts[0] if len(texts)==1 else texts), y, bs=bs, max_length=max_length,
-        overlap=overlap, class_weights=weights, first_guess=guess, loss_func=loss_func, model_kwargs=model_kwargs, dl_kwargs=dl_kwargs, **common)
+    x = Column(texts[0] if len(texts)==1 else texts)
+    return build_learner(task, vocab, checkpoint, tokenizer, rows, splits, x, y,
+        bs=bs, max_length=max_length, overlap=overlap, class_weights=weights, first_guess=guess,
+        loss_func=loss_func, model_kwargs=model_kwargs, dl_kwargs=dl_kwargs, **common)
+
+def _check_vectors(y, vocab, label): # whose places would mean other labels
+    if not isinstance(y, LabelVector) or vocab==y.values: return
+    raise ValueError(f"the checkpoint's labels are {vocab}, in this order; the vectors in column {label!r} say of {y.values}. "
+        "Bring the vectors into the checkpoint's order")
 
 def _from_dls(dls, checkpoint, class_weights, loss_func, model_kwargs, common):
     task = task_of(dls)
-    if task is None or task.name not in _kinds: raise ValueError("the targets of these DataLoaders are no sequence labels: use CategoryBlock, MultiCategoryBlock or RegressionBlock")
+    is_known = any(task is t for t in (single_label, multi_label, regression))
+    if not is_known:
+        raise ValueError("the targets of these DataLoaders are no sequence labels: "
+            "use CategoryBlock, MultiCategoryBlock or RegressionBlock")
     loss_func = loss_with(task.loss, loss_func, _read_weights(class_weights, task, output_names(dls)))
     return TransformersLearner(dls, checkpoint, task=task, loss_func=loss_func, model_kwargs=model_kwargs, **common)

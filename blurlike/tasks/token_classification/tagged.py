@@ -45,7 +45,8 @@ def tag_order(
     "A vocab for `tags`. Each type of an entity scheme gets all of its tags."
     tags = sorted(tags)
     if not is_entity_scheme(tags): return tags
-    types,used = sorted({t.split('-', 1)[1] for t in tags if t!='O'}),{t[0] for t in tags if t!='O'}
+    types = sorted({t.split('-', 1)[1] for t in tags if t!='O'})
+    used = {t[0] for t in tags if t!='O'}
     letters = next(s for s in ('BI', *_schemes) if used<=set(s))
     return ['O', *(f'{l}-{t}' for t in types for l in letters)]
 
@@ -59,12 +60,15 @@ def tag_runs(
     if scheme is None: scheme = is_entity_scheme([t for t in tags if t is not None])
     if scheme: found = [(kind, a, b+1) for kind,a,b in get_entities(list(map(in_iobes, tags)))]
     else: found = [(t, i, i+1) for i,t in enumerate(tags) if t not in (None, 'O')]
+    return _without_gaps(found, len(tags))
+
+def _without_gaps(runs, n): # with what is between them, and after them up to `n`
     res,at = [],0
-    for kind,a,b in found:
+    for kind,a,b in runs:
         if a>at: res.append((None, at, a))
         res.append((kind, a, b))
         at = b
-    return res if at==len(tags) else [*res, (None, at, len(tags))]
+    return res if at==n else [*res, (None, at, n)]
 
 # %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #425c269a
 def odd_tags(
@@ -88,7 +92,8 @@ def broken_bio(
     codes,starts,lens,names = _flat(tags)
     names = list(map(in_iobes, names))
     type_of = pd.factorize(np.array([t.split('-', 1)[-1] if t!='O' else '' for t in names], dtype=object))[0]
-    inside,outside = np.array([t[:2]=='I-' for t in names], dtype=bool),np.array([t=='O' or t[:2] in ('E-','S-') for t in names], dtype=bool)
+    inside = np.array([t[:2]=='I-' for t in names], dtype=bool)
+    outside = np.array([t=='O' or t[:2] in ('E-','S-') for t in names], dtype=bool)
     if not len(codes): return np.zeros(0, dtype=np.int64),np.zeros(0, dtype=np.int64)
     before = np.roll(codes, 1)
     follows = (type_of[codes]==type_of[before]) & ~outside[before]
@@ -111,7 +116,8 @@ CONLL = {'.conll':(0,-1), '.iob':(0,-1), '.iob2':(0,-1), '.bio':(0,-1), '.conllu
 def _read_lines(path):
     if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
     try: text = path.read_text(encoding='utf-8-sig')
-    except UnicodeDecodeError as e: raise ValueError(f"{path.name!r} is not UTF-8 text (byte {e.object[e.start]:#x}): save it as UTF-8") from None
+    except UnicodeDecodeError as e:
+        raise ValueError(f"{path.name!r} is not UTF-8 text (byte {e.object[e.start]:#x}): save it as UTF-8") from None
     return [l.strip(' \t\r') for l in text.split('\n')]
 
 def _columns(lines, comment, is_u): # of each line; none where a sentence ends, `None` where CoNLL-U has no word
@@ -125,12 +131,17 @@ def _columns(lines, comment, is_u): # of each line; none where a sentence ends, 
 
 def _word_lines(lines, columns, comment, tag, need): # numbers of the lines that hold a word
     held = [i for i,c in enumerate(columns) if c]
-    plain = [i for i in held if not (comment and lines[i].startswith(comment))]
+    begins = tuple(filter(None, [comment]))
+    plain = [i for i in held if not lines[i].startswith(begins)]
     if len(plain)==len(held) or not plain or len(columns[plain[0]])<need: return plain
-    width,marked = len(columns[plain[0]]),set(held)-set(plain)
+    words = set(plain) | _marked_words(lines, columns, plain, set(held)-set(plain), tag)
+    return [i for i in held if i in words]
+
+def _marked_words(lines, columns, plain, marked, tag): # lines that begin like a comment, and have the columns of a word
+    width = len(columns[plain[0]])
     known = {'O'} | {columns[i][tag] for i in plain if len(columns[i])==width}
-    def is_word(i): return len(columns[i])==width and ('\t' in lines[i] or columns[i][tag] in known or _entity_tag.fullmatch(columns[i][tag]))
-    return [i for i in held if i not in marked or is_word(i)]
+    def is_tag(t): return t in known or _entity_tag.fullmatch(t)
+    return {i for i in marked if len(columns[i])==width and ('\t' in lines[i] or is_tag(columns[i][tag]))}
 
 def _check_width(path, lines, columns, numbers, need, wanted):
     first = numbers[0]
@@ -149,18 +160,23 @@ def read_conll(
     "The sentences of a CoNLL file; `ValueError` names a line of other columns. `-DOCSTART-`, comments, ranges and empty nodes of CoNLL-U are no words."
     path = Path(path).expanduser()
     usual = CONLL.get(path.suffix.lower(), (0,-1))
-    word,tag = usual[0] if word is None else word,usual[1] if tag is None else tag
-    need,lines = max(word if word>=0 else -word-1, tag if tag>=0 else -tag-1, 1)+1,_read_lines(path)
+    if word is None: word = usual[0]
+    if tag is None: tag = usual[1]
+    need = max(word if word>=0 else -word-1, tag if tag>=0 else -tag-1, 1)+1
+    lines = _read_lines(path)
     columns = _columns(lines, comment, path.suffix.lower()=='.conllu')
     numbers = _word_lines(lines, columns, comment, tag, need)
     if not numbers: raise ValueError(f"{str(path)!r} holds no sentences")
     _check_width(path, lines, columns, numbers, need, f"word {word} and tag {tag}")
     sentence = np.cumsum([c==[] for c in columns])[numbers]
-    rows = pd.DataFrame(dict(tokens=[columns[i][word] for i in numbers], tags=[columns[i][tag] for i in numbers]), dtype=object)
+    tokens = [columns[i][word] for i in numbers]
+    tags = [columns[i][tag] for i in numbers]
+    rows = pd.DataFrame(dict(tokens=tokens, tags=tags), dtype=object)
     return rows.groupby(sentence).agg(list).reset_index(drop=True)
 
 # %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #18ad5abc
-_no_spaces = re.compile('[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]') # Thai to Chinese
+_scripts = '\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff'
+_no_spaces = re.compile(f'[{_scripts}]') # Thai to Chinese
 
 def _of_word(c): return c.isalnum() or c=='_' or unicodedata.category(c)[0]=='M'
 
@@ -185,14 +201,20 @@ def _is_number(n): return isinstance(n, (int, np.integer)) and not isinstance(n,
 
 def _checked(span, text, align): # (start, end, label)
     a,b,label = (span[k] for k in ('start','end','label'))
-    if not (_is_number(a) and _is_number(b)): raise TypeError(f"span {a!r}:{b!r}: start and end must be whole numbers, of characters")
+    if not (_is_number(a) and _is_number(b)):
+        raise TypeError(f"span {a!r}:{b!r}: start and end must be whole numbers, of characters")
     is_label = isinstance(label, str) and label.strip() or _is_number(label)
     if not is_label: raise TypeError(f"span {a}:{b} has the label {label!r}: the name of a type is expected")
-    if not 0<=a<b<=len(text): raise ValueError(f"span {a}:{b} ({label}) is empty or not within the text of {len(text)} characters")
-    if align=='expand': a,b = border_of_word(text, a, -1),border_of_word(text, b, 1)
-    if align=='contract': a,b = border_of_word(text, a, 1),border_of_word(text, b, -1)
-    if not word_spans(text[a:b]): raise ValueError(f"span {span['start']}:{span['end']} ({label}) holds no {'whole ' if align else ''}word")
-    return a,b,label
+    if not 0<=a<b<=len(text):
+        raise ValueError(f"span {a}:{b} ({label}) is empty or not within the text of {len(text)} characters")
+    a,b = _aligned(text, a, b, align)
+    if word_spans(text[a:b]): return a,b,label
+    raise ValueError(f"span {span['start']}:{span['end']} ({label}) holds no {'whole ' if align else ''}word")
+
+def _aligned(text, a, b, align):
+    if align is None: return a,b
+    step = -1 if align=='expand' else 1
+    return border_of_word(text, a, step),border_of_word(text, b, -step)
 
 def spans_to_tags(
     text:str, # A text
@@ -200,11 +222,16 @@ def spans_to_tags(
     align:str|None=None # `'expand'` or `'contract'`: spans end at borders of words; `None`: they divide words
 )->tuple[list,list]: # Words, and their tags
     "Words and BIO tags; `ValueError` or `TypeError` for spans that are empty, outside of the text, overlap, or hold no numbers."
-    if align not in (None, 'expand', 'contract'): raise ValueError(f"align={align!r}: 'expand', 'contract' or None is expected")
+    if align not in (None, 'expand', 'contract'):
+        raise ValueError(f"align={align!r}: 'expand', 'contract' or None is expected")
     spans = sorted((_checked(s, text, align) for s in spans), key=lambda s: s[:2])
     for (a,b,label),(start,end,other) in zip(spans, spans[1:]):
-        if start<b: raise ValueError(f"spans {a}:{b} ({label}) and {start}:{end} ({other}) overlap; a word has one tag only")
+        if start>=b: continue
+        raise ValueError(f"spans {a}:{b} ({label}) and {start}:{end} ({other}) overlap; a word has one tag only")
     where = word_spans(text, [c for a,b,_ in spans for c in (a, b)])
+    return [text[a:b] for a,b in where],_tags_of(where, spans)
+
+def _tags_of(where, spans): # of each word: both in the order of the text
     tags,todo = [],iter(spans)
     now,begun = next(todo, None),False
     for start,end in where:
@@ -212,4 +239,4 @@ def spans_to_tags(
         inside = now is not None and start>=now[0]
         tags.append('O' if not inside else f"{'I' if begun else 'B'}-{now[2]}")
         begun = begun or inside
-    return [text[a:b] for a,b in where],tags
+    return tags
