@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import transformers
 from datasets import ClassLabel, Dataset, Features, List, Value
 from fastai.interpret import Interpretation
 from runs import Cut
@@ -59,6 +60,17 @@ def test_logits_are_those_of_the_plain_model(learn):
     for row,item in zip(got, ITEMS):
         close(row[:len(item[1])], direct(learn.model, tok, item))
         assert (row[len(item[1]):]==-torch.inf).all()
+
+def test_logits_are_those_of_transformers_collator(bert):
+    "On rows with equally many choices, which it wants; in one padded batch each"
+    data = pd.DataFrame(dict(question=FRAME.question, choices=[(c+['people','town'])[:4] for c in FRAME.choices], label=FRAME.label))
+    learn = questions(data, bert)
+    tok = learn.dls.tokenizer
+    rows = [dict(tok([q]*4, cs, truncation='only_first'), labels=l) for q,cs,l in zip(data.question, data.choices, data.label)]
+    batch = transformers.DataCollatorForMultipleChoice(tok)(rows)
+    with torch.no_grad(): want = learn.model.eval()(**batch)
+    torch.testing.assert_close(learn.predict_logits(list(zip(data.question, data.choices)), bs=len(data)), want.logits, atol=1e-6, rtol=0)
+    with learn.no_bar(): assert learn.validate(dl=learn.dls.test_dl(data, with_labels=True))[0]==pytest.approx(want.loss.item(), abs=1e-6)
 
 def test_it_trains_and_shows(learn, capsys):
     learn.dls.show_batch(max_n=2)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers
-from blurlike.all import TransformersLearner, masked_lm_learner, sequence_classification_learner, token_classification_learner
+from blurlike.all import TransformersLearner, masked_lm_learner, multiple_choice_learner, sequence_classification_learner, token_classification_learner
 from small import SHARED
 
 ENCODER = SHARED/'models'/'all-MiniLM-L6-v2'
@@ -63,3 +63,12 @@ def test_entities_and_gaps_of_real_sentences_are_the_pipelines(tmp_path):
     pipe = transformers.pipeline('fill-mask', str(filler.save_pretrained(tmp_path/'gaps')), device='cpu')
     texts = [' '.join(['[MASK]' if i==len(w)//2 else o for i,o in enumerate(w)]) for w in df.tokens[60:]]
     assert all(map(same, sum(filler.predict_batch(texts, top_k=3), []), sum((pipe(t, top_k=3) for t in texts), [])))
+
+def test_questions_with_two_to_five_answers():
+    df = read('truthfulqa_mc/valid', 12)
+    learn = multiple_choice_learner(df, ENCODER, text='question', valid=[0,1,2], bs=4)
+    assert df.choices.map(len).nunique()>2
+    for q,choices,ours in zip(df.question, df.choices, learn.predict_logits(learn.texts_of(df))):
+        inputs = learn.dls.tokenizer([q]*len(choices), choices, padding=True, return_tensors='pt')
+        with torch.no_grad(): theirs = learn.model.eval()(**{k:v[None] for k,v in inputs.items()}).logits[0]
+        assert torch.allclose(ours[:len(choices)], theirs, atol=1e-5) and (ours[len(choices):]==-torch.inf).all()
