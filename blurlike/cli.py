@@ -87,18 +87,18 @@ def _sub(sub, name, about, example):
     told = dict(help=about, description=about[:1].upper()+about[1:]+'.', epilog=f'example:\n  {example}')
     return sub.add_parser(name, **told, formatter_class=argparse.RawDescriptionHelpFormatter)
 
-OURS = ['sequence_classification','token_classification','masked_lm'] # others may be registered
+OURS = ['sequence_classification','token_classification','masked_lm','causal_lm'] # others may be registered
 
 def _train_parser(sub):
     q = _sub(sub, 'train', 'train a checkpoint on a file and save it', EXAMPLES.split('\n')[2].strip())
-    q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file; for masked_lm plain text files or a folder of them too')
+    q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file; for masked_lm and causal_lm plain text files or a folder of them too')
     q.add_argument('checkpoint', help='name on the Hub, or folder')
     q.add_argument('--out', required=True, help='folder for the trained model; an earlier one there is replaced when the new one is whole')
     q.add_argument('--task', default=OURS[0], metavar='NAME', help=f"{', '.join(OURS)}, or another whose "
         "function is `NAME_learner` (%(default)s); what this one alone takes is an option too, e.g. --question COLUMN")
     data = q.add_argument_group('the data; what is left out is as in the functions of the same name')
     option = lambda *names, group=data, **kwargs: group.add_argument(*names, default=argparse.SUPPRESS, **kwargs)
-    option('--text', nargs='+', help='column of the text (text), or two columns of a pair')
+    option('--text', nargs='+', help='column of the text (text), or two columns of a pair; for causal_lm of prompt and completion, or one of chats')
     option('--label', nargs='+', help='column of the label or number (label); several: one-hot labels, or numbers')
     option('--words', type=_column, help='column of the words (tokens); a number in a CoNLL file')
     option('--tags', type=_column, help='column of the tags (tags); a number in a CoNLL file')
@@ -109,7 +109,7 @@ def _train_parser(sub):
     option('--max-length', type=int, help='maximum tokens per text (what the model takes)')
     option('--overlap', type=int, help='read long texts in windows that share so many tokens, instead of cutting them')
     option('--class-weights', choices=['balanced'], help='weigh rare labels more')
-    option('--block-size', type=int, help='masked_lm: tokens per block')
+    option('--block-size', type=int, help='masked_lm, causal_lm: tokens per block')
     run = q.add_argument_group('the run')
     run.add_argument('--epochs', type=_number(int, 1), help='passes over the training rows (3)')
     run.add_argument('--lr', type=_number(float, 0, above=True), help='highest learning rate (default: what the finder suggests)')
@@ -283,7 +283,9 @@ def predict(args):
     "Predictions for a file or standard input."
     from blurlike.all import TransformersLearner
     learn = TransformersLearner.from_pretrained(args.model)
-    items = _items(args, learn.dls.valid_ds.tls[0].tfms.fs[0].names)
+    names = learn.dls.valid_ds.tls[0].tfms.fs[0].names
+    asked = learn.dls.text_tfm.typed_columns(_listed(names))
+    items = _items(args, asked if len(asked)>1 else asked[0])
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
     joins_tokens = 'aggregation_strategy' in inspect.signature(learn.task.predictions.many).parameters
     kwargs = dict(bs=args.bs) | (dict(aggregation_strategy=args.aggregation) if joins_tokens else {})

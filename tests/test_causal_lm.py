@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 import transformers as tf
 from blurlike.all import (Callback, GradientAccumulation, Interpretation, ModelDoor, ModelLoss, NextTokenLoss, TokenizeNext, TransformersLearner, assistant_turns,
-    attach_door, causal_lm_learner, sequence_classification_learner, token_bytes)
+    attach_door, causal_lm_learner, export_onnx, gradio_app, load_onnx, model_card, sequence_classification_learner, token_bytes)
 from blurlike.model import token_scores as scores_module
 from blurlike.tasks.causal_lm import generation
 from small import TEXTS, byte_tokenizer, close, weights
@@ -518,3 +518,33 @@ def test_blocks_are_for_texts(folders):
     with pytest.raises(ValueError, match='is for one column of texts'): lm('completion', folders('gpt2'), block_size=32)
     with pytest.raises(ValueError, match='more than the 64 tokens'): lm('packed', folders('gpt2'), block_size=65)
     with pytest.raises(TypeError, match='overlap'): lm('completion', folders('gpt2'), overlap=4)
+
+# The command line, pages, ONNX, cards
+
+def test_the_command_line(folders, tmp_path, capsys):
+    from blurlike import cli
+    PAIRS.to_csv(tmp_path/'pairs.csv', index=False)
+    PAIRS[['prompt']].head(3).to_csv(tmp_path/'new.csv', index=False)
+    assert cli.main(['train', str(tmp_path/'pairs.csv'), str(folders('gpt2')), '--task', 'causal_lm', '--text', 'prompt', 'completion', '--epochs', '1', '--lr', '1e-3', '--out', str(tmp_path/'out')])==0
+    capsys.readouterr()
+    assert cli.main(['predict', str(tmp_path/'out'), str(tmp_path/'new.csv')])==0
+    assert [set(json.loads(line)) for line in capsys.readouterr().out.strip().splitlines()]==[{'generated_text'}]*3
+
+def test_a_page_has_one_box_and_shows_the_text_as_it_comes(trained):
+    pytest.importorskip('gradio')
+    learn = trained('gpt2')
+    page = gradio_app(learn)
+    assert len(page.input_components)==1
+    said = list(page.fn(PROMPTS[0]))
+    assert said[-1]==learn.predict(PROMPTS[0])[0] and all(b.startswith(a) for a,b in zip(said, said[1:]))
+
+@pytest.mark.parametrize('form', ['packed','completion'])
+def test_onnx(folders, tmp_path, form):
+    pytest.importorskip('onnxruntime')
+    learn = lm(form, folders('llama'))
+    loaded = load_onnx(export_onnx(learn, tmp_path/'onnx'))
+    with pytest.raises(TypeError, match='writes no text here'): loaded.predict('a film')
+
+def test_the_card(trained):
+    card = model_card(trained('gpt2'))
+    assert 'pipeline_tag: text-generation' in card and "return_full_text=False" in card and "predict_batch(['A text'])" in card

@@ -540,6 +540,9 @@ def typed(self:TokenizeText,
     return texts[0] if len(texts)==1 else tuple(texts)
 
 @patch
+def typed_columns(self:TokenizeText, names:list)->list: return names # for which of the columns of an item a form has a box
+
+@patch
 def output_names(self:TokenizeText, o)->list: return [] # what the outputs for the item `o` stand for, if not for the labels of the data
 
 # %% ../../nbs/data/07_tokens.ipynb #03a0b00c

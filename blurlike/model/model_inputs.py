@@ -397,14 +397,20 @@ def documents_apart(
     return alone.shape==beside.shape and bool((alone-beside).abs().max()<=1e-3*alone.abs().max())
 
 @patch
+def _are_several(self:ModelDoor, x, positions): # does a row hold more than one text?
+    real = x[:,self.fields.index('attention_mask')]>0 if 'attention_mask' in self.fields else positions>=0
+    return bool(((positions==0)&real)[:,1:].any())
+
+@patch
 def _with_documents(self:ModelDoor, inputs, x): # what tells the model where a text begins, in place of its mask
+    ids,positions = (x[:,self.fields.index(f)] for f in ('input_ids','position_ids'))
+    if not self._are_several(x, positions): return inputs
     if self.way is None:
         ways = ('positions','mask')
         self.way = next((w for w in ways if documents_apart(self.model, w, self.accepted)), 'none')
     if self.way=='none':
         raise ValueError(f"{type(self.model).__name__} lets texts that stand in one block see each other, whatever it is told: pass block_size=0, "
             "for a text a row")
-    ids,positions = (x[:,self.fields.index(f)] for f in ('input_ids','position_ids'))
     rest = {k:v for k,v in inputs.items() if k not in ('attention_mask','position_ids')}
     return rest | _as_documents(self.way, self.accepted, ids, positions)
 

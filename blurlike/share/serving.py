@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 import warnings
+from contextlib import contextmanager
 from functools import singledispatch
 from pathlib import Path
 from types import SimpleNamespace
@@ -188,8 +189,15 @@ def gradio_app(
     if learn.task is None: raise ValueError("this learner has no task, so nothing is known of its predictions: pass task= to TransformersLearner")
     outputs,answer = page_output(learn.task.predictions, learn, gr)
     names = describe(learn)['text']
-    def predict(*texts):
-        try: return answer(learn.dls.text_tfm.typed(texts))
+    tfm = learn.dls.text_tfm
+    @contextmanager
+    def told():
+        try: yield
         except (ValueError, TypeError) as e: raise gr.Error(str(e), print_exception=False) from e
-    boxes = [gr.Textbox(label=str(n), lines=3) for n in column_names(names)]
-    return gr.Interface(predict, boxes, outputs, **dict(title=title or learn.task.name.replace('_', ' '), flagging_mode='never', analytics_enabled=False, api_name='predict') | kwargs)
+    def predict(*texts):
+        with told(): return answer(tfm.typed(texts))
+    def write(*texts): # what comes piece by piece is shown as it comes
+        with told(): yield from answer(tfm.typed(texts))
+    shown = write if inspect.isgeneratorfunction(answer) else predict
+    boxes = [gr.Textbox(label=str(n), lines=3) for n in tfm.typed_columns(column_names(names))]
+    return gr.Interface(shown, boxes, outputs, **dict(title=title or learn.task.name.replace('_', ' '), flagging_mode='never', analytics_enabled=False, api_name='predict') | kwargs)

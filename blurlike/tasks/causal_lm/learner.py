@@ -26,6 +26,7 @@ from ...model.pretrained import fit_length, load_tokenizer, n_embeddings
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import NextTokenLoss
 from ...model.turns import predict_together
+from ...share.serving import page_output
 from ...support.arguments import check_settings, column_names
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task, task_of
@@ -53,7 +54,8 @@ def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeNext)
 
 causal_lm = register_task(Task('causal_lm', 'AutoModelForCausalLM',
     block=causal_lm_block, target=None, read=None, example=None, fits=_fits,
-    loss=lambda weights: NextTokenLoss(), metrics=causal_lm_metrics, predictions=NextTokenPredictions()))
+    loss=lambda weights: NextTokenLoss(), metrics=causal_lm_metrics, predictions=NextTokenPredictions(),
+    pipeline=dict(return_full_text=False)))
 
 # %% ../../../nbs/tasks/causal_lm/06_learner.ipynb #cb05ad09
 def form_of(
@@ -210,3 +212,13 @@ def _checked(learn):
     _check_model(model)
     _note_stops(model, learn.dls.text_tfm)
     return learn
+
+# %% ../../../nbs/tasks/causal_lm/06_learner.ipynb #cb05ad31
+@page_output.register
+def _(predictions:NextTokenPredictions, learn, gr):
+    def answer(text):
+        said = ''
+        for piece in learn.stream(text):
+            said += piece
+            yield said
+    return gr.Textbox(label='Written', lines=6), answer

@@ -187,6 +187,14 @@ def example(self:TokenizeNext, columns=None, words=('a',)):
     return (text, 'a') if self.form=='completion' else text
 
 @patch
+def typed(self:TokenizeNext, texts):
+    if not (texts[0] and texts[0].strip()): raise ValueError("Write a text first.")
+    return texts[0]
+
+@patch
+def typed_columns(self:TokenizeNext, names): return names[:1] # a completion is not typed, but written
+
+@patch
 def shown_example(self:TokenizeNext, columns=None):
     return [dict(role='user', content='Who are you?')] if self.form=='chat' else 'A text'
 
