@@ -61,7 +61,9 @@ def _is_missing(o): return o is None or (isinstance(o, float) and np.isnan(o)) o
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #7190f41c
 def _check_choices(choices):
     odd = next((i for i,c in enumerate(choices) if not isinstance(c, str)), None)
-    if odd is not None: raise TypeError(f"choice {odd} is {choices[odd]!r:.60}, and no text: convert it, e.g. with `str`")
+    if odd is not None:
+        found = choices[odd].item() if isinstance(choices[odd], np.generic) else choices[odd]
+        raise TypeError(f"choice {odd} is {found!r:.60}, and no text: convert it, e.g. with `str`")
     empty = next((i for i,c in enumerate(choices) if not c.strip()), None)
     if empty is not None: raise TypeError(f"choice {empty} is empty")
     if len(choices)<2: raise TypeError(f"expected two choices or more, got {choices}")
