@@ -3372,6 +3372,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'blurlike/train/training_state.py'),
                                                'blurlike.train.training_state._tensors': ( 'train/training_state.html#_tensors',
                                                                                            'blurlike/train/training_state.py'),
+                                               'blurlike.train.training_state._tuned': ( 'train/training_state.html#_tuned',
+                                                                                         'blurlike/train/training_state.py'),
                                                'blurlike.train.training_state.load_weights': ( 'train/training_state.html#load_weights',
                                                                                                'blurlike/train/training_state.py'),
                                                'blurlike.train.training_state.loaders_of': ( 'train/training_state.html#loaders_of',

@@ -424,6 +424,16 @@ def test_a_resumed_run_is_as_if_left_alone(bert, in_tmp):
     assert all(torch.equal(a, b) for a,b in zip(whole.model.state_dict().values(), learn.model.state_dict().values()))
     assert whole.recorder.values==learn.recorder.values and whole.loss_func.thresh==learn.loss_func.thresh
 
+def test_the_threshold_comes_back_with_the_best_weights(bert, in_tmp):
+    "Of three epochs the first is the best here: its threshold belongs to its weights."
+    learn = asked(BOTH, bert)
+    with learn.no_bar(), learn.no_logging(): learn.fit(3, 3e-3, cbs=Checkpoints('run', best='train_loss', lower=False))
+    threshes = [dict(zip(learn.recorder.metric_names[1:], row))['threshold'] for row in learn.recorder.values]
+    assert threshes[0]!=threshes[2] and learn.loss_func.thresh==threshes[0]
+    again = asked(BOTH, bert)
+    with again.no_bar(), again.no_logging(), pytest.warns(UserWarning, match='is finished'): again.resume('run')
+    assert again.loss_func.thresh==threshes[0] and again.predict_batch(BOTH)==learn.predict_batch(BOTH)
+
 def test_saved_exported_and_in_a_file(both, in_tmp):
     both.fit(1, 1e-3)
     want = both.predict_batch(BOTH)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastai.learner import Learner, Recorder
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ..data.batch import TransformersDL
@@ -49,7 +50,12 @@ def _tensors(learn): return dict([*unwrap(learn.model).named_parameters(), *unwr
 
 def save_weights(learn, path):
     check_weights(unwrap(learn.model), 'checkpoint')
-    save_file({n:p.detach().to('cpu').contiguous() for n,p in _tensors(learn).items()}, path)
+    tensors = {n:p.detach().to('cpu').contiguous() for n,p in _tensors(learn).items()}
+    save_file(tensors, path, {n:repr(float(v)) for n,v in _tuned(learn).items()} or None)
+
+def _tuned(learn): # what the loss holds that was chosen for these weights, e.g. a threshold
+    loss = getattr(learn, 'loss_func', None)
+    return {n:getattr(loss, n) for n in getattr(loss, 'tuned', ())}
 
 def load_weights(
     learn:Learner,
@@ -65,6 +71,8 @@ def load_weights(
             f"{are} missing on one side or of another shape")
     with torch.no_grad():
         for n,p in now.items(): p.copy_(saved[n])
+    with safe_open(path, 'pt') as f: told = f.metadata() or {}
+    for n in _tuned(learn).keys() & told.keys(): setattr(learn.loss_func, n, float(told[n]))
 
 # %% ../../nbs/train/03_training_state.ipynb #13c50008
 _progress = 'epoch','train_iter','pct_train','smooth_loss','final_record'
