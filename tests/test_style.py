@@ -14,7 +14,6 @@ blurlike.data.batch
 blurlike.inspect.row_scan
 blurlike.demo
 blurlike.inspect.explanation
-blurlike.tasks.masked_lm.gaps
 blurlike.inspect.data_check
 blurlike.inspect.token_view
 blurlike.model.model_inputs

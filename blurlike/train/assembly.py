@@ -78,7 +78,8 @@ def build_learner(
 )->TransformersLearner: # Ready to train
     "A learner for `task`: the model first, since it says how long a text may be; then the loaders."
     check_arguments(kwargs)
-    if class_weights is not None and not vocab: raise ValueError(f"class_weights= is for labels, and {task.name} has none")
+    if class_weights is not None and not vocab:
+        raise ValueError(f"class_weights= is for labels, and {task.name} has none")
     tokenizer = load_tokenizer(tokenizer or checkpoint, is_split_into_words=task.reads_words)
     model = load_model(checkpoint, task.auto_model, tokenizer, head_config(task, vocab), **model_kwargs or {})
     if first_guess is not None: start_bias(model, first_guess)
@@ -86,14 +87,13 @@ def build_learner(
     text_options,target_options = _divide(options or {}, task)
     block = _text_block(task, tokenizer, limit, overlap, text_options)
     target = None if task.target is None else task.target(vocab, **target_options)
-    block.type_tfms[0].limit_given = max_length is not None
-    empty = rows is None
-    if not empty: check_first_texts(rows, np.concatenate(splits), x.names, block.type_tfms[0])
-    if empty:
-        rows = _one_row(x, y, block.type_tfms[0], task, vocab)
-        splits = [0],[0]
-    dls = build_dls(rows, splits, block, target, x, y, bs, **dl_kwargs or {})
-    if empty: dls = dls.new_empty()
+    tfm = block.type_tfms[0]
+    tfm.limit_given = max_length is not None
+    def loaders(rows, splits): return build_dls(rows, splits, block, target, x, y, bs, **dl_kwargs or {})
+    if rows is None: dls = loaders(_one_row(x, y, tfm, task, vocab), ([0], [0])).new_empty()
+    else:
+        check_first_texts(rows, np.concatenate(splits), x.names, tfm)
+        dls = loaders(rows, splits)
     loss_func = loss_with(task.loss, loss_func, class_weights)
     return TransformersLearner(dls, model, task=task, loss_func=loss_func, **kwargs)
 
