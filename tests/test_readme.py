@@ -37,11 +37,13 @@ def test_the_python_of_the_readme_runs(in_tmp):
     df.to_csv('reviews.csv', index=False)
     questions = pd.DataFrame(dict(question=TEXTS, choices=[['yes','no'],['one','two','three']]*(len(TEXTS)//2), answer=[0,1]*(len(TEXTS)//2)))
     questions.to_json('questions.jsonl', orient='records', lines=True)
+    def asked(text): return dict(question='who?', answers=[dict(text=text.split()[0], answer_start=0)])
+    Path('train-v2.0.json').write_text(json.dumps(dict(data=[dict(title='', paragraphs=[dict(context=t, qas=[asked(t)]) for t in TEXTS])])))
     tag = lambda w: dict(Ada='B-PER', London='B-LOC').get(w, 'O')
     Path('train.conll').write_text('\n\n'.join('\n'.join(f'{w} X X {tag(w)}' for w in t.split()) for t in TEXTS)+'\n')
     Path('corpus').mkdir()
     Path('corpus/a.txt').write_text('\n'.join(TEXTS*20))
-    names = dict(texts=TEXTS, million_rows=TEXTS, df=df.assign(text=df.review, label=df.stars))
+    names = dict(texts=TEXTS, contexts=TEXTS, million_rows=TEXTS, df=df.assign(text=df.review, label=df.stars))
     ran = 0
     for code in re.findall(r'^```python\n(.*?)^```', (ROOT/'README.md').read_text(), re.M|re.S):
         for line in ast.parse(code).body:
