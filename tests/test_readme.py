@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from blurlike.all import scratch_checkpoint
+from small import make_checkpoint
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,6 +40,9 @@ def test_the_python_of_the_readme_runs(in_tmp):
     questions.to_json('questions.jsonl', orient='records', lines=True)
     def asked(text): return dict(question='who?', answers=[dict(text=text.split()[0], answer_start=0)])
     Path('train-v2.0.json').write_text(json.dumps(dict(data=[dict(title='', paragraphs=[dict(context=t, qas=[asked(t)]) for t in TEXTS])])))
+    Path('HuggingFaceTB').mkdir()
+    make_checkpoint('gpt2', 'HuggingFaceTB/SmolLM2-135M')
+    pd.DataFrame(dict(prompt=TEXTS, completion=['yes','no']*(len(TEXTS)//2))).to_json('instructions.jsonl', orient='records', lines=True)
     tag = lambda w: dict(Ada='B-PER', London='B-LOC').get(w, 'O')
     Path('train.conll').write_text('\n\n'.join('\n'.join(f'{w} X X {tag(w)}' for w in t.split()) for t in TEXTS)+'\n')
     Path('corpus').mkdir()
