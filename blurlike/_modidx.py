@@ -2712,6 +2712,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                      'blurlike/tasks/question_answering.py'),
                                                    'blurlike.tasks.question_answering._tokens_of': ( 'tasks/question_answering.html#_tokens_of',
                                                                                                      'blurlike/tasks/question_answering.py'),
+                                                   'blurlike.tasks.question_answering._tokens_once': ( 'tasks/question_answering.html#_tokens_once',
+                                                                                                       'blurlike/tasks/question_answering.py'),
                                                    'blurlike.tasks.question_answering._trimmed': ( 'tasks/question_answering.html#_trimmed',
                                                                                                    'blurlike/tasks/question_answering.py'),
                                                    'blurlike.tasks.question_answering._with_order': ( 'tasks/question_answering.html#_with_order',

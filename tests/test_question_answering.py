@@ -197,6 +197,52 @@ def test_22_an_answer_in_no_window_is_counted_and_told(bert):
     loss = learn.loss_func(torch.zeros(1, x.shape[1]//len(learn.dls.text_tfm.fields)*x.shape[2], 2), y)
     assert loss==0 and learn.loss_func.count(y)==0
 
+def labelled(tokenizer, context, answer, max_length=24):
+    "What each window is to point at, as text; `None` where it does not count."
+    tfm = TokenizeQuestions(tokenizer, max_length, 6)
+    x = tfm.stack(tfm.tokenize([('who', context)])[0])
+    start = context.index(answer)
+    places = AnswerPlaces()
+    y = places.collate([places.place((answer,), (start,), context)], x, tfm.fields)[0,1:,:2].tolist()
+    starts,ends = (t[0].tolist() for t in windows_of(x, tfm.fields))
+    return [None if a<0 else '' if s[a]<0 else context[s[a]-1:e[b]-1] for (a,b),s,e in zip(y, starts, ends)],y
+
+@pytest.mark.parametrize('name', TOKENIZERS)
+@pytest.mark.parametrize('context,answer', [('the film was good', ' film'), ('the film was good', 'film '), ('the film was good ', 'good '), ('the 😀 town', '😀'), ('日本', '日'), ('the cafe\u0301 town', 'cafe\u0301'),
+    ('the town cafe\u0301', 'cafe\u0301'), ('the town\u200b', 'town\u200b'), ('the\r\ntown\r\n', 'town\r\n'), ('film', 'film')])
+def test_a_label_is_the_tokens_of_the_answer(name, context, answer):
+    "Neither the word beside it, where it begins or ends with what the tokenizer drops, nor nothing; and it ends where it begins or later."
+    tok = TOKENIZERS[name]()
+    if tok.pad_token is None: tok.pad_token = tok.eos_token
+    (text,),((begin,end),) = labelled(tok, context, answer)
+    assert text is not None and text.strip().strip('\u200b\u0301')==answer.strip().strip('\u200b\u0301') and begin<=end
+
+@pytest.mark.parametrize('name', TOKENIZERS)
+def test_each_window_with_the_whole_answer_points_at_it(name):
+    "Whatever a window begins with: one that lacks a token of it points at none, all others at the answer."
+    tok,context = TOKENIZERS[name](),' '.join(FILLERS[:30])
+    if tok.pad_token is None: tok.pad_token = tok.eos_token
+    found = Counter()
+    for word in dict.fromkeys(FILLERS[5:25]):
+        if context.split().count(word)>1 or context.count(word)>1: continue
+        texts,_ = labelled(tok, context, word)
+        tfm = TokenizeQuestions(tok, 24, 6)
+        x = tfm.stack(tfm.tokenize([('who', context)])[0])
+        starts,ends = (t[0] for t in windows_of(x, tfm.fields))
+        a = context.index(word)
+        seen = [{p for i,j in zip(s[e>0].tolist(), e[e>0].tolist()) for p in range(i-1, j-1)} for s,e in zip(starts, ends)]
+        whole = [set(range(a, a+len(word)))<=p for p in seen]
+        assert [None if t is None else t.strip() for t in texts]==[word if w else '' for w in whole] or not any(whole)
+        found[sum(whole)] += 1
+    assert found[2] # some stand in two windows
+
+def test_signs_of_several_tokens_are_shown_whole(checkpoints):
+    context = 'the 日本語 town 😀😀 by the river 日 film was shown in a small town 日本語 by the river'
+    learn = asked(pd.DataFrame(dict(question=['who 日']*8, context=[f'{context} {i}' for i in range(8)], answers=[dict(text=['日本語'], answer_start=[4])]*8)), checkpoints('roberta'), max_length=30)
+    tfm = learn.dls.text_tfm
+    x = tfm.stack(tfm.tokenize([('who 日', context)])[0])
+    assert windows_of(x, tfm.fields)[0].shape[1]>1 and tfm.decode(x[0])==('who 日', context)
+
 def test_23_an_answer_stands_where_its_start_says(bert):
     "Not where it comes first; and a start that is wrong names the row."
     context = 'the film was shown and the film was good'

@@ -281,6 +281,11 @@ class AnswerColumn(Column):
         return (*answers_in(answers), context)
 
 # %% ../../nbs/tasks/05_question_answering.ipynb #757df561
+def _trimmed(text, a, b):
+    part = text[a:b]
+    start = a+len(part)-len(part.lstrip())
+    return start, a+len(part.rstrip())
+
 class AnswerPlaces(Transform):
     "Answers and their context, as the place of the first one"
     vocab,order = (),1 # the outputs have no names
@@ -290,7 +295,8 @@ class AnswerPlaces(Transform):
 
     def place(self, texts, starts, context)->TensorAnswer:
         for t,s in zip(texts, starts): check_answer(t, s, context)
-        res = TensorAnswer(torch.tensor((starts[0], starts[0]+len(texts[0])) if texts else NO_ANSWER))
+        place = _trimmed(context, starts[0], starts[0]+len(texts[0])) if texts else NO_ANSWER
+        res = TensorAnswer(torch.tensor(place))
         res.texts = texts
         return res
 
@@ -309,13 +315,15 @@ def windows_of(
 
 def _tokens_of(places, starts, ends): # (B,2), (B,W,L) twice -> (B,W) first and last token of each answer, and is it in the window?
     n = starts.shape[-1]
-    first,last = (places+torch.tensor([1, 1], device=places.device))[:,None,:,None].unbind(2)
-    inside = ends>0
-    before = inside & (starts<=first)
-    after = inside & (ends>=last)
-    begin = n-1-before.flip(-1).int().argmax(-1) # the last token that begins no later
-    end = after.int().argmax(-1) # the first that ends no sooner
-    return begin,end,before.any(-1) & after.any(-1) & (places[:,:1]>=0)
+    first,last = (places+1)[:,None,:,None].unbind(2)
+    touched = (ends>0) & (ends>first) & (starts<last)
+    least = starts.masked_fill(~touched, torch.iinfo(starts.dtype).max).amin((1, 2), keepdim=True) # over all windows
+    most = ends.masked_fill(~touched, 0).amax((1, 2), keepdim=True)
+    before = touched & (starts<=first.maximum(least))
+    after = touched & (ends>=last.minimum(most))
+    begin = n-1-before.flip(-1).int().argmax(-1)
+    end = after.int().argmax(-1).maximum(begin) # one sign may be several tokens
+    return begin,end,before.any(-1) & after.any(-1)
 
 # %% ../../nbs/tasks/05_question_answering.ipynb #31334d48
 @patch
@@ -403,11 +411,6 @@ class Reading:
     def lead(self)->float: return self.null-self.scores[0] if self.places else np.inf # of "no answer" over the best answer
 
 # %% ../../nbs/tasks/05_question_answering.ipynb #5235ec2f
-def _trimmed(text, a, b):
-    part = text[a:b]
-    start = a+len(part)-len(part.lstrip())
-    return start, a+len(part.rstrip())
-
 def best_of(
     scores:np.ndarray, # (W,k) of the windows of an item
     places:np.ndarray, # (W,k,2)
@@ -578,16 +581,23 @@ class ReadTokens(tuple):
             at = b
         return res
 
+def _tokens_once(starts, ends, ids): # (W,L) each: the tokens of the context, however many windows hold them
+    signs = {} # by their end; the start of a window's first token may tell a space that it has in no other
+    for window in zip(starts.tolist(), ends.tolist(), ids.tolist()):
+        held = {}
+        for a,b,i in zip(*window):
+            if b>0: held.setdefault(b, []).append((a-1, b-1, i)) # several tokens may make one sign
+        for b,made in held.items(): signs[b] = max(signs.get(b, []), made, key=len)
+    return [t for b in sorted(signs) for t in signs[b]]
+
 @patch
 def decodes(self:TokenizeQuestions, o): # (W*F,L)
     starts,ends = (t[0] for t in windows_of(o[None], self.fields))
     ids = o.as_subclass(torch.Tensor)[self.fields.index('input_ids')::len(self.fields)]
-    inside = ends>0
-    tokens = set(zip((starts[inside]-1).tolist(), (ends[inside]-1).tolist(), ids[inside].tolist()))
+    tokens = _tokens_once(starts, ends, ids)
     special = set(self.tokenizer.all_special_ids)-{self.tokenizer.unk_token_id}
     asked = [i for i in ids[0][ends[0]==-1].tolist() if i not in special]
     def decode(ids): return self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-    tokens = sorted(tokens)
     context = ReadTokens.write(SimpleNamespace(decode=decode), tokens)
     res = ReadTokens((decode(asked).strip(), context))
     res.tokens,res.decode = tokens,decode
