@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 from datasets import ClassLabel, Dataset, Features, List, Value
-from fastai.interpret import Interpretation
+from fastai.interpret import ClassificationInterpretation, Interpretation
 from runs import Cut
 from small import CUES, FILLERS, TEXTS, in_tmp # noqa: F401 (fixture)
 
@@ -84,6 +84,9 @@ def test_it_trains_and_shows(learn, capsys):
     Interpretation.from_learner(learn).plot_top_losses(2)
     shown = capsys.readouterr().out
     assert shown.count('choices')>=3 and 'which is' in shown and ' | ' in shown and ' ✓' in shown and 'A) ' in shown
+
+def test_choices_are_no_classes_to_confuse(learn):
+    with pytest.raises(ValueError, match='no classes that could be confused.*Interpretation.from_learner'): ClassificationInterpretation.from_learner(learn)
 
 def test_predictions(learn):
     many = learn.predict_batch(FRAME)

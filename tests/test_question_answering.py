@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers as tf
 from datasets import Dataset
-from fastai.interpret import Interpretation
+from fastai.interpret import ClassificationInterpretation, Interpretation
 from runs import WHO, Cut, questions
 from small import FILLERS, SHARED, SMALL, byte_tokenizer, in_tmp, word_tokenizer # noqa: F401 (fixture)
 from tokenizers import SentencePieceUnigramTokenizer
@@ -437,6 +437,9 @@ def test_what_is_shown(both, capsys):
     Interpretation.from_learner(both).plot_top_losses(3)
     shown = capsys.readouterr().out
     assert '⟦' in shown and 'who saw it' in shown and shown.count('prediction')>=2 and ('✓' in shown or '✗' in shown)
+
+def test_places_are_no_classes_to_confuse(learn):
+    with pytest.raises(ValueError, match='no classes that could be confused.*Interpretation.from_learner'): ClassificationInterpretation.from_learner(learn)
 
 def test_the_loss_is_that_of_the_model_and_padding_costs_nothing(learn):
     x,y = learn.dls.valid.one_batch()

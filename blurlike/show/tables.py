@@ -14,7 +14,7 @@ from itertools import zip_longest
 import torch
 from fastai.data.core import show_batch, show_results
 from fastai.data.transforms import MultiCategory
-from fastai.interpret import Interpretation, plot_top_losses
+from fastai.interpret import ClassificationInterpretation, Interpretation, plot_top_losses
 from fastai.torch_core import TensorCategory, TensorMultiCategory
 from fastcore.basics import patch
 from fastcore.foundation import L
@@ -137,6 +137,21 @@ def top_losses(self:Interpretation,
     n = len(self.losses)
     losses,idx = self.losses.topk(n if k is None else min(k, n), largest=largest)
     return (losses, idx, getattr(self.dl.items, 'iloc', L(self.dl.items))[idx]) if items else (losses, idx)
+
+# %% ../../nbs/show/00_tables.ipynb #13fdaa3b
+@patch(cls_method=True)
+def from_learner(cls:ClassificationInterpretation,
+    learn, # Learner
+    ds_idx:int=1, # Loader of `learn.dls`, where `dl` is `None`
+    dl=None, # Loader
+    act=None # Activation; `None`: that of the loss
+)->ClassificationInterpretation:
+    "As fastai's; `ValueError` where the outputs are no classes."
+    vocab = getattr(learn.dls[ds_idx] if dl is None else dl, 'vocab', None)
+    if vocab is not None and not len(vocab):
+        raise ValueError("the outputs of this model are no classes that could be confused; "
+            "`Interpretation.from_learner(learn).plot_top_losses(9)` shows where it errs")
+    return Interpretation.from_learner.__func__(cls, learn, ds_idx, dl, act)
 
 # %% ../../nbs/show/00_tables.ipynb #5a0e9101
 def _plain_cell(o): # text, or a number
