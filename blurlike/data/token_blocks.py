@@ -53,7 +53,7 @@ class PackedRows(Rows):
         n = 0
         before,after = self.around_text(tfm)
         for i in range(0, len(rows), 1000):
-            ids,begins = tfm.raw_ids(rows.read(np.arange(i, min(i+1000, len(rows))), [self.text])[0])
+            ids,begins = self.tokens_of(tfm, rows.read(np.arange(i, min(i+1000, len(rows))), [self.text])[0])
             flat = np.array([t for o in ids for t in (*before, *o, *after)], dtype=self.dtype)
             n += len(flat)
             flat.tofile(ids_file)
@@ -64,6 +64,7 @@ class PackedRows(Rows):
 
     columns = property(lambda self: [self.text])
     def around_block(self, tfm)->tuple[list,list]: return special_tokens(tfm.tokenizer) # token ids before and after those of a block
+    def tokens_of(self, tfm, texts)->tuple: return tfm.raw_ids(texts) # ids of each, and where words begin
     def around_text(self, tfm)->tuple[list,list]: return [],self.after[-1:] # and of a text in it
     def __len__(self): return len(self.starts) if self.idxs is None else len(self.idxs)
     def __getitem__(self, i):

@@ -22,6 +22,10 @@ class DocumentBlocks(PackedRows):
 
     def around_block(self, tfm): return [],[]
     def around_text(self, tfm): return tfm.before,tfm.ending
+    def tokens_of(self, tfm, texts): # without the end that some have already: each gets one
+        ids,begins = super().tokens_of(tfm, texts)
+        eos = tfm.tokenizer.eos_token_id
+        return [i[:-1] if i[-1:]==[eos] else i for i in ids],begins
 
     def _block(self, a, b): # (2,L) ids and positions
         at = np.arange(a, b)
