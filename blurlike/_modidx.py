@@ -2028,6 +2028,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                     'blurlike/tasks/causal_lm/learner.py'),
                                                   'blurlike.tasks.causal_lm.learner._check_chats': ( 'tasks/causal_lm/learner.html#_check_chats',
                                                                                                      'blurlike/tasks/causal_lm/learner.py'),
+                                                  'blurlike.tasks.causal_lm.learner._check_loss': ( 'tasks/causal_lm/learner.html#_check_loss',
+                                                                                                    'blurlike/tasks/causal_lm/learner.py'),
                                                   'blurlike.tasks.causal_lm.learner._check_model': ( 'tasks/causal_lm/learner.html#_check_model',
                                                                                                      'blurlike/tasks/causal_lm/learner.py'),
                                                   'blurlike.tasks.causal_lm.learner._checked': ( 'tasks/causal_lm/learner.html#_checked',

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from fastai.data.block import TransformBlock
 from fastai.data.core import DataLoaders
+from fastai.losses import BaseLoss
 from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 
@@ -126,6 +127,12 @@ def is_causal(
         logits = model(input_ids=ids).logits[:,:2].float()
     return torch.allclose(logits[0], logits[1], atol=1e-4, rtol=1e-3)
 
+def _check_loss(loss_func): # of PyTorch or fastai, which know nothing of the next token
+    is_theirs = isinstance(loss_func, (BaseLoss, torch.nn.CrossEntropyLoss)) and not isinstance(loss_func, NextTokenLoss)
+    if not is_theirs: return
+    raise ValueError(f"{type(loss_func).__name__} compares what the model says at a token with the token itself, not with the next one: "
+        "leave loss_func out, or pass ModelLoss(), or a function that compares logits[:,:-1] with targets[:,1:]")
+
 def _check_model(model):
     if is_causal(model): return
     raise ValueError(f"{type(model).__name__} sees the tokens that come after: it was made from an encoder's checkpoint, which writes no text. "
@@ -209,6 +216,7 @@ def _read(data, columns, valid, split_by, seed): # all rows, those of both parts
 
 def _checked(learn):
     model = unwrap(learn.model)
+    _check_loss(learn.loss_func)
     _check_model(model)
     _note_stops(model, learn.dls.text_tfm)
     return learn
