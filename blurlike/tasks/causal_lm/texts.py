@@ -65,7 +65,7 @@ def render(
     try: return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=invite)
     except TemplateError as e: raise ValueError(f"the chat template refuses these messages: {e}") from None
 
-def _is_marked(tokenizer): return bool(re.search(r'{%-?\s*generation', str(tokenizer.chat_template)))
+def _is_marked(tokenizer): return bool(re.search(r'{%-?\s*generation', tokenizer.get_chat_template()))
 
 def _opening(tokenizer, message, whole): # what stands before a first message that is the assistant's
     invitation = render(tokenizer, [message], True).removeprefix(whole)
@@ -89,7 +89,7 @@ def assistant_turns(
 )->tuple[str,list]: # The rendered chat, and where in it the assistant speaks
     "What a chat is rendered to, and the places (in characters) of what the assistant says, each with its end."
     if _is_marked(tokenizer):
-        (text,),(turns,) = render_jinja_template([messages], chat_template=tokenizer.chat_template,
+        (text,),(turns,) = render_jinja_template([messages], chat_template=tokenizer.get_chat_template(),
             return_assistant_tokens_mask=True, **tokenizer.special_tokens_map)
     else:
         text = render(tokenizer, messages)
