@@ -5,7 +5,7 @@ from pathlib import Path
 from small import BS, FILLERS, FRAMES, TEXTS
 
 import torch
-from blurlike.all import (Adam, Callback, Checkpoints, GradientAccumulation, masked_lm_learner, sequence_classification_learner, set_seed, token_classification_learner)
+from blurlike.all import (Adam, Callback, Checkpoints, GradientAccumulation, causal_lm_learner, load_tokenizer, masked_lm_learner, sequence_classification_learner, set_seed, token_classification_learner)
 import numpy as np
 import pandas as pd
 
@@ -31,12 +31,19 @@ def classifier(checkpoint, **kwargs): return sequence_classification_learner(FRA
 def tagger(checkpoint): return token_classification_learner(WORDS, checkpoint, bs=8, valid=.25)
 def gaps(checkpoint): return masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), checkpoint, bs=8, valid=.25)
 
+def writer(checkpoint, model_kwargs=None, **kwargs):
+    "Texts in blocks, for an encoder that is made a decoder."
+    tokenizer = load_tokenizer(checkpoint)
+    tokenizer.eos_token = tokenizer.sep_token
+    return causal_lm_learner(pd.DataFrame(dict(text=TEXTS)), checkpoint, tokenizer=tokenizer, valid=.25, model_kwargs=dict(is_decoder=True)|(model_kwargs or {}), **(dict(bs=8, block_size=24)|kwargs))
+
 # how a learner is made, trained, and with which callbacks; training batches of the whole run
 SCENARIOS = dict(
     one_cycle=dict(make=classifier, call='fit_one_cycle', args=(2, 1e-3), batches=16),
     fine_tune=dict(make=classifier, call='fine_tune', args=(1, 1e-3), batches=16),
     accumulation=dict(make=classifier, call='fit_one_cycle', args=(2, 1e-3), cbs=lambda: [GradientAccumulation(12)], batches=16),
     masked_lm=dict(make=gaps, call='fit_linear', args=(2, 1e-3), batches=10),
+    causal_lm=dict(make=writer, call='fit_one_cycle', args=(2, 1e-3), cbs=lambda: [GradientAccumulation(16)], batches=8),
     workers=dict(make=lambda c: classifier(c, dl_kwargs=dict(num_workers=random.SystemRandom().choice([0, 1, 2]))), call='fit_one_cycle', args=(2, 1e-3), batches=16), # other ones after each interruption
     tags=dict(make=tagger, call='fit_flat_cos', args=(2, 1e-3), batches=10),
     layers=dict(make=lambda c: classifier(c, opt_func=Adam), call='fit_one_cycle', args=(2, slice(1e-4, 1e-3)), batches=16))

@@ -10,6 +10,7 @@ import transformers as tf
 from blurlike.all import (Callback, GradientAccumulation, Interpretation, ModelDoor, ModelLoss, NextTokenLoss, TokenizeNext, TransformersLearner, assistant_turns,
     attach_door, causal_lm_learner, export_onnx, gradio_app, load_onnx, model_card, sequence_classification_learner, token_bytes)
 from blurlike.model import token_scores as scores_module
+from fastai.losses import CrossEntropyLossFlat
 from blurlike.tasks.causal_lm import generation
 from small import TEXTS, byte_tokenizer, close, weights
 from tokenizers.processors import TemplateProcessing
@@ -175,6 +176,15 @@ def test_no_end_twice(form, item):
     ids,counted = tfm.cut(tfm.segments([item])[0])
     assert not any(a==b==0 for a,b in zip(ids, ids[1:]))
     assert counted[-1]==(form!='chat') and ids[-1]==(0 if form!='chat' else tfm.tokenizer('\n')['input_ids'][0])
+
+def test_no_end_twice_in_blocks(folders):
+    learn = lm('packed', folders('gpt2'), [dict(text='so it ends'+'<|endoftext|>'*(i%2)) for i in range(8)], valid=None)
+    ids = np.concatenate([b['text'][0] for b in learn.dls.train_ds.items])
+    assert (ids==0).sum()==8 and not ((ids[1:]==0) & (ids[:-1]==0)).any()
+
+def test_one_template_of_several():
+    several = TokenizeNext(tokenizer_of(dict(default=MARKED, tool_use=TEMPLATE)), form='chat')
+    assert several.segments(CHATS[:2])==TokenizeNext(tokenizer_of(MARKED), form='chat').segments(CHATS[:2])
 
 def counted_text(tfm, item):
     ids,counted = tfm.cut(tfm.segments([item])[0])
@@ -379,6 +389,22 @@ def test_rows_that_have_ended_leave_the_batch(trained, monkeypatch):
     finally: handle.remove()
     assert sizes[0][0]==len(PROMPTS)>sizes[-1][0] and all(s[1]==1 for s in sizes[1:]) # the cache is on
 
+@pytest.mark.parametrize('rule', [dict(min_new_tokens=7), dict(forced_eos_token_id=0)], ids=str)
+def test_rules_of_length_count_from_the_prompt(trained, monkeypatch, rule):
+    learn = trained('llama')
+    for k,v in rule.items(): monkeypatch.setattr(learn.model.generation_config, k, v)
+    monkeypatch.setattr(generation, 'ROUND', 3)
+    ids,got = generation.continued(learn, PROMPTS, 5, 20)
+    assert got==[single(learn.model.eval(), learn.dls.tokenizer, i, 20) for i in ids]
+    assert ''.join(learn.stream(PROMPTS[0], max_new_tokens=20))==learn.predict(PROMPTS[0], max_new_tokens=20)[0]
+
+def test_beams_of_a_batch_have_each_its_own_room(folders):
+    learn = lm('completion', folders('gpt2'))
+    prompts = ['the '*58, 'old rain', 'a '*61, 'film']
+    got = learn.predict_batch(prompts, num_beams=2)
+    assert got==[learn.predict_batch([p], num_beams=2)[0] for p in prompts]
+    assert len(set(generation.rooms_for(learn.model, generation.continued(learn, prompts, 4)[0])))>1
+
 def test_one_prediction(trained):
     learn = trained('gpt2')
     text,ids,log_probs = learn.predict(PROMPTS[0], max_new_tokens=9)
@@ -513,6 +539,10 @@ def test_an_encoder_is_refused(bert):
 def test_bad_prompts(trained, item, kwargs, said):
     with pytest.raises((TypeError, ValueError), match=said): trained('gpt2').predict(item, **kwargs)
     with pytest.raises((TypeError, ValueError), match=said): trained('gpt2').predict_batch([item], **kwargs)
+
+def test_a_loss_that_compares_a_token_with_itself_is_refused(folders):
+    for loss_func in (CrossEntropyLossFlat(), torch.nn.CrossEntropyLoss()):
+        with pytest.raises(ValueError, match='with the token itself'): lm('text', folders('gpt2'), loss_func=loss_func)
 
 def test_blocks_are_for_texts(folders):
     with pytest.raises(ValueError, match='is for one column of texts'): lm('completion', folders('gpt2'), block_size=32)

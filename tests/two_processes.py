@@ -6,7 +6,7 @@ import json,os,sys,warnings
 from pathlib import Path
 
 import torch
-from runs import WORDS, questions
+from runs import WORDS, questions, writer
 from small import FRAMES, TEXTS
 import pandas as pd
 from blurlike.all import Checkpoints, GradientAccumulation, TransformersLearner, masked_lm_learner, multiple_choice_learner, question_answering_learner, rank_distrib, sequence_classification_learner, set_seed, token_classification_learner
@@ -25,7 +25,8 @@ LEARNERS = dict(
     tags=lambda **k: token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, **NO_DROPOUT, **k),
     windows=lambda **k: token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, max_length=12, overlap=3, **NO_DROPOUT, **k),
     gaps=lambda **k: masked_lm_learner(pd.DataFrame(dict(text=TEXTS[:45])), folder, bs=bs, valid=.25, **NO_DROPOUT, **k),
-    answers=lambda **k: question_answering_learner(questions(45, unanswerable=True), folder, bs=bs, valid=.25, max_length=24, overlap=6, **NO_DROPOUT, **k))
+    answers=lambda **k: question_answering_learner(questions(45, unanswerable=True), folder, bs=bs, valid=.25, max_length=24, overlap=6, **NO_DROPOUT, **k),
+    texts=lambda **k: writer(folder, bs=bs//2, **NO_DROPOUT, **k))
 
 def told(learn, preds):
     return dict(losses=[float(o) for o in learn.recorder.losses], table=[[float(v) for v in row] for row in learn.recorder.values], preds=preds, norm=float(sum(p.double().abs().sum() for p in learn.model.parameters())))
