@@ -449,6 +449,21 @@ def test_chats_in_chats_out(folders):
     assert a==b and [m['role'] for m in a['generated_text']]==['user','assistant','user','assistant'] and c['generated_text'][0]==dict(role='user', content='hello')
     assert learn.predict_batch(pd.DataFrame(dict(messages=[chat])), max_new_tokens=4)==[a]
 
+@pytest.mark.parametrize('form', ['completion','chat'])
+def test_what_is_written_may_go_to_a_file(folders, tmp_path, form):
+    learn = lm(form, folders('gpt2'))
+    prompts = PROMPTS[:4] if form=='completion' else [c[:1] for c in CHATS[:4]]
+    column = 'prompt' if form=='completion' else 'messages'
+    for name,items in dict(a=prompts, b=pd.DataFrame({column:prompts})).items():
+        out = learn.predict_batch(items, out=tmp_path/f'{name}.jsonl', max_new_tokens=3)
+        assert [json.loads(line) for line in out.read_text().splitlines()]==learn.predict_batch(prompts, max_new_tokens=3)
+        with pytest.raises(ValueError, match='texts'): learn.predict_batch(items[::-1], out=out, resume=True, max_new_tokens=3)
+    with pytest.raises(TypeError, match='rows 0 and on: item 1'): learn.predict_batch([prompts[0], 3], out=tmp_path/'c.jsonl')
+
+def test_chats_as_json_are_not_taken_for_texts(folders):
+    df = pd.DataFrame(dict(messages=list(map(json.dumps, CHATS))))
+    with pytest.raises(TypeError, match='holds chats written as JSON'): lm('chat', folders('gpt2'), df)
+
 # Saving, adapters, other tasks
 
 @pytest.mark.parametrize('form', list(FORMS))

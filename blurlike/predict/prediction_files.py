@@ -53,10 +53,11 @@ def _piece(items, i, j):
 
 # %% ../../nbs/predict/02_prediction_files.ipynb #10d50013
 def _texts_hash(learn, items): # whether they can be used, and what deserves a warning, the prediction will say
+    prompts = getattr(learn.task.predictions, 'prompts', None) # of what is continued, rows lack what the loaders read
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        try: texts = learn.texts_of(items, check=noop)
-        except TypeError: texts = None # the prediction will name the item
+        try: texts = prompts(learn, items) if prompts else learn.texts_of(items, check=noop)
+        except (TypeError, ValueError): texts = None # the prediction will name the item
     return hashlib.sha256(json.dumps(texts, default=repr).encode()).hexdigest()
 
 class Part:

@@ -218,6 +218,8 @@ def written(learn, ids, rooms, how, bs, seed)->list: # what follows each of the 
 # %% ../../../nbs/tasks/causal_lm/03_generation.ipynb #cb03ad13
 class NextTokenPredictions:
     "What a causal language model writes"
+    def prompts(self, learn, items): return prompts_of(learn, items)
+
     def one(self, learn, item, rm_type_tfms=None, with_input=False,
         max_new_tokens:int|None=None, # Most tokens that are written; `None`: what suits
         temperature:float|None=None, # Draw tokens: below 1 likely ones more often, above 1 less; `None`: take the likeliest

@@ -67,7 +67,14 @@ def form_of(
     check_columns(rows, *columns)
     if len(columns)==2: return 'completion'
     first = rows.read([0], columns)[0][0]
+    if isinstance(first, str): _check_no_json(first, columns)
     return 'chat' if isinstance(first, (list, tuple, np.ndarray)) else 'text'
+
+def _check_no_json(text, columns): # as a csv file has it, which cannot hold lists
+    is_json = text.lstrip().startswith('[{') and '"role"' in text
+    if not is_json: return
+    raise TypeError(f"column {columns[0]!r} holds chats written as JSON, which would be learnt as plain texts: "
+        f"read them with df[{columns[0]!r}].map(json.loads), or keep them in jsonl or parquet")
 
 def check_items(
     rows, # `Rows` that train or validate
