@@ -562,7 +562,7 @@ def test_a_loss_that_compares_a_token_with_itself_is_refused(folders):
 def test_blocks_are_for_texts(folders):
     with pytest.raises(ValueError, match='is for one column of texts'): lm('completion', folders('gpt2'), block_size=32)
     with pytest.raises(ValueError, match='more than the 64 tokens'): lm('packed', folders('gpt2'), block_size=65)
-    with pytest.raises(TypeError, match='overlap'): lm('completion', folders('gpt2'), overlap=4)
+    with pytest.raises(ValueError, match='overlap'): lm('completion', folders('gpt2'), overlap=4)
 
 # The command line, pages, ONNX, cards
 

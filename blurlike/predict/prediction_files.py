@@ -53,7 +53,7 @@ def _piece(items, i, j):
 
 # %% ../../nbs/predict/02_prediction_files.ipynb #10d50013
 def _texts_hash(learn, items): # whether they can be used, and what deserves a warning, the prediction will say
-    prompts = getattr(learn.task.predictions, 'prompts', None) # of what is continued, rows lack what the loaders read
+    prompts = getattr(getattr(learn.task, 'predictions', None), 'prompts', None) # of what is continued, rows lack what the loaders read
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         try: texts = prompts(learn, items) if prompts else learn.texts_of(items, check=noop)

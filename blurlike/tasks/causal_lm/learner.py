@@ -135,8 +135,9 @@ def is_causal(
     return torch.allclose(logits[0], logits[1], atol=1e-4, rtol=1e-3)
 
 def _check_loss(loss_func): # of PyTorch or fastai, which know nothing of the next token
-    is_theirs = isinstance(loss_func, (BaseLoss, torch.nn.CrossEntropyLoss)) and not isinstance(loss_func, NextTokenLoss)
-    if not is_theirs: return
+    is_theirs = isinstance(loss_func, (BaseLoss, torch.nn.CrossEntropyLoss))
+    knows_next = isinstance(loss_func, NextTokenLoss)
+    if knows_next or not is_theirs: return
     raise ValueError(f"{type(loss_func).__name__} compares what the model says at a token with the token itself, not with the next one: "
         "leave loss_func out, or pass ModelLoss(), or a function that compares logits[:,:-1] with targets[:,1:]")
 
