@@ -224,7 +224,7 @@ def writes_text(
 )->bool:
     "Has it a decoder whose input is made from targets?"
     has_decoder = getattr(getattr(model, 'config', None), 'is_encoder_decoder', False)
-    return has_decoder and model.can_generate() and hasattr(model, 'prepare_decoder_input_ids_from_labels')
+    return has_decoder and getattr(model, 'can_generate', bool)() and hasattr(model, 'prepare_decoder_input_ids_from_labels')
 
 @patch
 def _decoder_inputs(self:ModelCall, pieces): # keyword arguments beside those of the text, for each piece
