@@ -6,10 +6,9 @@
 __all__ = ['NO_ANSWER', 'N_BEST', 'MAX_LENGTH', 'question_answering', 'Asked', 'PlacedPair', 'as_asked', 'TokenizeQuestions',
            'answers_in', 'check_answer', 'TensorAnswer', 'AnswerColumn', 'AnswerPlaces', 'windows_of', 'AnswerLoss',
            'window_answers', 'Reading', 'best_of', 'normalized', 'answer_f1', 'answer_scores', 'best_threshold',
-           'batch_answers', 'AnswerCounts', 'threshold', 'AnswerMetric', 'answer_metrics', 'ReadTokens',
-           'marked_context', 'told_answers', 'read_answers', 'GatherAnswers', 'AnswerPredictions', 'plain_code',
-           'questions_block', 'read_squad', 'read_questions', 'check_answers', 'lost_answers',
-           'question_answering_learner']
+           'batch_answers', 'AnswerCounts', 'threshold', 'answer_metrics', 'ReadTokens', 'marked_context',
+           'told_answers', 'read_answers', 'GatherAnswers', 'AnswerPredictions', 'plain_code', 'questions_block',
+           'read_squad', 'read_questions', 'check_answers', 'lost_answers', 'question_answering_learner']
 
 # %% ../../nbs/tasks/05_question_answering.ipynb #f61bb346
 import html
@@ -31,7 +30,7 @@ from fastai.callback.core import Callback
 from fastai.data.block import TransformBlock
 from fastai.data.core import show_batch, show_results
 from fastai.interpret import plot_top_losses
-from fastai.learner import Metric
+from ..train.metrics import CountsMetric
 from fastai.torch_core import TensorBase, set_seed
 from fastcore.basics import patch
 from fastcore.meta import delegates
@@ -544,26 +543,13 @@ def threshold(
     "By how much the score of \"no answer\" must exceed that of the best answer."
     return getattr(learn.loss_func, 'thresh', 0.) if learn.dls.text_tfm.unanswerable else np.inf
 
-class AnswerMetric(Metric):
-    "One column of the epoch table"
-    def __init__(self,
-        counts:AnswerCounts, # Shared
-        name:str # `exact_match`, `f1`, `has_answer_exact`, `has_answer_f1`, `no_answer_exact` or `threshold`
-    ): self.counts,self._name = counts,name
-    def reset(self): self.counts.reset()
-    def accumulate(self, learn): self.counts.accumulate(learn)
-    @property
-    def value(self): return self.counts.value(self._name)
-    @property
-    def name(self): return self._name
-
 def answer_metrics(
     unanswerable:bool=False # Are there questions without an answer?
 )->list: # fastai metrics
     "Exact match and F1 over all validation rows; with unanswerable ones also of either kind, and the threshold."
     counts = AnswerCounts()
     more = ('has_answer_exact','has_answer_f1','no_answer_exact','threshold') if unanswerable else ()
-    return [AnswerMetric(counts, n) for n in ('exact_match','f1',*more)]
+    return [CountsMetric(counts, n) for n in ('exact_match','f1',*more)]
 
 # %% ../../nbs/tasks/05_question_answering.ipynb #d640832d
 class ReadTokens(tuple):

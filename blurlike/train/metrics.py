@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['f1_score', 'label_threshold', 'f1_multi', 'single_label_metrics', 'multi_label_metrics', 'regression_metrics',
-           'lower_is_better']
+           'CountsMetric', 'lower_is_better']
 
 # %% ../../nbs/train/00_metrics.ipynb #3a0a57fa
 import re
 from functools import partial
 
+from fastai.learner import Metric
 from fastai.metrics import AccumMetric, accuracy, mae, skm_to_fastai
 from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as skm
@@ -57,6 +58,20 @@ def regression_metrics(vocab)->list:
     "Mean absolute error, and for a single output Pearson's and Spearman's correlation, which is `nan` of a single row."
     correlations = (pearsonr, spearmanr) if len(vocab)==1 else ()
     return [mae, *(AccumMetric(partial(_of_two, f), name=f.__name__) for f in correlations)]
+
+# %% ../../nbs/train/00_metrics.ipynb #c0a17501
+class CountsMetric(Metric):
+    "One column of the epoch table, from counts that several columns share"
+    def __init__(self,
+        counts, # Shared: has `reset()`, `accumulate(learn)` and `value(name)`
+        name:str # Of the column
+    ): self.counts,self._name = counts,name
+    def reset(self): self.counts.reset()
+    def accumulate(self, learn): self.counts.accumulate(learn)
+    @property
+    def value(self): return self.counts.value(self._name)
+    @property
+    def name(self): return self._name
 
 # %% ../../nbs/train/00_metrics.ipynb #09a5f00b
 def _named(words, abbreviations): # either stands anywhere in a name, or as a word of its own
