@@ -28,8 +28,12 @@ LEARNERS = dict(
     answers=lambda **k: question_answering_learner(questions(45, unanswerable=True), folder, bs=bs, valid=.25, max_length=24, overlap=6, **NO_DROPOUT, **k),
     texts=lambda **k: writer(folder, bs=bs//2, **NO_DROPOUT, **k))
 
+def norm(model):
+    "Sum of the matrices' sizes. Biases are left out: a loss that does not depend on one (keys', places' before a softmax) leaves it to rounding, which Adam makes whole steps of"
+    return float(sum(p.double().abs().sum() for p in model.parameters() if p.ndim>1))
+
 def told(learn, preds):
-    return dict(losses=[float(o) for o in learn.recorder.losses], table=[[float(v) for v in row] for row in learn.recorder.values], preds=preds, norm=float(sum(p.double().abs().sum() for p in learn.model.parameters())))
+    return dict(losses=[float(o) for o in learn.recorder.losses], table=[[float(v) for v in row] for row in learn.recorder.values], preds=preds, norm=norm(learn.model))
 
 found = {}
 for name,make in LEARNERS.items():

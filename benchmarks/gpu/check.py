@@ -22,7 +22,7 @@ for k,v in dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg', TOK
 ROOT = Path(__file__).resolve().parents[2]
 
 # part: seconds it may take
-LIMITS = dict(device=30, correct=150, train=150, large=60, compiled=90, graphs=60, profile=45, predict=60, attention=30)
+LIMITS = dict(device=30, correct=200, train=150, large=60, compiled=90, graphs=60, profile=45, predict=90, attention=30)
 
 # ---- models and data
 
@@ -145,10 +145,10 @@ def correct(args):
     env = os.environ | dict(BLURLIKE_DEVICE=args.device, CUBLAS_WORKSPACE_CONFIG=':4096:8')
     picked = ['-k', 'one_text or trains_as'] if args.tiny else []
     workers = '0' if args.tiny else str(args.workers)
-    done = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-n', workers, '-m', '', '-p', 'no:cacheprovider', '--tb=short', '-rfE', str(ROOT/'tests'/'test_device.py'), *picked],
-        capture_output=True, text=True, env=env, cwd=ROOT)
-    (args.out/'correct.log').write_text(done.stdout[-60000:]+done.stderr[-5000:])
-    lines = done.stdout.strip().splitlines()
+    log = args.out/'correct.log' # written test by test: what was found stands there when the time is over
+    command = [sys.executable, '-m', 'pytest', '-v', '-n', workers, '-m', '', '-p', 'no:cacheprovider', '--tb=short', '-rfE', '--durations=15', str(ROOT/'tests'/'test_device.py'), *picked]
+    with open(log, 'w') as f: done = subprocess.run(command, stdout=f, stderr=subprocess.STDOUT, env=env, cwd=ROOT)
+    lines = log.read_text().strip().splitlines()
     keep(args, 'correct', last=lines[-1] if lines else '', failed=[l for l in lines if l.startswith(('FAILED','ERROR'))], code=done.returncode)
 
 def turns(args, name, sides, amount, rounds):
@@ -162,6 +162,7 @@ def turns(args, name, sides, amount, rounds):
                 keep(args, name, **{f'{k}: error': f'{type(e).__name__}: {str(e)[:300]}'})
                 rates[k].append(float('nan'))
                 continue
+            print(f'{name}, round {r}, {k}: {seconds:.2f} s', flush=True)
             if r: rates[k].append(amount/seconds)
             peaks[k] = peak_mb(args)
             if r: keep(args, name, **{k:dict(rates=[round(v, 1) for v in rates[k]], peak_mb=round(peaks[k]))})
