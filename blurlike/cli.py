@@ -63,7 +63,7 @@ def _predict_parser(sub):
     q = _sub(sub, 'predict', 'predictions for the rows of a file, in order',
         'blurlike predict stars new.csv --out predictions.jsonl\n  cat texts.txt | blurlike predict stars -')
     q.add_argument('model', help=FOLDER)
-    q.add_argument('data', help='csv, tsv, jsonl or parquet file; `-`: one text per line from standard input')
+    q.add_argument('data', help="csv, tsv, jsonl or parquet file, or SQuAD's json for question answering; `-`: one text per line from standard input")
     q.add_argument('--text', nargs='+', help=PAIR)
     q.add_argument('--out', help='.jsonl or .parquet file to write, which needs no memory for all rows '
         '(default: a JSON object a line, printed)')
@@ -77,7 +77,7 @@ def _report_parser(sub):
     q = _sub(sub, 'report', 'scores of a trained model on labelled rows, by label, and the rows where it errs most',
         'blurlike report stars test.csv --rows 10')
     q.add_argument('model', help=FOLDER)
-    q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file with labels')
+    q.add_argument('data', help="csv, tsv, jsonl, parquet or CoNLL file, or SQuAD's json, with labels")
     q.add_argument('--text', nargs='+', help=PAIR)
     q.add_argument('--label', nargs='+', help='column of the label or tags, or several (default: as in training)')
     q.add_argument('--rows', type=_number(int, 0), default=5,
@@ -91,7 +91,8 @@ OURS = ['sequence_classification','token_classification','masked_lm','causal_lm'
 
 def _train_parser(sub):
     q = _sub(sub, 'train', 'train a checkpoint on a file and save it', EXAMPLES.split('\n')[2].strip())
-    q.add_argument('data', help='csv, tsv, jsonl, parquet or CoNLL file; for masked_lm and causal_lm plain text files or a folder of them too')
+    q.add_argument('data', help="csv, tsv, jsonl, parquet or CoNLL file; SQuAD's json for question_answering; "
+        'for masked_lm and causal_lm plain text files or a folder of them too')
     q.add_argument('checkpoint', help='name on the Hub, or folder')
     q.add_argument('--out', required=True, help='folder for the trained model; an earlier one there is replaced when the new one is whole')
     q.add_argument('--task', default=OURS[0], metavar='NAME', help=f"{', '.join(OURS)}, or another whose "
@@ -222,10 +223,14 @@ def _renamed(df, data, option, given, names): # columns of `df` -> names that th
     has = f"column {', '.join(missing)} is not in {data!r}, which has {', '.join(map(str, df.columns))}"
     raise ValueError(has + (f"; --{option} says which" if given==known else ''))
 
-def _rows(data, as_text=(), **wanted): # a file as a DataFrame; `wanted`: option -> columns that it names, and the names that the learner knows
+def _table(learn, data, texts): # a file, of a kind that the task alone knows, or any other
     from blurlike.all import read_rows, read_table
+    read = learn.task.files.get(Path(data).suffix.lower()) if learn.task else None
+    return read_rows(read(data) if read else read_table(data, texts))[0].source
+
+def _rows(learn, data, as_text=(), **wanted): # a file as a DataFrame; `wanted`: option -> columns that it names, and the names that the learner knows
     texts = [str(n) for o in as_text for n in wanted[o][0] or _listed(wanted[o][1])]
-    df,new = read_rows(read_table(data, texts))[0].source,{}
+    df,new = _table(learn, data, texts),{}
     for option,(given,names) in wanted.items(): new |= _renamed(df, data, option, given, _listed(names))
     hidden = [n for n in new.values() if n in df.columns and n not in new] # by another column of their name
     return df.drop(columns=hidden).rename(columns=new)
@@ -266,13 +271,13 @@ def _labelled(learn, data, text, label): # rows with texts and labels that the l
     is_named = has_names and labels and not isinstance(labels[0], list)
     are_texts = is_named and _are_texts(learn.names)
     as_text = ('text','label') if are_texts else ('text',)
-    df = _rows(data, as_text, text=(text, texts), **{'label':(label, names) for names in labels})
+    df = _rows(learn, data, as_text, text=(text, texts), **{'label':(label, names) for names in labels})
     learn.dls.text_tfm.check_rows(Rows(df), *_listed(texts))
     if not is_named: return df
     return _as_known(df, labels[0], learn.names, kind.several)
 
-def _items(args, names): # what is to be read: lines of standard input, or the rows of a file
-    if args.data!='-': return _rows(args.data, ('text',), text=(args.text, names))
+def _items(learn, args, names): # what is to be read: lines of standard input, or the rows of a file
+    if args.data!='-': return _rows(learn, args.data, ('text',), text=(args.text, names))
     if args.text: raise ValueError("--text names columns of a file; standard input holds one text a line")
     if isinstance(names, list):
         raise ValueError("standard input holds one text a line, and this model reads several columns: "
@@ -285,7 +290,7 @@ def predict(args):
     learn = TransformersLearner.from_pretrained(args.model)
     names = learn.dls.valid_ds.tls[0].tfms.fs[0].names
     asked = learn.dls.text_tfm.typed_columns(_listed(names))
-    items = _items(args, asked if len(asked)>1 else asked[0])
+    items = _items(learn, args, asked if len(asked)>1 else asked[0])
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
     joins_tokens = 'aggregation_strategy' in inspect.signature(learn.task.predictions.many).parameters
     kwargs = dict(bs=args.bs) | (dict(aggregation_strategy=args.aggregation) if joins_tokens else {})

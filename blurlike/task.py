@@ -55,6 +55,7 @@ class Task:
     pipeline:dict = field(default_factory=dict) # Arguments of transformers' pipeline, for the model card
     text_metrics:Callable|None = None # `text transform -> list`: in place of `metrics`, where they depend on how texts are read
     plain_code:Callable|None = None # `(learn, name) -> code` that predicts with transformers alone, for the card, where no pipeline does
+    files:dict = field(default_factory=dict) # suffix -> reader of files that only this task knows, e.g. `.json` of SQuAD
     outputs:tuple = ('logits',) # Names of the model's outputs that are its logits; several are laid side by side
     rate:float = 1. # Times the learning rate that suits the width of the model: the default of its learners
     decoder_input:Callable|None = None # `(targets or None, model) -> dict`: what the decoder of a model that writes text reads; `{}`: the model knows

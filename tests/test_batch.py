@@ -241,8 +241,22 @@ def test_as_torch_without_targets(bert):
     batch, = learn.dls.test_dl(TEXTS[:4]).as_torch()
     assert list(batch)==list(learn.dls.tokenizer.model_input_names) and len(batch['input_ids'])==4
 
-def test_as_torch_refuses_windows(bert):
-    with pytest.raises(ValueError, match='overlap'): learner('single', bert, max_length=10, overlap=2).dls.train.as_torch()
+@pytest.mark.parametrize('kind', ['single','pair','multi','regression'])
+def test_as_torch_gives_windows_as_rows(kind, bert):
+    "The means of their logits are those of the learner, and a label stands beside each window of its text."
+    learn = learner(kind, bert, max_length=30 if kind=='pair' else 12, overlap=2)
+    learn.model.eval()
+    for (x,y),batch in zip(learn.dls.valid, learn.dls.valid.as_torch()):
+        rows = batch.rows
+        assert len(rows)==len(batch['input_ids'])==len(batch['labels'])>=len(x) and batch['attention_mask'].any(1).all()
+        assert torch.equal(batch['labels'], y.as_subclass(torch.Tensor)[rows])
+        with torch.no_grad(): logits,want = learn.model(**batch).logits,learn.model(x)
+        close(torch.stack([logits[rows==i].mean(0) for i in range(len(x))]), want.view(len(x), -1), 1e-5)
+
+def test_as_torch_gives_windows_to_other_processes(bert):
+    dl = learner('single', bert, max_length=12, overlap=2).dls.valid
+    alone,others = list(dl.as_torch()),list(dl.as_torch(num_workers=2))
+    assert [b.rows.tolist() for b in others]==[b.rows.tolist() for b in alone] and len(alone)>2
 
 # Windows of long texts
 

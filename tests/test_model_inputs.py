@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from blurlike.all import Callback, ModelInputsCallback, ModelLoss, load_tokenizer
-from small import ARCHS, BS, FRAMES, KINDS, SMALL, TEXTS, accepted, activated, close, direct_logits, encode, learner, texts_of, valid_frame
+from blurlike.all import Callback, ModelInputsCallback, ModelLoss, Packing, load_tokenizer
+from blurlike.model.model_inputs import ModelCall
+from fastai.torch_core import set_seed
+from small import ARCHS, BS, FRAMES, KINDS, N, SMALL, TEXTS, accepted, activated, close, direct_logits, encode, learner, texts_of, valid_frame
 from transformers.modeling_outputs import ModelOutput
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -248,6 +250,47 @@ def test_pieces_of_windows(bert, monkeypatch):
     want = learn.predict_logits(TEXTS)
     in_pieces(monkeypatch, 20)
     close(learn.predict_logits(TEXTS), want)
+
+def held(learn, x, y):
+    "Loss, gradients, and megabytes that wait for the gradient, of a training step."
+    sizes = []
+    def pack(t):
+        sizes.append(t.numel()*t.element_size()/2**20)
+        return t
+    learn.model.train()
+    learn.model.zero_grad()
+    set_seed(0)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t): loss = learn.loss_func(learn.model(x), y)
+    loss.backward()
+    return loss.item(),[p.grad.clone() for p in learn.model.parameters() if p.grad is not None],sum(sizes)
+
+@pytest.mark.parametrize('packed', [False, True])
+def test_windows_of_many_texts_are_not_all_kept_for_the_gradient(packed, bert, monkeypatch):
+    "A batch of long texts holds what twice as many short ones would, and its gradient is the same, dropout included."
+    long = FRAMES['single'].assign(text=[' '.join(TEXTS[i%30:i%30+9]) for i in range(N)])
+    learn = learner('single', bert, long, **OVERLAP)
+    x,y = learn.dls.train.one_batch()
+    n = int((x[:,2::3]!=0).any(-1).sum())
+    assert n>5*len(x)
+    in_pieces(monkeypatch, 20)
+    packing = Packing(learn.model) if packed else None
+    less = held(learn, x, y)
+    monkeypatch.setattr(ModelCall, '_are_too_many', lambda self, x: False)
+    whole = held(learn, x, y)
+    assert less[0]==whole[0] and all(torch.equal(a, b) for a,b in zip(less[1], whole[1]))
+    assert less[2]<1.6*whole[2]*len(x)/n
+    if packed: packing.remove()
+
+def test_only_many_windows_in_training_are_cut_for_a_device(bert):
+    "On a GPU (here: a device without memory) a batch goes in one piece; of many windows while it learns in as large ones as it has texts."
+    def size(n, grad=True, **kwargs):
+        learn = learner('single', bert, **OVERLAP, **kwargs)
+        call = ModelCall(learn.model_inputs.door)
+        call.windows,call.shape,x = torch.zeros(n, dtype=torch.long),(200, n),torch.empty(n, 3, 10, device='meta')
+        with torch.set_grad_enabled(grad): call.room = 200 if call._are_too_many(x) else None
+        return call._piece_size(x)
+    assert [size(300), size(400), size(401), size(1000), size(1000, grad=False)]==[300, 400, 200, 200, 1000]
+    assert size(1000, cbs=ModelInputsCallback(keep_output=True))==1000
 
 def test_an_error_in_a_piece_leaves_nothing_behind(bert, monkeypatch):
     learn = learner('single', bert)

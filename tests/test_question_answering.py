@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers as tf
 from datasets import Dataset
+from fastai.data.core import show_results
 from fastai.interpret import ClassificationInterpretation, Interpretation
 from runs import WHO, Cut, questions
 from small import FILLERS, SHARED, SMALL, byte_tokenizer, in_tmp, word_tokenizer # noqa: F401 (fixture)
@@ -191,7 +192,7 @@ def test_22_an_answer_in_no_window_is_counted_and_told(bert):
     long = ' '.join(FILLERS[:15])
     data.at[3,'context'] = f'people saw {long} and rain and old roofs and more people by the river'
     data.at[3,'answers'] = dict(text=[long], answer_start=[11])
-    with pytest.warns(UserWarning, match=r'fits in no window of max_length=24 \(overlap=6\) in 1 of 24 rows \(3\)'): learn = asked(data, bert, valid=[0, 1])
+    with pytest.warns(UserWarning, match=r'fits in no window of max_length=24 \(overlap=6\), or the tokenizer drops all of it, in 1 of 24 rows \(3\)'): learn = asked(data, bert, valid=[0, 1])
     x,y = learn.dls.test_dl(data.iloc[3:4], with_labels=True).one_batch()
     assert y.shape[1]>2 and (y[0,1:,0]==-100).all() # it does not teach that there is no answer
     loss = learn.loss_func(torch.zeros(1, x.shape[1]//len(learn.dls.text_tfm.fields)*x.shape[2], 2), y)
@@ -242,6 +243,16 @@ def test_signs_of_several_tokens_are_shown_whole(checkpoints):
     tfm = learn.dls.text_tfm
     x = tfm.stack(tfm.tokenize([('who 日', context)])[0])
     assert windows_of(x, tfm.fields)[0].shape[1]>1 and tfm.decode(x[0])==('who 日', context)
+
+def test_an_answer_that_the_tokenizer_drops_is_counted_and_told(bert):
+    data = FRAME.copy()
+    data.at[3,'context'] = f'{data.context[3]} \u200b'
+    data.at[3,'answers'] = dict(text=['\u200b'], answer_start=[len(data.context[3])-1])
+    data.at[4,'context'] = f'{data.context[4]} -'
+    data.at[4,'answers'] = dict(text=['-'], answer_start=[len(data.context[4])-1])
+    with pytest.warns(UserWarning, match=r'or the tokenizer drops all of it, in 1 of 24 rows \(3\)'): learn = asked(data, bert, valid=[0, 1])
+    found = {f.what:f.rows.tolist() for f in learn.check()}
+    assert found['lost answers']==[3]
 
 def test_23_an_answer_stands_where_its_start_says(bert):
     "Not where it comes first; and a start that is wrong names the row."
@@ -438,6 +449,21 @@ def test_what_is_shown(both, capsys):
     shown = capsys.readouterr().out
     assert '⟦' in shown and 'who saw it' in shown and shown.count('prediction')>=2 and ('✓' in shown or '✗' in shown)
 
+def test_any_right_answer_is_marked_as_right(bert, capsys, monkeypatch):
+    "As the epoch table counts: any of several, whatever its articles; `y.places` tells them."
+    two = FRAME.assign(answers=[dict(text=[a['text'][0], c.split()[0]], answer_start=[a['answer_start'][0], 0]) for a,c in zip(FRAME.answers, FRAME.context)])
+    learn = asked(two, bert, bs=3)
+    x,y,samples = learn.dls.valid.show_batch(show=False)
+    second = [(p[1],) for p in y.places[:3]]
+    def marks(places):
+        capsys.readouterr()
+        show_results(x, y, samples[:3], places)
+        lines = capsys.readouterr().out.splitlines()
+        return [l.rstrip()[-1] for l in lines if l.rstrip()[-1:] in '✓✗']
+    assert marks(second)==['✓']*3==marks([(p[0],) for p in y.places[:3]]) and marks([(None,)]*3)==['✗']*3
+    with learn.no_bar(): scores = dict(zip([m.name for m in learn.metrics], learn.validate()[1:]))
+    assert set(scores)=={'exact_match','f1'}
+
 def test_places_are_no_classes_to_confuse(learn):
     with pytest.raises(ValueError, match='no classes that could be confused.*Interpretation.from_learner'): ClassificationInterpretation.from_learner(learn)
 
@@ -456,6 +482,25 @@ def test_the_loss_is_that_of_the_model_and_padding_costs_nothing(learn):
                 alone.append((i, float(learn.model(**inputs, start_positions=y[i,1+w,:1].as_subclass(torch.Tensor), end_positions=y[i,1+w,1:2].as_subclass(torch.Tensor)).loss)))
     assert len(alone)>len(x) and float(loss)==pytest.approx(np.mean([l for _,l in alone]), abs=1e-5)
     assert rows.tolist()==pytest.approx([np.mean([l for k,l in alone if k==i]) for i in range(len(x))], abs=1e-5)
+
+def test_batches_for_a_loop_of_ones_own(both):
+    "Each window a row, with the tokens of its answer: the mean of the model's own losses is that of the learner, lost answers left out."
+    data = pd.concat([BOTH, BOTH.iloc[:1]], ignore_index=True)
+    long = ' '.join(FILLERS[:25])
+    data.at[24,'context'],data.at[24,'answers'] = f'people saw {long} {long}',dict(text=[long], answer_start=[11])
+    with pytest.warns(UserWarning, match='fits in no window'): learn = asked(data, both.model, tokenizer=both.dls.tokenizer, valid=[24, *range(9)], bs=5)
+    learn.model.eval()
+    losses,lost = [],0
+    for batch in learn.dls.valid.as_torch():
+        assert len(batch.rows)==len(batch['input_ids'])==len(batch['start_positions']) and (batch['start_positions']<=batch['end_positions']).all()
+        size = batch['input_ids'].shape[1]
+        lost += int((batch['start_positions']==size).sum())
+        with torch.no_grad(): losses += [float(learn.model(**{k:v[i:i+1,:n] if v.ndim==2 else v[i:i+1] for k,v in batch.items()}).loss)
+            for i,n in enumerate(batch['attention_mask'].sum(1).tolist()) if batch['start_positions'][i]<size]
+        out = learn.model(**batch)
+        assert torch.isfinite(out.loss)
+    with learn.no_bar(): assert learn.validate()[0]==pytest.approx(np.mean(losses), abs=1e-5)
+    assert lost>1
 
 # --- what a run and a file promise
 
@@ -541,6 +586,9 @@ def test_the_command_line(bert, in_tmp, capsys):
     assert cli.main(['predict', 'm', 'test.csv', '--text', 'q', 'c'])==0
     lines = [json.loads(l) for l in capsys.readouterr().out.splitlines() if l.startswith('{')]
     assert lines==TransformersLearner.from_pretrained('m').predict_batch(BOTH)
+    assert cli.main(['predict', 'm', str(nested_path)])==0 # SQuAD's own json
+    assert [json.loads(l) for l in capsys.readouterr().out.splitlines() if l.startswith('{')]==lines
+    assert cli.main(['report', 'm', str(nested_path), '--rows', '0'])==0 and '24 rows: loss' in capsys.readouterr().out
     BOTH.to_json('test.jsonl', orient='records', lines=True)
     assert cli.main(['report', 'm', 'test.jsonl', '--rows', '2'])==0
     said = capsys.readouterr().out
