@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from fastai.learner import Learner
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, FocalLoss, FocalLossFlat, L1LossFlat, LabelSmoothingCrossEntropy, LabelSmoothingCrossEntropyFlat, MSELossFlat
 from runs import WORDS, gaps
 from safetensors.torch import load_file
 from sklearn import metrics as skm
-from small import FRAMES, close, learner
+from small import FRAMES, close, learner, weights
 
 from blurlike.all import (SGD, Callback, CategoryBlock, Checkpoints, SaveModelCallback, Column, DataBlock, GradientAccumulation, Interpretation, MaskedLoss, ModelLoss, TokenLoss, TransformersLearner, TransformersTextBlock,
     held_weights, load_learner, nn, read_class_weights, sequence_classification_learner, token_classification_learner)
@@ -288,15 +289,34 @@ def test_nan_fills_no_gap(bert):
     with pytest.raises(ValueError, match='no prediction'): learn.get_preds()
 def test_a_fit_goes_on_where_nan_is_predicted_within(bert):
     class Predict(Callback):
-        def after_epoch(self): seen.append(self.learn.get_preds(inner=True)[0])
-    learn,seen = spoil(single(bert, bs=12)),[]
-    with pytest.warns(UserWarning, match='training loss is nan'): quiet(learn, lambda l: l.fit(1, 1e-3, cbs=Predict()))
+        def after_epoch(self): seen.append(spoil(self.learn).get_preds(inner=True)[0])
+    learn,seen = single(bert, bs=12),[]
+    quiet(learn, lambda l: l.fit(1, 1e-3, cbs=Predict()))
     assert seen[0].isnan().all()
 def test_validation_tells_of_nan(bert):
     with pytest.warns(UserWarning, match='validation loss is nan: .*classifier.bias'): scores = spoil(single(bert)).validate()
     assert np.isnan(scores[0])
 
-def test_a_loss_that_is_nan_is_told_of_once(bert):
+def test_a_loss_that_is_nan_ends_training_and_names_the_rows(bert):
     learn = single(bert, bs=12)
-    with pytest.warns(UserWarning, match=r'training loss is nan in epoch 1, batch 1: .*TerminateOnNaN') as said: quiet(learn, lambda l: l.fit(3, 1e-3, cbs=Diverge()))
-    assert len([w for w in said if 'training loss' in str(w.message)])==1
+    with pytest.raises(ValueError, match=r'^rows (\d+, ){9}\d+, ... \(12 in all\): the training loss is nan in epoch 1, batch 1: so are its weights, e.g. classifier.bias'):
+        quiet(learn, lambda l: l.fit(3, 1e-3, cbs=Diverge()))
+
+class DivideRow(Callback):
+    "The loss of one row of the data is infinite"
+    def after_loss(self):
+        if self.training and 7 in self.rows_now(): self.learn.loss = self.learn.loss_grad = self.learn.loss_grad/0.
+    def rows_now(self): return self.dl.dataset.items.numbers[self.dl.now]
+
+def test_the_weights_are_those_before_the_batch_whose_loss_is_nan(bert):
+    learn,steps = single(bert, bs=4, valid=[0, 1]),[]
+    class Keep(Callback):
+        def before_backward(self): steps.append(weights(self.model))
+    with pytest.raises(ValueError, match=r'^rows .*\b7\b.*: the training loss is inf .*those before this batch'): quiet(learn, lambda l: l.fit(1, 1e-3, cbs=[DivideRow(), Keep()]))
+    assert all(torch.equal(p, steps[-1][n]) and torch.isfinite(p).all() for n,p in learn.model.named_parameters())
+    learn.fit(1, 1e-3)
+
+def test_where_asking_holds_up_the_backward_pass_it_is_asked_after_the_step(bert, monkeypatch):
+    learn = single(bert, bs=4, valid=[0, 1])
+    monkeypatch.setattr(type(learn), '_backward', Learner._backward)
+    with pytest.raises(ValueError, match=r'^rows .*\b7\b.*: the training loss is inf .*so are its weights'): quiet(learn, lambda l: l.fit(1, 1e-3, cbs=DivideRow()))

@@ -7,7 +7,6 @@ __all__ = ['IGNORED', 'target_weight', 'CountedCrossEntropy', 'weighted_cross_en
            'AvgCountedLoss', 'CountedTargets', 'SmoothLoss']
 
 # %% ../../nbs/model/07_losses.ipynb #ac36ea67
-import math
 from copy import deepcopy
 
 import torch
@@ -19,8 +18,6 @@ from fastai.learner import AvgLoss, AvgSmoothLoss
 from fastai.losses import BaseLoss, CrossEntropyLossFlat, LabelSmoothingCrossEntropy
 from fastai.torch_core import find_bs
 from torch import nn
-
-from ..support.warn import warn_user
 
 # %% ../../nbs/model/07_losses.ipynb #2c60ce69
 IGNORED = -100 # the target that PyTorch's and Hugging Face's losses leave out
@@ -161,17 +158,11 @@ class CountedTargets(Callback):
 # %% ../../nbs/model/07_losses.ipynb #b101ab97
 class SmoothLoss(AvgSmoothLoss):
     "fastai's `AvgSmoothLoss` in plain numbers"
-    def reset(self): self.count,self.mean,self.val,self.told = 0,0.,torch.tensor(0.),False
+    def reset(self): self.count,self.mean,self.val = 0,0.,torch.tensor(0.)
     def accumulate(self, learn):
         self.count += 1
         loss = float(learn.loss.detach().mean())
-        if not math.isfinite(loss): self._tell(loss, learn)
         self.mean = self.beta*self.mean+(1-self.beta)*loss
         self.val = torch.tensor(self.mean/(1-self.beta**self.count))
-    def _tell(self, loss, learn): # once; the finder of rates goes on until it is so
-        if self.told or hasattr(learn, 'lr_finder'): return
-        self.told = True
-        warn_user(f"the training loss is {loss} in epoch {learn.epoch}, batch {learn.iter}: try a lower rate, "
-            "or look at these rows. cbs=TerminateOnNaNCallback() stops training there")
     @property
     def value(self): return self.val

@@ -28,7 +28,7 @@ from fastprogress.fastprogress import ConsoleMasterBar
 from ..model.model_inputs import unwrap
 from ..model.optimizer import plain_schedule
 from ..model.padding_free import try_packing
-from ..support.finite import why_not_finite
+from ..support.finite import broken_weights, why_not_finite
 from ..support.progress import can_be_seen, no_bars
 from ..support.warn import warn_user
 from ..model.turns import let_in, train_alone
@@ -162,6 +162,7 @@ def lr_find(self:FittingLearner, *args, **kwargs):
 def one_batch(self:FittingLearner, i, b):
     let_in(unwrap(self.model))
     super(FittingLearner, self).one_batch(i, b)
+    if self.training and hasattr(self, 'smooth_loss'): self._check_loss(self.smooth_loss)
 
 @patch
 @delegates(Learner.validate)
@@ -171,6 +172,23 @@ def validate(self:FittingLearner, ds_idx=1, dl=None, **kwargs):
     if not res or math.isfinite(res[0]): return res
     warn_user(f"the validation loss is {res[0]}: {why_not_finite(unwrap(self.model))}")
     return res
+
+# %% ../../nbs/train/02_fitting.ipynb #7u4n0004
+@patch
+def _backward(self:FittingLearner):
+    if self.loss.device.type=='cpu': self._check_loss(self.loss.detach().mean())
+    super(FittingLearner, self)._backward()
+
+@patch
+def _check_loss(self:FittingLearner, loss): # () tensor
+    is_sought = hasattr(self, 'lr_finder')
+    if is_sought or math.isfinite(loss): return
+    model = unwrap(self.model)
+    now = getattr(self.dl, 'now', None) # places of the rows
+    sound = "the weights are still those before this batch. Look at its rows, or train at a lower rate"
+    why = why_not_finite(model) if broken_weights(model) else sound
+    error = ValueError(f"the training loss is {float(loss)} in epoch {self.epoch}, batch {self.iter}: {why}")
+    raise error if now is None else self.dl.reader.named(error, *sorted(now))
 
 # %% ../../nbs/train/02_fitting.ipynb #11a5f002
 ONLY_IN_FIT = TrackerCallback,CSVLogger # callbacks that have no business outside of it, beside those that say `only_in_fit` themselves
