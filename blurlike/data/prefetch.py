@@ -84,7 +84,7 @@ class WindowReader:
         "The error `e`, whose message now begins with the rows that raise it."
         items = self.tls[0].items
         numbers = items.idxs[list(idxs)] if isinstance(items, Rows) and items.idxs is not None else idxs
-        return name_error(e, 'row', numbers)
+        return name_error(e, getattr(items, 'noun', 'row'), numbers)
 
 # %% ../../nbs/data/08_prefetch.ipynb #aff1376e
 def ahead(

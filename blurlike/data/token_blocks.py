@@ -26,6 +26,7 @@ def special_tokens(
 
 class PackedRows(Rows):
     "Blocks of `block_size` tokens, cut from texts that are joined end to end"
+    noun = 'block' # what messages call one
     def __init__(self,
         parts:list, # `Rows` of texts; each part gets blocks of its own
         tfm:TokenizeText, # Tokenises
