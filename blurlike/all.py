@@ -35,9 +35,11 @@ from .show.tables import *
 from .show.report import *
 from .predict.text_labels import *
 from .train.csv_logger import *
+from .predict.writing import *
 from .predict.prediction_files import *
 from .train.fitting import *
 from .predict.learner_predict import *
+from .predict.written_text import *
 from .train.epoch_weights import *
 from .train.learner import *
 from .train.assembly import *

@@ -11,6 +11,7 @@ from blurlike.all import (Callback, GradientAccumulation, Interpretation, ModelD
     attach_door, causal_lm_learner, export_onnx, gradio_app, load_onnx, model_card, sequence_classification_learner, token_bytes)
 from blurlike.model import token_scores as scores_module
 from fastai.losses import CrossEntropyLossFlat
+from blurlike.predict import writing
 from blurlike.tasks.causal_lm import generation
 from small import TEXTS, byte_tokenizer, close, weights
 from tokenizers.processors import TemplateProcessing
@@ -373,7 +374,7 @@ def trained(folders): # it stops by itself
 def test_a_batch_writes_what_single_calls_write(trained, arch, side, monkeypatch):
     learn = trained(arch)
     monkeypatch.setattr(learn.dls.tokenizer, 'padding_side', side)
-    monkeypatch.setattr(generation, 'ROUND', 3)
+    monkeypatch.setattr(writing, 'ROUND', 3)
     ids,got = generation.continued(learn, PROMPTS, 5, 20)
     learn.model.eval()
     want = [single(learn.model, learn.dls.tokenizer, i, 20) for i in ids]
@@ -384,7 +385,7 @@ def test_rows_that_have_ended_leave_the_batch(trained, monkeypatch):
     learn,sizes = trained('llama'),[]
     def count(module, args, kwargs): sizes.append(kwargs['input_ids'].shape)
     handle = learn.model.register_forward_pre_hook(count, with_kwargs=True)
-    monkeypatch.setattr(generation, 'ROUND', 2)
+    monkeypatch.setattr(writing, 'ROUND', 2)
     try: _,new = generation.continued(learn, PROMPTS, 64, 30)
     finally: handle.remove()
     assert sizes[0][0]==len(PROMPTS)>sizes[-1][0] and all(s[1]==1 for s in sizes[1:]) # the cache is on
@@ -393,7 +394,7 @@ def test_rows_that_have_ended_leave_the_batch(trained, monkeypatch):
 def test_rules_of_length_count_from_the_prompt(trained, monkeypatch, rule):
     learn = trained('llama')
     for k,v in rule.items(): monkeypatch.setattr(learn.model.generation_config, k, v)
-    monkeypatch.setattr(generation, 'ROUND', 3)
+    monkeypatch.setattr(writing, 'ROUND', 3)
     ids,got = generation.continued(learn, PROMPTS, 5, 20)
     assert got==[single(learn.model.eval(), learn.dls.tokenizer, i, 20) for i in ids]
     assert ''.join(learn.stream(PROMPTS[0], max_new_tokens=20))==learn.predict(PROMPTS[0], max_new_tokens=20)[0]
