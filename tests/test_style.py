@@ -13,9 +13,7 @@ NOT_YET = set('''
 blurlike.data.batch
 blurlike.inspect.row_scan
 blurlike.demo
-blurlike.inspect.explanation
 blurlike.inspect.data_check
-blurlike.inspect.token_view
 blurlike.model.model_inputs
 blurlike.data.token_blocks
 blurlike.model.padding_free

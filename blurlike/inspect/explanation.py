@@ -34,59 +34,90 @@ class Explanation:
         predicted:bool=True # Is each label what the model predicts?
     ):
         self.reading,self.rows,self.method,self.where,self.predicted = reading,rows,method,where,predicted
-        self.words = self._words(reading)
+        self.words = _words(reading)
 
     def _reading(self, row): return row.get('reading', self.reading)
-    def _words(self, reading): return [reading.word_text(w) for w in reading.words]
-
-    @property
-    def names(self)->list: return [as_text(r['label'])+(f" ({self.words[w]})" if self.where else '') for r,w in zip(self.rows, self.where or self.rows)]
-
-    @property
-    def frame(self)->pd.DataFrame: # of several texts one below the other
-        heads = [n if self.names.count(n)<2 else f'{n} {i}' for i,n in enumerate(self.names)]
-        texts = {id(r):r for r in map(self._reading, self.rows)} or {0:self.reading}
-        def of(text): return {h:r['words'] for h,r in zip(heads, self.rows) if self._reading(r) is text}
-        return pd.concat([pd.DataFrame(dict(word=self._words(t)) | of(t)) for t in texts.values()], ignore_index=True)
-
-    def _shade(self, value, most): # for a word; nothing where it was cut off
-        if np.isnan(value): return 'opacity:.85;text-decoration:line-through'
-        return f'background:hsla({140 if value>0 else 0},75%,45%,{.35*min(1, abs(value)/most):.2f});border-radius:3px;padding:0 2px'
-
-    def _html(self, row): # the text, its words shaded
-        r,values = self._reading(row),row['words']
-        most = np.nanmax(np.abs(values), initial=1e-9)
-        def span(k, text): return f'<span title="{"cut off" if np.isnan(values[k]) else f"{values[k]:+.3f}"}" style="{self._shade(values[k], most)}">{html.escape(text)}</span>'
-        def pieces(text, words): # of words as (number, start, end); of very many that are cut off the first
-            res,at = [],0
-            for cut,run in groupby(words, lambda w: bool(np.isnan(values[w[0]]))):
-                run = [*run]
-                for k,a,b in run[:MOST_CUT] if cut else run:
-                    if a<at: continue
-                    res += [html.escape(text[at:a]), span(k, text[a:b])]
-                    at = b
-                if cut and len(run)>MOST_CUT:
-                    res.append(f' <span style="opacity:.85">(… {len(run)-MOST_CUT:,} more)</span>')
-                    at = run[-1][2]
-            return ''.join(res)+html.escape(text[at:])
-        if not r.given and r.tfm.tokenizer.is_fast: return ' <b>|</b> '.join(pieces(text, [(k, a, b) for k,(p,a,b) in enumerate(r.words) if p==part]) for part,text in enumerate(r.parts))
-        words = self._words(r)
-        ends = [*accumulate(len(w)+1 for w in words)]
-        return pieces(' '.join(words), [(k, end-1-len(w), end-1) for k,(w,end) in enumerate(zip(words, ends))])
-
-    def _repr_html_(self):
-        head = f'<tr><th style="text-align:start">{"prediction" if self.predicted else "label"}</th><th style="text-align:start">words for and against it</th></tr>'
-        def row(name, r): return f'<tr><td style="text-align:start;white-space:nowrap">{html.escape(name)} <small style="opacity:.85">{r["score"]:.3f}</small></td><td dir="auto" style="text-align:start;line-height:1.9">{self._html(r)}</td></tr>'
-        return f'<table><thead>{head}</thead><tbody>{"".join(map(row, self.names, self.rows))}</tbody></table><small style="opacity:.85">{html.escape(self.method)}</small>'
-
-    def __repr__(self):
-        lines = []
-        for name,r in zip(self.names, self.rows):
-            order = [i for i in np.argsort(-np.abs(np.nan_to_num(r['words'])), kind='stable')[:8] if not np.isnan(r['words'][i])]
-            words = self._words(self._reading(r))
-            lines.append(f"{name} {r['score']:.3f}: " + ', '.join(f"{words[i]} {r['words'][i]:+.3f}" for i in order) + (', …' if len(words)>len(order) else ''))
-        return '\n'.join([*lines, f'({self.method})'])
     show = Table.show
+
+def _words(reading): return [reading.word_text(w) for w in reading.words]
+
+# %% ../../nbs/inspect/01_explanation.ipynb #6641ea7e
+@patch(as_prop=True)
+def names(self:Explanation)->list: # one a row
+    about = [f' ({self.words[w]})' for w in self.where] if self.where else ['']*len(self.rows)
+    return [as_text(r['label'])+w for r,w in zip(self.rows, about)]
+
+@patch(as_prop=True)
+def frame(self:Explanation)->pd.DataFrame: # of several texts one below the other
+    names = self.names
+    heads = [n if names.count(n)<2 else f'{n} {i}' for i,n in enumerate(names)]
+    texts = {id(r):r for r in map(self._reading, self.rows)} or {0:self.reading}
+    def of(text): return {h:r['words'] for h,r in zip(heads, self.rows) if self._reading(r) is text}
+    return pd.concat([pd.DataFrame(dict(word=_words(t)) | of(t)) for t in texts.values()], ignore_index=True)
+
+# %% ../../nbs/inspect/01_explanation.ipynb #16c8504e
+def _shade(value, most): # how a word is drawn; one that was cut off has no value
+    if np.isnan(value): return 'opacity:.85;text-decoration:line-through'
+    hue = 140 if value>0 else 0
+    return f'background:hsla({hue},75%,45%,{.35*min(1, abs(value)/most):.2f});border-radius:3px;padding:0 2px'
+
+def _span(text, value, most):
+    told = 'cut off' if np.isnan(value) else f'{value:+.3f}'
+    return f'<span title="{told}" style="{_shade(value, most)}">{html.escape(text)}</span>'
+
+def _draw(text, words, values): # words as (number, start, end) in the text
+    most = np.nanmax(np.abs(values), initial=1e-9)
+    res,at = [],0
+    for is_cut,run in groupby(words, lambda w: bool(np.isnan(values[w[0]]))):
+        run = [*run]
+        n_hidden = max(0, len(run)-MOST_CUT) if is_cut else 0
+        for k,a,b in run[:len(run)-n_hidden]:
+            if a<at: continue
+            res += [html.escape(text[at:a]), _span(text[a:b], values[k], most)]
+            at = b
+        if not n_hidden: continue
+        res.append(f' <span style="opacity:.85">(… {n_hidden:,} more)</span>')
+        at = run[-1][2]
+    return ''.join(res)+html.escape(text[at:])
+
+@patch
+def _drawn(self:Explanation, row):
+    reading = self._reading(row)
+    has_places = reading.tfm.tokenizer.is_fast and not reading.given
+    if has_places:
+        def words_in(part): return [(k, a, b) for k,(p,a,b) in enumerate(reading.words) if p==part]
+        return ' <b>|</b> '.join(_draw(text, words_in(i), row['words']) for i,text in enumerate(reading.parts))
+    words = _words(reading)
+    ends = accumulate(len(w)+1 for w in words)
+    return _draw(' '.join(words), [(k, end-1-len(w), end-1) for k,(w,end) in enumerate(zip(words, ends))], row['words'])
+
+# %% ../../nbs/inspect/01_explanation.ipynb #80b521a7
+@patch
+def _html_row(self:Explanation, name, row):
+    score = f'<small style="opacity:.85">{row["score"]:.3f}</small>'
+    label = f'<td style="text-align:start;white-space:nowrap">{html.escape(name)} {score}</td>'
+    return f'<tr>{label}<td dir="auto" style="text-align:start;line-height:1.9">{self._drawn(row)}</td></tr>'
+
+@patch
+def _repr_html_(self:Explanation):
+    what = 'prediction' if self.predicted else 'label'
+    head = f'<tr><th style="text-align:start">{what}</th><th style="text-align:start">words for and against it</th></tr>'
+    rows = ''.join(map(self._html_row, self.names, self.rows))
+    method = f'<small style="opacity:.85">{html.escape(self.method)}</small>'
+    return f'<table><thead>{head}</thead><tbody>{rows}</tbody></table>{method}'
+
+# %% ../../nbs/inspect/01_explanation.ipynb #c567cadd
+@patch
+def _line(self:Explanation, name, row):
+    values = row['words']
+    words = _words(self._reading(row))
+    order = np.argsort(-np.abs(np.nan_to_num(values)), kind='stable')[:8]
+    told = [f'{words[i]} {values[i]:+.3f}' for i in order if not np.isnan(values[i])]
+    more = ', …' if len(words)>len(told) else ''
+    return f"{name} {row['score']:.3f}: {', '.join(told)}{more}"
+
+@patch
+def __repr__(self:Explanation): return '\n'.join([*map(self._line, self.names, self.rows), f'({self.method})'])
 
 # %% ../../nbs/inspect/01_explanation.ipynb #15b00009
 def _hidden_id(tok): # what stands for a word that is hidden; not what ends or pads a text: by these some heads find the place that they read
@@ -94,20 +125,27 @@ def _hidden_id(tok): # what stands for a word that is hidden; not what ends or p
     ends = {None, tok.pad_token_id, tok.eos_token_id}
     return next(i for i in chain(usual, set(range(len(tok)))-set(tok.all_special_ids)) if i not in ends)
 
+# %% ../../nbs/inspect/01_explanation.ipynb #e99cb131
 def _gradients(learn, x, out, steps, added, bar): # (1,F,L), which output, and (L,) which tokens the tokenizer has added -> (L,) contributions
     from captum.attr import LayerIntegratedGradients
     model,door = unwrap(learn.model),learn.model_inputs.door
     names,values = zip(*door._named(x).items())
     at = names.index('input_ids')
+
     def output(*values): return out(read_outputs(model(**dict(zip(names, values))), door.outputs))
     baseline = torch.where(torch.from_numpy(added).to(x.device), values[at], _hidden_id(learn.dls.tokenizer))
     others = tuple(v for i,v in enumerate(values) if i!=at)
+
     def forward(ids, *others):
         bar.step(len(ids))
         return output(*others[:at], ids, *others[at:])
-    found = LayerIntegratedGradients(forward, model.get_input_embeddings()).attribute(values[at], baselines=baseline, additional_forward_args=others, n_steps=steps, internal_batch_size=16)
+
+    settings = dict(additional_forward_args=others, n_steps=steps, internal_batch_size=16)
+    path = LayerIntegratedGradients(forward, model.get_input_embeddings())
+    found = path.attribute(values[at], baselines=baseline, **settings)
     return found.sum(-1)[0].float().cpu().numpy()
 
+# %% ../../nbs/inspect/01_explanation.ipynb #8c03ed9d
 def _occlusion(learn, x, out, words, bs, bar): # (1,F,L), which output, and (L,) words -> (L,) contributions
     tfm,hidden = learn.dls.text_tfm,_hidden_id(learn.dls.tokenizer)
     known = np.unique(words[words!=SPECIAL])
@@ -122,32 +160,42 @@ def _occlusion(learn, x, out, words, bs, bar): # (1,F,L), which output, and (L,)
     for w,fall in zip(known, (logits[0]-logits[1:]).tolist()): res[np.flatnonzero(words==w)[0]] = fall
     return res
 
+# %% ../../nbs/inspect/01_explanation.ipynb #1e395eaa
+def _has_one_table(model):
+    try: return isinstance(model.get_input_embeddings(), torch.nn.Embedding) and not model.config.is_encoder_decoder
+    except NotImplementedError: return False
+
 def _choose(method, model):
-    if method not in (None, 'integrated_gradients', 'occlusion'): raise ValueError(f"method={method!r} is not one of 'integrated_gradients', 'occlusion'")
+    known = 'integrated_gradients','occlusion'
+    if method not in (None, *known): raise ValueError(f"method={method!r} is not one of {', '.join(map(repr, known))}")
     if method=='occlusion': return method
     if importlib.util.find_spec('captum') is None:
-        if method: raise ImportError("integrated gradients need the package captum: `pip install captum`, or pass method='occlusion'")
-        return 'occlusion'
-    try: embedded = isinstance(model.get_input_embeddings(), torch.nn.Embedding) and not model.config.is_encoder_decoder # those embed a text twice
-    except NotImplementedError: embedded = False
-    if method and not embedded: raise ValueError(f"{type(model).__name__} has no one table of token embeddings to go along; pass method='occlusion'")
-    return 'integrated_gradients' if embedded else 'occlusion'
+        if method is None: return 'occlusion'
+        raise ImportError("integrated gradients need the package captum: `pip install captum`, or pass method='occlusion'")
+    if _has_one_table(model): return 'integrated_gradients'
+    if method is None: return 'occlusion'
+    raise ValueError(f"{type(model).__name__} has no one table of token embeddings to go along; pass method='occlusion'")
 
-# %% ../../nbs/inspect/01_explanation.ipynb #15b0000b
+# %% ../../nbs/inspect/01_explanation.ipynb #17962625
 class _Asking:
     "The windows of one item, and what of their outputs is asked about"
     def __init__(self, learn, item, method, steps, bs):
-        self.learn,self.item,self.steps,self.bs,tfm = learn,item,steps,bs,learn.dls.text_tfm
+        self.learn,self.item,self.steps,self.bs = learn,item,steps,bs
+        tfm = learn.dls.text_tfm
         self.readings = [TextReading(tfm, o) for o in tfm.spread([item])[0]] # several where its texts are compared
         self.compared = tfm.join=='compare'
-        windows = [(r, i) for r in self.readings for i in range(len(r.ids))]
         self.method = _choose(method, unwrap(learn.model))
-        device = next(learn.model.parameters()).device
+        self._open([(r, i) for r in self.readings for i in range(len(r.ids))])
+
+    def _open(self, windows): # each is of a text, and has a number there
+        device = next(self.learn.model.parameters()).device
+        self.whose = [r for r,_ in windows]
         self.xs = [r.inputs(i).to(device) for r,i in windows]
-        self.whose,self.places = [r for r,_ in windows],[r.places[i] for r,i in windows]
+        self.places = [r.places[i] for r,i in windows]
         self.ids = [r.ids[i] for r,i in windows]
         self.words = [r.words_of(p) for r,p in zip(self.whose, self.places)]
-        with learn.predicting(): self.logits = [learn.forward(x)[0] for x in self.xs] # (C,) or (L,C) of each window
+        with self.learn.predicting():
+            self.logits = [self.learn.forward(x)[0] for x in self.xs] # (C,) or (L,C) of each window
 
     @property
     def reading(self)->TextReading: return self.readings[0]
@@ -159,45 +207,62 @@ class _Asking:
     def windows_of(self, label): # those that an output is made of, and which of theirs it is
         return ([label], 0) if self.compared else ([*range(len(self.xs))], label)
 
-    def counted(self, windows): # a bar over the texts that the model reads to explain an output of each of these: beside the steps, their two ends
-        n = {i:self.steps+2 if self.method!='occlusion' else 1+len(np.unique(self.words[i][self.words[i]!=SPECIAL])) for i in set(windows)}
-        self.bar = Progress(sum(n[i] for i in windows), hasattr(self.learn, 'progress'))
-        return self.bar
+# %% ../../nbs/inspect/01_explanation.ipynb #b960d658
+@patch
+def of(self:_Asking, window, out): # (W,) contributions to `out`, `nan` for words that are not in the window
+    words = self.words[window]
+    found = (self._hiding if self.method=='occlusion' else self._going)(window, out)
+    is_real = words!=SPECIAL
+    res = np.full(len(self.whose[window].words), np.nan)
+    res[np.unique(words[is_real])] = 0
+    np.add.at(res, words[is_real], found[is_real])
+    return res
 
-    def of(self, window, out): # (W,) contributions to `out`, `nan` for words that are not in the window
-        x,words,learn = self.xs[window],self.words[window],self.learn
-        if self.method=='occlusion':
-            with learn.predicting(): found = _occlusion(learn, x, out, words, self.bs, self.bar)
-        else: found = self._with_gradients(x, out, np.array([p is None for p in self.places[window]]))
-        real,res = words!=SPECIAL,np.full(len(self.whose[window].words), np.nan)
-        res[np.unique(words[real])] = 0
-        np.add.at(res, words[real], found[real])
-        return res
+@patch
+def _hiding(self:_Asking, window, out):
+    words = self.words[window]
+    with self.learn.predicting(): return _occlusion(self.learn, self.xs[window], out, words, self.bs, self.bar)
 
-    def _with_gradients(self, x, out, added):
-        model = unwrap(self.learn.model)
-        with train_alone(model), predict_together(model): return _gradients(self.learn, x, out, self.steps, added, self.bar) # captum hangs hooks into the model
+@patch
+def _going(self:_Asking, window, out):
+    model = unwrap(self.learn.model)
+    x = self.xs[window]
+    added = np.array([p is None for p in self.places[window]])
+    with train_alone(model), predict_together(model): return _gradients(self.learn, x, out, self.steps, added, self.bar)
 
-    def text(self, label): # what is told of an output, over all its windows
-        windows,at = self.windows_of(label)
-        reading = self.whose[windows[0]]
-        res = np.full(len(reading.words), np.nan)
-        for i in windows:
-            part = self.of(i, lambda logits: logits[:,at])/len(windows)
-            res = np.where(np.isnan(part), res, np.nan_to_num(res)+part)
-        return dict(words=res, reading=reading)
+# %% ../../nbs/inspect/01_explanation.ipynb #20ef8fcd
+@patch
+def counted(self:_Asking, windows): # a bar, to explain an output of each of these
+    def n_hidden(i): return len(np.unique(self.words[i][self.words[i]!=SPECIAL]))
+    n = {i:1+n_hidden(i) if self.method=='occlusion' else self.steps+2 for i in set(windows)}
+    self.bar = Progress(sum(n[i] for i in windows), hasattr(self.learn, 'progress'))
+    return self.bar
 
-    def tag(self, window, place, label): return self.of(window, lambda logits: logits[:,place,label])
+# %% ../../nbs/inspect/01_explanation.ipynb #790ea223
+@patch
+def text(self:_Asking, label): # what is told of an output, over all its windows
+    windows,at = self.windows_of(label)
+    reading = self.whose[windows[0]]
+    res = np.full(len(reading.words), np.nan)
+    for i in windows:
+        part = self.of(i, lambda logits: logits[:,at])/len(windows)
+        res = np.where(np.isnan(part), res, np.nan_to_num(res)+part)
+    return dict(words=res, reading=reading)
 
-    def best_places(self): # for each word that was read: (window, place of its first token), with most context
-        res = {}
-        for i,words in enumerate(self.words):
-            for w in np.unique(words[words!=SPECIAL]):
-                place = int(np.flatnonzero(words==w)[0])
-                context = min(place, len(words)-1-place)
-                if w not in res or context>res[w][2]: res[int(w)] = i,place,context
-        return {w:(i, p) for w,(i,p,_) in res.items()}
+@patch
+def tag(self:_Asking, window, place, label): return self.of(window, lambda logits: logits[:,place,label])
 
+@patch
+def best_places(self:_Asking): # for each word that was read: (window, place of its first token), with most context
+    res = {}
+    for i,words in enumerate(self.words):
+        for w in np.unique(words[words!=SPECIAL]):
+            place = int(np.flatnonzero(words==w)[0])
+            context = min(place, len(words)-1-place)
+            if w not in res or context>res[w][2]: res[int(w)] = i,place,context
+    return {w:(i, p) for w,(i,p,_) in res.items()}
+
+# %% ../../nbs/inspect/01_explanation.ipynb #15b0000b
 def _label_numbers(learn, names, labels, logits): # those that are asked for, or predicted; and are they predicted?
     if labels is not None:
         wanted = list(labels) if isinstance(labels, (list, tuple)) else [labels]
@@ -205,12 +270,86 @@ def _label_numbers(learn, names, labels, logits): # those that are asked for, or
         if unknown: raise ValueError(f"labels={unknown}: the labels are {names}")
         return [names.index(w) for w in wanted],False
     decoded = learn.loss_func.decodes(learn.loss_func.activation(logits[None]))[0]
-    if decoded.dtype==torch.bool: return (decoded.nonzero().flatten().tolist(), True) if decoded.any() else ([int(logits.argmax())], False)
-    return list(range(len(names))) if decoded.ndim else [int(decoded)],True
+    if decoded.dtype!=torch.bool: return list(range(len(names))) if decoded.ndim else [int(decoded)],True
+    return (decoded.nonzero().flatten().tolist(), True) if decoded.any() else ([int(logits.argmax())], False)
+
+def _explain_labels(ask, names, labels, words, method):
+    if words is not None:
+        raise ValueError("words= is for learners that label words; this one labels texts: pass labels=")
+    logits = ask.output
+    probs = ask.learn.loss_func.activation(logits[None])[0]
+    asked,predicted = _label_numbers(ask.learn, names, labels, logits)
+    is_none_predicted = labels is None and not predicted
+    if is_none_predicted: method = f'no label is predicted, this one is the most probable; {method}'
+    def told(i): return dict(label=names[i], score=float(probs[i]), logit=float(logits[i])) | ask.text(i)
+    with ask.counted([w for i in asked for w in ask.windows_of(i)[0]]): rows = list(map(told, asked))
+    return Explanation(rows[0]['reading'], rows, method, predicted=predicted)
+
+# %% ../../nbs/inspect/01_explanation.ipynb #cb63f017
+def _word_numbers(words, reading):
+    if words is None or is_whole(words): return words if words is None else [words]
+    is_list = isinstance(words, (list, tuple, range, np.ndarray))
+    if is_list and all(map(is_whole, words)): return words
+    known = [reading.word_text(w) for w in reading.words][:20]
+    raise TypeError(f"words={words!r}: numbers of words are expected, from 0; the words are {known}")
 
 def _telling_words(learn, tags): # the first of each entity, or those with a tag of another scheme
     kind = getattr(learn.task, 'kind', None)
     return kind.begins(tags) if kind is not None else []
+
+class _Tagged:
+    "The tag of each word that the model reads, as it predicts them"
+    def __init__(self, ask):
+        learn,self.places = ask.learn,ask.best_places()
+        self.logits = {w:ask.logits[i][p] for w,(i,p) in self.places.items()}
+        self.probs = {w:learn.loss_func.activation(o[None])[0] for w,o in self.logits.items()}
+        best = {w:int(p.argmax()) for w,p in self.probs.items()}
+        self.tags = [learn.names[best[w]] if w in best else None for w in range(len(ask.reading.words))]
+
+    def telling(self, learn): # the words to begin with: those that the task knows, else the surest
+        return _telling_words(learn, self.tags) or sorted(self.probs, key=lambda w: float(self.probs[w].max()))[:1]
+
+    def check(self, words):
+        missing = [w for w in words if w not in self.places]
+        if not missing: return
+        first = min(self.places, default=0)
+        last = max(self.places, default=0)
+        raise ValueError(f"words={missing}: the model reads the words {first} to {last} of this text, {len(self.tags)} in all")
+
+def _explain_tags(ask, labels, words, method):
+    learn,names = ask.learn,ask.learn.names
+    words = _word_numbers(words, ask.reading)
+    tagged = _Tagged(ask)
+    if words is None: words = tagged.telling(learn)
+    tagged.check(words)
+    def asked(w):
+        if labels is None: return [names.index(tagged.tags[w])]
+        return _label_numbers(learn, names, labels, None)[0]
+
+    def told(w, c):
+        found = dict(label=names[c], score=float(tagged.probs[w][c]), logit=float(tagged.logits[w][c]))
+        return found | dict(words=ask.tag(*tagged.places[w], c))
+
+    rows = [(w, c) for w in words for c in asked(w)]
+    with ask.counted([tagged.places[w][0] for w,_ in rows]): res = [told(*o) for o in rows]
+    return Explanation(ask.reading, res, method, [w for w,_ in rows], labels is None)
+
+# %% ../../nbs/inspect/01_explanation.ipynb #dfcdfd83
+def _explain_own(ask, rows, labels, words, method):
+    is_chosen = labels is not None or words is not None
+    if is_chosen: raise ValueError("labels= and words= are for learners that label texts or words")
+    def told(r):
+        found = dict(words=ask.of(r['window'], r['out']), reading=ask.whose[r['window']])
+        return {k:r[k] for k in ('label','score','logit')} | found
+    with ask.counted([r['window'] for r in rows]): res = list(map(told, rows))
+    return Explanation(res[0]['reading'], res, method)
+
+# %% ../../nbs/inspect/01_explanation.ipynb #e6b8eebc
+def _method_told(ask):
+    tok = ask.learn.dls.tokenizer
+    hidden = spell_token(tok, _hidden_id(tok))
+    if ask.method=='occlusion': return f'occlusion: how far the logit falls when {hidden} stands for the word alone'
+    return f'integrated gradients, {ask.steps} steps: what a word adds to the logit, on the way from a text of {hidden} alone'
 
 @patch
 def explain(self:TransformersLearner,
@@ -226,38 +365,12 @@ def explain(self:TransformersLearner,
     tfm = self.dls.text_tfm
     item = self.texts_of([item], check=tfm.check_or_text)[0]
     names = tfm.output_names(item) or self.names
-    asked = getattr(getattr(self.task, 'predictions', None), 'asked', None) # of predictions that are no labels
-    if not names and asked is None: raise ValueError("explain tells what speaks for a label, a choice, a tag or a number; this learner's task has none of them")
+    asked = getattr(getattr(self.task, 'predictions', None), 'asked', None)
+    is_asked = bool(names) or asked is not None
+    if not is_asked:
+        raise ValueError("explain tells what speaks for a label, a choice, a tag or a number; this learner's task has none of them")
     ask = _Asking(self, item, method, steps, bs)
-    hidden = spell_token(self.dls.tokenizer, _hidden_id(self.dls.tokenizer))
-    method = f'integrated gradients, {steps} steps: what a word adds to the logit, on the way from a text of {hidden} alone' if ask.method!='occlusion' else f'occlusion: how far the logit falls when {hidden} stands for the word alone'
+    method = _method_told(ask)
     if asked is not None: return _explain_own(ask, asked(self, ask), labels, words, method)
-    if ask.logits[0].ndim==1:
-        if words is not None: raise ValueError("words= is for learners that label words; this one labels texts: pass labels=")
-        logits = ask.output
-        probs = self.loss_func.activation(logits[None])[0]
-        asked,predicted = _label_numbers(self, names, labels, logits)
-        if labels is None and not predicted: method = f'no label is predicted, this one is the most probable; {method}'
-        with ask.counted([w for i in asked for w in ask.windows_of(i)[0]]): rows = [dict(label=names[i], score=float(probs[i]), logit=float(logits[i])) | ask.text(i) for i in asked]
-        return Explanation(rows[0]['reading'], rows, method, predicted=predicted)
-    return _explain_tags(self, ask, labels, words, method)
-
-def _explain_own(ask, rows, labels, words, method): # rows with `label`, `score`, `logit`, and of what `window` and `out`put they tell
-    if labels is not None or words is not None: raise ValueError("labels= and words= are for learners that label texts or words")
-    def told(r): return {k:r[k] for k in ('label','score','logit')} | dict(words=ask.of(r['window'], r['out']), reading=ask.whose[r['window']])
-    with ask.counted([r['window'] for r in rows]): res = list(map(told, rows))
-    return Explanation(res[0]['reading'], res, method)
-
-def _explain_tags(learn, ask, labels, words, method):
-    if is_whole(words): words = [words]
-    if words is not None and not (isinstance(words, (list, tuple, range, np.ndarray)) and all(map(is_whole, words))): raise TypeError(f"words={words!r}: numbers of words are expected, from 0; the words are {[ask.reading.word_text(w) for w in ask.reading.words][:20]}")
-    places,n = ask.best_places(),len(ask.reading.words)
-    logits = {w:ask.logits[i][p] for w,(i,p) in places.items()}
-    probs = {w:learn.loss_func.activation(o[None])[0] for w,o in logits.items()}
-    tags = [learn.names[int(probs[w].argmax())] if w in probs else None for w in range(n)]
-    asked = words if words is not None else _telling_words(learn, tags) or sorted(probs, key=lambda w: float(probs[w].max()))[:1]
-    missing = [w for w in asked if w not in places]
-    if missing: raise ValueError(f"words={missing}: the model reads the words {min(places, default=0)} to {max(places, default=0)} of this text, {n} in all")
-    rows = [(w, learn.names.index(t)) for w in asked for t in ([tags[w]] if labels is None else [learn.names[i] for i in _label_numbers(learn, learn.names, labels, None)[0]])]
-    with ask.counted([places[w][0] for w,_ in rows]): told = [dict(label=learn.names[c], score=float(probs[w][c]), logit=float(logits[w][c]), words=ask.tag(*places[w], c)) for w,c in rows]
-    return Explanation(ask.reading, told, method, [w for w,_ in rows], labels is None)
+    if ask.logits[0].ndim==1: return _explain_labels(ask, names, labels, words, method)
+    return _explain_tags(ask, labels, words, method)

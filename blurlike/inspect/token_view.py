@@ -9,6 +9,7 @@ __all__ = ['SPECIAL', 'MOST_CUT', 'TextReading', 'read_texts', 'read_text', 'spe
 import html
 import unicodedata
 from bisect import bisect_left, bisect_right
+from contextlib import contextmanager
 from itertools import accumulate, groupby
 
 import matplotlib.pyplot as plt
@@ -30,11 +31,6 @@ from ..model.turns import predict_together, train_alone
 # %% ../../nbs/inspect/00_token_view.ipynb #15a00007
 SPECIAL = -1 # the word of a token that stands for no text
 
-class _Spans:
-    "(start, end, what) in the order of their starts"
-    def __init__(self, spans): self.spans,self.starts,self.ends = spans,[s[0] for s in spans],list(accumulate((s[1] for s in spans), max))
-    def meeting(self, a, b): return [s for s in self.spans[bisect_right(self.ends, a):bisect_left(self.starts, b)] if s[1]>a]
-
 class TextReading:
     "How the tokenizer reads one text, pair or list of words: windows of token ids, and the words that they belong to"
     def __init__(self,
@@ -43,71 +39,119 @@ class TextReading:
     ):
         self.tfm = tfm
         self.parts,self.given = tfm.columns_of(item)
-        try: enc = self._call(True)
-        except TypeError:
-            given,self.parts = self.parts,repair_texts(self.parts)
-            if self.parts==given: raise
-            enc = self._call(True)
-        self.whole = self._call(False) if tfm.max_length is not None else None
+        enc = self._cut()
+        self.whole = enc if tfm.max_length is None else self._call(False)
         self.ids = enc['input_ids'] if isinstance(enc['input_ids'][0], list) else [enc['input_ids']] # of each window
         self.tokens = tfm.tokens_of(enc)
         self.places = self._places(enc)
-        if self.whole is None: self.whole = enc
-        self.full_ids,self.full_places = self.whole['input_ids'][0],self._places(self.whole)[0]
-        self.words,self.spans = self._words(),None
+        self.full_ids = self.whole['input_ids'][0]
+        self.full_places = self._places(self.whole)[0]
+        self.words = self._words()
+        self.spans = None # of the words, once they are asked for
+
+    def _cut(self): # as the model gets it; signs that no tokenizer reads are mended, as in the loaders
+        try: return self._call(True)
+        except TypeError:
+            given,self.parts = self.parts,repair_texts(self.parts)
+            if self.parts==given: raise
+            return self._call(True)
 
     def _call(self, cut):
         tfm,columns = self.tfm,[[p] for p in self.parts]
-        if cut and tfm.overlap is not None and len(columns)>1: tfm.check_pairs([self.parts])
+        is_long_pair = cut and tfm.overlap is not None and len(columns)>1
+        if is_long_pair: tfm.check_pairs([self.parts])
         return tfm.windows(columns, self.given, tfm.max_length if cut else None, return_special_tokens_mask=True)[0]
 
     def _places(self, enc): # of each token of each window (part, start, end, word), `None` where it stands for no text
-        if not self.tfm.tokenizer.is_fast: return [[None if s else (0, i, i+1, None) for i,s in enumerate(mask)] for mask in enc['special_tokens_mask']]
-        return [[None if s else (part, *offsets, word if self.given else None) for s,part,offsets,word in zip(e.special_tokens_mask, e.sequence_ids, e.offsets, e.word_ids)] for e in enc.encodings]
+        if not self.tfm.tokenizer.is_fast:
+            masks = enc['special_tokens_mask']
+            return [[None if s else (0, i, i+1, None) for i,s in enumerate(mask)] for mask in masks]
+        def place(is_special, part, offsets, word):
+            return None if is_special else (part, *offsets, word if self.given else None)
 
-    def _words(self): # of the text, cut or not: (part, start, end), or the number of a given word
-        if self.given: return list(range(len(self.parts[0])))
-        real = sorted({p[:3] for p in self.full_places if p is not None})
-        if not self.tfm.tokenizer.is_fast: return real
-        res = []
-        for part,text in enumerate(self.parts):
-            tokens = _Spans([p[1:] for p in real if p[0]==part])
-            for a,b in word_spans(text):
-                inside = tokens.meeting(a, b)
-                starts = sorted({a, *(start for start,_ in inside if start>a and not unicodedata.category(text[start]).startswith('M'))}) # a vowel sign stays with its letter
-                res += [(part, start, end) for start,end in zip(starts, [*starts[1:], b])] if len(inside)>8 else [(part, a, b)]
-        return list(dict.fromkeys(res))
-
-    def word_text(self, word):
-        if self.given: return self.parts[0][word]
-        part,a,b = word
-        return self.parts[part][a:b] if self.tfm.tokenizer.is_fast else self.tfm.tokenizer.convert_ids_to_tokens(self.full_ids[a])
-
-    def words_of(self, places)->np.ndarray: # (L,) number of the word that each token belongs to
-        "The words of the tokens of a window."
-        if self.given: return np.array([SPECIAL if p is None else p[3] for p in places], dtype=int)
-        if not self.tfm.tokenizer.is_fast: # without places in the text a window is counted from its start
-            return np.array([SPECIAL if p is None else k for p,k in zip(places, np.cumsum([p is not None for p in places])-1)], dtype=int)
-        if self.spans is None: self.spans = [_Spans(sorted((a, b, k) for k,(p,a,b) in enumerate(self.words) if p==part)) for part in range(len(self.parts))]
-        def word(part, start, end, _): # the one that most of the token lies in; none for a token of spaces alone
-            inside = [(min(b, end)-max(a, start), -k) for a,b,k in self.spans[part].meeting(start, end)]
-            return -max(inside)[1] if inside else SPECIAL
-        return np.array([SPECIAL if p is None else word(*p) for p in places], dtype=int)
+        return [list(map(place, e.special_tokens_mask, e.sequence_ids, e.offsets, e.word_ids)) for e in enc.encodings]
 
     def inputs(self, window:int, accepted=None)->torch.Tensor: # (1,F,L) int64
         "The token fields of a window, without padding."
-        start,n = self.tokens.starts[window],self.tokens.lens[window]
-        return torch.from_numpy(np.stack([f[start:start+n].astype(np.int64) for f in self.tokens.flat]))[None]
+        start = self.tokens.starts[window]
+        end = start+self.tokens.lens[window]
+        return torch.from_numpy(np.stack([f[start:end].astype(np.int64) for f in self.tokens.flat]))[None]
 
-    @property
-    def cut(self)->list: # (L,) bool, which tokens of the whole text are in no window
-        seen = {p for places in self.places for p in places if p is not None}
-        if self.tfm.tokenizer.is_fast: return [p is not None and p not in seen for p in self.full_places]
-        n_lost = 0 if self.tfm.overlap is not None else max(0, len(self.full_ids)-len(self.ids[0]))
-        real = [i for i,p in enumerate(self.full_places) if p is not None]
-        lost = set(real[:n_lost] if self.tfm.tokenizer.truncation_side=='left' else real[len(real)-n_lost:])
-        return [i in lost for i in range(len(self.full_ids))]
+# %% ../../nbs/inspect/00_token_view.ipynb #d2e7283f
+class _Spans:
+    "(start, end, what) in the order of their starts"
+    def __init__(self, spans):
+        self.spans,self.starts = spans,[s[0] for s in spans]
+        self.ends = list(accumulate((s[1] for s in spans), max))
 
+    def meeting(self, a, b): # those that share a sign with the text from `a` to `b`
+        near = self.spans[bisect_right(self.ends, a):bisect_left(self.starts, b)]
+        return [s for s in near if s[1]>a]
+
+def _begins_word(text, i): return not unicodedata.category(text[i]).startswith('M')
+
+def _words_between(a, b, tokens, text): # one, or of many tokens one each
+    if len(tokens)<=8: return [(a, b)]
+    starts = sorted({a, *(start for start,_ in tokens if start>a and _begins_word(text, start))})
+    return list(zip(starts, [*starts[1:], b]))
+
+@patch
+def _words(self:TextReading): # of the text, cut or not: (part, start, end), or the number of a given word
+    if self.given: return list(range(len(self.parts[0])))
+    real = sorted({p[:3] for p in self.full_places if p is not None})
+    if not self.tfm.tokenizer.is_fast: return real
+    res = []
+    for part,text in enumerate(self.parts):
+        tokens = _Spans([p[1:] for p in real if p[0]==part])
+        for a,b in word_spans(text):
+            res += [(part, *w) for w in _words_between(a, b, tokens.meeting(a, b), text)]
+    return list(dict.fromkeys(res))
+
+@patch
+def word_text(self:TextReading, word):
+    if self.given: return self.parts[0][word]
+    part,a,b = word
+    if self.tfm.tokenizer.is_fast: return self.parts[part][a:b]
+    return self.tfm.tokenizer.convert_ids_to_tokens(self.full_ids[a])
+
+# %% ../../nbs/inspect/00_token_view.ipynb #2a17da36
+def _most_in(spans, start, end): # the word (a, b, number) with most of what is between
+    inside = [(min(b, end)-max(a, start), -k) for a,b,k in spans.meeting(start, end)]
+    return -max(inside)[1] if inside else SPECIAL
+
+@patch
+def _word_spans(self:TextReading): # of each part
+    if self.spans is None:
+        def of(part): return sorted((a, b, k) for k,(p,a,b) in enumerate(self.words) if p==part)
+        self.spans = [_Spans(of(part)) for part in range(len(self.parts))]
+    return self.spans
+
+@patch
+def words_of(self:TextReading, places)->np.ndarray: # (L,) number of the word that each token belongs to
+    "The words of the tokens of a window."
+    counted = np.cumsum([p is not None for p in places])-1
+    def word(k, part, start, end, given):
+        if self.given: return given
+        return _most_in(self._word_spans()[part], start, end) if self.tfm.tokenizer.is_fast else counted[k]
+
+    return np.array([SPECIAL if p is None else word(k, *p) for k,p in enumerate(places)], dtype=int)
+
+# %% ../../nbs/inspect/00_token_view.ipynb #d74390f9
+@patch(as_prop=True)
+def cut(self:TextReading)->list: # (L,) bool, which tokens of the whole text are in no window
+    if not self.tfm.tokenizer.is_fast: return self._cut_by_count()
+    seen = {p for places in self.places for p in places if p is not None}
+    return [p is not None and p not in seen for p in self.full_places]
+
+@patch
+def _cut_by_count(self:TextReading):
+    n_lost = 0 if self.tfm.overlap is not None else max(0, len(self.full_ids)-len(self.ids[0]))
+    real = [i for i,p in enumerate(self.full_places) if p is not None]
+    is_left = self.tfm.tokenizer.truncation_side=='left'
+    lost = set(real[:n_lost] if is_left else real[len(real)-n_lost:])
+    return [i in lost for i in range(len(self.full_ids))]
+
+# %% ../../nbs/inspect/00_token_view.ipynb #6b82b1f8
 def read_texts(
     learn, # Learner
     item # A text, a pair, a list of words, or a row with the learner's columns
@@ -122,8 +166,8 @@ def read_text(
 )->TextReading:
     "How `learn` reads the one text of `item`; `ValueError` if there are several."
     reading,*others = read_texts(learn, item)
-    if others: raise ValueError(f"an item of this learner is several texts ({len(others)+1} here), and this is about one")
-    return reading
+    if not others: return reading
+    raise ValueError(f"an item of this learner is several texts ({len(others)+1} here), and this is about one")
 
 # %% ../../nbs/inspect/00_token_view.ipynb #15a0000a
 def spell_token(
@@ -133,13 +177,14 @@ def spell_token(
     "Spelling of a token."
     raw = str(tokenizer.convert_ids_to_tokens(i))
     if not raw.isprintable(): # CANINE's special tokens are signs without a form
-        return next((f'[{name.upper()}]' for name in ('cls','sep','mask','pad','bos','eos','unk') if getattr(tokenizer, f'{name}_token_id')==i), raw)
-    if 'Ġ' not in raw and raw.isascii() or raw[:1]=='▁': return raw.replace('▁', '·')
+        names = ('cls','sep','mask','pad','bos','eos','unk')
+        return next((f'[{n.upper()}]' for n in names if getattr(tokenizer, f'{n}_token_id')==i), raw)
+    is_plain = 'Ġ' not in raw and raw.isascii()
+    if is_plain or raw[:1]=='▁': return raw.replace('▁', '·')
     text = tokenizer.decode([i], clean_up_tokenization_spaces=False)
     return text.replace(' ', '·') if text.strip('�') else raw.replace('Ġ', '·')
 
-MOST_CUT = 30 # cut tokens that are drawn where they stand together
-
+# %% ../../nbs/inspect/00_token_view.ipynb #474a6ea0
 class ShownTokens:
     "The tokens of a text, drawn as HTML in a notebook and as text elsewhere"
     def __init__(self, reading:TextReading): self.reading,self.tok = reading,reading.tfm.tokenizer
@@ -147,39 +192,73 @@ class ShownTokens:
     @property
     def lines(self)->list: # of each line its tokens: text, number of the word, and whether it is `special`, `cut`, `seen` before, or none of these
         r = self.reading
-        windows = [(r.full_ids, r.full_places, r.cut)] if len(r.ids)==1 else [(ids, places, None) for ids,places in zip(r.ids, r.places)]
+        if len(r.ids)==1: return [self._line(r.full_ids, r.full_places, r.cut, ())]
         res,seen = [],set()
-        for ids,places,cut in windows:
-            kinds = ['special' if p is None else 'cut' if cut and cut[k] else 'seen' if p in seen else '' for k,p in enumerate(places)]
-            res.append(list(zip([spell_token(self.tok, i) for i in ids], r.words_of(places).tolist(), kinds)))
+        for ids,places in zip(r.ids, r.places):
+            res.append(self._line(ids, places, [False]*len(ids), seen))
             seen |= {p for p in places if p is not None}
         return res
 
-    @property
-    def drawn(self)->list: # `lines`, where one `more` stands for the rest of many cut tokens
-        def shorten(run, cut): return run if not cut or len(run)<=MOST_CUT else [*run[:MOST_CUT], (f'(… {len(run)-MOST_CUT:,} more)', SPECIAL, 'more')]
-        return [[t for cut,run in groupby(line, lambda t: t[2]=='cut') for t in shorten([*run], cut)] for line in self.lines]
+    def _line(self, ids, places, cut, seen):
+        def kind(place, is_cut):
+            if place is None: return 'special'
+            return 'cut' if is_cut else 'seen' if place in seen else ''
 
-    @property
-    def told(self)->str:
-        r,limit = self.reading,self.reading.tfm.max_length
-        n,lost,unknown = len(r.full_ids),sum(r.cut),sum(i==self.tok.unk_token_id for i in r.full_ids)
-        res = f"{n:,} token{'s' if n!=1 else ''}, {len(r.words):,} word{'s' if len(r.words)!=1 else ''}" + (f", max_length={limit:,}" if limit else '')
-        if lost: res += f": {lost:,} tokens ({lost/n:.0%}) are cut off"
-        elif len(r.ids)>1: res += f": read in {len(r.ids)} windows, {r.tfm.overlap} tokens in common"
-        return res+(f"; {unknown:,} unknown to the tokenizer" if unknown else '')
+        texts = [spell_token(self.tok, i) for i in ids]
+        return list(zip(texts, self.reading.words_of(places).tolist(), map(kind, places, cut)))
 
-    def _chip(self, text, word, kind):
-        style = {'special':'opacity:.85;border:1px dotted', 'more':'opacity:.85', 'cut':'text-decoration:line-through;background:hsla(0,80%,55%,.25)',
-            'seen':f'opacity:.85;border:1px dotted;background:hsla({word*137%360},60%,50%,.08)', '':f'background:hsla({word*137%360},60%,50%,.22)'}[kind]
-        return f'<span title="{kind or "word "+str(word+1)}" style="{style};border-radius:3px;padding:0 3px;margin:0 1px;display:inline-block">{html.escape(text)}</span>'
-
-    def _repr_html_(self):
-        lines = ''.join(f'<div dir="auto" style="line-height:1.9">{"".join(self._chip(*t) for t in line)}</div>' for line in self.drawn)
-        return f'<div style="font-family:monospace">{lines}</div><div><small style="opacity:.85">{html.escape(self.told)}</small></div>'
-
-    def __repr__(self): return '\n'.join([*(' '.join(f'~~{t}~~' if kind=='cut' else t for t,_,kind in line) for line in self.drawn), self.told])
     show = Table.show
+
+# %% ../../nbs/inspect/00_token_view.ipynb #dac23699
+MOST_CUT = 30 # cut tokens that are drawn where they stand together
+
+def _shortened(line): # where one `more` stands for the rest of many cut tokens
+    for is_cut,run in groupby(line, lambda t: t[2]=='cut'):
+        run = [*run]
+        n_hidden = max(0, len(run)-MOST_CUT) if is_cut else 0
+        yield from run[:len(run)-n_hidden]
+        if n_hidden: yield f'(… {n_hidden:,} more)',SPECIAL,'more'
+
+@patch(as_prop=True)
+def drawn(self:ShownTokens)->list: return [[*_shortened(line)] for line in self.lines] # what is to be seen of `lines`
+
+def _number(n, what): return f"{n:,} {what}{'s' if n!=1 else ''}"
+
+@patch(as_prop=True)
+def told(self:ShownTokens)->str:
+    r,limit = self.reading,self.reading.tfm.max_length
+    n = len(r.full_ids)
+    lost = sum(r.cut)
+    unknown = sum(i==self.tok.unk_token_id for i in r.full_ids)
+    res = f"{_number(n, 'token')}, {_number(len(r.words), 'word')}"
+    if limit: res += f", max_length={limit:,}"
+    if lost: res += f": {lost:,} tokens ({lost/n:.0%}) are cut off"
+    elif len(r.ids)>1: res += f": read in {len(r.ids)} windows, {r.tfm.overlap} tokens in common"
+    return res+(f"; {unknown:,} unknown to the tokenizer" if unknown else '')
+
+# %% ../../nbs/inspect/00_token_view.ipynb #521e4ee4
+def _style(word, kind):
+    hue = word*137%360
+    pale = 'opacity:.85'
+    styles = {'special':f'{pale};border:1px dotted', 'more':pale, '':f'background:hsla({hue},60%,50%,.22)',
+        'cut':'text-decoration:line-through;background:hsla(0,80%,55%,.25)',
+        'seen':f'{pale};border:1px dotted;background:hsla({hue},60%,50%,.08)'}
+    return f'{styles[kind]};border-radius:3px;padding:0 3px;margin:0 1px;display:inline-block'
+
+def _chip(text, word, kind):
+    title = kind or f'word {word+1}'
+    return f'<span title="{title}" style="{_style(word, kind)}">{html.escape(text)}</span>'
+
+@patch
+def _repr_html_(self:ShownTokens):
+    def line(tokens): return f'<div dir="auto" style="line-height:1.9">{"".join(_chip(*t) for t in tokens)}</div>'
+    told = f'<div><small style="opacity:.85">{html.escape(self.told)}</small></div>'
+    return f'<div style="font-family:monospace">{"".join(map(line, self.drawn))}</div>{told}'
+
+@patch
+def __repr__(self:ShownTokens):
+    def line(tokens): return ' '.join(f'~~{t}~~' if kind=='cut' else t for t,_,kind in tokens)
+    return '\n'.join([*map(line, self.drawn), self.told])
 
 @patch
 def show_tokens(self:TransformersLearner,
@@ -194,14 +273,31 @@ def uncut_lengths(self:TransformersDL,
     rows:int=10_000 # Maximum rows to look at, evenly from all
 )->np.ndarray: # (n,) tokens of each, special ones included
     "Tokens of rows before `max_length` cuts any off."
-    idxs,res = np.unique(np.linspace(0, self.n-1, min(rows, self.n)).astype(np.int64)) if self.n else np.zeros(0, dtype=np.int64),[]
-    getter,items,tfm = self.dataset.tls[0].tfms.fs[0],self.dataset.tls[0].items,whole_texts(self.text_tfm)
+    if not self.n: return np.zeros(0, dtype=np.int64)
+    idxs = np.unique(np.linspace(0, self.n-1, min(rows, self.n)).astype(np.int64))
+    tfm,res = whole_texts(self.text_tfm),[]
     with Progress(len(idxs)) as bar:
-        for part in (idxs[i:i+1000] for i in range(0, len(idxs), 1000)):
-            texts = getter.read_many(items, part)[0] if isinstance(getter, Column) and self.reader.by_column else [self.dataset.tls[0][int(i)] for i in part]
-            res += tfm.tokenize(texts, count=False)[0].longest.tolist()
+        for part in np.split(idxs, range(1000, len(idxs), 1000)):
+            res += tfm.tokenize(_texts_at(self, part), count=False)[0].longest.tolist()
             bar.step(len(part))
     return np.array(res, dtype=np.int64)
+
+def _texts_at(dl, idxs):
+    texts = dl.dataset.tls[0]
+    getter = texts.tfms.fs[0]
+    has_columns = isinstance(getter, Column) and dl.reader.by_column
+    return getter.read_many(texts.items, idxs)[0] if has_columns else [texts[int(i)] for i in idxs]
+
+# %% ../../nbs/inspect/00_token_view.ipynb #0a9d1ce9
+def _edges(lens, bins):
+    low = int(lens.min())
+    high = int(np.ceil(np.quantile(lens, .995)))
+    step = -(-(high+1-low)//bins)
+    return np.arange(low, high+1+step, step)-.5
+
+def _beyond(lens, limit): # what is told of the texts that are too long
+    tokens = np.maximum(lens-limit, 0).sum()/lens.sum()
+    return f"beyond max_length={limit:,}: {(lens>limit).mean():.1%} of the texts, {tokens:.1%} of the tokens"
 
 @patch
 def plot_lengths(self:TransformersDL,
@@ -214,41 +310,91 @@ def plot_lengths(self:TransformersDL,
     lens,limit = self.uncut_lengths(rows),self.text_tfm.max_length
     if not len(lens): raise ValueError("there are no rows whose lengths could be drawn")
     if ax is None: _,ax = plt.subplots(figsize=(7, 3))
-    low,high = int(lens.min()),int(np.ceil(np.quantile(lens, .995)))
-    edges = np.arange(low, high+1+(step := -(-(high+1-low)//bins)), step)-.5 # whole numbers of tokens
-    ax.hist(np.minimum(lens[lens<=(limit or lens.max())], edges[-1]), edges, color='#4878a8')
+    edges = _edges(lens, bins)
+    def bars(lens, color): ax.hist(np.minimum(lens, edges[-1]), edges, color=color)
+
+    bars(lens[lens<=(limit or lens.max())], '#4878a8')
     told = f"{len(lens):,} of {self.n:,} texts" if len(lens)<self.n else f"{len(lens):,} texts"
     if limit is not None:
-        ax.hist(np.minimum(lens[lens>limit], edges[-1]), edges, color='#d1495b')
+        bars(lens[lens>limit], '#d1495b')
         if limit<=edges[-1]: ax.axvline(limit+.5, color='#d1495b', linestyle='--')
-        told += f"; beyond max_length={limit:,}: {(lens>limit).mean():.1%} of the texts, {np.maximum(lens-limit, 0).sum()/lens.sum():.1%} of the tokens"
+        told = f'{told}; {_beyond(lens, limit)}'
     ax.set(xlabel='tokens', ylabel='texts', title=told)
     ax.title.set_fontsize(9)
     ax.figure.tight_layout()
 
 # %% ../../nbs/inspect/00_token_view.ipynb #15a00014
+@contextmanager
+def _eager(model): # with plain attention, which alone has weights to tell
+    was = getattr(model.config, '_attn_implementation', None)
+    is_other = was not in (None, 'eager')
+    try:
+        if is_other: model.set_attn_implementation('eager')
+        yield
+    finally:
+        if is_other: model.set_attn_implementation(was)
+
+def _attentions(out, n): # of the layers that see all `n` tokens
+    names = 'attentions','encoder_attentions','decoder_attentions'
+    found = next((a for a in (getattr(out, name, None) for name in names) if a), ())
+    return [a[0].float().cpu() for a in found if a is not None and a.ndim==4 and a.shape[-2:]==(n, n)]
+
 @patch
 def attention(self:TransformersLearner,
     item, # A text, a pair, a list of words, or a row
     window:int=0 # Which window of a long text, or which text of an item of several
 )->tuple[list,torch.Tensor]: # L tokens as text, and (layers,heads,L,L) float32 weights
     "How the model attends to `item`; `ValueError` if it has no attention to show."
-    model,windows = unwrap(self.model),[(r, i) for r in read_texts(self, item) for i in range(len(r.ids))]
-    if not is_whole(window) or not 0<=window<len(windows): raise ValueError(f"window={window!r}: this text is read in {len(windows)} window{'s' if len(windows)>1 else ''}")
+    model,tokenizer = unwrap(self.model),self.dls.tokenizer
+    windows = [(r, i) for r in read_texts(self, item) for i in range(len(r.ids))]
+    is_there = is_whole(window) and 0<=window<len(windows)
+    if not is_there: raise ValueError(f"window={window!r}: this text is read in {_number(len(windows), 'window')}")
     reading,window = windows[window]
-    device = next(model.parameters()).device
-    with train_alone(model), predict_together(model), self.predicting(): # nobody else shall meet the other attention
-        was = getattr(model.config, '_attn_implementation', None)
+    ids = reading.ids[window]
+    x = reading.inputs(window).to(next(model.parameters()).device)
+    with train_alone(model), predict_together(model), self.predicting():
         try:
-            if was not in (None, 'eager'): model.set_attn_implementation('eager')
-            out = model(**self.model_inputs.door._named(reading.inputs(window).to(device)), output_attentions=True)
-        except (TypeError, ValueError) as e: raise ValueError(f"{type(model).__name__} does not tell its attention: {e}") from e
-        finally:
-            if was not in (None, 'eager'): model.set_attn_implementation(was)
-    found = next((a for a in (getattr(out, n, None) for n in ('attentions','encoder_attentions','decoder_attentions')) if a), ())
-    found = [a for a in found if a is not None and a.ndim==4 and a.shape[-1]==a.shape[-2]==len(reading.ids[window])] # not of layers that see a shortened text
+            with _eager(model): out = model(**self.model_inputs.door._named(x), output_attentions=True)
+        except (TypeError, ValueError) as e:
+            raise ValueError(f"{type(model).__name__} does not tell its attention: {e}") from e
+    found = _attentions(out, len(ids))
     if not found: raise ValueError(f"{type(model).__name__} has no attention from token to token that could be shown")
-    return [spell_token(self.dls.tokenizer, i) for i in reading.ids[window]],torch.stack([a[0].float().cpu() for a in found])
+    return [spell_token(tokenizer, i) for i in ids],torch.stack(found)
+
+# %% ../../nbs/inspect/00_token_view.ipynb #5803bca8
+def _draw_one(weights, tokens, title, said):
+    size = min(12, 2+.28*len(tokens))
+    fig,ax = plt.subplots(figsize=(size, size))
+    ax.imshow(weights.numpy(), cmap='viridis', vmin=0)
+    ax.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8, parse_math=False) # a `$` is a token like others
+    ax.set_yticks(range(len(tokens)), tokens, fontsize=8, parse_math=False)
+    ax.set(xlabel='looks at', ylabel='token', title=' · '.join(filter(None, [title, said])))
+    fig.tight_layout()
+
+def _draw_all(weights, tokens, name, title, said):
+    rows,cols = weights.shape[:2]
+    is_long_row = rows==1 and cols>6
+    if is_long_row: rows,cols = -(-cols//6),6
+    fig,axes = plt.subplots(rows, cols, figsize=(min(14, 1.7*cols), min(40, 1.9*rows)), squeeze=False)
+    flat = [(name(i, j), w) for i,layer in enumerate(weights) for j,w in enumerate(layer)]
+    for ax in axes.flat: ax.axis('off')
+    for i,(ax,(title_,w)) in enumerate(zip(axes.flat, flat)):
+        ax.imshow(w.numpy(), cmap='viridis', vmin=0)
+        ax.set_title(title_, fontsize=7)
+        is_named = len(tokens)<=12 and i%cols==0
+        if is_named: _name_rows(ax, tokens)
+    fig.suptitle(' · '.join(filter(None, [title, said])), fontsize=9)
+    fig.tight_layout()
+
+def _name_rows(ax, tokens):
+    ax.axis('on')
+    ax.set_yticks(range(len(tokens)), tokens, fontsize=6, parse_math=False)
+    ax.set_xticks([])
+
+# %% ../../nbs/inspect/00_token_view.ipynb #fb2021c6
+def _check_number(name, value, n):
+    is_there = value is None or is_whole(value) and -n<=value<n
+    if not is_there: raise ValueError(f"{name}={value!r}: this model has {n} {name}s")
 
 @patch
 def show_attention(self:TransformersLearner,
@@ -261,36 +407,13 @@ def show_attention(self:TransformersLearner,
     "Draw the attention of the model by layer and head."
     check_counts(max_tokens=max_tokens)
     tokens,weights = self.attention(item, window)
-    for name,value,n in (('layer',layer,weights.shape[0]), ('head',head,weights.shape[1])):
-        if value is not None and (not is_whole(value) or not -n<=value<n): raise ValueError(f"{name}={value!r}: this model has {n} {name}s")
+    n_layers,n_heads = weights.shape[:2]
+    _check_number('layer', layer, n_layers)
+    _check_number('head', head, n_heads)
     said = '' if len(tokens)<=max_tokens else f'the first {max_tokens} of {len(tokens)} tokens'
-    tokens,weights = tokens[:max_tokens],weights[:,:,:max_tokens,:max_tokens]
-    if layer is not None and head is not None: _draw_one(weights[layer,head], tokens, f'layer {layer}, head {head}', said)
-    elif layer is not None: _draw_all(weights[layer][None], tokens, lambda i,j: f'head {j}', f'layer {layer}', said)
-    elif head is not None: _draw_one(weights[:,head].mean(0), tokens, f'head {head}, mean over {len(weights)} layers', said)
-    else: _draw_all(weights, tokens, lambda i,j: f'{i}.{j}', 'layer.head', said)
-
-def _draw_one(weights, tokens, title, said):
-    size = min(12, 2+.28*len(tokens))
-    fig,ax = plt.subplots(figsize=(size, size))
-    ax.imshow(weights.numpy(), cmap='viridis', vmin=0)
-    ax.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8, parse_math=False) # a `$` is a token like others
-    ax.set_yticks(range(len(tokens)), tokens, fontsize=8, parse_math=False)
-    ax.set(xlabel='looks at', ylabel='token', title=' · '.join(filter(None, [title, said])))
-    fig.tight_layout()
-
-def _draw_all(weights, tokens, name, title, said):
-    rows,cols = weights.shape[:2]
-    if rows==1 and cols>6: rows,cols = -(-cols//6),6
-    fig,axes = plt.subplots(rows, cols, figsize=(min(14, 1.7*cols), min(40, 1.9*rows)), squeeze=False)
-    flat = [(name(i, j), w) for i,layer in enumerate(weights) for j,w in enumerate(layer)]
-    for ax in axes.flat: ax.axis('off')
-    for i,(ax,(title_,w)) in enumerate(zip(axes.flat, flat)):
-        ax.imshow(w.numpy(), cmap='viridis', vmin=0)
-        ax.set_title(title_, fontsize=7)
-        if len(tokens)>12 or i%cols: continue # the first of each row names the tokens
-        ax.axis('on')
-        ax.set_yticks(range(len(tokens)), tokens, fontsize=6, parse_math=False)
-        ax.set_xticks([])
-    fig.suptitle(' · '.join(filter(None, [title, said])), fontsize=9)
-    fig.tight_layout()
+    tokens = tokens[:max_tokens]
+    weights = weights[:,:,:max_tokens,:max_tokens]
+    if layer is None and head is None: return _draw_all(weights, tokens, lambda i,j: f'{i}.{j}', 'layer.head', said)
+    if head is None: return _draw_all(weights[layer][None], tokens, lambda i,j: f'head {j}', f'layer {layer}', said)
+    if layer is not None: return _draw_one(weights[layer,head], tokens, f'layer {layer}, head {head}', said)
+    _draw_one(weights[:,head].mean(0), tokens, f'head {head}, mean over {n_layers} layers', said)
