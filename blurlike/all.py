@@ -21,6 +21,7 @@ from .data.block import *
 from .model.model_inputs import *
 from .model.splitters import *
 from .model.padding_free import *
+from .model.cuda_graphs import *
 from .model.adapters import *
 from .model.optimizer import *
 from .model.losses import *

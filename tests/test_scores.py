@@ -1,5 +1,6 @@
 "The scores that the card, the folder and the artifact name are those of the weights that are in the model."
 import json
+from collections import Counter
 
 import pytest
 import torch
@@ -7,10 +8,11 @@ from fastai.callback.core import Callback
 from fastai.callback.tracker import SaveModelCallback
 from huggingface_hub import ModelCard
 from small import TEXTS, close, direct_logits, learner, valid_frame
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from blurlike.all import Checkpoints, TransformersLearner, model_card
 from blurlike.save.folder import describe
-from blurlike.train.epoch_weights import scores_of
+from blurlike.train.epoch_weights import scores_of, weight_sum
 
 class Spoil(Callback):
     "The weights are worse from epoch 1 on."
@@ -97,7 +99,7 @@ def test_folders_of_before_name_no_epoch():
     assert scores_of(dict(epochs=None))=={}
 
 def test_odd_tensors_are_summed():
-    from blurlike.model.adapters import bit_sum
+    from blurlike.model.adapters import bit_sum, bit_sums
     t = torch.arange(15., dtype=torch.bfloat16)
     for p in (t, t[1:], t[:7], t.view(3, 5).T, t[:1].squeeze(), t.float(), t[:0]):
         assert bit_sum(p)==bit_sum(p.clone())
@@ -105,6 +107,17 @@ def test_odd_tensors_are_summed():
             q = p.contiguous().clone()
             q.view(-1)[-1:] += 1
             assert bit_sum(q)!=bit_sum(p)
+    assert bit_sums([t, t[1:]])==[int(bit_sum(t)), int(bit_sum(t[1:]))] and bit_sums([])==[]
+
+def test_weights_are_fetched_together(bert):
+    "A GPU would be waited for once for each of two hundred parameters."
+    learn,fetched = learner('single', bert),Counter()
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(self, f, types, args=(), kwargs=None):
+            fetched[f.overloadpacket.__name__] += 1
+            return f(*args, **(kwargs or {}))
+    with Count(): weight_sum(learn)
+    assert fetched['sum'] and not fetched['_local_scalar_dense']
 
 # One number a text
 

@@ -22,7 +22,7 @@ for k,v in dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg', TOK
 ROOT = Path(__file__).resolve().parents[2]
 
 # part: seconds it may take
-LIMITS = dict(device=30, correct=200, train=150, large=60, compiled=90, graphs=60, profile=45, predict=90, attention=30)
+LIMITS = dict(device=30, correct=200, train=150, large=60, compiled=90, graphs=110, profile=60, predict=90, attention=30)
 
 # ---- models and data
 
@@ -143,7 +143,8 @@ def device(args):
 def correct(args):
     "tests/test_device.py on this device."
     env = os.environ | dict(BLURLIKE_DEVICE=args.device, CUBLAS_WORKSPACE_CONFIG=':4096:8')
-    picked = ['-k', 'one_text or trains_as'] if args.tiny else []
+    pick = 'one_text or trains_as' if args.tiny else args.pick
+    picked = ['-k', pick] if pick else []
     workers = '0' if args.tiny else str(args.workers)
     log = args.out/'correct.log' # written test by test: what was found stands there when the time is over
     command = [sys.executable, '-m', 'pytest', '-v', '-n', workers, '-m', '', '-p', 'no:cacheprovider', '--tb=short', '-rfE', '--durations=15', str(ROOT/'tests'/'test_device.py'), *picked]
@@ -190,8 +191,20 @@ def training_sides(args, kind, bs, rows):
             t = trainer(args, made, tokenizer, df.iloc[4:], bs, grouped)
             return timed(args, t.train)
         return run
-    sides = {'raw loop, the same batches':raw, 'blurlike':ours(), 'blurlike, padded':ours(padding_free=False), 'Trainer':peer(False), 'Trainer, by length':peer(True)}
+    sides = {'raw loop, the same batches':raw, 'blurlike':ours(), 'blurlike, padded':ours(padding_free=False), 'blurlike, graphs':ours(cuda_graphs=True), 'Trainer':peer(False), 'Trainer, by length':peer(True)}
     return sides,amount,made,batches,packed
+
+def passes(args): # a callback that takes the time of each pass over the training rows
+    from fastai.callback.core import Callback
+    class Passes(Callback):
+        def __init__(self): self.seconds = []
+        def before_train(self):
+            sync(args)
+            self.start = time.perf_counter()
+        def after_train(self):
+            sync(args)
+            self.seconds.append(time.perf_counter()-self.start)
+    return Passes()
 
 def train(args):
     "Training in bf16 on natural lengths, real tokens a second, and megabytes at most."
@@ -229,7 +242,7 @@ def profile(args):
     from torch.profiler import ProfilerActivity
     sides,amount,made,batches,packed = training_sides(args, 'bert', 8 if args.tiny else 64, 324)
     sides = {k:v for k,v in sides.items() if not k.startswith('Trainer')}
-    sides = {k:sides[k] for k in ('blurlike','raw loop, the same batches')}
+    sides = {k:sides[k] for k in ('blurlike','blurlike, graphs','raw loop, the same batches')}
     kinds = [ProfilerActivity.CPU]+([ProfilerActivity.CUDA] if args.device=='cuda' else [])
     for name,f in sides.items():
         f()
@@ -244,48 +257,29 @@ def profile(args):
             log.write(f'\n==== {name}, by device\n{table.table(sort_by=sort, row_limit=30, max_name_column_width=70)}\n==== {name}, by processor\n{table.table(sort_by="self_cpu_time_total", row_limit=40, max_name_column_width=60)}\n')
 
 def graphs(args):
-    "An experiment: forward and backward of each length (rounded up to 64) as CUDA graphs, beside the same loop without."
+    "Ours by CUDA graphs beside ours without, the plain loop and `Trainer`: passes after the first, in which graphs are made."
     if args.device!='cuda': return keep(args, 'graphs', note='CUDA alone')
-    import torch
-    sides,amount,made,batches,packed = training_sides(args, 'bert', 64, 1600)
-    def rounded(b, k=64):
-        n = b['attention_mask'].shape[1]
-        return {name:torch.nn.functional.pad(v, (0, -n%k)) if v.ndim>1 else v for name,v in b.items()}
-    full = [b for b in map(rounded, batches) if len(b['labels'])==64]
-    amount = int(sum(b['attention_mask'].sum() for b in full))
-    def loop(model, step):
-        decay,rest = [p for p in model.parameters() if p.ndim>1],[p for p in model.parameters() if p.ndim<2]
-        opt = torch.optim.AdamW([dict(params=decay, weight_decay=.01), dict(params=rest, weight_decay=0.)], lr=1e-4, fused=True)
-        for b in full:
-            step(b).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)
-            opt.step()
-            opt.zero_grad(set_to_none=True)
-    def plain():
-        model = new_model(args, made).train()
-        def step(b):
-            with torch.autocast('cuda', dtype=torch.bfloat16): return model(**b).loss
-        return timed(args, lambda: loop(model, step))
-    def graphed():
-        model = new_model(args, made).train()
-        class Step(torch.nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.model = model
-            def forward(self, input_ids, token_type_ids, mask, labels):
-                with torch.autocast('cuda', dtype=torch.bfloat16, cache_enabled=False):
-                    logits = self.model(input_ids=input_ids, token_type_ids=token_type_ids, attention_mask=mask).logits
-                return torch.nn.functional.cross_entropy(logits.float(), labels)
-        # a mask of four dimensions is taken as it is: nothing asks the device what is in it
-        def inputs(b): return (b['input_ids'], b['token_type_ids'], b['attention_mask'][:,None,None].bool().expand(-1, 1, b['attention_mask'].shape[1], -1).contiguous(), b['labels'])
-        made_for,start,pool = {},time.perf_counter(),torch.cuda.graph_pool_handle()
-        for b in full:
-            shape = b['input_ids'].shape
-            if shape not in made_for: made_for[shape] = torch.cuda.make_graphed_callables(Step(), tuple(t.clone() for t in inputs(b)), num_warmup_iters=3, allow_unused_input=True, pool=pool)
-        sync(args)
-        keep(args, 'graphs', shapes=len(made_for), capture_seconds=round(time.perf_counter()-start, 2))
-        return timed(args, lambda: loop(model, lambda b: made_for[b['input_ids'].shape](*inputs(b))))
-    turns(args, 'graphs', {'plain, lengths of 64':plain, 'graphs':graphed}, amount, max(1, args.rounds-1))
+    from blurlike.all import CUDAGraphs
+    for kind in ('bert','modernbert'):
+        sides,amount,made,batches,_ = training_sides(args, kind, 64, 1600)
+        df,firsts = frame(args, 1600),{}
+        def ours(name, **kwargs):
+            def run():
+                learn = learner(args, df, made, 64, precision='bf16', **kwargs)
+                clock = passes(args)
+                with learn.no_bar(), learn.no_logging(), warnings.catch_warnings(record=True) as said:
+                    warnings.simplefilter('always')
+                    learn.fit_one_cycle(3, 1e-4, cbs=clock)
+                told = [str(w.message) for w in said if 'cuda_graphs' in str(w.message)]
+                firsts[name] = dict(first_pass=round(clock.seconds[0], 2), others=[round(t, 3) for t in clock.seconds[1:]], told=told)
+                return min(clock.seconds[1:])
+            return run
+        mine = {'blurlike':{}, 'blurlike, padded':dict(padding_free=False), 'blurlike, graphs':dict(cuda_graphs=True),
+            'blurlike, graphs of 32':dict(padding_free=False, cbs=CUDAGraphs(step=32)), 'blurlike, graphs of 128':dict(padding_free=False, cbs=CUDAGraphs(step=128))}
+        shown = {'raw loop, the same batches':sides['raw loop, the same batches']} | {k:ours(k, **kw) for k,kw in mine.items()} | {'Trainer, by length':sides['Trainer, by length']}
+        keep(args, f'graphs-{kind}', operations=operations(made), tokens=amount)
+        turns(args, f'graphs-{kind}', shown, amount, max(1, args.rounds-1))
+        keep(args, f'graphs-{kind}', passes=str(firsts))
 
 def predict(args):
     "`predict_batch` in bf16 beside `pipeline(batch_size=128)` in bf16: rows a second; and milliseconds of one text."
@@ -357,7 +351,7 @@ def table(out):
     read = lambda name: json.loads((out/f'{name}.json').read_text()) if (out/f'{name}.json').exists() else {}
     said,right = read('device').get('found', {}),read('correct')
     lines = ['# blurlike on '+said.get('card', 'the CPU'), '', ', '.join(f'{k} {v}' for k,v in said.items()), '', '## Correct', '', f"`tests/test_device.py`: {right.get('last', 'did not end')}", *(f'- {l}' for l in right.get('failed', []))]
-    for name in ('train-bert','train-modernbert','large-bert','compiled-bert','graphs','predict'):
+    for name in ('train-bert','train-modernbert','large-bert','compiled-bert','graphs-bert','graphs-modernbert','predict'):
         found = read(name)
         sides = {k:v for k,v in found.items() if isinstance(v, dict)}
         if not sides: continue
@@ -379,6 +373,7 @@ def main():
     p.add_argument('--tiny', action='store_true', help='models and data of a toy: does the check itself work?')
     p.add_argument('--rounds', type=int, default=3)
     p.add_argument('--workers', type=int, default=8, help='processes of the tests')
+    p.add_argument('--pick', default='', help='of the tests, as with `pytest -k`')
     p.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
     p.add_argument('--here', action='store_true', help='run the parts in this process, without limits')
     args = p.parse_args()
@@ -392,7 +387,7 @@ def main():
         transformers.utils.logging.disable_progress_bar()
         for name in args.parts: PARTS[name](args)
         return
-    rest = ['--device',args.device, '--rounds',str(args.rounds), '--workers',str(args.workers), '--out',str(args.out), *(['--tiny'] if args.tiny else [])]
+    rest = ['--device',args.device, '--rounds',str(args.rounds), '--workers',str(args.workers), '--pick',args.pick, '--out',str(args.out), *(['--tiny'] if args.tiny else [])]
     for name in args.parts:
         start = time.perf_counter()
         try: code = subprocess.run([sys.executable, __file__, name, '--here', *rest], timeout=LIMITS[name]*(10 if args.tiny else 1), env=os.environ | dict(PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))).returncode

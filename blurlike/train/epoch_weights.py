@@ -11,7 +11,7 @@ import json
 
 from fastai.learner import Learner
 
-from ..model.adapters import bit_sum
+from ..model.adapters import bit_sums
 from ..model.model_inputs import unwrap
 
 # %% ../../nbs/train/04_epoch_weights.ipynb #e9c40006
@@ -19,7 +19,7 @@ def weight_sum(
     learn:Learner
 )->str: # Hexadecimal sha256
     "Fingerprint of the weights that are in the model now."
-    sums = [bit_sum(p) for p in unwrap(learn.model).parameters()]
+    sums = bit_sums(unwrap(learn.model).parameters())
     return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
 
 # %% ../../nbs/train/04_epoch_weights.ipynb #e9c4000a

@@ -20,6 +20,7 @@ from fastcore.meta import delegates
 from ..model.adapters import add_adapter, has_adapter, merged
 from ..data.batch import TransformersDL, check_targets
 from .run import RunningLearner
+from ..model.cuda_graphs import CUDAGraphs
 from ..model.losses import AvgCountedLoss, CountedTargets, SmoothLoss
 from ..model.model_inputs import ModelInputsCallback, unwrap
 from ..model.optimizer import adamw, suggest_rate
@@ -55,12 +56,14 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         peft=None, # A `peft.PeftConfig`: adapters are put into the model, and only they and the head are trained
         gradient_checkpointing:bool=False, # Compute activations again in the backward pass: less memory, about a third more time
         compile:bool=False, # Compile the layers with `torch.compile`? Lengths are then rounded up to multiples of 16
+        cuda_graphs:bool=False, # On CUDA, replay steps instead of launching each of their kernels? For batches of up to some 20,000 tokens
         lr:float|None=None, # Default learning rate of fits; `None`: that of `suggest_rate`, by the width of the model
         **kwargs
     ):
         _check_settings(metrics, precision)
+        if cuda_graphs: _check_graphs(padding_free, gradient_checkpointing, compile)
         self.task = task or task_of(dls)
-        self.padding_free = False if compile and padding_free is None else padding_free
+        self.padding_free = False if (compile or cuda_graphs) and padding_free is None else padding_free
         self.packing = None
         _set_device_of(dls)
         model = self._load(dls, checkpoint, model_kwargs or {})
@@ -74,6 +77,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         self._count_losses()
         if precision: self.add_cb(DevicePrecision(amp_mode=precision))
         if compile: self._compile()
+        if cuda_graphs: self.add_cb(CUDAGraphs())
 
 # %% ../../nbs/train/06_learner.ipynb #d9f13b01
 def head_config(
@@ -106,6 +110,12 @@ def _check_settings(metrics, precision):
         raise TypeError(f"metrics={metrics!r}: functions or `Metric`s are expected, e.g. metrics=accuracy, not their names")
     if precision not in (None, 'bf16', 'fp16'):
         raise ValueError(f"precision={precision!r}: 'bf16', 'fp16' or None (float32) is expected")
+
+def _check_graphs(padding_free, gradient_checkpointing, compile):
+    others = dict(padding_free=padding_free, gradient_checkpointing=gradient_checkpointing, compile=compile)
+    asked = [k for k,v in others.items() if v]
+    if not asked: return
+    raise ValueError(f"cuda_graphs=True replays padded batches through layers as they are: leave out {asked[0]}=True")
 
 @patch
 def _compile(self:TransformersLearner):
