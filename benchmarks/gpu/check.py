@@ -22,7 +22,7 @@ for k,v in dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg', TOK
 ROOT = Path(__file__).resolve().parents[2]
 
 # part: seconds it may take
-LIMITS = dict(device=30, correct=200, train=150, large=60, compiled=90, graphs=110, profile=60, predict=90, attention=30)
+LIMITS = dict(device=30, correct=200, train=150, large=60, compiled=90, graphs=90, graphs_modernbert=120, profile=60, predict=90, attention=30)
 
 # ---- models and data
 
@@ -152,10 +152,10 @@ def correct(args):
     lines = log.read_text().strip().splitlines()
     keep(args, 'correct', last=lines[-1] if lines else '', failed=[l for l in lines if l.startswith(('FAILED','ERROR'))], code=done.returncode)
 
-def turns(args, name, sides, amount, rounds):
-    "Each side in turn: lists of amounts a second, and megabytes at most."
+def turns(args, name, sides, amount, rounds, first=0):
+    "Each side in turn: lists of amounts a second, and megabytes at most. Round 0 does not count."
     rates,peaks = {k:[] for k in sides},{}
-    for r in range(rounds+1):
+    for r in range(first, rounds+1):
         for k,f in sides.items():
             fresh_peak(args)
             try: seconds = f()
@@ -191,7 +191,7 @@ def training_sides(args, kind, bs, rows):
             t = trainer(args, made, tokenizer, df.iloc[4:], bs, grouped)
             return timed(args, t.train)
         return run
-    sides = {'raw loop, the same batches':raw, 'blurlike':ours(), 'blurlike, padded':ours(padding_free=False), 'blurlike, graphs':ours(cuda_graphs=True), 'Trainer':peer(False), 'Trainer, by length':peer(True)}
+    sides = {'raw loop, the same batches':raw, 'blurlike':ours(), 'blurlike, padded':ours(padding_free=False), 'Trainer':peer(False), 'Trainer, by length':peer(True)}
     return sides,amount,made,batches,packed
 
 def passes(args): # a callback that takes the time of each pass over the training rows
@@ -236,50 +236,89 @@ def compiled(args):
         return run
     turns(args, 'compiled-bert', {k:again(l) for k,l in learns.items()}, amount, args.rounds)
 
+def profiled_pass(args, prof): # a callback that profiles the second pass over the training rows
+    from fastai.callback.core import Callback
+    class Second(Callback):
+        def before_train(self):
+            sync(args)
+            if self.epoch: prof.start()
+            self.start = time.perf_counter()
+        def after_train(self):
+            sync(args)
+            self.seconds = time.perf_counter()-self.start
+            if self.epoch: prof.stop()
+    return Second()
+
 def profile(args):
-    "Where a step's time goes: kernels, launches, and waits for the device, ours beside the plain loop."
+    "Where a step's time goes: kernels, launches, and waits for the device, ours beside the plain loop; the second pass over five batches."
     import torch
     from torch.profiler import ProfilerActivity
     sides,amount,made,batches,packed = training_sides(args, 'bert', 8 if args.tiny else 64, 324)
-    sides = {k:v for k,v in sides.items() if not k.startswith('Trainer')}
-    sides = {k:sides[k] for k in ('blurlike','blurlike, graphs','raw loop, the same batches')}
+    df,raw = frame(args, 324),sides['raw loop, the same batches']
     kinds = [ProfilerActivity.CPU]+([ProfilerActivity.CUDA] if args.device=='cuda' else [])
-    for name,f in sides.items():
-        f()
-        with torch.profiler.profile(activities=kinds) as prof: seconds = f()
-        table = prof.key_averages()
+    def ours(prof, **kwargs):
+        learn = learner(args, df, made, 8 if args.tiny else 64, precision='bf16', **kwargs)
+        second = profiled_pass(args, prof)
+        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-4, cbs=second)
+        return second.seconds
+    def plain(prof):
+        raw()
+        with prof: return raw()
+    shown = {'blurlike':ours, 'blurlike, padded':lambda p: ours(p, padding_free=False), 'blurlike, graphs':lambda p: ours(p, cuda_graphs=True), 'raw loop, the same batches':plain}
+    for name,f in shown.items():
+        prof = torch.profiler.profile(activities=kinds)
+        seconds,table = f(prof),prof.key_averages()
         on_device = sum(getattr(e, 'self_device_time_total', 0) for e in table if str(e.device_type).endswith('CUDA'))/1e6
         count = lambda *names: sum(e.count for e in table if e.key in names)
         keep(args, 'profile', **{name:dict(steps=len(batches), seconds=round(seconds, 3), device_seconds=round(on_device, 3),
-            launches=count('cudaLaunchKernel','cudaLaunchKernelExC','cuLaunchKernel','cuLaunchKernelEx'), waits=count('cudaStreamSynchronize','cudaDeviceSynchronize','cudaEventSynchronize'), copies=count('cudaMemcpyAsync'), items=count('aten::item','aten::_local_scalar_dense'))})
+            launches=count('cudaLaunchKernel','cudaLaunchKernelExC','cuLaunchKernel','cuLaunchKernelEx'), graphs=count('cudaGraphLaunch'),
+            waits=count('cudaStreamSynchronize','cudaDeviceSynchronize','cudaEventSynchronize'), copies=count('cudaMemcpyAsync'), items=count('aten::_local_scalar_dense'))})
         sort = 'self_cuda_time_total' if args.device=='cuda' else 'self_cpu_time_total'
         with open(args.out/'profile.txt', 'a') as log:
             log.write(f'\n==== {name}, by device\n{table.table(sort_by=sort, row_limit=30, max_name_column_width=70)}\n==== {name}, by processor\n{table.table(sort_by="self_cpu_time_total", row_limit=40, max_name_column_width=60)}\n')
 
-def graphs(args):
-    "Ours by CUDA graphs beside ours without, the plain loop and `Trainer`: passes after the first, in which graphs are made."
-    if args.device!='cuda': return keep(args, 'graphs', note='CUDA alone')
+def loud_capture(args): # `capture_graph` that prints where it fails
+    import traceback
+    import torch
+    from blurlike.model.cuda_graphs import capture_graph
+    if args.device!='cuda': return lambda function, inputs: function
+    pool = torch.cuda.graph_pool_handle()
+    def capture(function, inputs):
+        try: return capture_graph(function, inputs, pool)
+        except Exception:
+            traceback.print_exc()
+            raise
+    return capture
+
+def graphs(args, kind='bert'):
+    "Ours by CUDA graphs (on the CPU by a stand-in) beside ours without, the plain loop and `Trainer`: the best pass after the first, in which graphs are made."
     from blurlike.all import CUDAGraphs
-    for kind in ('bert','modernbert'):
-        sides,amount,made,batches,_ = training_sides(args, kind, 64, 1600)
-        df,firsts = frame(args, 1600),{}
-        def ours(name, **kwargs):
-            def run():
-                learn = learner(args, df, made, 64, precision='bf16', **kwargs)
-                clock = passes(args)
-                with learn.no_bar(), learn.no_logging(), warnings.catch_warnings(record=True) as said:
-                    warnings.simplefilter('always')
-                    learn.fit_one_cycle(3, 1e-4, cbs=clock)
-                told = [str(w.message) for w in said if 'cuda_graphs' in str(w.message)]
-                firsts[name] = dict(first_pass=round(clock.seconds[0], 2), others=[round(t, 3) for t in clock.seconds[1:]], told=told)
-                return min(clock.seconds[1:])
-            return run
-        mine = {'blurlike':{}, 'blurlike, padded':dict(padding_free=False), 'blurlike, graphs':dict(cuda_graphs=True),
-            'blurlike, graphs of 32':dict(padding_free=False, cbs=CUDAGraphs(step=32)), 'blurlike, graphs of 128':dict(padding_free=False, cbs=CUDAGraphs(step=128))}
-        shown = {'raw loop, the same batches':sides['raw loop, the same batches']} | {k:ours(k, **kw) for k,kw in mine.items()} | {'Trainer, by length':sides['Trainer, by length']}
-        keep(args, f'graphs-{kind}', operations=operations(made), tokens=amount)
-        turns(args, f'graphs-{kind}', shown, amount, max(1, args.rounds-1))
-        keep(args, f'graphs-{kind}', passes=str(firsts))
+    bs = 8 if args.tiny else 64
+    sides,amount,made,batches,_ = training_sides(args, kind, bs, 1600)
+    df,told = frame(args, 1600),{}
+    def ours(name, step=None, **kwargs):
+        def run():
+            cbs = [CUDAGraphs(step=step, capture=loud_capture(args))] if step else []
+            learn = learner(args, df, made, bs, precision='bf16', cbs=cbs, **kwargs)
+            clock = passes(args)
+            with learn.no_bar(), learn.no_logging(), warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter('always')
+                learn.fit_one_cycle(3, 1e-4, cbs=clock)
+            words = [str(w.message) for w in said if 'cuda_graphs' in str(w.message)]
+            told[name] = dict(passes=[round(t, 3) for t in clock.seconds], last_loss=round(learn.recorder.values[-1][0], 4), words=words)
+            return min(clock.seconds[1:])
+        return run
+    def again(f): # the second time: the first one loads kernels
+        f()
+        return f()
+    mine = {'blurlike':{}, 'blurlike, padded':dict(padding_free=False)} | {f'blurlike, graphs of {n}':dict(padding_free=False, step=n) for n in (64, 32, 128)}
+    shown = {k:(lambda f=sides[k]: again(f)) for k in ('raw loop, the same batches','Trainer, by length')}
+    shown = {k:shown[k] for k in list(shown)[:1]} | {k:ours(k, **kw) for k,kw in mine.items()} | {k:shown[k] for k in list(shown)[1:]}
+    keep(args, f'graphs-{kind}', operations=operations(made), tokens=amount)
+    turns(args, f'graphs-{kind}', shown, amount, max(1, args.rounds-1), first=1)
+    keep(args, f'graphs-{kind}', told=str(told))
+
+def graphs_modernbert(args): graphs(args, 'modernbert')
 
 def predict(args):
     "`predict_batch` in bf16 beside `pipeline(batch_size=128)` in bf16: rows a second; and milliseconds of one text."
@@ -338,7 +377,7 @@ def attention(args):
                     keep(args, 'attention', **{f'{label}, {name}, dropout {p}':dict(wall=round(wall, 3), device=round(busy, 3))})
                 except Exception as e: keep(args, 'attention', **{f'{label}, {name}, dropout {p}':f'{type(e).__name__}: {str(e)[:200]}'})
 
-PARTS = dict(device=device, correct=correct, train=train, large=large, compiled=compiled, graphs=graphs, profile=profile, predict=predict, attention=attention)
+PARTS = dict(device=device, correct=correct, train=train, large=large, compiled=compiled, graphs=graphs, graphs_modernbert=graphs_modernbert, profile=profile, predict=predict, attention=attention)
 
 # ---- the table
 
