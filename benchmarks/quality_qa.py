@@ -19,7 +19,7 @@ import torch
 import transformers
 
 from blurlike.all import question_answering_learner
-from blurlike.tasks.question_answering import answer_scores, best_threshold
+from blurlike.tasks.question_answering.scores import answer_scores, best_threshold
 from quality import Runs, prepare, table, timed, versions
 
 SETS = dict(squad_xquad_en=('dev','context'), squad_v2_dev_half=('train','title')) # file, and what no two parts share

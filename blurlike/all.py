@@ -70,7 +70,16 @@ from .tasks.masked_lm.gap_tables import *
 from .tasks.masked_lm.gaps import *
 from .tasks.masked_lm.learner import *
 from .tasks.multiple_choice import *
-from .tasks.question_answering import *
+from .tasks.question_answering.questions import *
+from .tasks.question_answering.answers import *
+from .tasks.question_answering.decoding import *
+from .tasks.question_answering.scores import *
+from .tasks.question_answering.tables import *
+from .tasks.question_answering.predictions import *
+from .tasks.question_answering.card_and_page import *
+from .tasks.question_answering.squad import *
+from .tasks.question_answering.faults import *
+from .tasks.question_answering.learner import *
 from .tasks.causal_lm.texts import *
 from .tasks.causal_lm.blocks import *
 from .tasks.causal_lm.scores import *

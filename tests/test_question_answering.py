@@ -20,7 +20,7 @@ from tokenizers.processors import TemplateProcessing
 from blurlike import cli
 from blurlike.all import (Checkpoints, ModelLoss, TransformersLearner, export_onnx, gradio_app, load_learner, load_onnx, model_card, page_output, prediction_rows,
     question_answering, question_answering_learner)
-from blurlike.tasks.question_answering import (AnswerLoss, AnswerPlaces, TokenizeQuestions, answer_scores, answers_in, best_of, best_threshold,
+from blurlike.all import (AnswerLoss, AnswerPlaces, TokenizeQuestions, answer_scores, answers_in, best_of, best_threshold,
     read_answers, read_squad, threshold, window_answers, windows_of)
 
 # --- data
