@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 import transformers as tf
 from blurlike.all import (Callback, GradientAccumulation, Interpretation, ModelDoor, ModelLoss, NextTokenLoss, TokenizeNext, TransformersLearner, assistant_turns,
+    causal_lm_metrics,
     attach_door, causal_lm_learner, export_onnx, gradio_app, load_onnx, model_card, sequence_classification_learner, token_bytes)
 from blurlike.model import token_scores as scores_module
 from fastai.losses import CrossEntropyLossFlat
 from blurlike.predict import writing
+from fastai.metrics import AccumMetric, F1Score, Perplexity, accuracy
 from blurlike.tasks.causal_lm import generation
 from small import TEXTS, byte_tokenizer, close, weights
 from tokenizers.processors import TemplateProcessing
@@ -290,12 +292,6 @@ def test_blocks_of_files(folders, tmp_path):
     learn = causal_lm_learner(tmp_path/'a.txt', folders('llama'), bs=4)
     assert learn.dls.text_tfm.max_length==64 and learn.dls.one_batch()[0].shape[2]==64
     quiet(learn, 1, 1e-3)
-
-def test_a_model_that_cannot_keep_documents_apart_is_refused(folders, monkeypatch):
-    from blurlike.model import model_inputs
-    monkeypatch.setattr(model_inputs, 'documents_apart', lambda *args: False)
-    learn = lm('packed', folders('gpt2'))
-    with pytest.raises(ValueError, match='pass block_size=0'): learn.validate()
 
 # Loss and metrics
 
@@ -594,3 +590,69 @@ def test_onnx(folders, tmp_path, form):
 def test_the_card(trained):
     card = model_card(trained('gpt2'))
     assert 'pipeline_tag: text-generation' in card and "return_full_text=False" in card and "predict_batch(['A text'])" in card
+
+# Told when the learner is made
+
+@pytest.mark.parametrize('metrics', [Perplexity(), accuracy, [F1Score(average='macro')], [lambda p, t: 0., accuracy]], ids=['Perplexity','accuracy','f1','two'])
+def test_metrics_that_compare_a_token_with_itself_are_refused(folders, metrics):
+    with pytest.raises(ValueError, match='metrics: (perplexity|accuracy|f1_score) of .*causal_lm_metrics'): lm('completion', folders('gpt2'), metrics=metrics)
+
+def test_own_metrics_see_scores(folders):
+    learn = lm('completion', folders('gpt2'), metrics=[*causal_lm_metrics(), AccumMetric(lambda p, t: float(p[:,1].mean()), flatten=False, name='share')])
+    learn.dls.valid.bs = 99
+    scores = learn.validate()
+    close(scores[2], scores[4])
+
+@pytest.mark.parametrize('form', list(FORMS))
+def test_one_token_has_none_that_follows(folders, form):
+    for kwargs in (dict(max_length=1), dict(max_length=1, block_size=None)):
+        with pytest.raises(ValueError, match='leaves no token that follows another'): lm(form, folders('gpt2'), **kwargs)
+
+@pytest.mark.filterwarnings('ignore')
+def test_a_part_without_an_answer_is_refused(folders):
+    chats = pd.DataFrame(dict(messages=[[dict(role='user', content='a film '*(30 if i<4 else 1)), dict(role='assistant', content='yes')] for i in range(12)]))
+    with pytest.raises(ValueError, match='in any chat of the validation part'): lm('chat', folders('gpt2'), chats, max_length=32, valid=range(4))
+
+@pytest.mark.parametrize('arch', ['llama','gemma'])
+def test_layers_that_see_near_tokens_alone_do_so_in_a_block(folders, arch):
+    window = dict(sliding_window=6) if arch=='gemma' else {}
+    model = MODELS[arch](vocab_size=len(tokenizer_of()), initializer_range=.2, **window)
+    learn = causal_lm_learner(FORMS['text'][0], model, block_size=48, bs=2, tokenizer=tokenizer_of(), valid=.5, loss_func=NextTokenLoss())
+    x,y = next(iter(learn.dls.valid))
+    with learn.predicting(): logits = learn.forward(x)
+    assert learn.model_inputs.door.way=='positions'
+    for row,of_row in zip(plain(x), logits):
+        fields = learn.dls.text_tfm.real_fields(row)
+        starts = [*np.flatnonzero(fields['position_ids']==0), len(fields['input_ids'])]
+        assert len(starts)>2
+        for a,b in zip(starts, starts[1:]):
+            with torch.no_grad(): alone = learn.model.eval()(input_ids=torch.tensor(fields['input_ids'][None,a:b]).long()).logits[0]
+            close(of_row[a:b], alone, 1e-4)
+
+def test_a_model_that_cannot_keep_texts_apart_gets_a_text_a_row(folders, monkeypatch):
+    df,ready = FORMS['text'][0],lm('packed', folders('gpt2')).dls
+    monkeypatch.setattr('blurlike.model.model_inputs.documents_apart', lambda *args: False)
+    with pytest.warns(UserWarning, match='GPT2LMHeadModel would let the texts of a block see each other'): learn = causal_lm_learner(df, folders('gpt2'), bs=5)
+    assert not learn.dls.text_tfm.packed and len(learn.dls.train_ds)+len(learn.dls.valid_ds)==len(df)
+    quiet(learn, 1, 1e-3)
+    with pytest.raises(ValueError, match='pass block_size=0'): lm('packed', folders('gpt2'))
+    with pytest.raises(ValueError, match='pass block_size=0'): causal_lm_learner(ready, folders('gpt2'))
+
+def test_lone_surrogates(folders):
+    def with_one(o): return json.loads(json.dumps(o).replace('the', 'the \\ud800', 1))
+    rows = [dict(messages=CHATS[i] if i!=3 else with_one(CHATS[i])) for i in range(8)]
+    with pytest.warns(UserWarning, match='lone surrogates'): list(lm('chat', folders('gpt2'), rows, valid=None).dls.train)
+    for form in ('text','packed','completion'):
+        df = FORMS[form][0].copy().astype(object)
+        df.iloc[3,-1] = 'a \ud800 b'
+        with pytest.raises(ValueError, match='row 3: the text holds a lone surrogate'): lm(form, folders('gpt2'), df)
+
+def test_nan_ends_training_and_names_the_blocks(folders, tmp_path):
+    learn = lm('packed', folders('gpt2'))
+    learn.save_pretrained(tmp_path/'saved')
+    before = (tmp_path/'saved'/'model.safetensors').read_bytes()
+    class Divide(Callback):
+        def after_loss(self): self.learn.loss = self.learn.loss_grad = self.learn.loss_grad*float('nan')
+    with pytest.raises(ValueError, match='^blocks [0-9, ]+: the training loss is nan in epoch 0, batch 0'): quiet(learn, 1, cbs=Divide())
+    learn.save_pretrained(tmp_path/'saved')
+    assert (tmp_path/'saved'/'model.safetensors').read_bytes()==before

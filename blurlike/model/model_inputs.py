@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PIECE', 'JOINS', 'unwrap', 'send', 'split_windows', 'labels_of_windows', 'ModelCall', 'replace_hidden',
-           'read_outputs', 'cat_choices', 'writes_text', 'ModelDoor', 'attach_door', 'needs_positions',
-           'documents_apart', 'head_stands_alone', 'HeadCall', 'head_parameters', 'ModelLoss', 'gives_one_number',
-           'ModelInputsCallback']
+           'read_outputs', 'cat_choices', 'writes_text', 'ModelDoor', 'accepted_names', 'attach_door',
+           'needs_positions', 'documents_apart', 'way_apart', 'head_stands_alone', 'HeadCall', 'head_parameters',
+           'ModelLoss', 'gives_one_number', 'ModelInputsCallback']
 
 # %% ../../nbs/model/02_model_inputs.ipynb #3edfb288
 import inspect
@@ -375,6 +375,13 @@ class ModelDoor:
         return self.positions
 
 # %% ../../nbs/model/02_model_inputs.ipynb #b8a07a80
+def accepted_names(
+    model:nn.Module # Hugging Face model
+)->set:
+    "The names of the arguments of its `forward`."
+    parameters = inspect.signature(model.forward).parameters.items()
+    return {n for n,p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
 def attach_door(
     model:nn.Module, # Hugging Face model, perhaps compiled or wrapped
     tokenizer, # That of the batches
@@ -384,7 +391,7 @@ def attach_door(
 )->tuple[ModelDoor,list]: # The door and the handles that remove it
     "Hang a `ModelDoor` into `model`."
     model = unwrap(model)
-    named = {n for n,p in inspect.signature(model.forward).parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    named = accepted_names(model)
     if getattr(getattr(model, 'config', None), 'type_vocab_size', 2)<2: named -= {'token_type_ids'} # it has one type of token, and cannot look up that of a second text
     door = ModelDoor(model, fields or list(tokenizer.model_input_names), named, tokenizer, keep_output, **kwargs)
     base = getattr(model, getattr(model, 'base_model_prefix', '') or 'forward', None)
@@ -415,7 +422,7 @@ def needs_positions(
 
 # %% ../../nbs/model/02_model_inputs.ipynb #ca11ad02
 def _as_documents(way, accepted, ids, positions): # keyword arguments
-    told = dict(position_ids=positions) if 'position_ids' in accepted else {}
+    told = {k:v for k,v in dict(position_ids=positions, use_cache=False).items() if k in accepted}
     if way=='positions': return told
     document = (positions==0).cumsum(1)
     is_before = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
@@ -437,6 +444,14 @@ def documents_apart(
         except Exception: return False # whatever a model that was not made for this may raise
     return alone.shape==beside.shape and bool((alone-beside).abs().max()<=1e-3*alone.abs().max())
 
+def way_apart(
+    model:nn.Module, # Hugging Face model
+    accepted:set|None=None # Names that its `forward` takes; `None`: those of its signature
+)->str: # As in `documents_apart`, or `none`
+    "How `model` is told to keep the texts of a row apart."
+    accepted = accepted_names(model) if accepted is None else accepted
+    return next((w for w in ('positions','mask') if documents_apart(model, w, accepted)), 'none')
+
 @patch
 def _are_several(self:ModelDoor, x, positions): # does a row hold more than one text?
     real = x[:,self.fields.index('attention_mask')]>0 if 'attention_mask' in self.fields else positions>=0
@@ -446,9 +461,7 @@ def _are_several(self:ModelDoor, x, positions): # does a row hold more than one 
 def _with_documents(self:ModelDoor, inputs, x): # what tells the model where a text begins, in place of its mask
     ids,positions = (x[:,self.fields.index(f)] for f in ('input_ids','position_ids'))
     if not self._are_several(x, positions): return inputs
-    if self.way is None:
-        ways = ('positions','mask')
-        self.way = next((w for w in ways if documents_apart(self.model, w, self.accepted)), 'none')
+    if self.way is None: self.way = way_apart(self.model, self.accepted)
     if self.way=='none':
         raise ValueError(f"{type(self.model).__name__} lets texts that stand in one block see each other, whatever it is told: pass block_size=0, "
             "for a text a row")

@@ -131,6 +131,9 @@ class TokenizeNext(TokenizeText):
         **kwargs # Passed to each call of the tokenizer
     ):
         super().__init__(tokenizer, max_length, **kwargs)
+        is_short = max_length is not None and max_length<2
+        if is_short:
+            raise ValueError(f"max_length={max_length} leaves no token that follows another: 2 at least is expected")
         if form not in FORMS: raise ValueError(f"form={form!r} is not one of {', '.join(FORMS)}")
         if tokenizer.eos_token_id is None:
             raise ValueError(f"this tokenizer ({type(tokenizer).__name__}) has no end-of-text token, so a model could not learn where to stop: "
