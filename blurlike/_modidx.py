@@ -2173,6 +2173,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                            'blurlike/tasks/causal_lm/generation.py'),
                                                      'blurlike.tasks.causal_lm.generation.NextTokenPredictions.stream': ( 'tasks/causal_lm/generation.html#nexttokenpredictions.stream',
                                                                                                                           'blurlike/tasks/causal_lm/generation.py'),
+                                                     'blurlike.tasks.causal_lm.generation._alike': ( 'tasks/causal_lm/generation.html#_alike',
+                                                                                                     'blurlike/tasks/causal_lm/generation.py'),
                                                      'blurlike.tasks.causal_lm.generation._prompt': ( 'tasks/causal_lm/generation.html#_prompt',
                                                                                                       'blurlike/tasks/causal_lm/generation.py'),
                                                      'blurlike.tasks.causal_lm.generation.continued': ( 'tasks/causal_lm/generation.html#continued',

@@ -386,7 +386,7 @@ def test_rows_that_have_ended_leave_the_batch(trained, monkeypatch):
     finally: handle.remove()
     assert sizes[0][0]==len(PROMPTS)>sizes[-1][0] and all(s[1]==1 for s in sizes[1:]) # the cache is on
 
-@pytest.mark.parametrize('rule', [dict(min_new_tokens=7), dict(forced_eos_token_id=0)], ids=str)
+@pytest.mark.parametrize('rule', [dict(min_new_tokens=7), dict(forced_eos_token_id=0), dict(min_length=14)], ids=str)
 def test_rules_of_length_count_from_the_prompt(trained, monkeypatch, rule):
     learn = trained('llama')
     for k,v in rule.items(): monkeypatch.setattr(learn.model.generation_config, k, v)
@@ -394,6 +394,13 @@ def test_rules_of_length_count_from_the_prompt(trained, monkeypatch, rule):
     ids,got = generation.continued(learn, PROMPTS, 5, 20)
     assert got==[single(learn.model.eval(), learn.dls.tokenizer, i, 20) for i in ids]
     assert ''.join(learn.stream(PROMPTS[0], max_new_tokens=20))==learn.predict(PROMPTS[0], max_new_tokens=20)[0]
+
+def test_one_text_a_prompt_whatever_the_checkpoint_says(trained, monkeypatch):
+    learn = trained('gpt2')
+    want = learn.predict_batch(PROMPTS[:3], num_beams=2, max_new_tokens=5)
+    monkeypatch.setattr(learn.model.generation_config, 'num_return_sequences', 2)
+    assert learn.predict_batch(PROMPTS[:3], num_beams=2, max_new_tokens=5)==want
+    learn.predict_batch(PROMPTS[:3], max_new_tokens=5)
 
 def test_beams_of_a_batch_have_each_its_own_room(folders):
     learn = lm('completion', folders('gpt2'))

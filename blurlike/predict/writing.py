@@ -105,10 +105,10 @@ class Continuation:
         "Go on for some tokens; rows that have ended leave."
         room = self.rooms[self.rows].min()
         if self.in_rounds: room = min(n or ROUND, room)
-        options = self.how | dict(eos_token_id=self.stops, pad_token_id=self.pad, max_new_tokens=int(room))
+        options = dict(eos_token_id=self.stops, pad_token_id=self.pad, max_new_tokens=int(room), num_return_sequences=1)
         with self.learn.predicting(), predict_together(self.model), self._random():
             out = self.model.generate(**self._given(), past_key_values=self.cache,
-                use_cache=True, return_dict_in_generate=True, **options)
+                use_cache=True, return_dict_in_generate=True, **self.how, **options)
             self._take(out.sequences[:,self.ids.shape[1]:], out.past_key_values if self.in_rounds else None)
 
     def _given(self): # to the model

@@ -93,11 +93,18 @@ def continued(
     ids = [[i for part,_ in row for i in part] for row in tfm.segments(prompts, prompt=True)]
     return ids,written(learn, ids, rooms_for(unwrap(learn.model), ids, max_new_tokens), how, bs, seed)
 
+def _alike(model, how, rooms, sizes): # (n,) a number for each; those with one number may be written together
+    if in_rounds(model, how): return np.zeros(len(rooms), dtype=int)
+    if not model.generation_config.min_length: return rooms
+    return np.unique(np.stack([rooms, sizes]), axis=1, return_inverse=True)[1] # it counts the padding of a batch too
+
 def written(learn, ids, rooms, how, bs, seed)->list: # what follows each of the lists `ids`
     res = [None]*len(ids)
     stops = learn.dls.text_tfm.stops()
-    order = np.argsort([-len(i) for i in ids], kind='stable')
-    together = [order] if in_rounds(unwrap(learn.model), how) else [order[rooms[order]==r] for r in np.unique(rooms)]
+    sizes = np.array(list(map(len, ids)))
+    order = np.argsort(-sizes, kind='stable')
+    alike = _alike(unwrap(learn.model), how, rooms, sizes)[order]
+    together = [order[alike==k] for k in np.unique(alike)]
     with Progress(len(ids), hasattr(learn, 'progress')) as bar:
         for rows in (part[i:i+bs] for part in together for i in range(0, len(part), bs)):
             batch = Continuation(learn, [ids[r] for r in rows], rooms[rows], how, stops, seed)

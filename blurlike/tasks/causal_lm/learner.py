@@ -171,11 +171,10 @@ def _block_size(block_size, form, limit, model): # 0: a text a row
         raise ValueError(f"block_size={block_size} is for one column of texts; a {form} is a row of its own")
     is_for_rows = form!='text' or block_size==0
     if is_for_rows: return 0
-    is_asked = block_size is not None
-    if is_asked: _check_apart(model)
-    if is_asked and limit is not None and block_size>limit:
+    if block_size is not None:
+        _check_apart(model)
+        if block_size<=(limit or block_size): return block_size
         raise ValueError(f"block_size={block_size} is more than the {limit} tokens that the model takes")
-    if is_asked: return block_size
     if way_apart(model)!='none': return min(limit or BLOCK, BLOCK)
     warn_user(f"{type(model).__name__} would let the texts of a block see each other, whatever it is told: each text is a row of its own instead, "
         "as with block_size=0")
