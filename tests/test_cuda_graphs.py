@@ -194,3 +194,14 @@ def test_asks_what_a_forward_asks(bert):
     import inspect
     model = classifier(bert).model
     assert inspect.signature(GraphedForward(model, None, 5, {}))==inspect.signature(model.forward)
+
+def test_targets_are_counted_where_they_were_collated():
+    "A GPU would be waited for in each step."
+    from blurlike.model.losses import TokenLoss, target_weight
+    class NoNumbers(torch.Tensor):
+        def __float__(self): raise AssertionError('the device is waited for')
+    y = torch.tensor([[1,-100],[2,1]]).as_subclass(NoNumbers)
+    with pytest.raises(AssertionError, match='waited'): float(y.sum())
+    y.on_cpu = y.as_subclass(torch.Tensor)
+    assert target_weight(TokenLoss(), y)==3 and target_weight(torch.nn.CrossEntropyLoss(), y)==3
+    assert target_weight(TokenLoss(torch.tensor([1.,2.,4.])), y.as_subclass(torch.Tensor))==8

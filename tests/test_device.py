@@ -15,6 +15,7 @@ from small import BS, FRAMES, SMALL, TEXTS, accepted, close, encode, in_tmp, lea
 
 from blurlike.all import CUDAGraphs, Checkpoints, TransformersLearner, load_learner, masked_lm_learner, token_classification_learner
 from blurlike.model.cuda_graphs import GraphedForward, capture_graph
+from blurlike.model.model_inputs import fetch_early, number_of
 from blurlike.model.padding_free import Packing, try_packing
 
 DEVICE = torch.device(os.environ.get('BLURLIKE_DEVICE') or ('cuda' if torch.cuda.is_available() else 'cpu'))
@@ -151,6 +152,13 @@ def test_compiled(bert):
     plain,compiled = fitted(classifier, bert),fitted(classifier, bert, compile=True)
     close(losses(plain), losses(compiled), 1e-3)
     close(plain.predict(TEXTS[0])[2], compiled.predict(TEXTS[0])[2], 1e-3)
+
+@needs_cuda
+def test_a_loss_is_fetched_while_the_device_goes_on():
+    loss = torch.tensor([2., 4.], device=DEVICE, requires_grad=True).mean()
+    fetch_early(loss)
+    assert loss.fetched[0].is_pinned() and number_of(loss)==3. and not hasattr(loss, 'fetched') and number_of(loss)==3.
+    loss.backward()
 
 # --- CUDA graphs
 

@@ -107,7 +107,8 @@ class TransformersDL(TfmdDL):
         if self.device is None or self.device.type=='cpu': return b
         if self.device.type!='cuda': return to_device(b, self.device)
         sent = tuple(send(t, self.device) if isinstance(t, torch.Tensor) else to_device(t, self.device) for t in b)
-        if isinstance(sent[0], torch.Tensor): sent[0].on_cpu = b[0].as_subclass(torch.Tensor) # who asks what is padding there need not wait for the device
+        for there,here in zip(sent, b):
+            if isinstance(there, torch.Tensor): there.on_cpu = here.as_subclass(torch.Tensor) # who asks what is padding, or counts targets, need not wait for the device
         return sent
 
     @property

@@ -19,6 +19,8 @@ from fastai.losses import BaseLoss, CrossEntropyLossFlat, LabelSmoothingCrossEnt
 from fastai.torch_core import find_bs
 from torch import nn
 
+from .model_inputs import number_of
+
 # %% ../../nbs/model/07_losses.ipynb #2c60ce69
 IGNORED = -100 # the target that PyTorch's and Hugging Face's losses leave out
 
@@ -34,6 +36,10 @@ def _sum_weights(target, weight, ignored):
     counted = target!=ignored
     return counted.sum() if weight is None else torch.where(counted, weight[target.clamp(min=0)], 0.).sum()
 
+def _count(target, weight, ignored)->float: # of a batch as it was collated, where it can be had: a device would be waited for
+    if weight is None: target = getattr(target, 'on_cpu', target)
+    return float(_sum_weights(target.as_subclass(torch.Tensor), weight, ignored))
+
 def target_weight(
     loss_func, # Any loss function
     target:torch.Tensor # Of a batch
@@ -44,7 +50,7 @@ def target_weight(
         return loss_func.count(target) if counts else None
     weight,ignored = _weights_in(loss_func) or (None, None)
     of_rows = ignored is None or target.is_floating_point() or weight is None and target.ndim<2
-    return None if of_rows else float(_sum_weights(target.as_subclass(torch.Tensor), weight, ignored))
+    return None if of_rows else _count(target, weight, ignored)
 
 class CountedCrossEntropy(nn.CrossEntropyLoss):
     "`nn.CrossEntropyLoss` whose mean is 0, not `nan`, where no target counts"
@@ -76,7 +82,7 @@ class TokenLoss(BaseLoss):
     def activation(self, x): return x.softmax(-1)
     def decodes(self, x): return x.argmax(-1)
     def of_tokens(self, target)->bool: return True
-    def count(self, target)->float: return float(_sum_weights(target, self.func.weight, self.func.ignore_index))
+    def count(self, target)->float: return _count(target, self.func.weight, self.func.ignore_index)
 
 class MaskedLoss(TokenLoss):
     "`TokenLoss` that also takes (N,C) logits of just those targets that count; `wanted` asks the model's door for these"
@@ -161,8 +167,7 @@ class SmoothLoss(AvgSmoothLoss):
     def reset(self): self.count,self.mean,self.val = 0,0.,torch.tensor(0.)
     def accumulate(self, learn):
         self.count += 1
-        loss = float(learn.loss.detach().mean())
-        self.mean = self.beta*self.mean+(1-self.beta)*loss
+        self.mean = self.beta*self.mean+(1-self.beta)*number_of(learn.loss)
         self.val = torch.tensor(self.mean/(1-self.beta**self.count))
     @property
     def value(self): return self.val
