@@ -29,6 +29,7 @@ from .model.class_weights import *
 from .support.finite import *
 from .model.precision import *
 from .model.token_scores import *
+from .model.fingerprints import *
 from .train.metrics import *
 from .inspect.wrong_labels import *
 from .data.label_columns import *

@@ -187,7 +187,7 @@ def test_workers_do_not_hold_the_lock_of_a_killed_process(tmp_path):
         finally: os.kill(worker, signal.SIGKILL)
 
 def test_weights_of_any_shape_and_type_are_told_apart():
-    from blurlike.predict.learner_predict import weights_hash
+    from blurlike.model.fingerprints import weights_hash
     def of(t):
         m = torch.nn.Module()
         m.register_buffer('b', t)

@@ -17,7 +17,6 @@ blurlike.inspect.data_check
 blurlike.model.model_inputs
 blurlike.data.token_blocks
 blurlike.model.padding_free
-blurlike.predict.learner_predict
 blurlike.share.serving
 blurlike.tasks.masked_lm.learner
 blurlike.tasks.token_classification.learner

@@ -18,7 +18,7 @@ import transformers
 from fastai.torch_core import num_distrib
 
 from .learner import TransformersLearner
-from ..predict.learner_predict import checksum_of, config_facts, tokenizer_hash
+from ..model.fingerprints import checksum_of, config_facts, tokenizer_hash
 from ..data.rows import Column, Rows
 from ..model.model_inputs import unwrap
 
