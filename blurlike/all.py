@@ -88,3 +88,9 @@ from .tasks.causal_lm.generation import *
 from .tasks.causal_lm.tables import *
 from .tasks.causal_lm.faults import *
 from .tasks.causal_lm.learner import *
+from .tasks.seq2seq.texts import *
+from .tasks.seq2seq.scores import *
+from .tasks.seq2seq.generation import *
+from .tasks.seq2seq.tables import *
+from .tasks.seq2seq.faults import *
+from .tasks.seq2seq.learner import *

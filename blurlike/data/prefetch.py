@@ -70,6 +70,8 @@ class WindowReader:
 
     def _targets(self, k, tl, values):
         rest,res = tl.tfms.fs[1:],[]
+        many = getattr(rest[0], 'many', None) if len(rest)==1 else None # a target that is best read many at a time
+        if many is not None: return many(values)
         for value in values:
             key = (k, *value) if isinstance(value, (list, tuple, np.ndarray)) else (k, value)
             target = self.known.get(key)

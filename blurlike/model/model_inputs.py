@@ -117,9 +117,9 @@ class ModelCall:
         if self._are_too_many(x): self.room = max(self.shape[0], PIECE//self.width)
         if self.labels is not None: self._keep_choices_together()
         pieces = self._pieces(x)
-        self.picks = [] if self.select is None else self._pick(pieces)
         self.beside = self._decoder_inputs(pieces)
         self.is_of_text = not any(self.beside) # what a decoder says is as long as its own input
+        self.picks = [] if self.select is None else self._pick(pieces)
         x,*self.rest = pieces
         self.kept = len(x)
         inputs = self._piece_inputs(x)
@@ -162,7 +162,7 @@ class ModelCall:
 
     def _pick(self, pieces): # the part of `select` that belongs to each
         parts = self.select.split([len(p) for p in pieces])
-        return [s[:,:p.shape[-1]] for s,p in zip(parts, pieces)]
+        return [s[:,:p.shape[-1]] if self.is_of_text else s for s,p in zip(parts, pieces)]
 
     def _begin_piece(self): self.now = self.picks[0] if self.picks and self.head_only else None
 
@@ -285,7 +285,7 @@ def writes_text(
 )->bool:
     "Has it a decoder whose input is made from targets?"
     has_decoder = getattr(getattr(model, 'config', None), 'is_encoder_decoder', False)
-    return has_decoder and getattr(model, 'can_generate', bool)() and hasattr(model, 'prepare_decoder_input_ids_from_labels')
+    return has_decoder and getattr(model, 'can_generate', bool)()
 
 @patch
 def _decoder_inputs(self:ModelCall, pieces): # keyword arguments beside those of the text, for each piece
@@ -340,9 +340,9 @@ class ModelDoor:
     def forget(self, call): _here.calls[:] = [c for c in _here.calls if c is not call]
 
     @contextmanager
-    def asked(self, select:torch.Tensor|None=None, score=None):
+    def asked(self, select:torch.Tensor|None=None, score=None, targets:torch.Tensor|None=None):
         "`ask` for what is called within."
-        call = self.ask(select=select, score=score)
+        call = self.ask(select=select, score=score, targets=targets)
         try: yield
         finally: self.forget(call)
 
@@ -500,7 +500,7 @@ def head_stands_alone(
     if 'attention_mask' in door.fields: x[:,door.fields.index('attention_mask')] = 1
     wanted = torch.tensor([[0,1,0,0,1,0],[0,0,1,0,0,0]], device=device).bool()
     def logits(head_only):
-        call = ModelCall(door, None, wanted, head_only)
+        call = ModelCall(door, None, wanted, head_only, x[:,door.fields.index('input_ids')])
         _here.calls.append(call)
         try: return model(x)
         finally: door.forget(call)
@@ -523,7 +523,8 @@ def _by_way_of_model(door, hidden): # -> (N,V)
     ids = torch.ones(1, 1, dtype=torch.long, device=hidden.device)
     call = HeadCall(door, hidden)
     _here.calls.append(call)
-    try: output = door.model(input_ids=ids)
+    beside = dict(decoder_input_ids=ids) if writes_text(door.model) else {}
+    try: output = door.model(input_ids=ids, **beside)
     finally: door.forget(call)
     return read_outputs(output, door.outputs, type(door.model).__name__)[0]
 

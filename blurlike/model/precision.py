@@ -11,6 +11,7 @@ from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastcore.foundation import L
 from torch.amp import GradScaler
 
+from .model_inputs import unwrap
 from ..support.warn import warn_user
 
 # %% ../../nbs/model/09_precision.ipynb #d1a0aebf
@@ -24,6 +25,7 @@ class DevicePrecision(MixedPrecision):
     name = 'mixed_precision'
     def before_fit(self):
         device = self.dls.device.type
+        self._check_range()
         if device=='cuda': return super().before_fit()
         half = torch.bfloat16 if self.amp_mode==AMPMode.BF16 else torch.float16
         is_slow = device=='cpu' and half==torch.bfloat16 and not cpu_has_bf16()
@@ -33,3 +35,9 @@ class DevicePrecision(MixedPrecision):
         self.autocast = torch.autocast(device, dtype=half)
         self.learn.scaler = GradScaler(device, **self.kwargs)
         self.scales = L()
+
+    def _check_range(self): # transformers keeps parts of some models in float32, since their numbers go beyond those of float16
+        kept = getattr(unwrap(self.learn.model), '_keep_in_fp32_modules', None)
+        if self.amp_mode==AMPMode.BF16 or not kept: return
+        raise ValueError(f"{type(unwrap(self.learn.model)).__name__} has numbers beyond float16 (in {', '.join(kept)}), and its loss would be nan: "
+            "take precision='bf16', or float32")

@@ -104,11 +104,13 @@ def predicting(self:PredictingLearner):
 def forward(self:PredictingLearner,
     x:torch.Tensor, # (B,W*F,L) a batch
     select:torch.Tensor|None=None, # (B,L) bool, tokens whose logits are wanted; `None`: all
-    score=None # What is kept of these, as in `ModelCall`; `None`: the logits
+    score=None, # What is kept of these, as in `ModelCall`; `None`: the logits
+    targets:torch.Tensor|None=None # (B,T) what the decoder of a model that writes text reads
 )->torch.Tensor: # (B,...) float32 logits, on the CPU; (N,C) of the selected tokens
     "The model's logits for one batch; call it within `predicting()`."
     device,door = next(self.model.parameters()).device,self.model_inputs.door
-    with predict_together(door.model), door.asked(None if select is None else select.to(device), score):
+    select,targets = (None if t is None else t.to(device) for t in (select, targets))
+    with predict_together(door.model), door.asked(select, score, targets):
         res = to_float(self.model(x.as_subclass(torch.Tensor).to(device))).cpu()
     return check_outputs(res, door.model)
 

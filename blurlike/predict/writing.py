@@ -114,7 +114,8 @@ class Continuation:
     def _given(self): # to the model
         if self.read is None: return dict(inputs=self.ids, attention_mask=self.mask)
         encoded = BaseModelOutput(self.read['hidden'])
-        return dict(decoder_input_ids=self.ids, encoder_outputs=encoded, attention_mask=self.read['mask'])
+        told = dict(decoder_input_ids=self.ids, decoder_attention_mask=self.mask) # its width says what the cache holds
+        return told | dict(encoder_outputs=encoded, attention_mask=self.read['mask'])
 
     def _take(self, new, cache): # (b,n) new ids of the rows that are left
         kept = []

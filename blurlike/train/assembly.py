@@ -86,7 +86,7 @@ def build_learner(
     limit = fit_length(max_length, tokenizer, model)
     text_options,target_options = _divide(options or {}, task)
     block = _text_block(task, tokenizer, limit, overlap, text_options)
-    target = None if task.target is None else task.target(vocab, **target_options)
+    target = _target_block(task, vocab, tokenizer, target_options)
     tfm = block.type_tfms[0]
     tfm.limit_given = max_length is not None
     def loaders(rows, splits): return build_dls(rows, splits, block, target, x, y, bs, **dl_kwargs or {})
@@ -108,6 +108,11 @@ def _text_block(task, tokenizer, limit, overlap, options):
     takes_windows = {'overlap','tokenizer_kwargs'} & set(inspect.signature(task.block).parameters)
     if windows and not takes_windows: raise ValueError(f"{task.name} reads no text in windows: leave overlap= away")
     return task.block(tokenizer, limit, **windows, **options)
+
+def _target_block(task, vocab, tokenizer, options):
+    if task.target is None: return None
+    is_text = 'tokenizer' in inspect.signature(task.target).parameters # what is written is tokenised too
+    return task.target(vocab, **dict(tokenizer=tokenizer) if is_text else {}, **options)
 
 def _one_row(x, y, text_tfm, task, vocab): # loaders need one row to be set up by
     target = {} if task.target is None else y.placeholder(task.example(vocab))

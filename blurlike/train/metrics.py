@@ -81,7 +81,7 @@ _less = _named('loss error perplexity brier divergence deviance entropy distance
     'err ppl n?mae n?r?msl?e mase medae s?m?ape r?mspe nll bp[bcw] [ctw]er eer ece fpr fnr fdr')
 _more = _named('accuracy precision recall correct pearson spearman kendall kappa jaccard bleu rouge match similarity '
     'explained corrcoef correlation',
-    'acc f[0-9.]+ fbeta auc auroc auprc roc ap map mrr ndcg mcc r2 iou dice em tpr tnr ppv npv sensitivity specificity')
+    'acc f[0-9.]+ chrf fbeta auc auroc auprc roc ap map mrr ndcg mcc r2 iou dice em tpr tnr ppv npv sensitivity specificity')
 
 def lower_is_better(
     metric:str # Column of the epoch table
