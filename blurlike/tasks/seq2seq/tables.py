@@ -6,13 +6,12 @@
 __all__ = []
 
 # %% ../../../nbs/tasks/seq2seq/03_tables.ipynb #c369b2cc
-import torch
 from fastai.data.core import show_batch, show_results
 from fastai.interpret import plot_top_losses
 
 from ...data.tokens import TokenTensor
 from ...show.tables import Table, as_text, dearest, prediction_rows, shortened
-from .texts import TensorTarget, TargetText
+from .texts import TensorTarget
 
 # %% ../../../nbs/tasks/seq2seq/03_tables.ipynb #1142de12
 def _row(sample, *more, trunc_at): return [shortened(str(t), trunc_at) for t in (*sample[:2], *more)]
