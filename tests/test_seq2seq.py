@@ -7,10 +7,9 @@ import transformers as tf
 from fastai.torch_core import set_seed
 from small import SMALL, close, word_tokenizer
 
-from blurlike.all import ModelLoss, TransformersLearner, seq2seq_learner
+from blurlike.all import ModelLoss, seq2seq_learner
 from blurlike.predict import writing
-from blurlike.tasks.seq2seq.generation import Sources, chosen, decoder_input
-from blurlike.tasks.seq2seq.scores import sentences_of
+from blurlike.tasks.seq2seq.generation import chosen
 
 N = 24
 WORDS = 'the film was shown in a small town by the river and many people came to see it after work'.split()
