@@ -1,5 +1,5 @@
 "Small checkpoints of several architectures, and data that can be learned, made on the spot; seeds."
-import inspect,os
+import inspect,os,re
 from pathlib import Path
 
 for k,v in dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg').items(): os.environ.setdefault(k, v)
@@ -13,7 +13,7 @@ from fastai.torch_core import set_seed
 from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
 from tokenizers.processors import BertProcessing, RobertaProcessing
 
-from blurlike.all import multiple_choice_learner, sequence_classification_learner
+from blurlike.all import multiple_choice_learner, question_answering_learner, sequence_classification_learner
 
 torch.set_num_threads(1) # models this small only lose time to threads
 
@@ -33,7 +33,7 @@ def sentences(n=N, seed=3):
     return [text(o) for o in labels],labels
 
 def table(kind, n=N, seed=3):
-    "`n` rows with one kind of target: `single`, `pair`, `multi`, `regression` or `choice`."
+    "`n` rows with one kind of target: `single`, `pair`, `multi`, `regression`, `choice` or `answers`."
     (texts,labels),rng = sentences(n, seed),np.random.default_rng(seed)
     if kind=='single': return pd.DataFrame(dict(text=texts, label=labels))
     if kind=='pair':
@@ -46,14 +46,19 @@ def table(kind, n=N, seed=3):
         right,wrong = [int(rng.integers(2+i%3)) for i in range(n)],CUES['bad']+CUES['fine']
         def choices(n, r): return [*map(str, np.insert(rng.permutation(wrong)[:n-1].astype(object), r, rng.choice(CUES['good'])))]
         return pd.DataFrame(dict(text=texts, choices=[choices(2+i%3, r) for i,r in enumerate(right)], label=right))
+    if kind=='answers': # the cue word, wherever it stands
+        def answer(t, label): return next(dict(text=[m[0]], answer_start=[m.start()]) for m in re.finditer(r'\w+', t) if m[0] in CUES[label])
+        return pd.DataFrame(dict(question='the film was', context=texts, answers=list(map(answer, texts, labels))))
     return pd.DataFrame(dict(text=texts, score=[dict(bad=-1.25, fine=.125, good=1.5)[o]+len(t)/200 for t,o in zip(texts, labels)]))
 
-COLUMNS = dict(single={}, pair=dict(text=['one','two'], label='same'), multi=dict(label='tags'), regression=dict(label='score'), choice={})
-VOCABS = dict(single=['bad','fine','good'], pair=[False,True], multi=['bad','good','sure'], regression=['score'], choice=[])
-KINDS = list(COLUMNS)
-FRAMES = {k:table(k) for k in KINDS}
+COLUMNS = dict(single={}, pair=dict(text=['one','two'], label='same'), multi=dict(label='tags'), regression=dict(label='score'), choice={}, answers={})
+VOCABS = dict(single=['bad','fine','good'], pair=[False,True], multi=['bad','good','sure'], regression=['score'], choice=[], answers=[])
+MORE_KINDS = list(COLUMNS)
+KINDS = [k for k in MORE_KINDS if k!='answers'] # with (B,C) logits, one row each
+FRAMES = {k:table(k) for k in MORE_KINDS}
 SAME_WIDTH = dict(choice=FRAMES['choice'].assign(choices=lambda d: d.choices.map(lambda c: (c+['people','town'])[:4]))) # for losses that models compute
-AUTO_MODELS = {k:'AutoModelForMultipleChoice' if k=='choice' else 'AutoModelForSequenceClassification' for k in KINDS}
+HEAD = {k:'classifier' for k in KINDS} | dict(answers='qa_outputs') # of BERT
+AUTO_MODELS = {k:'AutoModelForSequenceClassification' for k in KINDS} | dict(choice='AutoModelForMultipleChoice', answers='AutoModelForQuestionAnswering')
 TEXTS = FRAMES['single'].text.tolist()
 
 def word_tokenizer(*fields, max_length=64):
@@ -112,6 +117,7 @@ def bert(checkpoints): return checkpoints('bert')
 
 @pytest.fixture(params=KINDS)
 def kind(request): return request.param
+with_answers = pytest.mark.parametrize('kind', MORE_KINDS, indirect=True) # for what is asked of every task, whatever its outputs are
 
 @pytest.fixture(autouse=True)
 def seeded(): set_seed(0)
@@ -123,19 +129,19 @@ def in_tmp(tmp_path, monkeypatch):
     return tmp_path
 
 _own = object()
-LEARNERS = dict(choice=multiple_choice_learner)
+LEARNERS = dict(choice=multiple_choice_learner, answers=question_answering_learner)
 def learner(kind, checkpoint, data=_own, **kwargs):
     "A one-line learner for the table of `kind`."
     return LEARNERS.get(kind, sequence_classification_learner)(FRAMES[kind] if data is _own else data, checkpoint, **(dict(bs=BS, valid=.25) | COLUMNS[kind] | kwargs))
 
 def texts_of(kind, df):
     "The items of a table."
-    columns = dict(pair=['one','two'], choice=['text','choices']).get(kind, ['text'])
+    columns = dict(pair=['one','two'], choice=['text','choices'], answers=['question','context']).get(kind, ['text'])
     return list(zip(*(df[c] for c in columns))) if len(columns)>1 else df[columns[0]].tolist()
 
 def item_of(kind, text):
     "An item that holds `text`, all of it or its last text that may be cut."
-    return dict(pair=('film', text), choice=(text, ['good','bad'])).get(kind, text)
+    return dict(pair=('film', text), choice=(text, ['good','bad']), answers=('the film', text)).get(kind, text)
 
 def texts_in(item):
     "The texts that an item is made of."
@@ -167,7 +173,36 @@ def direct_logits(model, tokenizer, texts, max_length=64):
     return torch.nn.utils.rnn.pad_sequence(res, batch_first=True, padding_value=-torch.inf) # a row may have fewer choices than others
 
 def activated(kind, logits): return logits.sigmoid() if kind=='multi' else logits.squeeze(-1) if kind=='regression' else logits.softmax(-1)
+@torch.no_grad()
+def plain_answers(learn, question, context):
+    "`(score, start, end)` of each place in each window, the best first, and the least score of none: no code of ours."
+    tfm,model = learn.dls.text_tfm,learn.model.eval()
+    tok = tfm.tokenizer
+    enc = tok(question, context, truncation='only_second', max_length=tfm.max_length, stride=tfm.overlap, return_overflowing_tokens=True, return_offsets_mapping=True)
+    found,null = [],np.inf
+    for w,ids in enumerate(enc['input_ids']):
+        inputs = {k:torch.tensor([enc[k][w]]) for k in tok.model_input_names}
+        out = model(**inputs)
+        start,end = out.start_logits[0].numpy(),out.end_logits[0].numpy()
+        null = min(null, start[ids.index(tok.cls_token_id)]+end[ids.index(tok.cls_token_id)])
+        inside = [i for i,s in enumerate(enc.sequence_ids(w)) if s==1]
+        for i in inside:
+            for j in inside:
+                if i<=j<i+tfm.max_answer_length: found.append((float(start[i]+end[j]), enc['offset_mapping'][w][i][0], enc['offset_mapping'][w][j][1]))
+    return sorted(found, key=lambda o: -o[0]),float(null)
+
+def direct_preds(kind, learn, items):
+    "What `get_preds` must give, by the plain model: probabilities or numbers; of answers (n,2), of the best one and of none."
+    if kind!='answers': return activated(kind, direct_logits(learn.model, learn.dls.tokenizer, items))
+    def scores(o): # of the twenty best places, each once
+        found = {}
+        for s,*place in plain_answers(learn, *o)[0]: found.setdefault(tuple(place), s)
+        return torch.tensor(list(found.values())[:20])
+    best = [scores(o).softmax(0)[0] for o in items]
+    return torch.stack([torch.stack(best), torch.zeros(len(best))], 1)
+
 def close(a, b, tol=1e-5): torch.testing.assert_close(torch.as_tensor(a).float().cpu(), torch.as_tensor(b).float().cpu(), atol=tol, rtol=tol)
+def head_names(kind): return {f'{HEAD[kind]}.weight', f'{HEAD[kind]}.bias'}
 def weights(model): return {n:p.detach().clone() for n,p in model.named_parameters()}
 def changed(model, before): return {n for n,p in model.named_parameters() if not torch.equal(p, before[n])}
 

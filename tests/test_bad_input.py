@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 from blurlike.all import (Callback, EarlyStoppingCallback, Interpretation, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, mae, model_card, output_names)
-from small import FRAMES, KINDS, TEXTS, activated, byte_tokenizer, changed, close, direct_logits, item_of, learner, small_bert, texts_of, valid_frame, weights, word_tokenizer
+from small import FRAMES, KINDS, MORE_KINDS, TEXTS, activated, byte_tokenizer, changed, close, direct_logits, item_of, learner, small_bert, texts_of, valid_frame, weights, word_tokenizer
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Sequence, Value
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -280,7 +280,7 @@ def test_predict_odd_characters(item, bert):
         warnings.simplefilter('ignore')
         assert learn.predict(item)[2].sum().item()==pytest.approx(1, abs=1e-5)
 
-@pytest.mark.parametrize('kind,item', [(k, o) for k in KINDS for o in (None,1,1.5,float('nan'),b'x',['a',1],('a',),('a','b','c'),('a',None),torch.zeros(3)) if k!='choice' or not isinstance(o, tuple)], ids=repr)
+@pytest.mark.parametrize('kind,item', [(k, o) for k in MORE_KINDS for o in (None,1,1.5,float('nan'),b'x',['a',1],('a',),('a','b','c'),('a',None),torch.zeros(3)) if k!='choice' or not isinstance(o, tuple)], ids=repr)
 def test_predict_what_is_no_text(item, kind, bert):
     learn = learner(kind, bert)
     with learn.no_bar(), pytest.raises(TypeError) as e: learn.predict(item)
@@ -303,7 +303,7 @@ def test_predict_batch_without_the_column(bert):
 
 # What must work
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', MORE_KINDS)
 def test_fewer_rows_than_the_batch_size(kind, bert):
     learn,seen = learner(kind, bert, bs=64),[]
     class Watch(Callback):
@@ -319,7 +319,7 @@ def test_two_rows_are_enough(bert):
     with learn.no_bar(), learn.no_logging(): learn.fit(1)
     assert len(learn.recorder.values)==1
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', MORE_KINDS)
 @pytest.mark.parametrize('items', [[], pd.DataFrame(columns=['text','one','two']), Dataset.from_dict(dict(text=[],one=[],two=[])), pd.Series([], dtype=str)], ids=['list','frame','dataset','series'])
 def test_empty_test_dl(items, kind, bert):
     learn = learner(kind, bert)

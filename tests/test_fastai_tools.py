@@ -11,7 +11,7 @@ from blurlike.all import (CSVLogger, Callback, CategoryBlock, ClassificationInte
     ModelInputsCallback, ModelLoss, MultiCategoryBlock, RandomSplitter, RightChoiceBlock, TextChoicesBlock, RegressionBlock, SGD, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, load_learner, nn, noop, set_seed,
     transformer_splitter, unwrap)
 from fresh import fresh_process
-from small import AUTO_MODELS, BS, COLUMNS, FRAMES, KINDS, SAME_WIDTH, VOCABS, activated, changed, close, direct_logits, learner, texts_in, texts_of, valid_frame, weights
+from small import AUTO_MODELS, BS, COLUMNS, FRAMES, HEAD, KINDS, SAME_WIDTH, VOCABS, activated, changed, close, direct_logits, direct_preds, head_names, learner, texts_in, texts_of, valid_frame, weights, with_answers
 from datasets import Dataset
 from fastai.data.core import show_results
 from fastai.data.transforms import MultiCategory
@@ -41,7 +41,13 @@ def direct(kind, learn):
     "(B,C) logits of the validation rows, by the plain model, one row at a time."
     return direct_logits(learn.model, learn.dls.tokenizer, texts_of(kind, valid_frame(learn, kind)))
 
+@pytest.fixture
+def wanted(kind, learn):
+    "What `get_preds` must give for the validation rows, by the plain model."
+    return direct_preds(kind, learn, texts_of(kind, valid_frame(learn, kind)))
+
 def new_targets(kind, learn): # of the validation rows, as tensors
+    if kind=='answers': return torch.tensor([[s, s+len(t)] for a in valid_frame(learn, kind).answers for s,t in zip(a['answer_start'], a['text'])])
     col = valid_frame(learn, kind)[COLUMNS[kind].get('label', 'label')]
     if kind=='multi': return torch.tensor([[float(v in o) for v in VOCABS[kind]] for o in col])
     if not VOCABS[kind]: return torch.tensor(col.tolist())
@@ -81,26 +87,30 @@ def test_show_batch_of_training_rows(kind, learn, capsys):
     assert len(words&seen)>10
     assert words<=seen|{'text','text_pair','choices','A)','B)','C)','D)','|','✓','target','True','False','bad,','bad','fine','good','good,','sure'}|{w for w in words if w.replace('.','').lstrip('-').isdigit()}
 
-def test_test_dl(kind, learn, direct):
+@with_answers
+def test_test_dl(kind, learn, wanted):
     df = valid_frame(learn, kind)
     plain = [texts_of(kind, df), df, Dataset.from_pandas(df), df.to_dict('records'), df.drop(columns=df.columns[-1])]
-    for items in plain: close(learn.get_preds(dl=learn.dls.test_dl(items))[0], activated(kind, direct))
+    for items in plain: close(learn.get_preds(dl=learn.dls.test_dl(items))[0], wanted)
     for items in plain[1:4]:
         preds,targs = learn.get_preds(dl=learn.dls.test_dl(items, with_labels=True))
-        close(preds, activated(kind, direct))
+        close(preds, wanted)
         close(targs, new_targets(kind, learn))
     assert learn.get_preds(dl=learn.dls.test_dl(df))[1] is None
 
+@with_answers
 def test_test_dl_with_labels_validates(kind, learn): close(list(learn.validate(dl=learn.dls.test_dl(valid_frame(learn, kind), with_labels=True))), list(learn.validate()))
 
 # Training
 
+@with_answers
 def test_lr_find(kind, fresh):
     before = weights(fresh.model)
     found = fresh.lr_find(num_it=20)
     assert 1e-7<found.valley<10 and changed(fresh.model, before)==set()
     assert len(fresh.recorder.losses)>=10 and fresh.recorder.losses[0]!=fresh.recorder.losses[-1]
 
+@with_answers
 def test_fit_one_cycle(kind, bert):
     learn = learner(kind, bert)
     before,start = weights(learn.model),learn.validate(ds_idx=0)[0]
@@ -114,6 +124,7 @@ class Rates(Callback):
     def before_fit(self): self.seen = []
     def before_step(self): self.seen.append({id(p):g['lr'] for g in self.opt.opt.param_groups for p in g['params']})
 
+@with_answers
 def test_fit_one_cycle_with_slices(kind, fresh):
     for lr,expected in ((slice(1e-5, 1e-3), [1e-5,1e-4,1e-3]), (slice(1e-3), [1e-4,1e-4,1e-3])):
         rates = Rates()
@@ -124,6 +135,7 @@ def test_fit_one_cycle_with_slices(kind, fresh):
             for p in g: assert rates.seen[2][id(p)]==pytest.approx(want) # a quarter of the way: the highest rate
             assert rates.seen[0][id(g[0])]<want/20 and rates.seen[-1][id(g[0])]<want/2
 
+@with_answers
 def test_fine_tune(kind, fresh):
     states,names = [weights(fresh.model)],{n for n,_ in fresh.model.named_parameters()}
     class Watch(Callback):
@@ -131,14 +143,15 @@ def test_fine_tune(kind, fresh):
     fresh.add_cb(Watch())
     fresh.fine_tune(1, 1e-2, freeze_epochs=1)
     moved = [{n for n in names if not torch.equal(a[n], b[n])} for a,b in zip(states, states[1:])]
-    assert moved[0]=={'classifier.weight','classifier.bias'}
+    assert moved[0]==head_names(kind)
     assert moved[1]==names==trainable(fresh)
 
 def trainable(learn): return {n for n,p in learn.model.named_parameters() if p.requires_grad}
 def in_layers(learn, *starts): return {n for n,_ in learn.model.named_parameters() if n.startswith(starts)}
 
+@with_answers
 def test_freeze(kind, fresh):
-    every,hd = trainable(fresh),{'classifier.weight','classifier.bias'}
+    every,hd = trainable(fresh),head_names(kind)
     assert every=={n for n,_ in fresh.model.named_parameters()} # nothing is frozen unless asked
     fresh.freeze()
     assert trainable(fresh)==hd
@@ -154,10 +167,11 @@ def test_freeze(kind, fresh):
     fresh.fit(1, 1e-2, reset_opt=True)
     assert changed(fresh.model, before)==hd
 
+@with_answers
 def test_freeze_to_and_unfreeze(kind, fresh):
     every = trainable(fresh)
     fresh.freeze_to(-2)
-    last_layer = in_layers(fresh, 'bert.encoder.layer.1', 'bert.pooler', 'classifier')
+    last_layer = in_layers(fresh, 'bert.encoder.layer.1', 'bert.pooler', HEAD[kind])
     assert trainable(fresh)==last_layer
     fresh.freeze_to(1)
     assert trainable(fresh)==last_layer
@@ -165,13 +179,14 @@ def test_freeze_to_and_unfreeze(kind, fresh):
     fresh.fit(1, 1e-3)
     assert changed(fresh.model, before)==trainable(fresh)
     fresh.freeze_to(-1)
-    assert trainable(fresh)==in_layers(fresh, 'classifier')
+    assert trainable(fresh)==in_layers(fresh, HEAD[kind])
     fresh.unfreeze()
     assert trainable(fresh)==every
     before = weights(fresh.model)
     fresh.fit(1, 1e-3)
     assert changed(fresh.model, before)==every
 
+@with_answers
 @pytest.mark.parametrize('how,dtype', [('to_bf16',torch.bfloat16), ('to_fp16',torch.float16)])
 def test_half_precision(how, dtype, fresh):
     getattr(fresh, how)()
@@ -199,12 +214,14 @@ def steps_of_sgd(kind, checkpoint, bs, cbs):
     with learn.no_bar(), learn.no_logging(): learn.fit(1, RATES.get(kind, .1), wd=0.)
     return before,weights(learn.model)
 
+@with_answers
 def test_gradient_accumulation(kind, bert): # 32 training rows: 4 steps either way
     (start,big),(_,small) = steps_of_sgd(kind, bert, 8, None),steps_of_sgd(kind, bert, 4, GradientAccumulation(8))
     moved = max((big[n]-start[n]).abs().max() for n in big)
     assert moved>1e-3
     for n in big: close(big[n], small[n], 2e-5) # sums in another order
 
+@with_answers
 def test_gradient_clip(kind, bert):
     norms = {}
     class Norm(Callback):
@@ -220,6 +237,7 @@ def test_gradient_clip(kind, bert):
     run('off', max_grad_norm=None)
     assert max(norms['own'])==pytest.approx(.01, rel=1e-3) and max(norms['ours'])<=1+1e-3 and max(norms['off'])>.1
 
+@with_answers
 def test_save_model_callback(kind, fresh):
     states = []
     class Watch(Callback):
@@ -230,6 +248,7 @@ def test_save_model_callback(kind, fresh):
     best = min(states, key=lambda s: s[0])[1]
     assert not changed(fresh.model, best) # the best epoch is back at the end
 
+@with_answers
 def test_save_model_callback_at_each_epoch(kind, fresh):
     fresh.fit(2, 1e-3, cbs=SaveModelCallback(every_epoch=True, fname='e', with_opt=True))
     after = weights(fresh.model)
@@ -238,10 +257,12 @@ def test_save_model_callback_at_each_epoch(kind, fresh):
     fresh.load('e_1')
     assert not changed(fresh.model, after)
 
+@with_answers
 def test_early_stopping_callback(kind, fresh):
     fresh.fit(5, 1e-3, cbs=EarlyStoppingCallback(min_delta=1e9, patience=1))
     assert len(fresh.recorder.values)==2
 
+@with_answers
 def test_csv_logger(kind, fresh):
     fresh.fit(2, 1e-3, cbs=CSVLogger())
     heading,*rows = csv.reader(open(fresh.path/'history.csv'))
@@ -283,17 +304,19 @@ def test_validate(kind, learn, direct):
     assert len(first)==len(learn.metrics)+1>=2
     for m,v in zip(learn.metrics, first[1:]): close(v, want[m.name]())
 
-def test_get_preds_in_row_order(kind, learn, direct):
+@with_answers
+def test_get_preds_in_row_order(kind, learn, wanted):
     preds,targs = learn.get_preds()
     assert len(preds)==12>learn.dls.valid.bs and len({len(str(t)) for t in texts_of(kind, valid_frame(learn, kind))})>5
-    close(preds, activated(kind, direct))
+    close(preds, wanted)
     close(targs, new_targets(kind, learn))
 
+@with_answers
 def test_get_preds_of_the_training_rows(kind, learn): # shuffled while training, in row order here
     preds,targs = learn.get_preds(ds_idx=0)
     df = FRAMES[kind].iloc[learn.dls.train_ds.items.idxs]
     assert len(preds)==36
-    close(preds, activated(kind, direct_logits(learn.model, learn.dls.tokenizer, texts_of(kind, df))))
+    close(preds, direct_preds(kind, learn, texts_of(kind, df)))
 
 def test_get_preds_with_input(kind, learn, direct):
     x,preds,targs = learn.get_preds(with_input=True)
@@ -372,6 +395,7 @@ def test_show_results(kind, learn, direct, capsys):
         assert end[-1]==('✓' if target==p else '✗')
         assert target in line and p in line if kind=='choice' else ' '.join(end[:-1]).endswith(f'{target} {p}'.strip())
 
+@with_answers
 def test_summary(kind, learn):
     text,n = learn.summary(),sum(p.numel() for p in learn.model.parameters())
     assert 'ModelInputsCallback' in text

@@ -9,7 +9,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.fastai_utils import _save_pretrained_fastai, from_pretrained_fastai, push_to_hub_fastai
 
 from hub_stand_in import Hub, serve
-from small import FRAMES, TEXTS, learner
+from small import FRAMES, TEXTS, learner, with_answers
 
 from blurlike.all import TransformersLearner, layerwise_splitter, masked_lm_learner, model_card, set_seed, token_classification_learner
 
@@ -91,6 +91,7 @@ def test_base_model_only_if_it_is_one_of_the_hub(bert, in_tmp):
         assert ModelCard(model_card(again)).data.base_model==(want if want and '/' in want else None)
         assert again.facts['base']==name.split('/')[-1]*(want is None)+(want or '')
 
+@with_answers
 def test_push_and_back(hub, trained, kind, in_tmp):
     learn = trained(kind)
     texts,before = learn.texts_of(learn.dls.valid_ds.items),told(learn)
@@ -194,6 +195,7 @@ def test_card_in_a_folder_outlives_a_later_save(bert, in_tmp):
     (folder/'README.md').write_text('# Mine, edited')
     assert TransformersLearner.from_pretrained(folder).predict_batch(TEXTS)==learn.predict_batch(TEXTS)
 
+@with_answers
 def test_fastais_own_way(hub, trained, kind, monkeypatch, in_tmp):
     learn,path = trained(kind),trained(kind).path
     texts = learn.texts_of(learn.dls.valid_ds.items)

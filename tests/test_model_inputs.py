@@ -8,7 +8,7 @@ import transformers
 from blurlike.all import Callback, ModelInputsCallback, ModelLoss, Packing, load_tokenizer
 from blurlike.model.model_inputs import ModelCall
 from fastai.torch_core import set_seed
-from small import ARCHS, BS, FRAMES, KINDS, N, SMALL, TEXTS, accepted, activated, close, direct_logits, encode, learner, texts_of, valid_frame
+from small import ARCHS, BS, FRAMES, MORE_KINDS, N, SMALL, TEXTS, accepted, activated, close, direct_logits, encode, learner, texts_of, valid_frame
 from transformers.modeling_outputs import ModelOutput
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -205,7 +205,7 @@ def test_without_keep_output_nothing_is_held(learn):
     learn.model(batch_of(learn)[0])
     assert learn.model_inputs.door.output is None
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', MORE_KINDS)
 def test_a_half_precision_model_gives_float32_logits(kind, bert):
     learn = learner(kind, bert, model_kwargs=dict(dtype=torch.bfloat16))
     assert {p.dtype for p in learn.model.parameters()}=={torch.bfloat16}

@@ -13,7 +13,7 @@ from datasets import Dataset
 from fastai.data.core import show_results
 from fastai.interpret import ClassificationInterpretation, Interpretation
 from runs import WHO, Cut, questions
-from small import FILLERS, SHARED, SMALL, byte_tokenizer, in_tmp, word_tokenizer # noqa: F401 (fixture)
+from small import FILLERS, SHARED, SMALL, byte_tokenizer, plain_answers as plain, in_tmp, word_tokenizer # noqa: F401 (fixture)
 from tokenizers import SentencePieceUnigramTokenizer
 from tokenizers.processors import TemplateProcessing
 
@@ -45,24 +45,6 @@ def both(bert):
 def valid_of(learn, data): return data.iloc[learn.dls.valid_ds.items.idxs].reset_index(drop=True)
 
 # --- a second opinion: the features of transformers' own example (run_qa), and a plain loop
-
-@torch.no_grad()
-def plain(learn, question, context):
-    "`(score, start, end)` of each place in each window, the best first, and the least score of none: no code of ours."
-    tfm,model = learn.dls.text_tfm,learn.model.eval()
-    tok = tfm.tokenizer
-    enc = tok(question, context, truncation='only_second', max_length=tfm.max_length, stride=tfm.overlap, return_overflowing_tokens=True, return_offsets_mapping=True)
-    found,null = [],np.inf
-    for w,ids in enumerate(enc['input_ids']):
-        inputs = {k:torch.tensor([enc[k][w]]) for k in tok.model_input_names}
-        out = model(**inputs)
-        start,end = out.start_logits[0].numpy(),out.end_logits[0].numpy()
-        null = min(null, start[ids.index(tok.cls_token_id)]+end[ids.index(tok.cls_token_id)])
-        inside = [i for i,s in enumerate(enc.sequence_ids(w)) if s==1]
-        for i in inside:
-            for j in inside:
-                if i<=j<i+tfm.max_answer_length: found.append((float(start[i]+end[j]), enc['offset_mapping'][w][i][0], enc['offset_mapping'][w][j][1]))
-    return sorted(found, key=lambda o: -o[0]),float(null)
 
 def same_answers(learn, data):
     "Rows of `data` whose answer is that of `plain`; of equal scores either is right."

@@ -9,13 +9,14 @@ from blurlike.all import Callback, CSVLogger, GradientClip, TransformersLearner,
 from blurlike.model.losses import SmoothLoss
 from blurlike.model.precision import cpu_has_bf16
 from fastai.learner import Learner
-from small import FRAMES, TEXTS, close, learner, texts_of, valid_frame
+from small import FRAMES, TEXTS, close, learner, texts_of, valid_frame, with_answers
 
 def fit(learn, *args, **kwargs):
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(*args, **kwargs)
 
 # precision=
 
+@with_answers
 def test_precision_is_real_on_a_cpu(kind, bert):
     learn,dtypes = learner(kind, bert, precision='bf16'),set()
     learn.model.base_model.encoder.layer[0].register_forward_hook(lambda m,i,o: dtypes.add((o[0] if isinstance(o, tuple) else o).dtype))

@@ -11,7 +11,7 @@ import torch
 import wandb
 import blurlike.share.sweeps
 from blurlike.all import Learner, last_value, lower_is_better, read_range, set_seed, sweep
-from small import KINDS, learner
+from small import MORE_KINDS, learner
 
 pytestmark = pytest.mark.filterwarnings('ignore:trial .* failed')
 
@@ -55,7 +55,7 @@ def test_what_a_name_tells():
     with pytest.raises(ValueError, match='quality'): sweep(bowl, dict(x=1.), metric='quality', n_trials=1, backend='optuna')
     assert sweep(bowl, dict(x=[1.]), metric='quality', lower=True, n_trials=1, backend='optuna').best=={'x':1.}
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', MORE_KINDS)
 def test_the_metrics_of_our_tasks_are_known(kind, bert):
     errors = {m.name for m in learner(kind, bert).metrics if lower_is_better(m.name)}
     assert errors==({'mae'} if kind=='regression' else set())
