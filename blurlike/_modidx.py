@@ -3618,8 +3618,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner._pack': ( 'train/fitting.html#fittinglearner._pack',
                                                                                          'blurlike/train/fitting.py'),
-                                        'blurlike.train.fitting.FittingLearner._wants_packing': ( 'train/fitting.html#fittinglearner._wants_packing',
-                                                                                                  'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner.add_cb': ( 'train/fitting.html#fittinglearner.add_cb',
                                                                                           'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner.create_opt': ( 'train/fitting.html#fittinglearner.create_opt',

@@ -12,7 +12,7 @@ def test_on_a_cpu(tmp_path):
     assert [l.split(':')[0] for l in done.stdout.splitlines() if l.startswith('== ')]==[f'== {p}' for p in parts]
     assert json.loads((tmp_path/'correct.json').read_text())['code']==0
     found = json.loads((tmp_path/'train-bert.json').read_text())
-    for side in ('raw loop, the same batches', 'blurlike', 'blurlike, padded', 'Trainer', 'Trainer, by length'): assert found[side]['rates'][0]>0
+    for side in ('raw loop, the same batches', 'blurlike', 'blurlike, packed', 'Trainer', 'Trainer, by length'): assert found[side]['rates'][0]>0
     told = (tmp_path/'gpu.md').read_text()
     assert 'error' not in told and all(f'## {o}' in told for o in ('Correct','train-bert','graphs-bert','profile','predict','one'))
 

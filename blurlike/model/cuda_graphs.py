@@ -211,6 +211,8 @@ class CUDAGraphs(Callback):
     def after_fit(self): # after an error too
         self._put_back()
         self._forward = None
+        loss = getattr(self.learn, 'loss_grad', None) # of the last batch: its history holds a graph
+        if isinstance(loss, torch.Tensor): self.learn.loss_grad = loss.detach()
 
     def _put_back(self):
         now = vars(self._model).get('forward') if self._model is not None else None

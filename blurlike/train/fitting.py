@@ -36,7 +36,7 @@ from ..model.turns import let_in, train_alone
 # %% ../../nbs/train/02_fitting.ipynb #10f50007
 class FittingLearner(Learner):
     "A fastai `Learner` whose fits can fail, be interrupted and be followed by others without a loss"
-    padding_free = packing = None # may batches be trained without padding, and how
+    padding_free,packing = False,None # shall batches be trained without padding, and how
 
 @patch
 def __call__(self:FittingLearner, event_name):
@@ -70,22 +70,16 @@ def _call_one(self:FittingLearner, event_name):
 
 # %% ../../nbs/train/02_fitting.ipynb #10f50009
 @patch
-def _wants_packing(self:FittingLearner): # asked for, or by itself with CUDA in mixed precision
-    if self.padding_free is not None: return self.padding_free
-    in_half = getattr(self, 'mixed_precision', None) is not None
-    return in_half and next(unwrap(self.model).parameters()).device.type=='cuda'
-
-@patch
 def _pack(self:FittingLearner):
     model = unwrap(self.model).to(self.dls.device) # fastai does it later, and how a model can be packed is tried where it trains
     half = getattr(self, 'mixed_precision', None)
     is_packed = self.packing is not None and self.packing.model is model
-    if is_packed or not self._wants_packing(): return
+    if is_packed or not self.padding_free: return
     dtype = None if half is None else torch.bfloat16 if half.amp_mode==AMPMode.BF16 else torch.float16
     self.packing = try_packing(model, dtype)
-    if self.packing is None and self.padding_free:
+    if self.packing is None:
         raise ValueError(f"padding_free=True, but {type(model).__name__} does not work without padding: its attention cannot be "
-            "exchanged, or it gives other predictions. Leave padding_free at None")
+            "exchanged, or it gives other predictions. Leave padding_free away")
 
 @patch
 def _need_rows(self:FittingLearner):

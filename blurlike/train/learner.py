@@ -52,7 +52,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         train_bn:bool=False, # Train norms while frozen? fastai's default would leave every LayerNorm unfrozen
         model_kwargs:dict|None=None, # Passed to `from_pretrained`, e.g. `attn_implementation`
         precision:str|None=None, # `'bf16'` or `'fp16'`: mixed precision in training and prediction, on the CPU too; `None`: float32
-        padding_free:bool|None=None, # Train without padding? `None`: on CUDA in mixed precision, for the models with which it works
+        padding_free:bool=False, # Train without padding? Pays with batches of unlike lengths, on CUDA
         peft=None, # A `peft.PeftConfig`: adapters are put into the model, and only they and the head are trained
         gradient_checkpointing:bool=False, # Compute activations again in the backward pass: less memory, about a third more time
         compile:bool=False, # Compile the layers with `torch.compile`? Lengths are then rounded up to multiples of 16
@@ -63,7 +63,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         _check_settings(metrics, precision)
         if cuda_graphs: _check_graphs(padding_free, gradient_checkpointing, compile)
         self.task = task or task_of(dls)
-        self.padding_free = False if (compile or cuda_graphs) and padding_free is None else padding_free
+        self.padding_free = padding_free
         self.packing = None
         _set_device_of(dls)
         model = self._load(dls, checkpoint, model_kwargs or {})
