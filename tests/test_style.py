@@ -16,7 +16,6 @@ blurlike.demo
 blurlike.inspect.data_check
 blurlike.model.model_inputs
 blurlike.data.token_blocks
-blurlike.model.padding_free
 blurlike.share.serving
 blurlike.tasks.masked_lm.learner
 blurlike.tasks.token_classification.learner

@@ -52,7 +52,8 @@ def capture_graph(
 ): # A function of like tensors
     "`function` and its backward pass as CUDA graphs."
     device = inputs[0].device
-    random,buffers = torch.cuda.get_rng_state(device), [b.clone() for b in function.buffers()]
+    random = torch.cuda.get_rng_state(device)
+    buffers = [b.clone() for b in function.buffers()]
     make = torch.cuda.make_graphed_callables
     knows_threads = 'capture_error_mode' in inspect.signature(make).parameters # later versions of PyTorch let other threads go on
     threads = dict(capture_error_mode='thread_local') if knows_threads else {}
@@ -124,7 +125,8 @@ def graph_for(self:GraphedForward,
     if addresses!=self.known: self.graphs.clear()
     self.known = addresses
     ids = inputs['input_ids']
-    key = ids.shape, tuple(inputs), torch.is_autocast_enabled(ids.device.type), torch.get_autocast_dtype(ids.device.type)
+    device = ids.device.type
+    key = ids.shape, tuple(inputs), torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
     if key not in self.graphs: self.graphs[key] = self._make(inputs)
     return self.graphs[key]
 
@@ -204,7 +206,8 @@ class CUDAGraphs(Callback):
 
     def after_pred(self):
         self._put_back()
-        if self._forward is not None and self._forward.failed: self._leave(f"this model cannot be captured ({self._forward.failed})")
+        failed = self._forward is not None and self._forward.failed
+        if failed: self._leave(f"this model cannot be captured ({failed})")
 
     def after_batch(self): self._put_back() # where the batch was cancelled
 
@@ -223,18 +226,22 @@ class CUDAGraphs(Callback):
 # %% ../../nbs/model/11_cuda_graphs.ipynb #27ffb6d2
 @patch
 def _why_not(self:CUDAGraphs): # no graphs in this epoch, `None`: they may be
-    model,config,door = self._model,getattr(self._model, 'config', None),self._door.door
+    model,door = self._model,self._door.door
     reasons = {
         "there is no CUDA device": self.capture is None and next(model.parameters()).device.type!='cuda',
         "the model is wrapped, compiled or trained by several processes": self.learn.model is not model,
         "it trains without padding": getattr(self.learn, 'packing', None) is not None,
-        "its layers are run again in the backward pass (gradient_checkpointing=True)": any(getattr(m, 'gradient_checkpointing', False) for m in model.modules()),
-        "all its outputs are kept": door.keep_output or _gives_more(config),
+        "its layers are run again in the backward pass (gradient_checkpointing=True)": _runs_again(model),
+        "all its outputs are kept": door.keep_output or _gives_more(model),
         "there are hooks in it": _has_hooks(model, {h.id for h in self._door.handles}),
         "max_tokens= gives each batch another number of rows": getattr(self.learn.dl, 'max_tokens', None) is not None}
     return next((why for why,is_so in reasons.items() if is_so), None)
 
-def _gives_more(config): return bool(getattr(config, 'output_hidden_states', False) or getattr(config, 'output_attentions', False))
+def _runs_again(model): return any(getattr(m, 'gradient_checkpointing', False) for m in model.modules())
+
+def _gives_more(model): # than its task asks for
+    config = getattr(model, 'config', None)
+    return any(getattr(config, k, False) for k in ('output_hidden_states','output_attentions'))
 
 @patch
 def _why_not_now(self:CUDAGraphs): # of what is asked of the model in this batch

@@ -14,6 +14,7 @@ from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -57,26 +58,42 @@ def _text_by_text(q, k, v, batch, window, is_causal, **options): # (1,heads,T,D)
     return torch.cat(res, 2).transpose(1, 2)
 
 # %% ../../nbs/model/04_padding_free.ipynb #0cc1ca45
-def _by_kernel(q, k, v, batch, window, is_causal, dropout_p, scale): # as `_text_by_text`
-    parts,ends,most = [t[0].transpose(0, 1) for t in (q, k, v)],batch.offsets,max(batch.lens)
-    if q.dtype in (torch.float16, torch.bfloat16):
-        sides = {} if window is None else dict(window_size_left=window-1, window_size_right=0 if is_causal else window-1)
-        return torch.ops.aten._flash_attention_forward(*parts, ends, ends, most, most, dropout_p, is_causal, False, scale=scale, **sides)[0][None]
-    if window is not None: raise NotImplementedError("packed attention knows windows in half precision alone")
-    parts = [t.repeat_interleave(q.shape[1]//t.shape[1], 1)[None] for t in parts]
-    return torch.ops.aten._efficient_attention_forward(*parts, None, ends, ends, most, most, dropout_p, int(is_causal), True, scale=scale)[0]
+def _flash(parts, batch, window, is_causal, dropout_p, scale): # (T,heads,D) each, half precision -> (T,heads,D)
+    ends,most = batch.offsets,max(batch.lens)
+    sides = {}
+    if window is not None: sides = dict(window_size_left=window-1, window_size_right=0 if is_causal else window-1)
+    flash = torch.ops.aten._flash_attention_forward
+    return flash(*parts, ends, ends, most, most, dropout_p, is_causal, False, scale=scale, **sides)[0]
 
-def packed_attention(module, query, key, value, attention_mask, dropout=0., scaling=None, is_causal=None, sliding_window=None, **kwargs):
+def _efficient(parts, batch, is_causal, dropout_p, scale): # the same in float32
+    ends,most = batch.offsets,max(batch.lens)
+    heads = parts[0].shape[1]
+    whole = [t.repeat_interleave(heads//t.shape[1], 1)[None] for t in parts]
+    efficient = torch.ops.aten._efficient_attention_forward
+    return efficient(*whole, None, ends, ends, most, most, dropout_p, int(is_causal), True, scale=scale)[0][0]
+
+def _by_kernel(q, k, v, batch, window, **options): # as `_text_by_text`
+    parts = [t[0].transpose(0, 1) for t in (q, k, v)]
+    if q.dtype in (torch.float16, torch.bfloat16): return _flash(parts, batch, window, **options)[None]
+    if window is not None: raise NotImplementedError("packed attention knows windows in half precision alone")
+    return _efficient(parts, batch, **options)[None]
+
+# %% ../../nbs/model/04_padding_free.ipynb #6b81cae9
+def packed_attention(module, query, key, value, attention_mask, dropout=0., scaling=None, is_causal=None, **kwargs):
     "Attention within each text of a packed batch: (1,heads,T,D) -> (1,T,heads,D). Where nothing is packed, transformers' own."
     batch = packed_now()
-    if batch is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **kwargs)
-    odd = [k for k in ('softcap','position_bias','s_aux') if kwargs.get(k) is not None]
+    window = kwargs.pop('sliding_window', None)
+    told = dict(is_causal=is_causal, scale=scaling, dropout_p=dropout)
+    if batch is not None: return _attend_packed(module, (query, key, value), batch, window, told, kwargs),None
+    return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, is_causal, **kwargs)
+
+def _attend_packed(module, parts, batch, window, told, others): # -> (1,T,heads,D)
+    odd = [k for k in ('softcap','position_bias','s_aux') if others.get(k) is not None]
     if odd: raise NotImplementedError(f"packed attention does not know {', '.join(odd)}")
-    if is_causal is None: is_causal = getattr(module, 'is_causal', True)
-    is_short = sliding_window is None or sliding_window>=max(batch.lens)
-    attend = _by_kernel if query.device.type=='cuda' else _text_by_text
-    return attend(query, key, value, batch, None if is_short else sliding_window, bool(is_causal), dropout_p=dropout, scale=scaling),None
+    if told['is_causal'] is None: told['is_causal'] = getattr(module, 'is_causal', True)
+    is_short = window is None or window>=max(batch.lens)
+    attend = _by_kernel if parts[0].device.type=='cuda' else _text_by_text
+    return attend(*parts, batch, None if is_short else window, **told | dict(is_causal=bool(told['is_causal'])))
 
 def packed_mask(*args, **kwargs): # attention needs none within a packed batch, and making one waits for the device
     return None if packed_now() is not None else sdpa_mask(*args, **kwargs)
@@ -92,62 +109,76 @@ class Packing:
     ):
         model = unwrap(model)
         stacks = layer_stacks(model)
-        if len(stacks)!=1: raise NotImplementedError(f"{type(model).__name__} has {len(stacks)} stacks of layers; one is needed to pack between its ends")
+        if len(stacks)!=1:
+            raise NotImplementedError(f"{type(model).__name__} has {len(stacks)} stacks of layers; one is needed to pack between its ends")
         self.model,self.layers,self.was = model,list(stacks[0][1]),model.config._attn_implementation
         model.set_attn_implementation(PACKED)
         self.signatures = {layer:inspect.signature(layer.forward) for layer in self.layers}
-        self.handles = [model.register_forward_pre_hook(self.begin, with_kwargs=True), model.register_forward_hook(self.end, always_call=True)]
-        for layer in self.layers: self.handles.append(layer.register_forward_pre_hook(self.enter, with_kwargs=True))
-        self.handles.append(self.layers[-1].register_forward_hook(self.leave))
+        self.handles = self._hang_in()
+
+    def _hang_in(self): # -> handles of the hooks
+        enters = [layer.register_forward_pre_hook(self.enter, with_kwargs=True) for layer in self.layers]
+        begins = self.model.register_forward_pre_hook(self.begin, with_kwargs=True)
+        ends = self.model.register_forward_hook(self.end, always_call=True)
+        return [begins, ends, *enters, self.layers[-1].register_forward_hook(self.leave)]
 
     def remove(self):
         "Give the model back as it was."
         for h in self.handles: h.remove()
         self.model.set_attn_implementation(self.was)
 
-    def begin(self, module, args, kwargs):
-        mask = kwargs.get('attention_mask')
-        is_generating = kwargs.get('past_key_values') is not None # what was said before is not in the batch
-        if mask is None or mask.ndim!=2 or is_generating: return
-        known = getattr(mask, 'on_cpu', None) # as the loader collated it: asking the device would hold it up
-        real = (mask.cpu() if known is None else known)!=0
-        lens = [n for n in real.sum(1).tolist() if n]
-        if not lens: return
-        offsets = torch.tensor([0, *accumulate(lens)], dtype=torch.int32)
-        where = real.flatten().nonzero().squeeze(1)
-        _here.batch = PackedBatch(self, mask.shape, *(send(t, mask.device) for t in (where, offsets)), lens)
+# %% ../../nbs/model/04_padding_free.ipynb #aa87f39e
+@patch
+def begin(self:Packing, module, args, kwargs):
+    mask = kwargs.get('attention_mask')
+    is_generating = kwargs.get('past_key_values') is not None # what was said before is not in the batch
+    if mask is None or mask.ndim!=2 or is_generating: return
+    known = getattr(mask, 'on_cpu', None) # as the loader collated it: asking the device would hold it up
+    real = (mask.cpu() if known is None else known)!=0
+    lens = [n for n in real.sum(1).tolist() if n]
+    if not lens: return
+    offsets = torch.tensor([0, *accumulate(lens)], dtype=torch.int32)
+    where = real.flatten().nonzero().squeeze(1)
+    _here.batch = PackedBatch(self, mask.shape, *(send(t, mask.device) for t in (where, offsets)), lens)
 
-    def end(self, module, args, output): _here.batch = None
+@patch
+def end(self:Packing, module, args, output): _here.batch = None
 
-    def _batch(self): # that is in this model now
-        batch = packed_now()
-        return batch if batch is not None and batch.packing is self else None
+@patch
+def _batch(self:Packing): # that is in this model now
+    batch = packed_now()
+    return batch if batch is not None and batch.packing is self else None
 
-    def enter(self, layer, args, kwargs):
-        batch = self._batch()
-        if batch is None: return None
-        def packed(k, v): return None if 'mask' in k else self.pack(v, batch)
-        bound = self.signatures[layer].bind(*args, **kwargs)
-        values = bound.arguments
-        values |= {k:packed(k, v) for k,v in values.items() if k!='kwargs'}
-        if 'kwargs' in values: values['kwargs'] = {k:packed(k, v) for k,v in values['kwargs'].items()}
-        return bound.args,bound.kwargs
+# %% ../../nbs/model/04_padding_free.ipynb #f8a7971a
+@patch
+def enter(self:Packing, layer, args, kwargs):
+    batch = self._batch()
+    if batch is None: return None
+    def packed(k, v): return None if 'mask' in k else self.pack(v, batch)
+    bound = self.signatures[layer].bind(*args, **kwargs)
+    values = bound.arguments
+    values |= {k:packed(k, v) for k,v in values.items() if k!='kwargs'}
+    if 'kwargs' in values: values['kwargs'] = {k:packed(k, v) for k,v in values['kwargs'].items()}
+    return bound.args,bound.kwargs
 
-    def pack(self, v, batch): # (B,L,...) or (1,L,...) -> (1,T,...); all else stays
-        if isinstance(v, (tuple, list)): return type(v)(self.pack(o, batch) for o in v)
-        (n,size),is_one = batch.shape,isinstance(v, torch.Tensor) and v.ndim>1
-        if not is_one or v.shape[1]!=size or v.shape[0] not in (1, n): return v
-        def packed(): return v.expand(n, *v.shape[1:]).flatten(0, 1)[batch.where][None]
-        if v.requires_grad: return packed()
-        if id(v) not in batch.seen: batch.seen[id(v)] = v,packed()
-        return batch.seen[id(v)][1]
+@patch
+def pack(self:Packing, v, batch): # (B,L,...) or (1,L,...) -> (1,T,...); all else stays
+    if isinstance(v, (tuple, list)): return type(v)(self.pack(o, batch) for o in v)
+    (n,size),is_one = batch.shape,isinstance(v, torch.Tensor) and v.ndim>1
+    if not is_one or v.shape[1]!=size or v.shape[0] not in (1, n): return v
+    def packed(): return v.expand(n, *v.shape[1:]).flatten(0, 1)[batch.where][None]
+    if v.requires_grad: return packed()
+    if id(v) not in batch.seen: batch.seen[id(v)] = v,packed()
+    return batch.seen[id(v)][1]
 
-    def leave(self, layer, args, output):
-        batch = self._batch()
-        if batch is None: return None
-        packed = output[0] if isinstance(output, tuple) else output
-        padded = packed.new_zeros(batch.shape.numel(), packed.shape[-1]).index_copy(0, batch.where, packed[0]).view(*batch.shape, -1)
-        return (padded, *output[1:]) if isinstance(output, tuple) else padded
+@patch
+def leave(self:Packing, layer, args, output):
+    batch = self._batch()
+    if batch is None: return None
+    packed = output[0] if isinstance(output, tuple) else output
+    nothing = packed.new_zeros(batch.shape.numel(), packed.shape[-1])
+    padded = nothing.index_copy(0, batch.where, packed[0]).view(*batch.shape, -1)
+    return (padded, *output[1:]) if isinstance(output, tuple) else padded
 
 # %% ../../nbs/model/04_padding_free.ipynb #7964c5db
 def packed_again(): # contexts of a layer's first run and of its second
@@ -166,21 +197,24 @@ def _trial_length(model): # of the longest text that is tried: a token in it sha
     window = getattr(config, 'sliding_window', None) or 0
     return min(window+8, max_positions(model) or window+8)
 
+def _trial_batch(model): # three texts of different lengths
+    size,device = _trial_length(model),next(model.parameters()).device
+    ids = torch.arange(3*size, device=device).view(3, size)%model.get_input_embeddings().num_embeddings
+    mask = (torch.arange(size, device=device)<torch.tensor([[size],[5],[2]], device=device)).long()
+    return dict(input_ids=ids*mask, attention_mask=mask)
+
 def try_packing(
     model:nn.Module, # Hugging Face model, on the device that it will train on
     half:torch.dtype|None=None, # Precision of the training, `None`: float32
     tolerance:float|None=None # Largest difference of a logit, as a share of the largest; `None`: 2% in half precision, else 0.1%
 )->Packing|None: # `None` where the model does not work packed
     "A `Packing` of `model`, if the model gives the same logits with it."
-    model = unwrap(model)
+    model,packing = unwrap(model),None
     if tolerance is None: tolerance = 1e-3 if half is None else 2e-2
-    device,n = next(model.parameters()).device,model.get_input_embeddings().num_embeddings
-    size = _trial_length(model)
-    ids = torch.arange(3*size, device=device).view(3, size)%n
-    mask = (torch.arange(size, device=device)<torch.tensor([[size],[5],[2]], device=device)).long()
+    batch = _trial_batch(model)
+    autocast = torch.autocast(batch['input_ids'].device.type, dtype=half or torch.bfloat16, enabled=half is not None)
     def logits():
-        with torch.no_grad(), torch.autocast(device.type, dtype=half or torch.bfloat16, enabled=half is not None): return model(input_ids=ids*mask, attention_mask=mask).logits.float()
-    packing = None
+        with torch.no_grad(), autocast: return model(**batch).logits.float()
     with predict_together(model):
         try:
             want = logits()
