@@ -2522,6 +2522,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                          'blurlike/tasks/multiple_choice.py'),
                                                 'blurlike.tasks.multiple_choice.ChoicePredictions': ( 'tasks/multiple_choice.html#choicepredictions',
                                                                                                       'blurlike/tasks/multiple_choice.py'),
+                                                'blurlike.tasks.multiple_choice.ChoicePredictions._probs': ( 'tasks/multiple_choice.html#choicepredictions._probs',
+                                                                                                             'blurlike/tasks/multiple_choice.py'),
                                                 'blurlike.tasks.multiple_choice.ChoicePredictions.many': ( 'tasks/multiple_choice.html#choicepredictions.many',
                                                                                                            'blurlike/tasks/multiple_choice.py'),
                                                 'blurlike.tasks.multiple_choice.ChoicePredictions.one': ( 'tasks/multiple_choice.html#choicepredictions.one',

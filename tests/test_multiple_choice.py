@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers
 from datasets import ClassLabel, Dataset, Features, List, Value
+from fastai.callback.core import Callback
 from fastai.interpret import ClassificationInterpretation, Interpretation
 from runs import Cut
 from small import CUES, FILLERS, TEXTS, in_tmp # noqa: F401 (fixture)
@@ -95,6 +96,15 @@ def test_predictions(learn):
     assert answer==many[0]['answer']==ITEMS[0][1][int(i)] and len(probs)==len(ITEMS[0][1])
     assert learn.predict(FRAME.iloc[0])[0]==answer
     with pytest.raises(TypeError, match='expected a text and a list of choices'): learn.predict('which?')
+
+def test_predict_heeds_callbacks_of_the_users(learn):
+    item = ITEMS[0]
+    class Turns(Callback):
+        def after_pred(self): self.learn.pred = -100*self.pred
+    plain = learn.predict_logits(learn.texts_of([item]))
+    with learn.added_cbs(Turns()): choice,index,probs = learn.predict(item)
+    close(probs, (-100*plain).softmax(-1)[0])
+    assert int(index)==int(plain.argmin()) and choice==item[1][int(index)]
 
 def test_loaders_of_new_items(learn):
     for items,kwargs in ((ITEMS, {}), (FRAME, {}), (FRAME, dict(with_labels=True))):

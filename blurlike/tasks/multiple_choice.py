@@ -36,7 +36,7 @@ from ..data.splits import read_split, split_rows, used_rows
 from ..data.tokens import TextPair, TokenizeText, TokenTensor
 from ..model.pretrained import fit_length, load_tokenizer
 from ..model.splitters import transformer_splitter
-from ..predict.text_labels import LabelPredictions
+from ..predict.text_labels import LabelPredictions, only_ours
 from ..share.serving import page_output
 from ..show.tables import MarkedTable, as_text, prediction_rows
 from ..train.assembly import build_learner
@@ -468,9 +468,13 @@ class ChoicePredictions(LabelPredictions):
     def one(self, learn, item, rm_type_tfms=None, with_input=False):
         "Choice, its number, and (W,) probabilities."
         item = learn.texts_of([item])[0]
-        probs = learn.loss_func.activation(learn.predict_logits([item]))[0]
+        probs = self._probs(learn, item)
         index = probs.argmax()
         return (*([item] if with_input else []), item.choices[int(index)], index, probs)
+
+    def _probs(self, learn, item): # a callback of the user's may have a say
+        if only_ours(learn): return learn.loss_func.activation(learn.predict_logits([item]))[0]
+        return learn.get_preds(dl=learn.dls.test_dl([item]))[0][0]
 
     def many(self, learn, items, bs=64):
         "Plain dicts, one a row: `label`, the number of the choice; `score`, its probability; `answer`, the choice."
