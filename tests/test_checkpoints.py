@@ -56,10 +56,11 @@ def test_killed_at_random(bert, tmp_path):
 
 class Stop(Exception): pass
 
+@pytest.mark.parametrize('step', [7, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('name', SCENARIOS)
-def test_every_batch(name, bert, whole, tmp_path):
-    "An error after any batch, with a checkpoint after each second one"
-    for n in range(1, SCENARIOS[name]['batches']+1, 3):
+def test_every_batch(name, step, bert, whole, tmp_path):
+    "An error after any batch, with a checkpoint after each second one; a few of the batches in the fast suite, in each epoch one"
+    for n in range(1, SCENARIOS[name]['batches']+1, step):
         folder = tmp_path/str(n)
         with pytest.raises(Stop): train(SCENARIOS[name], bert, folder, 2, cut=('after_batch', n), error=Stop('x'))
         at = last_checkpoint(folder)

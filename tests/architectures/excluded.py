@@ -12,7 +12,7 @@ PADDING = dict(
     convbert="its convolutions reach into the padding beside the last tokens",
     nystromformer="estimates attention from landmarks, means over stretches of all positions",
     fnet="mixes all positions by a Fourier transform and takes no attention mask",
-    funnel="pools neighbouring positions, padding among them",
+    funnel="pools neighbouring positions, padding among them; and transformers zeroes its embedding of the pad token whenever it loads it, which moves the probabilities of a masked LM in the sixth place",
     t5gemma="reads the decoder's state one place after the last token, and where there is no padding that place is cut off (`torch.clamp(last_non_pad_token, max=...)` in `T5GemmaForSequenceClassification.forward`)",
     t5gemma2="reads the decoder where t5gemma does",
     yoso="estimates attention by hashing over all positions, padding among them")
