@@ -2764,6 +2764,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                   'blurlike/tasks/question_answering/faults.py')},
             'blurlike.tasks.question_answering.learner': { 'blurlike.tasks.question_answering.learner._by_context': ( 'tasks/question_answering/learner.html#_by_context',
                                                                                                                       'blurlike/tasks/question_answering/learner.py'),
+                                                           'blurlike.tasks.question_answering.learner._check_columns': ( 'tasks/question_answering/learner.html#_check_columns',
+                                                                                                                         'blurlike/tasks/question_answering/learner.py'),
                                                            'blurlike.tasks.question_answering.learner._check_loss': ( 'tasks/question_answering/learner.html#_check_loss',
                                                                                                                       'blurlike/tasks/question_answering/learner.py'),
                                                            'blurlike.tasks.question_answering.learner._checked': ( 'tasks/question_answering/learner.html#_checked',

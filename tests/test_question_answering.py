@@ -375,6 +375,11 @@ def test_rows_that_cannot_be_used_are_named(name, bert):
     data,error,message = BAD[name]
     with pytest.raises(error, match=message): asked(data, bert)
 
+def test_columns_of_answers_are_told(bert):
+    data = columns(FRAME).drop(columns='answers')
+    with pytest.raises(KeyError, match=r"no column 'answers'.*answers=\['TEXTS', 'STARTS'\]"): asked(data, bert)
+    with pytest.raises(TypeError, match=r'an answer is \d+, and no text; answers= names the column of texts first'): asked(data, bert, answers=['start','text'])
+
 def test_all_bad_rows_are_named(bert):
     with pytest.raises(ValueError, match='rows 0, 1, 2, 3'): asked(FRAME.assign(answers=[answer('people', starts=[500])]*24), bert)
 

@@ -61,6 +61,11 @@ def _lengths(max_length, overlap, tokenizer, checkpoint): # those of a window
     if max_length is None: max_length = min(MAX_LENGTH, fit_length(None, tokenizer, checkpoint) or MAX_LENGTH)
     return max_length,max_length//3 if overlap is None else overlap
 
+def _check_columns(rows, columns, names):
+    check_columns(rows, *columns)
+    try: check_columns(rows, *names)
+    except KeyError as e: raise KeyError(f"{e.args[0]}; texts and starts in columns of their own: answers=['TEXTS', 'STARTS']") from None
+
 def _check_loss(loss_func):
     if isinstance(loss_func, ModelLoss):
         raise ValueError("loss_func=ModelLoss(): models take starts and ends of answers for their own loss, and count padding in it; leave it out")
@@ -102,7 +107,7 @@ def question_answering_learner(
     _check_loss(loss_func)
     if seed is not None: set_seed(seed)
     rows,parts,valid = read_split(data, valid, read_questions)
-    check_columns(rows, *columns, *names)
+    _check_columns(rows, columns, names)
     splits = split_rows(rows, parts, _by_context(valid, columns[1]), seed)
     used = used_rows(rows, splits)
     own = load_tokenizer(tokenizer or checkpoint)
