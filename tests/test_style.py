@@ -11,7 +11,6 @@ from measure_style import complexity, faults, functions
 
 NOT_YET = set('''
 blurlike.data.batch
-blurlike.inspect.row_scan
 blurlike.demo
 blurlike.inspect.data_check
 blurlike.model.model_inputs

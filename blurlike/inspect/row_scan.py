@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import torch
+from fastcore.basics import patch
 
 from ..show.report import short_text
 from ..train.learner import TransformersLearner
@@ -47,14 +48,24 @@ def _value(target, vocab, kind): # a target as it stood in the data
     if kind is not None and isinstance(target, torch.Tensor): return kind.value(target, vocab)
     return target.tolist() if hasattr(target, 'tolist') else target
 
+def _by_columns(dl, kind): # may whole columns be read?
+    of_targets = kind is None or all(kind.reads_columns(tl.tfms.fs) for tl in dl.dataset.tls[1:])
+    return dl.reader.by_column and of_targets
+
+def _read_columns(dl, idxs):
+    tls = dl.dataset.tls
+    texts,*targets = [tl.tfms.fs[0].read_many(tls[0].items, idxs)[0] for tl in tls[:2]]
+    return idxs,texts,targets[0] if targets else [None]*len(texts)
+
+def _read_items(dl, idxs): # one by one, as transforms may skip some
+    items = [(i, text, target) for i in idxs for text,target in zip(*dl.reader([i]))]
+    kept = np.array([i for i,*_ in items], dtype=np.int64)
+    return kept,[text for _,text,_ in items],[target[0] if target else None for *_,target in items]
+
 def _read(dl, idxs, vocab, kind): # those of the rows that no transform skips, their texts, their targets
-    reader,tls = dl.reader,dl.dataset.tls
-    in_columns = kind is None or all(kind.reads_columns(tl.tfms.fs) for tl in tls[1:])
-    if reader.by_column and in_columns:
-        texts,*targets = [tl.tfms.fs[0].read_many(tls[0].items, idxs)[0] for tl in tls[:2]]
-        return idxs,texts,[_value(t, vocab, kind) for t in targets[0]] if targets else [None]*len(texts)
-    items = [(i, text, target) for i in idxs for text,target in zip(*reader([i]))]
-    return np.array([i for i,*_ in items], dtype=np.int64),[t for _,t,_ in items],[_value(y[0], vocab, kind) if y else None for *_,y in items]
+    read = _read_columns if _by_columns(dl, kind) else _read_items
+    kept,texts,targets = read(dl, idxs)
+    return kept,texts,[_value(y, vocab, kind) for y in targets]
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #16a50011
 _step,_most_compared = 1000,5_000_000 # rows that are read together; of a part whose texts are all compared
@@ -66,6 +77,10 @@ def _label_key(o, kind):
     except TypeError: return hash(repr(o))
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #16a50037
+def _first_rows(n, most, seed): # all of them, or a sample
+    if most is None or n<=most: return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+
 class DataPart:
     "What is kept of the rows of one loader"
     def __init__(self,
@@ -75,63 +90,123 @@ class DataPart:
         seed:int=42 # Of the sample
     ):
         self.every = self # all rows, without tokens, where that is cheap
-        self.dl,self.name,self.n,self.start = dl,name,len(dl.dataset),_split_start(dl.dataset.items)
-        self.idxs = np.arange(self.n) if most is None or self.n<=most else np.sort(np.random.default_rng(seed).choice(self.n, most, replace=False))
+        self.dl,self.name = dl,name
+        self.n = len(dl.dataset)
+        self.start = _split_start(dl.dataset.items)
+        self.idxs = _first_rows(self.n, most, seed)
 
-    def scan(self,
-        kind:TargetKind|None, # Of the targets
-        vocab:list, # Labels, or names of the columns of numbers
-        tfm:TokenizeText|None=None, # Tokenises whole texts; `None`: sizes are in characters
-        budget:int|None=None, # Go no further after so many characters
-        step=lambda n: None # Called with the number of rows that are done
-    ):
-        "Go through the rows once."
-        self.kind,self.vocab,self.counts,self.numbers,kept,used = kind,vocab,Counter(),[],[],0
-        of = self.dl.text_tfm
-        for idxs,texts,targets in self.pieces():
-            n_characters = list(map(of.n_characters, texts))
-            used += sum(n_characters)
-            in_characters = n_characters,[1]*len(texts),[0]*len(texts)
-            sizes,known,unknown = in_characters if tfm is None or not len(texts) else count_tokens(tfm, texts)
-            labels = [_label_key(y, kind) for y in targets]
-            kept.append((idxs, list(map(of.key, texts)), labels, list(map(of.emptiness, texts)), sizes, known, unknown))
-            if kind is not None and not kind.labels: self.numbers += targets
-            elif kind is not None: self.counts.update(l for y in targets for l in kind.labels_of(y))
-            step(len(idxs))
-            if budget is not None and used>budget: break
-        kinds = np.int64, np.int64, np.int64, np.int8, np.int64, np.int64, np.int64
-        columns = [np.concatenate([np.asarray(o, dtype=t) for o in col]) for col,t in zip(zip(*kept), kinds)] if kept else [np.zeros(0, dtype=t) for t in kinds]
-        self.idxs,self.texts,self.labels,self.empty,self.sizes,self.known,self.unknown = columns # `known`, `unknown`: tokens of the text that are, and are not, in the tokenizer's vocabulary
-        return self
+# %% ../../nbs/inspect/03_row_scan.ipynb #15a50015
+@patch
+def pieces(self:DataPart, mask=slice(None)): # row numbers in the loader, texts, targets
+    idxs = self.idxs[mask]
+    for i in range(0, len(idxs), _step): yield _read(self.dl, idxs[i:i+_step], self.vocab, self.kind)
 
-    def pieces(self, mask=slice(None)): # row numbers in the loader, texts, targets
-        idxs = self.idxs[mask]
-        for i in range(0, len(idxs), _step): yield _read(self.dl, idxs[i:i+_step], self.vocab, self.kind)
+@patch(as_prop=True)
+def whole(self:DataPart)->bool: return len(self.idxs)==self.n # was every row looked at?
 
-    @property
-    def whole(self)->bool: return len(self.idxs)==self.n # was every row looked at?
-    def row_numbers(self, idxs): return _row_numbers(self.dl, idxs)-self.start # in the data as it was given, or in its own split of it
-    def rows(self, mask): return self.row_numbers(self.idxs[mask])
-    def example(self, mask): return next((self.in_short(texts[0]) for _,texts,_ in self.pieces(np.flatnonzero(mask)[:1]) if texts), '')
-    def in_short(self, item): return short_text(tuple(self.dl.text_tfm.parts(item)) or item)
-    def with_labels(self, labels): # mask of the rows that have one of these
-        has = set(labels)
-        return np.array([not has.isdisjoint(self.kind.labels_of(y)) for *_,targets in self.pieces() for y in targets], dtype=bool)
+# %% ../../nbs/inspect/03_row_scan.ipynb #15a50017
+_kept = dict(
+    idxs=np.int64, # row number in the loader
+    texts=np.int64, # key of the text
+    labels=np.int64, # key of the label
+    empty=np.int8, # 2: nothing to read, 1: no letter and no digit
+    sizes=np.int64, # tokens, or characters
+    known=np.int64, # tokens of the text that are in the tokenizer's vocabulary
+    unknown=np.int64) # those that are not
+
+def _columns(kept): # pieces one after the other
+    if not kept: return [np.zeros(0, dtype=t) for t in _kept.values()]
+    return [np.concatenate([np.asarray(o, dtype=t) for o in column]) for column,t in zip(zip(*kept), _kept.values())]
+
+@patch
+def scan(self:DataPart,
+    kind:TargetKind|None, # Of the targets
+    vocab:list, # Labels, or names of the columns of numbers
+    tfm:TokenizeText|None=None, # Tokenises whole texts; `None`: sizes are in characters
+    budget:int|None=None, # Go no further after so many characters
+    step=lambda n: None # Called with the number of rows that are done
+):
+    "Go through the rows once."
+    self.kind,self.vocab = kind,vocab
+    self.counts,self.numbers = Counter(),[]
+    kept,used = [],0
+    for idxs,texts,targets in self.pieces():
+        n_characters = list(map(self.dl.text_tfm.n_characters, texts))
+        kept.append(self._numbers_of(idxs, texts, targets, n_characters, tfm))
+        self._count(targets)
+        step(len(idxs))
+        used += sum(n_characters)
+        if budget is not None and used>budget: break
+    for name,column in zip(_kept, _columns(kept)): setattr(self, name, column)
+    return self
+
+# %% ../../nbs/inspect/03_row_scan.ipynb #15a50019
+@patch
+def _numbers_of(self:DataPart, idxs, texts, targets, n_characters, tfm): # of the rows of a piece, as `_kept` names them
+    of = self.dl.text_tfm
+    in_characters = n_characters,[1]*len(texts),[0]*len(texts)
+    sizes = in_characters if tfm is None or not len(texts) else count_tokens(tfm, texts)
+    labels = [_label_key(y, self.kind) for y in targets]
+    return idxs,list(map(of.key, texts)),labels,list(map(of.emptiness, texts)),*sizes
+
+@patch
+def _count(self:DataPart, targets): # numbers are kept as they are: they have a mean, no counts
+    if self.kind is None: return
+    if self.kind.labels: self.counts.update(l for y in targets for l in self.kind.labels_of(y))
+    else: self.numbers += targets
+
+# %% ../../nbs/inspect/03_row_scan.ipynb #15a50021
+@patch
+def row_numbers(self:DataPart, idxs): # in the data as it was given, or in its own split of it
+    return _row_numbers(self.dl, idxs)-self.start
+
+@patch
+def rows(self:DataPart, mask): return self.row_numbers(self.idxs[mask])
+
+@patch
+def in_short(self:DataPart, item): return short_text(tuple(self.dl.text_tfm.parts(item)) or item)
+
+@patch
+def example(self:DataPart, mask): # the first row of a mask, in short
+    first = np.flatnonzero(mask)[:1]
+    return next((self.in_short(texts[0]) for _,texts,_ in self.pieces(first) if texts), '')
+
+@patch
+def with_labels(self:DataPart, labels): # mask of the rows that have one of these
+    has = set(labels)
+    masks = [not has.isdisjoint(self.kind.labels_of(y)) for *_,targets in self.pieces() for y in targets]
+    return np.array(masks, dtype=bool)
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #15a50007
+def _is_unknown(tok, ids):
+    has_none = tok.unk_token_id in (None, tok.eos_token_id, tok.bos_token_id, tok.pad_token_id) # GPT-2 names its end of text so, and knows all bytes
+    return np.zeros(len(ids), dtype=bool) if has_none else ids==tok.unk_token_id
+
 def count_tokens(
     tfm:TokenizeText, # Without a limit
     texts:list # Texts, pairs, lists of words, or arrays of token ids
 )->tuple[np.ndarray,np.ndarray,np.ndarray]: # (n,) tokens, special ones included; (n,) those of the text that the tokenizer knows; (n,) those that it does not
     "Number of tokens of `texts`, known and unknown to the tokenizer."
     tokens,_ = tfm.tokenize(texts, count=False)
-    tok,ids = tfm.tokenizer,tokens.flat[tfm.fields.index('input_ids')]
-    unknown = ids==tok.unk_token_id if tok.unk_token_id not in (None, tok.eos_token_id, tok.bos_token_id, tok.pad_token_id) else np.zeros(len(ids), dtype=bool) # GPT-2 names its end of text so, and knows all bytes
+    tok = tfm.tokenizer
+    ids = tokens.flat[tfm.fields.index('input_ids')]
+    unknown = _is_unknown(tok, ids)
     whose = np.repeat(np.arange(len(texts)), tokens.sizes)
     known = ~np.isin(ids, [*tok.all_special_ids, tok.convert_tokens_to_ids('▁')]) # SentencePiece sets a space before an unknown word
     return tokens.longest,*(np.bincount(whose[mask], minlength=len(texts)) for mask in (known, unknown))
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #15a50008
+def _can_compare_all(p): # a sample, whose other rows are cheap to read
+    is_sample = not p.whole and p.n<=_most_compared
+    return is_sample and p.dl.reader.by_column and not isinstance(p.dl.dataset.items, PackedRows)
+
+def _parts(learn, rows, seed, tokens): # those that have rows
+    dls = zip(loaders_of(learn), ('training','validation'))
+    parts = [DataPart(dl, name, rows, seed) for dl,name in dls if len(dl.dataset)]
+    for p in parts:
+        if tokens and _can_compare_all(p): p.every = DataPart(p.dl, p.name)
+    return parts
+
 @contextmanager
 def same_randomness():
     "Within, the user's transforms may draw what they like."
@@ -150,10 +225,7 @@ def parts_of(
     "The rows of `learn`, gone through once."
     kind = kind_of_targets(learn)
     vocab = learn.names if kind else []
-    dls = [(dl, name) for dl,name in zip(loaders_of(learn), ('training','validation')) if len(dl.dataset)]
-    parts = [DataPart(dl, name, rows, seed) for dl,name in dls]
-    for p in parts:
-        if tokens and not p.whole and p.n<=_most_compared and p.dl.reader.by_column and not isinstance(p.dl.dataset.items, PackedRows): p.every = DataPart(p.dl, p.name)
+    parts = _parts(learn, rows, seed, tokens)
     more = [p.every for p in parts if p.every is not p]
     with Progress(sum(len(p.idxs) for p in parts+more), show) as bar:
         for p in parts: p.scan(kind, vocab, whole_texts(p.dl.text_tfm) if tokens else None, budget, bar.step)
@@ -163,14 +235,18 @@ def parts_of(
 # %% ../../nbs/inspect/03_row_scan.ipynb #15a50010
 def _far_numbers(parts):
     texts = np.concatenate([p.texts[p.empty<2] for p in parts])
-    numbers = pd.DataFrame(np.concatenate([np.array(p.numbers, dtype=float).reshape(len(p.texts), -1)[p.empty<2] for p in parts]))
+    of_parts = [np.array(p.numbers, dtype=float).reshape(len(p.texts), -1)[p.empty<2] for p in parts]
+    numbers = pd.DataFrame(np.concatenate(of_parts))
     same = numbers.groupby(texts)
-    return np.unique(texts)[((same.max()-same.min()).to_numpy()>numbers.std(ddof=0).to_numpy()/2).any(1)]
+    is_far = (same.max()-same.min()).to_numpy()>numbers.std(ddof=0).to_numpy()/2
+    return np.unique(texts)[is_far.any(1)]
 
 def conflicting_texts(
     parts:list # `DataPart`s that were scanned
 )->np.ndarray: # Their keys
     "The texts that stand with different labels; of numbers, those more than half a standard deviation apart."
     if any(p.numbers for p in parts): return _far_numbers([p for p in parts if p.numbers])
-    pairs = pd.DataFrame(dict(text=np.concatenate([p.texts[p.empty<2] for p in parts]), label=np.concatenate([p.labels[p.empty<2] for p in parts]))).drop_duplicates()
+    texts = np.concatenate([p.texts[p.empty<2] for p in parts])
+    labels = np.concatenate([p.labels[p.empty<2] for p in parts])
+    pairs = pd.DataFrame(dict(text=texts, label=labels)).drop_duplicates()
     return pairs.text[pairs.text.duplicated()].unique()
