@@ -5,9 +5,10 @@ from pathlib import Path
 from small import BS, FILLERS, FRAMES, TEXTS
 
 import torch
-from blurlike.all import (Adam, Callback, Checkpoints, GradientAccumulation, causal_lm_learner, load_tokenizer, masked_lm_learner, sequence_classification_learner, set_seed, token_classification_learner)
+from blurlike.all import (Adam, Callback, Checkpoints, GradientAccumulation, causal_lm_learner, load_tokenizer, masked_lm_learner, seq2seq_learner, sequence_classification_learner, set_seed, token_classification_learner)
 import numpy as np
 import pandas as pd
+from transformers import EncoderDecoderModel
 
 WORDS = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['O' if len(w)<5 else 'B-LONG' for w in t.split()] for t in TEXTS]))
 WHO,WHAT = 'people friends river'.split(), 'film music food'.split()
@@ -37,6 +38,14 @@ def writer(checkpoint, model_kwargs=None, **kwargs):
     tokenizer.eos_token = tokenizer.sep_token
     return causal_lm_learner(pd.DataFrame(dict(text=TEXTS)), checkpoint, tokenizer=tokenizer, valid=.25, model_kwargs=dict(is_decoder=True)|(model_kwargs or {}), **(dict(bs=8, block_size=24)|kwargs))
 
+def summarizer(checkpoint, dropout=.1, **kwargs):
+    "The first words of a text, written by a decoder that is made of an encoder."
+    own = {f'{side}_{name}':dropout for side in ('encoder','decoder') for name in ('hidden_dropout_prob','attention_probs_dropout_prob')}
+    model = EncoderDecoderModel.from_encoder_decoder_pretrained(str(checkpoint), str(checkpoint), **own)
+    model.encoder.pooler = None # it has no gradient, which several processes would wait for
+    df = pd.DataFrame(dict(source=[f'see {t}' for t in TEXTS], target=[' '.join(t.split()[:1+i%3]) for i,t in enumerate(TEXTS)]))
+    return seq2seq_learner(df, model, tokenizer=checkpoint, valid=.25, score_rows=0, **dict(bs=8)|kwargs)
+
 # how a learner is made, trained, and with which callbacks; training batches of the whole run
 SCENARIOS = dict(
     one_cycle=dict(make=classifier, call='fit_one_cycle', args=(2, 1e-3), batches=16),
@@ -44,6 +53,7 @@ SCENARIOS = dict(
     accumulation=dict(make=classifier, call='fit_one_cycle', args=(2, 1e-3), cbs=lambda: [GradientAccumulation(12)], batches=16),
     masked_lm=dict(make=gaps, call='fit_linear', args=(2, 1e-3), batches=10),
     causal_lm=dict(make=writer, call='fit_one_cycle', args=(2, 1e-3), cbs=lambda: [GradientAccumulation(16)], batches=8),
+    seq2seq=dict(make=summarizer, call='fit_one_cycle', args=(2, 1e-3), cbs=lambda: [GradientAccumulation(16)], batches=10),
     workers=dict(make=lambda c: classifier(c, dl_kwargs=dict(num_workers=random.SystemRandom().choice([0, 1, 2]))), call='fit_one_cycle', args=(2, 1e-3), batches=16), # other ones after each interruption
     tags=dict(make=tagger, call='fit_flat_cos', args=(2, 1e-3), batches=10),
     layers=dict(make=lambda c: classifier(c, opt_func=Adam), call='fit_one_cycle', args=(2, slice(1e-4, 1e-3)), batches=16))

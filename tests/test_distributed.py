@@ -41,7 +41,7 @@ def test_torchrun_starts_the_same(found, bert, tmp_path):
     for name,told in json.loads((tmp_path/'two.json').read_text()).items():
         np.testing.assert_allclose(told['table'], found[1][name]['table'], rtol=1e-6, err_msg=name)
 
-@pytest.mark.parametrize('task', ['single','choice','weights','multi','tokens_a_batch','tags','windows','gaps','answers','texts'])
+@pytest.mark.parametrize('task', ['single','choice','weights','multi','tokens_a_batch','tags','windows','gaps','answers','texts','summaries'])
 def test_two_are_one(task, found):
     one,two = (f[task] for f in found)
     assert len(one['losses'])==len(two['losses'])>5

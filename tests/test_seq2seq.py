@@ -7,9 +7,10 @@ import transformers as tf
 from fastai.torch_core import set_seed
 from small import SMALL, close, word_tokenizer
 
-from blurlike.all import ModelLoss, seq2seq_learner
+from blurlike.all import (ROUGE, TRANSLATION, ModelLoss, TransformersLearner, has_package, rouge_of_rows, seq2seq_learner, sentences_of,
+    sequence_classification_learner, text_scores)
 from blurlike.predict import writing
-from blurlike.tasks.seq2seq.generation import chosen
+from blurlike.tasks.seq2seq.generation import chosen, decoder_input
 
 N = 24
 WORDS = 'the film was shown in a small town by the river and many people came to see it after work'.split()
@@ -183,3 +184,205 @@ def test_predictions_of_a_part_are_log_probabilities_of_its_targets():
 def test_a_row_without_a_target_has_no_logits():
     learn = make()
     with pytest.raises(ValueError, match='these rows have none'): learn.model(learn.dls.valid.one_batch()[0])
+
+# --- languages
+
+CODES = ['en_XX','de_DE','hi_IN']
+
+def language_tokenizer(kind):
+    "A tokenizer that marks languages as mBART's or NLLB's does, over the words of the table."
+    from transformers import MBartTokenizer, NllbTokenizer
+    words = sorted(set(WORDS))
+    if kind=='mbart':
+        vocab = [('<s>', 0.), ('<pad>', 0.), ('</s>', 0.), ('<unk>', 0.), *((f'▁{w}', -float(i)) for i,w in enumerate(words))]
+        tok = MBartTokenizer(vocab=vocab, src_lang='en_XX')
+    else:
+        names = ['<s>','<pad>','</s>','<unk>', *'▁abcdefghijklmnopqrstuvwxyz']
+        tok = NllbTokenizer(vocab={w:i for i,w in enumerate(names)}, merges=[], src_lang='eng_Latn')
+    tok.model_max_length = 40
+    return tok
+
+def multilingual(tok, kind):
+    n = max(len(tok), max(tok.added_tokens_decoder)+1)
+    ids = dict(pad_token_id=tok.pad_token_id, bos_token_id=tok.bos_token_id, eos_token_id=tok.eos_token_id)
+    if kind=='mbart': return tf.MBartForConditionalGeneration(tf.MBartConfig(vocab_size=n, max_position_embeddings=40, forced_eos_token_id=None, **LAYERS, **ids))
+    return tf.M2M100ForConditionalGeneration(tf.M2M100Config(vocab_size=n, max_position_embeddings=40, decoder_start_token_id=tok.eos_token_id, **LAYERS, **ids))
+
+LANGUAGES = dict(mbart=('en_XX','de_DE'), nllb=('eng_Latn','deu_Latn'))
+
+@pytest.mark.parametrize('kind', LANGUAGES)
+def test_languages_are_marked_and_forced(kind, tmp_path):
+    set_seed(1)
+    tok,langs = language_tokenizer(kind),LANGUAGES[kind]
+    model = spread(multilingual(tok, kind))
+    learn = seq2seq_learner(FRAME, model, tokenizer=tok, languages=langs, score_rows=0, bs=5, valid=.25)
+    learn.model.eval()
+    src,tgt = (tok.convert_tokens_to_ids(c) for c in langs)
+    x,y = learn.dls.test_dl(FRAME[:3], with_labels=True).one_batch()
+    assert ((learn.dls.text_tfm.named(x)['input_ids']==src).sum(1)==1).all()
+    assert ((y==tgt).sum(1)==1).all() and not (y==src).any()
+    own = language_tokenizer(kind) # as transformers marks them
+    own.src_lang,own.tgt_lang = langs
+    assert torch.equal(y.as_subclass(torch.Tensor), as_labels(own, FRAME.target[:3].tolist()))
+    learnt = decoder_input(y.as_subclass(torch.Tensor), learn.model)['decoder_input_ids']
+    ids = learn.predict(SOURCES[0], max_new_tokens=6)[1]
+    config = learn.model.generation_config
+    begins = [config.decoder_start_token_id, *ids.tolist()]
+    n = 1 if kind=='mbart' else 2 # what is read at first while it learns, the model begins with when it writes
+    assert begins[:n]==learnt[0,:n].tolist() and tgt in begins[:n]
+    saved = learn.save_pretrained(tmp_path/'m')
+    plain = tf.AutoModelForSeq2SeqLM.from_pretrained(saved)
+    enc = own([SOURCES[0]], return_tensors='pt')
+    with torch.no_grad(): assert plain.generate(**enc, max_new_tokens=6)[0,1:].tolist()[:len(ids)]==ids.tolist()
+    again = TransformersLearner.from_pretrained(saved)
+    assert again.dls.text_tfm.languages==list(langs)
+    assert torch.equal(again.predict(SOURCES[0], max_new_tokens=6)[1], ids)
+
+def test_languages_that_cannot_be():
+    tok = language_tokenizer('nllb')
+    model = multilingual(tok, 'nllb')
+    with pytest.raises(ValueError, match='marks the languages'): seq2seq_learner(FRAME, model, tokenizer=tok)
+    with pytest.raises(ValueError, match="does not know 'deu'; like it are .*deu_Latn"): seq2seq_learner(FRAME, model, tokenizer=tok, languages=('eng_Latn','deu'))
+    with pytest.raises(ValueError, match='two codes'): make(languages='de')
+
+class Marian(tf.PreTrainedTokenizerFast): # another vocabulary for targets, as in Marian; and marks for its languages
+    supported_language_codes = ['>>deu<<','>>fra<<']
+    is_target = False
+    def _switch_to_target_mode(self): self.is_target = True
+    def _switch_to_input_mode(self): self.is_target = False
+    def _encode_plus(self, *args, **kwargs):
+        res = super()._encode_plus(*args, **kwargs)
+        if self.is_target: res['input_ids'] = [[i if i in (CLS,SEP,PAD) else i-1 for i in row] for row in res['input_ids']]
+        return res
+
+def test_targets_are_tokenised_as_targets():
+    tok = Marian(tokenizer_object=TOKENIZER.backend_tokenizer, pad_token='[PAD]', cls_token='[CLS]', sep_token='[SEP]', unk_token='[UNK]', eos_token='[SEP]', model_max_length=40,
+        model_input_names=['input_ids','attention_mask'])
+    learn = make('marian', tokenizer=tok, languages=('eng','deu'))
+    x,y = learn.dls.test_dl(FRAME[:2], with_labels=True).one_batch()
+    own = as_labels(TOKENIZER, FRAME.target[:2].tolist())
+    assert torch.equal(y.as_subclass(torch.Tensor), torch.where((own>0)&(own!=CLS)&(own!=SEP)&(own!=PAD), own-1, own))
+    ids = learn.dls.text_tfm.named(x)['input_ids'][0]
+    assert ids[ids!=PAD].tolist()==TOKENIZER('>>deu<< '+FRAME.source[0])['input_ids']
+    with pytest.raises(ValueError, match="does not know 'ger'"): make('marian', tokenizer=tok, languages=('eng','ger'))
+
+# --- scores
+
+needs_rouge = pytest.mark.skipif(not has_package(ROUGE), reason='rouge-score is not installed')
+needs_sacrebleu = pytest.mark.skipif(not has_package(TRANSLATION), reason='sacrebleu is not installed')
+WRITTEN = ["The cat sat on the mat. It purred loudly!", "He was running fast, wasn't he? 42 people watched."]
+REFERENCES = ["A cat was sitting on the mat. It purred.", "He ran fast. 42 persons were watching him run."]
+
+@needs_rouge
+def test_rouge_is_that_of_rouge_score():
+    from rouge_score.rouge_scorer import RougeScorer
+    own = RougeScorer(list(ROUGE), use_stemmer=True)
+    want = [[100*own.score(sentences_of(r), sentences_of(w))[n].fmeasure for n in ROUGE] for w,r in zip(WRITTEN, REFERENCES)]
+    assert rouge_of_rows(WRITTEN, REFERENCES)==pytest.approx(np.array(want))
+
+@needs_rouge
+def test_lsum_is_not_l():
+    from rouge_score.rouge_scorer import RougeScorer
+    w,r = 'It rained. The cat slept.','The cat slept. It rained.'
+    assert rouge_of_rows([w], [r])[0,2]==100 and RougeScorer(['rougeL']).score(r, w)['rougeL'].fmeasure<.7
+
+@needs_rouge
+@pytest.mark.parametrize('text,other', [('मैं घर जा रहा हूँ', 'मैं घर में हूँ'), ('他去了北京。', '他去了上海。'), ('ذهب إلى البيت', 'ذهب إلى المدرسة')])
+def test_rouge_of_other_scripts_is_not_0(text, other):
+    assert rouge_of_rows([text], [text])[0].tolist()==[100]*3
+    assert 0<rouge_of_rows([text], [other])[0,0]<100
+
+@needs_sacrebleu
+@pytest.mark.parametrize('language,written,references', [('de', ['Ein Hund rennt, schnell.']*2, ['Ein Hund läuft, schnell.', 'Ein Hund rennt schnell.']),
+    ('zh', ['他去了北京。']*2, ['他去了上海。', '他去北京了。']), ('hi', ['मैं घर जा रहा हूँ'], ['मैं घर में हूँ']), ('ar', ['ذهب إلى البيت'], ['ذهب إلى المدرسة'])])
+def test_bleu_and_chrf_are_those_of_sacrebleu(language, written, references):
+    import sacrebleu
+    got = text_scores(written, references, ('en', language))
+    bleu = sacrebleu.corpus_bleu(written, [references], tokenize='zh' if language=='zh' else '13a')
+    assert got==dict(bleu=pytest.approx(bleu.score), chrf=pytest.approx(sacrebleu.corpus_chrf(written, [references]).score))
+
+@needs_rouge
+def test_scores_of_an_epoch_are_of_a_sample_and_raw_references():
+    df = FRAME.assign(target=['The River, and (Many) People!']*N)
+    learn = make(df=df, score_rows=3)
+    asked = []
+    answered = type(learn.task.predictions).answered
+    try:
+        type(learn.task.predictions).answered = lambda self, learn, texts, **kwargs: asked.extend(texts) or [TOKENIZER('the river and many people', add_special_tokens=False)['input_ids']]*len(texts)
+        with learn.no_bar(): _,accuracy,*scores = learn.validate()
+    finally: type(learn.task.predictions).answered = answered
+    assert scores==[pytest.approx(100)]*3 and asked==df.source.iloc[learn.dls.valid_ds.items.idxs[[0,2,5]]].tolist()
+    assert [m.name for m in learn.metrics]==['accuracy', *ROUGE]
+
+@needs_rouge
+@needs_sacrebleu
+def test_score_of_all_rows_tells_intervals_and_how():
+    learn,other = make(df=FRAME.assign(target=FRAME.source)),make(languages=('en','de'))
+    spread(learn.model)
+    got = learn.score(samples=50)
+    assert got.index.tolist()==list(ROUGE) and (got.low<=got.score).all() and (got.score<=got.high).all()
+    valid = FRAME.iloc[learn.dls.valid_ds.items.idxs]
+    written = [learn.predict(s)[0] for s in valid.source]
+    assert got.score.tolist()==pytest.approx(rouge_of_rows(written, valid.source.tolist()).mean(0))
+    told = other.score(FRAME[:4], samples=10)
+    assert told.index.tolist()==list(TRANSLATION) and 'tok:13a' in told.how['bleu'] and 'version:' in told.how['chrf']
+
+def test_scores_that_no_package_computes_are_left_out_with_a_warning(monkeypatch):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    with pytest.warns(UserWarning, match='pip install rouge-score'): learn = make(score_rows=3)
+    assert [m.name for m in learn.metrics]==['accuracy']
+
+# --- how long, and how
+
+def test_texts_are_as_long_as_targets_were_and_plain_transformers_knows(tmp_path, capsys):
+    df = FRAME.assign(target=[text(30) for _ in range(N)])
+    learn = make(df=df, generate=dict(num_beams=2, no_repeat_ngram_size=3))
+    assert 'Up to 32 tokens are written' in capsys.readouterr().out
+    saved = tf.GenerationConfig.from_pretrained(learn.save_pretrained(tmp_path/'m'))
+    assert (saved.max_new_tokens, saved.num_beams, saved.no_repeat_ngram_size, saved.eos_token_id)==(32, 2, 3, SEP)
+    spread(learn.model)
+    assert learn.predict(SOURCES[0])[1].tolist()==plain(learn, SOURCES[0]) and len(plain(learn, SOURCES[0]))>20
+    with pytest.raises(TypeError, match="did you mean 'num_beams'"): make(generate=dict(num_beam=2))
+    with pytest.raises(ValueError, match='39 or less'): learn.predict(SOURCES[0], max_new_tokens=50)
+
+def test_targets_that_are_cut_are_told_and_keep_their_end():
+    with pytest.warns(UserWarning, match='longer than max_target_length=4'):
+        learn = make(df=FRAME.assign(target=[text(9) for _ in range(N)]), max_target_length=4)
+        _,y = learn.dls.train.one_batch()
+    assert y.shape[1]==4 and (y[:,-1]==SEP).all() and learn.model.generation_config.max_new_tokens==4
+    with pytest.raises(ValueError, match='more than the 40 tokens'): make(max_target_length=41)
+
+def test_a_prefix_stands_before_each_source(tmp_path):
+    learn = make(prefix='many people ')
+    x,_ = learn.dls.test_dl(FRAME[:1], with_labels=True).one_batch()
+    assert learn.dls.text_tfm.named(x)['input_ids'][0].tolist()==TOKENIZER('many people '+FRAME.source[0])['input_ids']
+    assert TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'m')).dls.text_tfm.prefix=='many people '
+
+# --- what cannot be
+
+def test_bad_input(bert):
+    for bad,said in ((dict(target=''), "'target' is empty"), (dict(source=' '), "'source' is empty")):
+        with pytest.raises(ValueError, match=said): make(df=FRAME.assign(**bad))
+    with pytest.raises((TypeError, ValueError), match='row'): make(df=FRAME.assign(target=[None]+FRAME.target.tolist()[1:]))
+    with pytest.raises(KeyError, match='summary'): make(target='summary')
+    with pytest.raises(ValueError, match='has no encoder with a decoder'): seq2seq_learner(FRAME, bert)
+    with pytest.warns(UserWarning, match='source= and target= are swapped'): make(df=FRAME.rename(columns=dict(source='target', target='source')))
+    with pytest.raises(TypeError, match='compares what is written'): sequence_classification_learner(pd.DataFrame(dict(text=['a','b']*4, label=['x','y']*4)), bert).score()
+
+def test_float16_is_refused_where_transformers_keeps_float32():
+    with pytest.raises(ValueError, match="take precision='bf16'"): make('t5', precision='fp16').fit(1)
+    with make('t5', precision='bf16').no_bar() as learn: learn.fit(1)
+    assert np.isfinite(learn.recorder.losses[-1])
+
+def test_check_names_faults_of_pairs():
+    df = FRAME.copy()
+    df.loc[3, 'target'] = df.source[3]
+    df.loc[5, 'target'] = df.source[5]+' again and again'
+    df.loc[7, 'target'] = 'मैं घर जा रहा हूँ'
+    df.loc[20:, 'target'] = ['leak','new one','other one','last one']
+    df.loc[2, 'target'] = 'leak'
+    valid = list(range(18, 24))
+    found = make(df=df, valid=valid).check()
+    rows = {f.what:f.rows.tolist() for f in found}
+    assert rows['copies']==[3] and rows['longer']==[5] and rows['script']==[7] and rows['targets']==[20]
+    assert len(found)==len({(str(f), f.part) for f in found})

@@ -6,7 +6,7 @@ import json,os,sys,warnings
 from pathlib import Path
 
 import torch
-from runs import WORDS, questions, writer
+from runs import WORDS, questions, summarizer, writer
 from small import FRAMES, TEXTS
 import pandas as pd
 from blurlike.all import Checkpoints, GradientAccumulation, TransformersLearner, masked_lm_learner, multiple_choice_learner, question_answering_learner, rank_distrib, sequence_classification_learner, set_seed, token_classification_learner
@@ -26,7 +26,8 @@ LEARNERS = dict(
     windows=lambda **k: token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, max_length=12, overlap=3, **NO_DROPOUT, **k),
     gaps=lambda **k: masked_lm_learner(pd.DataFrame(dict(text=TEXTS[:45])), folder, bs=bs, valid=.25, **NO_DROPOUT, **k),
     answers=lambda **k: question_answering_learner(questions(45, unanswerable=True), folder, bs=bs, valid=.25, max_length=24, overlap=6, **NO_DROPOUT, **k),
-    texts=lambda **k: writer(folder, bs=bs//2, **NO_DROPOUT, **k))
+    texts=lambda **k: writer(folder, bs=bs//2, **NO_DROPOUT, **k),
+    summaries=lambda **k: summarizer(folder, dropout=0., bs=bs, **k))
 
 def norm(model):
     "Sum of the matrices' sizes. Biases are left out: a loss that does not depend on one (keys', places' before a softmax) leaves it to rounding, which Adam makes whole steps of"

@@ -220,7 +220,6 @@ def check(self:TransformersLearner,
     with same_randomness():
         parts = parts_of(self, rows, seed, show=hasattr(self, 'progress'))
         found = text_findings(parts)+parts[0].dl.text_tfm.findings(parts)+label_findings(parts, held_weights(self.loss_func)[1] is not None)+[f for p in parts for f in (*([] if kind is None else kind.findings(p)), *cut_findings(p))]
-        found += self.dls.text_tfm.findings(parts)
         more = _judged_labels(parts, seed) if labels else ([],[],{})
     tables = dict(labels=label_table(parts), lengths=length_table(parts[0], fit_length(None, self.dls.text_tfm.tokenizer, unwrap(self.model))))
     return DataReport(found+more[0], _notes(parts)+more[1], {k:t for k,t in tables.items() if t is not None}|more[2])

@@ -12,10 +12,13 @@ import re
 import unicodedata
 
 import numpy as np
+import pandas as pd
+from fastcore.basics import patch
 
 from ...data.rows import Column
 from ...model.token_scores import as_scores
 from ...support.warn import warn_user
+from ...train.learner import TransformersLearner
 from ...train.metrics import CountsMetric
 
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #956d644c
@@ -166,3 +169,43 @@ def seq2seq_metrics(
         return res
     counts = WrittenScores(languages, rows)
     return [*res, *(CountsMetric(counts, n) for n in names)]
+
+# %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #a5fbf09e
+def _interval(draws, score): # `score`: numbers of rows -> score of these
+    return np.percentile([score(d) for d in draws], [2.5, 97.5], axis=0)
+
+def _rouge_table(written, references, draws):
+    rows = rouge_of_rows(written, references)
+    low,high = _interval(draws, lambda d: rows[d].mean(0))
+    how = 'rouge-score, F, words of any script, English stemmed'
+    return [[n, *o, how] for n,*o in zip(ROUGE, rows.mean(0), low, high)]
+
+def _translation_table(written, references, draws, language):
+    res = []
+    for name,metric in translation_metrics(language).items():
+        found = metric.corpus_score(written, [references])
+        counts = np.array(metric._extract_corpus_statistics(written, [references]), dtype=float) # of each row; they add up
+        low,high = _interval(draws, lambda d: metric._compute_score_from_stats(counts[d].sum(0).tolist()).score)
+        res.append([name, found.score, low, high, str(metric.get_signature())])
+    return res
+
+@patch
+def score(self:TransformersLearner,
+    rows=None, # Table with sources and targets; `None`: the validation part
+    bs:int=64, # Texts a batch
+    samples:int=1000, # Of the bootstrap
+    seed:int=42, # Of its draws
+    **kwargs # How texts are written, as in `predict_batch`, e.g. `num_beams`
+)->pd.DataFrame: # A row a score, in percent, with its interval and how it was computed
+    "Scores of what is written for all rows; `TypeError` where no texts are compared."
+    if not hasattr(self.task.predictions, 'answered'):
+        raise TypeError("score compares what is written with targets, and this learner writes none: `validate` gives its metrics")
+    dl = self.dls.valid if rows is None else self.dls.test_dl(rows, with_labels=True)
+    sources,targets = read_sample(dl, None)
+    if not sources: raise ValueError("there are no rows to score")
+    written = [o['generated_text'] for o in self.predict_batch(sources, bs=bs, **kwargs)]
+    languages = dl.text_tfm.languages
+    draws = np.random.default_rng(seed).integers(0, len(targets), (samples, len(targets)))
+    if languages is None: res = _rouge_table(written, targets, draws)
+    else: res = _translation_table(written, targets, draws, languages[1])
+    return pd.DataFrame(res, columns=['name','score','low','high','how']).set_index('name')
