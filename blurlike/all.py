@@ -19,6 +19,8 @@ from .data.token_blocks import *
 from .data.batch import *
 from .data.block import *
 from .model.model_inputs import *
+from .model.door import *
+from .model.inputs_callback import *
 from .model.splitters import *
 from .model.padding_free import *
 from .model.cuda_graphs import *

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 from blurlike.all import Callback, ModelInputsCallback, ModelLoss, Packing, load_tokenizer
-from blurlike.model.model_inputs import ModelCall
+from blurlike.model.door import ModelCall
 from fastai.torch_core import set_seed
 from small import ARCHS, BS, FRAMES, MORE_KINDS, N, SMALL, TEXTS, accepted, activated, close, direct_logits, encode, learner, texts_of, valid_frame
 from transformers.modeling_outputs import ModelOutput
@@ -219,7 +219,7 @@ def test_gpt2_finds_the_last_token_of_a_padded_row(checkpoints): # its pad token
 # Large batches on a CPU go through in pieces
 
 def in_pieces(monkeypatch, piece):
-    import blurlike.model.model_inputs as m
+    import blurlike.model.door as m
     monkeypatch.setattr(m, 'PIECE', piece)
 
 def gradients(learn, x, y):

@@ -13,7 +13,6 @@ NOT_YET = set('''
 blurlike.data.batch
 blurlike.demo
 blurlike.inspect.data_check
-blurlike.model.model_inputs
 blurlike.data.token_blocks
 blurlike.share.serving
 blurlike.tasks.masked_lm.learner

@@ -23,7 +23,8 @@ from torch import nn
 from ..support.arguments import column_names
 from ..support.files import file_hash
 from ..train.learner import TransformersLearner
-from ..model.model_inputs import ModelInputsCallback, needs_positions, unwrap
+from ..model.inputs_callback import ModelInputsCallback
+from ..model.model_inputs import needs_positions, unwrap
 from ..predict.text_labels import LabelPredictions
 from ..model.pretrained import load_config
 from ..save.folder import check_folder, check_target, describe, folder_of, keep_facts, learner_of, read_facts, replace_save, write_facts

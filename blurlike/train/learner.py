@@ -22,7 +22,8 @@ from ..data.batch import TransformersDL, check_targets
 from .run import RunningLearner
 from ..model.cuda_graphs import CUDAGraphs
 from ..model.losses import AvgCountedLoss, CountedTargets, SmoothLoss
-from ..model.model_inputs import ModelInputsCallback, unwrap
+from ..model.inputs_callback import ModelInputsCallback
+from ..model.model_inputs import unwrap
 from ..model.optimizer import adamw, suggest_rate
 from ..model.padding_free import packed_again
 from ..model.precision import DevicePrecision
