@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 import transformers as tf
 from blurlike.all import (Callback, GradientAccumulation, Interpretation, ModelDoor, ModelLoss, NextTokenLoss, TokenizeNext, TransformersLearner, assistant_turns,
-    causal_lm_metrics,
+    causal_lm_metrics, read_text,
     attach_door, causal_lm_learner, export_onnx, gradio_app, load_onnx, model_card, sequence_classification_learner, token_bytes)
 from blurlike.model import token_scores as scores_module
 from fastai.losses import CrossEntropyLossFlat
@@ -398,9 +398,8 @@ def test_rules_of_length_count_from_the_prompt(trained, monkeypatch, rule):
 def test_one_text_a_prompt_whatever_the_checkpoint_says(trained, monkeypatch):
     learn = trained('gpt2')
     want = learn.predict_batch(PROMPTS[:3], num_beams=2, max_new_tokens=5)
-    monkeypatch.setattr(learn.model.generation_config, 'num_return_sequences', 2)
+    for k,v in dict(do_sample=True, num_return_sequences=2).items(): monkeypatch.setattr(learn.model.generation_config, k, v)
     assert learn.predict_batch(PROMPTS[:3], num_beams=2, max_new_tokens=5)==want
-    learn.predict_batch(PROMPTS[:3], max_new_tokens=5)
 
 def test_beams_of_a_batch_have_each_its_own_room(folders):
     learn = lm('completion', folders('gpt2'))
@@ -663,3 +662,28 @@ def test_nan_ends_training_and_names_the_blocks(folders, tmp_path):
     with pytest.raises(ValueError, match='^blocks [0-9, ]+: the training loss is nan in epoch 0, batch 0'): quiet(learn, 1, cbs=Divide())
     learn.save_pretrained(tmp_path/'saved')
     assert (tmp_path/'saved'/'model.safetensors').read_bytes()==before
+
+# How an item is read
+
+ITEMS = dict(text=['the old film'], packed=['the old film'], completion=['the old film', ('the old film','good')], chat=['hello', CHATS[0][:3], CHATS[1]])
+
+@pytest.mark.parametrize('form', list(FORMS))
+def test_items_and_prompts_are_shown_as_the_model_gets_them(folders, form, capsys):
+    learn = lm(form, folders('llama'))
+    tfm = learn.dls.text_tfm
+    for item in ITEMS[form]:
+        is_prompt = form in ('completion','chat') and item in ITEMS[form][:-1]
+        reading = read_text(learn, item)
+        prompt = [dict(role='user', content=item)] if form=='chat' and item=='hello' else item
+        want,_ = tfm.cut(tfm.segments([prompt], prompt=is_prompt)[0])
+        assert reading.ids==[want] and plain(reading.inputs(0))[0,0].tolist()==want
+        assert {reading.word_text(w) for w in reading.words}>={*('hello' if item=='hello' else 'the old film' if form!='chat' else item[0]['content']).split()}
+        learn.show_tokens(item)
+        learn.show_attention(item)
+        assert f'{len(reading.full_ids)} tokens' in capsys.readouterr().out
+        with pytest.raises(ValueError, match='explain tells what speaks for'): learn.explain(item)
+
+def test_what_is_cut_of_a_prompt_is_shown(folders):
+    learn = lm('completion', folders('gpt2'), max_length=8)
+    reading = read_text(learn, ('the old film was shown in a small town', 'good'))
+    assert len(reading.ids[0])==8 and reading.cut[0] and not any(reading.cut[-4:]) and sum(reading.cut)==len(reading.full_ids)-8

@@ -19,7 +19,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from ...data.rows import Rows, check_texts
 from ...data.token_blocks import special_tokens
-from ...data.tokens import TokenizeText, TokenTensor, repair_texts
+from ...data.tokens import Tokens, TokenizeText, TokenTensor, repair_texts
 
 # %% ../../../nbs/tasks/causal_lm/00_texts.ipynb #cb00ad07
 ROLES = 'system','developer','user','assistant','tool'
@@ -159,7 +159,10 @@ def check(self:TokenizeNext, o):
 
 @patch
 def as_item(self:TokenizeNext, o, columns=None, check=None):
-    return as_messages(o) if self.form=='chat' else TokenizeText.as_item(self, o, columns, check)
+    is_shown = check is not None # tools that show how something is read take a prompt too
+    is_prompt = is_shown and isinstance(o, str)
+    if self.form=='chat': return as_messages([dict(role='user', content=o)] if is_prompt else o, answered=not is_shown)
+    return o if is_prompt else TokenizeText.as_item(self, o, columns, check)
 
 @patch
 def encodes(self:TokenizeNext, o): # a block is an array
@@ -262,10 +265,18 @@ def tokenize(self:TokenizeNext, texts, count=True):
     rows = self.segments([o if isinstance(o, str) else self.as_item(o) for o in texts])
     sizes = np.array([sum(len(p) for p,_ in r) for r in rows], dtype=np.int64)
     ids,counted = zip(*map(self.cut, rows)) if rows else ([],[])
+    lost = sizes-np.array(list(map(len, ids)), dtype=np.int64)
+    return self.as_tokens(ids, counted),np.array([len(rows), (lost>0).sum(), sizes.sum(), lost.sum()])
+
+@patch
+def as_tokens(self:TokenizeNext,
+    ids, # Lists of token ids
+    counted # Lists of whether each counts
+)->Tokens:
+    "Rows as they are stacked in batches."
     types = dict(counted=counted)
     if self.packed: types |= dict(position_ids=[range(len(i)) for i in ids])
-    lost = sizes-np.array(list(map(len, ids)), dtype=np.int64)
-    return self._flatten(ids, types, None),np.array([len(rows), (lost>0).sum(), sizes.sum(), lost.sum()])
+    return self._flatten(ids, types, None)
 
 @patch
 def _of_blocks(self:TokenizeNext, blocks): # (2,L) ids and positions each
