@@ -17,6 +17,7 @@ from excluded import padding, reason
 from models import KIND, MAPPINGS, TASKS, TEXTS, make_config, make_tokenizer, n_parameters
 
 from blurlike.all import LEARNERS, TransformersLearner, layerwise_splitter, set_seed
+from blurlike.model.model_inputs import way_apart
 from blurlike.model.splitters import layer_stacks
 
 LABELS = ['good' if 'great' in t or 'liked' in t else 'bad' if 'awful' in t or 'bore' in t else 'fair' for t in TEXTS]
@@ -24,12 +25,13 @@ ROWS = pd.DataFrame(dict(text=TEXTS, label=LABELS))
 WORDS = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['B-LONG' if len(w)>4 else 'O' for w in t.split()] for t in TEXTS]))
 CHOICES = pd.DataFrame(dict(text=TEXTS, choices=[['it was good','it was bad','it was fair of them'][:2+i%2] for i in range(len(TEXTS))], label=[i%2 for i in range(len(TEXTS))]))
 QUESTIONS = pd.DataFrame(dict(question='was it great', context=TEXTS, answers=[dict(text=[t.split()[-1]], answer_start=[t.rindex(t.split()[-1])]) if 'great' not in t else dict(text=[], answer_start=[]) for t in TEXTS]))
-DATA = dict(sequence_classification=ROWS, token_classification=WORDS, masked_lm=ROWS[['text']], multiple_choice=CHOICES, question_answering=QUESTIONS)
+DATA = dict(sequence_classification=ROWS, token_classification=WORDS, masked_lm=ROWS[['text']], multiple_choice=CHOICES, question_answering=QUESTIONS, causal_lm=ROWS[['text']])
+SETTINGS = dict(causal_lm=dict(block_size=0)) # of the learner
 
 def masked(mask): return [f'the {mask} was great', f'the film was {mask} and we liked it', f'an awful {mask}', mask, f'a fair story about a {mask} town by the river']
-ITEMS = dict(sequence_classification=lambda mask: TEXTS[:5], token_classification=lambda mask: WORDS.tokens.tolist()[:5], masked_lm=masked,
+ITEMS = dict(sequence_classification=lambda mask: TEXTS[:5], causal_lm=lambda mask: TEXTS[:5], token_classification=lambda mask: WORDS.tokens.tolist()[:5], masked_lm=masked,
     multiple_choice=lambda mask: list(zip(CHOICES.text, CHOICES.choices))[:5], question_answering=lambda mask: [(q, c[:16]) for q,c in zip(QUESTIONS.question, QUESTIONS.context)][:5]) # of a task, given the tokenizer's mask token
-ASKED = dict(masked_lm=dict(top_k=2)) # of `predict_batch`
+ASKED = dict(masked_lm=dict(top_k=2), causal_lm=dict(max_new_tokens=4)) # of `predict_batch`
 
 def model_class(kind, task):
     name = MAPPINGS[task][kind]
@@ -39,15 +41,16 @@ def checkpoint(kind, task, folder):
     "A folder with a tiny model of type `kind`, with the head of `task`, and its tokenizer; also without a head where transformers has such a class."
     set_seed(0)
     tokenizer = make_tokenizer(kind)
+    if task=='causal_lm' and tokenizer.eos_token is None: tokenizer.eos_token = tokenizer.sep_token # a text must have an end
     tokenizer.save_pretrained(folder)
-    config,cls = make_config(kind, tokenizer),model_class(kind, task)
+    config,cls = make_config(kind, tokenizer, task),model_class(kind, task)
     n = n_parameters(cls, config)
     assert n<5e6, f'{n:,} parameters: say smaller sizes in models.py'
     cls(config).save_pretrained(folder)
     return folder
 
 def make(task, folder, **kwargs):
-    return LEARNERS[task](DATA[task], folder, **dict(bs=4, valid=.25, max_length=40) | kwargs)
+    return LEARNERS[task](DATA[task], folder, **dict(bs=4, valid=.25, max_length=40) | SETTINGS.get(task, {}) | kwargs)
 
 def items_of(task, learn): return ITEMS[task](learn.dls.tokenizer.mask_token or '')
 
@@ -101,7 +104,7 @@ def check_padding(learn, task):
     with learn.predicting():
         tokens = tfm.tokenize(rows)[0]
         together = learn.forward(tfm.stack(tokens))
-        left,lens = tfm.tokenizer.padding_side=='left',tokens.lens
+        left,lens = tfm.padding_side=='left',tokens.lens
         for i in range(len(rows)):
             alone = learn.forward(tfm.stack(tokens, [i]))[0]
             both = together[i][:len(alone)] if together.ndim==2 else together[i][-lens[i]:] if left else together[i][:lens[i]] # of texts, or of tokens
@@ -112,6 +115,12 @@ ZEROED = 'funnel', # transformers zeroes the embedding of the pad token whenever
 def zero_pad(learn):
     "What loading does to a model of `ZEROED`: where the head shares its embeddings, the logit of the pad token is another one."
     with torch.no_grad(): learn.model.get_input_embeddings().weight[learn.dls.tokenizer.pad_token_id] = 0
+
+def check_alone(learn, task):
+    "A prompt is gone on with alone as in a batch, which is padded on the left."
+    together = predictions(learn, task)
+    alone = [learn.predict_batch([o], **ASKED[task])[0] for o in items_of(task, learn)]
+    assert together==alone, f'alone {alone} is written, in a batch {together}'
 
 def predictions(learn, task): return learn.predict_batch(items_of(task, learn), **ASKED.get(task, {}))
 
@@ -128,6 +137,7 @@ def run(kind, task, folder):
             learn.dls.tokenizer.padding_side = 'left'
             check_padding(learn, task)
             learn.dls.tokenizer.padding_side = 'right'
+        if task=='causal_lm' and padding(kind, task) is None: check_alone(learn, task)
         before = {n:p.detach().clone() for n,p in learn.model.named_parameters()}
         learn.opt = None
         learn.fit_one_cycle(1, slice(1e-4, 1e-3))
@@ -144,6 +154,7 @@ def run(kind, task, folder):
         if kind in ZEROED: zero_pad(learn)
         assert predictions(again, task)==predictions(learn, task), 'other predictions after reloading'
     assert len(shown.getvalue())>100, 'nothing was shown'
+    return learn.model
 
 def attempt(job):
     kind,task = job
@@ -153,11 +164,12 @@ def attempt(job):
     tf.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
     if (why := reason(kind, task)) is not None: return dict(kind=kind, task=task, excluded=why)
+    error,apart = None,True
     try:
-        with tempfile.TemporaryDirectory() as folder: run(kind, task, folder)
-        error = None
+        with tempfile.TemporaryDirectory() as folder: model = run(kind, task, folder)
+        if task=='causal_lm': apart = way_apart(model)!='none'
     except BaseException as e: error = f'{type(e).__name__}: {str(e)[:300]}',traceback.format_exc()
-    return dict(kind=kind, task=task, seconds=time.perf_counter()-start, error=error)
+    return dict(kind=kind, task=task, seconds=time.perf_counter()-start, error=error, apart=apart)
 
 def jobs(): return [(kind, task) for task in TASKS for kind in sorted(MAPPINGS[task])]
 
@@ -180,8 +192,13 @@ def main():
     sys.exit(any(r.get('error') for r in found))
 
 def report(found):
-    cell = {(r['kind'], r['task']):'no: see below' if 'excluded' in r else 'fails' if r.get('error') else 'works, padding counts' if padding(r['kind'], r['task']) else 'works' for r in found}
-    titles = dict(sequence_classification='Sequence classification', token_classification='Token classification', masked_lm='Masked LM', multiple_choice='Multiple choice', question_answering='Question answering')
+    def told(r):
+        if 'excluded' in r: return 'no: see below'
+        if r.get('error'): return 'fails'
+        if padding(r['kind'], r['task']): return 'works, padding counts'
+        return 'works' if r['apart'] else 'works, a text a row'
+    cell = {(r['kind'], r['task']):told(r) for r in found}
+    titles = dict(sequence_classification='Sequence classification', token_classification='Token classification', masked_lm='Masked LM', multiple_choice='Multiple choice', question_answering='Question answering', causal_lm='Causal LM')
     lines = ['# Architectures', '', f'Every model type that transformers {tf.__version__} maps to these tasks, run by `python tests/architectures/check.py`: a tiny model of the type goes from data to a trained, saved and reloaded learner; '
         'its parameter groups, its optimizer step, and padding are checked. An empty cell: transformers has no such head for the type.', '']
     for t in TASKS:
@@ -197,6 +214,9 @@ def report(found):
     lines += ['', '## Where padding counts', '', 'A row alone has other logits than in a padded batch, in plain transformers too (`model(**tokenizer(text))` beside `model(**tokenizer(texts, padding=True))`):', '']
     whys = {(r['kind'], padding(r['kind'], r['task'])) for r in found}
     lines += [f'- **{k}**: {why}.' for k,why in sorted((k, why) for k,why in whys if why)]
+    alone = sorted(r['kind'] for r in found if not r.get('apart', True) and not r.get('error'))
+    lines += ['', '## A text a row', '', 'Where texts are packed into blocks, these types let them see each other whatever they are told, so each text is a row of its own (`block_size=0`):', '']
+    lines += [f"- **{k}**" for k in alone]
     return '\n'.join(lines)+'\n'
 
 if __name__=='__main__':

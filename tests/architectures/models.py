@@ -6,7 +6,7 @@ from transformers.models.auto import modeling_auto as auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 MAPPINGS = dict(sequence_classification=auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES, token_classification=auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES, masked_lm=auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    multiple_choice=auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES, question_answering=auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES)
+    multiple_choice=auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES, question_answering=auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES, causal_lm=auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 TASKS = list(MAPPINGS)
 TEXTS = ['the film was great and we liked it', 'an awful bore', 'great', 'a fair story about a small town by the river', 'we left before the end since it was awful', 'great music', 'it rained and we liked the old house',
     'a bore from the start to the end of it'] * 3
@@ -95,10 +95,12 @@ def _small(cls, special, ids, vocab_size):
     vocab = {n:vocab_size for n in ('vocab_size',) if n in config}
     return cls(**{k:v for k,v in (_sizes(config) | ids | vocab | inner).items()} | {k:v for k,v in special.items() if not isinstance(v, dict) or k not in inner})
 
-def make_config(kind, tokenizer):
-    "A config of two narrow layers."
+def make_config(kind, tokenizer, task=None):
+    "A config of two narrow layers; for `causal_lm` of a decoder, where the type can be both."
     ids = {f'{n}_token_id':getattr(tokenizer, f'{n}_token_id') for n in ('pad','bos','eos','cls','sep')}
-    return _small(CONFIG_MAPPING[kind], SPECIAL.get(kind, {}), {k:v for k,v in ids.items() if v is not None or k=='pad_token_id'}, len(tokenizer))
+    config = _small(CONFIG_MAPPING[kind], SPECIAL.get(kind, {}), {k:v for k,v in ids.items() if v is not None or k=='pad_token_id'}, len(tokenizer))
+    if task=='causal_lm': config.is_decoder = True
+    return config
 
 def n_parameters(cls, config):
     "Parameters of a model before it is built."
