@@ -384,6 +384,7 @@ def test_rows_that_have_ended_leave_the_batch(trained, monkeypatch):
     monkeypatch.setattr(writing, 'ROUND', 2)
     try: _,new = generation.continued(learn, PROMPTS, 64, 30)
     finally: handle.remove()
+    sizes = sizes[2:] # the first two tried whether padding may stand on the left
     assert sizes[0][0]==len(PROMPTS)>sizes[-1][0] and all(s[1]==1 for s in sizes[1:]) # the cache is on
 
 @pytest.mark.parametrize('rule', [dict(min_new_tokens=7), dict(forced_eos_token_id=0), dict(min_length=14)], ids=str)
@@ -687,3 +688,19 @@ def test_what_is_cut_of_a_prompt_is_shown(folders):
     learn = lm('completion', folders('gpt2'), max_length=8)
     reading = read_text(learn, ('the old film was shown in a small town', 'good'))
     assert len(reading.ids[0])==8 and reading.cut[0] and not any(reading.cut[-4:]) and sum(reading.cut)==len(reading.full_ids)-8
+
+def same_alone(learn, prompts): return learn.predict_batch(prompts, max_new_tokens=9)==[learn.predict_batch([p], max_new_tokens=9)[0] for p in prompts]
+
+def test_models_that_know_no_padding_on_the_left_get_prompts_of_one_length(trained):
+    torch.manual_seed(1)
+    config = tf.BartConfig(vocab_size=len(tokenizer_of()), max_position_embeddings=64, d_model=32, decoder_layers=2, decoder_attention_heads=2, decoder_ffn_dim=64, is_decoder=True,
+        init_std=.5, pad_token_id=0, bos_token_id=0, eos_token_id=0)
+    learn = causal_lm_learner(FORMS['text'][0], tf.BartForCausalLM(config), block_size=0, tokenizer=tokenizer_of())
+    assert not generation.pads_left(learn.model) and generation.pads_left(trained('llama').model)
+    assert same_alone(learn, PROMPTS)
+
+def test_caches_of_which_rows_cannot_be_picked_are_made_anew(trained, monkeypatch):
+    learn = trained('llama')
+    monkeypatch.setattr(writing, '_of_tokens', ())
+    monkeypatch.setattr(writing, 'ROUND', 2)
+    assert same_alone(learn, PROMPTS)

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.modeling_outputs import BaseModelOutput
 
-from ..model.model_inputs import unwrap
+from ..model.model_inputs import accepted_names, unwrap
 from ..model.turns import predict_together
 from ..support.arguments import check_counts, is_number
 
@@ -56,6 +57,13 @@ def in_rounds(
     config = model.generation_config
     is_counted = config.forced_eos_token_id is not None or any(getattr(config, n, None) for n in _lengths)
     return how['num_beams']==1 and not is_counted and model._supports_default_dynamic_cache()
+
+_of_tokens = DynamicLayer,DynamicSlidingWindowLayer # others keep a state too, of which rows cannot be picked, or are not
+
+def _keeps_tokens(cache): # in all layers, and nothing else?
+    of_decoders = 'self_attention_cache','cross_attention_cache'
+    parts = [getattr(cache, n) for n in of_decoders if hasattr(cache, n)] or [cache]
+    return all(type(layer) in _of_tokens for p in parts for layer in getattr(p, 'layers', ()))
 
 class Continuation:
     "Prompts that are being continued"
@@ -107,9 +115,13 @@ class Continuation:
         if self.in_rounds: room = min(n or ROUND, room)
         options = dict(eos_token_id=self.stops, pad_token_id=self.pad, max_new_tokens=int(room), num_return_sequences=1)
         with self.learn.predicting(), predict_together(self.model), self._random():
-            out = self.model.generate(**self._given(), past_key_values=self.cache,
+            out = self.model.generate(**self._given(), **self._known(),
                 use_cache=True, return_dict_in_generate=True, **self.how, **options)
             self._take(out.sequences[:,self.ids.shape[1]:], out.past_key_values if self.in_rounds else None)
+
+    def _known(self): # of the tokens so far, where the model takes it
+        is_taken = self.cache is not None and 'past_key_values' in accepted_names(self.model)
+        return dict(past_key_values=self.cache) if is_taken else {}
 
     def _given(self): # to the model
         if self.read is None: return dict(inputs=self.ids, attention_mask=self.mask)
@@ -130,5 +142,6 @@ class Continuation:
         if 0<len(kept)<len(new): self._keep(torch.tensor(kept, device=new.device))
 
     def _keep(self, kept): # of what was made of the rows so far
+        if not _keeps_tokens(self.cache): self.cache = None # the texts are read anew
         if self.cache is not None: self.cache.batch_select_indices(kept)
         if self.read is not None: self.read = {k:v[kept] for k,v in self.read.items()}
