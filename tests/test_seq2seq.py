@@ -1,11 +1,15 @@
 "Summaries and translations: what is learnt, what is written, and the faults that others have with it."
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import transformers as tf
+from fastai.interpret import Interpretation
+from fastai.learner import load_learner
 from fastai.torch_core import set_seed
-from small import SMALL, close, word_tokenizer
+from small import SHARED, SMALL, close, word_tokenizer
 
 from blurlike.all import (ROUGE, TRANSLATION, ModelLoss, TransformersLearner, has_package, rouge_of_rows, seq2seq_learner, sentences_of,
     sequence_classification_learner, text_scores)
@@ -386,3 +390,73 @@ def test_check_names_faults_of_pairs():
     rows = {f.what:f.rows.tolist() for f in found}
     assert rows['copies']==[3] and rows['longer']==[5] and rows['script']==[7] and rows['targets']==[20]
     assert len(found)==len({(str(f), f.part) for f in found})
+
+# --- the rest of the library
+
+def test_tools_know_it(in_tmp, capsys):
+    learn = make('bart', path=in_tmp)
+    spread(learn.model)
+    want = learn.predict_batch(SOURCES)
+    learn.dls.show_batch(max_n=1)
+    learn.show_results(max_n=1)
+    Interpretation.from_learner(learn).plot_top_losses(1)
+    told = capsys.readouterr().out
+    assert [h in told for h in ('source','target','written','dearest tokens')]==[True]*4
+    learn.export('x.pkl')
+    assert load_learner(in_tmp/'x.pkl').predict_batch(SOURCES)==want
+    learn.predict_batch(SOURCES, out='p.jsonl')
+    assert pd.read_json('p.jsonl', lines=True).generated_text.tolist()==[o['generated_text'] for o in want]
+    assert [o['generated_text'] for o in learn.predict_batch(FRAME[:7])]==[o['generated_text'] for o in want]
+    batch = next(iter(learn.dls.valid.as_torch()))
+    assert learn.model(**batch).loss>0 and batch['labels'].min()==-100
+    learn.show_tokens(SOURCES[0])
+    learn.dls.train.plot_lengths()
+    for refused,said in ((lambda: learn.explain(SOURCES[0]), 'has none of them'), (lambda: learn.summary(), 'export_onnx'),
+            (lambda: learn.get_preds(dl=learn.dls.test_dl(SOURCES)), 'these rows have none'), (lambda: learn.predict(None), 'expected a text')):
+        with pytest.raises((ValueError, TypeError), match=said): refused()
+
+def test_the_code_of_the_model_card_writes_the_same(in_tmp, capsys):
+    learn = make('bart', path=in_tmp, prefix='see ')
+    spread(learn.model)
+    learn.save_pretrained('m')
+    capsys.readouterr()
+    exec(learn.task.plain_code(learn, 'm'), {})
+    assert capsys.readouterr().out.strip().splitlines()[-1].strip()==learn.predict('A text.')[0]
+
+def test_the_command_line_trains_and_writes(in_tmp, capsys):
+    from blurlike.cli import main
+    MODELS['bart']().save_pretrained('m')
+    TOKENIZER.save_pretrained('m')
+    FRAME.to_csv('d.csv', index=False)
+    assert main(['train', 'd.csv', 'm', '--task', 'seq2seq', '--epochs', '1', '--lr', '1e-3', '--bs', '8', '--score-rows', '0', '--out', 'o'])==0
+    capsys.readouterr()
+    assert main(['predict', 'o', 'd.csv'])==0
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert printed==TransformersLearner.from_pretrained('o').predict_batch(FRAME)
+    assert main(['report', 'o', 'd.csv', '--rows', '1'])==0 and 'dearest tokens' in capsys.readouterr().out
+
+def test_threads_write_while_it_trains():
+    from concurrent.futures import ThreadPoolExecutor
+    learn = make('bart', dl_kwargs=dict(device='cpu'))
+    with ThreadPoolExecutor(2) as pool, learn.no_bar(), learn.no_logging():
+        jobs = [pool.submit(learn.predict_batch, SOURCES) for _ in range(2)]
+        learn.fit(1, 0.)
+        assert jobs[0].result()==jobs[1].result()==learn.predict_batch(SOURCES)
+
+def test_adapters_are_trained_and_saved(tmp_path):
+    peft = pytest.importorskip('peft')
+    learn = make('bart', peft=peft.LoraConfig(target_modules=['q_proj','v_proj']))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-2)
+    learn.save_pretrained(tmp_path/'m')
+    assert TransformersLearner.from_pretrained(tmp_path/'m').predict_batch(SOURCES)==learn.predict_batch(SOURCES)
+
+@pytest.mark.parametrize('name,languages', [('multi30k_en_de/val',('en','de')), ('tatoeba_en_hi/valid',('en','hi')), ('tatoeba_en_zh/valid',('en','zh')), ('dialogsum/dev',None)])
+def test_real_data(name, languages):
+    path = SHARED/'data'/f'{name}.jsonl'
+    if not path.is_file(): pytest.skip(f'{path} is not there')
+    df = pd.read_json(path, lines=True)[:40]
+    source,target = languages or ('document','summary')
+    learn = make('t5', df=df, source=source, target=target, languages=languages, valid=.25, max_length=32)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert np.isfinite(learn.recorder.values[-1][1])
+    assert len(learn.predict_batch(df[:4]))==4 and isinstance(learn.check(), list)

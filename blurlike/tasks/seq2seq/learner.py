@@ -43,7 +43,7 @@ _PLAIN = '''from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained({name!r}{languages})
 model = AutoModelForSeq2SeqLM.from_pretrained({name!r})
-inputs = tokenizer({before!r} + 'A text.', truncation={cut}, max_length={max_length}, return_tensors='pt')
+inputs = tokenizer({text!r}, truncation={cut}, max_length={max_length}, return_tensors='pt')
 ids = model.generate(**{{k:inputs[k] for k in {names}}})
 print(tokenizer.decode(ids[0], skip_special_tokens=True))'''
 
@@ -56,7 +56,7 @@ def plain_code(
     marks = tfm.languages is not None and hasattr(tfm.tokenizer, 'src_lang')
     languages = ', src_lang={!r}, tgt_lang={!r}'.format(*tfm.languages) if marks else ''
     names = [f for f in tfm.tokenizer.model_input_names if f in door.accepted]
-    return _PLAIN.format(name=name, languages=languages, before=tfm.before, cut=tfm.max_length is not None,
+    return _PLAIN.format(name=name, languages=languages, text=tfm.before+'A text.', cut=tfm.max_length is not None,
         max_length=tfm.max_length, names=names)
 
 def _target_block(vocab, tokenizer, max_target_length=None): return target_block(tokenizer, max_target_length)
