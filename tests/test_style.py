@@ -17,7 +17,6 @@ blurlike.data.token_blocks
 blurlike.share.serving
 blurlike.tasks.masked_lm.learner
 blurlike.tasks.token_classification.learner
-blurlike.tasks.token_classification.word_labels
 blurlike.data.tokens
 '''.split())
 

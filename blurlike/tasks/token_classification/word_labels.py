@@ -9,7 +9,7 @@ __all__ = ['Sentence', 'sentences', 'no_word', 'GatherWords', 'WordPredictions']
 import numpy as np
 import torch
 from fastai.callback.core import Callback
-from fastcore.basics import getcallable
+from fastcore.basics import getcallable, patch
 from fastcore.imports import noop
 from fastcore.xtras import ContextManagers
 from transformers.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
@@ -29,28 +29,38 @@ class Sentence:
     def __init__(self, item, ids, offsets, words, logits, index):
         self.words = list(item) if not isinstance(item, str) else None # `None`: not divided by the user
         self.text = item if isinstance(item, str) else ' '.join(item)
-        self.ids,self.offsets,self.word_ids,self.logits,self.index = ids,offsets,words,logits,index # (T,), (T,2) in a word if there are words, (T,), (T,C), (T,) places in the window
+        self.ids,self.offsets,self.word_ids = ids,offsets,words # (T,), (T,2) in a word if there are words, (T,)
+        self.logits,self.index = logits,index # (T,C), (T,) places in the window
 
     @property
     def word_starts(self): # places of words in the text
         lens = np.array([len(w)+1 for w in self.words], dtype=int)
         return np.cumsum(lens)-lens
 
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d13042
 def _windows(tfm, items, are_words): # tokens of all windows, and how many windows each item has
-    def read(items): return tfm.windows([items], are_words, tfm.max_length, return_offsets_mapping=True, return_special_tokens_mask=True)
+    wanted = dict(return_offsets_mapping=True, return_special_tokens_mask=True)
+    def read(items): return tfm.windows([items], are_words, tfm.max_length, **wanted)
     try: enc,n_windows = read(items)
     except TypeError: enc,n_windows = read(repair_texts(items))
     return enc,np.ones(len(items), dtype=int) if n_windows is None else n_windows
 
+def _n_lost(encoding): # tokens of the text that are beyond its only window
+    return sum(1 for o in encoding.overflowing for special in o.special_tokens_mask if not special)
+
 def _report_cut(tfm, enc):
-    lost = [sum(sum(1 for s in o.special_tokens_mask if not s) for o in e.overflowing) for e in enc.encodings] if tfm.overlap is None and tfm.max_length is not None else [0]
-    tfm.report_cut((len(lost), sum(map(bool, lost)), sum(len(e.ids) for e in enc.encodings)+sum(lost), sum(lost)), 'words', "Words that were cut off get no prediction of their own. ")
+    can_cut = tfm.overlap is None and tfm.max_length is not None
+    lost = [_n_lost(e) for e in enc.encodings] if can_cut else [0]
+    n_tokens = sum(len(e.ids) for e in enc.encodings)+sum(lost)
+    cut = len(lost),sum(map(bool, lost)),n_tokens,sum(lost)
+    tfm.report_cut(cut, 'words', "Words that were cut off get no prediction of their own. ")
 
 def _window_logits(learn, enc, bs, step): # (L,C) float32 array of each window; `step` is told the share of windows that are done
     tfm = learn.dls.text_tfm
     tokens = tfm.tokens_of(enc)
     lens = tokens.lens
-    order,res = np.argsort(-lens, kind='stable'),[None]*len(lens)
+    order = np.argsort(-lens, kind='stable')
+    res = [None]*len(lens)
     left = tfm.tokenizer.padding_side=='left'
     for rows in (order[i:i+bs] for i in range(0, len(order), bs)):
         out = learn.forward(tfm.stack(tokens, rows)).numpy()
@@ -58,6 +68,7 @@ def _window_logits(learn, enc, bs, step): # (L,C) float32 array of each window; 
         step(len(rows)/len(lens))
     return res
 
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d13044
 def _merge(windows, overlap): # lists of (ids, offsets, words, logits, index) in the order of the text -> one such tuple
     if len(windows)==1: return windows[0]
     parts,at = [],0
@@ -70,6 +81,14 @@ def _merge(windows, overlap): # lists of (ids, offsets, words, logits, index) in
     best = order[np.r_[True, np.diff(place[order])>0]]
     return tuple(np.concatenate(c)[best] for c in zip(*windows))
 
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d13046
+def _of_window(enc, i, logits): # ids, offsets, words, logits, index; without special tokens
+    real = np.flatnonzero(np.asarray(enc['special_tokens_mask'][i])==0)
+    ids = np.array(enc['input_ids'][i])
+    offsets = np.array(enc['offset_mapping'][i]).reshape(-1, 2)
+    words = np.array([-1 if w is None else w for w in enc.word_ids(i)], dtype=int)
+    return ids[real],offsets[real],words[real],logits[real],real
+
 def sentences(
     learn, # Learner with a model that labels tokens
     items:list, # Texts, or lists of words; all of one kind
@@ -80,27 +99,14 @@ def sentences(
     tfm = learn.dls.text_tfm
     enc,n_windows = _windows(tfm, items, not isinstance(items[0], str))
     _report_cut(tfm, enc)
-    logits,res,start = _window_logits(learn, enc, bs, step),[],0
+    logits = _window_logits(learn, enc, bs, step)
+    res,start = [],0
     for item,n in zip(items, n_windows):
-        windows = []
-        for i in range(start, start+n):
-            real = np.flatnonzero(np.asarray(enc['special_tokens_mask'][i])==0)
-            words = np.array([-1 if w is None else w for w in enc.word_ids(i)], dtype=int)
-            windows.append((np.array(enc['input_ids'][i])[real], np.array(enc['offset_mapping'][i]).reshape(-1, 2)[real], words[real], logits[i][real], real))
+        windows = [_of_window(enc, i, logits[i]) for i in range(start, start+n)]
         if tfm.tokenizer.truncation_side=='left': windows = windows[::-1]
         res.append(Sentence(item, *_merge(windows, tfm.overlap or 0)))
         start += n
     return res
-
-class _Grouping(TokenClassificationPipeline):
-    "Hugging Face's way from tokens to entities, without a pipeline around it"
-    def __init__(self, model, tokenizer): self.model,self.tokenizer = model,tokenizer
-    def entities(self, s, strategy, ignore_labels):
-        if not len(s.ids): return []
-        chars = None if s.words is None else [(a, a+len(w)) for a,w in zip(s.word_starts.tolist(), s.words)]
-        found = self.postprocess([dict(logits=torch.from_numpy(s.logits)[None], sentence=s.text, input_ids=torch.from_numpy(s.ids)[None], offset_mapping=torch.from_numpy(s.offsets)[None],
-            special_tokens_mask=torch.zeros(1, len(s.ids)), word_ids=None if chars is None else s.word_ids.tolist(), word_to_chars_map=chars)], strategy, ignore_labels)
-        return [e | dict(score=float(e['score'])) | (dict(index=int(s.index[e['index']])) if 'index' in e else {}) for e in found]
 
 # %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #f2f7e42d
 def no_word(
@@ -112,14 +118,21 @@ def no_word(
     else: res[:] = 1/len(vocab)
     return res
 
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d1304a
 class GatherWords(Callback):
     "Keeps, batch by batch, what the model says of the first token of each word"
-    def __init__(self, fields, with_preds, with_loss): self.fields,self.with_preds,self.with_loss = fields,with_preds,with_loss
-    def before_validate(self): self.rows,self.words,self.preds,self.losses,self.n = [],[],[],[],0
+    def __init__(self, fields, with_preds, with_loss):
+        self.fields,self.with_preds,self.with_loss = fields,with_preds,with_loss
+
+    def before_validate(self):
+        self.rows,self.words,self.preds,self.losses = [],[],[],[]
+        self.n = 0
+
     def after_batch(self):
         row,word,place = word_positions(word_field(self.xb[0], self.fields))
         if self.with_preds:
-            self.rows.append(self.learn.to_detach(row+self.n)), self.words.append(self.learn.to_detach(word))
+            self.rows.append(self.learn.to_detach(row+self.n))
+            self.words.append(self.learn.to_detach(word))
             self.preds.append(self.learn.to_detach(self.pred[row,place]))
         if self.with_loss: self.losses.append(self.learn.to_detach(self.learn.loss))
         self.n += len(self.xb[0])
@@ -133,101 +146,169 @@ def _read(dl, idxs): # words and targets of rows
     if len(texts)!=len(idxs): raise ValueError("a transform skips items here: predictions could not be told apart")
     return texts,targets
 
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d1304c
 class WordPredictions:
     "One row of outputs for each word"
-    def gather(self, learn, dl, reorder=True, with_input=False, with_loss=False, with_decoded=False, with_preds=True, with_targs=True, act=None, inner=False, cbs=None, **kwargs):
-        "`get_preds` by words: predictions and targets as `PerRow`, losses as means over the words of a row."
-        if with_input or not isinstance(dl, TransformersDL): return learn.fastai_get_preds(dl=dl, reorder=reorder, with_input=with_input, with_loss=with_loss, with_decoded=with_decoded, with_preds=with_preds, with_targs=with_targs, act=act, inner=inner, cbs=cbs, **kwargs)
-        if kwargs: raise TypeError(f"get_preds does not take {', '.join(kwargs)} where each word has a prediction")
-        idxs = np.asarray(dl.get_idxs())
-        dl = dl.new(get_idxs=FixedOrder(idxs))
-        found = GatherWords(dl.text_tfm.fields, with_preds, with_loss)
-        contexts = learn.validation_context(cbs=[*(cbs or []), found], inner=inner)
-        if with_loss: contexts.append(learn.loss_not_reduced())
-        with ContextManagers(contexts): learn._do_epoch_validate(dl=dl)
-        back = np.argsort(idxs, kind='stable') if reorder else np.arange(len(idxs))
-        preds = targs = decoded = None
-        if with_preds or with_targs: texts,targets = _read(dl, idxs)
-        if with_preds:
-            preds = self._rows(found, [len(t) for t in texts], act or getcallable(learn.loss_func, 'activation'), learn.names)
-            decoded = [getcallable(learn.loss_func, 'decodes')(p) for p in preds]
-        if with_targs and len(dl.dataset.tls)>1: targs = [t[0] for t in targets]
-        losses = torch.cat(found.losses)[back] if with_loss and found.losses else torch.zeros(0)
-        def ordered(rows): return None if rows is None else PerRow(rows[i] for i in back)
-        return (ordered(preds), ordered(targs), *([ordered(decoded)] if with_decoded else []), *([losses] if with_loss else []))
 
-    def _rows(self, found, lens, act, vocab): # (n_words,C) of each row
-        res = [no_word(vocab).repeat(n, 1) for n in lens]
-        if not found.preds: return res
-        row,word,preds = torch.cat(found.rows),torch.cat(found.words),act(torch.cat(found.preds))
-        ends = (row.diff().nonzero().squeeze(1)+1).tolist()
-        for a,b in zip([0,*ends], [*ends,len(row)]):
-            if b>a: res[int(row[a])][word[a:b]] = preds[a:b].to(res[0].dtype)
-        return res
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d1304d
+@patch
+def items_of(self:WordPredictions, learn, items):
+    "The texts or lists of words in `items`; `TypeError` names the one that is neither."
+    return learn.texts_of(items, check=learn.dls.text_tfm.check_or_text)
 
-    def items_of(self, learn, items):
-        "The texts or lists of words in `items`; `TypeError` names the one that is neither."
-        return learn.texts_of(items, check=learn.dls.text_tfm.check_or_text)
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d1304f
+@patch
+def _preds(self:WordPredictions, learn, found, texts, act): # (n_words,C) of each row
+    if not found.with_preds: return None
+    act = act or getcallable(learn.loss_func, 'activation')
+    return self._rows(found, [len(t) for t in texts], act, learn.names)
 
-    def _sentences(self, learn, items, bs): # in order; texts and lists of words may be mixed
-        res = [None]*len(items)
-        kinds = [[i for i,o in enumerate(items) if isinstance(o, kind)] for kind in (str, list)]
-        with Progress(len(items), hasattr(learn, 'progress')) as bar:
-            for at in (k[i:i+bs*100] for k in kinds for i in range(0, len(k), bs*100)):
-                for i,s in zip(at, sentences(learn, [items[i] for i in at], bs, lambda share: bar.step(share*len(at)))): res[i] = s
-        return res
+@patch
+def _rows(self:WordPredictions, found, lens, act, vocab): # (n_words,C) of each row
+    res = [no_word(vocab).repeat(n, 1) for n in lens]
+    if not found.preds: return res
+    row,word,preds = map(torch.cat, (found.rows, found.words, found.preds))
+    preds = act(preds)
+    ends = (row.diff().nonzero().squeeze(1)+1).tolist()
+    for a,b in zip([0,*ends], [*ends,len(row)]):
+        if b>a: res[int(row[a])][word[a:b]] = preds[a:b].to(res[0].dtype)
+    return res
 
-    def one(self, learn, item, rm_type_tfms=None, with_input=False):
-        "Pairs of word and tag, (n,) indices, and (n,C) probabilities. A text is divided at spaces and signs; a list of words stays as it is."
-        item = self.items_of(learn, [item])[0]
-        if not only_ours(learn): return self._through_loaders(learn, item, with_input)
-        with learn.predicting(): s = self._sentences(learn, [item], 1)[0]
-        spans,probs = self._words(learn, s)
-        return self._result(learn, s.words or [s.text[a:b] for a,b in spans], probs, item, with_input)
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d13050
+def _validate(learn, dl, found, inner, cbs): # `found` keeps what the model says
+    contexts = learn.validation_context(cbs=[*(cbs or []), found], inner=inner)
+    if found.with_loss: contexts.append(learn.loss_not_reduced())
+    with ContextManagers(contexts): learn._do_epoch_validate(dl=dl)
 
-    def _through_loaders(self, learn, item, with_input): # for callbacks that want to see the batch
-        words = [item[a:b] for a,b in word_spans(item)] if isinstance(item, str) else item
-        return self._result(learn, words, learn.get_preds(dl=learn.dls.test_dl([words]))[0][0], item, with_input)
+def _targets(dl, targets): return [t[0] for t in targets] if len(dl.dataset.tls)>1 else None
+def _in_order(rows, back): return None if rows is None else PerRow(rows[i] for i in back)
+def _losses(found, back): return torch.cat(found.losses)[back] if found.losses else torch.zeros(0)
 
-    def _result(self, learn, words, probs, item, with_input):
-        index = learn.loss_func.decodes(probs)
-        return (*([item] if with_input else []), TaggedWords(zip(words, [learn.names[i] for i in index.tolist()])), index, probs)
+def _decoded(learn, preds):
+    decodes = getcallable(learn.loss_func, 'decodes')
+    return None if preds is None else [decodes(p) for p in preds]
 
-    def _words(self, learn, s): # where each word is in the text, and (n,C) probabilities
-        spans,at = self._first_tokens(s)
-        probs = no_word(learn.names).repeat(len(spans), 1)
-        if (at>=0).any(): probs[at>=0] = learn.loss_func.activation(torch.from_numpy(s.logits[at[at>=0]]))
-        return spans,probs
+@patch
+def gather(self:WordPredictions, learn, dl, reorder=True, with_input=False, with_loss=False, with_decoded=False,
+    with_preds=True, with_targs=True, act=None, inner=False, cbs=None, **kwargs):
+    "`get_preds` by words: predictions and targets as `PerRow`, losses as means over the words of a row."
+    if with_input or not isinstance(dl, TransformersDL):
+        return learn.fastai_get_preds(dl=dl, reorder=reorder, with_input=with_input, with_loss=with_loss,
+            with_decoded=with_decoded, with_preds=with_preds, with_targs=with_targs, act=act, inner=inner, cbs=cbs,
+            **kwargs)
+    if kwargs: raise TypeError(f"get_preds does not take {', '.join(kwargs)} where each word has a prediction")
+    idxs = np.asarray(dl.get_idxs())
+    dl = dl.new(get_idxs=FixedOrder(idxs))
+    found = GatherWords(dl.text_tfm.fields, with_preds, with_loss)
+    _validate(learn, dl, found, inner, cbs)
+    texts,targets = _read(dl, idxs) if with_preds or with_targs else ([],[])
+    preds = self._preds(learn, found, texts, act)
+    targs = _targets(dl, targets) if with_targs else None
+    back = np.argsort(idxs, kind='stable') if reorder else np.arange(len(idxs))
+    res = [_in_order(preds, back), _in_order(targs, back)]
+    if with_decoded: res.append(_in_order(_decoded(learn, preds), back))
+    if with_loss: res.append(_losses(found, back))
+    return tuple(res)
 
-    def _first_tokens(self, s): # where each word is in the text, and the place of its first token, -1 without
-        if s.words is not None:
-            at = np.full(len(s.words), -1)
-            at[s.word_ids[::-1]] = np.arange(len(s.ids))[::-1]
-            return [(a, a+len(w)) for a,w in zip(s.word_starts.tolist(), s.words)],at
-        spans = word_spans(s.text)
-        if not len(s.ids): return spans,np.full(len(spans), -1)
-        first = np.searchsorted(np.maximum.accumulate(s.offsets[:,1]), [a for a,_ in spans], side='right') # the first token that ends after the word began
-        return spans,np.array([i if i<len(s.ids) and s.offsets[i,0]<b else -1 for i,(_,b) in zip(first, spans)], dtype=int)
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d13053
+def _given_words(s): # where each word is, and the place of its first token, -1 without
+    at = np.full(len(s.words), -1)
+    at[s.word_ids[::-1]] = np.arange(len(s.ids))[::-1]
+    return [(a, a+len(w)) for a,w in zip(s.word_starts.tolist(), s.words)],at
 
-    def many(self, learn, items, bs=64,
-        aggregation_strategy='words', # `words`: those of `predict`, by its tags; or as Hugging Face's pipeline has it: `none`, `simple`, `first`, `average`, `max`
-        ignore_labels=('O',) # Labels that are not told
-    )->list: # Lists of dicts `{'entity_group','score','word','start','end'}`, one list a row
-        "Entities with their places in the text; the text of a list of words is the words with spaces between."
-        known = ['words', *(s.value for s in AggregationStrategy)]
-        if aggregation_strategy not in known: raise ValueError(f"aggregation_strategy={aggregation_strategy!r} is not one of {', '.join(known)}")
-        with learn.predicting(): found = self._sentences(learn, self.items_of(learn, items), bs)
-        if aggregation_strategy=='words': return [self._entities(learn, s, ignore_labels) for s in found]
-        grouping = _Grouping(unwrap(learn.model), learn.dls.text_tfm.tokenizer)
-        return [grouping.entities(s, AggregationStrategy(aggregation_strategy), list(ignore_labels)) for s in found]
+def _found_words(s): # likewise, of a text that was not divided
+    spans = word_spans(s.text)
+    if not len(s.ids): return spans,np.full(len(spans), -1)
+    ends = np.maximum.accumulate(s.offsets[:,1])
+    first = np.searchsorted(ends, [a for a,_ in spans], side='right') # the first token that ends after the word began
+    at = [i if i<len(s.ids) and s.offsets[i,0]<b else -1 for i,(_,b) in zip(first, spans)]
+    return spans,np.array(at, dtype=int)
 
-    def _entities(self, learn, s, ignore_labels): # those that the metrics would count
-        spans,probs = self._words(learn, s)
-        index,res = learn.loss_func.decodes(probs),[]
-        for kind,first,end in tag_runs([learn.names[i] for i in index.tolist()], is_entity_scheme(learn.names)):
-            label = 'O' if kind is None else kind
-            if label in ignore_labels: continue
-            score = float(probs[range(first, end),index[first:end]].mean())
-            a,b = spans[first][0],spans[end-1][1]
-            res.append(dict(entity_group=label, score=score, word=s.text[a:b], start=a, end=b))
-        return res
+@patch
+def _words(self:WordPredictions, learn, s): # where each word is in the text, and (n,C) probabilities
+    spans,at = _found_words(s) if s.words is None else _given_words(s)
+    probs = no_word(learn.names).repeat(len(spans), 1)
+    seen = at>=0
+    if seen.any(): probs[seen] = learn.loss_func.activation(torch.from_numpy(s.logits[at[seen]]))
+    return spans,probs
+
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d13055
+@patch
+def _sentences(self:WordPredictions, learn, items, bs): # in order; texts and lists of words may be mixed
+    res = [None]*len(items)
+    kinds = [[i for i,o in enumerate(items) if isinstance(o, kind)] for kind in (str, list)]
+    pieces = [k[i:i+bs*100] for k in kinds for i in range(0, len(k), bs*100)]
+    with Progress(len(items), hasattr(learn, 'progress')) as bar:
+        for at in pieces:
+            found = sentences(learn, [items[i] for i in at], bs, lambda share: bar.step(share*len(at)))
+            for i,s in zip(at, found): res[i] = s
+    return res
+
+@patch
+def _result(self:WordPredictions, learn, words, probs, item, with_input):
+    index = learn.loss_func.decodes(probs)
+    tagged = TaggedWords(zip(words, [learn.names[i] for i in index.tolist()]))
+    return (*([item] if with_input else []), tagged, index, probs)
+
+@patch
+def _through_loaders(self:WordPredictions, learn, item, with_input): # for callbacks that want to see the batch
+    words = [item[a:b] for a,b in word_spans(item)] if isinstance(item, str) else item
+    probs = learn.get_preds(dl=learn.dls.test_dl([words]))[0][0]
+    return self._result(learn, words, probs, item, with_input)
+
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d13056
+@patch
+def one(self:WordPredictions, learn, item, rm_type_tfms=None, with_input=False):
+    "Pairs of word and tag, (n,) indices, and (n,C) probabilities. A text is divided at spaces and signs; a list of words stays as it is."
+    item = self.items_of(learn, [item])[0]
+    if not only_ours(learn): return self._through_loaders(learn, item, with_input)
+    with learn.predicting(): s = self._sentences(learn, [item], 1)[0]
+    spans,probs = self._words(learn, s)
+    return self._result(learn, s.words or [s.text[a:b] for a,b in spans], probs, item, with_input)
+
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d13059
+class _Grouping(TokenClassificationPipeline):
+    "Hugging Face's way from tokens to entities, without a pipeline around it"
+    def __init__(self, model, tokenizer): self.model,self.tokenizer = model,tokenizer
+    def entities(self, s, strategy, ignore_labels):
+        if not len(s.ids): return []
+        chars = None if s.words is None else [(a, a+len(w)) for a,w in zip(s.word_starts.tolist(), s.words)]
+        of_tokens = dict(logits=s.logits, input_ids=s.ids, offset_mapping=s.offsets)
+        outputs = {k:torch.from_numpy(o)[None] for k,o in of_tokens.items()} | dict(
+            sentence=s.text, special_tokens_mask=torch.zeros(1, len(s.ids)),
+            word_ids=None if chars is None else s.word_ids.tolist(), word_to_chars_map=chars)
+        return [self._plain(e, s) for e in self.postprocess([outputs], strategy, ignore_labels)]
+
+    def _plain(self, entity, s): # numbers of Python
+        entity = entity | dict(score=float(entity['score']))
+        if 'index' in entity: entity['index'] = int(s.index[entity['index']])
+        return entity
+
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d1305a
+@patch
+def _entities(self:WordPredictions, learn, s, ignore_labels): # those that the metrics would count
+    spans,probs = self._words(learn, s)
+    index = learn.loss_func.decodes(probs)
+    tags = [learn.names[i] for i in index.tolist()]
+    res = []
+    for kind,first,end in tag_runs(tags, is_entity_scheme(learn.names)):
+        label = 'O' if kind is None else kind
+        if label in ignore_labels: continue
+        score = float(probs[range(first, end),index[first:end]].mean())
+        (a,_),(_,b) = (spans[i] for i in (first, end-1))
+        res.append(dict(entity_group=label, score=score, word=s.text[a:b], start=a, end=b))
+    return res
+
+@patch
+def many(self:WordPredictions, learn, items, bs=64,
+    aggregation_strategy='words', # `words`: those of `predict`, by its tags; or as Hugging Face's pipeline has it: `none`, `simple`, `first`, `average`, `max`
+    ignore_labels=('O',) # Labels that are not told
+)->list: # Lists of dicts `{'entity_group','score','word','start','end'}`, one list a row
+    "Entities with their places in the text; the text of a list of words is the words with spaces between."
+    known = ['words', *(s.value for s in AggregationStrategy)]
+    if aggregation_strategy not in known:
+        raise ValueError(f"aggregation_strategy={aggregation_strategy!r} is not one of {', '.join(known)}")
+    with learn.predicting(): found = self._sentences(learn, self.items_of(learn, items), bs)
+    if aggregation_strategy=='words': return [self._entities(learn, s, ignore_labels) for s in found]
+    grouping = _Grouping(unwrap(learn.model), learn.dls.text_tfm.tokenizer)
+    return [grouping.entities(s, AggregationStrategy(aggregation_strategy), list(ignore_labels)) for s in found]
