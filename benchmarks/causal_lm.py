@@ -1,0 +1,142 @@
+"""Causal language models beside transformers and TRL. `python benchmarks/causal_lm.py --help`
+
+perplexity: of a checkpoint on the first tokens of a text file, in blocks that are one document each, as plain transformers gives it.
+generate: 200 prompts of natural lengths, each to its own end, beside single calls of `generate` and the text-generation pipeline.
+train: counted tokens a second on prompts and completions of natural lengths, beside TRL's SFTTrainer at its defaults and packed.
+Sides are interleaved; times are of the processor, since machines are shared; medians and ratios are printed. TRL is no dependency:
+where it is not installed, its rows are left out. The models of `generate` and `train` are small ones made on the spot.
+"""
+import argparse
+import math
+import statistics
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers as tf
+from datasets import Dataset
+from tokenizers import ByteLevelBPETokenizer
+
+from blurlike.all import causal_lm_learner, set_seed
+from blurlike.tasks.causal_lm.generation import continued
+
+def words_of(rng, n): return ' '.join(rng.choice([f'word{i}' for i in range(300)], n))
+
+def pairs(n, seed=0): # of natural lengths: log-normal, as instructions and answers are
+    rng = np.random.default_rng(seed)
+    sizes = np.clip(rng.lognormal([2.5,3.], .8, (n, 2)).astype(int), 2, 120)
+    return [dict(prompt=words_of(rng, a)+'?', completion=words_of(rng, b)) for a,b in sizes]
+
+def checkpoint(folder, args):
+    "A small Llama that has learnt nothing, and a tokenizer of its texts."
+    set_seed(0)
+    raw = ByteLevelBPETokenizer()
+    raw.train_from_iterator([t for row in pairs(300) for t in row.values()], vocab_size=2000, show_progress=False, special_tokens=['<|end|>','<|pad|>'])
+    tokenizer = tf.PreTrainedTokenizerFast(tokenizer_object=raw._tokenizer, eos_token='<|end|>', pad_token='<|pad|>', model_max_length=512,
+        model_input_names=['input_ids','attention_mask'])
+    tokenizer.save_pretrained(folder)
+    config = tf.LlamaConfig(vocab_size=len(tokenizer), hidden_size=args.width, intermediate_size=3*args.width, num_hidden_layers=args.layers, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=0, eos_token_id=0, pad_token_id=1)
+    tf.LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+def timed(f):
+    start = time.process_time()
+    res = f()
+    return time.process_time()-start,res
+
+def interleaved(sides, rounds):
+    "Median processor seconds of each side."
+    found = {k:[] for k in sides}
+    for _ in range(rounds):
+        for k,f in sides.items(): found[k].append(timed(f)[0])
+    return {k:statistics.median(v) for k,v in found.items()}
+
+def told(seconds, work, unit):
+    ours = seconds['blurlike']
+    for k,s in seconds.items(): print(f'{k:24} {s:8.2f} s  {work/s:9.0f} {unit}  {s/ours:5.2f} times our time', flush=True)
+
+def perplexity(args):
+    tokenizer = tf.AutoTokenizer.from_pretrained(args.checkpoint)
+    text = Path(args.text).read_text(encoding='utf-8')
+    ids = tokenizer(text[:20*args.tokens], add_special_tokens=False)['input_ids'][:args.tokens]
+    blocks = torch.tensor(ids).view(-1, args.block_size)
+    model = tf.AutoModelForCausalLM.from_pretrained(args.checkpoint, dtype=torch.float32).eval()
+    with torch.no_grad(): plain = [float(model(input_ids=b[None], labels=b[None]).loss) for b in blocks]
+    rows = [dict(text=tokenizer.decode(b)) for b in blocks]
+    learn = causal_lm_learner(rows, model, tokenizer=tokenizer, block_size=0, valid=range(len(rows)-1), bs=1)
+    tfm = learn.dls.text_tfm
+    losses = []
+    for b in blocks:
+        x,y = tfm.hide(tfm.stack(tfm.as_tokens([b.tolist()], [[0]+[1]*(len(b)-1)])), np.zeros(1))
+        plain_y = y.as_subclass(torch.Tensor)
+        with learn.predicting(): losses.append(float(-learn.forward(x, **learn.loss_func.wanted(plain_y))[:,0].mean()))
+    print(f'perplexity of {len(ids)} tokens in blocks of {args.block_size}: blurlike {math.exp(np.mean(losses)):.4f}, transformers {math.exp(np.mean(plain)):.4f}')
+
+def trained(folder, args):
+    "A learner whose model has learnt to stop."
+    learn = causal_lm_learner(pairs(400), folder, text=['prompt','completion'], bs=16, dl_kwargs=dict(device='cpu'))
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 2e-3)
+    return learn
+
+def generate(args):
+    with tempfile.TemporaryDirectory() as folder:
+        learn = trained(checkpoint(folder, args), args)
+        prompts = [r['prompt'] for r in pairs(args.prompts, 1)]
+        tokenizer,model = learn.dls.tokenizer,learn.model
+        how = dict(max_new_tokens=args.new_tokens, do_sample=False)
+        def single():
+            model.eval()
+            def one(p):
+                ids = tokenizer(p, return_tensors='pt')
+                with torch.no_grad(): return model.generate(**ids, **how, pad_token_id=1)[0,ids['input_ids'].shape[1]:].tolist()
+            return [one(p) for p in prompts]
+        def piped(bs):
+            tokenizer.padding_side = 'left'
+            try: return tf.pipeline('text-generation', model=model, tokenizer=tokenizer)(prompts, batch_size=bs, return_full_text=False, **how)
+            finally: tokenizer.padding_side = 'right'
+        ours = continued(learn, prompts, 64, args.new_tokens)[1]
+        print('outputs equal to those of single calls:', sum(a==b for a,b in zip(ours, single())), 'of', len(prompts), flush=True)
+        sides = dict(blurlike=lambda: learn.predict_batch(prompts, max_new_tokens=args.new_tokens), single=single, pipeline_1=partial(piped, 1), pipeline_32=partial(piped, 32))
+        told(interleaved(sides, args.rounds), sum(map(len, ours)), 'tokens/s')
+
+def sft(folder, rows, args, **kwargs): # a run of TRL's SFTTrainer; `None` where there is none
+    try: from trl import SFTConfig, SFTTrainer
+    except ImportError: return None
+    def run():
+        with tempfile.TemporaryDirectory() as out:
+            config = SFTConfig(output_dir=out, per_device_train_batch_size=args.bs, num_train_epochs=1, learning_rate=1e-3, report_to='none', save_strategy='no', use_cpu=True,
+                bf16=False, gradient_checkpointing=False, disable_tqdm=True, logging_strategy='no', max_length=512, **kwargs)
+            model = tf.AutoModelForCausalLM.from_pretrained(folder)
+            SFTTrainer(model, args=config, train_dataset=Dataset.from_list(rows), processing_class=tf.AutoTokenizer.from_pretrained(folder)).train()
+    return run
+
+def train(args):
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint(folder, args)
+        rows = pairs(args.rows, 2)
+        def ours():
+            learn = causal_lm_learner(rows, folder, text=['prompt','completion'], bs=args.bs, valid=None, dl_kwargs=dict(device='cpu'))
+            with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
+        tokenizer = tf.AutoTokenizer.from_pretrained(folder)
+        counted = sum(len(ids)+1 for ids in tokenizer([r['completion'] for r in rows])['input_ids'])
+        sides = dict(blurlike=ours, trl=sft(folder, rows, args), trl_packed=sft(folder, rows, args, packing=True, packing_strategy='bfd'))
+        told(interleaved({k:f for k,f in sides.items() if f}, args.rounds), counted, 'counted tokens/s')
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('what', choices=['perplexity','generate','train'])
+    p.add_argument('--checkpoint', help='of `perplexity`: a folder')
+    p.add_argument('--text', help='of `perplexity`: a text file')
+    for name,value in dict(tokens=8192, block_size=1024, prompts=200, new_tokens=48, rows=600, bs=8, width=128, layers=2, rounds=3).items():
+        p.add_argument(f'--{name.replace("_", "-")}', type=int, default=value)
+    args = p.parse_args()
+    tf.utils.logging.set_verbosity_error()
+    tf.utils.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    globals()[args.what](args)
+
+if __name__=='__main__': main()
