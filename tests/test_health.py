@@ -680,3 +680,10 @@ def test_tags_pairs_and_gaps_before_the_first_fit(bert, in_tmp):
     assert '3 of 15 validation rows' in fit_warnings(masked_lm_learner(leaky(), bert, valid=VALID, bs=BS))[0]
     (in_tmp/'a.txt').write_text('\n'.join(['the same line again and again']*200))
     assert not fit_warnings(masked_lm_learner(in_tmp/'a.txt', bert, block_size=16))
+
+def test_what_the_text_transform_finds_is_told_once(bert, in_tmp):
+    "A task's own findings (of prompts, of contexts) stood in the report twice."
+    learn = learner('single', bert)
+    own = health.Finding('own', 'training', np.array([0]), 'one row', 'look at it')
+    learn.dls.text_tfm.findings = lambda parts: [own]
+    assert [f.what for f in learn.check()].count('own')==1

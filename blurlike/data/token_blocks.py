@@ -7,6 +7,7 @@ __all__ = ['special_tokens', 'PackedRows']
 
 # %% ../../nbs/data/09_token_blocks.ipynb #08f02a89
 import numpy as np
+from fastcore.basics import patch
 
 from .corpus import Scratch
 from ..support.progress import Progress
@@ -24,9 +25,9 @@ def special_tokens(
     start = next((i for i in range(n+1) if enc[i:i+len(plain)]==plain), n)
     return enc[:start],enc[start+len(plain):]
 
+# %% ../../nbs/data/09_token_blocks.ipynb #19054237
 class PackedRows(Rows):
     "Blocks of `block_size` tokens, cut from texts that are joined end to end"
-    noun = 'block' # what messages call one
     def __init__(self,
         parts:list, # `Rows` of texts; each part gets blocks of its own
         tfm:TokenizeText, # Tokenises
@@ -35,59 +36,82 @@ class PackedRows(Rows):
     ):
         self.idxs,self._arrays,self._files,self.text = None,None,{},text
         self.before,self.after = self.around_block(tfm)
-        self.room,self.with_words = block_size-len(self.before)-len(self.after),tfm.with_words
-        if self.room<1: raise ValueError(f"block_size={block_size} leaves no room beside {block_size-self.room} special tokens")
+        self.room = block_size-len(self.before)-len(self.after)
+        if self.room<1:
+            raise ValueError(f"block_size={block_size} leaves no room beside {block_size-self.room} special tokens")
+        self.with_words = tfm.with_words
+        self.dtype = np.uint16 if len(tfm.tokenizer)<=2**16 else np.int32
+        self.scratch = Scratch()
         self.sizes_of_texts = [] # in tokens
-        self.scratch,self.dtype = Scratch(),np.uint16 if len(tfm.tokenizer)<=2**16 else np.int32
-        folder = self.scratch.path
-        with open(folder/'ids', 'wb') as ids, open(folder/'begins', 'wb') as begins: ends = self._write_all(parts, tfm, ids, begins)
-        self.ids = np.memmap(folder/'ids', self.dtype, 'r') if ends[-1] else np.zeros(0, self.dtype)
-        self.begins = np.memmap(folder/'begins', np.uint8, 'r') if self.with_words and ends[-1] else None
-        self.starts = np.concatenate([np.arange(a, b, self.room) for a,b in zip([0,*ends], ends)])
-        self.ends = np.minimum(self.starts+self.room, ends[np.searchsorted(ends, self.starts, side='right')])
-        self.sizes = [len(range(a, b, self.room)) for a,b in zip([0,*ends.tolist()], ends.tolist())] # blocks of each part
-
-    def _write_all(self, parts, tfm, ids_file, begins_file): # where each part ends, in tokens
-        with Progress(sum(map(len, parts))) as bar: return np.cumsum([self._write(rows, tfm, ids_file, begins_file, bar) for rows in parts])
-
-    def _write(self, rows, tfm, ids_file, begins_file, bar): # number of tokens
-        n = 0
-        before,after = self.around_text(tfm)
-        for i in range(0, len(rows), 1000):
-            ids,begins = self.tokens_of(tfm, rows.read(np.arange(i, min(i+1000, len(rows))), [self.text])[0])
-            flat = np.array([t for o in ids for t in (*before, *o, *after)], dtype=self.dtype)
-            n += len(flat)
-            flat.tofile(ids_file)
-            if self.with_words: np.array([b for o in begins for b in (*[0]*len(before), *o, *[0]*len(after))], dtype=np.uint8).tofile(begins_file)
-            self.sizes_of_texts.append(np.array([len(before)+len(o)+len(after) for o in ids], dtype=np.int64))
-            bar.step(len(ids))
-        return n
+        self._cut(self._write_all(parts, tfm))
 
     columns = property(lambda self: [self.text])
     def around_block(self, tfm)->tuple[list,list]: return special_tokens(tfm.tokenizer) # token ids before and after those of a block
-    def tokens_of(self, tfm, texts)->tuple: return tfm.raw_ids(texts) # ids of each, and where words begin
     def around_text(self, tfm)->tuple[list,list]: return [],self.after[-1:] # and of a text in it
-    def __len__(self): return len(self.starts) if self.idxs is None else len(self.idxs)
-    def __getitem__(self, i):
-        if isinstance(i, (int, np.integer)):
-            if not -len(self)<=i<len(self): raise IndexError(f"block {i} of {len(self)}")
-            return {self.text:self.read([int(i)%len(self)], [self.text])[0][0]}
-        res = object.__new__(type(self))
-        res.__dict__ |= self.__dict__ | dict(idxs=self.numbers[i])
-        return res
+    def tokens_of(self, tfm, texts)->tuple: return tfm.raw_ids(texts) # ids of each, and where words begin
 
-    @property
-    def numbers(self)->np.ndarray: return np.arange(len(self.starts)) if self.idxs is None else self.idxs
+# %% ../../nbs/data/09_token_blocks.ipynb #bdbf79ec
+@patch
+def _write_all(self:PackedRows, parts, tfm): # where each part ends, in tokens
+    folder = self.scratch.path
+    with open(folder/'ids', 'wb') as ids, open(folder/'begins', 'wb') as begins, Progress(sum(map(len, parts))) as bar:
+        return np.cumsum([self._write(rows, tfm, ids, begins, bar) for rows in parts])
 
-    def read(self,
-        idxs, # (n,) block numbers
-        names:list # The column
-    )->list: # One list of n arrays: (L,) token ids, or (2,L) ids and where words begin
-        "The tokens of some blocks."
-        return [[self._block(self.starts[i], self.ends[i]) for i in self.numbers[np.asarray(idxs)]]]
+@patch
+def _write(self:PackedRows, rows, tfm, ids_file, begins_file, bar): # number of tokens
+    n = 0
+    before,after = self.around_text(tfm)
+    for i in range(0, len(rows), 1000):
+        ids,begins = self.tokens_of(tfm, rows.read(np.arange(i, min(i+1000, len(rows))), [self.text])[0])
+        flat = np.array([t for o in ids for t in (*before, *o, *after)], dtype=self.dtype)
+        n += len(flat)
+        flat.tofile(ids_file)
+        if self.with_words:
+            marks = [b for o in begins for b in (*[0]*len(before), *o, *[0]*len(after))]
+            np.array(marks, dtype=np.uint8).tofile(begins_file)
+        self.sizes_of_texts.append(np.array([len(before)+len(o)+len(after) for o in ids], dtype=np.int64))
+        bar.step(len(ids))
+    return n
 
-    def _block(self, a, b):
-        ids = np.concatenate([self.before, self.ids[a:b], self.after]).astype(np.int32)
-        if not self.with_words: return ids
-        begins = np.concatenate([np.zeros(len(self.before)), self.begins[a:b], np.zeros(len(self.after))]).astype(np.int32)
-        return np.stack([ids, begins])
+# %% ../../nbs/data/09_token_blocks.ipynb #827b3b03
+@patch
+def _cut(self:PackedRows, ends): # `ends`: where each part ends, in tokens
+    folder,n = self.scratch.path,ends[-1]
+    self.ids = np.memmap(folder/'ids', self.dtype, 'r') if n else np.zeros(0, self.dtype)
+    self.begins = np.memmap(folder/'begins', np.uint8, 'r') if self.with_words and n else None
+    starts = [np.arange(a, b, self.room) for a,b in zip([0, *ends], ends)]
+    self.sizes = list(map(len, starts)) # blocks of each part
+    self.starts = np.concatenate(starts)
+    part_end = ends[np.searchsorted(ends, self.starts, side='right')]
+    self.ends = np.minimum(self.starts+self.room, part_end)
+
+# %% ../../nbs/data/09_token_blocks.ipynb #4cfb2005
+@patch(as_prop=True)
+def numbers(self:PackedRows)->np.ndarray: return np.arange(len(self.starts)) if self.idxs is None else self.idxs # of these blocks among all
+
+@patch
+def __len__(self:PackedRows): return len(self.starts) if self.idxs is None else len(self.idxs)
+
+@patch
+def read(self:PackedRows,
+    idxs, # (n,) block numbers
+    names:list # The column
+)->list: # One list of n arrays: (L,) token ids, or (2,L) ids and where words begin
+    "The tokens of some blocks."
+    return [[self._block(self.starts[i], self.ends[i]) for i in self.numbers[np.asarray(idxs)]]]
+
+@patch
+def _block(self:PackedRows, a, b): # tokens a to b of the file, and what stands around a block
+    ids = np.concatenate([self.before, self.ids[a:b], self.after]).astype(np.int32)
+    if not self.with_words: return ids
+    marks = [np.zeros(len(self.before)), self.begins[a:b], np.zeros(len(self.after))]
+    return np.stack([ids, np.concatenate(marks).astype(np.int32)])
+
+@patch
+def __getitem__(self:PackedRows, i): # one block as a row, or a table of some
+    if isinstance(i, (int, np.integer)):
+        if not -len(self)<=i<len(self): raise IndexError(f"block {i} of {len(self)}")
+        return {self.text:self.read([int(i)%len(self)], [self.text])[0][0]}
+    res = object.__new__(type(self))
+    res.__dict__ |= self.__dict__ | dict(idxs=self.numbers[i])
+    return res

@@ -519,13 +519,6 @@ def example(self:TokenizeText,
     return text if columns is None or is_name(columns) else (text, *['a b']*(len(columns)-1))
 
 @patch
-def findings(self:TokenizeText,
-    parts:list # `DataPart`s that were scanned, training first
-)->list: # `Finding`s
-    "What `check` should say of the items, beside what holds for all texts."
-    return []
-
-@patch
 def shown_example(self:TokenizeText, columns=None):
     "An item for documentation; of taggers a text, which they divide."
     return 'A text.' if columns is None or is_name(columns) else ('One text.', 'The other.')

@@ -37,38 +37,71 @@ def found_in(
     beside=() # Parts that were looked at too
 )->list: # A `Finding`, or none
     "What is told of the rows of a part that have a fault."
-    n = lambda: _number(mask, [part, *beside], what in ('leakage','duplicates'))
-    return [Finding(what, part.name, part.rows(mask), message.format(n=n(), share=f'{mask.mean():.1%}'), remedy, part.example(mask))] if mask.any() else []
+    if not mask.any(): return []
+    n = _number(mask, [part, *beside], what in ('leakage','duplicates'))
+    told = message.format(n=n, share=f'{mask.mean():.1%}')
+    return [Finding(what, part.name, part.rows(mask), told, remedy, part.example(mask))]
+
+# %% ../../nbs/inspect/04_data_check.ipynb #415fc933
+def _leaked(part, train):
+    known = train.texts[train.empty<2]
+    remedy = 'drop them from validation, or split by what they have in common; until then the metrics are too good'
+    return found_in(part, 'leakage', np.isin(part.texts, known), '{n} ({share}) with a text that is in training too', remedy, [train])
+
+# %% ../../nbs/inspect/04_data_check.ipynb #94838139
+def _conflicts(some, name, odd, parts): # in the parts `some`, called `name`
+    masks = [np.isin(p.texts, odd) for p in some]
+    if not any(m.any() for m in masks): return []
+    masked = list(zip(some, masks))
+    rows = np.concatenate([p.rows(m) for p,m in masked])
+    n_texts = len(np.unique(np.concatenate([p.texts[m] for p,m in masked])))
+    example = next(p.example(m) for p,m in masked if m.any())
+    told = f"{_number(np.concatenate(masks), parts, True)}, of {count_of(n_texts, 'text')} with different labels"
+    return [Finding('conflict', name, rows, told, 'decide for one label, or drop these rows: no model can learn both', example)]
+
+def _all_conflicts(parts, odd):
+    one_table = len({p.start for p in parts})==1 # numbers of two splits are told apart
+    groups = [(parts, 'both')] if one_table else [([p], p.name) for p in parts]
+    return [f for some,name in groups for f in _conflicts(some, name, odd, parts)]
+
+# %% ../../nbs/inspect/04_data_check.ipynb #9473487c
+def _repeated(part, odd):
+    same = pd.DataFrame(dict(text=part.texts, label=part.labels)).duplicated().to_numpy()
+    twice = same & (part.empty<2) & ~np.isin(part.texts, odd)
+    told = '{n} ({share}) with text and label of an earlier one'
+    return found_in(part, 'duplicates', twice, told, 'drop them, unless the text is meant to weigh more')
+
+def _empty(part):
+    res = found_in(part, 'empty', part.empty==2, '{n} ({share}) with an empty text', 'drop them: their label teaches nothing')
+    told = '{n} ({share}) with a text without letters and digits'
+    return res+found_in(part, 'scant', part.empty==1, told, 'look whether they mean anything, or drop them')
+
+def _unreadable(part):
+    told = '{n} ({share}) with a text of which the tokenizer knows no token'
+    remedy = 'drop or repair them, or take a checkpoint that knows their script'
+    return found_in(part, 'unreadable', (part.known==0) & (part.empty<2), told, remedy)
 
 _unknown_share = .02 # of the tokens of a part
 
-def _unknown(p): # of texts that can be read in part
-    n = np.where(p.known>0, p.unknown, 0)
-    share = n.sum()/max(1, n.sum()+p.known.sum())
-    told = f'{share:.1%} of the tokens are unknown to the tokenizer, in {{n}} ({{share}})' if share>=_unknown_share else '{n} ({share}) with a text of which at least half of the tokens are unknown to the tokenizer'
-    return found_in(p, 'unknown', (n>0) & ((share>=_unknown_share) | (n>=p.known)), told, 'the model cannot tell unknown words apart: take a checkpoint that knows their script and signs (a multilingual one, or one that reads bytes), or repair the texts')
+def _unknown(part): # of texts that can be read in part
+    n = np.where(part.known>0, part.unknown, 0)
+    share = n.sum()/max(1, n.sum()+part.known.sum())
+    many = share>=_unknown_share
+    told = '{n} ({share}) with a text of which at least half of the tokens are unknown to the tokenizer'
+    if many: told = f'{share:.1%} of the tokens are unknown to the tokenizer, in {{n}} ({{share}})'
+    remedy = ('the model cannot tell unknown words apart: take a checkpoint that knows their script and signs '
+        '(a multilingual one, or one that reads bytes), or repair the texts')
+    return found_in(part, 'unknown', (n>0) & (many | (n>=part.known)), told, remedy)
 
 def text_findings(
     parts:list # `DataPart`s that were scanned, training first
 )->list: # `Finding`s
     "What is wrong with the texts."
-    read,parts = parts,[p.every for p in parts]
-    res,odd = [],conflicting_texts(parts)
-    for p in parts[1:]:
-        res += found_in(p, 'leakage', np.isin(p.texts, parts[0].texts[parts[0].empty<2]), '{n} ({share}) with a text that is in training too', 'drop them from validation, or split by what they have in common; until then the metrics are too good', parts[:1])
-    for some,name in [(parts, 'both')] if len({p.start for p in parts})==1 else [([p], p.name) for p in parts]: # numbers of two splits are told apart
-        masks = [np.isin(p.texts, odd) for p in some]
-        if not any(m.any() for m in masks): continue
-        rows,texts = np.concatenate([p.rows(m) for p,m in zip(some, masks)]),np.unique(np.concatenate([p.texts[m] for p,m in zip(some, masks)]))
-        example = next(p.example(m) for p,m in zip(some, masks) if m.any())
-        res.append(Finding('conflict', name, rows, f"{_number(np.concatenate(masks), parts, True)}, of {count_of(len(texts), 'text')} with different labels", 'decide for one label, or drop these rows: no model can learn both', example))
-    for p,tokens in zip(parts, read):
-        twice = pd.DataFrame(dict(text=p.texts, label=p.labels)).duplicated().to_numpy() & (p.empty<2) & ~np.isin(p.texts, odd)
-        res += found_in(p, 'duplicates', twice, '{n} ({share}) with text and label of an earlier one', 'drop them, unless the text is meant to weigh more')
-        res += found_in(p, 'empty', p.empty==2, '{n} ({share}) with an empty text', 'drop them: their label teaches nothing')
-        res += found_in(p, 'scant', p.empty==1, '{n} ({share}) with a text without letters and digits', 'look whether they mean anything, or drop them')
-        res += found_in(tokens, 'unreadable', (tokens.known==0) & (tokens.empty<2), '{n} ({share}) with a text of which the tokenizer knows no token', 'drop or repair them, or take a checkpoint that knows their script')
-        res += _unknown(tokens)
+    every = [p.every for p in parts]
+    odd = conflicting_texts(every)
+    res = [f for p in every[1:] for f in _leaked(p, every[0])]
+    res += _all_conflicts(every, odd)
+    for p,tokens in zip(every, parts): res += [*_repeated(p, odd), *_empty(p), *_unreadable(tokens), *_unknown(tokens)]
     return res
 
 # %% ../../nbs/inspect/04_data_check.ipynb #16a50015
@@ -76,40 +109,73 @@ _few,_skew = 5,5
 
 def _names(labels): return ', '.join(map(repr, labels[:5]))+(f', ... ({len(labels)} in all)' if len(labels)>5 else '')
 
+def _imbalance(have): # rows by label
+    most = max(have, key=have.get)
+    least = min(have, key=have.get)
+    if have[most]<_skew*have[least]: return []
+    remedy = ("if the rare labels matter as much, pass class_weights='balanced'; "
+        'look at F1 by label, not at accuracy alone')
+    told = f"{most!r} has {have[most]:,} rows, {least!r} {have[least]:,}"
+    return [Finding('imbalance', 'training', np.zeros(0, dtype=np.int64), told, remedy)]
+
+def _with_labels(train, what, labels, told, remedy): # a finding of the training rows with these, or none
+    if not labels: return []
+    return [Finding(what, 'training', train.rows(train.with_labels(labels)), f'{_names(labels)}: {told}', remedy)]
+
+# %% ../../nbs/inspect/04_data_check.ipynb #5bd8d9da
 def _alike(parts, have): # rows of all spellings but the most frequent
     groups = alike_labels(list(have))
     odd = [l for g in groups for l in sorted(g, key=have.get)[:-1]]
-    told,remedy = f'{name_alike(groups)} differ only by case, white space or spelling in Unicode','write them in one way, if they mean the same'
-    return [Finding('alike', p.name, p.rows(p.with_labels(odd)), told, remedy) for p in parts if any(p.counts[l] for l in odd)]
+    told = f'{name_alike(groups)} differ only by case, white space or spelling in Unicode'
+    wrong = [p for p in parts if any(p.counts[l] for l in odd)]
+    remedy = 'write them in one way, if they mean the same'
+    return [Finding('alike', p.name, p.rows(p.with_labels(odd)), told, remedy) for p in wrong]
+
+def _rare(train, counts): # of tags those that occur at all: a scheme has more of them than a text
+    if not train.whole: return []
+    rare = [l for l,n in counts.items() if n<_few and (n or not train.kind.of_words)]
+    told = f'fewer than {_few} {train.kind.unit}s each'
+    return _with_labels(train, 'rare', rare, told, 'find more such rows, or join these labels with others')
+
+def _unvalidated(part, train, have):
+    if not part.whole or not train.whole: return []
+    unseen = [l for l in have if not part.counts[l] and train.kind.stands_alone(l)]
+    remedy = 'move some of these rows to validation (valid=[...]), or take another seed'
+    return _with_labels(train, 'unvalidated', unseen, 'in no row of validation', remedy)
+
+def _counts(part): # rows, or words, by label, those of the vocab that occur nowhere too
+    return {l:part.counts[l] for l in part.vocab if l!='#na#'} | dict(part.counts)
 
 def label_findings(
     parts:list, # `DataPart`s that were scanned, training first
     weighted:bool=False # Has the loss weights?
 )->list: # `Finding`s
     "What is wrong with the labels."
-    res,train = [],parts[0]
+    train = parts[0]
     counted = train.kind is not None and train.kind.labels
-    if not counted or train.name!='training': return res
-    counts = {l:train.counts[l] for l in train.vocab if l!='#na#'} | dict(train.counts)
-    have,of_words = {l:n for l,n in counts.items() if n},train.kind.of_words
-    if len(have)>1 and not of_words and not weighted:
-        most,least = max(have, key=have.get),min(have, key=have.get)
-        if have[most]>=_skew*have[least]: res.append(Finding('imbalance', 'training', np.zeros(0, dtype=np.int64), f"{most!r} has {have[most]:,} rows, {least!r} {have[least]:,}", "if the rare labels matter as much, pass class_weights='balanced'; look at F1 by label, not at accuracy alone"))
-    rare = [l for l,n in counts.items() if n<_few and (n or not of_words)]
-    if rare and train.whole: res.append(Finding('rare', 'training', train.rows(train.with_labels(rare)), f"{_names(rare)}: fewer than {_few} {train.kind.unit}s each", 'find more such rows, or join these labels with others'))
-    for p in parts[1:]:
-        unseen = [l for l in have if not p.counts[l] and train.kind.stands_alone(l)]
-        if unseen and p.whole and train.whole: res.append(Finding('unvalidated', 'training', train.rows(train.with_labels(unseen)), f"{_names(unseen)}: in no row of validation", 'move some of these rows to validation (valid=[...]), or take another seed'))
+    if not counted or train.name!='training': return []
+    counts = _counts(train)
+    have = {l:n for l,n in counts.items() if n}
+    may_tip = len(have)>1 and not train.kind.of_words and not weighted
+    res = _imbalance(have) if may_tip else []
+    res += _rare(train, counts)
+    for p in parts[1:]: res += _unvalidated(p, train, have)
     return res+_alike(parts, have)
+
+# %% ../../nbs/inspect/04_data_check.ipynb #4d062fdc
+def _rounded(a): return np.round(a, 4).tolist()
+
+def _number_table(parts):
+    facts = dict(mean=np.mean, std=np.std, min=np.min, max=np.max)
+    def of(numbers): return {k:_rounded(f(np.array(numbers, dtype=float), axis=0)) for k,f in facts.items()}
+    return pd.DataFrame([dict(part=p.name, **of(p.numbers)) for p in parts if p.numbers])
 
 def label_table(parts): # how many rows have which label; of numbers what they are like
     if parts[0].kind is None: return None
-    if not parts[0].kind.labels: return pd.DataFrame([dict(part=p.name, **{k:_rounded(f(np.array(p.numbers, dtype=float), axis=0)) for k,f in dict(mean=np.mean, std=np.std, min=np.min, max=np.max).items()}) for p in parts if p.numbers])
+    if not parts[0].kind.labels: return _number_table(parts)
     labels = list(dict.fromkeys([*parts[0].vocab, *(l for p in parts for l in p.counts)]))
     res = pd.DataFrame(dict(label=labels) | {p.name:[p.counts[l] for l in labels] for p in parts})
     return res.sort_values(parts[0].name, ascending=False, kind='stable', ignore_index=True)
-
-def _rounded(a): return np.round(a, 4).tolist()
 
 # %% ../../nbs/inspect/04_data_check.ipynb #16a50017
 def _tokens_of_pass(sizes, bs, window): # in batches of like length, padding included
@@ -125,21 +191,36 @@ def _cut_to(sizes, limit, tfm): # tokens of each row that are read
     more = np.maximum(0, -(-(sizes-limit)//max(1, limit-special-tfm.overlap))) # further windows
     return sizes+more*(special+tfm.overlap)
 
+# %% ../../nbs/inspect/04_data_check.ipynb #8d6123da
+def _is_of_blocks(part): return isinstance(part.dl.dataset.items, PackedRows)
+
+def _possible_lengths(tfm, limit): # in order
+    least = tfm.tokenizer.num_special_tokens_to_add()+(tfm.overlap or 0)
+    asked = {l for l in (64, 128, 256, 512, limit, tfm.max_length) if l and l>least}
+    return sorted(l for l in asked if limit is None or l<=limit)
+
+def _lengths(tfm, longest, limit): # those that are worth a line
+    possible = _possible_lengths(tfm, limit)
+    enough = next((l for l in possible if l>=longest), None)
+    return [l for l in possible if enough is None or l<=enough or l==tfm.max_length] or [int(longest)]
+
+def _length_row(l, sizes, tfm, n, now): # `n`: tokens of a pass, `now`: of one with today's length
+    lost = 0. if tfm.overlap is not None else np.maximum(0, sizes-l).sum()/sizes.sum()
+    return {'max_length':l, 'now':'✓' if l==tfm.max_length else '', 'rows beyond':f'{(sizes>l).mean():.1%}',
+        'tokens lost':f'{lost:.1%}', 'tokens a pass':n, 'cost':round(n/now, 2)}
+
 def length_table(
     part:DataPart, # The training rows
     limit:int|None # Maximum tokens that the model takes
 )->pd.DataFrame|None: # One row a length
     "What each `max_length` would mean."
-    tfm,sizes = part.dl.text_tfm,np.random.default_rng(0).permutation(part.sizes)
-    if not len(sizes) or isinstance(part.dl.dataset.items, PackedRows): return None
-    least = tfm.tokenizer.num_special_tokens_to_add()+(tfm.overlap or 0)
-    lengths = sorted({l for l in (64, 128, 256, 512, limit, tfm.max_length) if l and l>least and (limit is None or l<=limit)})
-    enough = next((l for l in lengths if l>=sizes.max()), None)
-    lengths = [l for l in lengths if enough is None or l<=enough or l==tfm.max_length] or [int(sizes.max())]
-    pass_of = lambda l: _tokens_of_pass(_cut_to(sizes, l, tfm), part.dl.bs, part.dl.window)*part.n//len(sizes)
-    now = max(1, pass_of(tfm.max_length or int(sizes.max())))
-    rows = [(l, (sizes>l).mean(), 0. if tfm.overlap is not None else np.maximum(0, sizes-l).sum()/sizes.sum(), pass_of(l)) for l in lengths]
-    return pd.DataFrame([{'max_length':l, 'now':'✓' if l==tfm.max_length else '', 'rows beyond':f'{far:.1%}', 'tokens lost':f'{lost:.1%}', 'tokens a pass':n, 'cost':round(n/now, 2)} for l,far,lost,n in rows])
+    if not len(part.sizes) or _is_of_blocks(part): return None
+    tfm = part.dl.text_tfm
+    sizes = np.random.default_rng(0).permutation(part.sizes)
+    longest = sizes.max()
+    def pass_of(l): return _tokens_of_pass(_cut_to(sizes, l, tfm), part.dl.bs, part.dl.window)*part.n//len(sizes)
+    now = max(1, pass_of(tfm.max_length or int(longest)))
+    return pd.DataFrame([_length_row(l, sizes, tfm, pass_of(l), now) for l in _lengths(tfm, longest, limit)])
 
 # %% ../../nbs/inspect/04_data_check.ipynb #16a50019
 def cut_findings(
@@ -147,11 +228,15 @@ def cut_findings(
 )->list: # `Finding`s
     "What `max_length` cuts off."
     tfm = part.dl.text_tfm
-    if tfm.max_length is None or tfm.overlap is not None or isinstance(part.dl.dataset.items, PackedRows): return []
+    cuts = tfm.max_length is not None and tfm.overlap is None
+    if not cuts or _is_of_blocks(part): return []
     far = part.sizes>tfm.max_length
-    lost,total = (part.sizes[far]-tfm.max_length).sum(),part.sizes.sum()
-    remedy = 'raise max_length (see the table of lengths)' + (', or pass overlap= to read long texts in windows' if tfm.takes_overlap else '')
-    res = found_in(part, 'cut', far, f'{{n}} ({{share}}) beyond max_length={tfm.max_length}: {lost:,} tokens ({lost/max(1, total):.1%}) are cut off', remedy)
+    lost = (part.sizes[far]-tfm.max_length).sum()
+    share = lost/max(1, part.sizes.sum())
+    remedy = 'raise max_length (see the table of lengths)'
+    if tfm.takes_overlap: remedy += ', or pass overlap= to read long texts in windows'
+    told = f'{{n}} ({{share}}) beyond max_length={tfm.max_length}: {lost:,} tokens ({share:.1%}) are cut off'
+    res = found_in(part, 'cut', far, told, remedy)
     return res if part.kind is None or not res else res+part.kind.cut_findings(part, far)
 
 # %% ../../nbs/inspect/04_data_check.ipynb #16a50021
@@ -176,28 +261,37 @@ def _item_tokens(items, tfm): # ids without special ones, of each item; of two t
 
 def _own_tokens(texts, tfm): # of each text
     tokens,_ = tfm.tokenize(texts, count=False)
-    ids,special = tokens.flat[tfm.fields.index('input_ids')],tfm.tokenizer.all_special_ids
-    return [o[~np.isin(o, special)].tolist() for o in np.split(ids, tokens.starts[1:])]
+    ids = tokens.flat[tfm.fields.index('input_ids')]
+    return [o[~np.isin(o, tfm.tokenizer.all_special_ids)].tolist() for o in np.split(ids, tokens.starts[1:])]
 
 def _read_rows(part, mask): # row number, tokens or words, label, start of the text, and part of each row
     tfm = whole_texts(part.dl.text_tfm)
     for idxs,texts,targets in part.pieces(mask):
-        if len(idxs): yield from zip(part.row_numbers(idxs).tolist(), texts if part.kind.of_words else _item_tokens(texts, tfm), targets, map(part.in_short, texts), [part.name]*len(idxs))
+        if not len(idxs): continue
+        tokens = texts if part.kind.of_words else _item_tokens(texts, tfm)
+        rows = part.row_numbers(idxs).tolist()
+        yield from zip(rows, tokens, targets, map(part.in_short, texts), [part.name]*len(idxs))
+
+# %% ../../nbs/inspect/04_data_check.ipynb #2dc6c67e
+def _suspect(part, table, noun): # a finding, or none
+    mine = table[table.part==part.name]
+    if not len(mine): return []
+    told = f"{count_of(mine.row.nunique(), 'row')} may have a wrong {noun}, the most suspect first"
+    remedy = 'read them (`report.suspects`), and correct those that are wrong: many are only hard'
+    return [Finding('label', part.name, mine.row.drop_duplicates().to_numpy(), told, remedy, mine.text.iloc[0])]
 
 def wrong_labels(
     parts:list, # `DataPart`s that were scanned, training first
     seed:int=42 # Of the folds
 )->tuple[list,list,dict]: # Findings, notes, and a table
     "Rows of either part whose labels look wrong."
-    rows,kind = [r for p,mask in zip(parts, _sample(parts, seed)) for r in _read_rows(p, mask)],parts[0].kind
+    kind = parts[0].kind
+    rows = [r for p,mask in zip(parts, _sample(parts, seed)) for r in _read_rows(p, mask)]
     if kind.of_words: rows = _fewer_words(rows, seed)
     table,told = suspects(rows, parts[0].vocab, kind.name, seed)
     n = sum(len(r[1]) for r in rows) if kind.of_words else len(rows)
-    res,note = [],kind.judged.format(n=f'{n:,}', told=told)
-    for p in parts:
-        mine = table[table.part==p.name]
-        if len(mine): res.append(Finding('label', p.name, mine.row.drop_duplicates().to_numpy(), f"{count_of(mine.row.nunique(), 'row')} may have a wrong {kind.noun}, the most suspect first", 'read them (`report.suspects`), and correct those that are wrong: many are only hard', mine.text.iloc[0]))
-    return res,[note],dict(suspects=table)
+    note = kind.judged.format(n=f'{n:,}', told=told)
+    return [f for p in parts for f in _suspect(p, table, kind.noun)],[note],dict(suspects=table)
 
 # %% ../../nbs/inspect/04_data_check.ipynb #16a50024
 def _judged_labels(parts, seed):
@@ -206,26 +300,46 @@ def _judged_labels(parts, seed):
         if not any(said in str(e) for said in ('empty vocabulary','no terms remain')): raise
         return [],['Labels were not judged: of hardly a text does the tokenizer know a token.'],{}
 
+def _looked_at(part): return f"{'all' if part.whole else f'{len(part.idxs):,} of'} {part.n:,} {part.name} rows"
+
+def _notes(parts): # what was looked at, and what not
+    looked = 'Looked at '+' and '.join(map(_looked_at, parts))+'.'
+    texts_of_all = not all(p.whole for p in parts) and all(p.every.whole for p in parts)
+    res = [looked+(' Texts were compared in all rows.' if texts_of_all else '')]
+    if _is_of_blocks(parts[0]):
+        res.append('The rows are blocks of a corpus; texts that are repeated in other blocks do not show.')
+    overlap = parts[0].dl.text_tfm.overlap
+    if overlap is not None:
+        res.append(f'Texts beyond max_length are read in windows (overlap={overlap}): nothing is cut off.')
+    return res
+
+# %% ../../nbs/inspect/04_data_check.ipynb #88d4136e
+def _check_asked(learn, rows, labels): # can it be looked at?
+    if rows is not None: check_counts(rows=rows)
+    if not any(len(dl.dataset) for dl in loaders_of(learn)):
+        raise ValueError("this learner has no rows to look at: it was loaded from a folder. "
+            "Make one with data and the folder as checkpoint, or set `learn.dls`")
+    if labels and kind_of_targets(learn) is None:
+        raise ValueError("labels=True is for labels, tags of words and numbers; this learner's targets are none of these")
+
+def _findings(learn, parts):
+    res = text_findings(parts)+parts[0].dl.text_tfm.findings(parts)
+    res += label_findings(parts, held_weights(learn.loss_func)[1] is not None)
+    for p in parts: res += [*([] if p.kind is None else p.kind.findings(p)), *cut_findings(p)]
+    return res
+
 @patch
 def check(self:TransformersLearner,
-    rows:int|None=100_000, # Maximum rows of each part to look at, a sample; `None`: all. Texts are compared in all rows, where columns are read
+    rows:int|None=100_000, # Maximum rows of each part, a sample; `None`: all. Texts are compared in all rows, where columns are read
     labels:bool=False, # Look for wrong labels, tags or numbers too? It trains a small model five times
     seed:int=42 # Of the sample and the folds
 )->DataReport: # A list of `Finding`s
     "Look for faults in the data of this learner; nothing is trained or changed."
-    if rows is not None: check_counts(rows=rows)
-    if not any(len(dl.dataset) for dl in loaders_of(self)): raise ValueError("this learner has no rows to look at: it was loaded from a folder. Make one with data and the folder as checkpoint, or set `learn.dls`")
-    kind = kind_of_targets(self)
-    if labels and kind is None: raise ValueError("labels=True is for labels, tags of words and numbers; this learner's targets are none of these")
+    _check_asked(self, rows, labels)
     with same_randomness():
         parts = parts_of(self, rows, seed, show=hasattr(self, 'progress'))
-        found = text_findings(parts)+parts[0].dl.text_tfm.findings(parts)+label_findings(parts, held_weights(self.loss_func)[1] is not None)+[f for p in parts for f in (*([] if kind is None else kind.findings(p)), *cut_findings(p))]
-        more = _judged_labels(parts, seed) if labels else ([],[],{})
-    tables = dict(labels=label_table(parts), lengths=length_table(parts[0], fit_length(None, self.dls.text_tfm.tokenizer, unwrap(self.model))))
-    return DataReport(found+more[0], _notes(parts)+more[1], {k:t for k,t in tables.items() if t is not None}|more[2])
-
-def _notes(parts):
-    res = ['Looked at '+' and '.join(f"{'all' if p.whole else f'{len(p.idxs):,} of'} {p.n:,} {p.name} rows" for p in parts)+'.'+(' Texts were compared in all rows.' if not all(p.whole for p in parts) and all(p.every.whole for p in parts) else '')]
-    if isinstance(parts[0].dl.dataset.items, PackedRows): res.append('The rows are blocks of a corpus; texts that are repeated in other blocks do not show.')
-    if parts[0].dl.text_tfm.overlap is not None: res.append(f'Texts beyond max_length are read in windows (overlap={parts[0].dl.text_tfm.overlap}): nothing is cut off.')
-    return res
+        found = _findings(self, parts)
+        suspect,notes,more = _judged_labels(parts, seed) if labels else ([],[],{})
+    limit = fit_length(None, self.dls.text_tfm.tokenizer, unwrap(self.model))
+    tables = dict(labels=label_table(parts), lengths=length_table(parts[0], limit))
+    return DataReport(found+suspect, _notes(parts)+notes, {k:t for k,t in tables.items() if t is not None}|more)
