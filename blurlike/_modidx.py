@@ -3730,6 +3730,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner._fit_alone': ( 'train/fitting.html#fittinglearner._fit_alone',
                                                                                               'blurlike/train/fitting.py'),
+                                        'blurlike.train.fitting.FittingLearner._hears_a': ( 'train/fitting.html#fittinglearner._hears_a',
+                                                                                            'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner._listeners': ( 'train/fitting.html#fittinglearner._listeners',
                                                                                               'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner._need_rows': ( 'train/fitting.html#fittinglearner._need_rows',

@@ -206,6 +206,17 @@ def test_windows_are_computed_as_ever(bert):
     said,taken = told(lambda c, **kwargs: learner('single', c, max_length=10, overlap=2, **kwargs), bert)
     assert not said and {rows for rows,n in taken.shapes}<={5}
 
+def test_a_batch_replays_once(bert, monkeypatch):
+    "Of the pieces of a batch a second replay would write over what the backward pass of the first needs."
+    import blurlike.model.door as door
+    monkeypatch.setattr(door, 'PIECE', 5*10)
+    taken,pieces = Taken(),[]
+    class Count(Callback):
+        def after_batch(self): pieces.append((self.training, len(taken.replays)))
+    fit(lambda c, **kwargs: learner('single', c, max_length=10, overlap=2, **kwargs), bert, CUDAGraphs(step=8, capture=taken), Count())
+    replays = [n for trains,n in pieces if trains]
+    assert taken.replays and max(b-a for a,b in zip([0, *replays], replays))==1
+
 def test_the_argument(bert):
     with pytest.warns(UserWarning, match='there is no CUDA device') if not torch.cuda.is_available() else warnings.catch_warnings():
         learn = classifier(bert, cuda_graphs=True)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from sklearn import metrics as skm
 from small import FRAMES, close, learner, weights
 
-from blurlike.all import (SGD, Callback, CategoryBlock, Checkpoints, SaveModelCallback, Column, DataBlock, GradientAccumulation, Interpretation, MaskedLoss, ModelLoss, TokenLoss, TransformersLearner, TransformersTextBlock,
+from blurlike.all import (SGD, Callback, CancelBatchException, CategoryBlock, Checkpoints, SaveModelCallback, TerminateOnNaNCallback, Column, DataBlock, GradientAccumulation, Interpretation, MaskedLoss, ModelLoss, TokenLoss, TransformersLearner, TransformersTextBlock,
     held_weights, load_learner, nn, read_class_weights, sequence_classification_learner, token_classification_learner)
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -318,5 +318,42 @@ def test_the_weights_are_those_before_the_batch_whose_loss_is_nan(bert):
 
 def test_where_asking_holds_up_the_backward_pass_it_is_asked_after_the_step(bert, monkeypatch):
     learn = single(bert, bs=4, valid=[0, 1])
-    monkeypatch.setattr(type(learn), '_backward', Learner._backward)
+    late(monkeypatch)
     with pytest.raises(ValueError, match=r'^rows .*\b7\b.*: the training loss is inf .*so are its weights'): quiet(learn, lambda l: l.fit(1, 1e-3, cbs=DivideRow()))
+
+def late(monkeypatch): # the loss is looked at as it is on a GPU
+    def backward(self):
+        self._unseen = True
+        Learner._backward(self)
+    monkeypatch.setattr(TransformersLearner, '_backward', backward)
+
+@pytest.mark.parametrize('on_gpu', [False, True])
+def test_a_batch_that_a_callback_skips_ends_nothing(on_gpu, bert, monkeypatch):
+    class Skip(Callback):
+        def after_loss(self):
+            if self.training and not torch.isfinite(self.loss): raise CancelBatchException
+    learn = single(bert, bs=4, valid=[0, 1])
+    if on_gpu: late(monkeypatch)
+    quiet(learn, lambda l: l.fit(2, 1e-3, cbs=[DivideRow(), Skip()]))
+    assert len(learn.recorder.losses)==2*len(learn.dls.train) and all(torch.isfinite(p).all() for p in learn.model.parameters())
+
+def test_fastais_callback_ends_a_fit_without_an_error(bert):
+    learn = single(bert, bs=4, valid=[0, 1])
+    quiet(learn, lambda l: l.fit(3, 1e-3, cbs=[DivideRow(), TerminateOnNaNCallback()]))
+    assert learn.epoch==0 and all(torch.isfinite(p).all() for p in learn.model.parameters())
+
+def test_an_infinite_loss_with_a_sound_gradient(bert, monkeypatch):
+    "A step was taken: the weights are not called those before it."
+    class Add(Callback):
+        def after_loss(self): self.learn.loss = self.learn.loss_grad = self.learn.loss_grad+torch.inf
+    learn = single(bert, bs=4, valid=[0, 1])
+    late(monkeypatch)
+    with pytest.raises(ValueError, match='training loss is inf .*its weights are sound') as e: quiet(learn, lambda l: l.fit(1, 1e-3, cbs=Add()))
+    assert 'those before' not in str(e.value)
+
+def test_what_an_earlier_search_saw_ends_no_fit(bert):
+    learn = single(bert, bs=4, valid=[0, 1])
+    with learn.no_bar(), learn.no_logging(): learn.lr_find(end_lr=1e9, stop_div=False, show_plot=False)
+    assert not torch.isfinite(learn.smooth_loss)
+    learn.remove_cb(learn.recorder)
+    quiet(learn, lambda l: l.fit(1, 1e-3))

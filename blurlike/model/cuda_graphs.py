@@ -89,6 +89,7 @@ class GraphedForward:
         self.limit = max_positions(model)
         self.graphs,self.known,self.of_tokens = {},None,None
         self.failed = None # why no more graphs are made
+        self.left = None # replays until the next backward pass; `None`: as many as there are calls
 
     def size(self, n:int)->int: # of `n` tokens, padded
         rounded = -(-n//self.step)*self.step
@@ -101,13 +102,14 @@ class GraphedForward:
         return are_alike and ids.ndim==2 and len(ids)==self.rows and self.size(ids.shape[1])<=self.longest
 
     def __call__(self, *args, **inputs):
-        if self.failed or not self.fits(args, inputs): return self.plain(*args, **inputs)
+        if self.failed or self.left==0 or not self.fits(args, inputs): return self.plain(*args, **inputs)
         n = inputs['input_ids'].shape[1]
         more = self.size(n)-n
         padded = {k:F.pad(v, (0, more), value=self.pads.get(k, 0)) for k,v in inputs.items()}
         graph = self.graph_for(padded)
         if graph is None: return self.plain(**inputs)
         self._part_gradients()
+        if self.left: self.left -= 1
         found = graph(*padded.values())
         cut = [o[:,:n] if is_long else o for o,is_long in zip(found, self.of_tokens)]
         return SimpleNamespace(**{k:o.clone() for k,o in zip(self.outputs, cut)}) # the next replay writes over what it gave
@@ -202,7 +204,7 @@ class CUDAGraphs(Callback):
         if self._forward is None: return
         why = self._why_not_now()
         if why is not None: return self._leave(why)
-        self._before = vars(self._model).get('forward')
+        self._forward.left,self._before = 1,vars(self._model).get('forward')
         self._model.forward = self._forward
 
     def after_pred(self):

@@ -47,14 +47,14 @@ def fetch_early(
     host.copy_(t.detach(), non_blocking=True)
     arrived = torch.cuda.Event()
     arrived.record()
-    t.fetched = host,arrived
+    t.fetched = host,arrived,t._version
 
 def number_of(
     t:torch.Tensor # Perhaps on its way from a device
 )->float:
     "The mean of `t` as a plain number."
-    if not hasattr(t, 'fetched'): return float(t.detach().mean())
-    host,arrived = t.__dict__.pop('fetched')
+    host,arrived,version = getattr(t, 'fetched', (None,)*3)
+    if version!=t._version: return float(t.detach().mean()) # not on its way, or changed since
     arrived.synchronize()
     return float(host)
 

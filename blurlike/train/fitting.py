@@ -14,18 +14,18 @@ import fastai.callback.all # noqa: F401 (adds `fit_one_cycle`, `lr_find` and mor
 import fastai.callback.progress
 import numpy as np
 import torch
-from fastai.callback.core import event
+from fastai.callback.core import CancelFitException, event
 from fastai.callback.fp16 import AMPMode
 from fastai.callback.progress import CSVLogger
-from fastai.callback.schedule import ParamScheduler, SchedLin, combine_scheds
-from fastai.callback.tracker import TrackerCallback
+from fastai.callback.schedule import LRFinder, ParamScheduler, SchedLin, combine_scheds
+from fastai.callback.tracker import TerminateOnNaNCallback, TrackerCallback
 from fastai.learner import Learner
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastprogress.fastprogress import ConsoleMasterBar
 
-from ..model.model_inputs import unwrap
+from ..model.model_inputs import number_of, unwrap
 from ..model.optimizer import plain_schedule
 from ..model.padding_free import try_packing
 from ..support.finite import broken_weights, why_not_finite
@@ -155,8 +155,9 @@ def lr_find(self:FittingLearner, *args, **kwargs):
 @patch
 def one_batch(self:FittingLearner, i, b):
     let_in(unwrap(self.model))
+    self._unseen = False # is there a loss that has gone into gradients, and was not looked at?
     super(FittingLearner, self).one_batch(i, b)
-    if self.training and hasattr(self, 'smooth_loss'): self._check_loss(self.smooth_loss)
+    if self._unseen: self._check_loss("its weights are sound")
 
 @patch
 @delegates(Learner.validate)
@@ -170,19 +171,23 @@ def validate(self:FittingLearner, ds_idx=1, dl=None, **kwargs):
 # %% ../../nbs/train/02_fitting.ipynb #7u4n0004
 @patch
 def _backward(self:FittingLearner):
-    if self.loss.device.type=='cpu': self._check_loss(self.loss.detach().mean())
+    self._unseen = self.loss.device.type!='cpu'
+    if not self._unseen: self._check_loss("the weights are still those before this batch")
     super(FittingLearner, self)._backward()
 
 @patch
-def _check_loss(self:FittingLearner, loss): # () tensor
-    is_sought = hasattr(self, 'lr_finder')
-    if is_sought or math.isfinite(loss): return
+def _check_loss(self:FittingLearner, sound): # what is said where the weights are
+    loss = number_of(self.loss)
+    if math.isfinite(loss) or self._hears_a(LRFinder): return
+    if self._hears_a(TerminateOnNaNCallback): raise CancelFitException
     model = unwrap(self.model)
     now = getattr(self.dl, 'now', None) # places of the rows
-    sound = "the weights are still those before this batch. Look at its rows, or train at a lower rate"
-    why = why_not_finite(model) if broken_weights(model) else sound
-    error = ValueError(f"the training loss is {float(loss)} in epoch {self.epoch}, batch {self.iter}: {why}")
+    why = why_not_finite(model) if broken_weights(model) else f"{sound}. Look at its rows, or train at a lower rate"
+    error = ValueError(f"the training loss is {loss} in epoch {self.epoch}, batch {self.iter}: {why}")
     raise error if now is None else self.dl.reader.named(error, *sorted(now))
+
+@patch
+def _hears_a(self:FittingLearner, kind): return any(isinstance(cb, kind) for cb in self.cbs)
 
 # %% ../../nbs/train/02_fitting.ipynb #11a5f002
 ONLY_IN_FIT = TrackerCallback,CSVLogger # callbacks that have no business outside of it, beside those that say `only_in_fit` themselves
