@@ -61,7 +61,8 @@ def answers_in(
     if len(texts)!=len(starts):
         raise ValueError(f"{len(texts)} texts and {len(starts)} starts of answers: an answer has no {lacking}")
     odd = [t for t in texts if not isinstance(t, str)]
-    if odd: raise TypeError(f"an answer is {odd[0]!s:.40}, and no text; answers= names the column of texts first, then that of starts")
+    if odd:
+        raise TypeError(f"an answer is {odd[0]!s:.40}, and no text; answers= names the column of texts first, then that of starts")
     return tuple(texts),tuple(map(_start, starts))
 
 # %% ../../../nbs/tasks/question_answering/01_answers.ipynb #cd6924e6

@@ -64,7 +64,8 @@ def _lengths(max_length, overlap, tokenizer, checkpoint): # those of a window
 def _check_columns(rows, columns, names):
     check_columns(rows, *columns)
     try: check_columns(rows, *names)
-    except KeyError as e: raise KeyError(f"{e.args[0]}; texts and starts in columns of their own: answers=['TEXTS', 'STARTS']") from None
+    except KeyError as e:
+        raise KeyError(f"{e.args[0]}; texts and starts in columns of their own: answers=['TEXTS', 'STARTS']") from None
 
 def _check_loss(loss_func):
     if isinstance(loss_func, ModelLoss):
