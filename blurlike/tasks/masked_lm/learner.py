@@ -33,7 +33,8 @@ from ...task import Task, register_learner, register_task, task_of
 def _fits(dls): return any(isinstance(f, TokenizeMasked) for f in dls.train_ds.tls[0].tfms.fs)
 
 masked_lm = register_task(Task('masked_lm', 'AutoModelForMaskedLM',
-    target=None, read=None, example=None, block=MaskedLMBlock, loss=lambda weights: MaskedLoss(), metrics=masked_lm_metrics, predictions=MaskPredictions(), fits=_fits,
+    target=None, read=None, example=None, block=MaskedLMBlock, fits=_fits,
+    loss=lambda weights: MaskedLoss(), metrics=masked_lm_metrics, predictions=MaskPredictions(),
     decoder_input=lambda targets, model: {})) # BART fills gaps by writing the whole text, from an input that it makes of the text itself
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242fb3
@@ -43,19 +44,32 @@ def _block_size(block_size, packed, max_length, tokenizer, checkpoint):
     if block_size is None and not packed or block_size==0: return 0
     limit = fit_length(max_length, tokenizer, checkpoint)
     if block_size is None: return min(limit or BLOCK, BLOCK)
-    if limit is not None and block_size>limit: raise ValueError(f"block_size={block_size} is more than the {limit} tokens that the model takes")
+    if limit is not None and block_size>limit:
+        raise ValueError(f"block_size={block_size} is more than the {limit} tokens that the model takes")
     return block_size
+
+def _is_plain_text(data): # in files, not in rows
+    return is_corpus(data[0] if isinstance(data, tuple) and len(data) else data)
 
 def _say_new_head(model):
     new = getattr(model, 'new_weights', ())
     if not new: return
-    tied = model.get_output_embeddings() is not None and model.get_output_embeddings().weight is model.get_input_embeddings().weight
-    print(f"The checkpoint holds no head for masked language modelling: it starts anew ({len(new)} new tensors{', the output layer shares the weights of the embeddings' if tied else ''}).")
+    output = model.get_output_embeddings()
+    tied = output is not None and output.weight is model.get_input_embeddings().weight
+    shared = ', the output layer shares the weights of the embeddings' if tied else ''
+    print(f"The checkpoint holds no head for masked language modelling: it starts anew ({len(new)} new tensors{shared}).")
+
+def _from_dls(dls, checkpoint, loss_func, model_kwargs, common):
+    if task_of(dls) is not masked_lm: raise ValueError("these DataLoaders hide no tokens: use MaskedLMBlock")
+    common = dict(loss_func=loss_func, model_kwargs=model_kwargs) | common
+    learn = TransformersLearner(dls, checkpoint, task=masked_lm, **common)
+    _say_new_head(learn.model)
+    return learn
 
 @register_learner
 @delegates(TransformersLearner)
 def masked_lm_learner(
-    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet file; path of a text file or folder, or a list of such paths; a tuple of two: training, validation; or ready `DataLoaders`
+    data, # DataFrame, Dataset, DatasetDict, list of dicts; path of a csv/tsv/jsonl/parquet or text file, folder, list of such; a pair of them; `DataLoaders`
     checkpoint, # Name on the Hub, folder, loaded model, or a learner
     text='text', # Column of the texts
     mlm_probability:float=0.15, # Share of the tokens that are hidden
@@ -64,7 +78,7 @@ def masked_lm_learner(
     random_share:float=0.1, # Share that becomes another ordinary token; the rest stays as it is
     block_size:int|None=None, # Tokens of a block; 0: one text a row; `None`: blocks of at most 512 for plain text files, one text a row else
     split_by:str='line', # What is one text of a plain text file: `line` or `paragraph`
-    valid=0.2, # Validation part: fraction of the texts, `'group:COLUMN'`, boolean column, split or file, row numbers, a splitter, another table; `None`: no validation
+    valid=0.2, # Validation part: fraction of the texts, `'group:COLUMN'`, boolean column, split or file, row numbers, a splitter, another table; `None`
     bs:int=16, # Rows or blocks per batch
     max_length:int|None=None, # Maximum tokens per row; `None`: what the model takes
     metrics=None, # `None`: perplexity and accuracy of the hidden tokens
@@ -81,21 +95,20 @@ def masked_lm_learner(
     text = column_names(text, 'text', 1)[0]
     if seed is not None: set_seed(seed)
     common = dict(metrics=metrics, splitter=splitter) | kwargs
-    if isinstance(data, DataLoaders):
-        if task_of(data) is not masked_lm: raise ValueError("these DataLoaders hide no tokens: use MaskedLMBlock")
-        learn = TransformersLearner(data, checkpoint, task=masked_lm, loss_func=loss_func, model_kwargs=model_kwargs, **common)
-        _say_new_head(learn.model)
-        return learn
+    if isinstance(data, DataLoaders): return _from_dls(data, checkpoint, loss_func, model_kwargs, common)
     tokenizer = load_tokenizer(tokenizer or checkpoint)
-    options = dict(mlm_probability=mlm_probability, whole_word=whole_word, mask_share=mask_share, random_share=random_share)
+    options = dict(mlm_probability=mlm_probability, whole_word=whole_word)
+    options |= dict(mask_share=mask_share, random_share=random_share)
     tfm = TokenizeMasked(tokenizer, None, **options) # says at once what is wrong with them
-    packed = is_corpus(data[0] if isinstance(data, tuple) and len(data) else data)
+    packed = _is_plain_text(data)
     block_size = _block_size(block_size, packed, max_length, tokenizer, checkpoint)
-    rows,parts,valid = read_split(data, valid, partial(read_corpus, split_by=split_by, text=text) if packed else read_rows)
+    read = partial(read_corpus, split_by=split_by, text=text) if packed else read_rows
+    rows,parts,valid = read_split(data, valid, read)
     splits = split_rows(rows, parts, valid, seed)
     if not packed: check_texts(used_rows(rows, splits), text)
     if block_size: rows,splits = pack(rows, splits, tfm, text, block_size)
-    learn = build_learner(masked_lm, [], checkpoint, tokenizer, rows, splits, Column(text), None, bs=bs, max_length=block_size or max_length, options=options, loss_func=loss_func,
+    learn = build_learner(masked_lm, [], checkpoint, tokenizer, rows, splits, Column(text), None, bs=bs,
+        max_length=block_size or max_length, options=options, loss_func=loss_func,
         model_kwargs=model_kwargs, dl_kwargs=dl_kwargs, **common)
     _say_new_head(learn.model)
     return learn
@@ -119,5 +132,6 @@ def pack(
 def _(predictions:MaskPredictions, learn, gr):
     def rows(text):
         gaps = learn.predict_batch([text])[0]
-        return [[i+1, o['token_str'], o['score'], o['sequence']] for i,gap in enumerate(gaps if isinstance(gaps[0], list) else [gaps]) for o in gap]
+        if not isinstance(gaps[0], list): gaps = [gaps]
+        return [[i+1, o['token_str'], o['score'], o['sequence']] for i,gap in enumerate(gaps) for o in gap]
     return gr.Dataframe(headers=['gap','token','score','text'], label='Likeliest tokens'), rows
