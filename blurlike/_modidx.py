@@ -3736,6 +3736,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner._hears_a': ( 'train/fitting.html#fittinglearner._hears_a',
                                                                                             'blurlike/train/fitting.py'),
+                                        'blurlike.train.fitting.FittingLearner._is_left_out': ( 'train/fitting.html#fittinglearner._is_left_out',
+                                                                                                'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner._listeners': ( 'train/fitting.html#fittinglearner._listeners',
                                                                                               'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner._need_rows': ( 'train/fitting.html#fittinglearner._need_rows',

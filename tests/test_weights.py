@@ -337,6 +337,19 @@ def test_a_batch_that_a_callback_skips_ends_nothing(on_gpu, bert, monkeypatch):
     quiet(learn, lambda l: l.fit(2, 1e-3, cbs=[DivideRow(), Skip()]))
     assert len(learn.recorder.losses)==2*len(learn.dls.train) and all(torch.isfinite(p).all() for p in learn.model.parameters())
 
+def test_a_step_that_the_scaler_leaves_out_ends_nothing(bert):
+    learn = single(bert, bs=4, valid=[0, 1], precision='fp16')
+    with pytest.warns(UserWarning, match=r'training loss is inf in epoch 0.*left out of training'): quiet(learn, lambda l: l.fit(1, 1e-3, cbs=DivideRow()))
+    assert len(learn.recorder.losses)==len(learn.dls.train) and all(torch.isfinite(p).all() for p in learn.model.parameters())
+
+def test_two_such_steps_in_a_row_end_training(bert):
+    class Always(Callback):
+        def after_loss(self):
+            if self.training and self.iter>2: self.learn.loss = self.learn.loss_grad = self.learn.loss_grad/0.
+    learn = single(bert, bs=4, valid=[0, 1], precision='fp16')
+    with pytest.warns(UserWarning, match='epoch 0, batch 3'), pytest.raises(ValueError, match='training loss is inf in epoch 0, batch 4'): quiet(learn, lambda l: l.fit(1, 1e-3, cbs=Always()))
+    assert all(torch.isfinite(p).all() for p in learn.model.parameters())
+
 def test_fastais_callback_ends_a_fit_without_an_error(bert):
     learn = single(bert, bs=4, valid=[0, 1])
     quiet(learn, lambda l: l.fit(3, 1e-3, cbs=[DivideRow(), TerminateOnNaNCallback()]))

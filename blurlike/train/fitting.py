@@ -183,8 +183,19 @@ def _check_loss(self:FittingLearner, sound): # what is said where the weights ar
     model = unwrap(self.model)
     now = getattr(self.dl, 'now', None) # places of the rows
     why = why_not_finite(model) if broken_weights(model) else f"{sound}. Look at its rows, or train at a lower rate"
-    error = ValueError(f"the training loss is {loss} in epoch {self.epoch}, batch {self.iter}: {why}")
+    where = f"the training loss is {loss} in epoch {self.epoch}, batch {self.iter}"
+    if self._is_left_out():
+        warn_user(f"{where}: too large for float16. The batch was left out of training; if this comes again and again, take precision='bf16'")
+        return
+    error = ValueError(f"{where}: {why}")
     raise error if now is None else self.dl.reader.named(error, *sorted(now))
+
+@patch
+def _is_left_out(self:FittingLearner): # by the gradient scaler; twice in a row is no accident
+    before,self._left_out = getattr(self, '_left_out', None),self.train_iter
+    scaler = getattr(self, 'scaler', None)
+    has_skipped = scaler is not None and scaler.is_enabled() and not broken_weights(unwrap(self.model))
+    return has_skipped and before!=self.train_iter-1
 
 @patch
 def _hears_a(self:FittingLearner, kind): return any(isinstance(cb, kind) for cb in self.cbs)
