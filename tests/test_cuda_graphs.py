@@ -232,10 +232,27 @@ def test_asks_what_a_forward_asks(bert):
 def test_targets_are_counted_where_they_were_collated():
     "A GPU would be waited for in each step."
     from blurlike.model.losses import TokenLoss, target_weight
+    from blurlike.model.model_inputs import keep_copy
     class NoNumbers(torch.Tensor):
         def __float__(self): raise AssertionError('the device is waited for')
     y = torch.tensor([[1,-100],[2,1]]).as_subclass(NoNumbers)
     with pytest.raises(AssertionError, match='waited'): float(y.sum())
-    y.on_cpu = y.as_subclass(torch.Tensor)
+    keep_copy(y, y.as_subclass(torch.Tensor))
     assert target_weight(TokenLoss(), y)==3 and target_weight(torch.nn.CrossEntropyLoss(), y)==3
     assert target_weight(TokenLoss(torch.tensor([1.,2.,4.])), y.as_subclass(torch.Tensor))==8
+
+def test_targets_that_a_callback_has_changed_are_counted_anew():
+    "fastai's tensors hand on what is said of them."
+    from fastai.torch_core import TensorCategory
+    from blurlike.model.losses import TokenLoss, target_weight
+    from blurlike.model.model_inputs import copy_of, keep_copy
+    def sent():
+        y = TensorCategory([[1,-100],[2,1]])
+        keep_copy(y, y.as_subclass(torch.Tensor).clone())
+        return y
+    y = sent()
+    assert copy_of(y) is not None and target_weight(TokenLoss(), y)==3
+    for other in (y[:1], torch.where(y==2, -100, y), y.masked_fill(y==1, -100)): assert target_weight(TokenLoss(), other)==int((other!=-100).sum())<3
+    y[0,0] = -100
+    assert target_weight(TokenLoss(), y)==2
+    with torch.inference_mode(): assert target_weight(TokenLoss(), sent())==3

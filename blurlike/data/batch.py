@@ -27,7 +27,7 @@ from ..support.progress import Progress
 from .prefetch import Memory, ReadWindow, WindowBytes, WindowReader, ahead, name_error, quiet_fork
 from .rows import Column, Rows
 from .tokens import TokenizeText, Tokens
-from ..model.model_inputs import labels_of_windows, send, split_windows
+from ..model.model_inputs import keep_copy, labels_of_windows, send, split_windows
 
 # %% ../../nbs/data/10_batch.ipynb #81be7d16
 class FixedOrder:
@@ -108,7 +108,7 @@ class TransformersDL(TfmdDL):
         if self.device.type!='cuda': return to_device(b, self.device)
         sent = tuple(send(t, self.device) if isinstance(t, torch.Tensor) else to_device(t, self.device) for t in b)
         for there,here in zip(sent, b):
-            if isinstance(there, torch.Tensor): there.on_cpu = here.as_subclass(torch.Tensor) # who asks what is padding, or counts targets, need not wait for the device
+            if isinstance(there, torch.Tensor): keep_copy(there, here.as_subclass(torch.Tensor)) # who asks what is padding, or counts targets, need not wait for the device
         return sent
 
     @property

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from .model_inputs import (accepted_names, as_documents, labels_of_windows, needs_positions, positions_of, read_outputs,
+from .model_inputs import (accepted_names, as_documents, copy_of, keep_copy, labels_of_windows, needs_positions, positions_of, read_outputs,
     replace_hidden, split_windows, unwrap, way_apart, writes_text)
 from .pretrained import n_embeddings
 from .turns import predict_together
@@ -25,7 +25,7 @@ PIECE = 1024 # tokens that a CPU takes through a model at a time
 
 class ModelCall:
     "One call of a model through its door: what is asked of it, and what is known on the way"
-    on_cpu = None # (B,F,L) the batch as it was collated, where the loader tells
+    on_cpu = None # what the loader says of the batch as it was collated, for `copy_of`
     def __init__(self,
         door, # The `ModelDoor` that it goes through
         labels:torch.Tensor|None=None, # (B,...) for the model's own loss
@@ -66,8 +66,9 @@ def begin(self:ModelCall, x): # (B,W*F,L) -> keyword arguments for the first pie
 def _piece_inputs(self:ModelCall, x): # keyword arguments for the next piece
     self._begin_piece()
     inputs = self.door._named(x, self.n_beside)
-    is_known = self.on_cpu is not None and self.on_cpu.shape==x.shape and 'attention_mask' in inputs
-    if is_known: inputs['attention_mask'].on_cpu = self.on_cpu[:,self.door.fields.index('attention_mask')]
+    here = copy_of(x, self.on_cpu)
+    is_known = here is not None and 'attention_mask' in inputs
+    if is_known: keep_copy(inputs['attention_mask'], here[:,self.door.fields.index('attention_mask')])
     return inputs | self.beside.pop(0)
 
 @patch

@@ -19,7 +19,7 @@ from fastai.losses import BaseLoss, CrossEntropyLossFlat, LabelSmoothingCrossEnt
 from fastai.torch_core import find_bs
 from torch import nn
 
-from .model_inputs import number_of
+from .model_inputs import copy_of, number_of
 
 # %% ../../nbs/model/07_losses.ipynb #2c60ce69
 IGNORED = -100 # the target that PyTorch's and Hugging Face's losses leave out
@@ -37,7 +37,8 @@ def _sum_weights(target, weight, ignored):
     return counted.sum() if weight is None else torch.where(counted, weight[target.clamp(min=0)], 0.).sum()
 
 def _count(target, weight, ignored)->float: # of a batch as it was collated, where it can be had: a device would be waited for
-    if weight is None: target = getattr(target, 'on_cpu', target)
+    here = copy_of(target) if weight is None else None
+    if here is not None: target = here
     return float(_sum_weights(target.as_subclass(torch.Tensor), weight, ignored))
 
 def target_weight(

@@ -20,7 +20,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from .model_inputs import send, unwrap
+from .model_inputs import copy_of, send, unwrap
 from .pretrained import max_positions
 from .splitters import layer_stacks
 from .turns import predict_together
@@ -133,7 +133,7 @@ def begin(self:Packing, module, args, kwargs):
     mask = kwargs.get('attention_mask')
     is_generating = kwargs.get('past_key_values') is not None # what was said before is not in the batch
     if mask is None or mask.ndim!=2 or is_generating: return
-    known = getattr(mask, 'on_cpu', None) # as the loader collated it: asking the device would hold it up
+    known = copy_of(mask) # as the loader collated it: asking the device would hold it up
     real = (mask.cpu() if known is None else known)!=0
     lens = [n for n in real.sum(1).tolist() if n]
     if not lens: return
