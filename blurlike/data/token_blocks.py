@@ -28,6 +28,7 @@ def special_tokens(
 # %% ../../nbs/data/09_token_blocks.ipynb #19054237
 class PackedRows(Rows):
     "Blocks of `block_size` tokens, cut from texts that are joined end to end"
+    noun = 'block' # what messages call one
     def __init__(self,
         parts:list, # `Rows` of texts; each part gets blocks of its own
         tfm:TokenizeText, # Tokenises
