@@ -49,6 +49,7 @@ from .train.learner import *
 from .train.assembly import *
 from .save.folder import *
 from .save.pickles import *
+from .save.onnx_model import *
 from .train.checkpoints import *
 from .train.suggest import *
 from .inspect.token_view import *

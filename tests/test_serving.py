@@ -8,7 +8,7 @@ import torch
 
 from small import ARCHS, FRAMES, TEXTS, close, learner, texts_of
 
-import blurlike.share.serving
+import blurlike.save.onnx_model
 from blurlike.all import TransformersLearner, export_onnx, gradio_app, load_onnx, masked_lm_learner, model_card, page_output, sequence_classification_learner, token_classification_learner
 
 for name in ('onnx','onnxscript','onnxruntime'): pytest.importorskip(name, reason=f'serving needs {name}')
@@ -138,11 +138,11 @@ def test_what_is_refused(exported, bert, monkeypatch, tmp_path):
         m.setattr(torch.onnx, 'export', lambda *a, **k: (_ for _ in ()).throw(RuntimeError('no such operator\nand more')))
         with pytest.raises(ValueError, match='could not export BertForSequenceClassification to ONNX: no such operator$'): export_onnx(learn, tmp_path/'failed')
     with monkeypatch.context() as m:
-        own = blurlike.share.serving._export
+        own = blurlike.save.onnx_model._export
         def another(learn, *args):
             with torch.no_grad(): next(p for n,p in learn.model.named_parameters() if n.endswith('classifier.bias')).add_(.01)
             own(learn, *args)
-        m.setattr(blurlike.share.serving, '_export', another)
+        m.setattr(blurlike.save.onnx_model, '_export', another)
         with pytest.raises(ValueError, match='other logits in onnxruntime than in PyTorch .they differ by up to 0.01'): export_onnx(learn, tmp_path/'failed')
     assert not (tmp_path/'failed').exists()
     for name in ('onnx','onnxscript','onnxruntime'):
@@ -157,7 +157,7 @@ def test_adapters_and_weights_beside_the_graph(bert, in_tmp, monkeypatch):
     peft = pytest.importorskip('peft', reason='adapters need peft')
     learn = quiet(learner('single', bert, peft=peft.LoraConfig(target_modules='all-linear', r=2, init_lora_weights=False)))
     learn.save_pretrained('alone', merge=False)
-    monkeypatch.setattr(blurlike.share.serving, 'ONE_FILE', 0)
+    monkeypatch.setattr(blurlike.save.onnx_model, 'ONE_FILE', 0)
     folder = export_onnx('alone', 'onnx')
     assert 'model.onnx.data' in json.loads((folder/'blurlike.json').read_text())['sha256']
     assert same(load_onnx(folder).predict_batch(TEXTS), learn.predict_batch(TEXTS))
