@@ -3763,6 +3763,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner._check_trackers': ( 'train/fitting.html#fittinglearner._check_trackers',
                                                                                                    'blurlike/train/fitting.py'),
+                                        'blurlike.train.fitting.FittingLearner._do_epoch_validate': ( 'train/fitting.html#fittinglearner._do_epoch_validate',
+                                                                                                      'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner._epoch_columns': ( 'train/fitting.html#fittinglearner._epoch_columns',
                                                                                                   'blurlike/train/fitting.py'),
                                         'blurlike.train.fitting.FittingLearner._fit_alone': ( 'train/fitting.html#fittinglearner._fit_alone',

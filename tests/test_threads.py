@@ -79,6 +79,20 @@ def test_predictions_at_any_event_leave_training_as_it_is(bert, kind, precision)
     assert beside.recorder.values==alone.recorder.values
     assert {'before_fit','before_batch','after_pred','after_loss','before_step','after_step','after_batch','before_validate','after_epoch','after_fit'}<=set(first.asked)
 
+@pytest.mark.parametrize('ask', [lambda l: l.validate(), lambda l: l.get_preds(), lambda l: l.get_preds(inner=True)], ids=['validate','get_preds','inner'])
+def test_a_validation_within_a_batch_is_refused(ask, bert):
+    "In fastai the batches after it train nothing, and nobody is told"
+    class Asks(Callback):
+        def after_batch(self):
+            if self.training: ask(self.learn)
+    with pytest.raises(RuntimeError, match='within a training batch.*predict_batch'): quietly(trained, MAKERS['single'], bert, [Asks()])
+    learn = learner('single', bert)
+    class AtTheEnd(Callback):
+        def after_epoch(self): self.seen = self.learn.get_preds(inner=True)[0]
+    cb = AtTheEnd()
+    quietly(learn.fit, 1, 1e-3, cbs=cb)
+    assert len(cb.seen)==len(learn.dls.valid_ds) and len(learn.validate())==3
+
 def test_a_prediction_in_a_step_is_that_of_the_model_then(bert):
     said,plain = [],[]
     class Looks(Callback):

@@ -156,8 +156,16 @@ def lr_find(self:FittingLearner, *args, **kwargs):
 def one_batch(self:FittingLearner, i, b):
     let_in(unwrap(self.model))
     self._unseen = False # is there a loss that has gone into gradients, and was not looked at?
-    super(FittingLearner, self).one_batch(i, b)
+    self._in_batch = self.training
+    try: super(FittingLearner, self).one_batch(i, b)
+    finally: self._in_batch = False
     if self._unseen: self._check_loss("its weights are sound")
+
+@patch
+def _do_epoch_validate(self:FittingLearner, *args, **kwargs):
+    if not getattr(self, '_in_batch', False): return super(FittingLearner, self)._do_epoch_validate(*args, **kwargs)
+    raise RuntimeError("`validate` and `get_preds` cannot be called within a training batch: fastai would not train again before the "
+        "next epoch. Call them in `after_epoch` (`get_preds(inner=True)`), or call `predict_batch`, which may be called at any time")
 
 @patch
 @delegates(Learner.validate)
