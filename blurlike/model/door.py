@@ -15,10 +15,8 @@ from fastcore.basics import patch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from blurlike.model.model_inputs import (
-    accepted_names, as_documents, copy_of, keep_copy, labels_of_windows, needs_positions,
-    positions_of, read_outputs, replace_hidden, split_windows, unwrap, way_apart,
-    writes_text)
+from .model_inputs import accepted_names, as_documents, copy_of, keep_copy, labels_of_windows, needs_positions
+from .model_inputs import positions_of, read_outputs, replace_hidden, split_windows, unwrap, way_apart, writes_text
 from .pretrained import n_embeddings
 from .turns import predict_together
 
