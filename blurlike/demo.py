@@ -15,6 +15,9 @@ import pandas as pd
 from fastai.torch_core import set_seed
 
 PACKAGES = ('numpy', 'pandas', 'scipy', 'sklearn', 'torch', 'transformers')
+NAMING = {*PACKAGES, 'scikit', 'np', 'pd', 'hugging', 'huggingface', 'tensor', 'tensors', 'ndarray', 'dataframe'}
+LEFT_OUT = {'tests','test','testing','_vendor','externals'} # folders
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 
 def docstrings(
     package:str, # Name of an installed package; its source is read, not run
@@ -22,26 +25,31 @@ def docstrings(
     n_words:int=60 # Words kept of each
 )->list: # Texts in which no package of `PACKAGES` is named
     "The beginnings of the docstrings in `package`."
-    names,res = {*PACKAGES, 'scikit', 'np', 'pd', 'hugging', 'huggingface', 'tensor', 'tensors', 'ndarray', 'dataframe'},[]
-    for path in sorted(Path(importlib.util.find_spec(package).origin).parent.rglob('*.py')):
-        if {'tests','test','testing','_vendor','externals'} & set(path.parts): continue
-        try:
-            with warnings.catch_warnings(): # other people's escape sequences
-                warnings.simplefilter('ignore')
-                tree = ast.parse(path.read_text(encoding='utf-8'))
-        except (SyntaxError, UnicodeDecodeError): continue
-        for node in ast.walk(tree):
-            doc = ast.get_docstring(node) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) else None
-            words = [w for w in (doc or '').split() if not any(n in w.lower() for n in names)][:n_words]
-            if len(words)>=8: res.append(' '.join(words))
-    res = list(dict.fromkeys(res))
+    folder = Path(importlib.util.find_spec(package).origin).parent
+    paths = [p for p in sorted(folder.rglob('*.py')) if not LEFT_OUT & set(p.parts)]
+    texts = (_beginning(doc, n_words) for p in paths for doc in _docs_of(p))
+    res = list(dict.fromkeys(t for t in texts if t))
     return res[::max(1, len(res)//most)][:most]
+
+def _docs_of(path): # every docstring of a file, none of one that cannot be read
+    try:
+        with warnings.catch_warnings(): # other people's escape sequences
+            warnings.simplefilter('ignore')
+            tree = ast.parse(path.read_text(encoding='utf-8'))
+    except (SyntaxError, UnicodeDecodeError): return
+    for node in ast.walk(tree):
+        if isinstance(node, DOCUMENTED): yield ast.get_docstring(node) or ''
+
+def _beginning(doc, n_words): # its first words, without those that name a package; `None` where few are left
+    words = [w for w in doc.split() if not any(n in w.lower() for n in NAMING)][:n_words]
+    return ' '.join(words) if len(words)>=8 else None
 
 def docstring_table(
     most:int # Docstrings of the largest package; each next one has a tenth less
 )->pd.DataFrame: # Columns `text` and `label`
     "Which package does this docstring belong to?"
-    return pd.DataFrame([dict(text=t, label=p) for i,p in enumerate(PACKAGES) for t in docstrings(p, round(most*(1-i/10)))])
+    texts = {p:docstrings(p, round(most*(1-i/10))) for i,p in enumerate(PACKAGES)}
+    return pd.DataFrame([dict(text=t, label=p) for p in PACKAGES for t in texts[p]])
 
 def arguments(argv=None):
     "The command line."
@@ -67,24 +75,13 @@ def main(argv=None):
     "Data, batch, learning rate, training, results, prediction, saving, reloading."
     args = arguments(argv)
     matplotlib.use('agg')
-    from blurlike.all import TransformersLearner, check_target, read_rows, scratch_checkpoint, sequence_classification_learner
+    from blurlike.all import check_target
     if args.out: check_target(args.out)
     set_seed(args.seed)
-    title('data')
-    rows,_ = read_rows(args.data if args.data else docstring_table(args.rows))
-    print(rows)
-    texts,label = [a[0] if len(a)==1 else a for a in (args.text, args.label)]
-    checkpoint = args.checkpoint or scratch_checkpoint((t for c in args.text for t in rows.column(c).dropna().astype(str)),
-        hidden_size=128, num_attention_heads=4, intermediate_size=256, max_position_embeddings=128, min_frequency=2)
-    learn = sequence_classification_learner(rows, checkpoint, text=texts, label=label, valid=float(args.valid) if args.valid.replace('.','',1).isdigit() else args.valid,
-        bs=args.bs, max_length=args.max_length, problem_type=args.problem_type, seed=args.seed)
+    learn = learner_of(args)
     title('a batch')
     learn.dls.show_batch(max_n=3, trunc_at=25)
-    title('learning rate')
-    lr = args.lr or learn.lr_find(show_plot=False).valley
-    print(f'highest learning rate: {lr:.1e}' + ('' if args.lr else ', as the finder suggests'))
-    title('training')
-    learn.fit_one_cycle(args.epochs or (2 if args.checkpoint else 4), lr)
+    train(learn, args)
     title('results')
     learn.show_results(max_n=5, trunc_at=25)
     report(learn)
@@ -92,12 +89,47 @@ def main(argv=None):
     text = learn.texts_of(learn.dls.valid_ds.items[:1])[0]
     print(repr(text)[:200], '->', learn.predict_batch([text])[0])
     title('saved and reloaded')
-    folder = learn.save_pretrained(args.out or Path(tempfile.mkdtemp())/'model')
+    save_and_reload(learn, args.out)
+
+def learner_of(args):
+    "Read the rows and make the learner that `args` ask for."
+    from blurlike.all import read_rows, sequence_classification_learner
+    title('data')
+    rows,_ = read_rows(args.data if args.data else docstring_table(args.rows))
+    print(rows)
+    texts,label = [a[0] if len(a)==1 else a for a in (args.text, args.label)]
+    checkpoint = args.checkpoint or own_checkpoint(rows, args.text)
+    is_fraction = args.valid.replace('.','',1).isdigit()
+    valid = float(args.valid) if is_fraction else args.valid
+    return sequence_classification_learner(rows, checkpoint, text=texts, label=label, valid=valid, bs=args.bs,
+        max_length=args.max_length, problem_type=args.problem_type, seed=args.seed)
+
+def own_checkpoint(rows, columns):
+    "A small BERT, with a tokenizer trained on the texts in `columns` of `rows`."
+    from blurlike.all import scratch_checkpoint
+    texts = (t for c in columns for t in rows.column(c).dropna().astype(str))
+    return scratch_checkpoint(texts, hidden_size=128, num_attention_heads=4, intermediate_size=256,
+        max_position_embeddings=128, min_frequency=2)
+
+def train(learn, args):
+    "Train for `args.epochs` at `args.lr`; the finder and the checkpoint say what was not given."
+    title('learning rate')
+    lr = args.lr or learn.lr_find(show_plot=False).valley
+    print(f'highest learning rate: {lr:.1e}' + ('' if args.lr else ', as the finder suggests'))
+    title('training')
+    epochs = 2 if args.checkpoint else 4
+    learn.fit_one_cycle(args.epochs or epochs, lr)
+
+def save_and_reload(learn, out=None):
+    "Save in folder `out`, or in a temporary one, and see that what is loaded again predicts the same."
+    from blurlike.all import TransformersLearner
+    folder = learn.save_pretrained(out or Path(tempfile.mkdtemp())/'model')
     again = TransformersLearner.from_pretrained(folder)
     some = learn.dls.valid_ds.items[:64]
-    if again.predict_batch(some)!=learn.predict_batch(some): raise SystemExit('the reloaded learner predicts something else')
+    is_same = again.predict_batch(some)==learn.predict_batch(some)
+    if not is_same: raise SystemExit('the reloaded learner predicts something else')
     print(f'{folder}: the reloaded learner gives the same predictions for {len(some)} rows')
-    if not args.out: print('(a temporary folder; keep the model with --out my_model)')
+    if not out: print('(a temporary folder; keep the model with --out my_model)')
 
 def report(learn):
     "Print the validation scores, beside the share of the largest class where there are classes."
