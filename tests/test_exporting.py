@@ -49,6 +49,18 @@ def test_export_with_lambdas(bert, tmp_path_factory):
     there = fresh_process(LOAD, str(Path('l.pkl').absolute()), json.dumps(TEXTS[:3]), cwd=tmp_path_factory.mktemp('far'))
     close(there, learn.predict_logits(TEXTS[:3]).softmax(-1))
 
+@pytest.mark.parametrize('ask', [lambda l: l.show_attention(TEXTS[0]), lambda l: l.model(**l.dls.tokenizer(TEXTS[0], return_tensors='pt'), output_hidden_states=True)], ids=['attention','hidden_states'])
+def test_export_after_looking_inside(ask, learn):
+    "transformers leaves hooks that no pickle can hold"
+    hooks = lambda: sum(len(m._forward_hooks) for m in learn.model.modules())
+    before = hooks()
+    ask(learn)
+    learn.export('l.pkl')
+    assert hooks()==before
+    assert load_learner('l.pkl').predict_batch(TEXTS[:3])==learn.predict_batch(TEXTS[:3])
+    assert len(learn.attention(TEXTS[0])[1])==learn.model.config.num_hidden_layers # asked again
+    assert hooks()==before
+
 def test_a_callback_that_cannot_be_pickled_stays_out(bert):
     learn = learner('single', bert, cbs=Holds())
     with pytest.warns(UserWarning, match='Holds cannot be pickled and is not in the exported learner'): learn.export()

@@ -27,6 +27,7 @@ from ..data.rows import Column
 from ..show.tables import Table
 from ..data.words import word_spans
 from ..data.tokens import TokenizeText, repair_texts, whole_texts
+from ..model.door import take_out_recorders
 from ..model.turns import predict_together, train_alone
 
 # %% ../../nbs/inspect/00_token_view.ipynb #15a00007
@@ -342,6 +343,7 @@ def _eager(model): # with plain attention, which alone has weights to tell
         yield
     finally:
         if is_other: model.set_attn_implementation(was)
+        take_out_recorders(model)
 
 def _attentions(out, n): # of the layers that see all `n` tokens
     names = 'attentions','encoder_attentions','decoder_attentions'

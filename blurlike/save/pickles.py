@@ -25,6 +25,7 @@ from fastcore.meta import delegates
 from ..support.files import write_file
 from ..support.finite import check_weights
 from ..train.learner import TransformersLearner
+from ..model.door import take_out_recorders
 from ..model.model_inputs import unwrap
 from ..support.warn import warn_user
 
@@ -106,6 +107,7 @@ def _without(learn, cbs): # in their places again afterwards
 def export(self:TransformersLearner, fname='export.pkl', pickle_module=cloudpickle, pickle_protocol=2):
     "fastai's `export`: the learner without data and optimizer, in a pickle; `TypeError` names what cannot be pickled."
     check_weights(unwrap(self.model), 'export')
+    take_out_recorders(self.model)
     if rank_distrib(): return
     def write(path): _save(self, path, pickle_module=pickle_module, pickle_protocol=pickle_protocol)
     with _bare(self):
