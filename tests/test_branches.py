@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TASKS = {'single_label_classification','multi_label_classification','regression','token_classification','masked_lm','multiple_choice','question_answering','causal_lm'}
+TASKS = {'single_label_classification','multi_label_classification','regression','token_classification','masked_lm','multiple_choice','question_answering','causal_lm','seq2seq'}
 NAMES = TASKS | {'sequence_classification', 'text-classification','token-classification','fill-mask', 'single','several','tags','number'} # of learners, of transformers' pipelines, of kinds
 TYPES = {'Categorize','MultiCategorize','EncodedMultiCategorize','RegressionSetup','TensorCategory','TensorMultiCategory', 'TokenCategorize','TensorTokenCategory',
-    'TokenizeMasked','TensorMasked', 'LabelPredictions','WordPredictions','MaskPredictions', 'TokenizeQuestions','TensorAnswer','AnswerPredictions', 'TokenizeNext','TensorNext','NextTokenPredictions'}
+    'TokenizeMasked','TensorMasked', 'LabelPredictions','WordPredictions','MaskPredictions', 'TokenizeQuestions','TensorAnswer','AnswerPredictions', 'TokenizeNext','TensorNext','NextTokenPredictions', 'TokenizeSource','TensorTarget','TokenizeTarget','Seq2SeqPredictions'}
 ITEMS = {'data/tokens.py','data/block.py'} # where it is known that an item may be a list of words
 
 def _is_name_of(n): # `learn.task.name`, `kind.name`

@@ -1,4 +1,4 @@
-"A line holds one idea: each module keeps the limits that `tools/measure_style.py` knows. The list of those that do not yet may only shrink."
+"A line holds one idea: each module keeps the limits that `tools/measure_style.py` knows."
 import sys
 from pathlib import Path
 

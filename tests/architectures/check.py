@@ -27,6 +27,7 @@ CHOICES = pd.DataFrame(dict(text=TEXTS, choices=[['it was good','it was bad','it
 QUESTIONS = pd.DataFrame(dict(question='was it great', context=TEXTS, answers=[dict(text=[t.split()[-1]], answer_start=[t.rindex(t.split()[-1])]) if 'great' not in t else dict(text=[], answer_start=[]) for t in TEXTS]))
 DATA = dict(sequence_classification=ROWS, token_classification=WORDS, masked_lm=ROWS[['text']], multiple_choice=CHOICES, question_answering=QUESTIONS, causal_lm=ROWS[['text']])
 SETTINGS = dict(causal_lm=dict(block_size=0)) # of the learner
+WRITING = ['causal_lm'] # tasks whose models write texts
 
 def masked(mask): return [f'the {mask} was great', f'the film was {mask} and we liked it', f'an awful {mask}', mask, f'a fair story about a {mask} town by the river']
 ITEMS = dict(sequence_classification=lambda mask: TEXTS[:5], causal_lm=lambda mask: TEXTS[:5], token_classification=lambda mask: WORDS.tokens.tolist()[:5], masked_lm=masked,
@@ -41,7 +42,7 @@ def checkpoint(kind, task, folder):
     "A folder with a tiny model of type `kind`, with the head of `task`, and its tokenizer; also without a head where transformers has such a class."
     set_seed(0)
     tokenizer = make_tokenizer(kind)
-    if task=='causal_lm' and tokenizer.eos_token is None: tokenizer.eos_token = tokenizer.sep_token # a text must have an end
+    if task in WRITING and tokenizer.eos_token is None: tokenizer.eos_token = tokenizer.sep_token # a text must have an end
     tokenizer.save_pretrained(folder)
     config,cls = make_config(kind, tokenizer, task),model_class(kind, task)
     n = n_parameters(cls, config)
@@ -137,7 +138,7 @@ def run(kind, task, folder):
             learn.dls.tokenizer.padding_side = 'left'
             check_padding(learn, task)
             learn.dls.tokenizer.padding_side = 'right'
-        if task=='causal_lm' and padding(kind, task) is None: check_alone(learn, task)
+        if task in WRITING and padding(kind, task) is None: check_alone(learn, task)
         before = {n:p.detach().clone() for n,p in learn.model.named_parameters()}
         learn.opt = None
         learn.fit_one_cycle(1, slice(1e-4, 1e-3))
@@ -167,7 +168,7 @@ def attempt(job):
     error,apart = None,True
     try:
         with tempfile.TemporaryDirectory() as folder: model = run(kind, task, folder)
-        if task=='causal_lm': apart = way_apart(model)!='none'
+        if task in WRITING: apart = way_apart(model)!='none'
     except BaseException as e: error = f'{type(e).__name__}: {str(e)[:300]}',traceback.format_exc()
     return dict(kind=kind, task=task, seconds=time.perf_counter()-start, error=error, apart=apart)
 
