@@ -3,38 +3,36 @@
 The first process writes losses, epoch tables, predictions and a checksum of the weights of each task to OUT.
 """
 import json,os,sys,warnings
+from functools import partial
 from pathlib import Path
 
 import torch
 from runs import WORDS, questions, summarizer, writer
 from small import FRAMES, TEXTS
 import pandas as pd
-from blurlike.all import Checkpoints, GradientAccumulation, TransformersLearner, masked_lm_learner, multiple_choice_learner, question_answering_learner, rank_distrib, sequence_classification_learner, set_seed, token_classification_learner
+from blurlike.all import Checkpoints, GradientAccumulation, TransformersLearner, adamw, masked_lm_learner, multiple_choice_learner, question_answering_learner, rank_distrib, sequence_classification_learner, set_seed, token_classification_learner
 
 torch.set_num_threads(1)
 warnings.simplefilter('ignore')
 folder,out,bs = sys.argv[1],Path(sys.argv[2]),int(sys.argv[3])
 world = int(os.environ.get('WORLD_SIZE', 1))
-NO_DROPOUT = dict(model_kwargs=dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.)) # each process has dropout of its own
+# each process has dropout of its own; and with its usual `eps` Adam makes whole steps of rounding where a loss does not depend on a weight (keys' biases, that of a softmax over places)
+ALIKE = dict(model_kwargs=dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.), opt_func=partial(adamw, eps=1e-4))
 LEARNERS = dict(
-    choice=lambda **k: multiple_choice_learner(FRAMES['choice'][:47], folder, bs=bs, valid=.25, **NO_DROPOUT, **k),
-    single=lambda **k: sequence_classification_learner(FRAMES['single'][:47], folder, bs=bs, valid=.25, **NO_DROPOUT, **k), # 36 and 11 rows: some batches do not divide by two
-    weights=lambda **k: sequence_classification_learner(FRAMES['single'][:47], folder, bs=bs, valid=.25, class_weights=[.2,.01,.05], **NO_DROPOUT, **k),
-    multi=lambda **k: sequence_classification_learner(FRAMES['multi'][:41], folder, bs=bs, label='tags', valid=.25, **NO_DROPOUT, **k),
-    tokens_a_batch=lambda **k: sequence_classification_learner(FRAMES['single'], folder, bs=bs, valid=.25, dl_kwargs=dict(max_tokens=15*bs), **NO_DROPOUT, **k),
-    tags=lambda **k: token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, **NO_DROPOUT, **k),
-    windows=lambda **k: token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, max_length=12, overlap=3, **NO_DROPOUT, **k),
-    gaps=lambda **k: masked_lm_learner(pd.DataFrame(dict(text=TEXTS[:45])), folder, bs=bs, valid=.25, **NO_DROPOUT, **k),
-    answers=lambda **k: question_answering_learner(questions(45, unanswerable=True), folder, bs=bs, valid=.25, max_length=24, overlap=6, **NO_DROPOUT, **k),
-    texts=lambda **k: writer(folder, bs=bs//2, **NO_DROPOUT, **k),
-    summaries=lambda **k: summarizer(folder, dropout=0., bs=bs, **k))
-
-def norm(model):
-    "Sum of the matrices' sizes. Biases are left out: a loss that does not depend on one (keys', places' before a softmax) leaves it to rounding, which Adam makes whole steps of"
-    return float(sum(p.double().abs().sum() for p in model.parameters() if p.ndim>1))
+    choice=lambda **k: multiple_choice_learner(FRAMES['choice'][:47], folder, bs=bs, valid=.25, **ALIKE, **k),
+    single=lambda **k: sequence_classification_learner(FRAMES['single'][:47], folder, bs=bs, valid=.25, **ALIKE, **k), # 36 and 11 rows: some batches do not divide by two
+    weights=lambda **k: sequence_classification_learner(FRAMES['single'][:47], folder, bs=bs, valid=.25, class_weights=[.2,.01,.05], **ALIKE, **k),
+    multi=lambda **k: sequence_classification_learner(FRAMES['multi'][:41], folder, bs=bs, label='tags', valid=.25, **ALIKE, **k),
+    tokens_a_batch=lambda **k: sequence_classification_learner(FRAMES['single'], folder, bs=bs, valid=.25, dl_kwargs=dict(max_tokens=15*bs), **ALIKE, **k),
+    tags=lambda **k: token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, **ALIKE, **k),
+    windows=lambda **k: token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, max_length=12, overlap=3, **ALIKE, **k),
+    gaps=lambda **k: masked_lm_learner(pd.DataFrame(dict(text=TEXTS[:45])), folder, bs=bs, valid=.25, **ALIKE, **k),
+    answers=lambda **k: question_answering_learner(questions(45, unanswerable=True), folder, bs=bs, valid=.25, max_length=24, overlap=6, **ALIKE, **k),
+    texts=lambda **k: writer(folder, bs=bs//2, **ALIKE, **k),
+    summaries=lambda **k: summarizer(folder, dropout=0., bs=bs, opt_func=ALIKE['opt_func'], **k))
 
 def told(learn, preds):
-    return dict(losses=[float(o) for o in learn.recorder.losses], table=[[float(v) for v in row] for row in learn.recorder.values], preds=preds, norm=norm(learn.model))
+    return dict(losses=[float(o) for o in learn.recorder.losses], table=[[float(v) for v in row] for row in learn.recorder.values], preds=preds, norm=float(sum(p.double().abs().sum() for p in learn.model.parameters())))
 
 found = {}
 for name,make in LEARNERS.items():
@@ -53,7 +51,7 @@ with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3,
 found['accumulation'] = told(learn, [])
 
 set_seed(5)
-learn = token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, class_weights=[.1,3,1], **NO_DROPOUT)
+learn = token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, class_weights=[.1,3,1], **ALIKE)
 with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3, cbs=GradientAccumulation(3*bs))
 found['weighted_accumulation'] = told(learn, [])
 
