@@ -14,6 +14,8 @@ from .data.table_files import *
 from .data.rows import *
 from .data.splits import *
 from .data.corpus import *
+from .data.token_fields import *
+from .data.text_items import *
 from .data.tokens import *
 from .data.token_blocks import *
 from .data.batch import *

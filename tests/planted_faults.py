@@ -12,7 +12,7 @@ FAULTS = [
     ('data/table_files', "for s in ';\\t|,'", "for s in '\\t|,'", 'rows table_files'),                      # no hint at semicolons
     ('data/label_columns', '.drop_duplicates().label', '.label', 'labels weights'),                         # a label that stands twice in a row counts twice
     ('data/splits', 'if first<0 or last>=n', 'if first<0 or last>n', 'splits'),                             # one row too many is let through
-    ('data/tokens', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input'),                          # three texts are a pair
+    ('data/text_items', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input'),                      # three texts are a pair
     ('data/batch', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch'),            # validation rows are shuffled
     ('data/prefetch', "'s' if len(numbers)>1 else ''", "''", 'texts'),                                      # "row 1, 2"
     ('tasks/masked_lm/masking', 'kind<self.mask_share+self.random_share', 'kind<self.mask_share', 'masked_lm'),        # no random tokens

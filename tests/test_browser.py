@@ -222,7 +222,7 @@ DISPLAYS = [f"""from IPython.display import display
 import torch
 from blurlike.all import *
 from blurlike.tasks.masked_lm.masking import Spelled, TensorMasked
-from blurlike.data.tokens import TokenTensor
+from blurlike.data.token_fields import TokenTensor
 texts = {list(TEXTS.values())!r}""",
     'Table(["text","target",""], [[t,"neg","✗✓"[i%2]] for i,t in enumerate(texts)])',
     """ways = lambda n: [(["O"]+[f"B-{k}" for k in ("PER","LOC","<b>ORG</b>","MISC","DATE")]*9)[:n]]*2

@@ -26,7 +26,8 @@ from torch.utils.data import DataLoader as TorchDataLoader, IterableDataset as T
 from ..support.progress import Progress
 from .prefetch import Memory, ReadWindow, WindowBytes, WindowReader, ahead, name_error, quiet_fork
 from .rows import Column, Rows
-from .tokens import TokenizeText, Tokens
+from .tokens import TokenizeText
+from .token_fields import Tokens
 from ..model.model_inputs import keep_copy, labels_of_windows, send, split_windows
 
 # %% ../../nbs/data/12_batch.ipynb #81be7d16

@@ -19,7 +19,8 @@ from fasttransform import Pipeline
 
 from ..support.arguments import is_name
 from .rows import Column, Rows
-from .tokens import TokenizeText, Tokens
+from .tokens import TokenizeText
+from .token_fields import Tokens
 
 # %% ../../nbs/data/10_prefetch.ipynb #ca38128f
 _most_searched = 100_000 # rows that are gone through for others with the same error

@@ -26,7 +26,8 @@ from ..support.progress import Progress
 from ..data.rows import Column
 from ..show.tables import Table
 from ..data.words import word_spans
-from ..data.tokens import TokenizeText, repair_texts, whole_texts
+from ..data.tokens import TokenizeText, whole_texts
+from ..data.text_items import repair_texts
 from ..model.door import take_out_recorders
 from ..model.turns import predict_together, train_alone
 

@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from fastcore.xtras import ContextManagers
 
 from ..data.batch import FixedOrder, TransformersDL
-from ..data.tokens import TokenTensor
+from ..data.token_fields import TokenTensor
 from ..model.token_scores import as_scores
 from .text_labels import PerRow
 

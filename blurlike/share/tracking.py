@@ -38,7 +38,7 @@ from ..model.model_inputs import unwrap
 from ..save.folder import describe
 from ..train.epoch_weights import scores_of
 from ..show.tables import prediction_rows
-from ..data.tokens import TokenTensor
+from ..data.token_fields import TokenTensor
 
 # %% ../../nbs/share/00_tracking.ipynb #17a50009
 def _plain(o): # numbers, texts and names alone

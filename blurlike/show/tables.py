@@ -19,7 +19,7 @@ from fastai.torch_core import TensorCategory, TensorMultiCategory
 from fastcore.basics import patch
 from fastcore.foundation import L
 
-from ..data.tokens import TokenTensor
+from ..data.token_fields import TokenTensor
 
 # %% ../../nbs/show/00_tables.ipynb #633ea8f3
 MARK_COLORS = {'✓':'hsla(140,60%,45%,.25)', '✗':'hsla(0,80%,55%,.25)'} # behind what is right or wrong

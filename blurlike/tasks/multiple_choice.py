@@ -33,7 +33,9 @@ from ..data.batch import TransformersDL
 from ..data.prefetch import name_error
 from ..data.rows import Column, Rows, check_columns, check_texts
 from ..data.splits import read_split, split_rows, used_rows
-from ..data.tokens import TextPair, TokenizeText, TokenTensor
+from ..data.tokens import TokenizeText
+from ..data.text_items import TextPair
+from ..data.token_fields import TokenTensor
 from ..model.pretrained import fit_length, load_tokenizer
 from ..model.splitters import transformer_splitter
 from ..predict.text_labels import LabelPredictions, only_ours

@@ -13,7 +13,7 @@ from fastai.interpret import plot_top_losses
 
 from ...show.tables import MARK_COLORS, MarkedTable, as_text, prediction_rows
 from .masking import TensorMasked
-from ...data.tokens import TokenTensor
+from ...data.token_fields import TokenTensor
 
 # %% ../../../nbs/tasks/masked_lm/02_gap_tables.ipynb #39ed447c
 def _spaced(pieces): # each piece with the space that belongs before it

@@ -16,7 +16,8 @@ from ...support.arguments import is_number
 from ...data.batch import TransformersDL
 from ...model.pretrained import fit_length, load_tokenizer
 from ...model.losses import IGNORED
-from ...data.tokens import TokenTensor, TokenizeText
+from ...data.tokens import TokenizeText
+from ...data.token_fields import TokenTensor
 from ...data.words import word_field
 from transformers import PreTrainedTokenizerBase
 

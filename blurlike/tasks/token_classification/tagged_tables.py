@@ -16,7 +16,7 @@ from fastai.interpret import plot_top_losses
 from ...show.tables import Table, as_text, html_cell, html_table, prediction_rows
 from .tagged import tag_runs
 from .token_category import TensorTokenCategory
-from ...data.tokens import TokenTensor
+from ...data.token_fields import TokenTensor
 
 # %% ../../../nbs/tasks/token_classification/03_tagged_tables.ipynb #8e4083f2
 def _hue(kind): return crc32(kind.encode())%360

@@ -20,7 +20,7 @@ from ...predict.text_labels import PerRow, only_ours
 from ...support.progress import Progress
 from .tagged import is_entity_scheme, tag_runs
 from .tagged_tables import TaggedWords
-from ...data.tokens import repair_texts
+from ...data.text_items import repair_texts
 from ...data.words import word_field, word_positions, word_spans
 
 # %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #3004eb45
