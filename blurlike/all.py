@@ -60,6 +60,7 @@ if _util.find_spec('accelerate'): from .train.distributed import * # fastai's mo
 from .share.sweeps import *
 from .share.hub import *
 from .share.serving import *
+from .share.checkpoint_search import *
 from .inspect.row_scan import *
 from .inspect.data_check import *
 from .inspect.first_look import *

@@ -57,7 +57,7 @@ def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeNext)
 causal_lm = register_task(Task('causal_lm', 'AutoModelForCausalLM',
     block=causal_lm_block, target=None, read=None, example=None, fits=_fits,
     loss=lambda weights: NextTokenLoss(), metrics=causal_lm_metrics, predictions=NextTokenPredictions(),
-    pipeline=dict(return_full_text=False)))
+    pipeline=dict(return_full_text=False), hub_tags=('text-generation',)))
 
 # %% ../../../nbs/tasks/causal_lm/06_learner.ipynb #cb05ad09
 def form_of(

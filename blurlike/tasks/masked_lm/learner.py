@@ -35,6 +35,7 @@ def _fits(dls): return any(isinstance(f, TokenizeMasked) for f in dls.train_ds.t
 masked_lm = register_task(Task('masked_lm', 'AutoModelForMaskedLM',
     target=None, read=None, example=None, block=MaskedLMBlock, fits=_fits,
     loss=lambda weights: MaskedLoss(), metrics=masked_lm_metrics, predictions=MaskPredictions(),
+    hub_tags=('fill-mask',),
     decoder_input=lambda targets, model: {})) # BART fills gaps by writing the whole text, from an input that it makes of the text itself
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242fb3
