@@ -2098,6 +2098,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'blurlike.share.sweeps._by_wandb': ('share/sweeps.html#_by_wandb', 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._check_sweep': ('share/sweeps.html#_check_sweep', 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._for_wandb': ('share/sweeps.html#_for_wandb', 'blurlike/share/sweeps.py'),
+                                       'blurlike.share.sweeps._grid': ('share/sweeps.html#_grid', 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._is_range': ('share/sweeps.html#_is_range', 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._online': ('share/sweeps.html#_online', 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._suggest': ('share/sweeps.html#_suggest', 'blurlike/share/sweeps.py'),

@@ -60,6 +60,16 @@ def test_the_metrics_of_our_tasks_are_known(kind, bert):
     errors = {m.name for m in learner(kind, bert).metrics if lower_is_better(m.name)}
     assert errors==({'mae'} if kind=='regression' else set())
 
+@pytest.mark.parametrize('parameters,n', [(dict(x=[1., .3]), 2), (dict(x=[0., 1., .3], y=[2, 1]), 6), (dict(x=.3), 1)], ids=['choice','grid','fixed'])
+def test_a_grid_is_tried_once_each(parameters, n):
+    t = sweep(bowl, parameters, backend='optuna')
+    assert len(t)==len(t[t.names].drop_duplicates())==n and t.best['x']==.3
+    assert len(sweep(bowl, dict(x=[0., .3, 1.]), n_trials=2, backend='optuna'))==2 # no more than were asked for
+
+def test_a_grid_of_wandb(monkeypatch):
+    server = Server(monkeypatch, [dict(x=1.), dict(x=.3), dict(x=1.)])
+    assert len(sweep(bowl, dict(x=[1., .3]), backend='wandb'))==2 and server.config['method']=='grid'
+
 def test_the_search_searches():
     t = sweep(bowl, dict(x=(-10., 10.), y=(1, 9)), n_trials=60, backend='optuna')
     assert abs(t.best['x']-.3)<1 and t.best['y']==1
@@ -125,18 +135,18 @@ def test_learner_fn_may_train(bert):
     assert t.mae.iloc[0]==learn.recorder.values[-1][list(learn.recorder.metric_names[1:]).index('mae')]
 
 def test_what_fails_is_told():
-    def f(x):
+    def f(x, y=0):
         if x=='boom': raise RuntimeError('CUDA out of memory')
         return math.nan if x=='nan' else 1.
-    with pytest.warns(UserWarning) as w: t = sweep(f, dict(x=['boom','nan','fine']), n_trials=12, backend='optuna')
-    assert len(t)==12 and set(t.x)=={'boom','nan','fine'} and t.best==dict(x='fine')
+    with pytest.warns(UserWarning) as w: t = sweep(f, dict(x=['boom','nan','fine'], y=list(range(4))), n_trials=12, backend='optuna')
+    assert len(t)==12 and set(t.x)=={'boom','nan','fine'} and t.best==dict(x='fine', y=0)
     n = (t.x=='fine').sum()
     assert t.valid_loss[:n].eq(1).all() and t.valid_loss[n:].isna().all()
     assert set(t[t.x=='boom'].note)=={'RuntimeError: CUDA out of memory'}
     assert set(t[t.x=='nan'].note)=={'ValueError: valid_loss is nan'}
     assert set(t[t.x=='fine'].note)=={''}
     assert sum('failed' in str(o.message) for o in w)==12-n
-    with pytest.raises(RuntimeError, match='none of 3 trials gave a value; the first: RuntimeError: CUDA'): sweep(f, dict(x='boom'), n_trials=3, backend='optuna')
+    with pytest.raises(RuntimeError, match='none of 3 trials gave a value; the first: RuntimeError: CUDA'): sweep(f, dict(x='boom', y=(0, 9)), n_trials=3, backend='optuna')
 
 def test_interrupted():
     done = []
@@ -266,7 +276,7 @@ def test_a_late_missing_metric_is_one_trial_that_failed(bert):
     ks = iter([0,1,0])
     with pytest.MonkeyPatch.context() as m:
         m.setattr(blurlike.share.sweeps, '_suggest', lambda *a: next(ks))
-        t = sweep(make, dict(k=[0, 1]), metric='accuracy', lower=False, n_trials=3, backend='optuna')
+        t = sweep(make, dict(k=(0, 1)), metric='accuracy', lower=False, n_trials=3, backend='optuna')
     assert t.k.tolist()==[0,0,1] and 'no column' in t.note.iloc[-1]
 
 @pytest.mark.parametrize('name', ['note','valid_loss'])

@@ -10,6 +10,7 @@ import gc
 import inspect
 import math
 import os
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,12 @@ def read_range(
     whole = all(isinstance(v, int) for v in o)
     spans_decades = low>0 and high/low>=10
     return dict(low=low, high=high, whole=whole, log=not whole and spans_decades)
+
+# %% ../../nbs/share/01_sweeps.ipynb #c9c28734
+def _grid(ranges, n_trials): # each combination of the choices; none where there are ranges, or too many
+    n_choices = math.prod(len(r['values']) if 'values' in r else math.inf for r in ranges.values())
+    if n_choices>n_trials: return []
+    return [dict(zip(ranges, values)) for values in product(*(r['values'] for r in ranges.values()))]
 
 # %% ../../nbs/share/01_sweeps.ipynb #17b5000a
 def last_value(
@@ -144,9 +151,10 @@ def _by_optuna(search, ranges, n_trials, project, prune):
     study = optuna.create_study(direction='minimize' if search.lower else 'maximize', study_name=project,
         sampler=optuna.samplers.TPESampler(seed=search.seed), pruner=pruner)
     states = {'':None, 'pruned':optuna.trial.TrialState.PRUNED} # by the note of a trial
-    for _ in range(n_trials):
+    grid = _grid(ranges, n_trials)
+    for i in range(len(grid) or n_trials):
         trial = study.ask()
-        params = {n:_suggest(trial, n, r) for n,r in ranges.items()}
+        params = grid[i] if grid else {n:_suggest(trial, n, r) for n,r in ranges.items()}
         value,note = search.trial(params, [_Prune(trial, search.metric)] if prune else [])
         if search.wrong is not None: return
         study.tell(trial, None if note else value, states.get(note, optuna.trial.TrialState.FAIL))
@@ -169,8 +177,9 @@ def _by_wandb(search, ranges, n_trials, project, prune):
         if not note: run.summary[search.metric] = value
         wandb.finish(exit_code=1 if note else 0)
     aim = dict(name=search.metric, goal='minimize' if search.lower else 'maximize')
-    config = dict(method='bayes', metric=aim, parameters={n:_for_wandb(r) for n,r in ranges.items()})
-    wandb.agent(wandb.sweep(config, project=project), function=one, count=n_trials, project=project)
+    grid = _grid(ranges, n_trials)
+    config = dict(method='grid' if grid else 'bayes', metric=aim, parameters={n:_for_wandb(r) for n,r in ranges.items()})
+    wandb.agent(wandb.sweep(config, project=project), function=one, count=len(grid) or n_trials, project=project)
 
 def _online(): # can a sweep be made without asking for a key? its package is loaded only where there may be one
     if os.environ.get('WANDB_MODE', 'online')!='online': return False
@@ -195,7 +204,7 @@ def sweep(
     parameters:dict, # Name -> a tuple (range), a list (choice), or a fixed value
     fit=None, # `(learn, **parameters)`: trains the learner with the parameters that it names
     metric:str='valid_loss', # Column of the epoch table
-    n_trials:int=10, # Trials
+    n_trials:int=10, # Most trials; where all parameters are choices, each combination is tried once at most
     backend:str|None=None, # `'optuna'`, `'wandb'`; `None`: `'wandb'` where a key is set up and WANDB_MODE is not offline, else `'optuna'`
     lower:bool|None=None, # Is less better? `None`: as the name of the metric tells (`lower_is_better`)
     seed:int|None=42, # Of the search and of each trial; `None`: leave the random states alone
