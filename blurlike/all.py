@@ -100,3 +100,6 @@ from .tasks.seq2seq.generation import *
 from .tasks.seq2seq.tables import *
 from .tasks.seq2seq.faults import *
 from .tasks.seq2seq.learner import *
+from .support.docstrings import tell_parameters as _tell_parameters
+
+_tell_parameters(globals())

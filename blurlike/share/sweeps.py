@@ -144,6 +144,8 @@ def _suggest(trial, name, r):
     if r['whole']: return trial.suggest_int(name, r['low'], r['high'])
     return trial.suggest_float(name, r['low'], r['high'], log=r['log'])
 
+def _draw(trial, ranges): return {n:_suggest(trial, n, r) for n,r in ranges.items()}
+
 def _by_optuna(search, ranges, n_trials, project, prune):
     try: import optuna
     except ImportError: raise ImportError("backend='optuna' needs the package optuna: `pip install optuna`") from None
@@ -154,7 +156,7 @@ def _by_optuna(search, ranges, n_trials, project, prune):
     grid = _grid(ranges, n_trials)
     for i in range(len(grid) or n_trials):
         trial = study.ask()
-        params = grid[i] if grid else {n:_suggest(trial, n, r) for n,r in ranges.items()}
+        params = grid[i] if grid else _draw(trial, ranges)
         value,note = search.trial(params, [_Prune(trial, search.metric)] if prune else [])
         if search.wrong is not None: return
         study.tell(trial, None if note else value, states.get(note, optuna.trial.TrialState.FAIL))
@@ -178,7 +180,8 @@ def _by_wandb(search, ranges, n_trials, project, prune):
         wandb.finish(exit_code=1 if note else 0)
     aim = dict(name=search.metric, goal='minimize' if search.lower else 'maximize')
     grid = _grid(ranges, n_trials)
-    config = dict(method='grid' if grid else 'bayes', metric=aim, parameters={n:_for_wandb(r) for n,r in ranges.items()})
+    parameters = {n:_for_wandb(r) for n,r in ranges.items()}
+    config = dict(method='grid' if grid else 'bayes', metric=aim, parameters=parameters)
     wandb.agent(wandb.sweep(config, project=project), function=one, count=len(grid) or n_trials, project=project)
 
 def _online(): # can a sweep be made without asking for a key? its package is loaded only where there may be one
