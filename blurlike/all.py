@@ -1,7 +1,10 @@
 "The one star-import: fastai's core and all of blurlike, whose tasks register here. Written by hand: nbdev's `__all__` would hide what is only passed on."
 import importlib.util as _util
+import warnings as _warnings
 
-from fastai.basics import *
+with _warnings.catch_warnings(): # fastai.layers scripts an activation as it is imported
+    _warnings.filterwarnings('ignore', '.*torch.jit.script. is deprecated', FutureWarning)
+    from fastai.basics import *
 from fastai.callback.all import *
 from fastai.interpret import *
 

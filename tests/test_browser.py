@@ -73,7 +73,7 @@ CELLS = '''cells => cells.map(cell => {
 # What is said by others and not wrong: PyTorch of fastai's `layers`; transformers of a new head, where a notebook loads a model without us
 FOREIGN = [re.compile(r'\S+\.py:\d+: FutureWarning: `torch\.jit\.script` is deprecated\..*\n  .*'),
     re.compile(r'\[transformers\] \w+ LOAD REPORT from: .*\nKey .*\n[-+]+ *\n(\S+ *\| (MISSING|UNEXPECTED) *\|.*\n)+\nNotes:(\n- (MISSING|UNEXPECTED).*)+')]
-OURS = re.compile(r'\S+/ipykernel_\S+\.py:\d+: UserWarning: (?:Words that were cut off .*|\S+ of \S+ texts .* cut off\..*|column .*|empty text .*)\n  .*') # what a reader is to know of the data; more than two in a cell are a wall
+OURS = re.compile(r'\S+/ipykernel_\S+\.py:\d+: UserWarning: (?:column .*|empty text .*)\n  .*') # what a reader is to know of the data; more than two in a cell are a wall
 
 def unknown(text):
     "What is left of the standard error output `text` when the known is taken out."

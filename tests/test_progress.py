@@ -238,3 +238,21 @@ def test_a_file_gets_the_rows_of_the_table_alone(bert, capsys):
 def test_a_terminal_gets_bars_in_training(bars, bert):
     learner('single', bert).fit_one_cycle(1, 1e-3)
     assert any('0.00%' in s for s in bars) and any(s.startswith('epoch') for s in bars)
+
+def luminance(color): # of WCAG 2
+    linear = [c/12.92 if c<=.04045 else ((c+.055)/1.055)**2.4 for c in (v/255 for v in color)]
+    return sum(w*c for w,c in zip((.2126,.7152,.0722), linear))
+
+def contrast(a, b):
+    low,high = sorted((luminance(a), luminance(b)))
+    return (high+.05)/(low+.05)
+
+@pytest.mark.parametrize('ground,letters', [((17,17,17),(222,222,222)), ((255,255,255),(33,33,33))], ids=['dark','light'])
+@pytest.mark.parametrize('row', ['thead tr','tbody tr:nth-of-type(even)'])
+def test_the_epoch_table_can_be_read(row, ground, letters):
+    "The last style that says something of a row holds; of WCAG's contrast 4.5 is enough for small letters."
+    styles = re.findall(r'([^{}]*)\{([^}]*)\}', fp.html_styles)
+    background = [re.search(r'background: *([^;]+);', s)[1] for rows,s in styles if f'table.fastprogress {row}' in rows and 'background' in s][-1]
+    if background[0]=='#': *color,share = *bytes.fromhex(background[1:]),1.
+    else: *color,share = map(float, re.findall(r'[\d.]+', background))
+    assert contrast([share*c+(1-share)*g for c,g in zip(color, ground)], letters)>=4.5

@@ -54,7 +54,7 @@ DOORS = dict( # what is warned of, and a call
     get_preds=('cut off', lambda bert, checkpoints: quiet(learner('single', bert, max_length=8), lambda learn: learn.get_preds())),
     loop=('cut off', lambda bert, checkpoints: [*learner('single', bert, max_length=8).dls.valid]),
     resume=('is finished', lambda bert, checkpoints: quiet(learner('single', bert), finished)),
-    sweep=('trial 0', lambda bert, checkpoints: sweep(sometimes(), dict(x=1), n_trials=2, backend='optuna')))
+    sweep=('trial 0', lambda bert, checkpoints: sweep(sometimes(), dict(x=(0, 9)), n_trials=2, backend='optuna')))
 
 @pytest.mark.parametrize('door', DOORS)
 def test_the_line_is_the_users(door, bert, checkpoints, in_tmp):
@@ -101,3 +101,35 @@ def test_as_errors():
 def test_nobody_warns_in_another_way():
     for p in Path(blurlike.__file__).parent.rglob('*.py'):
         if p.name!='warn.py': assert not re.search(r'warnings\.warn\(|stacklevel', p.read_text()), p
+
+def folds(bert, where=range(2)):
+    for k in where: quiet(learner('single', bert, max_length=8+k, valid=list(range(k*8, k*8+8))), lambda learn: learn.fit(1, 1e-3))
+
+def said_cuts(call):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        call()
+    return [str(w.message) for w in said if 'cut off' in str(w.message)]
+
+def test_cut_texts_are_told_once_of_a_line(bert):
+    "Learners that are made and trained in a loop say it once; another length, another line or another run of the cell say it again."
+    def same(): return folds(bert, [0, 0, 0])
+    assert [len(said_cuts(same)), len(said_cuts(same))]==[1, 1] # other filters: to Python's own memory too the second is new
+    assert len(said_cuts(lambda: folds(bert, [0, 1, 0])))==2
+    learns = [learner('single', bert) for _ in range(3)]
+    assert len(said_cuts(lambda: [learn.predict_batch([LONG]) for learn in learns]))==1
+    assert len(said_cuts(lambda: [exec("tell_user('3 texts were cut off', 'cut')", dict(tell_user=warn.tell_user, __name__='__main__')) for _ in range(2)]))==2
+
+@pytest.mark.parametrize('notebook', [True, False], ids=['notebook','script'])
+def test_a_notebook_paints_cut_texts_not_red(notebook, monkeypatch, capsys):
+    def show(m, c, f, n, file=None, line=None): sys.stderr.write(warnings.formatwarning(m, c, f, n, line)) # as Python does; pytest records instead
+    monkeypatch.setattr(warn, 'IN_NOTEBOOK', notebook)
+    with warnings.catch_warnings():
+        monkeypatch.setattr(warnings, 'showwarning', show)
+        warnings.simplefilter('default')
+        warn.tell_user('3 texts were cut off', 'cut')
+        shown = capsys.readouterr()
+        assert shown==('3 texts were cut off\n','') if notebook else shown.out=='' and 'UserWarning: 3 texts were cut off' in shown.err
+        warnings.simplefilter('ignore')
+        warn.tell_user('3 texts were cut off', 'cut')
+        assert capsys.readouterr()==('','')

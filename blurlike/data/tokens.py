@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from .text_items import TextItems, TextPair, Words, are_ids, check_text, repair_text, repair_texts
 from .token_fields import Tokens, TokenTensor, one_value
 from .words import word_field, word_positions
-from ..support.warn import warn_user
+from ..support.warn import tell_user
 
 # %% ../../nbs/data/09_tokens.ipynb #b0d1d1d8
 class TokenizeText(TextItems):
@@ -372,7 +372,7 @@ def report_cut(self:TokenizeText,
     self.reported.add(part)
     could_be_whole = self.takes_overlap and not self.limit_given
     advice = " Pass overlap= to read long texts in windows." if could_be_whole else ''
-    warn_user(beside+cut_message(*map(int, seen), self.max_length)+advice)
+    tell_user(beside+cut_message(*map(int, seen), self.max_length)+advice, f'{part} cut at {self.max_length}')
 
 # %% ../../nbs/data/09_tokens.ipynb #03a0c032
 def _window_numbers(first, n): # (B,W), -1 where a text has fewer

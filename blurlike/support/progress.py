@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+import fastprogress.fastprogress as fastprogress
 from fastcore.imports import IN_NOTEBOOK
 from fastprogress.fastprogress import progress_bar
 from transformers.utils import logging
@@ -60,6 +61,13 @@ def no_bars():
     Progress._off += 1
     try: yield
     finally: Progress._off -= 1
+
+# %% ../../nbs/support/02_progress.ipynb #69d1bc00
+fastprogress.html_styles += """
+<style>
+    table.fastprogress thead tr, table.fastprogress tbody tr:nth-of-type(even) { background: rgba(128, 128, 128, 0.12); }
+</style>
+"""
 
 # %% ../../nbs/support/02_progress.ipynb #00b5000d
 _lock,_within = threading.Lock(),[]

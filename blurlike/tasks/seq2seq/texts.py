@@ -23,7 +23,7 @@ from ...data.tokens import TokenizeText, TokenTensor
 from ...model.losses import IGNORED
 from ...model.pretrained import load_tokenizer
 from ...support.arguments import check_counts
-from ...support.warn import warn_user
+from ...support.warn import tell_user
 
 # %% ../../../nbs/tasks/seq2seq/00_texts.ipynb #dd3f6c54
 def language_codes(
@@ -161,8 +161,8 @@ def many(self:TokenizeTarget,
     n_cut = sum(len(i)>most for i in ids) if most is not None else 0
     if n_cut and not self.is_told:
         self.is_told = True
-        warn_user(f"{n_cut:,} of the first {len(ids):,} targets are longer than max_target_length={most} and are cut: "
-            "the model learns to end there")
+        tell_user(f"{n_cut:,} of the first {len(ids):,} targets are longer than max_target_length={most} and are cut: "
+            "the model learns to end there", f'targets cut at {most}')
     return [TensorTarget(_ended(i, self.end, most)) for i in ids]
 
 @patch
