@@ -67,6 +67,7 @@ from .share.checkpoint_search import *
 from .inspect.row_scan import *
 from .inspect.data_check import *
 from .inspect.first_look import *
+from .inspect.score_report import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification.tagged import *
 from .tasks.token_classification.token_category import *

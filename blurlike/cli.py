@@ -74,12 +74,13 @@ def _predict_parser(sub):
         "the others: as in Hugging Face's pipeline)")
 
 def _report_parser(sub):
-    q = _sub(sub, 'report', 'scores of a trained model on labelled rows, by label, and the rows where it errs most',
-        'blurlike report stars test.csv --rows 10')
+    q = _sub(sub, 'report', 'scores of a trained model on labelled rows, with intervals, by label and by part, and the rows where it errs most',
+        'blurlike report stars test.csv --by language --rows 10')
     q.add_argument('model', help=FOLDER)
     q.add_argument('data', help="csv, tsv, jsonl, parquet or CoNLL file, or SQuAD's json, with labels")
     q.add_argument('--text', nargs='+', help=PAIR)
     q.add_argument('--label', nargs='+', help='column of the label or tags, or several (default: as in training)')
+    q.add_argument('--by', nargs='+', metavar='COLUMN', help='columns whose values divide the rows: scores of each part, too')
     q.add_argument('--rows', type=_number(int, 0), default=5,
         help='costliest rows (highest loss) to show; 0: none (%(default)s)')
 
@@ -300,7 +301,7 @@ def predict(args):
 
 def report(args):
     "Scores on labelled rows."
-    from blurlike.all import CONLL, Interpretation, TransformersLearner, read_tagged
+    from blurlike.all import CONLL, Interpretation, TransformersLearner, read_tagged, tensor
     learn = TransformersLearner.from_pretrained(args.model)
     getters = [tl.tfms.fs[0] for tl in learn.dls.valid_ds.tls]
     is_conll = Path(args.data).suffix.lower() in CONLL
@@ -308,16 +309,12 @@ def report(args):
     else: rows = _labelled(learn, args.data, args.text, args.label)
     dl = learn.dls.test_dl(rows, with_labels=True)
     with _bars(learn):
-        scores = dict(zip(['loss', *(m.name for m in learn.metrics)], learn.validate(dl=dl)))
-        print(f'{len(dl.dataset):,} rows: ' + ', '.join(f'{k} {v:.4f}' for k,v in scores.items()))
-        by_label = _by_label(learn, dl)
-        if by_label is not None: print(f'\n{by_label}')
+        found = learn.report(dl, by=args.by)
+        print(f'{len(found):,} rows: ' + ', '.join(f'{k} {v:.4f}' for k,v in found.metrics.items()))
+        print(f'\n{found}')
         if not args.rows: return
         print('\nwhere it errs most:')
-        Interpretation.from_learner(learn, dl=dl).plot_top_losses(args.rows)
-
-def _by_label(learn, dl): # as text, where the task knows of scores by label
-    return None if learn.task.kind is None else learn.task.kind.report(learn, dl)
+        Interpretation(learn, dl, tensor(found.results.losses)).plot_top_losses(args.rows)
 
 def _after_interrupt(args): # what is left, and how to go on
     if args.command=='report': return 'nothing was written'

@@ -31,7 +31,6 @@ class TargetKind:
     def findings(self, part)->list: return [] # what `check` should say of the targets of a part, beside what holds for all labels
     def cut_findings(self, part, far)->list: return [] # and of targets that are lost where `max_length` cuts the rows `far`
     def begins(self, values)->list: return [] # of words with these values, those that begin what they tell of, e.g. entities
-    def report(self, learn, dl)->str|None: return None # scores by label
     def __repr__(self): return f'TargetKind({self.name!r})'
 
 # %% ../nbs/00_task.ipynb #6898aa0f
@@ -51,7 +50,8 @@ class Task:
     text:dict = field(default_factory=dict)   # Arguments for the text block, e.g. `is_split_into_words`
     block:Callable|None = None # `(tokenizer, max_length, **options) -> TransformBlock` for the text; `None`: `TransformersTextBlock`
     read_text:Callable|None = None # `column name or names -> Column` that reads the text of a row; `None`: `Column`
-    kind:TargetKind|None = None # What its targets are, for tools that count, judge or report them; `None`: they do not
+    kind:TargetKind|None = None # What its targets are, for tools that count them or look for wrong ones; `None`: they do not
+    judge:Callable|None = None # `(learn, dl) -> RowResults`: what one pass says of each row, for `learn.report` and `compare`
     pipeline:dict = field(default_factory=dict) # Arguments of transformers' pipeline, for the model card
     text_metrics:Callable|None = None # `text transform -> list`: in place of `metrics`, where they depend on how texts are read
     plain_code:Callable|None = None # `(learn, name) -> code` that predicts with transformers alone, for the card, where no pipeline does

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['multiple_choice', 'Choices', 'choices_in', 'TokenizeChoices', 'TensorChoice', 'choice_number', 'ChoiceNumber',
            'ChoiceLabels', 'FlatChoices', 'flat_choices', 'read_how', 'lettered', 'ChoicePredictions',
-           'TextChoicesBlock', 'RightChoiceBlock', 'multiple_choice_learner']
+           'TextChoicesBlock', 'RightChoiceBlock', 'judge_choices', 'multiple_choice_learner']
 
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #da36acc1
 import html
@@ -37,6 +37,7 @@ from ..data.tokens import TokenizeText
 from ..data.text_items import TextPair
 from ..data.token_fields import TokenTensor
 from ..model.pretrained import fit_length, load_tokenizer
+from ..inspect.score_report import judged, mean_results
 from ..model.splitters import transformer_splitter
 from ..predict.text_labels import LabelPredictions, only_ours
 from ..share.serving import page_output
@@ -516,10 +517,16 @@ def RightChoiceBlock(
 
 def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeChoices)
 
+def judge_choices(learn, dl): # for the record's `judge`
+    _,right,guess,losses = judged(learn, dl)
+    hit = (right==guess).numpy()
+    return mean_results(dict(accuracy=hit), np.ones(len(hit)), losses, right=hit, told=lambda: (right.tolist(), guess.tolist()))
+
 multiple_choice = register_task(Task('multiple_choice', 'AutoModelForMultipleChoice',
     block=TextChoicesBlock, target=lambda vocab, how='number': RightChoiceBlock(how), read=ChoiceLabels,
     example=lambda vocab: 0, fits=_fits,
-    loss=lambda weights: CrossEntropyLossFlat(), metrics=lambda vocab: [accuracy], predictions=ChoicePredictions(None)))
+    loss=lambda weights: CrossEntropyLossFlat(), metrics=lambda vocab: [accuracy], predictions=ChoicePredictions(None),
+    judge=judge_choices))
 
 # %% ../../nbs/tasks/03_multiple_choice.ipynb #a54febc3
 def _bytes(texts): return pc.binary_length(pa.array(texts.to_numpy(object))).to_numpy(zero_copy_only=False) # of a Series

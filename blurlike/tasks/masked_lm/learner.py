@@ -20,7 +20,7 @@ from ...train.assembly import build_learner
 from ...train.learner import TransformersLearner
 from ...model.losses import MaskedLoss
 from .masking import MaskedLMBlock, TokenizeMasked
-from .masked_metrics import masked_lm_metrics
+from .masked_metrics import judge_gaps, masked_lm_metrics
 from ...data.token_blocks import PackedRows
 from ...model.pretrained import fit_length, load_tokenizer
 from ...data.rows import Column, check_texts, read_rows
@@ -35,7 +35,7 @@ def _fits(dls): return any(isinstance(f, TokenizeMasked) for f in dls.train_ds.t
 masked_lm = register_task(Task('masked_lm', 'AutoModelForMaskedLM',
     target=None, read=None, example=None, block=MaskedLMBlock, fits=_fits,
     loss=lambda weights: MaskedLoss(), metrics=masked_lm_metrics, predictions=MaskPredictions(),
-    hub_tags=('fill-mask',),
+    hub_tags=('fill-mask',), judge=judge_gaps,
     decoder_input=lambda targets, model: {})) # BART fills gaps by writing the whole text, from an input that it makes of the text itself
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242fb3

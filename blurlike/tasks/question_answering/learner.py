@@ -23,7 +23,7 @@ from .card_and_page import plain_code
 from .faults import lost_answers, tell_lost
 from .predictions import AnswerPredictions
 from .questions import TokenizeQuestions
-from .scores import answer_metrics
+from .scores import answer_metrics, judge_answers
 from .squad import SQUAD, check_answers, read_questions
 from ...train.assembly import build_learner
 from ...train.learner import TransformersLearner
@@ -53,7 +53,7 @@ question_answering = register_task(Task('question_answering', 'AutoModelForQuest
     example=lambda vocab: dict(text=[], answer_start=[]), outputs=('start_logits','end_logits'),
     loss=lambda weights: AnswerLoss(), metrics=lambda vocab: answer_metrics(),
     text_metrics=lambda tfm: answer_metrics(tfm.unanswerable), predictions=AnswerPredictions(), plain_code=plain_code,
-    files=SQUAD,
+    files=SQUAD, judge=judge_answers,
     decoder_input=lambda targets, model: {})) # BART reads the text again there, and makes that of it itself
 
 # %% ../../../nbs/tasks/question_answering/09_learner.ipynb #736a2021

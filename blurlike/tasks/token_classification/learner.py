@@ -29,7 +29,7 @@ from ...model.class_weights import loss_with, read_class_weights
 from ...data.label_columns import alike_labels, name_alike
 from ...train.learner import TransformersLearner
 from ...model.losses import TokenLoss
-from .entity_metrics import EntityCounts, entity_metrics
+from .entity_metrics import EntityCounts, entity_metrics, judge_tags
 from .word_labels import WordPredictions
 from ...model.pretrained import checkpoint_order
 from ...data.rows import Column, Rows, check_columns, check_texts, name_rows, read_rows
@@ -52,8 +52,6 @@ class WordTags(TargetKind):
     def value(self, target, vocab): return [vocab[i] for i in target.tolist()]
     def stands_alone(self, label)->bool: return str(label)[:2] not in _inner
     def begins(self, values)->list: return [first for kind,first,_ in tag_runs(values) if kind is not None]
-    def report(self, learn, dl)->str|None:
-        return learn.entity_report(dl=dl).to_string() if is_entity_scheme(learn.names) else None
 
 # %% ../../../nbs/tasks/token_classification/06_learner.ipynb #21a0a005
 @patch
@@ -95,7 +93,7 @@ def _fits(dls):
 
 token_classification = register_task(Task('token_classification', 'AutoModelForTokenClassification',
     target=TokenCategoryBlock, read=Column, loss=TokenLoss, metrics=entity_metrics, predictions=WordPredictions(),
-    fits=_fits, example=lambda vocab: [vocab[0]], text=dict(is_split_into_words=True), kind=WordTags(), rate=4.))
+    fits=_fits, example=lambda vocab: [vocab[0]], text=dict(is_split_into_words=True), kind=WordTags(), rate=4., judge=judge_tags))
 
 # %% ../../../nbs/tasks/token_classification/06_learner.ipynb #8cd460ca
 def _is_conll(data, words): # a column by its number is one of such a file

@@ -1,0 +1,247 @@
+"`learn.report()`: numbers of scikit-learn and of the epoch table, intervals, slices, and the user's own rows; one pass."
+import numpy as np
+import pandas as pd
+import pytest
+from datasets import Dataset
+from fastai.torch_core import set_seed
+from sklearn import metrics as skm
+
+from blurlike.all import Interpretation, causal_lm_learner, masked_lm_learner, seq2seq_learner, token_classification_learner
+from blurlike.cli import main
+from blurlike.inspect.score_report import NONE, draw_sums, interval, mean_results, number_results, set_results, single_results, slices_of
+from small import BS, CUES, FRAMES, MORE_KINDS, TEXTS, close, learner
+
+RNG = np.random.default_rng(0)
+def scores_of(found): return {k:float(v[0]) for k,v in found.measure(found.total()).items()}
+
+def quiet(learn, f):
+    with learn.no_bar(), learn.no_logging(): return f(learn)
+
+class Calls:
+    "Counts calls of a model, and the rows of them"
+    def __init__(self, learn): self.learn,self.n = learn,0
+    def __enter__(self):
+        self.hook = self.learn.model.register_forward_pre_hook(self.count, with_kwargs=True)
+        return self
+    def count(self, *args): self.n += 1
+    def __exit__(self, *args): self.hook.remove()
+
+# Numbers
+
+@pytest.mark.parametrize('n_labels', [2, 5])
+def test_single_labels_as_scikit_learn_counts_them(n_labels):
+    y,p = RNG.integers(0, n_labels-(n_labels>2), 80),RNG.integers(0, n_labels, 80) # of five the last is never true
+    found = single_results(y, p, list('abcde')[:n_labels], np.zeros(80))
+    want = dict(accuracy=skm.accuracy_score(y, p), f1_macro=skm.f1_score(y, p, average='macro'), f1_weighted=skm.f1_score(y, p, average='weighted'),
+        mcc=skm.matthews_corrcoef(y, p))
+    with pytest.warns(UserWarning) if n_labels==5 else np.errstate(): want |= dict(balanced_accuracy=skm.balanced_accuracy_score(y, p))
+    assert scores_of(found)==pytest.approx(want)
+    names = [*'abcde'[:n_labels]]
+    theirs = pd.DataFrame(skm.classification_report(y, p, labels=range(n_labels), target_names=names, output_dict=True, zero_division=0)).T
+    ours = found.by_label(found.total())
+    for c,k in dict(precision='precision', recall='recall', f1='f1-score').items(): close(ours[c][0], theirs.loc[names,k].to_numpy(), 1e-6)
+    for k,v in found.averages(found.total()).items(): close(v['f1'][0], theirs.loc[k,'f1-score'], 1e-6)
+
+def test_several_labels_as_scikit_learn_counts_them():
+    y,p = RNG.random((60, 4))<[.5,.2,.1,0],RNG.random((60, 4))<[.5,.3,.1,0]
+    found = set_results(y, p, list('abcd'), np.zeros(60))
+    want = dict(f1_micro=skm.f1_score(y, p, average='micro'), f1_macro=skm.f1_score(y, p, average='macro', zero_division=0),
+        accuracy_multi=(y==p).mean(), exact_match=skm.accuracy_score(y, p))
+    assert scores_of(found)==pytest.approx(want)
+    n,cells = 5,found.cells
+    counts = np.bincount(cells[:,1]*n+cells[:,2], minlength=n*n).reshape(n, n)
+    both = skm.multilabel_confusion_matrix(y, p)
+    assert np.diag(counts)[:4].tolist()==both[:,1,1].tolist() and counts[:4,4].tolist()==both[:,1,0].tolist() and counts[4,:4].tolist()==both[:,0,1].tolist()
+    assert found.told()[0][0]==tuple(n for n,o in zip('abcd', y[0]) if o)
+
+@pytest.mark.parametrize('shape', [(70,), (70, 3)])
+def test_numbers_far_from_zero(shape):
+    y = 1e7+RNG.normal(size=shape)
+    p = y+.5*RNG.normal(size=shape)
+    found = number_results(y, p, ['a','b','c'][:shape[1] if len(shape)>1 else 1], np.zeros(70))
+    want = dict(r2=skm.r2_score(y, p), mae=skm.mean_absolute_error(y, p))
+    want |= dict(rmse=np.mean(np.sqrt(np.mean((y-p)**2, 0))), pearson=np.mean([np.corrcoef(*o)[0,1] for o in zip(y.reshape(70, -1).T, p.reshape(70, -1).T)]))
+    assert scores_of(found)==pytest.approx(want, abs=1e-6)
+
+def test_means():
+    found = mean_results(dict(perplexity=np.array([1.,5.]), accuracy=np.array([1.,2.])), np.array([1.,3.]), np.zeros(2))
+    assert scores_of(found)==pytest.approx(dict(perplexity=np.exp(1.5), accuracy=.75))
+
+def test_draws_are_the_bootstraps_of_rows():
+    sums = RNG.normal(size=(40, 2))
+    drawn = draw_sums(sums, 3000)
+    assert drawn.shape==(3000,2) and abs(drawn.mean(0)-sums.sum(0)).max()<1
+    close(np.cov(drawn.T), np.cov(sums.T, bias=True)*40, 4.)
+    assert (draw_sums(sums, 10)==draw_sums(sums, 10)).all() and not (draw_sums(sums, 10)==draw_sums(sums, 10, seed=1)).any()
+    assert (draw_sums(np.ones((40, 1)), 20)==40).all() and len(draw_sums(np.ones((10**6, 1)), 1000))==200
+
+def test_an_interval_covers_as_often_as_it_says():
+    hits = 0
+    for i in range(200):
+        right = np.random.default_rng(i).random(80)<.7
+        low,high = interval(draw_sums(right[:,None], 300, i)[:,0]/80, 80)
+        hits += low<=.7<=high
+    assert .90<=hits/200<=.99
+
+def test_no_interval_of_few_rows_or_where_all_draws_agree():
+    assert np.isnan(interval(RNG.random(100), 9)).all() and np.isnan(interval(np.ones(100), 50)).all()
+    assert interval(RNG.random((100, 2)), 10).shape==(2,2)
+
+# Learners
+
+@pytest.mark.parametrize('kind', MORE_KINDS)
+def test_one_pass_says_what_the_epoch_table_says(kind, trained):
+    learn = trained(kind)
+    with Calls(learn) as calls: report = quiet(learn, lambda l: l.report(by=lambda row: 'long' if len(str(row))>200 else 'short'))
+    assert calls.n==len(learn.dls.valid) and len(report)==12
+    values = quiet(learn, lambda l: l.validate())
+    assert report.metrics==pytest.approx(dict(zip(['loss', *(m.name for m in learn.metrics)], map(float, values))), abs=1e-6)
+    same = dict(pearsonr='pearson')
+    told = {k:v for k,v in report.metrics.items() if same.get(k, k) in report.scores.index}
+    assert told and all(report.scores.score[same.get(k, k)]==pytest.approx(v, abs=1e-5) for k,v in told.items())
+    assert report.slices.rows.sum()==12
+    close(report.results.losses, quiet(learn, Interpretation.from_learner).losses)
+    for text in (repr(report), report._repr_html_()): assert all(k in text for k in [*report.scores.index, '12 rows', 'by <lambda>' if '<p>' not in text else 'by &lt;lambda&gt;'])
+
+def test_rows_are_the_users_own(trained):
+    learn,df = trained('single'),FRAMES['single']
+    report = quiet(learn, lambda l: l.report())
+    valid = learn.dls.valid_ds.items.idxs
+    guess = np.array([o['label'] for o in quiet(learn, lambda l: l.predict_batch(df.iloc[valid]))])
+    for label in CUES:
+        for other in CUES: assert sorted(report.rows(label, other))==sorted(valid[(df.label[valid]==label) & (guess==other)])
+        assert sorted(report.rows(label))==sorted(valid[df.label[valid]==label])
+    wrong = valid[df.label[valid]!=guess]
+    assert sorted(report.rows(right=False))==sorted(wrong) and len(report.rows(right=True))==12-len(wrong)
+    assert sorted(sum(report.confused.rows, []))==sorted(wrong) and report.confused.n.is_monotonic_decreasing
+    assert report.confusion.loc['good','fine']==len(report.rows('good','fine')) and report.confusion.to_numpy().sum()==12
+    assert report.labels.support.tolist()==[4,4,4,12,12]
+    for bad in (lambda: report.rows('great'), lambda: report.rows(part='film')):
+        with pytest.raises(KeyError, match='of this report'): bad()
+
+def test_several_labels_may_be_missed_or_given_in_vain(trained):
+    learn,df = trained('multi'),FRAMES['multi']
+    report = quiet(learn, lambda l: l.report(df))
+    guess = [{o['label'] for o in p} for p in quiet(learn, lambda l: l.predict_batch(df))]
+    missed = [i for i,(t,g) in enumerate(zip(df.tags, guess)) if 'good' in t and 'good' not in g]
+    vain = [i for i,(t,g) in enumerate(zip(df.tags, guess)) if 'sure' not in t and 'sure' in g]
+    assert missed and vain and report.rows('good', NONE).tolist()==missed and report.rows(NONE, 'sure').tolist()==vain
+    assert NONE in report.confusion.index
+
+def test_slices(trained):
+    learn = trained('single')
+    df = FRAMES['single'].assign(source=['web','mail',None]*16, size=range(48), share=np.linspace(0, 1, 48), many=[str(i//2) for i in range(48)][::-1])
+    report = quiet(learn, lambda l: l.report(df, by=['source','size','share']))
+    s = report.slices
+    assert s.loc['source'].rows.to_dict()=={'web':16,'mail':16,NONE:16}
+    assert s.loc['size'].index.tolist()==['0 to 11','12 to 23','24 to 35','36 to 47'] and s.loc['share'].rows.tolist()==[12]*4
+    mail = df.iloc[1::3]
+    assert report.rows(part='mail').tolist()==list(range(1, 48, 3))
+    alone = quiet(learn, lambda l: l.report(mail))
+    assert s.loc[('source','mail')].drop('rows').to_dict()==pytest.approx({f'{k}{c}':r[n] for k,r in alone.scores.iterrows() for c,n in (('','score'),('_low','low'),('_high','high'))}, nan_ok=True)
+    for data in (Dataset.from_pandas(df), df.to_dict('records')): assert quiet(learn, lambda l: l.report(data, by='source')).slices.equals(quiet(learn, lambda l: l.report(df, by='source')).slices)
+    dl = learn.dls.test_dl(df, with_labels=True)
+    assert len(slices_of(dl, 'many'))==24 and slices_of(dl, lambda r: len(r['text'])>50).keys()=={False,True}
+
+def test_bad_input(trained, bert, in_tmp):
+    learn,df = trained('single'),FRAMES['single']
+    wide = pd.concat([df]*2, ignore_index=True).assign(id=lambda d: d.index.astype(str), bag=[['a']]*96)
+    for by,kind,said in (('id', ValueError, '96 values in 96 rows'), ('language', KeyError, 'language'), ('bag', TypeError, 'pass a function of a row')):
+        with pytest.raises(kind, match=said): learn.report(wide, by=by)
+    with pytest.raises(ValueError, match='without labels'): learn.report(learn.dls.test_dl(df.text.tolist()))
+    with pytest.raises(KeyError, match='label'): learn.report(df[['text']])
+    with pytest.raises(ValueError, match='no rows to report on'): learner('single', bert, valid=None).report()
+    few = quiet(learn, lambda l: l.report(df[:3]))
+    assert few.scores.low.isna().all() and 'too few' in repr(few)
+    df.to_csv('t.csv')
+    assert quiet(learn, lambda l: l.report('t.csv')).scores.equals(quiet(learn, lambda l: l.report(df)).scores)
+
+def test_all_training_rows_though_the_loader_shuffles_and_drops(trained):
+    learn = trained('single')
+    report = quiet(learn, lambda l: l.report(l.dls.train))
+    assert len(report)==36 and sorted(report.rows())==sorted(learn.dls.train_ds.items.idxs)
+
+TAGS = [['B-CUE' if w in CUES['good'] else 'B-BAD' if w in CUES['bad'] else 'O' for w in t.split()] for t in TEXTS]
+TAGGED = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=TAGS))
+
+@pytest.mark.parametrize('max_length', [12, None])
+@pytest.mark.filterwarnings('ignore:.*texts')
+def test_entities_as_their_own_report_counts_them(max_length, bert):
+    set_seed(0)
+    learn = token_classification_learner(TAGGED, bert, bs=BS, max_length=max_length)
+    quiet(learn, lambda l: l.fit_one_cycle(5, 1e-2))
+    tags = [[dict(O='O').get(t, 'B-BAD') for t in o] if i%4==0 else ['B-CUE', *o[1:]] if i%4==1 else o for i,o in enumerate(TAGS)]
+    dl = learn.dls.test_dl(TAGGED.assign(tags=tags), with_labels=True)
+    with Calls(learn) as calls: report = quiet(learn, lambda l: l.report(dl))
+    assert calls.n==len(dl)
+    theirs = quiet(learn, lambda l: l.entity_report(dl=dl))
+    assert 0<theirs.f1['micro avg']<1
+    for c in theirs: assert report.labels[c].to_dict()==pytest.approx(theirs[c].to_dict())
+    same = report.metrics==pytest.approx({'loss':report.metrics['loss'], **{k:report.scores.score[k] for k in ('precision','recall','f1','accuracy')}})
+    assert same==(max_length is None) # metrics know nothing of words that were cut off
+    preds = quiet(learn, lambda l: l.get_preds(dl=dl))[0]
+    pairs = [{(a, learn.names[j]) for a,j in zip(o, p.argmax(-1))} for o,p in zip(tags, preds)]
+    for a,b in (('CUE',NONE), ('BAD','CUE'), (NONE,'BAD')):
+        def tag(o): return 'O' if o==NONE else f'B-{o}'
+        rows = [i for i,o in enumerate(pairs) if (tag(a), tag(b)) in o]
+        assert report.rows(a, b).tolist()==rows
+    assert len(report.rows('CUE', NONE)) and len(report.rows('BAD', 'CUE'))
+
+def test_tags_without_entities_are_counted_by_word(bert):
+    df = TAGGED.assign(tags=[[t.replace('B-', '').replace('O', 'OUT') for t in tags] for tags in TAGS])
+    learn = token_classification_learner(df, bert, bs=BS)
+    report = quiet(learn, lambda l: l.report())
+    assert report.metrics['accuracy']==pytest.approx(report.scores.score['accuracy'])
+    assert report.labels.support[:-2].sum()==sum(len(df.tokens[i]) for i in learn.dls.valid_ds.items.idxs)
+
+def _texts(kind, checkpoints):
+    df = FRAMES['single']
+    if kind=='gaps': return masked_lm_learner(df, checkpoints('bert'), bs=BS)
+    if kind=='next': return causal_lm_learner(df, checkpoints('gpt2'), text=['text','label'], bs=BS)
+    return seq2seq_learner(df.assign(target=df.label), checkpoints('bart'), source='text', target='target', bs=BS, metrics=[])
+
+@pytest.mark.parametrize('kind', ['gaps','next','written'])
+def test_models_of_tokens(kind, checkpoints):
+    learn = _texts(kind, checkpoints)
+    quiet(learn, lambda l: l.validate()) # the first call asks the model how it may be called
+    with Calls(learn) as calls: report = quiet(learn, lambda l: l.report(by='label'))
+    assert calls.n==len(learn.dls.valid)
+    s,m = report.scores.score,report.metrics
+    assert s['perplexity']==pytest.approx(m.get('perplexity', np.exp(m['loss'])), rel=1e-5)
+    if kind!='written': assert s['accuracy']==pytest.approx(m.get('accuracy', m.get('masked_accuracy')))
+    assert report.slices.rows.sum()==len(learn.dls.valid_ds)
+    assert report.labels is None and report.confused is None
+    with pytest.raises(ValueError, match='knows of no labels'): report.rows('good')
+
+def test_blocks_hold_no_rows_to_divide(checkpoints, in_tmp):
+    open('corpus.txt', 'w').write('\n'.join(TEXTS))
+    learn = masked_lm_learner('corpus.txt', checkpoints('bert'), block_size=16)
+    assert len(quiet(learn, lambda l: l.report()))==len(learn.dls.valid_ds)
+    with pytest.raises(ValueError, match='blocks of tokens'): learn.report(by='text')
+
+def test_questions_without_an_answer(bert):
+    from blurlike.all import question_answering_learner
+    df = FRAMES['answers'].assign(answers=lambda d: [a if i%3 else dict(text=[], answer_start=[]) for i,a in enumerate(d.answers)])
+    set_seed(0)
+    learn = question_answering_learner(df, bert, bs=BS, valid=.25)
+    report = quiet(learn, lambda l: l.report())
+    assert report.metrics['exact_match']==pytest.approx(report.scores.score['exact_match']) and report.metrics['f1']==pytest.approx(report.scores.score['f1'])
+    assert report.confusion.loc['no answer'].sum()==sum(i%3==0 for i in learn.dls.valid_ds.items.idxs)
+
+def test_a_task_that_judges_nothing_has_a_loss(bert):
+    from dataclasses import replace
+    learn = learner('single', bert)
+    learn.task = replace(learn.task, judge=None)
+    report = quiet(learn, lambda l: l.report())
+    assert report.scores.score['loss']==pytest.approx(report.metrics['loss'], abs=1e-6)
+
+def test_by_the_command_line(trained, in_tmp, capsys):
+    learn = trained('single')
+    learn.save_pretrained('m')
+    df = FRAMES['single'].assign(source=['web','mail']*24)
+    df.to_csv('t.csv', index=False)
+    assert main(['report', 'm', 't.csv', '--by', 'source', '--rows', '2'])==0
+    said = capsys.readouterr().out
+    report = quiet(learn, lambda l: l.report(df, by='source'))
+    assert repr(report) in said and 'by source' in said and 'errs most' in said
+    assert main(['report', 'm', 't.csv', '--by', 'language'])==2
