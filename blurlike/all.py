@@ -37,6 +37,7 @@ from .support.finite import *
 from .model.precision import *
 from .model.token_scores import *
 from .model.fingerprints import *
+from .model.decisions import *
 from .train.metrics import *
 from .inspect.wrong_labels import *
 from .data.label_columns import *
@@ -49,6 +50,7 @@ from .predict.prediction_files import *
 from .train.fitting import *
 from .predict.learner_predict import *
 from .predict.written_text import *
+from .predict.thresholds import *
 from .train.epoch_weights import *
 from .train.learner import *
 from .train.assembly import *

@@ -69,6 +69,8 @@ def _predict_parser(sub):
         '(default: a JSON object a line, printed)')
     q.add_argument('--resume', action='store_true', help='go on where an interrupted job with this --out stopped')
     q.add_argument('--bs', type=_number(int, 1), default=64, help='texts per batch (%(default)s)')
+    q.add_argument('--threshold', type=float, help='several labels a row: give those of a higher probability (default: as the model was saved)')
+    q.add_argument('--top-k', type=_number(int, 1), help='the likeliest labels, answers or tokens, so many')
     q.add_argument('--aggregation', default='words', choices=['words','none','simple','first','average','max'],
         help="how a tagger's tokens become entities (%(default)s: those that the scores count; "
         "the others: as in Hugging Face's pipeline)")
@@ -294,7 +296,9 @@ def predict(args):
     items = _items(learn, args, asked if len(asked)>1 else asked[0])
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
     joins_tokens = 'aggregation_strategy' in inspect.signature(learn.task.predictions.many).parameters
-    kwargs = dict(bs=args.bs) | (dict(aggregation_strategy=args.aggregation) if joins_tokens else {})
+    asked = dict(threshold=args.threshold, top_k=args.top_k)
+    kwargs = dict(bs=args.bs) | {k:v for k,v in asked.items() if v is not None}
+    if joins_tokens: kwargs['aggregation_strategy'] = args.aggregation
     if args.out: return print(f'saved: {learn.predict_batch(items, out=args.out, resume=args.resume, **kwargs)}')
     with learn.no_bar():
         for p in learn.predict_batch(items, **kwargs): print(json.dumps(p, ensure_ascii=False))

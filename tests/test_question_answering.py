@@ -521,7 +521,7 @@ def test_saved_exported_and_in_a_file(both, in_tmp):
     again = TransformersLearner.from_pretrained(both.save_pretrained('m'))
     assert again.task is question_answering and again.predict_batch(BOTH)==want and again.dls.text_tfm.options==both.dls.text_tfm.options
     facts = json.loads((in_tmp/'m'/'blurlike.json').read_text())
-    assert facts['text']==['question','context'] and facts['label']==['answers','context'] and facts['overlap']==6 and facts['loss']['settings']['thresh']==both.loss_func.thresh
+    assert facts['text']==['question','context'] and facts['label']==['answers','context'] and facts['overlap']==6 and facts['decisions']['thresh']==both.loss_func.thresh
     tf.AutoModelForQuestionAnswering.from_pretrained('m')
     again.dls = both.dls
     assert [m.name for m in again.metrics]==[m.name for m in both.metrics] and again.validate()==both.validate()

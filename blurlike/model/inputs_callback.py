@@ -22,6 +22,7 @@ from ..task import task_of
 # %% ../../nbs/model/15_inputs_callback.ipynb #2d681b4b
 class ModelLoss:
     "The loss that the model computes itself"
+    thresh = None # of the learner, where it has one of its own
     def __init__(self):
         self.reduction,self.door = 'mean',None
         self.like = BaseLoss(nn.MSELoss) # of the same meaning, computed from the logits: for losses of single rows, and for what outputs mean
@@ -34,7 +35,7 @@ class ModelLoss:
     def of_tokens(self, targ)->bool: return hasattr(self.like, 'of_tokens') and self.like.of_tokens(targ)
     def count(self, targ)->int: return int((targ!=-100).sum()) if self.of_tokens(targ) else len(targ)
     def activation(self, x): return self.like.activation(x)
-    def decodes(self, x): return self.like.decodes(x)
+    def decodes(self, x): return self.like.decodes(x) if self.thresh is None else x>self.thresh
 
 # %% ../../nbs/model/15_inputs_callback.ipynb #05adeea3
 class ModelInputsCallback(Callback):

@@ -28,6 +28,7 @@ from fastcore.meta import delegates
 from ..support.arguments import check_counts, is_name
 from ..data.batch import TransformersDL, check_targets
 from ..support.finite import check_outputs
+from ..model.decisions import decisions_of
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
 from ..model.fingerprints import checksum_of, config_facts, tokenizer_hash, weights_hash
 from .prediction_files import predict_to_file
@@ -217,7 +218,7 @@ def prediction_facts(self:PredictingLearner)->dict: # Name -> checksum or plain 
     labels = [[type(n).__name__, str(n)] for n in self.names]
     return dict(weights=weights_hash(model), config=checksum_of(config_facts(model)), labels=checksum_of(labels),
         task=getattr(self.task, 'name', None), loss=type(self.loss_func).__name__,
-        thresh=getattr(self.loss_func, 'thresh', None),
+        **decisions_of(self.loss_func),
         precision=None if half is None else str(half.amp_mode), tokenizer=tokenizer_hash(tfm.tokenizer),
         tokenizer_kwargs=repr(sorted(tfm.tokenizer_kwargs.items())), max_length=tfm.max_length, overlap=tfm.overlap)
 

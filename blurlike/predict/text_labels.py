@@ -24,6 +24,7 @@ def only_ours(
 class LabelPredictions:
     "One row of outputs for each text"
     gather = None
+    takes_threshold = False # is an output an answer of its own, given where it is likely enough?
     def __init__(self,
         decode # `(preds (B,C), vocab) -> list` of plain dicts, one a row
     ): self.decode = decode
@@ -45,7 +46,10 @@ class LabelPredictions:
 
     def many(self, learn, items, bs=64):
         "Plain dicts, one a row."
-        return self.read(learn, learn.loss_func.activation(learn.predict_logits(learn.texts_of(items), bs)))
+        return self.read(learn, self.probabilities(learn, items, bs))
+
+    def probabilities(self, learn, items, bs=64): # (B,C)
+        return learn.loss_func.activation(learn.predict_logits(learn.texts_of(items), bs))
 
     def read(self, learn, preds): # (B,C)
         return self.decode(preds, learn.names)

@@ -28,6 +28,7 @@ from ..model.adapters import base_mark, has_adapter, load_adapter, note_base, sa
 from ..train.assembly import build_learner
 from ..train.epoch_weights import epoch_of_weights, weight_sum
 from ..model.class_weights import held_weights, loss_name
+from ..model.decisions import DECISIONS, decisions_of, with_decisions
 from ..support.files import check_files, check_place, file_hash, json_hash, read_json, set_mode, write_folder
 from ..support.finite import check_weights
 from ..data.label_columns import LabelVector
@@ -42,7 +43,7 @@ from ..task import find_task
 from ..support.warn import warn_user
 
 # %% ../../nbs/save/01_folder.ipynb #55130360
-FORMAT = 3 # 1: without `base`, `epochs` and `adapter`; 2: without a sum of its own
+FORMAT = 4 # 1: without `base`, `epochs` and `adapter`; 2: without a sum of its own; 3: without `decisions`
 READ = '.json','.jinja','.safetensors' # endings of files that transformers reads without being told to
 _splitters = {f.__name__:f for f in (transformer_splitter, layerwise_splitter)}
 
@@ -67,7 +68,7 @@ def _parts(loss): return loss, getattr(loss, 'func', loss) # fastai wraps a loss
 
 def _settings(loss): # numbers that it was made with
     attributes = [(k,v) for o in _parts(loss) for k,v in getattr(o, '__dict__', {}).items()]
-    return {k:v for k,v in attributes if type(v) in (int, float) and k!='axis'}
+    return {k:v for k,v in attributes if type(v) in (int, float) and k not in ('axis', *DECISIONS)}
 
 def _set_again(loss, settings):
     for o in _parts(loss):
@@ -112,7 +113,7 @@ def describe(
         vocab=vocab, vocab_sha256=checksum(vocab), target_options=_options(dls),
         text=_getter_names(streams[0], 'text'), label=_getter_names(streams[-1], 'label') if len(streams)>1 else None,
         max_length=tfm.max_length, overlap=tfm.overlap, bs=dls.train.bs,
-        loss=_loss_facts(learn), metrics=[m.name for m in learn.metrics],
+        loss=_loss_facts(learn), decisions=decisions_of(learn.loss_func), metrics=[m.name for m in learn.metrics],
         splitter=getattr(learn.splitter, '__name__', type(learn.splitter).__name__),
         base=_base(learn), epochs=_epochs(learn),
         versions={name:library.__version__ for name,library in libraries.items()})
@@ -263,6 +264,7 @@ def _columns(v): # CSV files without a head have numbers
     name = _is(str, int)
     return name(v) or _list_of(name)(v) and len(v)>0
 def _numbers(v): return _number_type(v) or _list_of(_number_type)(v)
+_decided = _entries(dict.fromkeys(DECISIONS, _or_none(_numbers)))
 _schema = dict( # what each entry of `blurlike.json` may be; a new one: here, in `describe`, and in `_later`
     format=_text, format_version=_count(1), task=_text, splitter=_text, metrics=_texts,
     versions=_dict_of(_text), sha256=_dict_of(_text),
@@ -271,9 +273,10 @@ _schema = dict( # what each entry of `blurlike.json` may be; a new one: here, in
     text=_columns, label=_or_none(_columns),
     max_length=_or_none(_count(1)), overlap=_or_none(_count(0)), bs=_count(1),
     loss=_entries(dict(settings=_dict_of(_number_type)), name=_text, class_weights=_or_none(_numbers)),
+    decisions=_decided,
     base=_or_none(_text), epochs=_or_none(_is_table),
     adapter=_or_none(_entries(dict(sum=_text, dtype=_text), base=_text)))
-_later = dict(base=None, epochs=None, adapter=None) # what it means that a folder has no such entry
+_later = dict(base=None, epochs=None, adapter=None, decisions={}) # what it means that a folder has no such entry
 
 # %% ../../nbs/save/01_folder.ipynb #2ccd2d59
 def _check_version(path, facts):
@@ -460,7 +463,16 @@ def learner_of(
     _warn_changed(learn, facts, kwargs)
     is_own = loss_func is None and loss_name(learn.loss_func)==loss['name']
     if is_own: _set_again(learn.loss_func, loss.get('settings', {}))
+    _decide_again(learn, facts['decisions'], loss_func)
     return learn
+
+def _decide_again(learn, decisions, given): # what the user says goes before what was saved
+    thresh = decisions.get('thresh')
+    if isinstance(thresh, list) and len(thresh)!=len(learn.names):
+        raise ValueError(f"'decisions' hold {len(thresh)} thresholds for {len(learn.names)} labels")
+    is_set = getattr(given, 'thresh', None) not in (None, .5)
+    kept = {n:v for n,v in decisions.items() if v is not None and not (n=='thresh' and is_set)}
+    if kept: learn.loss_func = with_decisions(learn.loss_func, **kept)
 
 
 def keep_facts(

@@ -84,6 +84,14 @@ def _data(learn, facts):
     if facts['max_length']: res['length'] = _length(facts)
     return _table(res)
 
+def _decisions(facts): # what stands between the model's logits and the answers
+    decided = facts['decisions']
+    thresh = decided['thresh']
+    res = {}
+    if isinstance(thresh, list): res['thresholds'] = _codes([f'{n}: {t:.3g}' for n,t in zip(facts['vocab'], thresh)])
+    elif thresh not in (None, .5): res['threshold'] = f'{thresh:.3g}'
+    return res
+
 def _told(epochs):
     last = len(epochs['rows'])-1
     epoch = epochs.get('epoch', last)
@@ -143,6 +151,7 @@ learn = {load}({name!r})
 learn.predict_batch([{item}])
 ```
 """
+_ours_alone = 'They stand in `blurlike.json`; a pipeline of transformers alone knows nothing of them.'
 _without_us = """
 With `transformers` alone:
 
@@ -187,6 +196,8 @@ def model_card(
     parts = [f'---\n{_front_matter(learn, facts, name, merge, data)}\n---', f"# {_plain(name.split('/')[-1])}", made]
     parts += ['## Data', _data(learn, facts)]
     if scores_of(facts): parts += ['## Scores', _told(facts['epochs']), _epoch_table(facts['epochs'])]
+    decided = _decisions(facts)
+    if decided: parts += ['## Decisions', _table(decided), *([] if learn.task.plain_code else [_ours_alone])]
     parts += ['## Training', _training(learn, facts), '## Use', _usage(learn, facts, name, merge)]
     parts += ['## Versions', ', '.join(f'{k} {v}' for k,v in facts['versions'].items())]
     return '\n\n'.join(p.strip() for p in parts) + '\n'

@@ -21,6 +21,7 @@ from ..model.adapters import add_adapter, has_adapter, merged
 from ..data.batch import TransformersDL, check_targets
 from .run import RunningLearner
 from ..model.cuda_graphs import CUDAGraphs
+from ..model.decisions import read_threshold, with_decisions
 from ..model.losses import AvgCountedLoss, CountedTargets, SmoothLoss
 from ..model.inputs_callback import ModelInputsCallback
 from ..model.model_inputs import unwrap
@@ -132,8 +133,16 @@ def to_bf16(self:TransformersLearner): return self.add_cb(DevicePrecision(amp_mo
 # %% ../../nbs/train/06_learner.ipynb #0435de65
 @patch
 def _loss_for(self:TransformersLearner, dls, loss_func):
-    is_known = loss_func is not None or getattr(dls.train_ds, 'loss_func', None) is not None
-    return loss_func if is_known or self.task is None else self.task.loss(None)
+    if loss_func is not None: return _with_threshold(loss_func, self.task, dls)
+    is_known = getattr(dls.train_ds, 'loss_func', None) is not None
+    return None if is_known or self.task is None else self.task.loss(None)
+
+def _with_threshold(loss_func, task, dls): # as it can be used, if the user has set one
+    thresh = getattr(loss_func, 'thresh', None)
+    is_read = task is not None and getattr(task.predictions, 'takes_threshold', False)
+    if thresh is None or not is_read: return loss_func
+    thresh = read_threshold(thresh, output_names(dls))
+    return with_decisions(loss_func, thresh=thresh) if isinstance(thresh, list) else loss_func
 
 def _with_own(cbs, max_grad_norm): # callbacks of the user, and ours of the classes that are not among them
     own = [ModelInputsCallback(), CountedTargets()] + ([GradientClip(max_grad_norm)] if max_grad_norm else [])

@@ -7,6 +7,7 @@ __all__ = ['random_states', 'set_random_states', 'loaders_of', 'save_weights', '
            'set_callbacks']
 
 # %% ../../nbs/train/03_training_state.ipynb #12c50003
+import json
 import random
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from ..data.batch import TransformersDL
 from ..support.finite import check_weights
+from ..model.decisions import DECISIONS, decisions_of, with_decisions
 from ..model.model_inputs import unwrap
 from ..support.plain_data import plain_vars, set_vars
 
@@ -51,11 +53,13 @@ def _tensors(learn): return dict([*unwrap(learn.model).named_parameters(), *unwr
 def save_weights(learn, path):
     check_weights(unwrap(learn.model), 'checkpoint')
     tensors = {n:p.detach().to('cpu').contiguous() for n,p in _tensors(learn).items()}
-    save_file(tensors, path, {n:repr(float(v)) for n,v in _tuned(learn).items()} or None)
+    told = decisions_of(getattr(learn, 'loss_func', None)) # for these weights
+    save_file(tensors, path, {n:json.dumps(v) for n,v in told.items()})
 
-def _tuned(learn): # what the loss holds that was chosen for these weights, e.g. a threshold
-    loss = getattr(learn, 'loss_func', None)
-    return {n:getattr(loss, n) for n in getattr(loss, 'tuned', ())}
+def _decide_again(learn, told): # as it was with these weights
+    decisions = {n:json.loads(told[n]) for n in DECISIONS if n in told}
+    if decisions_of(learn.loss_func)!=decisions_of(learn.loss_func)|decisions:
+        learn.loss_func = with_decisions(learn.loss_func, **decisions)
 
 def load_weights(
     learn:Learner,
@@ -72,7 +76,7 @@ def load_weights(
     with torch.no_grad():
         for n,p in now.items(): p.copy_(saved[n])
     with safe_open(path, 'pt') as f: told = f.metadata() or {}
-    for n in _tuned(learn).keys() & told.keys(): setattr(learn.loss_func, n, float(told[n]))
+    _decide_again(learn, told)
 
 # %% ../../nbs/train/03_training_state.ipynb #13c50008
 _progress = 'epoch','train_iter','pct_train','smooth_loss','final_record'

@@ -181,7 +181,6 @@ def fits_no_window(
 # %% ../../../nbs/tasks/question_answering/01_answers.ipynb #ab8eaa84
 class AnswerLoss:
     "Cross entropy of starts and ends, (B,W*L,2) outputs against (B,1+W,4) targets"
-    tuned = 'thresh', # is chosen for the weights, and comes back with them
     def __init__(self,
         thresh:float=0. # By how much the score of "no answer" must exceed that of the best answer
     ): self.reduction,self.thresh = 'mean',thresh
