@@ -10,8 +10,7 @@ from fastai.losses import BCEWithLogitsLossFlat
 from sklearn import metrics as skm
 
 from blurlike import cli
-from blurlike.all import (Checkpoints, ModelLoss, TransformersLearner, best_cut, counts_at, label_cuts, load_learner, model_card, read_facts,
-    sequence_classification_learner)
+from blurlike.all import (Checkpoints, ModelLoss, TransformersLearner, best_cut, counts_at, label_cuts, load_learner, model_card, read_facts)
 from blurlike.predict.thresholds import COUNT_SCORES
 from small import close, learner, table
 

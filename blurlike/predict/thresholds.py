@@ -15,7 +15,7 @@ from ..support.warn import warn_user
 from .learner_predict import PredictingLearner
 
 # %% ../../nbs/predict/05_thresholds.ipynb #6fdf0eb2
-def _takes_threshold(learn): return learn.task is not None and learn.task.predictions.takes_threshold
+def _takes_threshold(learn): return learn.task is not None and getattr(learn.task.predictions, 'takes_threshold', False)
 
 def _check_takes_threshold(learn):
     if _takes_threshold(learn): return
@@ -169,7 +169,8 @@ def tune_threshold(self:PredictingLearner,
     score,name = _read_score(metric)
     _check_takes_threshold(self)
     probs,targets = labelled_preds(self, 'tune_threshold', ds_idx, dl)
-    probs,given = probs.numpy().astype(float),targets.numpy()>0
+    probs = probs.numpy().astype(float)
+    given = targets.numpy()>0
     _check_probabilities(probs)
     def fit(rows): return label_cuts(given[rows], probs[rows], score, floor, per_label)
     cuts = fit(np.arange(len(probs)))

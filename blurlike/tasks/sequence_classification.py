@@ -50,7 +50,8 @@ def _target_tfms(dls): # their types
 def _label(name, score): return dict(label=name, score=float(score))
 def decode_single(preds, vocab): return [_label(vocab[i], p) for p,i in zip(*(o.tolist() for o in preds.max(-1)))]
 def decode_multi(preds, vocab, thresh=0.5):
-    rows = zip(*(o.tolist() for o in preds.sort(descending=True, stable=True)), (preds>torch.as_tensor(thresh)).tolist())
+    given = preds>torch.as_tensor(thresh)
+    rows = zip(*(o.tolist() for o in (*preds.sort(descending=True, stable=True), given)))
     return [[_label(vocab[i], p) for p,i in zip(scores, order) if given[i]] for scores,order,given in rows]
 def _likeliest(preds, vocab, top_k): return [row[:top_k] for row in decode_multi(preds, vocab, -1.)] # lists of dicts
 
