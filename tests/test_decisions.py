@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from fastai.losses import BCEWithLogitsLossFlat
 from sklearn import metrics as skm
 
