@@ -4,7 +4,7 @@ Both sides fine-tune the same encoder on the same rows with the same epochs, bat
 are scored by the same code on the same validation rows. Ours: the one-line learner of the task, all defaults, and
 `fit_one_cycle`, for tags `fit_linear`. The Trainer: fused AdamW, weight decay 0.01, linear decay after 10% warm-up, gradients clipped at 1 (its default),
 the padding collator of the task; for tags, the first token of a word carries its tag. Both evaluate after each epoch.
-Runs alternate; each finished run is kept in a jsonl file, so that a stopped benchmark goes on where it was.
+Runs alternate (of ud_english_ewt with the first seed alone); each finished run is kept in a jsonl file, so that a stopped benchmark goes on where it was.
 """
 import argparse
 import json
@@ -90,9 +90,8 @@ def trainer(args, name, data, seed):
     model,rows = model_and_rows(args, name, data, tokenizer)
     collator = transformers.DataCollatorForTokenClassification if is_tags(name) else transformers.DataCollatorWithPadding
     with tempfile.TemporaryDirectory() as out:
-        t = transformers.Trainer(model, transformers.TrainingArguments(out, num_train_epochs=args.epochs, learning_rate=args.lr, per_device_train_batch_size=args.bs,
-            per_device_eval_batch_size=64, optim='adamw_torch_fused', weight_decay=0.01, lr_scheduler_type='linear', warmup_steps=0.1, seed=seed, use_cpu=args.device=='cpu',
-            eval_strategy='epoch', report_to='none', disable_tqdm=True, logging_strategy='no', save_strategy='no'), # it evaluates each epoch, as a learner does
+        settings = trainer_settings(args, seed)|dict(per_device_eval_batch_size=64, eval_strategy='epoch') # it evaluates each epoch, as a learner does
+        t = transformers.Trainer(model, transformers.TrainingArguments(out, **settings),
             data_collator=collator(tokenizer), train_dataset=rows['train'], eval_dataset=rows['validation'])
         seconds = timed(t.train)
         logits,labels,_ = t.predict(rows['validation'])
@@ -112,6 +111,22 @@ class Runs:
             with open(self.log, 'a') as f: f.write(json.dumps(row)+'\n')
             print({k:round(v, 4) if isinstance(v, float) else v for k,v in row.items()}, flush=True)
         return row
+
+def options(doc, sets, **defaults):
+    "Arguments that all of these scripts have."
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--shared', type=Path, default=Path(__file__).parents[2]/'shared', help='folder with data/ and models/')
+    p.add_argument('--sets', nargs='+', default=list(sets), choices=list(sets))
+    p.add_argument('--seeds', nargs='+', type=int, default=[0,1,2])
+    p.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
+    for name,value in defaults.items(): p.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    return p
+
+def trainer_settings(args, seed):
+    "The Trainer's side, as keyword arguments of its settings; the rest is its default."
+    return dict(num_train_epochs=args.epochs, learning_rate=args.lr, per_device_train_batch_size=args.bs, per_device_eval_batch_size=32,
+        optim='adamw_torch_fused', weight_decay=0.01, lr_scheduler_type='linear', warmup_steps=0.1, seed=seed, use_cpu=args.device=='cpu',
+        report_to='none', disable_tqdm=True, logging_strategy='no', save_strategy='no')
 
 def prepare(args):
     "Fill in what the runs share; the commit."
@@ -142,6 +157,8 @@ def run_all(args, runs):
                 res.append(runs.get(run, partial(one_run, args, name, data, seed, side)))
     return res
 
+METRICS = 'accuracy','exact_match','f1','pearson','spearman','entity_f1','bleu','chrf','rouge1','rouge2','rougeLsum','loss' # shares, but for the last
+
 def table(rows, args):
     "Markdown lines: mean and spread of both sides, and their difference in standard errors."
     lines = ['| set | rows | seeds | metric | ours | Trainer | difference | in standard errors | training time, Trainer / ours | commit |', '|---|---|---|---|---|---|---|---|---|---|']
@@ -149,25 +166,19 @@ def table(rows, args):
     for name in args.sets:
         mine,theirs = [sorted((r for r in rows if r['set']==name and r['side']==side), key=lambda r: r['seed']) for side in ('ours','trainer')]
         ratio = np.median([t['seconds']/m['seconds'] for m,t in zip(mine, theirs)])
-        for metric in [m for m in ('accuracy','exact_match','f1','pearson','spearman','entity_f1') if m in mine[0]]:
-            a,b = [np.array([100*r[metric] for r in side]) for side in (mine, theirs)]
+        for metric in [m for m in METRICS if m in mine[0]]:
+            scale = 1 if metric=='loss' else 100
+            a,b = [np.array([scale*r[metric] for r in side]) for side in (mine, theirs)]
             diff,se = a.mean()-b.mean(),np.sqrt(a.var(ddof=1)/len(a)+b.var(ddof=1)/len(b)) if len(a)>1 else np.nan
             lines.append(f"| {name} | {mine[0]['rows']} | {len(a)} | {metric} | {mean(a)} | {mean(b)} | {diff:+.2f} | {f'{diff/se:+.1f}' if len(a)>1 else '-'} | {ratio:.2f} | {', '.join(sorted({r['commit'] for r in mine}))} |")
     return lines
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--shared', type=Path, default=Path(__file__).parents[2]/'shared', help='folder with data/ and models/')
-    p.add_argument('--sets', nargs='+', default=list(SETS), choices=list(SETS))
-    p.add_argument('--seeds', nargs='+', type=int, default=[0,1,2], help='of ud_english_ewt only the first is used')
+    p = options(__doc__, SETS, epochs=3, bs=16, lr=1e-4)
     p.add_argument('--rows', type=int, help='training rows of each set, instead of its own number')
-    p.add_argument('--epochs', type=int, default=3)
-    p.add_argument('--bs', type=int, default=16)
-    p.add_argument('--lr', type=float, default=1e-4)
     p.add_argument('--max-length', type=int, help="instead of the set's own")
     p.add_argument('--fit', choices=['fit_one_cycle','fit_linear'], help='our schedule; default: fit_linear for tags, fit_one_cycle else')
     p.add_argument('--device', default='cpu', help='cpu or cuda')
-    p.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
     args = p.parse_args()
     commit = prepare(args)
     rows = run_all(args, Runs(args.out/f'quality-{args.device}.jsonl', commit))

@@ -7,11 +7,9 @@ post-processing of transformers' example `run_qa` (n-best of 20 starts and ends)
 10% warm-up. Of unanswerable sets both thresholds are chosen on the validation rows, and `f1_at_0` is the Trainer's score with the
 example's own threshold. Runs alternate; each finished run is kept in a jsonl file, so that a stopped benchmark goes on where it was.
 """
-import argparse
 import sys
 import tempfile
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,7 +18,7 @@ import transformers
 
 from blurlike.all import question_answering_learner
 from blurlike.tasks.question_answering.scores import answer_scores, best_threshold
-from quality import Runs, prepare, table, timed, versions
+from quality import Runs, options, prepare, table, timed, trainer_settings, versions
 
 SETS = dict(squad_xquad_en=('dev','context'), squad_v2_dev_half=('train','title')) # file, and what no two parts share
 
@@ -88,9 +86,7 @@ def trainer(args, data, seed):
     model = transformers.AutoModelForQuestionAnswering.from_pretrained(args.checkpoint, dtype=torch.float32)
     train,valid = ([f for _,f,_ in features(tokenizer, d, True)] for d in data)
     with tempfile.TemporaryDirectory() as out:
-        t = transformers.Trainer(model, transformers.TrainingArguments(out, num_train_epochs=args.epochs, learning_rate=args.lr, per_device_train_batch_size=args.bs,
-            per_device_eval_batch_size=32, optim='adamw_torch_fused', weight_decay=0.01, lr_scheduler_type='linear', warmup_steps=0.1, seed=seed, use_cpu=args.device=='cpu',
-            eval_strategy='epoch', report_to='none', disable_tqdm=True, logging_strategy='no', save_strategy='no'),
+        t = transformers.Trainer(model, transformers.TrainingArguments(out, eval_strategy='epoch', **trainer_settings(args, seed)),
             data_collator=transformers.DataCollatorWithPadding(tokenizer), train_dataset=train, eval_dataset=valid, processing_class=tokenizer)
         seconds = timed(t.train)
         found = []
@@ -119,17 +115,8 @@ def run_all(args, runs):
     return res
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--shared', type=Path, default=Path(__file__).parents[2]/'shared', help='folder with data/ and models/')
-    p.add_argument('--sets', nargs='+', default=list(SETS), choices=list(SETS))
-    p.add_argument('--seeds', nargs='+', type=int, default=[0,1,2])
-    p.add_argument('--rows', type=int, default=600, help='training rows of each set')
-    p.add_argument('--valid-rows', type=int, default=200, help='most validation rows of each set')
-    p.add_argument('--epochs', type=int, default=2)
-    p.add_argument('--bs', type=int, default=16)
-    p.add_argument('--lr', type=float, default=3e-4)
+    p = options(__doc__, SETS, rows=600, valid_rows=200, epochs=2, bs=16, lr=3e-4)
     p.add_argument('--device', default='cpu', help='cpu or cuda')
-    p.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
     args = p.parse_args()
     commit = prepare(args)
     rows = run_all(args, Runs(args.out/f'quality-qa-{args.device}.jsonl', commit))
