@@ -60,6 +60,7 @@ class Task:
     rate:float = 1. # Times the learning rate that suits the width of the model: the default of its learners
     decoder_input:Callable|None = None # `(targets or None, model) -> dict`: what the decoder of a model that writes text reads; `{}`: the model knows
     hub_tags:tuple = ('fill-mask','sentence-similarity','feature-extraction') # Pipeline tags of checkpoints on the Hub to begin with
+    trained_tags:tuple = () # Those of models trained for it, where transformers has no pipeline
 
     def metrics_for(self, vocab, tfm)->list: # used when the caller passes none
         return self.metrics(vocab) if self.text_metrics is None else self.text_metrics(tfm)

@@ -1,4 +1,6 @@
 "`find_checkpoints` against a server that answers as the Hub does: what is asked, what is kept, and what is said when there is no network."
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from huggingface_hub import constants
@@ -17,7 +19,8 @@ ON_HUB = [entry('a/base', 110_000_000, 900), entry('a/large', 340_000_000, 1000)
     entry('c/no-config', 5_000_000, 790, config=None), entry('d/mini', 22_000_000, 5000, tag='sentence-similarity', gated='auto'),
     entry('e/embed', 33_000_000, 700, tag='feature-extraction'), entry('f/old', None, 600), entry('g/keras', 9_000_000, 990, library='keras'),
     entry('h/gpt', 124_000_000, 2000, tag='text-generation', kind='gpt2'), entry('i/tagger', 110_000_000, 300, tag='token-classification'),
-    entry('j/mood', 66_000_000, 400, tag='text-classification', kind='distilbert'), entry('k/small', 60_000_000, 100, tag='translation', kind='t5')]
+    entry('j/mood', 66_000_000, 400, tag='text-classification', kind='distilbert'), entry('k/small', 60_000_000, 100, tag='translation', kind='t5'),
+    entry('l/reader', 66_000_000, 90, tag='question-answering')]
 
 @pytest.fixture
 def hub(monkeypatch):
@@ -62,7 +65,9 @@ def test_a_task_or_a_learner_may_be_given(hub, trained):
 
 def test_those_that_were_trained_for_it(hub):
     assert names('token_classification', trained=True)==['i/tagger'] and names('sequence_classification', trained=True)==['j/mood']
-    with pytest.raises(ValueError, match='no pipeline for multiple_choice'): names('multiple_choice', trained=True)
+    assert names('question_answering', trained=True)==['l/reader'] and names('seq2seq', trained=True)==['k/small'] # which have no pipeline
+    untagged = replace(TASKS['multiple_choice'], trained_tags=())
+    with pytest.raises(ValueError, match='no tag for models trained for multiple_choice'): names(untagged, trained=True)
 
 def test_only_as_many_pages_as_needed(hub):
     hub.page = 2

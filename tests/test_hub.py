@@ -34,7 +34,7 @@ def test_card_of_each_kind(trained, kind):
     learn = trained(kind)
     text = model_card(learn, 'ada/films')
     card,rows = ModelCard(text),facts_of(text)
-    assert card.data.pipeline_tag==(None if kind=='choice' else 'text-classification') and ('pipeline(' in text)==(kind!='choice')
+    assert card.data.pipeline_tag==('multiple-choice' if kind=='choice' else 'text-classification') and ('pipeline(' in text)==(kind!='choice')
     assert card.data.library_name=='transformers'
     assert {'blurlike','fastai'}<=set(card.data.tags) and card.data.base_model is None
     last = dict(zip(['loss',*(m.name for m in learn.metrics)], list(learn.epoch_table[-1])[1:]))

@@ -345,6 +345,10 @@ def test_files(ending, bert, tmp_path):
     learn,want = asked(path, bert, answers=['text','start'] if ending=='csv' else 'answers', valid=[0, 1, 2]),asked(BOTH, bert, valid=[0, 1, 2])
     assert all(torch.equal(a, b) for a,b in zip(learn.dls.valid.one_batch(), want.dls.valid.one_batch()))
 
+def test_a_csv_of_dicts_is_refused_and_told(bert, tmp_path):
+    BOTH.to_csv(tmp_path/'a.csv', index=False)
+    with pytest.raises(TypeError, match="rows 0, 1.*got .*; a csv keeps such cells as text: save the table as jsonl or parquet"): asked(tmp_path/'a.csv', bert)
+
 def test_validation_is_drawn_by_contexts(bert):
     twice = pd.concat([FRAME, FRAME], ignore_index=True)
     learn = asked(twice, bert)
@@ -451,6 +455,17 @@ def test_any_right_answer_is_marked_as_right(bert, capsys, monkeypatch):
     with learn.no_bar(): scores = dict(zip([m.name for m in learn.metrics], learn.validate()[1:]))
     assert set(scores)=={'exact_match','f1'}
 
+def test_a_process_marks_with_the_answers_of_its_own_rows(learn, capsys):
+    dl = learn.dls.valid
+    dl.share = 1,2
+    x,y = next(iter(dl))
+    whole = dl.whole[1] # of all processes
+    n = len(whole)-len(whole)//2
+    assert len(y)==n and list(y.places)==list(whole.places)[-n:] and list(y.places)!=list(whole.places)[:n]
+    x,y,samples = dl.show_batch((x, y), max_n=n, show=False)
+    show_results(x, y, samples, [(p[0],) for p in whole.places[-n:]], max_n=n)
+    assert [l.rstrip()[-1] for l in capsys.readouterr().out.splitlines() if l.rstrip()[-1:] in '✓✗']==['✓']*n
+
 def test_places_are_no_classes_to_confuse(learn):
     with pytest.raises(ValueError, match='no classes that could be confused.*Interpretation.from_learner'): ClassificationInterpretation.from_learner(learn)
 
@@ -540,7 +555,7 @@ def test_the_card_tells_how_transformers_alone_answers(learn, both, checkpoints,
         l.fit(1, 1e-3)
         l.save_pretrained('m')
         card = model_card(l, 'm')
-        assert 'pipeline(' not in card and "learn.predict_batch([('Who wrote it?', 'Ada wrote it.')])" in card
+        assert 'pipeline(' not in card and '\npipeline_tag: question-answering\n' in card and "learn.predict_batch([('Who wrote it?', 'Ada wrote it.')])" in card
         code = card.split('```python')[2].split('```')[0]
         found = {}
         exec(code, found)

@@ -39,8 +39,9 @@ def task_named(
 def _tags(task, trained):
     if not trained: return task.hub_tags
     tag = pipeline_of(task)
-    if tag is not None: return (tag,)
-    raise ValueError(f"trained=True: transformers has no pipeline for {task.name}, so the Hub has no tag for models trained for it")
+    tags = task.trained_tags if tag is None else (tag,)
+    if tags: return tags
+    raise ValueError(f"trained=True: the Hub has no tag for models trained for {task.name}")
 
 # %% ../../nbs/share/04_checkpoint_search.ipynb #f49f1c28
 def _has_class(info, task): # does transformers know this architecture with the head of the task?

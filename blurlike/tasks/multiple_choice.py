@@ -524,7 +524,7 @@ def judge_choices(learn, dl): # for the record's `judge`
 
 multiple_choice = register_task(Task('multiple_choice', 'AutoModelForMultipleChoice',
     block=TextChoicesBlock, target=lambda vocab, how='number': RightChoiceBlock(how), read=ChoiceLabels,
-    example=lambda vocab: 0, fits=_fits,
+    example=lambda vocab: 0, fits=_fits, trained_tags=('multiple-choice',),
     loss=lambda weights: CrossEntropyLossFlat(), metrics=lambda vocab: [accuracy], predictions=ChoicePredictions(None),
     judge=judge_choices))
 

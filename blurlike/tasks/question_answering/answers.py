@@ -37,8 +37,10 @@ def _of_cell(cell): # texts and starts
     if isinstance(cell, dict): return _of_dict(cell)
     is_list = isinstance(cell, (list, tuple, np.ndarray)) and all(isinstance(o, dict) for o in cell)
     if not is_list:
+        is_written = isinstance(cell, str) and cell.lstrip().startswith(('{','['))
+        hint = '; a csv keeps such cells as text: save the table as jsonl or parquet' if is_written else ''
         raise TypeError("answers are expected as {'text': [...], 'answer_start': [...]} (empty lists: there is none), "
-            f"got {cell!r:.80}")
+            f"got {cell!r:.80}{hint}")
     parts = list(map(_of_dict, cell))
     return [sum((p[k] for p in parts), []) for k in range(2)]
 
@@ -83,6 +85,11 @@ def check_answer(
 class TensorAnswer(TensorBase):
     "(2,) where an answer begins and ends, in characters; of a batch (B,1+W,4), see `AnswerPlaces.collate`"
     texts,places = (),() # of all answers of a row; of a batch the places of each row
+    def __getitem__(self, idx):
+        res = super().__getitem__(idx)
+        is_some_rows = self.ndim==3 and isinstance(idx, slice) # as a process takes its share of a batch
+        if is_some_rows: res.places = self.places[idx]
+        return res
 
 NO_ANSWER = (-1, -1)
 

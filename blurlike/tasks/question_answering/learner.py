@@ -53,7 +53,7 @@ question_answering = register_task(Task('question_answering', 'AutoModelForQuest
     example=lambda vocab: dict(text=[], answer_start=[]), outputs=('start_logits','end_logits'),
     loss=lambda weights: AnswerLoss(), metrics=lambda vocab: answer_metrics(),
     text_metrics=lambda tfm: answer_metrics(tfm.unanswerable), predictions=AnswerPredictions(), plain_code=plain_code,
-    files=SQUAD, judge=judge_answers,
+    files=SQUAD, trained_tags=('question-answering',), judge=judge_answers,
     decoder_input=lambda targets, model: {})) # BART reads the text again there, and makes that of it itself
 
 # %% ../../../nbs/tasks/question_answering/09_learner.ipynb #736a2021

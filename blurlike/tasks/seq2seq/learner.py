@@ -69,7 +69,8 @@ seq2seq = register_task(Task('seq2seq', 'AutoModelForSeq2SeqLM',
     fits=lambda dls: target_tfm_of(dls) is not None, loss=lambda weights: DecoderLoss(),
     metrics=lambda vocab: seq2seq_metrics(), text_metrics=lambda tfm: seq2seq_metrics(tfm.languages),
     predictions=Seq2SeqPredictions(), plain_code=plain_code, decoder_input=decoder_input,
-    hub_tags=('text2text-generation','summarization','translation'), judge=judge_targets))
+    hub_tags=('text2text-generation','summarization','translation'), trained_tags=('summarization','translation'),
+    judge=judge_targets))
 
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #dddead1a
 def check_pairs_of_texts(

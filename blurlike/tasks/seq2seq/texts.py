@@ -87,6 +87,8 @@ class TokenizeSource(TokenizeText):
 
     @property
     def options(self)->dict: return dict(prefix=self.prefix, languages=self.languages)
+    @property
+    def hub_tag(self)->str: return 'summarization' if self.languages is None else 'translation' # the Hub files models by it
     def check(self, o):
         if not isinstance(o, str): raise TypeError(f"expected a text (str), got {type(o).__name__}: {o!r:.60}")
     def spread(self, items): return ([self.before+o for o in items] if self.before else items),None
