@@ -87,6 +87,13 @@ def test_labels(bert, in_tmp):
     assert 'rare' not in {f.what for f in made(df, bert).check(rows=30)} # of a sample that is not told
     assert report.labels.label.tolist()==['good','fine','bad']
 
+def test_of_many_labels_the_rarest_are_shown_and_how_many_there_are_more(bert, in_tmp):
+    rows = pd.DataFrame([dict(text=f'a film {i} {k}', label=f'label {i:02}') for i in range(28) for k in range(30-i)])
+    report = learner('single', bert, rows, valid=.2).check()
+    shown = [f'label {i:02}' for i in range(28) if f'label {i:02}' in repr(report).split('labels:')[1]]
+    assert shown==[f'label {i:02}' for i in (*range(10), *range(18, 28))] and '… (8 more)' in repr(report) and '… (8 more)' in report._repr_html_()
+    assert len(report.labels)==28
+
 def test_lengths(bert, in_tmp):
     df = clean()
     df.loc[3, 'text'] = ' '.join(FILLERS[:28])

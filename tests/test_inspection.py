@@ -11,6 +11,7 @@ from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer
 
 import blurlike.inspect.explanation as explanation
+import blurlike.inspect.token_view as token_view
 from blurlike.all import (CategoryBlock, ColReader, DataBlock, RandomSplitter, ShownTokens, TransformersLearner, TransformersTextBlock, masked_lm_learner, read_text, scratch_checkpoint, sequence_classification_learner, set_seed,
     token_classification_learner)
 from small import ARCHS, BS, FRAMES, KINDS, TEXTS, byte_tokenizer, close, learner, small_gpt2, texts_of, weights
@@ -271,6 +272,18 @@ def test_signs_of_mathematics_are_drawn_as_they_are(tmp_path, recwarn):
         plt.gcf().canvas.draw()
         assert any('$$' in t.get_text() for ax in plt.gcf().axes for t in ax.get_yticklabels())
         assert not [w for w in recwarn if '__array__' in str(w.message)]
+
+@pytest.mark.parametrize('heads,n_tokens', [(2, 20), (4, 5), (12, 8)])
+def test_titles_of_attention_keep_away_from_the_row_above(heads, n_tokens):
+    n_layers = 1 if heads==12 else 2
+    token_view._draw_all(torch.rand(n_layers, heads, n_tokens, n_tokens), ['token']*n_tokens, lambda i,j: f'{i}.{j}', 'layer.head', '')
+    plt.gcf().canvas.draw()
+    drawn = [(ax.get_window_extent(), ax.title.get_window_extent()) for ax in plt.gcf().axes if ax.images]
+    rows = sorted({round(box.y0) for box,_ in drawn})
+    assert len(rows)==2
+    below = max(title.y1 for box,title in drawn if round(box.y0)==rows[0])
+    above = min(box.y0 for box,_ in drawn if round(box.y0)==rows[1])
+    assert above-below>=4 # pixels
 
 def test_attention_of_long_texts_and_wrong_numbers(bert):
     learn = learner('single', bert, max_length=10, overlap=2)

@@ -387,7 +387,8 @@ def _draw_all(weights, tokens, name, title, said):
     rows,cols = weights.shape[:2]
     is_long_row = rows==1 and cols>6
     if is_long_row: rows,cols = -(-cols//6),6
-    fig,axes = plt.subplots(rows, cols, figsize=(min(14, 1.7*cols), min(40, 1.9*rows)), squeeze=False)
+    fig,axes = plt.subplots(rows, cols, figsize=(min(14, 1.7*cols), min(40, 1.9*rows)),
+        squeeze=False, layout='constrained')
     flat = [(name(i, j), w) for i,layer in enumerate(weights) for j,w in enumerate(layer)]
     for ax in axes.flat: ax.axis('off')
     for i,(ax,(title_,w)) in enumerate(zip(axes.flat, flat)):
@@ -396,7 +397,6 @@ def _draw_all(weights, tokens, name, title, said):
         is_named = len(tokens)<=12 and i%cols==0
         if is_named: _name_rows(ax, tokens)
     fig.suptitle(' · '.join(filter(None, [title, said])), fontsize=9)
-    fig.tight_layout()
 
 def _name_rows(ax, tokens):
     ax.axis('on')

@@ -11,6 +11,7 @@ from copy import deepcopy
 import numpy as np
 import torch
 from fastai.callback.core import Callback, GatherPredsCallback
+from fastai.callback.mixup import MixHandler
 from fastai.losses import BaseLoss
 from fastcore.basics import patch
 from torch import nn
@@ -73,6 +74,7 @@ class ModelInputsCallback(Callback):
 # %% ../../nbs/model/15_inputs_callback.ipynb #77726a27
 @patch
 def before_fit(self:ModelInputsCallback):
+    _refuse_mixing(self.learn.cbs)
     tfm = self.learn.dls.text_tfm
     is_other_model = unwrap(self.learn.model) is not self.hooked
     are_other_data = tfm.fields!=self.door.fields or tfm.join!=self.door.join
@@ -93,6 +95,14 @@ def _bind_loss(self:ModelInputsCallback):
 def _own_loss(self:ModelInputsCallback):
     loss = getattr(self.learn.loss_func, 'func', self.learn.loss_func) # fastai's `loss_not_reduced` may have made it a partial
     return loss if isinstance(loss, ModelLoss) else None
+
+# %% ../../nbs/model/15_inputs_callback.ipynb #e14cfc5a
+def _refuse_mixing(cbs): # of inputs, which are numbers of tokens
+    mixer = next((cb for cb in cbs if isinstance(cb, MixHandler)), None)
+    if mixer is None: return
+    raise TypeError(f"{type(mixer).__name__} mixes inputs, and there is nothing between two tokens. For softer targets take "
+        "loss_func=LabelSmoothingCrossEntropyFlat() instead; against overfitting more dropout, "
+        "e.g. model_kwargs=dict(hidden_dropout_prob=.2)")
 
 # %% ../../nbs/model/15_inputs_callback.ipynb #f23f2a2a
 @patch

@@ -55,6 +55,17 @@ def short_text(
 
 def _table(df): return Table(list(map(str, df.columns)), [list(map(str, r)) for r in df.itertuples(index=False)])
 
+_most_rows = 20
+_n_last = dict(labels=10) # of the rows that are drawn: the rarest labels are at the end
+
+def _short_table(df, n_last):
+    n_more = len(df)-_most_rows
+    if n_more<=0: return _table(df)
+    first = _table(df.head(_most_rows-n_last))
+    last = _table(df.tail(n_last))
+    more = [f'… ({n_more:,} more)']+['']*(len(first.columns)-1)
+    return Table(first.columns, [*first.rows, more, *last.rows])
+
 # %% ../../nbs/show/01_report.ipynb #10e50007
 class DataReport(list):
     "What `learn.check` found: a list of `Finding`s, drawn as HTML in a notebook and as text elsewhere"
@@ -86,7 +97,8 @@ class DataReport(list):
         cells = [(f.what, f.part, len(f.rows), f.rows.tolist(), f.message, f.remedy, f.example) for f in self]
         return pd.DataFrame(cells, columns=['what','part','n','rows','message','remedy','example'])
 
-    def _drawn(self): return [(name, _table(df.head(20))) for name,df in self.tables.items() if len(df)]
+    def _drawn(self):
+        return [(name, _short_table(df, _n_last.get(name, 0))) for name,df in self.tables.items() if len(df)]
 
     def _repr_html_(self):
         cells = [[f.what, f.part, f.message, list_rows(f.rows), f.remedy, f.example] for f in self]

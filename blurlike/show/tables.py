@@ -99,8 +99,9 @@ def _mark(target, pred): # right or wrong; of numbers how far each is off
 
 def _of_marks(samples): return 'error' if samples and _numbers(samples[0][1]) else ''
 
-def _probability(pred, preds): # of what is predicted: of several labels each its own
+def _probability(pred, preds): # of what is predicted: of several labels each its own, of none what is below the threshold
     if not isinstance(pred, MultiCategory): return as_text(preds.max().item())
+    if not len(pred): return f'at most {as_text(preds.max().item())}'
     return as_text(preds[preds.topk(len(pred)).indices.sort().values])
 
 # %% ../../nbs/show/00_tables.ipynb #70021d9d
