@@ -12,6 +12,7 @@ from .support.files import *
 from .support.progress import *
 from .support.arguments import *
 from .task import *
+from .model.tokenizer import *
 from .model.pretrained import *
 from .data.table_files import *
 from .data.rows import *
@@ -21,9 +22,11 @@ from .data.token_fields import *
 from .data.text_items import *
 from .data.tokens import *
 from .data.token_blocks import *
+from .data.loaders import *
 from .data.batch import *
 from .data.block import *
 from .model.model_inputs import *
+from .model.model_call import *
 from .model.door import *
 from .model.inputs_callback import *
 from .model.splitters import *
@@ -41,6 +44,7 @@ from .model.decisions import *
 from .train.metrics import *
 from .inspect.wrong_labels import *
 from .data.label_columns import *
+from .data.targets import *
 from .show.tables import *
 from .show.report import *
 from .predict.text_labels import *

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 from blurlike.all import Callback, ModelInputsCallback, ModelLoss, Packing, load_tokenizer
-from blurlike.model.door import ModelCall
+from blurlike.model.model_call import ModelCall
 from fastai.torch_core import set_seed
 from small import ARCHS, BS, FRAMES, MORE_KINDS, N, SMALL, TEXTS, accepted, activated, close, direct_logits, encode, learner, texts_of, valid_frame
 from transformers.modeling_outputs import ModelOutput

@@ -22,7 +22,7 @@ def quiet(learn, n=2, lr=3e-3):
     return learn
 
 def left(folder):
-    from blurlike.model.pretrained import load_tokenizer
+    from blurlike.model.tokenizer import load_tokenizer
     tok = load_tokenizer(folder)
     tok.padding_side = 'left'
     return tok

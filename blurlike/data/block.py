@@ -10,7 +10,7 @@ from fastai.data.block import TransformBlock
 from transformers import PreTrainedTokenizerBase
 
 from .batch import TransformersDL
-from ..model.pretrained import fit_length, load_tokenizer
+from ..model.tokenizer import fit_length, load_tokenizer
 from .tokens import TokenizeText
 
 # %% ../../nbs/data/14_block.ipynb #5d5fc618

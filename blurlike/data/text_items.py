@@ -161,6 +161,7 @@ def columns_of(self:TextItems, o)->tuple[list,bool]:
     if isinstance(o, str): return [o],False # of taggers too: a text that they divide
     return ([list(o)], True) if self.is_split_into_words else (list(o), False)
 
+# %% ../../nbs/data/08_text_items.ipynb #43582840
 @patch
 def key(self:TextItems, o)->int:
     "A number that is equal for items which read alike."
@@ -180,6 +181,7 @@ def emptiness(self:TextItems, o)->int: # 0: all its texts hold a letter or digit
     "How empty the item `o` is."
     return max(map(_emptiness, self.parts(o)), default=0)
 
+# %% ../../nbs/data/08_text_items.ipynb #75727265
 @patch
 def findings(self:TextItems,
     parts:list # `DataPart`s of a learner that were scanned, training first

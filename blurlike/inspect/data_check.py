@@ -14,11 +14,11 @@ from ..support.arguments import check_counts
 from ..model.class_weights import held_weights
 from .row_scan import DataPart, conflicting_texts, kind_of_targets, parts_of, same_randomness
 from ..show.report import DataReport, Finding, count_of
-from ..data.label_columns import alike_labels, name_alike
+from ..data.targets import alike_labels, name_alike
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
 from ..data.token_blocks import PackedRows
-from ..model.pretrained import fit_length
+from ..model.tokenizer import fit_length
 from ..train.training_state import loaders_of
 from ..data.tokens import whole_texts
 from .wrong_labels import pair_tokens, suspects

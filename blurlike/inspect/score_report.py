@@ -20,7 +20,8 @@ from fastai.callback.core import Callback
 from fastcore.basics import patch
 from fastcore.foundation import L
 
-from ..data.batch import TransformersDL, check_targets
+from ..data.batch import TransformersDL
+from ..data.loaders import check_targets
 from ..data.rows import Rows, check_columns, read_rows
 from ..data.token_blocks import PackedRows
 from .row_scan import DataPart

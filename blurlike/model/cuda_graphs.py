@@ -18,7 +18,7 @@ from torch import nn
 
 from .inputs_callback import ModelInputsCallback
 from .model_inputs import unwrap
-from .pretrained import max_positions
+from .tokenizer import max_positions
 from .turns import predict_together
 from ..support.warn import warn_user
 

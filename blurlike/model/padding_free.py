@@ -21,7 +21,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from .model_inputs import copy_of, send, unwrap
-from .pretrained import max_positions
+from .tokenizer import max_positions
 from .splitters import layer_stacks
 from .turns import predict_together
 

@@ -26,7 +26,8 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from ..support.arguments import check_counts, is_name
-from ..data.batch import TransformersDL, check_targets
+from ..data.batch import TransformersDL
+from ..data.loaders import check_targets
 from ..support.finite import check_outputs
 from ..model.decisions import decisions_of
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap

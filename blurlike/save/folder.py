@@ -35,7 +35,8 @@ from ..data.label_columns import LabelVector
 from ..train.learner import TransformersLearner, head_config
 from ..model.model_inputs import unwrap
 from ..predict.learner_predict import output_names
-from ..model.pretrained import label_maps, load_model, load_tokenizer
+from ..model.pretrained import label_maps, load_model
+from ..model.tokenizer import load_tokenizer
 from ..support.progress import late_bars
 from ..data.rows import Column
 from ..model.splitters import layerwise_splitter, transformer_splitter

@@ -36,8 +36,8 @@ from ..data.splits import read_split, split_rows, used_rows
 from ..data.tokens import TokenizeText
 from ..data.text_items import TextPair
 from ..data.token_fields import TokenTensor
-from ..model.pretrained import fit_length, load_tokenizer
 from ..inspect.score_report import judged, mean_results
+from ..model.tokenizer import fit_length, load_tokenizer
 from ..model.splitters import transformer_splitter
 from ..predict.text_labels import LabelPredictions, only_ours
 from ..share.serving import page_output

@@ -20,7 +20,8 @@ from ..support.arguments import check_counts, check_settings, column_names, is_n
 from ..train.assembly import build_learner
 from ..model.class_weights import loss_with, read_class_weights
 from ..model.decisions import label_threshold, read_threshold
-from ..data.label_columns import LabelVector, label_counts, read_labels, read_numbers, read_target
+from ..data.label_columns import LabelVector, label_counts, read_labels, read_numbers
+from ..data.targets import read_target
 from ..train.learner import TransformersLearner
 from ..model.losses import weighted_cross_entropy
 from ..train.metrics import multi_label_metrics, regression_metrics, single_label_metrics

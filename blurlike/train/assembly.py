@@ -15,11 +15,12 @@ import torch
 from fastai.data.block import DataBlock, TransformBlock
 from fastai.data.core import Datasets
 
-from ..data.batch import TransformersDataLoaders
+from ..data.loaders import TransformersDataLoaders
 from ..data.block import TransformersTextBlock
 from ..model.class_weights import loss_with
 from .learner import TransformersLearner, head_config
-from ..model.pretrained import fit_length, load_model, load_tokenizer, start_bias
+from ..model.pretrained import load_model, start_bias
+from ..model.tokenizer import fit_length, load_tokenizer
 from ..data.prefetch import check_first_texts
 from ..data.rows import Column, Rows
 from ..task import Task

@@ -18,7 +18,8 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from ..model.adapters import add_adapter, has_adapter, merged
-from ..data.batch import TransformersDL, check_targets
+from ..data.batch import TransformersDL
+from ..data.loaders import check_targets
 from .run import RunningLearner
 from ..model.cuda_graphs import CUDAGraphs
 from ..model.decisions import read_threshold, with_decisions
@@ -29,7 +30,8 @@ from ..model.optimizer import adamw, suggest_rate
 from ..model.padding_free import packed_again
 from ..model.precision import DevicePrecision
 from ..predict.learner_predict import PredictingLearner, output_names
-from ..model.pretrained import guard_labels, label_maps, load_model, max_positions
+from ..model.pretrained import guard_labels, label_maps, load_model
+from ..model.tokenizer import max_positions
 from ..model.splitters import layer_stacks, transformer_splitter
 from ..task import Task, task_of
 from ..support.warn import warn_user

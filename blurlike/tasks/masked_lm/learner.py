@@ -22,7 +22,7 @@ from ...model.losses import MaskedLoss
 from .masking import MaskedLMBlock, TokenizeMasked
 from .masked_metrics import judge_gaps, masked_lm_metrics
 from ...data.token_blocks import PackedRows
-from ...model.pretrained import fit_length, load_tokenizer
+from ...model.tokenizer import fit_length, load_tokenizer
 from ...data.rows import Column, check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
 from ...share.serving import page_output

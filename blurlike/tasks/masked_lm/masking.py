@@ -14,7 +14,7 @@ from fastcore.basics import patch
 
 from ...support.arguments import is_number
 from ...data.batch import TransformersDL
-from ...model.pretrained import fit_length, load_tokenizer
+from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.losses import IGNORED
 from ...data.tokens import TokenizeText
 from ...data.token_fields import TokenTensor

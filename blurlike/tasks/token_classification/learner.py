@@ -23,10 +23,10 @@ from fastcore.meta import delegates
 
 from ...support.arguments import check_settings, column_names
 from ...train.assembly import build_learner
-from ...data.batch import check_targets
+from ...data.loaders import check_targets
 from ...inspect.data_check import found_in
 from ...model.class_weights import loss_with, read_class_weights
-from ...data.label_columns import alike_labels, name_alike
+from ...data.targets import alike_labels, name_alike
 from ...train.learner import TransformersLearner
 from ...model.losses import TokenLoss
 from .entity_metrics import EntityCounts, entity_metrics, judge_tags
