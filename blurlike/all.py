@@ -63,6 +63,7 @@ from .save.pickles import *
 from .save.onnx_model import *
 from .train.checkpoints import *
 from .train.suggest import *
+from .train.named_metrics import *
 from .inspect.token_view import *
 from .inspect.explanation import *
 if _util.find_spec('accelerate'): from .train.distributed import * # fastai's module of that name cannot be imported without it

@@ -1,0 +1,82 @@
+"ROC-AUC, PR-AUC, Matthews' correlation and balanced accuracy: scikit-learn's, over all rows; and those of fastai that work."
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fastai.losses import BCEWithLogitsLossFlat
+from fastai.metrics import APScoreBinary, APScoreMulti, BalancedAccuracy, CohenKappa, F1Score, HammingLossMulti, JaccardMulti, MatthewsCorrCoef, RocAuc, RocAucBinary, RocAucMulti, top_k_accuracy
+from sklearn import metrics as skm
+
+from blurlike.all import balanced_accuracy, lower_is_better, mcc, pr_auc, roc_auc, token_classification_learner
+from small import BS, FRAMES, TEXTS, learner
+
+OURS = roc_auc, pr_auc, mcc, balanced_accuracy
+
+def measured(learn, df=None):
+    if df is not None and 'text' in df: df = df.drop_duplicates('text') # ties are told apart by rounding
+    dl = learn.dls.valid if df is None else learn.dls.test_dl(df, with_labels=True)
+    with learn.no_bar(), learn.no_logging():
+        values = dict(zip([m.name for m in learn.metrics], learn.validate(dl=dl)[1:]))
+        return values,*(o.numpy() for o in learn.get_preds(dl=dl))
+
+def made(kind, checkpoint, metrics, **kwargs):
+    "A learner that was taught nothing, and says all labels in turn."
+    learn = learner(kind, checkpoint, metrics=metrics, **kwargs)
+    head = learn.model.classifier
+    with torch.no_grad(), learn.no_bar():
+        logits = learn.get_preds(dl=learn.dls.test_dl(FRAMES[kind]), act=lambda x: x)[0]
+        spread = (logits-logits.mean(0)).std()/2
+        head.bias.sub_(logits.mean(0)).div_(spread)
+        head.weight.div_(spread)
+    return learn
+
+def test_several_labels(bert):
+    learn = made('multi', bert, [o() for o in OURS]+[roc_auc('micro'), RocAucMulti(), APScoreMulti(), HammingLossMulti(), JaccardMulti()], loss_func=BCEWithLogitsLossFlat(thresh=.3))
+    values,p,y = measured(learn, FRAMES['multi'])
+    given = p>.3
+    assert values['mcc']==pytest.approx(np.mean([skm.matthews_corrcoef(*o) for o in zip(y.T, given.T)])) and values['mcc']!=0
+    assert values['balanced_accuracy']==pytest.approx(np.mean([skm.balanced_accuracy_score(*o) for o in zip(y.T, given.T)]))
+    assert values['roc_auc']==pytest.approx(skm.roc_auc_score(y, p, average='micro')) # the last of that name
+    assert values['pr_auc']==pytest.approx(skm.average_precision_score(y, p)) and float(values['average_precision_score'])==pytest.approx(skm.average_precision_score(y, p))
+    assert values['roc_auc_score']==pytest.approx(skm.roc_auc_score(y, p)) and values['hamming_loss']==pytest.approx(((p>.5)!=y).mean())
+    assert values['roc_auc_score']!=values['roc_auc']
+    for m in learn.metrics[:4]: assert not lower_is_better(m.name)
+
+def test_three_labels(bert):
+    theirs = [RocAuc(), MatthewsCorrCoef(), BalancedAccuracy(), CohenKappa(), F1Score(average='macro'), partial(top_k_accuracy, k=2)]
+    learn = made('single', bert, [o() for o in OURS]+theirs)
+    values,p,y = measured(learn, FRAMES['single'])
+    guess = p.argmax(1)
+    assert values['roc_auc']==pytest.approx(skm.roc_auc_score(y, p, multi_class='ovr')) and values['roc_auc_score']==pytest.approx(skm.roc_auc_score(y, p, multi_class='ovr'))
+    assert values['pr_auc']==pytest.approx(skm.average_precision_score(y, p))
+    assert values['mcc']==pytest.approx(skm.matthews_corrcoef(y, guess)) and values['matthews_corrcoef']==pytest.approx(skm.matthews_corrcoef(y, guess)) and values['mcc']!=0
+    assert values['balanced_accuracy']==pytest.approx(skm.balanced_accuracy_score(y, guess)) and values['balanced_accuracy_score']==pytest.approx(skm.balanced_accuracy_score(y, guess))
+    assert float(values['top_k_accuracy'])==pytest.approx(skm.top_k_accuracy_score(y, p, k=2), abs=1e-6) # its batches are weighed by their rows
+    assert values['cohen_kappa_score']==pytest.approx(skm.cohen_kappa_score(y, guess))
+
+def test_a_label_that_no_row_has(bert):
+    learn = made('single', bert, [o() for o in OURS])
+    values,p,y = measured(learn, FRAMES['single'][FRAMES['single'].label!='good'])
+    assert values['roc_auc']==pytest.approx(np.mean([skm.roc_auc_score(y==i, p[:,i]) for i in range(2)]))
+    assert values['pr_auc']==pytest.approx(np.mean([skm.average_precision_score(y==i, p[:,i]) for i in range(2)]))
+    assert values['balanced_accuracy']==pytest.approx(np.mean([(p[y==i].argmax(1)==i).mean() for i in range(2)]))
+    alone,p,_ = measured(learn, FRAMES['single'][FRAMES['single'].label=='bad'])
+    assert np.isnan(alone['roc_auc']) and alone['pr_auc']==1. and alone['balanced_accuracy']==pytest.approx((p.argmax(1)==0).mean())
+
+def test_two_labels(bert):
+    learn = made('pair', bert, [o() for o in OURS]+[RocAucBinary(), APScoreBinary()])
+    values,p,y = measured(learn, FRAMES['pair'])
+    assert values['roc_auc']==pytest.approx(skm.roc_auc_score(y, p[:,1])) and values['roc_auc_score']==pytest.approx(skm.roc_auc_score(y, p[:,1]))
+    assert values['pr_auc']==pytest.approx(skm.average_precision_score(y, p[:,1])) and values['average_precision_score']==pytest.approx(skm.average_precision_score(y, p[:,1]))
+
+def test_they_train_and_what_is_none_of_their_targets(bert, in_tmp):
+    learn = learner('single', bert, metrics=roc_auc())
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-3)
+    assert learn.recorder.metric_names[3]=='roc_auc' and len(learn.recorder.values)==2
+    learn.export('l.pkl') # no function of theirs is local
+    with pytest.raises(TypeError, match='for labels of rows'): measured(learner('regression', bert, metrics=mcc()))
+    tagged = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['B-X']+['O']*(len(t.split())-1) for t in TEXTS]))
+    tagger = token_classification_learner(tagged, bert, bs=BS, metrics=roc_auc())
+    with pytest.raises(TypeError, match='for labels of rows'): measured(tagger)
