@@ -2,6 +2,7 @@
 
 perplexity: of a checkpoint on the first tokens of a text file, in blocks that are one document each, as plain transformers gives it.
 generate: 200 prompts of natural lengths, each to its own end, beside single calls of `generate` and the text-generation pipeline.
+memory: peak of a training step with 5,000 and 50,000 words, beside weights, gradients and optimizer, each in a process of its own.
 train: counted tokens a second on prompts and completions of natural lengths, beside TRL's SFTTrainer at its defaults and packed.
 Sides are interleaved; times are of the processor, since machines are shared; medians and ratios are printed. TRL is no dependency:
 where it is not installed, its rows are left out. The models of `generate` and `train` are small ones made on the spot.
@@ -9,10 +10,13 @@ where it is not installed, its rows are left out. The models of `generate` and `
 import argparse
 import math
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -20,7 +24,7 @@ import transformers as tf
 from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer
 
-from blurlike.all import causal_lm_learner, set_seed
+from blurlike.all import NextTokenLoss, adamw, attach_door, causal_lm_learner, set_seed
 from blurlike.tasks.causal_lm.generation import continued
 
 def words_of(rng, n): return ' '.join(rng.choice([f'word{i}' for i in range(300)], n))
@@ -126,9 +130,45 @@ def train(args):
         sides = dict(blurlike=ours, trl=sft(folder, rows, args), trl_packed=sft(folder, rows, args, packing=True, packing_strategy='bfd'))
         told(interleaved({k:f for k,f in sides.items() if f}, args.rounds), counted, 'counted tokens/s')
 
+def peak(reset=False): # MB that this process has held
+    if reset: Path('/proc/self/clear_refs').write_text('5')
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(l.split()[1]) for l in lines if l.startswith('VmHWM'))/1024
+
+def one_memory(way, words, args):
+    "Prints the peak of three steps over 8 rows of 512 tokens, in MB more than before them."
+    set_seed(0)
+    model = tf.LlamaForCausalLM(tf.LlamaConfig(vocab_size=words, hidden_size=args.width, intermediate_size=2*args.width, num_hidden_layers=args.layers,
+        num_attention_heads=4, max_position_embeddings=512, pad_token_id=None, tie_word_embeddings=True))
+    optimizer = adamw(list(model.parameters()))
+    for p in model.parameters(): p.grad = torch.zeros_like(p)
+    optimizer.step()
+    tokenizer = SimpleNamespace(padding_side='right', pad_token_id=0, all_special_ids=[0])
+    door,_ = attach_door(model, tokenizer, fields=['input_ids','attention_mask'])
+    ids = torch.randint(1, words, (8, 512))
+    mask,loss_func = torch.ones_like(ids),NextTokenLoss()
+    def ours():
+        with door.asked(**loss_func.wanted(ids)): return loss_func(model(torch.stack([ids, mask], 1)), ids)
+    sides = dict(blurlike=ours, transformers=lambda: model(input_ids=ids, attention_mask=mask, labels=ids).loss)
+    before,start = peak(reset=True),time.process_time()
+    optimizer.zero_grad()
+    for _ in range(3):
+        sides[way]().backward()
+        optimizer.zero_grad()
+    print(f'{peak()-before:.0f} MB, {(time.process_time()-start)/3:.2f} s of processor time a step')
+
+def memory(args):
+    if args.one: return one_memory(args.one[0], int(args.one[1]), args)
+    for way in ('blurlike','transformers'):
+        for words in (5000, 50_000):
+            own = [sys.executable, __file__, 'memory', '--width', str(args.width), '--layers', str(args.layers), '--one', way, str(words)]
+            runs = [subprocess.run(own, capture_output=True, text=True, check=True).stdout.splitlines()[-1] for _ in range(args.rounds)]
+            print(f'{way}, {words:,} words: {"; ".join(runs)}', flush=True)
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('what', choices=['perplexity','generate','train'])
+    p.add_argument('what', choices=['perplexity','generate','train','memory'])
+    p.add_argument('--one', nargs=2, help=argparse.SUPPRESS)
     p.add_argument('--checkpoint', help='of `perplexity`: a folder')
     p.add_argument('--text', help='of `perplexity`: a text file')
     for name,value in dict(tokens=8192, block_size=1024, prompts=200, new_tokens=48, rows=600, bs=8, width=128, layers=2, rounds=3).items():

@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers as tf
-from blurlike.all import (Callback, GradientAccumulation, Interpretation, ModelDoor, ModelLoss, NextTokenLoss, TokenizeNext, TransformersLearner, assistant_turns,
+from torch import nn
+from blurlike.all import (Callback, GradientAccumulation, Interpretation, ModelDoor, ModelLoss, NextTokenLoss, TargetScores, TokenizeNext, TransformersLearner, assistant_turns,
     causal_lm_metrics, read_text,
     attach_door, causal_lm_learner, export_onnx, gradio_app, load_onnx, model_card, sequence_classification_learner, token_bytes)
 from blurlike.model import token_scores as scores_module
@@ -74,6 +75,38 @@ def test_no_more_logits_than_a_chunk_are_held(small_chunks):
     loss,_,_ = through_door(model, *batch())
     loss.backward()
     assert max(rows)==16 and sum(rows)>50
+
+@pytest.mark.parametrize('smoothing', [0.,.1])
+@pytest.mark.parametrize('watched', [False,True])
+def test_gradients_written_over_the_logits_are_those_of_autograd(small_chunks, smoothing, watched):
+    torch.manual_seed(0)
+    head,hidden,ids,w = nn.Linear(8, 400),torch.randn(40, 8, requires_grad=True),torch.randint(400, (40,)),torch.rand(40)
+    rest = nn.Parameter(torch.ones(2)) # after the base model, but not in the head
+    losses = F.cross_entropy(head(hidden), ids, reduction='none', label_smoothing=smoothing)
+    want = torch.autograd.grad((losses*w).sum(), [hidden, head.weight, head.bias])
+    if watched: head.register_forward_hook(lambda m, args, out: None)
+    params = [*head.parameters(), *[rest]*watched]
+    scores = TargetScores(ids, smoothing)(hidden, head, params, 400)
+    close(-scores[:,0], losses, 1e-6)
+    (-scores[:,0]*w).sum().backward()
+    close(hidden.grad, want[0], 1e-6)
+    close(head.weight.grad, want[1], 1e-6)
+    close(head.bias.grad, want[2], 1e-6)
+    assert rest.grad is None
+
+def test_memory_of_a_step_hardly_grows_with_the_words(monkeypatch):
+    monkeypatch.setitem(scores_module.LOGITS, 'cpu', 2**19)
+    def peak(vocab): # of what a step allocates, in MB
+        model,ids = small_llama(vocab_size=vocab, hidden_size=16),torch.randint(1, 400, (8, 60))
+        model.zero_grad(set_to_none=False)
+        for p in model.parameters(): p.grad = torch.zeros_like(p)
+        def step(): through_door(model, ids, torch.ones_like(ids), ids)[0].backward()
+        step()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as prof: step()
+        sizes = [e.nbytes() for e in sorted(prof.profiler.kineto_results.events(), key=lambda e: e.start_ns()) if e.name()=='[memory]']
+        return np.cumsum(sizes).max()/2**20
+    few,many = peak(1000),peak(10_000) # the head's weights are 0.06 and 0.61 MB, a chunk of logits 2 MB
+    assert many-few<1.5*.61 and many<5.5, (few, many)
 
 def test_weights_of_single_tokens_reach_the_gradient(small_chunks):
     model,(ids,mask,labels) = small_gpt2(),batch()

@@ -46,6 +46,8 @@ class adamw(OptimWrapper):
         try: return self.opt.step(closure)
         finally: self.opt.param_groups = groups
 
+    def zero_grad(self): self.opt.zero_grad() # to `None`: zeros would lie beside the next gradients, and be added to them
+
     def _inner(self, i):
         groups = self.opt.param_groups
         if self._owned[0] is not groups:

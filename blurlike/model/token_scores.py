@@ -7,9 +7,12 @@ __all__ = ['LOGITS', 'chunk_size', 'token_scores', 'TargetScores', 'as_scores', 
            'DecoderLoss']
 
 # %% ../../nbs/model/11_token_scores.ipynb #ca20ad04
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from .losses import TokenLoss
 
@@ -33,21 +36,58 @@ def token_scores(
     losses = F.cross_entropy(logits, ids, reduction='none', label_smoothing=smoothing)
     return torch.stack([-losses, (logits.argmax(-1)==ids).float()], 1)
 
-def _chunks(hidden, ids, size): return zip(hidden.split(size), ids.split(size))
+# %% ../../nbs/model/11_token_scores.ipynb #cd54ba9e
+# The gradient of the weighted log-probabilities, over the logits (n,V) float32 themselves -> (n,2) scores
+def _to_gradient(logits, ids, weights, smoothing):
+    top,likeliest = logits.max(-1)
+    at = torch.arange(len(ids), device=ids.device),ids
+    said = logits[at]
+    if smoothing: said = said*(1-smoothing)+logits.mean(-1)*smoothing
+    total = logits.sub_(top[:,None]).exp_().sum(-1)
+    logits.mul_((-weights/total)[:,None])
+    if smoothing: logits += (weights*smoothing/logits.shape[1])[:,None]
+    logits[at] += weights*(1-smoothing)
+    return torch.stack([said-top-total.log(), (likeliest==ids).float()], 1)
 
+# %% ../../nbs/model/11_token_scores.ipynb #01466470
+def _is_linear(head, params): # and nothing else, with all of `params` in it
+    if type(head) is not nn.Linear: return False
+    is_changed = head._forward_hooks or head._forward_pre_hooks or 'forward' in vars(head)
+    return not is_changed and all(p is head.weight or p is head.bias for p in params)
+
+def _through_linear(head, h, params, sums, score): # adds to `sums` -> scores, and the gradient of `h`
+    with torch.enable_grad(): logits = head(h).detach() # autocast keeps the weights that it casts, for whoever asks next
+    grad = logits.float()
+    res = score(grad)
+    grad = grad.to(logits.dtype)
+    for k,p in enumerate(params):
+        if sums[k] is None: sums[k] = torch.zeros_like(p)
+        if p is head.bias: sums[k] += grad.sum(0)
+        elif grad.dtype==h.dtype==p.dtype: sums[k].addmm_(grad.T, h)
+        else: sums[k] += grad.T@h
+    return res,(grad@head.weight).to(h.dtype)
+
+def _through_any(head, h, params, sums, score): # the same
+    with torch.enable_grad():
+        h = h.requires_grad_()
+        logits = head(h)
+    grad = logits.detach().to(torch.float32, copy=True)
+    res = score(grad)
+    g,*gs = torch.autograd.grad(logits, [h, *params], grad.to(logits.dtype), allow_unused=True)
+    sums[:] = [b if a is None else a if b is None else a.add_(b) for a,b in zip(sums, gs)]
+    return res,g
+
+# %% ../../nbs/model/11_token_scores.ipynb #26cca1a4
 # (N,2) scores, and the gradients of their weighted sum; `None` for what is not in it
 def _with_gradients(way, hidden, ids, params, weights): # `way`: head, tokens at a time, smoothing
     head,size,smoothing = way
+    through = _through_linear if _is_linear(head, params) else _through_any
     scores,of_hidden,of_params = [],[],[None]*len(params)
-    for (h,i),w in zip(_chunks(hidden, ids, size), weights.split(size)):
-        with torch.enable_grad():
-            h = h.detach().requires_grad_()
-            res = token_scores(head(h), i, smoothing)
-            total = (res[:,0]*w).sum()
-        g,*gs = torch.autograd.grad(total, [h, *params], allow_unused=True)
-        scores.append(res.detach())
+    for h,i,w in zip(hidden.split(size), ids.split(size), weights.split(size)):
+        score = partial(_to_gradient, ids=i, weights=w, smoothing=smoothing)
+        res,g = through(head, h.detach(), params, of_params, score)
+        scores.append(res)
         of_hidden.append(g)
-        of_params = [b if a is None else a if b is None else a.add_(b) for a,b in zip(of_params, gs)]
     return torch.cat(scores),[torch.cat(of_hidden), *of_params]
 
 # %% ../../nbs/model/11_token_scores.ipynb #ca20ad08
@@ -100,7 +140,7 @@ class TargetScores:
         ids = self.ids.to(hidden.device)
         is_learnt = torch.is_grad_enabled() and (hidden.requires_grad or len(params)>0)
         if is_learnt: return _InChunks.apply((head, size, self.smoothing), ids, hidden, *params)
-        return torch.cat([token_scores(head(h), i) for h,i in _chunks(hidden, ids, size)])
+        return torch.cat([token_scores(head(h), i) for h,i in zip(hidden.split(size), ids.split(size))])
 
 # %% ../../nbs/model/11_token_scores.ipynb #ca20ad14
 def as_scores(
