@@ -620,6 +620,27 @@ def test_a_page_has_one_box_and_shows_the_text_as_it_comes(trained):
     said = list(page.fn(PROMPTS[0]))
     assert said[-1]==learn.predict(PROMPTS[0])[0] and all(b.startswith(a) for a,b in zip(said, said[1:]))
 
+def test_a_page_of_chats_has_turns(folders, tmp_path):
+    gradio = pytest.importorskip('gradio')
+    client = pytest.importorskip('gradio_client')
+    learn = lm('chat', folders('gpt2'), bs=4)
+    learn.model.generation_config.max_new_tokens = 6
+    one = dict(role='user', content='a film')
+    first = learn.predict_batch([[one]])[0]['generated_text']
+    both = [*first, dict(role='user', content='a book')]
+    second = learn.predict_batch([both])[0]['generated_text'][-1]['content']
+    assert second!=learn.predict_batch([both[-1:]])[0]['generated_text'][-1]['content'] # what was said before matters
+    for page in (gradio_app(learn, title='Talk'), gradio_app(learn.save_pretrained(tmp_path/'saved'))):
+        assert isinstance(page, gradio.ChatInterface) and page.title in ('Talk','causal lm')
+        _,url,_ = page.launch(prevent_thread_lock=True, quiet=True, inline=False, share=False, server_name='127.0.0.1')
+        try:
+            talk = client.Client(url, verbose=False, analytics_enabled=False)
+            job = talk.submit('a film', api_name='/predict')
+            assert job.result(timeout=60)==first[-1]['content'] and len(job.outputs())>1
+            assert talk.predict('a book', api_name='/predict')==second
+            with pytest.raises(Exception, match='Write a text first'): talk.predict(' ', api_name='/predict')
+        finally: page.close(verbose=False)
+
 @pytest.mark.parametrize('form', ['packed','completion'])
 def test_onnx(folders, tmp_path, form):
     pytest.importorskip('onnxruntime')

@@ -29,7 +29,7 @@ from ...model.splitters import transformer_splitter
 from ...model.token_scores import NextTokenLoss, scores_by_row
 from ...inspect.score_report import token_results
 from ...model.turns import predict_together
-from ...share.serving import page_output
+from ...share.serving import answering, page_of, page_output, page_with_boxes
 from ...support.arguments import check_settings, column_names
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task, task_of
@@ -256,11 +256,15 @@ def _checked(learn):
     return learn
 
 # %% ../../../nbs/tasks/causal_lm/06_learner.ipynb #cb05ad31
-@page_output.register
-def _(predictions:NextTokenPredictions, learn, gr):
-    def answer(text):
-        said = ''
-        for piece in learn.stream(text):
-            said += piece
-            yield said
-    return gr.Textbox(label='Written', lines=6), answer
+def _spoken(content): # of a message as Gradio keeps it: text, or a list of parts
+    return content if isinstance(content, str) else ''.join(part.get('text', '') for part in content)
+
+@page_of.register
+def _(predictions:NextTokenPredictions, learn, gr, **settings):
+    tfm = learn.dls.text_tfm
+    if tfm.form!='chat': return page_with_boxes(predictions, learn, gr, **settings)
+    def chat(message, history):
+        before = [dict(role=m['role'], content=_spoken(m['content'])) for m in history]
+        return [*before, dict(role='user', content=tfm.typed([message]))]
+    _,answer = page_output(predictions, learn, gr)
+    return gr.ChatInterface(answering(answer, chat, gr), **settings)

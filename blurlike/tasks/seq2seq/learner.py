@@ -22,7 +22,6 @@ from ...model.pretrained import load_config, max_positions
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import DecoderLoss, scores_by_row
 from ...inspect.score_report import token_results
-from ...share.serving import page_output
 from ...support.arguments import check_counts, check_settings, column_names
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task
@@ -244,13 +243,3 @@ def seq2seq_learner(
     set_generation(model, longest_target(rows[splits[0]], target, target_tfm) if len(splits[0]) else None, generate)
     _tell_sample(len(splits[1]), score_rows, metrics)
     return learn
-
-# %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #196cb577
-@page_output.register
-def _(predictions:Seq2SeqPredictions, learn, gr):
-    def answer(text):
-        said = ''
-        for piece in learn.stream(text):
-            said += piece
-            yield said
-    return gr.Textbox(label='Written', lines=6), answer
