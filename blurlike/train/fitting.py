@@ -7,7 +7,7 @@ __all__ = ['ONLY_IN_FIT', 'FittingLearner', 'ProgressCallback']
 
 # %% ../../nbs/train/02_fitting.ipynb #10f50004
 import math
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from operator import attrgetter
 
 import fastai.callback.all # noqa: F401 (adds `fit_one_cycle`, `lr_find` and more to `Learner`)
@@ -25,6 +25,7 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastprogress.fastprogress import ConsoleMasterBar
 
+from ..model.fast_dropout import fast_dropout
 from ..model.model_inputs import number_of, unwrap
 from ..model.optimizer import plain_schedule
 from ..model.padding_free import try_packing
@@ -37,6 +38,7 @@ from ..model.turns import let_in, train_alone
 class FittingLearner(Learner):
     "A fastai `Learner` whose fits can fail, be interrupted and be followed by others without a loss"
     padding_free,packing = False,None # shall batches be trained without padding, and how
+    fast_dropout = True # on a CPU, dropout as in model/fast_dropout?
 
 @patch
 def __call__(self:FittingLearner, event_name):
@@ -157,9 +159,16 @@ def one_batch(self:FittingLearner, i, b):
     let_in(unwrap(self.model))
     self._unseen = False # is there a loss that has gone into gradients, and was not looked at?
     self._in_batch = self.training
-    try: super(FittingLearner, self).one_batch(i, b)
+    try:
+        with self._dropout(): super(FittingLearner, self).one_batch(i, b)
     finally: self._in_batch = False
     if self._unseen: self._check_loss("its weights are sound")
+
+@patch
+def _dropout(self:FittingLearner): # on a CPU, of a model that is called as it is written
+    is_compiled = hasattr(self.model, '_orig_mod')
+    is_ours = self.training and self.fast_dropout and self.dls.device.type=='cpu' and not is_compiled
+    return fast_dropout() if is_ours else nullcontext()
 
 @patch
 def _do_epoch_validate(self:FittingLearner, *args, **kwargs):

@@ -126,6 +126,7 @@ def _compile(self:TransformersLearner):
     for _,stack in layer_stacks(unwrap(self.model)):
         for layer in stack: layer.compile(dynamic=True) # one layer compiles, the others share its code
     self.dls.text_tfm.pad_to_multiple_of = 16
+    self.fast_dropout = False # compiled layers have their own
 
 @patch
 def to_fp16(self:TransformersLearner, **kwargs): return self.add_cb(DevicePrecision(**kwargs))
