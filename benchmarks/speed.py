@@ -48,12 +48,12 @@ def short_rows(n, seed=0):
         Dataset.from_dict(dict(text=[texts[i] for i in index], label=[('neg','pos')[i%2] for i in index])).save_to_disk(folder)
     return datasets.load_from_disk(folder)
 
-def timed(f, collect=True):
+def timed(f, collect=True, clock=time.perf_counter):
     if collect: gc.collect()
-    start = time.perf_counter()
+    start = clock()
     res = f()
     if torch.cuda.is_available(): torch.cuda.synchronize()
-    return res,time.perf_counter()-start
+    return res,clock()-start
 
 def new_model(args, checkpoint, **kwargs):
     set_seed(0)
@@ -150,6 +150,21 @@ def train(args):
         print(f'first epoch, compiling: {timed(lambda: train_only(learn))[1]:.0f} s')
         sides['blurlike, compiled'] = lambda: (amount, timed(lambda: train_only(our_learner_again(learn)))[1])
     return sides,'Trainer','real tokens/s'
+
+def dropout(args):
+    "Our dropout on a CPU beside PyTorch's, the same learner and batches: real tokens a second of processor time."
+    df = natural_rows(args, args.rows)
+    amount = real_tokens(collated(args, our_learner(args, df, args.checkpoint, args.bs)))
+    def side(fast, **kwargs):
+        def run():
+            learn = our_learner(args, df, args.checkpoint, args.bs, metrics=[], **kwargs)
+            learn.fast_dropout = fast
+            return amount,timed(lambda: train_only(learn), clock=time.process_time)[1]
+        return run
+    none = dict(model_kwargs=dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.))
+    half = dict(precision='bf16')
+    return {"PyTorch's":side(False), 'blurlike':side(True), 'no dropout':side(False, **none),
+        "PyTorch's, bf16":side(False, **half), 'blurlike, bf16':side(True, **half), 'no dropout, bf16':side(False, **none, **half)},"PyTorch's",'real tokens/s'
 
 def predict(args):
     "`predict_batch` on texts of natural lengths: rows a second."
@@ -280,7 +295,7 @@ def padding(args):
     print('\n'.join(lines), flush=True)
     return lines
 
-SCENARIOS = dict(step=step, train=train, predict=predict, one=one, loader=loader, build=build, padding=padding)
+SCENARIOS = dict(step=step, train=train, dropout=dropout, predict=predict, one=one, loader=loader, build=build, padding=padding)
 
 def run(args, name):
     "Markdown lines for scenario `name`."
