@@ -22,7 +22,6 @@ import transformers
 from fastcore.basics import merge
 from scipy.stats import t as students_t
 from seqeval.metrics import f1_score as entity_f1
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, label_ranking_average_precision_score
 
 from blurlike.all import adamw, sequence_classification_learner, token_classification_learner
@@ -42,35 +41,6 @@ def no_guess(learn): learn.model.classifier.bias.data.zero_()
 def any_first(learn): # batches in any order: the longest does not come first
     dl = learn.dls.train
     dl._arrange = types.MethodType(lambda self, sizes, seed, k: type(self)._arrange(self, sizes, seed, k+1), dl)
-
-def fitted_head(learn, C=1., as_large=False):
-    "Begin with the head that a logistic regression over the frozen model's features finds (linear probing, then fine-tuning: Kumar et al. 2022, arXiv:2202.10054)."
-    model,head,xs,ys = learn.model.eval(),learn.model.classifier,[],[]
-    before = head.weight.norm().detach().clone()
-    hook = head.register_forward_pre_hook(lambda m, args: xs.append(args[0].detach().cpu()))
-    with torch.no_grad():
-        for b in learn.dls.train.as_torch():
-            ys.append(b.pop('labels').cpu())
-            model.to(learn.dls.device)(**{k:v.to(learn.dls.device) for k,v in b.items()})
-    hook.remove()
-    x,y = (torch.cat([t.flatten(0, -2) if t.ndim>2 else t for t in xs]),torch.cat([t.flatten() if t.dtype==torch.long else t for t in ys])) if xs[0].ndim==2 else (torch.cat([t.flatten(0, 1) for t in xs]),torch.cat([t.flatten() for t in ys]))
-    kept = (y>=0) if y.ndim==1 else torch.ones(len(y), dtype=torch.bool)
-    x,y = x[kept].numpy(),y[kept].numpy()
-    with torch.no_grad():
-        fit = lambda y: LogisticRegression(C=C, max_iter=300).fit(x, y)
-        if y.ndim==2:
-            for k in range(y.shape[1]):
-                if len(set(y[:,k]))<2: continue
-                m = fit(y[:,k])
-                head.weight[k],head.bias[k] = torch.tensor(m.coef_[0]),float(m.intercept_[0])
-        else:
-            m = fit(y)
-            coef,bias = (np.stack([-m.coef_[0]/2,m.coef_[0]/2]),np.array([-m.intercept_[0]/2,m.intercept_[0]/2])) if len(m.classes_)==2 else (m.coef_,m.intercept_)
-            for c,w,b in zip(m.classes_, coef, bias): head.weight[c],head.bias[c] = torch.tensor(w),float(b)
-        if as_large: # as the random head was
-            times = before/head.weight.norm()
-            head.weight *= times
-            head.bias *= times
 
 def one_cycle(learn, epochs, lr, **kwargs): learn.fit_one_cycle(epochs, lr, **kwargs)
 def linear(learn, epochs, lr, **kwargs): learn.fit_linear(epochs, lr, **kwargs)
@@ -98,7 +68,6 @@ ARMS = dict(
     cycle_10=ours(pct_start=.1), cycle_moms=ours(moms=same_moms), cycle_10_moms=ours(pct_start=.1, moms=same_moms), cycle_final_10=ours(div_final=10),
     linear_random=ours(linear, make=dict(dl_kwargs=dict(window=1))), random=ours(make=dict(dl_kwargs=dict(window=1))),
     window_20=ours(make=dict(dl_kwargs=dict(window=20))), any_first=ours(before=any_first),
-    fitted=ours(before=fitted_head), fitted_weak=ours(before=partial(fitted_head, C=.1)), fitted_weaker=ours(before=partial(fitted_head, C=.01)), fitted_norm=ours(before=partial(fitted_head, as_large=True)), fitted_weak_norm=ours(before=partial(fitted_head, C=.1, as_large=True)), fitted_linear=ours(linear, before=fitted_head),
     no_guess=ours(before=no_guess), no_wd=ours(wd=0.), wd_10=ours(wd=.1), wd_all=ours(before=on_all),
     beta_98=ours(make=dict(opt_func=partial(adamw, sqr_mom=.98))), eps_6=ours(make=dict(opt_func=partial(adamw, eps=1e-6))),
     no_dropout=ours(make=dict(model_kwargs=dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.))), no_clip=ours(make=dict(max_grad_norm=None)),
