@@ -58,6 +58,7 @@ from .predict.thresholds import *
 from .train.epoch_weights import *
 from .train.learner import *
 from .train.assembly import *
+from .save.saved_facts import *
 from .save.folder import *
 from .save.pickles import *
 from .save.onnx_model import *

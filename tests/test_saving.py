@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 from blurlike.all import (CSVLogger, GradientClip, ModelLoss, TransformersLearner, accuracy, layerwise_splitter, load_tokenizer, output_names, trainable_params)
-from blurlike.save.folder import FORMAT, write_facts
+from blurlike.save.saved_facts import FORMAT, write_facts
 from fresh import fresh_process
 from small import ARCHS, AUTO_MODELS, BS, FRAMES, KINDS, MORE_KINDS, SAME_WIDTH, TEXTS, VOCABS, activated, changed, close, direct_logits, direct_preds, head_names, learner, table, texts_of, valid_frame, weights, with_answers
 from pathlib import Path

@@ -11,7 +11,7 @@ from small import TEXTS, close, direct_logits, learner, valid_frame
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from blurlike.all import Checkpoints, TransformersLearner, model_card
-from blurlike.save.folder import describe
+from blurlike.save.saved_facts import describe
 from blurlike.train.epoch_weights import scores_of, weight_sum
 
 class Spoil(Callback):

@@ -24,7 +24,8 @@ from ..train.learner import TransformersLearner
 from ..model.inputs_callback import ModelInputsCallback
 from ..model.model_inputs import needs_positions, unwrap
 from ..model.tokenizer import load_config
-from .folder import check_folder, check_target, folder_of, keep_facts, learner_of, read_facts, replace_save, write_facts
+from .folder import check_folder, check_target, folder_of, keep_facts, learner_of, replace_save
+from .saved_facts import read_facts, write_facts
 
 # %% ../../nbs/save/03_onnx_model.ipynb #d43eacb1
 def need_packages(

@@ -21,7 +21,7 @@ from ..support.arguments import is_name
 from ..model.adapters import has_adapter
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
-from ..save.folder import describe
+from ..save.saved_facts import describe
 from ..train.epoch_weights import epoch_of_weights, scores_of
 
 # %% ../../nbs/share/02_hub.ipynb #18b50007

@@ -35,7 +35,7 @@ from fastcore.foundation import L
 from ..data.batch import FixedOrder
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
-from ..save.folder import describe
+from ..save.saved_facts import describe
 from ..train.epoch_weights import scores_of
 from ..show.tables import prediction_rows
 from ..data.token_fields import TokenTensor
