@@ -15,7 +15,8 @@ from small import CUES, FILLERS, TEXTS, in_tmp # noqa: F401 (fixture)
 from blurlike import cli
 from blurlike.all import (LEARNERS, CategoryBlock, Checkpoints, ColReader, DataBlock, IndexSplitter, ModelLoss, RightChoiceBlock, TextChoicesBlock, TransformersLearner, TransformersTextBlock,
     export_onnx, gradio_app, load_learner, load_onnx, model_card, multiple_choice, multiple_choice_learner)
-from blurlike.tasks.multiple_choice import choice_number, choices_in
+from blurlike.tasks.multiple_choice.choices import choices_in
+from blurlike.tasks.multiple_choice.right_choice import choice_number
 
 needs_captum = pytest.mark.skipif(importlib.util.find_spec('captum') is None, reason='captum is not installed')
 
