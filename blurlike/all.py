@@ -76,6 +76,8 @@ from .inspect.row_scan import *
 from .inspect.data_check import *
 from .inspect.first_look import *
 from .inspect.score_report import *
+from .inspect.confusion import *
+from .inspect.compare import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification.tagged import *
 from .tasks.token_classification.token_category import *
