@@ -706,6 +706,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                                'blurlike/inspect/confusion.py'),
                                             'blurlike.inspect.confusion.ScoreReport.plot_confusion': ( 'inspect/confusion.html#scorereport.plot_confusion',
                                                                                                        'blurlike/inspect/confusion.py'),
+                                            'blurlike.inspect.confusion._flat': ( 'inspect/confusion.html#_flat',
+                                                                                  'blurlike/inspect/confusion.py'),
                                             'blurlike.inspect.confusion._write_cells': ( 'inspect/confusion.html#_write_cells',
                                                                                          'blurlike/inspect/confusion.py'),
                                             'blurlike.inspect.confusion.most_confused_labels': ( 'inspect/confusion.html#most_confused_labels',

@@ -189,3 +189,5 @@ def test_fastais_interpretation_draws_the_same(trained):
         assert sum(n for *_,n in interp.most_confused())==(preds.argmax(1)!=y).sum()
         with pytest.raises(ValueError, match='knows of no labels'): trained('regression').report().plot_confusion()
     plt.close('all')
+    several = quiet(trained('multi'), ClassificationInterpretation.from_learner)
+    with pytest.raises(ValueError, match='a row may have several labels'): quiet(trained('multi'), lambda l: several.plot_confusion_matrix())

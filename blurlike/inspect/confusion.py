@@ -9,6 +9,7 @@ __all__ = ['most_confused_labels', 'plot_confusion']
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from fastai.interpret import ClassificationInterpretation
 from fastcore.basics import patch
 
@@ -74,13 +75,18 @@ def plot_confusion(self:ScoreReport,
 # %% ../../nbs/inspect/07_confusion.ipynb #7c07000b
 @patch
 def confusion_matrix(self:ClassificationInterpretation)->np.ndarray: # (C,C)
-    "How often the label of a row was taken for that of a column."
+    "How often the label of a row, or of a word, was taken for that of a column; `ValueError` where a row may have several."
     _,targets,guess = self.learn.get_preds(dl=self.dl, with_decoded=True, act=self.act)
-    true,guess = (np.concatenate([np.asarray(o).ravel() for o in of]) if isinstance(of, list) else np.asarray(of).ravel() for of in (targets, guess))
+    if getattr(guess, 'dtype', None)==torch.bool:
+        raise ValueError("a row may have several labels, so none is taken for another: `learn.report().confusion` tells which were missed or given in vain")
+    true,guess = (_flat(o) for o in (targets, guess))
     n = len(self.vocab)
-    true,guess = (o.astype(np.int64) for o in (true, guess))
-    kept = (true>=0) & (guess>=0)
+    kept = true>=0
     return np.bincount(true[kept]*n+guess[kept], minlength=n*n).reshape(n, n)
+
+def _flat(numbers): # of rows, or of their words
+    numbers = np.concatenate([np.asarray(o) for o in numbers]) if isinstance(numbers, list) else np.asarray(numbers)
+    return numbers.ravel().astype(np.int64)
 
 @patch
 def plot_confusion_matrix(self:ClassificationInterpretation,
