@@ -55,6 +55,8 @@ from .train.fitting import *
 from .predict.learner_predict import *
 from .predict.written_text import *
 from .predict.thresholds import *
+from .predict.calibration import *
+from .predict.conformal import *
 from .train.epoch_weights import *
 from .train.learner import *
 from .train.assembly import *

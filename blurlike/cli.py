@@ -71,6 +71,8 @@ def _predict_parser(sub):
     q.add_argument('--bs', type=_number(int, 1), default=64, help='texts per batch (%(default)s)')
     q.add_argument('--threshold', type=float, help='several labels a row: give those of a higher probability (default: as the model was saved)')
     q.add_argument('--top-k', type=_number(int, 1), help='the likeliest labels, answers or tokens, so many')
+    q.add_argument('--abstain', type=float, help='one answer a row: leave it out where its probability is lower')
+    q.add_argument('--sets', action='store_true', default=None, help='the labels in the set that `learn.conformal` has promised')
     q.add_argument('--aggregation', default='words', choices=['words','none','simple','first','average','max'],
         help="how a tagger's tokens become entities (%(default)s: those that the scores count; "
         "the others: as in Hugging Face's pipeline)")
@@ -296,7 +298,7 @@ def predict(args):
     items = _items(learn, args, asked if len(asked)>1 else asked[0])
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
     joins_tokens = 'aggregation_strategy' in inspect.signature(learn.task.predictions.many).parameters
-    asked = dict(threshold=args.threshold, top_k=args.top_k)
+    asked = {k:getattr(args, k) for k in ('threshold','top_k','abstain','sets')}
     kwargs = dict(bs=args.bs) | {k:v for k,v in asked.items() if v is not None}
     if joins_tokens: kwargs['aggregation_strategy'] = args.aggregation
     if args.out: return print(f'saved: {learn.predict_batch(items, out=args.out, resume=args.resume, **kwargs)}')

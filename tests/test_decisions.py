@@ -5,13 +5,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from fastai.losses import BCEWithLogitsLossFlat
 from sklearn import metrics as skm
 
 from blurlike import cli
-from blurlike.all import (Checkpoints, ModelLoss, TransformersLearner, best_cut, counts_at, label_cuts, load_learner, model_card, read_facts)
-from blurlike.predict.thresholds import COUNT_SCORES
-from small import close, learner, table
+from blurlike.all import (COUNT_SCORES, Checkpoints, ModelLoss, TransformersLearner, best_cut, calibration_error, counts_at, decisions_of, export_onnx,
+    fit_scaling, label_cuts, label_scores, load_learner, load_onnx, model_card, promised_quantile, read_facts, reliability, token_classification_learner)
+from blurlike.train.training_state import load_weights, save_weights
+from small import CUES, FRAMES, SHARED, close, learner, table
+from test_formats import same, write
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 MULTI = table('multi', 160)
@@ -191,7 +194,6 @@ def test_thresholds_come_back_with_their_weights(bert):
     assert new.threshold==kept and new.recorder.values==learn.recorder.values
 
 def test_a_folder_whose_thresholds_are_too_few(multi):
-    from test_formats import write
     multi.threshold = dict(bad=.3)
     folder = multi.save_pretrained('m')
     assert read_facts(folder)['decisions']['thresh']==[*multi.threshold.values()] and 'thresh' not in read_facts(folder)['loss']['settings']
@@ -201,3 +203,206 @@ def test_a_folder_whose_thresholds_are_too_few(multi):
     with pytest.raises(ValueError, match='2 thresholds for 3 labels'): TransformersLearner.from_pretrained(folder)
     write(folder, decisions=dict(thresh='0.1'))
     with pytest.raises(ValueError, match="'decisions' in"): TransformersLearner.from_pretrained(folder)
+
+# Calibration
+
+SINGLE = table('single', 160).assign(label=lambda d: np.where(np.random.default_rng(0).random(160)<.3, np.roll(d.label, 1), d.label)) # wrong labels, of which nobody can be sure
+
+@pytest.fixture(scope='module')
+def sure(bert): # too sure
+    learn = learner('single', bert, SINGLE, bs=16, valid=.5)
+    quiet(learn, lambda l: l.fit_one_cycle(15, 1e-2))
+    return learn
+
+@pytest.fixture
+def single(sure):
+    before = sure.loss_func
+    yield sure
+    sure.loss_func = before
+
+def test_errors_and_likeliest_scalings():
+    rng = np.random.default_rng(0)
+    p,y = rng.random(500),rng.random(500)<.5
+    edges = np.linspace(0, 1, 16)
+    parts = [(p>=a) & (p<b) for a,b in zip(edges, edges[1:])]
+    close(calibration_error(reliability(p, y)), sum(m.sum()*abs(p[m].mean()-y[m].mean()) for m in parts)/500)
+    logits = torch.randn(4000, 3)
+    y = torch.distributions.Categorical(logits=logits*.4+torch.tensor([0.,.5,0.])).sample()
+    found = fit_scaling('one', logits, y, 'vector')
+    close(found['scale'], [.4]*3, .08)
+    close(np.diff(found['bias']), [.5,-.5], .1)
+    y = torch.bernoulli((logits*2.5).sigmoid()).double()
+    close(fit_scaling('some', logits, y)['scale'], 2.5, .15)
+    assert .001<fit_scaling('one', torch.eye(2).repeat(20, 1)*9, torch.arange(2).repeat(20))['scale']<100 # all right, for ever surer
+
+def test_calibrated_in_one_pass_and_everywhere(single, capsys):
+    rows = SINGLE.iloc[single.dls.valid_ds.items.idxs]
+    logits,y = single.get_preds(act=lambda x: x)
+    before = single.predict_batch(rows)
+    found,n = calls(single, lambda: single.calibrate(show_plot=False))
+    assert n==len(single.dls.valid) and found.table.temperature['after']>1.2
+    error,loss = found.table['calibration error'],found.table.loss
+    assert error['after']<error['before'] and loss['after']<loss['before'] and loss['after']<=loss['cross-fitted']<loss['before']
+    want = (logits/found.table.temperature['after']).softmax(1)
+    close(loss['after'], torch.nn.functional.nll_loss(want.log(), y))
+    close(error['after'], calibration_error(reliability(want.max(1).values.numpy(), (want.argmax(1)==y).numpy())))
+    folder = single.save_pretrained('m')
+    single.export()
+    again = TransformersLearner.from_pretrained(folder)
+    for l in (single, again, load_learner(single.path/'export.pkl')):
+        preds = quiet(l, lambda l: l.predict_batch(rows))
+        assert [o['label'] for o in preds]==[o['label'] for o in before] # as ever
+        close([o['score'] for o in preds], want.max(1).values)
+        close(l.predict(rows.text.iloc[0])[2], want[0])
+        close(quiet(l, lambda l: l.get_preds(dl=l.dls.test_dl(rows)))[0], want)
+    out = pd.read_parquet(again.predict_batch(rows, out='p.parquet'))
+    close(out.score.to_numpy(), want.max(1).values)
+    rows.to_json('rows.jsonl', orient='records', lines=True)
+    assert cli.main(['predict', str(folder), 'rows.jsonl'])==0
+    close([json.loads(l)['score'] for l in capsys.readouterr().out.splitlines()], want.max(1).values)
+    assert f"temperature {found.table.temperature['after']:.3g}" in model_card(again)
+    close(single.calibrate(show_plot=False).table.temperature.to_numpy()[:2], [found.table.temperature['after']]*2) # again is the same, from the model's logits
+    close(quiet(single, lambda l: l.validate())[0], torch.nn.functional.cross_entropy(logits, y)) # the loss is of the model
+
+@pytest.mark.slow
+def test_calibration_in_onnx(single):
+    for name in ('onnx','onnxscript','onnxruntime'): pytest.importorskip(name, reason=f'serving needs {name}')
+    single.calibrate(show_plot=False)
+    single.conformal(.2)
+    texts = SINGLE.text[:9].tolist()
+    learn = load_onnx(export_onnx(single, 'onnx'))
+    for asked in ({}, dict(sets=True), dict(abstain=.5), dict(top_k=2)): same(learn.predict_batch(texts, **asked), single.predict_batch(texts, **asked))
+
+def test_thresholds_move_with_their_probabilities(multi):
+    rows = MULTI.iloc[:60]
+    multi.threshold = dict(bad=.3, good=.6)
+    before = multi.predict_batch(rows)
+    for method in ('temperature','vector','temperature'):
+        multi.calibrate(method, show_plot=False)
+        assert labels(multi.predict_batch(rows))==labels(before)
+    assert multi.threshold['sure']!=.5 or multi.threshold['bad']!=np.float32(.3)
+
+def test_words_are_calibrated(bert):
+    tagged = [dict(tokens=t.split(), tags=['B-CUE' if any(w in v for v in CUES.values()) else 'O' for w in t.split()]) for t in MULTI.text]
+    learn = token_classification_learner(tagged, bert, bs=16, valid=.3, max_length=12) # words are cut off
+    quiet(learn, lambda l: l.fit(1, 1e-3))
+    before = learn.predict_batch(MULTI.text[:20].tolist())
+    found = learn.calibrate(show_plot=False)
+    after = learn.predict_batch(MULTI.text[:20].tolist())
+    assert found.table.loss['after']<found.table.loss['before'] and labels_of(before)==labels_of(after)!=[]
+    with pytest.raises(ValueError, match='words of a sentence are not'): learn.conformal()
+
+def labels_of(preds): return [[(o['entity_group'], o['start']) for o in p] for p in preds]
+
+def test_what_cannot_be_calibrated(trained, single, bert):
+    for kind in ('regression','answers'):
+        for ask in (TransformersLearner.calibrate, TransformersLearner.conformal):
+            with pytest.raises(ValueError, match='labels with probabilities'): ask(trained(kind))
+    with pytest.raises(ValueError, match='at least 10 labelled rows .* and has 1'): single.calibrate(dl=single.dls.test_dl(SINGLE[:1], with_labels=True))
+    with pytest.raises(ValueError, match="method='platt'"): single.calibrate('platt')
+    rare = SINGLE[(SINGLE.label!='bad') | (SINGLE.index<20)]
+    with pytest.raises(ValueError, match="20 rows with it are few: 'bad' has"): single.calibrate('vector', dl=single.dls.test_dl(rare, with_labels=True))
+    with pytest.raises(ValueError, match="without it are few"): learner('multi', bert).calibrate('vector')
+    with pytest.warns(UserWarning, match='calibrate looks at the rows that the model was trained on'): single.calibrate(dl=single.dls.train, show_plot=False)
+
+def test_a_fit_makes_it_outdated(bert):
+    learn = learner('single', bert)
+    learn.calibrate(show_plot=False)
+    with pytest.warns(UserWarning, match='calibrated for the weights that it had before this fit'): quiet(learn, lambda l: l.fit(1, 1e-3))
+
+def test_scalings_come_back_with_their_weights(bert):
+    learn,new = learner('single', bert),learner('single', bert)
+    save_weights(learn, 'plain.safetensors')
+    learn.calibrate(show_plot=False)
+    learn.conformal()
+    save_weights(learn, 'w.safetensors')
+    load_weights(new, 'w.safetensors')
+    assert decisions_of(new.loss_func)==decisions_of(learn.loss_func)!=decisions_of(learner('single', bert).loss_func)
+    load_weights(new, 'plain.safetensors')
+    assert set(decisions_of(new.loss_func).values())=={None} and 'activation' not in vars(new.loss_func)
+
+def test_the_diagrams(single):
+    import matplotlib.pyplot as plt
+    plt.close('all')
+    found = single.calibrate()
+    assert [ax.get_title() for ax in plt.gcf().axes]==[f'{k}: error {found.table["calibration error"][k]:.3f}' for k in ('before','after')]
+    assert 'cross-fitted' in repr(found) and '<table' in found._repr_html_()
+
+# Abstention and sets
+
+def test_abstention(single):
+    texts = SINGLE.text[:60].tolist()
+    plain = single.predict_batch(texts)
+    least = float(np.median([o['score'] for o in plain]))
+    some = single.predict_batch(texts, abstain=least)
+    assert 20<sum(o['label'] is None for o in some)<40
+    for o,s in zip(plain, some): assert s==dict(label=o['label'] if o['score']>=least else None, score=o['score'], guess=o['label'])
+    assert pd.read_parquet(single.predict_batch(texts, out='p.parquet', abstain=least)).label.isna().sum()==sum(o['label'] is None for o in some)
+    for wrong in (0, 1., 90, True):
+        with pytest.raises(ValueError, match='abstain='): single.predict_batch(texts, abstain=wrong)
+    with pytest.raises(ValueError, match='top_k= and abstain= answer in different ways'): single.predict_batch(texts, abstain=.5, top_k=2)
+
+def test_abstention_of_other_kinds(trained, multi):
+    choices = FRAMES['choice']
+    found = trained('choice').predict_batch(choices, abstain=.9999)
+    assert {o['label'] for o in found}=={None}=={o['answer'] for o in found} and {type(o['guess']) for o in found}=={int}
+    with pytest.raises(ValueError, match='abstain=0.9: several labels a row'): multi.predict_batch(['a'], abstain=.9)
+    with pytest.raises(TypeError, match='takes no abstain='): trained('regression').predict_batch(['a'], abstain=.9)
+
+@pytest.mark.parametrize('alpha', [.05, .1, .3])
+@pytest.mark.parametrize('picks', ['one','some'])
+def test_a_promise_is_kept(picks, alpha):
+    "On average over draws of the rows that it is made by, whatever the probabilities are worth"
+    torch.manual_seed(0)
+    covered = []
+    for _ in range(300):
+        logits = torch.randn(150, 4)
+        y = (logits+torch.randn(150, 4)).argmax(1) if picks=='one' else (logits+torch.randn(150, 4)>1).long()
+        probs = logits.mul(3).softmax(1) if picks=='one' else logits.mul(3).sigmoid()
+        scores = label_scores(picks, probs, y).numpy()
+        covered.append((scores[50:]<=promised_quantile(scores[:50], alpha)).mean())
+    exact = np.ceil(51*(1-alpha))/51 # section 3.2 of the paper, where no two rows score alike
+    assert exact-.003-3*np.std(covered)/300**.5<np.mean(covered)<exact+3*np.std(covered)/300**.5+(.01 if picks=='some' else 0)
+
+def test_sets_in_one_pass_and_everywhere(single, multi, trained):
+    rows = SINGLE.iloc[single.dls.valid_ds.items.idxs]
+    with pytest.raises(ValueError, match='call `learn.conformal'): single.predict_batch(rows, sets=True)
+    found,n = calls(single, lambda: single.conformal(alpha=.2))
+    assert n==len(single.dls.valid) and found['from']<.8<found['to']
+    probs,y = single.get_preds()
+    sets = single.predict_batch(rows, sets=True)
+    assert [{o['label'] for o in s} for s in sets]==[{n for n,q in zip(single.names, p) if q>=found['least probability']-1e-6} for p in probs.double()]
+    close(found['labels a row'], np.mean([*map(len, sets)]))
+    covered = np.mean([l in {o['label'] for o in s} for l,s in zip(rows.label, sets)])
+    assert .8<=covered<=.85
+    again = TransformersLearner.from_pretrained(single.save_pretrained('m'))
+    assert again.predict_batch(rows, sets=True)==sets and 'hold the right label in 0.8 of rows' in model_card(again)
+    multi.conformal(.1)
+    rows = MULTI.iloc[multi.dls.valid_ds.items.idxs]
+    assert .9<=np.mean([set(t)<={o['label'] for o in s} for t,s in zip(rows.tags, multi.predict_batch(rows, sets=True))])<=1
+    with pytest.raises(ValueError, match='sets= and top_k='): multi.predict_batch(rows, sets=True, top_k=1)
+    choice = learner('choice', trained('choice').model)
+    choice.conformal(.3)
+    for s,c in zip(choice.predict_batch(FRAMES['choice'], sets=True), FRAMES['choice'].choices): assert all(o['answer']==c[o['label']] for o in s)
+
+def test_too_few_rows_for_a_promise(single):
+    with pytest.raises(ValueError, match='alpha=0.001: to promise 0.999 takes at least 999 labelled rows, and here are 80'): single.conformal(.001)
+    with pytest.raises(ValueError, match='at least 9 labelled rows, and here are 1'): single.conformal(dl=single.dls.test_dl(SINGLE[:1], with_labels=True))
+    for wrong in (0, 1, 5, -.1, '0.1'):
+        with pytest.raises(ValueError, match='alpha='): single.conformal(wrong)
+    for n,alpha in ((9,.1), (19,.05), (99,.01), (4,.2)):
+        promised_quantile(np.arange(n), alpha)
+        with pytest.raises(ValueError, match=f'at least {n} '): promised_quantile(np.arange(n-1), alpha)
+    assert single.loss_func.__dict__.get('conformal') is None
+
+needs_data = pytest.mark.skipif(not (SHARED/'data'/'trec').is_dir(), reason='needs the real data beside the checkout')
+
+@needs_data
+def test_coverage_of_real_questions(bert):
+    df = pd.DataFrame(map(json.loads, open(SHARED/'data'/'trec'/'train.jsonl'))).sample(2200, random_state=0)[['text','label']]
+    learn = learner('single', bert, (df[:300], df[300:800]), bs=50, valid=.2)
+    quiet(learn, lambda l: l.fit(1, 5e-3))
+    learn.conformal(.1)
+    test = df[800:]
+    covered = np.mean([l in {o['label'] for o in s} for l,s in zip(test.label, learn.predict_batch(test, sets=True))])
+    assert abs(covered-.9)<3*np.sqrt(.09*(1/500+1/len(test)))

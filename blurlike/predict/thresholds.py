@@ -15,7 +15,7 @@ from ..support.warn import warn_user
 from .learner_predict import PredictingLearner
 
 # %% ../../nbs/predict/05_thresholds.ipynb #6fdf0eb2
-def _takes_threshold(learn): return learn.task is not None and getattr(learn.task.predictions, 'takes_threshold', False)
+def _takes_threshold(learn): return learn.task is not None and getattr(learn.task.predictions, 'picks', None)=='some'
 
 def _check_takes_threshold(learn):
     if _takes_threshold(learn): return

@@ -142,7 +142,7 @@ def _loss_for(self:TransformersLearner, dls, loss_func):
 
 def _with_threshold(loss_func, task, dls): # as it can be used, if the user has set one
     thresh = getattr(loss_func, 'thresh', None)
-    is_read = task is not None and getattr(task.predictions, 'takes_threshold', False)
+    is_read = task is not None and getattr(task.predictions, 'picks', None)=='some'
     if thresh is None or not is_read: return loss_func
     thresh = read_threshold(thresh, output_names(dls))
     return with_decisions(loss_func, thresh=thresh) if isinstance(thresh, list) else loss_func

@@ -16,7 +16,7 @@ from fastai.metrics import AccumMetric, accuracy, mae, skm_to_fastai
 from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as skm
 
-from ..model.decisions import label_threshold
+from ..model.decisions import label_threshold, scaled
 
 # %% ../../nbs/train/00_metrics.ipynb #11000b28
 def f1_score(
@@ -29,7 +29,7 @@ def f1_score(
 
 class _OfSets(AccumMetric): # of the labels that `predict` would give
     def accumulate(self, learn):
-        probs = learn.pred.sigmoid()
+        probs = scaled(learn.loss_func, learn.pred).sigmoid()
         thresh = label_threshold(learn.loss_func) if self.thresh is None else self.thresh
         self.accum_values(probs>torch.as_tensor(thresh).to(probs.device), learn.y, learn)
 

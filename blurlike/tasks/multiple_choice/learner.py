@@ -26,7 +26,8 @@ from ...data.splits import read_split, split_rows, used_rows
 from ...inspect.score_report import judged, mean_results
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.splitters import transformer_splitter
-from ...predict.text_labels import LabelPredictions, only_ours
+from ...model.decisions import in_sets
+from ...predict.text_labels import LabelPredictions, abstained, check_one_way, only_ours
 from ...share.serving import page_output
 from ...train.assembly import build_learner
 from ...train.learner import TransformersLearner
@@ -39,6 +40,7 @@ from .right_choice import ChoiceLabels, ChoiceNumber
 # %% ../../../nbs/tasks/multiple_choice/04_learner.ipynb #d72ef139
 class ChoicePredictions(LabelPredictions):
     "The right choice, its number, and the probabilities of all"
+    picks = 'one'
     def one(self, learn, item, rm_type_tfms=None, with_input=False):
         "Choice, its number, and (W,) probabilities."
         item = learn.texts_of([item])[0]
@@ -50,12 +52,24 @@ class ChoicePredictions(LabelPredictions):
         if only_ours(learn): return learn.loss_func.activation(learn.predict_logits([item]))[0]
         return learn.get_preds(dl=learn.dls.test_dl([item]))[0][0]
 
-    def many(self, learn, items, bs=64):
+    def many(self, learn, items, bs=64,
+        abstain:float|None=None, # Least probability of an answer: below it `label` is `None`, and `guess` the likeliest
+        sets:bool=False # Lists of the choices in the set that `learn.conformal` has promised?
+    )->list:
         "Plain dicts, one a row: `label`, the number of the choice; `score`, its probability; `answer`, the choice."
+        check_one_way(abstain=abstain is not None, sets=sets)
         items = learn.texts_of(items)
-        best = learn.loss_func.activation(learn.predict_logits(items, bs)).max(1)
-        rows = zip(items, best.indices.tolist(), best.values.tolist())
-        return [dict(label=i, score=s, answer=o.choices[i]) for o,i,s in rows]
+        probs = learn.loss_func.activation(learn.predict_logits(items, bs))
+        def told(o, i, score): return dict(label=i, score=score, answer=o.choices[i])
+        def likely(o, p): return [told(o, i, float(p[i])) for i in _in_set(learn, p[:len(o.choices)])]
+        if sets: return list(map(likely, items, probs))
+        best = probs.max(1)
+        found = [told(*o) for o in zip(items, best.indices.tolist(), best.values.tolist())]
+        return found if abstain is None else abstained(found, abstain)
+
+def _in_set(learn, probs): # (W,) -> numbers of choices, the likeliest first
+    inside = in_sets(learn.loss_func, probs)
+    return [i for i in probs.argsort(descending=True).tolist() if inside[i]]
 
 # %% ../../../nbs/tasks/multiple_choice/04_learner.ipynb #c4a1f006
 @page_output.register

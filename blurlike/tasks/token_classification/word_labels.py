@@ -149,6 +149,11 @@ def _read(dl, idxs): # words and targets of rows
 # %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d1304c
 class WordPredictions:
     "One row of outputs for each word"
+    picks = 'one'
+    def flat(self, learn, preds, targets): # (N,C) and (N,) of the words that the model saw
+        preds,targets = (o.contiguous().as_subclass(torch.Tensor) for o in (preds, targets))
+        unseen = (preds==no_word(learn.names)).all(1)
+        return preds[~unseen],targets[~unseen]
 
 # %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d1304d
 @patch
