@@ -68,6 +68,7 @@ from .train.checkpoints import *
 from .train.suggest import *
 from .train.named_metrics import *
 from .inspect.token_view import *
+from .inspect.attention import *
 from .inspect.explanation import *
 if _util.find_spec('accelerate'): from .train.distributed import * # fastai's module of that name cannot be imported without it
 from .share.sweeps import *
