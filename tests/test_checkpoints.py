@@ -10,7 +10,7 @@ from blurlike.all import Adam, Callback, Checkpoints, CSVLogger, EarlyStoppingCa
 from blurlike.train.checkpoints import last_checkpoint
 from blurlike.support.files import file_hash
 from blurlike.support.one_writer import OneWriter
-from blurlike.support.plain_data import load_state, pack, save_state
+from blurlike.support.plain_data import load_state, save_state, to_plain
 from fresh import here
 from runs import CUTS, SCENARIOS, Cut, classifier, train
 from small import BS, FRAMES, TEXTS, weights
@@ -355,7 +355,7 @@ def test_only_training_methods_are_called(cut_off, bert, monkeypatch):
     called = []
     monkeypatch.setattr(TransformersLearner, 'push_to_hub', lambda self, *args, **kwargs: called.append(kwargs), raising=False)
     facts = json.loads((cut_off/'run.json').read_text())
-    for change,said in ((dict(call='push_to_hub', arguments=pack(dict(repo='x/y'), {})), 'no training method'), (dict(arguments=pack(dict(n_epoch=1, path='x'), {})), 'does not take'), (dict(arguments=dict(repo=1)), 'cannot be read')):
+    for change,said in ((dict(call='push_to_hub', arguments=to_plain(dict(repo='x/y'), {})), 'no training method'), (dict(arguments=to_plain(dict(n_epoch=1, path='x'), {})), 'does not take'), (dict(arguments=dict(repo=1)), 'cannot be read')):
         for step in cut_off.glob('step-*'): # as one who means harm would leave it
             rewrite(step, about=facts | change)
         (cut_off/'run.json').write_text(json.dumps(facts | change))

@@ -126,7 +126,7 @@ def split_by_tokens(
     order:np.ndarray, # The order in which to take them
     bs:int|None=None, # Maximum texts per batch
     max_tokens:int|None=None # Maximum tokens per batch, padding included; a text that has more is a batch of its own
-)->list: # Pieces of `order`
+)->list: # Parts of `order`
     "Cut `order` into batches."
     if max_tokens is None: return [order[i:i+bs] for i in range(0, len(order), bs)]
     batches,start,longest = [],0,0

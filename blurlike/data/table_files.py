@@ -40,9 +40,9 @@ _damaged = (OSError, EOFError, zipfile.BadZipFile, lzma.LZMAError, zlib.error)
 def _open_bytes(path): return _unpack.get(path.suffix.lower(), _open_plain)(path)
 def _open_text(path, newline): return io.TextIOWrapper(_open_bytes(path), encoding='utf-8-sig', newline=newline)
 
-def _kind(path): # the ending, without that of the packing
-    is_packed = path.suffix.lower() in _unpack
-    return (Path(path.stem) if is_packed else path).suffix.lower()
+def _kind(path): # the ending, without that of the compression
+    is_compressed = path.suffix.lower() in _unpack
+    return (Path(path.stem) if is_compressed else path).suffix.lower()
 
 # %% ../../nbs/data/00_table_files.ipynb #3ee21130
 _fewest_signs = 2 # columns by which a reading can be told from another
@@ -250,7 +250,7 @@ _readers = {
 _not_a_table = (pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowInvalid, *_damaged)
 
 def read_table(
-    path, # A csv, tsv, jsonl or parquet file; the first three may be packed (`.gz`, `.bz2`, `.xz`, `.zip`)
+    path, # A csv, tsv, jsonl or parquet file; the first three may be compressed (`.gz`, `.bz2`, `.xz`, `.zip`)
     as_text=() # Columns of a csv or tsv that stay text, whatever they hold
 )->pd.DataFrame: # Its rows
     "The table in a file; `ValueError` or `FileNotFoundError` says what is wrong with it."
@@ -259,8 +259,8 @@ def read_table(
     kind = _kind(path)
     if kind not in _readers:
         raise ValueError(f"cannot read {path.name!r}: known endings are {', '.join(_readers)}; read it with pandas, and pass the table")
-    is_packed_twice = kind=='.parquet' and kind!=path.suffix.lower()
-    if is_packed_twice:
+    is_compressed_twice = kind=='.parquet' and kind!=path.suffix.lower()
+    if is_compressed_twice:
         raise ValueError(f"cannot read {path.name!r}: parquet packs its columns itself; unpack the file, and pass it as {path.stem!r}")
     try: return _readers[kind](path, as_text)
     except UnicodeDecodeError as e:

@@ -266,7 +266,7 @@ def _own_tokens(texts, tfm): # of each text
 
 def _read_rows(part, mask): # row number, tokens or words, label, start of the text, and part of each row
     tfm = whole_texts(part.dl.text_tfm)
-    for idxs,texts,targets in part.pieces(mask):
+    for idxs,texts,targets in part.chunks(mask):
         if not len(idxs): continue
         tokens = texts if part.kind.of_words else _item_tokens(texts, tfm)
         rows = part.row_numbers(idxs).tolist()

@@ -97,7 +97,7 @@ class DataPart:
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #15a50015
 @patch
-def pieces(self:DataPart, mask=slice(None)): # row numbers in the loader, texts, targets
+def chunks(self:DataPart, mask=slice(None)): # row numbers in the loader, texts, targets
     idxs = self.idxs[mask]
     for i in range(0, len(idxs), _step): yield _read(self.dl, idxs[i:i+_step], self.vocab, self.kind)
 
@@ -114,7 +114,7 @@ _kept = dict(
     known=np.int64, # tokens of the text that are in the tokenizer's vocabulary
     unknown=np.int64) # those that are not
 
-def _columns(kept): # pieces one after the other
+def _columns(kept): # chunks one after the other
     if not kept: return [np.zeros(0, dtype=t) for t in _kept.values()]
     return [np.concatenate([np.asarray(o, dtype=t) for o in column]) for column,t in zip(zip(*kept), _kept.values())]
 
@@ -130,7 +130,7 @@ def scan(self:DataPart,
     self.kind,self.vocab = kind,vocab
     self.counts,self.numbers = Counter(),[]
     kept,used = [],0
-    for idxs,texts,targets in self.pieces():
+    for idxs,texts,targets in self.chunks():
         n_characters = list(map(self.dl.text_tfm.n_characters, texts))
         kept.append(self._numbers_of(idxs, texts, targets, n_characters, tfm))
         self._count(targets)
@@ -142,7 +142,7 @@ def scan(self:DataPart,
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #15a50019
 @patch
-def _numbers_of(self:DataPart, idxs, texts, targets, n_characters, tfm): # of the rows of a piece, as `_kept` names them
+def _numbers_of(self:DataPart, idxs, texts, targets, n_characters, tfm): # of the rows of a chunk, as `_kept` names them
     of = self.dl.text_tfm
     in_characters = n_characters,[1]*len(texts),[0]*len(texts)
     sizes = in_characters if tfm is None or not len(texts) else count_tokens(tfm, texts)
@@ -169,12 +169,12 @@ def in_short(self:DataPart, item): return short_text(tuple(self.dl.text_tfm.part
 @patch
 def example(self:DataPart, mask): # the first row of a mask, in short
     first = np.flatnonzero(mask)[:1]
-    return next((self.in_short(texts[0]) for _,texts,_ in self.pieces(first) if texts), '')
+    return next((self.in_short(texts[0]) for _,texts,_ in self.chunks(first) if texts), '')
 
 @patch
 def with_labels(self:DataPart, labels): # mask of the rows that have one of these
     has = set(labels)
-    masks = [not has.isdisjoint(self.kind.labels_of(y)) for *_,targets in self.pieces() for y in targets]
+    masks = [not has.isdisjoint(self.kind.labels_of(y)) for *_,targets in self.chunks() for y in targets]
     return np.array(masks, dtype=bool)
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #15a50007

@@ -42,7 +42,7 @@ def scratch_checkpoint(
     texts, # Texts that the tokenizer is trained on
     folder=None, # Where to; `None`: a temporary folder
     vocab_size:int=6000, # Maximum number of tokens
-    min_frequency:int=1, # Times that a pair of pieces must occur to be joined
+    min_frequency:int=1, # Times that a pair of tokens must occur to be joined
     **config # Entries of `BertConfig`; default: 2 layers of width 32, 64 positions
 )->Path: # The folder
     "A small BERT with random weights and a lower-casing WordPiece tokenizer (Devlin et al. 2018) trained on `texts`."

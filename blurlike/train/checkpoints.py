@@ -28,7 +28,7 @@ from .run import RUNS
 from .run_facts import differences, run_facts
 from .training_state import load_weights, loaders_of, random_states, run_state, save_weights
 from .training_state import set_callbacks, set_random_states, set_run_state
-from ..support.plain_data import load_state, pack, save_state, unpack
+from ..support.plain_data import from_plain, load_state, save_state, to_plain
 from ..support.warn import warn_user
 
 # %% ../../nbs/train/09_checkpoints.ipynb #13c50013
@@ -137,11 +137,11 @@ def _steps(folder): return sorted(p for p in Path(folder).glob('step-*') if p.is
 
 def _plain_arguments(run):
     for k,v in run.arguments.items():
-        try: pack(v, tensors := {})
+        try: to_plain(v, tensors := {})
         except TypeError as e:
             raise TypeError(f"{run.name}({k}=...) cannot be repeated after an interruption: {e}") from None
         if tensors: run.arguments[k] = v.tolist()
-    return pack(run.arguments, {})
+    return to_plain(run.arguments, {})
 
 # %% ../../nbs/train/09_checkpoints.ipynb #1d9eddb6
 @patch
@@ -335,7 +335,7 @@ def _compare(self:TransformersLearner, facts, accept_changes):
 def _arguments(learn, facts):
     call,changed = facts['call'],"its files were changed"
     if call not in RUNS: raise ValueError(f"the run names {call!r}, which is no training method: {changed}")
-    try: arguments = unpack(facts['arguments'], {})
+    try: arguments = from_plain(facts['arguments'], {})
     except (KeyError, TypeError, ValueError) as e:
         raise ValueError(f"the arguments of {call} cannot be read: the files of the run were changed") from e
     known = set(inspect.signature(getattr(learn, call)).parameters)-{'cbs'}

@@ -23,13 +23,13 @@ def prompt_key(
     return hash(tuple((m['role'], ' '.join(m['content'].split())) for m in messages[:n]))
 
 def _prompt_keys(part): # (n,) of the rows that were looked at
-    return np.array([prompt_key(o) for _,items,_ in part.pieces() for o in items], dtype=np.int64)
+    return np.array([prompt_key(o) for _,items,_ in part.chunks() for o in items], dtype=np.int64)
 
 def _unanswered(tfm, part): # a mask of its rows
     res = np.zeros(len(part.idxs), dtype=bool)
     if tfm.max_length is None: return res
     far = np.flatnonzero(part.sizes>tfm.max_length)
-    items = [o for _,items,_ in part.pieces(far) for o in items]
+    items = [o for _,items,_ in part.chunks(far) for o in items]
     res[far] = [not sum(tfm.cut(row)[1]) for row in tfm.segments([tfm.as_item(o) for o in items])]
     return res
 

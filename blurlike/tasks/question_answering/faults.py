@@ -51,7 +51,7 @@ def tell_lost(lost, n, tfm):
 # %% ../../../nbs/tasks/question_answering/08_faults.ipynb #425e3de1
 def _looked_at(part, tfm): # keys of the contexts, and which answers fit in no window
     keys,lost = [],[]
-    for _,items,targets in part.pieces():
+    for _,items,targets in part.chunks():
         keys += [hash(as_asked(o).contexts[0]) for o in items]
         rows = enumerate(zip(items, targets))
         maybe = [k for k,(o,t) in rows if isinstance(t, tuple) and _may_not_fit(tfm.parts(o), t[0], tfm)]

@@ -29,7 +29,7 @@ def script_of(
 def _words(text): return ' '.join(text.split())
 
 def _facts(part): # of its rows: is the target a copy, is it longer, its script, its words
-    pairs = [(_words(s), _words(t)) for _,sources,targets in part.pieces() for s,t in zip(sources, targets)]
+    pairs = [(_words(s), _words(t)) for _,sources,targets in part.chunks() for s,t in zip(sources, targets)]
     copies = np.array([s==t for s,t in pairs], dtype=bool)
     longer = np.array([len(t)>len(s) for s,t in pairs], dtype=bool)
     return copies,longer,np.array([script_of(t) for _,t in pairs]),np.array([hash(t) for _,t in pairs], dtype=np.int64)

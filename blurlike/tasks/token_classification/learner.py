@@ -49,7 +49,7 @@ def findings(self:WordTags, part)->list: # sequences that break the scheme
     if not is_entity_scheme(part.vocab): return []
     bad = np.zeros(len(part.idxs), dtype=bool)
     start = 0
-    for _,_,tags in part.pieces():
+    for _,_,tags in part.chunks():
         bad[start+np.unique(broken_bio(tags)[0])] = True
         start += len(tags)
     what = '{n} ({share}) with an I- tag that follows no tag of its type'
@@ -66,7 +66,7 @@ def cut_findings(self:WordTags, part, far)->list: # sentences of which no entity
 
 def _words_read(part, mask): # numbers of the words that the model sees, and the tags, of each row
     tfm = part.dl.text_tfm
-    for _,texts,tags in part.pieces(mask):
+    for _,texts,tags in part.chunks(mask):
         tokens,_ = tfm.tokenize(texts, count=False)
         words = tokens.flat[tfm.fields.index('word_ids')]
         for start,n,t in zip(tokens.starts, tokens.lens, tags):
