@@ -28,7 +28,7 @@ SWEEP = """def make_learner(bs): return sequence_classification_learner('reviews
 def train(learn, lr): learn.fit_one_cycle(1, lr)
 sweep = partial(sweep, n_trials=2, backend='optuna')"""
 GIVEN = { # what a reader has at hand before a line that starts so
-    'learn_lm.predict_batch': "texts = ['a [MASK] film']*3", 'learn.resume': TAGGER, 'learn.check': CLASSIFIER, 'learn = Learner(': 'dls,hf_model = learn.dls,learn.model',
+    'learn_lm.predict_batch': "texts = ['a [MASK] film']*3", 'learn.resume': TAGGER, 'learn.check': CLASSIFIER, 'compare(': 'other = learn', 'learn = Learner(': 'dls,hf_model = learn.dls,learn.model',
     'learn.fit_one_cycle(3, 0.0001, cbs=Wandb': "import wandb; wandb.init(mode='disabled')", 'sweep(': SWEEP, 'learn = load_onnx': "learn.save_pretrained('stars')"}
 NOT_HERE = 'learn.push_to_hub', *(() if has_package(ROUGE) else ['learn_sum.score']) # needs a network (tests/test_hub.py has a stand-in); a package
 

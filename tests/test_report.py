@@ -6,7 +6,7 @@ from datasets import Dataset
 from fastai.torch_core import set_seed
 from sklearn import metrics as skm
 
-from blurlike.all import Interpretation, causal_lm_learner, masked_lm_learner, seq2seq_learner, token_classification_learner
+from blurlike.all import CategoryBlock, ColReader, DataBlock, Interpretation, RandomSplitter, TransformersLearner, TransformersTextBlock, causal_lm_learner, masked_lm_learner, seq2seq_learner, token_classification_learner
 from blurlike.cli import main
 from blurlike.inspect.score_report import NONE, draw_sums, interval, mean_results, number_results, set_results, single_results, slices_of
 from small import BS, CUES, FRAMES, MORE_KINDS, TEXTS, close, learner
@@ -142,6 +142,15 @@ def test_slices(trained):
     for data in (Dataset.from_pandas(df), df.to_dict('records')): assert quiet(learn, lambda l: l.report(data, by='source')).slices.equals(quiet(learn, lambda l: l.report(df, by='source')).slices)
     dl = learn.dls.test_dl(df, with_labels=True)
     assert len(slices_of(dl, 'many'))==24 and slices_of(dl, lambda r: len(r['text'])>50).keys()=={False,True}
+
+def test_rows_of_a_datablock(bert):
+    df = FRAMES['single'].assign(source=['web','mail']*24)
+    block = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(.25, seed=1))
+    learn = TransformersLearner(block.dataloaders(df, bs=BS), bert)
+    report = quiet(learn, lambda l: l.report(by=['source', lambda row: row['text'][:1]]))
+    valid = learn.dls.valid_ds.splits[1]
+    assert len(report)==12 and sorted(report.rows(part='web'))==sorted(i for i in report.rows() if df.source[i]=='web')
+    assert sorted(report.rows('good'))==sorted(i for i in report.rows() if df.label[i]=='good') and set(report.rows())==set(valid)
 
 def test_bad_input(trained, bert, in_tmp):
     learn,df = trained('single'),FRAMES['single']
