@@ -42,7 +42,6 @@ def summarizer(checkpoint, dropout=.1, **kwargs):
     "The first words of a text, written by a decoder that is made of an encoder."
     own = {f'{side}_{name}':dropout for side in ('encoder','decoder') for name in ('hidden_dropout_prob','attention_probs_dropout_prob')}
     model = EncoderDecoderModel.from_encoder_decoder_pretrained(str(checkpoint), str(checkpoint), **own)
-    model.encoder.pooler = None # it has no gradient, which several processes would wait for
     df = pd.DataFrame(dict(source=[f'see {t}' for t in TEXTS], target=[' '.join(t.split()[:1+i%3]) for i,t in enumerate(TEXTS)]))
     return seq2seq_learner(df, model, tokenizer=checkpoint, valid=.25, score_rows=0, **dict(bs=8)|kwargs)
 

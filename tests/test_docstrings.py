@@ -1,5 +1,5 @@
 "`help`, `?` and Shift-Tab tell each parameter of ours, from the comment beside it."
-import inspect,pydoc
+import copy,inspect,pickle,pydoc
 
 import pytest
 from fastcore.docments import docments
@@ -38,3 +38,7 @@ def test_without_source_the_line_remains():
     exec("def f(\n    a # One\n): 'A line.'\nf.__module__ = 'blurlike.frozen'", here)
     blurlike.all._tell_parameters(here)
     assert inspect.getdoc(here['f'])=='A line.'
+
+def test_an_object_that_carries_a_docstring_is_copied_and_pickled(): # as fastai's losses do
+    doc = sequence_classification_learner.__doc__
+    for again in (copy.deepcopy(doc), pickle.loads(pickle.dumps(doc))): assert again==doc and type(again) is str

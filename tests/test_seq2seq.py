@@ -1,6 +1,7 @@
 "Summaries and translations: what is learnt, what is written, and the faults that others have with it."
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +12,9 @@ from fastai.learner import load_learner
 from fastai.torch_core import set_seed
 from small import SHARED, SMALL, close, word_tokenizer
 
-from blurlike.all import (ROUGE, TRANSLATION, ModelLoss, TransformersLearner, has_package, rouge_of_rows, seq2seq_learner, sentences_of,
-    sequence_classification_learner, text_scores)
+from blurlike.all import (ROUGE, TRANSLATION, ModelLoss, TransformersLearner, has_package, model_card, rouge_of_rows, seq2seq_learner, sentences_of,
+    sequence_classification_learner, sweep, text_scores)
+from blurlike.model import token_scores as token_scores_room
 from blurlike.predict import writing
 from blurlike.tasks.seq2seq.generation import chosen, decoder_input
 
@@ -460,3 +462,53 @@ def test_real_data(name, languages):
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
     assert np.isfinite(learn.recorder.values[-1][1])
     assert len(learn.predict_batch(df[:4]))==4 and isinstance(learn.check(), list)
+
+# --- what is kept, told and drawn
+
+@pytest.mark.parametrize('name', MODELS)
+def test_no_head_gives_all_logits_while_training(name, monkeypatch):
+    "T5, whose decoder stands beside the encoder, and a decoder with a head of its own too; `test_loss_and_gradients...` compares the loss."
+    monkeypatch.setattr(token_scores_room, 'LOGITS', dict(cpu=16*V))
+    learn,seen = make(name, bs=18),[]
+    x,y = learn.dls.train.one_batch()
+    layer = learn.model.get_output_embeddings()
+    learn.xb,learn.yb = (x,),(y,)
+    learn.model_inputs.before_batch()
+    own = learn.model(**learn.dls.text_tfm.named(x), labels=y.as_subclass(torch.Tensor)).loss
+    hook = layer.register_forward_pre_hook(lambda m, args: seen.append(args[0].shape[:-1].numel()))
+    loss = learn.loss_func(learn.model(x), y)
+    hook.remove()
+    learn.model_inputs.after_batch()
+    close(loss.detach(), own.detach(), 1e-5)
+    assert learn.model_inputs.door.head_only and int((y>=0).sum())>16>=max(seen)
+
+def test_how_many_rows_are_scored_is_kept(tmp_path):
+    learn = make(score_rows=7, metrics=None)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'m'))
+    assert again.dls.text_tfm.score_rows==7 and again.dls.text_tfm.options['score_rows']==7
+    if has_package(ROUGE): assert [m.counts.rows for m in again.metrics if hasattr(m.counts, 'rows')]==[7]*3
+
+@pytest.mark.skipif(not has_package(TRANSLATION), reason='sacrebleu is not installed')
+def test_the_card_tells_how_scores_are_computed(in_tmp):
+    learn = make(languages=('en','de'), score_rows=3)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    card = model_card(learn)
+    told = learn.score().how
+    assert '- `bleu`: texts written for up to 3 validation rows; nrefs:1\\|case:mixed' in card.replace('¦', '\\|')
+    assert all(h.replace('|', '\\|') in card for h in told)
+
+def test_lengths_of_both_sides_are_drawn():
+    learn = make(max_target_length=3)
+    learn.dls.plot_lengths()
+    axes = plt.gcf().axes
+    sizes = [len(TOKENIZER(t)['input_ids']) for t in FRAME.target.iloc[learn.dls.train_ds.items.idxs]]
+    assert [a.get_ylabel() for a in axes]==['sources','targets'] and axes[1].get_title().startswith('18 targets')
+    heights = {round(p.get_x()+.5):p.get_height() for c in axes[1].containers for p in c if p.get_height()}
+    assert heights=={n:sizes.count(n) for n in sizes} and max(sizes)>3
+    plt.close('all')
+
+def test_sweeps_are_tried(in_tmp):
+    def fit(learn, lr):
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, lr)
+    found = sweep(lambda label_smoothing: make(label_smoothing=label_smoothing), dict(label_smoothing=[0., .3], lr=[1e-3, 1e-2]), fit, n_trials=4, backend='optuna')
+    assert len(found)==4 and found.valid_loss.is_monotonic_increasing and found.lr.iloc[0]==1e-2

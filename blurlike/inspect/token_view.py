@@ -288,17 +288,18 @@ def uncut_lengths(self:TransformersDL,
     rows:int=10_000 # Maximum rows to look at, evenly from all
 )->np.ndarray: # (n,) tokens of each, special ones included
     "Tokens of rows before `max_length` cuts any off."
-    if not self.n: return np.zeros(0, dtype=np.int64)
-    idxs = np.unique(np.linspace(0, self.n-1, min(rows, self.n)).astype(np.int64))
+    idxs = _spread(self.n, rows)
     tfm,res = whole_texts(self.text_tfm),[]
     with Progress(len(idxs)) as bar:
         for part in np.split(idxs, range(1000, len(idxs), 1000)):
-            res += tfm.tokenize(_texts_at(self, part), count=False)[0].longest.tolist()
+            if len(part): res += tfm.tokenize(_texts_at(self, part), count=False)[0].longest.tolist()
             bar.step(len(part))
     return np.array(res, dtype=np.int64)
 
-def _texts_at(dl, idxs):
-    texts = dl.dataset.tls[0]
+def _spread(n, most): return np.unique(np.linspace(0, n-1, min(most, n)).astype(np.int64)) # row numbers, evenly from all
+
+def _texts_at(dl, idxs, side=0): # of the texts; 1: of targets
+    texts = dl.dataset.tls[side]
     getter = texts.tfms.fs[0]
     has_columns = isinstance(getter, Column) and dl.reader.by_column
     return getter.read_many(texts.items, idxs)[0] if has_columns else [texts[int(i)] for i in idxs]
@@ -314,26 +315,36 @@ def _beyond(lens, limit): # what is told of the texts that are too long
     tokens = np.maximum(lens-limit, 0).sum()/lens.sum()
     return f"beyond max_length={limit:,}: {(lens>limit).mean():.1%} of the texts, {tokens:.1%} of the tokens"
 
-@patch
-def plot_lengths(self:TransformersDL,
-    rows:int=10_000, # Maximum rows to look at, evenly from all
-    bins:int=40, # Bars
-    ax=None # Axes to draw in
-):
-    "Draw the lengths of the texts in tokens, and what is beyond `max_length`."
-    check_counts(rows=rows, bins=bins)
-    lens,limit = self.uncut_lengths(rows),self.text_tfm.max_length
-    if not len(lens): raise ValueError("there are no rows whose lengths could be drawn")
-    if ax is None: _,ax = plt.subplots(figsize=(7, 3))
+def _target_lengths(dl, rows): # and the most that are read; `None` where targets are no texts
+    tfms = dl.dataset.tls[1].tfms.fs if len(dl.dataset.tls)>1 else ()
+    sizes = getattr(tfms[-1], 'uncut_sizes', None) if len(tfms) else None
+    return None if sizes is None else (sizes(_texts_at(dl, _spread(dl.n, rows), 1)),tfms[-1].limit)
+
+def _plot_lengths(ax, lens, limit, n, bins, noun): # of `n` texts those that were looked at
     edges = _edges(lens, bins)
     def bars(lens, color): ax.hist(np.minimum(lens, edges[-1]), edges, color=color)
 
     bars(lens[lens<=(limit or lens.max())], '#4878a8')
-    told = f"{len(lens):,} of {self.n:,} texts" if len(lens)<self.n else f"{len(lens):,} texts"
+    told = f"{len(lens):,} of {n:,} {noun}" if len(lens)<n else f"{len(lens):,} {noun}"
     if limit is not None:
         bars(lens[lens>limit], '#d1495b')
         if limit<=edges[-1]: ax.axvline(limit+.5, color='#d1495b', linestyle='--')
         told = f'{told}; {_beyond(lens, limit)}'
-    ax.set(xlabel='tokens', ylabel='texts', title=told)
+    ax.set(xlabel='tokens', ylabel=noun, title=told)
     ax.title.set_fontsize(9)
     ax.figure.tight_layout()
+
+@patch
+def plot_lengths(self:TransformersDL,
+    rows:int=10_000, # Maximum rows to look at, evenly from all
+    bins:int=40, # Bars
+    ax=None # Axes to draw in; where targets are texts too, a pair of them, or one for the sources alone
+):
+    "Draw the lengths of the texts in tokens, and what is beyond `max_length`; where targets are texts too, theirs as well."
+    check_counts(rows=rows, bins=bins)
+    if not self.n: raise ValueError("there are no rows whose lengths could be drawn")
+    targets = _target_lengths(self, rows)
+    sides = [(self.uncut_lengths(rows), self.text_tfm.max_length), *([] if targets is None else [targets])]
+    if ax is None: _,ax = plt.subplots(len(sides), figsize=(7, 3*len(sides)))
+    nouns = ('texts',) if targets is None else ('sources','targets')
+    for a,(lens,limit),noun in zip(np.atleast_1d(ax), sides, nouns): _plot_lengths(a, lens, limit, self.n, bins, noun)

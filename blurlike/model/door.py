@@ -155,10 +155,16 @@ def attach_door(
     door = ModelDoor(model, fields or list(tokenizer.model_input_names), named, tokenizer, keep_output, **kwargs)
     return door,_hang_in(door, model)
 
-def _hang_in(door, model): # -> handles
+def _below_head(model): # whose hidden states the head sees; `None`: there is no such module
     base = getattr(model, getattr(model, 'base_model_prefix', '') or 'forward', None)
-    has_head = isinstance(base, nn.Module) and base is not model
-    picks = [base.register_forward_hook(door.only_picked)] if has_head else []
+    if isinstance(base, nn.Module): return None if base is model else base
+    decoder = model.get_decoder() if writes_text(model) else None # T5 has no module for both halves
+    if decoder is None or decoder is model: return None
+    return decoder if decoder.get_output_embeddings() is None else _below_head(decoder) # its own head, in an `EncoderDecoderModel`
+
+def _hang_in(door, model): # -> handles
+    base = _below_head(model)
+    picks = [] if base is None else [base.register_forward_hook(door.only_picked)]
     enters = model.register_forward_pre_hook(door.inputs, with_kwargs=True)
     return [*picks, enters, model.register_forward_hook(door.logits, with_kwargs=True, always_call=True)]
 
@@ -241,9 +247,9 @@ def head_parameters(
     model:nn.Module # Hugging Face model
 )->list: # Those that are trained
     "The parameters of all that comes after the base model, with those that it shares with it."
-    base = getattr(model, getattr(model, 'base_model_prefix', ''), None)
-    below = set() if base is None else {id(p) for p in base.parameters()}
+    base = _below_head(model)
     layer = model.get_output_embeddings()
+    below = set() if base is None else {id(p) for p in base.parameters()}
     own = set() if layer is None else {id(p) for p in layer.parameters()}
     return [p for p in model.parameters() if p.requires_grad and (id(p) not in below or id(p) in own)]
 

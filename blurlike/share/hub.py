@@ -111,6 +111,9 @@ def _told(epochs):
     then = f'. The weights are those after epoch {epoch}.' if epoch<last else ':'
     return 'On the validation rows, after each epoch of the last training' + then
 
+def _how(learn): # scores are computed, where they say so
+    return '\n'.join(f'- {_code(m.name)}: {_plain(m.how)}' for m in learn.metrics if getattr(m, 'how', None))
+
 def _epoch_table(epochs):
     def line(cells): return '| ' + ' | '.join(cells) + ' |'
     rows = [line([str(i), *('' if v is None else f'{v:.4f}' for v in row)]) for i,row in enumerate(epochs['rows'])]
@@ -208,12 +211,12 @@ def model_card(
     made = f"{_architecture(unwrap(learn.model))}, trained with fastai and blurlike."
     parts = [f'---\n{_front_matter(learn, facts, name, merge, data)}\n---', f"# {_plain(name.split('/')[-1])}", made]
     parts += ['## Data', _data(learn, facts)]
-    if scores_of(facts): parts += ['## Scores', _told(facts['epochs']), _epoch_table(facts['epochs'])]
+    if scores_of(facts): parts += ['## Scores', _told(facts['epochs']), _epoch_table(facts['epochs']), _how(learn)]
     decided = _decisions(facts)
     if decided: parts += ['## Decisions', _table(decided), *([] if learn.task.plain_code else [_ours_alone])]
     parts += ['## Training', _training(learn, facts), '## Use', _usage(learn, facts, name, merge)]
     parts += ['## Versions', ', '.join(f'{k} {v}' for k,v in facts['versions'].items())]
-    return '\n\n'.join(p.strip() for p in parts) + '\n'
+    return '\n\n'.join(p.strip() for p in parts if p) + '\n'
 
 # %% ../../nbs/share/02_hub.ipynb #18b50013
 def _token(token):

@@ -39,6 +39,8 @@ class FullDoc(str):
         self.of,self.full = of,None
         return self
 
+    def __reduce__(self): return str,(str(self),) # a copy, or what pickle loads, is the line alone
+
     def expandtabs(self, tabsize=8):
         if self.full is None:
             self.full = str(self) # `docments` asks for the docstring too

@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..data.batch import TransformersDL
 from .learner import TransformersLearner
 from ..model.losses import target_weight
+from ..model.model_inputs import unwrap
 from ..support.warn import warn_user
 
 # %% ../../nbs/train/10_distributed.ipynb #14d50007
@@ -45,11 +46,19 @@ class AnyDeviceDL(DistributedDL):
         dist.broadcast(t, rank)
         return t.cpu().tolist()
 
+def _unread(model): # parameters of a pooler whose encoder is read by a decoder: they never have a gradient
+    config = getattr(model, 'config', None)
+    encoder = model.get_encoder() if getattr(config, 'is_encoder_decoder', False) else None
+    pooler = getattr(encoder, 'pooler', None)
+    return [] if pooler is None else [p for p in pooler.parameters() if p.requires_grad]
+
 class SharedTrainer(DistributedTrainer):
     "fastai's `DistributedTrainer`, in which each process has its share of every batch"
     name = 'distributed_trainer'
     def before_fit(self):
         self.shared,self.old_logger = [],self.learn.logger
+        self.unread = _unread(unwrap(self.learn.model))
+        for p in self.unread: p.requires_grad_(False) # the other processes would wait for their gradients
         super().before_fit()
         is_shared = isinstance(self.learn.model, DistributedDataParallel)
         if is_shared or num_distrib()<2: return
@@ -101,6 +110,7 @@ class SharedTrainer(DistributedTrainer):
 
     def after_fit(self):
         for dl in self.shared: dl.share = None
+        for p in self.unread: p.requires_grad_(True)
         self.learn.logger = self.old_logger
         if isinstance(self.learn.model, DistributedDataParallel): super().after_fit() # not after an error before it was wrapped
 

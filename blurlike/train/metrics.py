@@ -69,6 +69,8 @@ class CountsMetric(Metric):
     @property
     def value(self): return self.counts.value(self._name)
     @property
+    def how(self)->str|None: return self.counts.how(self._name) if hasattr(self.counts, 'how') else None # it is computed, for the model card
+    @property
     def name(self): return self._name
 
 # %% ../../nbs/train/00_metrics.ipynb #09a5f00b

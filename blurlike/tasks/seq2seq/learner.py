@@ -66,7 +66,7 @@ def judge_targets(learn, dl): return token_results(learn, dl, lambda l: scores_b
 seq2seq = register_task(Task('seq2seq', 'AutoModelForSeq2SeqLM',
     block=source_block, target=_target_block, read=Column, example=lambda vocab: 'a',
     fits=lambda dls: target_tfm_of(dls) is not None, loss=lambda weights: DecoderLoss(),
-    metrics=lambda vocab: seq2seq_metrics(), text_metrics=lambda tfm: seq2seq_metrics(tfm.languages),
+    metrics=lambda vocab: seq2seq_metrics(), text_metrics=lambda tfm: seq2seq_metrics(tfm.languages, tfm.score_rows),
     predictions=Seq2SeqPredictions(), plain_code=plain_code, decoder_input=decoder_input,
     hub_tags=('text2text-generation','summarization','translation'), trained_tags=('summarization','translation'),
     judge=judge_targets))
@@ -183,6 +183,7 @@ def _from_dls(dls, checkpoint, generate, score_rows, metrics, **kwargs):
     target = target_tfm_of(dls)
     if target is None:
         raise ValueError("these DataLoaders hold no texts that are written: use source_block and target_block")
+    dls.text_tfm.score_rows = score_rows
     if metrics is None: metrics = seq2seq_metrics(dls.text_tfm.languages, score_rows)
     learn = TransformersLearner(dls, checkpoint, task=seq2seq, metrics=metrics, **kwargs)
     note_tokens(unwrap(learn.model), target, dls.text_tfm.languages)
@@ -233,7 +234,7 @@ def seq2seq_learner(
     splits = split_rows(rows, parts, valid, seed)
     check_pairs_of_texts(used_rows(rows, splits), source, target, languages)
     most = target_limit(max_target_length, checkpoint)
-    options = dict(prefix=prefix, languages=languages, max_target_length=most)
+    options = dict(prefix=prefix, languages=languages, max_target_length=most, score_rows=score_rows)
     own = seq2seq_metrics(languages, score_rows) if metrics is None else metrics
     learn = build_learner(seq2seq, [], checkpoint, tokenizer, rows, splits, Column(source), Column(target), bs=bs,
         max_length=max_length, options=options, dl_kwargs=dl_kwargs, metrics=own, **common)

@@ -75,18 +75,20 @@ class TokenizeSource(TokenizeText):
         tokenizer:PreTrainedTokenizerBase, # Has a pad token
         max_length:int|None=None, # Most tokens of a source, special ones included
         prefix:str|None=None, # Stands before each source
-        languages=None # Two codes, of the source and of the target
+        languages=None, # Two codes, of the source and of the target
+        score_rows:int=200 # Validation rows for which texts are written each epoch
     ):
         check_languages(tokenizer, languages)
         set_languages(tokenizer, languages)
         super().__init__(tokenizer, max_length)
+        self.score_rows = score_rows
         self.prefix,self.languages = prefix,None if languages is None else list(languages)
         has_marks = bool(language_codes(tokenizer)) and not hasattr(tokenizer, 'src_lang')
         is_told_before = languages is not None and has_marks
         self.before = (f'>>{languages[1]}<< ' if is_told_before else '')+(prefix or '')
 
     @property
-    def options(self)->dict: return dict(prefix=self.prefix, languages=self.languages)
+    def options(self)->dict: return dict(prefix=self.prefix, languages=self.languages, score_rows=self.score_rows)
     @property
     def hub_tag(self)->str: return 'summarization' if self.languages is None else 'translation' # the Hub files models by it
     def check(self, o):
@@ -124,6 +126,8 @@ class TokenizeTarget(Transform):
 
     @property
     def options(self)->dict: return dict(max_target_length=self.max_target_length)
+    @property
+    def limit(self)->int|None: return self.max_target_length # of tokens
     @property
     def reader(self): # a copy that no source is read with
         key = len(self.source_tokenizer),getattr(self.source_tokenizer, 'tgt_lang', None)
@@ -168,6 +172,14 @@ def many(self:TokenizeTarget,
     return [TensorTarget(_ended(i, self.end, most)) for i in ids]
 
 @patch
+def uncut_sizes(self:TokenizeTarget,
+    targets:list # Texts, or what `many` made of them
+)->np.ndarray: # (n,) tokens of each, its end included
+    "How long targets are, for a plot."
+    ids = self.token_ids(targets) if all(isinstance(t, str) for t in targets) else targets
+    return np.array([len(i) for i in ids], dtype=np.int64)
+
+@patch
 def collate(self:TokenizeTarget, column, x, fields):
     "(B,T) targets, padded with what does not count."
     size = max(map(len, column))
@@ -189,10 +201,11 @@ def source_block(
     tokenizer, # Has a pad token
     max_length:int|None=None, # Most tokens of a source
     prefix:str|None=None, # Stands before each source
-    languages=None # Two codes, of the source and of the target
+    languages=None, # Two codes, of the source and of the target
+    score_rows:int=200 # Validation rows for which texts are written each epoch
 )->TransformBlock:
     "A block for texts that become other texts."
-    tfm = TokenizeSource(load_tokenizer(tokenizer), max_length, prefix, languages)
+    tfm = TokenizeSource(load_tokenizer(tokenizer), max_length, prefix, languages, score_rows)
     return TransformBlock(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False, num_workers=0))
 
 def target_block(
