@@ -11,7 +11,7 @@ from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer
 
 import blurlike.inspect.explanation as explanation
-import blurlike.inspect.token_view as token_view
+import blurlike.inspect.attention as attention
 from blurlike.all import (CategoryBlock, ColReader, DataBlock, RandomSplitter, ShownTokens, TransformersLearner, TransformersTextBlock, masked_lm_learner, read_text, scratch_checkpoint, sequence_classification_learner, set_seed,
     token_classification_learner)
 from small import ARCHS, BS, FRAMES, KINDS, TEXTS, byte_tokenizer, close, learner, small_gpt2, texts_of, weights
@@ -276,7 +276,7 @@ def test_signs_of_mathematics_are_drawn_as_they_are(tmp_path, recwarn):
 @pytest.mark.parametrize('heads,n_tokens', [(2, 20), (4, 5), (12, 8)])
 def test_titles_of_attention_keep_away_from_the_row_above(heads, n_tokens):
     n_layers = 1 if heads==12 else 2
-    token_view._draw_all(torch.rand(n_layers, heads, n_tokens, n_tokens), ['token']*n_tokens, lambda i,j: f'{i}.{j}', 'layer.head', '')
+    attention._draw_all(torch.rand(n_layers, heads, n_tokens, n_tokens), ['token']*n_tokens, lambda i,j: f'{i}.{j}', 'layer.head', '')
     plt.gcf().canvas.draw()
     drawn = [(ax.get_window_extent(), ax.title.get_window_extent()) for ax in plt.gcf().axes if ax.images]
     rows = sorted({round(box.y0) for box,_ in drawn})

@@ -31,6 +31,7 @@ from .tagged import broken_bio, is_entity_scheme, tag_runs
 from ...task import TargetKind, Task, register_learner, register_task, task_of
 from .token_category import TokenCategorize, TokenCategoryBlock
 from .tag_columns import balanced_tags, check_words, read_tagged, read_tags, tag_counts, tag_shares
+from .tag_columns import RepairedTags # noqa: F401 (exports made before look for it here)
 
 # %% ../../../nbs/tasks/token_classification/06_learner.ipynb #21a0a002
 _inner = tuple(f'{l}-' for l in 'IESLUMW') # of the tags of an entity scheme, all but `B-`
