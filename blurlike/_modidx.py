@@ -1519,6 +1519,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                      'blurlike/model/inputs_callback.py'),
                                                 'blurlike.model.inputs_callback.ModelInputsCallback.before_fit': ( 'model/inputs_callback.html#modelinputscallback.before_fit',
                                                                                                                    'blurlike/model/inputs_callback.py'),
+                                                'blurlike.model.inputs_callback.ModelInputsCallback.before_train': ( 'model/inputs_callback.html#modelinputscallback.before_train',
+                                                                                                                     'blurlike/model/inputs_callback.py'),
                                                 'blurlike.model.inputs_callback.ModelInputsCallback.learn': ( 'model/inputs_callback.html#modelinputscallback.learn',
                                                                                                               'blurlike/model/inputs_callback.py'),
                                                 'blurlike.model.inputs_callback.ModelLoss': ( 'model/inputs_callback.html#modelloss',
