@@ -512,3 +512,13 @@ def test_sweeps_are_tried(in_tmp):
         with learn.no_bar(), learn.no_logging(): learn.fit(1, lr)
     found = sweep(lambda label_smoothing: make(label_smoothing=label_smoothing), dict(label_smoothing=[0., .3], lr=[1e-3, 1e-2]), fit, n_trials=4, backend='optuna')
     assert len(found)==4 and found.valid_loss.is_monotonic_increasing and found.lr.iloc[0]==1e-2
+
+@pytest.mark.skipif(not (has_package(ROUGE) and has_package(TRANSLATION)), reason='rouge-score or sacrebleu is not installed')
+def test_33_scores_need_no_network(monkeypatch):
+    import socket
+    def refuse(*args, **kwargs): raise AssertionError('a score asked for the network')
+    for name in ('connect','connect_ex'): monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, 'getaddrinfo', refuse)
+    monkeypatch.setenv('NLTK_DATA', '')
+    assert text_scores(['One dog. Two cats.'], ['One dog. Two cats.'])==dict.fromkeys(ROUGE, 100.)
+    for code in ('de','zh','ja'): assert text_scores(['ein Hund rennt hier'], ['ein Hund rennt hier'], ('en',code))['bleu']==pytest.approx(100)
