@@ -109,6 +109,7 @@ from .tasks.question_answering.card_and_page import *
 from .tasks.question_answering.squad import *
 from .tasks.question_answering.faults import *
 from .tasks.question_answering.learner import *
+from .tasks.causal_lm.chats import *
 from .tasks.causal_lm.texts import *
 from .tasks.causal_lm.blocks import *
 from .tasks.causal_lm.scores import *
