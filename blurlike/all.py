@@ -81,6 +81,7 @@ from .inspect.first_look import *
 from .inspect.score_report import *
 from .inspect.confusion import *
 from .inspect.compare import *
+from .inspect.uncertain import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification.tagged import *
 from .tasks.token_classification.token_category import *

@@ -7,7 +7,7 @@ __all__ = ['only_ours', 'check_one_way', 'abstained', 'LabelPredictions', 'PerRo
 
 # %% ../../nbs/predict/00_text_labels.ipynb #36797fac
 import torch
-from fastcore.basics import getcallable
+from fastcore.basics import getcallable, patch
 from fasttransform.cast import retain_types
 
 from ..support.arguments import is_number
@@ -72,6 +72,15 @@ class LabelPredictions:
 
     def read(self, learn, preds): # (B,C)
         return self.decode(preds, learn.names)
+
+# %% ../../nbs/predict/00_text_labels.ipynb #0add9896
+@patch
+def items_of(self:LabelPredictions, learn, items)->list: return learn.texts_of(items)
+
+@patch
+def doubts(self:LabelPredictions, learn, items, bs, measure): # (n,); `measure` says it of (...,C) probabilities
+    "How unsure the model is of each of `items`."
+    return measure(self.probabilities(learn, items, bs))
 
 # %% ../../nbs/predict/00_text_labels.ipynb #3301de31
 class PerRow(list):

@@ -109,6 +109,12 @@ class SetPredictions(LabelPredictions):
 
     def read(self, learn, preds): return self.decode(preds, learn.names, label_threshold(learn.loss_func))
 
+    def doubts(self, learn, items, bs, measure): # of the label of which the model is least sure: at its threshold it knows nothing
+        thresh = torch.as_tensor(label_threshold(learn.loss_func))
+        probs = self.probabilities(learn, items, bs)
+        is_set = (torch.logit(probs, 1e-7)-torch.logit(thresh, 1e-7)).sigmoid()
+        return measure(torch.stack([is_set, 1-is_set], -1)).amax(-1)
+
 @page_output.register
 def _(predictions:SetPredictions, learn, gr): # the labels that are given, as everywhere
     def given(item): return {str(o['label']):o['score'] for o in predictions.many(learn, [item])[0]}

@@ -271,6 +271,14 @@ def one(self:WordPredictions, learn, item, rm_type_tfms=None, with_input=False):
     spans,probs = self._words(learn, s)
     return self._result(learn, s.words or [s.text[a:b] for a,b in spans], probs, item, with_input)
 
+# %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #ba9b279a
+@patch
+def doubts(self:WordPredictions, learn, items, bs, measure): # (n,); `measure` says it of (...,C) probabilities
+    "How unsure the model is of each of `items`; words that were cut off have no say."
+    with learn.predicting(): found = self._sentences(learn, items, bs)
+    of_words = [measure(self._words(learn, s)[1]) for s in found]
+    return torch.stack([d.max() if len(d) else torch.tensor(0.) for d in of_words])
+
 # %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d13059
 class _Grouping(TokenClassificationPipeline):
     "Hugging Face's way from tokens to entities, without a pipeline around it"
