@@ -34,17 +34,20 @@ class Comparison:
         samples:int=2000, # Draws of the bootstrap
         seed:int=42 # Of its draws
     ):
-        self.a,self.b,self.names,self.samples,self.seed = a,b,tuple(map(str, names)),samples,seed
+        self.a,self.b,self.samples,self.seed = a,b,samples,seed
+        self.names = tuple(map(str, names))
         _check_alike(a, b, self.names)
         self.scores = self._scores()
         known = ', '.join(self.scores.index)
-        if metric is not None and metric not in self.scores.index: raise KeyError(f"metric={metric!r} is not among the scores: {known}")
+        is_known = metric is None or metric in self.scores.index
+        if not is_known: raise KeyError(f"metric={metric!r} is not among the scores: {known}")
         self.metric = metric or self.scores.index[0]
 
     def __len__(self): return len(self.a)
 
 def _check_alike(a, b, names): # do both tell of the same rows?
-    if len(a)!=len(b): raise ValueError(f"{names[0]} has {len(a):,} rows and {names[1]} {len(b):,}: the same rows are compared")
+    if len(a)!=len(b):
+        raise ValueError(f"{names[0]} has {len(a):,} rows and {names[1]} {len(b):,}: the same rows are compared")
     one,other = a.results,b.results
     if [*one.measure(one.total())]!=[*other.measure(other.total())]:
         raise ValueError(f"{names[0]} and {names[1]} have different scores: models for one task are compared")
@@ -53,14 +56,17 @@ def _check_alike(a, b, names): # do both tell of the same rows?
             "take models with one tokenizer, or compare bits per byte")
     if one.told is None: return
     for i,(x,y) in enumerate(zip(one.told()[0], other.told()[0])):
-        if x!=y: raise ValueError(f"row {a.numbers[i]} has the target {x!r} for {names[0]} and {y!r} for {names[1]}: the same rows are compared")
+        if x==y: continue
+        raise ValueError(f"row {a.numbers[i]} has the target {x!r} for {names[0]} and {y!r} for {names[1]}: "
+            "the same rows are compared")
 
 # %% ../../nbs/inspect/08_compare.ipynb #7c080008
 @patch
 def _scores(self:Comparison): # a row a score
     one,other = self.a.results,self.b.results
     k = one.sums.shape[1]
-    joined = sp.hstack([one.sums, other.sums], format='csr') if sp.issparse(one.sums) else np.hstack([one.sums, other.sums])
+    both = [one.sums, other.sums]
+    joined = sp.hstack(both, format='csr') if sp.issparse(one.sums) else np.hstack(both)
     drawn = draw_sums(joined, self.samples, self.seed)
     values = [r.measure(r.total()) for r in (one, other)]
     many = [r.measure(s) for r,s in ((one, drawn[:,:k]), (other, drawn[:,k:]))]
@@ -82,7 +88,8 @@ def _two_sided(off): # twice the share of draws on the other side of 0
 def mcnemar(self:Comparison)->dict|None: # Rows that one alone has right, and the exact probability; `None`: rows are not right or wrong
     one,other = self.a.results.right,self.b.results.right
     if one is None: return None
-    n,m = int((one & ~other).sum()),int((other & ~one).sum())
+    n = int((one & ~other).sum())
+    m = int((other & ~one).sum())
     return {f'{self.names[0]} alone':n, f'{self.names[1]} alone':m, 'p':binomtest(n, n+m).pvalue if n+m else 1.}
 
 @patch(as_prop=True)
@@ -118,10 +125,12 @@ def differ(self:Comparison,
     at = self._places()[:most]
     res = dict(row=self.a.numbers[at], text=_texts(self.a, at))
     if one.told is not None:
-        (target,guess),(_,guess_b) = one.told(),other.told()
-        res |= dict(target=[target[i] for i in at]) | dict(zip(self.names, ([g[i] for i in at] for g in (guess, guess_b))))
+        target,guess = one.told()
+        guesses = guess,other.told()[1]
+        res['target'] = [target[i] for i in at]
+        res |= {name:[g[i] for i in at] for name,g in zip(self.names, guesses)}
     if one.right is not None:
-        res['right'] = [self.names[0] if x else self.names[1] if y else 'neither' for x,y in zip(one.right[at], other.right[at])]
+        res['right'] = np.select([one.right[at], other.right[at]], self.names, 'neither').tolist()
     return pd.DataFrame(res | {f'loss {n}':r.losses[at] for n,r in zip(self.names, (one, other))})
 
 # %% ../../nbs/inspect/08_compare.ipynb #7c08000a
@@ -129,9 +138,11 @@ _most_shown = 10
 
 @patch
 def _verdict(self:Comparison):
-    r,(a,b) = self.scores.loc[self.metric],self.names
+    r = self.scores.loc[self.metric]
+    a,b = self.names
     known = f'{self.metric} is {as_shown(r[a])} for {a} and {as_shown(r[b])} for {b}'
-    if len(self)<FEWEST_ROWS: return f"{known}: {len(self)} rows are too few to tell whether that is more than noise."
+    are_few = len(self)<FEWEST_ROWS
+    if are_few: return f"{known}: {len(self)} rows are too few to tell whether that is more than noise."
     if self.better is None: return f"{known}: on these {len(self):,} rows no more than noise."
     return f"{known}: {self.better} is better, by more than noise."
 
@@ -143,7 +154,8 @@ def _tables(self:Comparison): # heading -> table
     shown = self.differ(_most_shown)
     if not len(shown): return res
     n = len(self._places())
-    heading = f"{n:,} rows with different predictions" if self.a.results.told is not None else f"{n:,} rows with different losses"
+    what = 'losses' if self.a.results.told is None else 'predictions'
+    heading = f"{n:,} rows with different {what}"
     if n>_most_shown: heading += f', the first {_most_shown}'
     cells = [[as_shown(v) if isinstance(v, float) else as_text(v) for v in r] for r in shown.itertuples(index=False)]
     return res | {heading:Table([*map(str, shown.columns)], cells)}
@@ -153,7 +165,8 @@ def _said(self:Comparison): # sentences
     m = self.mcnemar
     if m is None: return [self._verdict()]
     n,k = [*m.values()][:2]
-    return [self._verdict(), f"{count_of(n, 'row')} right for {self.names[0]} alone, {k:,} for {self.names[1]} alone (McNemar's exact test: p = {m['p']:.2g})."]
+    told = f"{count_of(n, 'row')} right for {self.names[0]} alone, {k:,} for {self.names[1]} alone"
+    return [self._verdict(), f"{told} (McNemar's exact test: p = {m['p']:.2g})."]
 
 @patch
 def __repr__(self:Comparison):
@@ -172,19 +185,24 @@ def _keys(rows, names): # (n,) of the texts of rows; `None`: they are no plain t
 
 def _n_trained(learn, rows): # how many of `rows` have texts that `learn` was trained on
     dataset = learn.dls.train_ds
-    reader,items = dataset.tls[0].tfms.fs[0],dataset.items
+    reader = dataset.tls[0].tfms.fs[0]
+    items = dataset.items
     are_rows = all(isinstance(o, Rows) and not isinstance(o, PackedRows) for o in (items, rows))
     if not are_rows or not isinstance(reader, Column): return 0
     names = [reader.names] if is_name(reader.names) else list(reader.names)
-    here,there = _keys(rows, names),_keys(items, names)
-    return 0 if here is None or there is None else int(here.isin(there).sum())
+    here,there = (_keys(o, names) for o in (rows, items))
+    has_keys = here is not None and there is not None
+    return int(here.isin(there).sum()) if has_keys else 0
 
 def _warn_trained(learn, rows, name):
     n = _n_trained(learn, rows)
-    if n: warn_user(f"{n:,} of {len(rows):,} rows have texts that {name} was trained on, so its score is too good: compare on rows that neither has seen")
+    if not n: return
+    warn_user(f"{n:,} of {len(rows):,} rows have texts that {name} was trained on, so its score is too good: "
+        "compare on rows that neither has seen")
 
 def _reports(a, b, rows, names, kwargs):
-    if a.task is not b.task:
+    is_same = getattr(a.task, 'judge', None) is getattr(b.task, 'judge', None) # what is found of a row
+    if not is_same:
         raise ValueError(f"{names[0]} is a model for {getattr(a.task, 'name', None)}, {names[1]} one for {getattr(b.task, 'name', None)}: "
             "models for one task are compared")
     one = a.report(rows, **kwargs)

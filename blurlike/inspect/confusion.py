@@ -46,7 +46,8 @@ def plot_confusion(
     counts = confusion.to_numpy()
     keep = most_confused_labels(counts, most)
     if normalize: counts = counts/np.maximum(counts.sum(1, keepdims=True), 1)
-    if title is None: title = 'Confusion matrix' if len(keep)==len(counts) else f'The {len(keep)} most confused of {len(counts):,} labels'
+    some = '' if len(keep)==len(counts) else f'The {len(keep)} most confused of {len(counts):,} labels'
+    if title is None: title = some or 'Confusion matrix'
     size = max(4., 1+.4*len(keep))
     ax = plt.figure(**dict(figsize=(size, size)) | kwargs).gca()
     shown = counts[np.ix_(keep, keep)]
@@ -61,7 +62,8 @@ def plot_confusion(
 def _write_cells(ax, shown, form): # the numbers that are not 0
     middle = shown.max()/2
     for i,j in zip(*np.nonzero(shown)):
-        ax.text(j, i, format(shown[i,j], form), ha='center', va='center', fontsize='small', color='white' if shown[i,j]>middle else 'black')
+        color = 'white' if shown[i,j]>middle else 'black'
+        ax.text(j, i, format(shown[i,j], form), ha='center', va='center', fontsize='small', color=color)
 
 @patch
 def plot_confusion(self:ScoreReport,
@@ -97,4 +99,5 @@ def plot_confusion_matrix(self:ClassificationInterpretation,
 ): # Axes
     "The confusion matrix, of many labels the most confused ones."
     names = list(self.vocab)
-    return plot_confusion(pd.DataFrame(self.confusion_matrix(), index=names, columns=names), most, normalize, title, **kwargs)
+    confusion = pd.DataFrame(self.confusion_matrix(), index=names, columns=names)
+    return plot_confusion(confusion, most, normalize, title, **kwargs)

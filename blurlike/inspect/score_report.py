@@ -153,13 +153,17 @@ def single_results(
     true,guess = (np.asarray(o, dtype=np.int64) for o in (true, guess))
     is_row = row is None
     if is_row: row = np.arange(len(true))
-    n,c,hit = len(losses),LabelCounts(len(names)),true==guess
-    total,right = np.bincount(row, minlength=n),np.bincount(row, hit, minlength=n)
+    n = len(losses)
+    c = LabelCounts(len(names))
+    hit = true==guess
+    total = np.bincount(row, minlength=n)
+    right = np.bincount(row, hit, minlength=n)
     sums = c.sums(n, (row[hit], true[hit]), (row, guess), (row, true), right, total)
     values = np.array([*names, None], dtype=object)[:-1]
     def measure(s):
-        macro,weighted = c.macro(s)['f1'],c.weighted(s)['f1']
-        return dict(accuracy=c.accuracy(s), f1_macro=macro, f1_weighted=weighted, balanced_accuracy=c.balanced(s), mcc=c.mcc(s))
+        macro,weighted = (o(s)['f1'] for o in (c.macro, c.weighted))
+        return dict(accuracy=c.accuracy(s), f1_macro=macro, f1_weighted=weighted,
+            balanced_accuracy=c.balanced(s), mcc=c.mcc(s))
     return RowResults(sums, measure, losses, told or (lambda: (values[true].tolist(), values[guess].tolist())),
         right==total, tuple(names), c.by_label, lambda s: {'macro avg':c.macro(s), 'weighted avg':c.weighted(s)},
         np.bincount(true, minlength=len(names)), np.stack([row, true, guess], 1))
@@ -173,13 +177,15 @@ def set_results(
 )->RowResults:
     "Several labels for each row."
     true,guess = (np.asarray(o, dtype=bool) for o in (true, guess))
-    n,c = len(true),LabelCounts(len(names), 0.)
+    n = len(true)
+    c = LabelCounts(len(names), 0.)
     right = (true==guess).all(1)
     sums = c.sums(n, np.nonzero(true&guess), np.nonzero(guess), np.nonzero(true), right)
     def measure(s):
-        hits,found,right_sum = *(o.sum(-1) for o in c.parts(s)[:2]),c.parts(s)[2].sum(-1)
-        accuracy = 1-_ratio(found+right_sum-2*hits, s[:,-1]*len(names))
-        return dict(f1_micro=c.micro(s)['f1'], f1_macro=c.macro(s)['f1'], accuracy_multi=accuracy, exact_match=c.accuracy(s))
+        hits,found,real = (o.sum(-1) for o in c.parts(s)[:3])
+        accuracy = 1-_ratio(found+real-2*hits, s[:,-1]*len(names))
+        micro,macro = (o(s)['f1'] for o in (c.micro, c.macro))
+        return dict(f1_micro=micro, f1_macro=macro, accuracy_multi=accuracy, exact_match=c.accuracy(s))
     def averages(s): return {'micro avg':c.micro(s), 'macro avg':c.macro(s), 'weighted avg':c.weighted(s)}
     def told(): return tuple([_set_of(row, names) for row in o] for o in (true, guess))
     return RowResults(sums, measure, losses, told, right, tuple(names), c.by_label, averages, true.sum(0),
@@ -189,9 +195,11 @@ def _set_of(row, names): return tuple(sorted((names[i] for i in np.flatnonzero(r
 
 def _set_cells(true, guess): # each label with itself, missed, or given without being true
     none = true.shape[1]
-    parts = [(*np.nonzero(o), kind) for o,kind in ((true&guess, 0), (true&~guess, 1), (guess&~true, 2))]
-    def cell(row, label, kind): return row,label if kind<2 else np.full_like(label, none),label if kind!=1 else np.full_like(label, none)
-    return np.concatenate([np.stack(cell(*o), 1) for o in parts])
+    def cells(where, is_true, is_given):
+        row,label = np.nonzero(where)
+        return np.stack([row, np.where(is_true, label, none), np.where(is_given, label, none)], 1)
+    kinds = (true&guess, True, True),(true&~guess, True, False),(guess&~true, False, True)
+    return np.concatenate([cells(*o) for o in kinds])
 
 # %% ../../nbs/inspect/06_score_report.ipynb #7c060014
 def _of_numbers(s): # (S,C,8) sums -> name -> (S,C)
@@ -305,8 +313,9 @@ def _quarters(values): # numbers, by their quarter
     ends = cut.cat.categories
     whole = pd.api.types.is_integer_dtype(values)
     def name(i):
-        if whole: return f'{int(np.floor(i.left))+1 if i is not ends[0] else int(values.min())} to {int(np.floor(i.right))}'
-        return f'{values.min() if i is ends[0] else i.left:.4g} to {i.right:.4g}'
+        if not whole: return f'{values.min() if i is ends[0] else i.left:.4g} to {i.right:.4g}'
+        first = int(values.min()) if i is ends[0] else int(np.floor(i.left))+1
+        return f'{first} to {int(np.floor(i.right))}'
     return cut.cat.rename_categories([name(i) for i in ends])
 
 def slices_of(
@@ -316,7 +325,9 @@ def slices_of(
     "The rows of `dl` by what `by` says of them."
     values = _read_by(dl, by)
     try: n = values.nunique()
-    except TypeError: raise TypeError(f"by={by!r} gives {values.iloc[0]!r:.60}, by which no rows can be divided: pass a function of a row that gives a text or a number") from None
+    except TypeError:
+        raise TypeError(f"by={by!r} gives {values.iloc[0]!r:.60}, by which no rows can be divided: "
+            "pass a function of a row that gives a text or a number") from None
     is_number = pd.api.types.is_numeric_dtype(values)
     if is_number and n>10: values = _quarters(values)
     elif n>_most_slices:
@@ -347,15 +358,16 @@ def _columns(values, drawn, n): # name -> (C,) scores and their intervals, of na
     return res
 
 def _drawn_table(df, name=None): # a DataFrame with `_low` and `_high` beside a score, as a reader wants it; `name`: of its index
-    scores = [c for c in df if f'{c}_low' in df]
-    rest = [c for c in df if c not in scores and not c.endswith(('_low','_high'))]
-    def cell(r, c): return as_shown(r[c], r[f'{c}_low'], r[f'{c}_high']) if c in scores else _plain(r[c])
-    shown = [c for c in df if c in (*scores, *rest)]
+    ends = {f'{c}{end}' for c in df for end in ('_low','_high')}
+    shown = [c for c in df if c not in ends]
+    def cell(r, c): return as_shown(r[c], r[f'{c}_low'], r[f'{c}_high']) if f'{c}_low' in df else _plain(r[c])
     cells = [[cell(r, c) for c in shown] for r in df.to_dict('records')]
     if name is None: return Table(shown, cells)
     return Table([name, *shown], [[str(i), *c] for i,c in zip(df.index, cells)])
 
-def _plain(v): return list_rows(np.array(v)) if isinstance(v, list) else _number(v) if isinstance(v, float) else as_text(v)
+def _plain(v):
+    if isinstance(v, list): return list_rows(np.array(v))
+    return _number(v) if isinstance(v, float) else as_text(v)
 
 class ScoreReport:
     "What `learn.report` found, drawn as tables in a notebook and as text elsewhere"
@@ -368,7 +380,9 @@ class ScoreReport:
         samples:int=1000, # Draws of the bootstrap
         seed:int=42 # Of its draws
     ):
-        self.results,self.numbers,self.dl,self.metrics,self.places = results,numbers,dl,metrics or {},places or {}
+        self.results,self.numbers,self.dl = results,numbers,dl
+        self.metrics = metrics or {}
+        self.places = places or {}
         self.samples,self.seed = samples,seed
 
     def __len__(self): return len(self.results)
@@ -388,7 +402,7 @@ def labels(self:ScoreReport)->pd.DataFrame|None: # A row a label: scores with th
     total = r.total()
     res = pd.DataFrame(_columns(r.by_label(total), r.by_label(self.drawn), len(self)), index=list(r.names))
     if r.support is None: return res
-    means,drawn = r.averages(total),r.averages(self.drawn)
+    means,drawn = (r.averages(o) for o in (total, self.drawn))
     more = pd.DataFrame([_columns(means[k], drawn[k], len(self)) for k in means], index=[*means])
     res = pd.concat([res, more.astype(float)])
     return res.assign(support=[*r.support, *[r.support.sum()]*len(more)])
@@ -400,7 +414,7 @@ def slices(self:ScoreReport)->pd.DataFrame|None: # A row a slice: how many rows,
     for by,values in self.places.items():
         for value,at in values.items():
             drawn = r.measure(draw_sums(r.sums[at], self.samples, self.seed))
-            rows.append(dict(rows=len(at)) | _columns({k:v[:1] for k,v in r.measure(r.total(at)).items()}, drawn, len(at)))
+            rows.append(dict(rows=len(at)) | _columns(r.measure(r.total(at)), drawn, len(at)))
             index.append((by, value))
     return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(index, names=['by','value']))
 
@@ -417,16 +431,19 @@ def confusion(self:ScoreReport)->pd.DataFrame|None: # (C,C) how often the label 
     return res if has_none else res.iloc[:-1,:-1]
 
 @patch(as_prop=True)
-def confused(self:ScoreReport)->pd.DataFrame|None: # A row a confusion, the most frequent first: how often, the share of its label, and the rows
+def confused(self:ScoreReport)->pd.DataFrame|None: # A row a confusion, the most frequent first
+    "How often a label was taken for another, the share of the label that this is, and the rows."
     r = self.results
     if r.cells is None: return None
     names = [*r.names, NONE]
     wrong = r.cells[r.cells[:,1]!=r.cells[:,2]]
-    pairs = pd.DataFrame(dict(row=self.numbers[wrong[:,0]], label=wrong[:,1], prediction=wrong[:,2])).groupby(['label','prediction'])
+    cells = pd.DataFrame(dict(row=self.numbers[wrong[:,0]], label=wrong[:,1], prediction=wrong[:,2]))
+    pairs = cells.groupby(['label','prediction'])
     res = pairs.row.agg([len, lambda o: sorted(set(o))]).set_axis(['n','rows'], axis=1).reset_index()
     share = _ratio(res.n.to_numpy(float), np.append(r.support, 0)[res.label], np.nan)
     res = res.assign(share=share, label=[names[i] for i in res.label], prediction=[names[i] for i in res.prediction])
-    return res.sort_values('n', ascending=False, kind='stable', ignore_index=True)[['label','prediction','n','share','rows']]
+    res = res.sort_values('n', ascending=False, kind='stable', ignore_index=True)
+    return res[['label','prediction','n','share','rows']]
 
 # %% ../../nbs/inspect/06_score_report.ipynb #7c06001f
 @patch
@@ -443,16 +460,22 @@ def rows(self:ScoreReport,
     right:bool|None=None # Only those that are right (`True`) or wrong (`False`)?
 )->np.ndarray: # Row numbers, in the data as it was given
     "The rows behind a number."
-    r,keep = self.results,np.ones(len(self), dtype=bool)
+    r = self.results
+    keep = np.ones(len(self), dtype=bool)
     asked = label is not None or prediction is not None
-    if asked and r.cells is None: raise ValueError("this report knows of no labels: its rows can be asked for by part=")
-    if asked:
-        of = [r.cells[:,i+1]==self._number_of(o) for i,o in enumerate((label, prediction)) if o is not None]
-        keep = np.isin(np.arange(len(self)), r.cells[np.all(of, axis=0),0])
-    if right is not None:
-        if r.right is None: raise ValueError("right= is for rows that are right or wrong, and these have numbers: see results.losses")
-        keep &= r.right==right
+    if asked: keep = self._in_cells(label, prediction)
+    is_unknown = right is not None and r.right is None
+    if is_unknown:
+        raise ValueError("right= is for rows that are right or wrong, and these have numbers: see results.losses")
+    if right is not None: keep &= r.right==right
     return self.numbers[keep & self._in_part(part)]
+
+@patch
+def _in_cells(self:ScoreReport, label, prediction): # (n,) bool
+    cells = self.results.cells
+    if cells is None: raise ValueError("this report knows of no labels: its rows can be asked for by part=")
+    of = [cells[:,i+1]==self._number_of(o) for i,o in enumerate((label, prediction)) if o is not None]
+    return np.isin(np.arange(len(self)), cells[np.all(of, axis=0),0])
 
 @patch
 def _in_part(self:ScoreReport, part): # (n,) bool

@@ -29,8 +29,10 @@ class LabelScore(Metric):
     def reset(self): self.targs,self.preds,self.several = [],[],False
 
     def accumulate(self, learn):
-        pred,y = learn.to_detach(learn.pred).as_subclass(torch.Tensor).float(),learn.to_detach(learn.y).as_subclass(torch.Tensor)
-        if pred.ndim!=2: raise TypeError(f"{self._name} is for labels of rows; these outputs have the shape {tuple(pred.shape)}")
+        pred,y = (learn.to_detach(o).as_subclass(torch.Tensor) for o in (learn.pred, learn.y))
+        if pred.ndim!=2:
+            raise TypeError(f"{self._name} is for labels of rows; these outputs have the shape {tuple(pred.shape)}")
+        pred = pred.float()
         self.several = y.ndim==2
         self.preds.append(self._given(pred, learn.loss_func) if self.decided else self._probs(pred))
         self.targs.append(y.bool() if self.several else torch.nn.functional.one_hot(y, pred.shape[1]).bool())
@@ -48,7 +50,8 @@ class LabelScore(Metric):
 
 # %% ../../nbs/train/12_named_metrics.ipynb #7c120009
 def _with_curve(y, p, several, both): # columns of the labels that have one
-    if y.shape[1]==2 and not several: y,p = y[:,1:],p[:,1:]
+    is_binary = y.shape[1]==2 and not several
+    if is_binary: y,p = (o[:,1:] for o in (y, p))
     keep = y.any(0) & ~y.all(0) if both else y.any(0)
     return y[:,keep],p[:,keep]
 

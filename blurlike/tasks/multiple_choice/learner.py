@@ -105,7 +105,8 @@ def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeChoice
 def judge_choices(learn, dl): # for the record's `judge`
     _,right,guess,losses = judged(learn, dl)
     hit = (right==guess).numpy()
-    return mean_results(dict(accuracy=hit), np.ones(len(hit)), losses, right=hit, told=lambda: (right.tolist(), guess.tolist()))
+    def told(): return right.tolist(),guess.tolist()
+    return mean_results(dict(accuracy=hit), np.ones(len(hit)), losses, right=hit, told=told)
 
 multiple_choice = register_task(Task('multiple_choice', 'AutoModelForMultipleChoice',
     block=TextChoicesBlock, target=lambda vocab, how='number': RightChoiceBlock(how), read=ChoiceLabels,

@@ -102,6 +102,10 @@ def _entity_cells(true, guess, number): # (m,3)
         res += [(row, none, k) for place,k in vain.items() if place not in missed]
     return np.array(res, dtype=np.int64).reshape(-1, 3)
 
+def _n_alike(one, other): return sum(a==b for a,b in zip(one, other))
+def _types_in(true, guess): return sorted({kind for found in (*true, *guess) for kind,*_ in found})
+def _as_tuples(true, guess): return tuple([tuple(tags) for tags in rows] for rows in (true, guess))
+
 def entity_results(
     true:list, # Tags of each row
     guess:list, # Those predicted
@@ -110,20 +114,21 @@ def entity_results(
 )->RowResults:
     "Entities by type, and the accuracy of words."
     words = np.array([len(t) for t in true])
-    right = np.array([sum(a==b for a,b in zip(*o)) for o in zip(true, guess)])
+    right = np.array([_n_alike(*o) for o in zip(true, guess)])
     sets = [[entities(t) if len(t) else set() for t in tags] for tags in (true, guess)]
-    types = sorted({kind for found in sets for o in found for kind,*_ in o})
+    types = _types_in(*sets)
     number = {k:i for i,k in enumerate(types)}
     c = LabelCounts(len(types))
-    hits,found,real = (_pairs(o, number) for o in ([a&b for a,b in zip(*sets)], sets[1], sets[0]))
+    hits,found,real = (_pairs(o, number) for o in (map(set.intersection, *sets), sets[1], sets[0]))
     sums = c.sums(len(true), hits, found, real, right, words)
     def measure(s):
         micro = c.micro(s)
-        return {k:micro[k] for k in ('f1','precision','recall')} | dict(f1_macro=c.macro(s)['f1'], accuracy=c.accuracy(s))
-    return RowResults(sums, measure, losses, lambda: tuple([tuple(t) for t in o] for o in (true, guess)),
-        np.array([a==b for a,b in zip(*sets)]), tuple(types), c.by_label,
-        lambda s: {'micro avg':c.micro(s), 'macro avg':c.macro(s)}, np.bincount(real[1], minlength=len(types)),
-        _entity_cells(*sets, number))
+        scores = {k:micro[k] for k in ('f1','precision','recall')}
+        return scores | dict(f1_macro=c.macro(s)['f1'], accuracy=c.accuracy(s))
+    def averages(s): return {'micro avg':c.micro(s), 'macro avg':c.macro(s)}
+    are_found = np.array([a==b for a,b in zip(*sets)])
+    return RowResults(sums, measure, losses, lambda: _as_tuples(true, guess), are_found, tuple(types), c.by_label,
+        averages, np.bincount(real[1], minlength=len(types)), _entity_cells(*sets, number))
 
 def judge_tags(learn, dl): # for the record's `judge`
     _,targets,guess,losses = judged(learn, dl)
@@ -133,4 +138,4 @@ def judge_tags(learn, dl): # for the record's `judge`
     if counts.entities: return entity_results(*tags, losses, lambda t: counts._entities(list(map(str, t))))
     row = np.repeat(np.arange(len(targets)), [len(t) for t in targets])
     true,found = (np.concatenate([o.numpy() for o in of]) for of in (targets, guess))
-    return single_results(true, found, learn.names, losses, row, lambda: tuple([tuple(t) for t in o] for o in tags))
+    return single_results(true, found, learn.names, losses, row, lambda: _as_tuples(*tags))

@@ -84,7 +84,8 @@ def _fits(dls):
 
 token_classification = register_task(Task('token_classification', 'AutoModelForTokenClassification',
     target=TokenCategoryBlock, read=Column, loss=TokenLoss, metrics=entity_metrics, predictions=WordPredictions(),
-    fits=_fits, example=lambda vocab: [vocab[0]], text=dict(is_split_into_words=True), kind=WordTags(), rate=4., judge=judge_tags))
+    fits=_fits, example=lambda vocab: [vocab[0]], text=dict(is_split_into_words=True), kind=WordTags(), rate=4.,
+    judge=judge_tags))
 
 # %% ../../../nbs/tasks/token_classification/06_learner.ipynb #1b7f26fd
 def _from_dls(dls, checkpoint, class_weights, loss_func, model_kwargs, common):
