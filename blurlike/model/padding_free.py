@@ -16,9 +16,6 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
 from .model_inputs import copy_of, send, unwrap
 from .tokenizer import max_positions
@@ -85,6 +82,7 @@ def packed_attention(module, query, key, value, attention_mask, dropout=0., scal
     window = kwargs.pop('sliding_window', None)
     told = dict(is_causal=is_causal, scale=scaling, dropout_p=dropout)
     if batch is not None: return _attend_packed(module, (query, key, value), batch, window, told, kwargs),None
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
     return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, is_causal, **kwargs)
 
 def _attend_packed(module, parts, batch, window, told, others): # -> (1,T,heads,D)
@@ -96,10 +94,14 @@ def _attend_packed(module, parts, batch, window, told, others): # -> (1,T,heads,
     return attend(*parts, batch, None if is_short else window, **told | dict(is_causal=bool(told['is_causal'])))
 
 def packed_mask(*args, **kwargs): # attention needs none within a packed batch, and making one waits for the device
-    return None if packed_now() is not None else sdpa_mask(*args, **kwargs)
+    if packed_now() is not None: return None
+    from transformers.masking_utils import sdpa_mask
+    return sdpa_mask(*args, **kwargs)
 
-AttentionInterface.register(PACKED, packed_attention)
-AttentionMaskInterface.register(PACKED, packed_mask)
+def _register(): # not at import: what knows of attention costs two seconds there
+    from transformers import AttentionInterface, AttentionMaskInterface
+    AttentionInterface.register(PACKED, packed_attention)
+    AttentionMaskInterface.register(PACKED, packed_mask)
 
 # %% ../../nbs/model/05_padding_free.ipynb #02b582a1
 class Packing:
@@ -112,6 +114,7 @@ class Packing:
         if len(stacks)!=1:
             raise NotImplementedError(f"{type(model).__name__} has {len(stacks)} stacks of layers; one is needed to pack between its ends")
         self.model,self.layers,self.was = model,list(stacks[0][1]),model.config._attn_implementation
+        _register()
         model.set_attn_implementation(PACKED)
         self.signatures = {layer:inspect.signature(layer.forward) for layer in self.layers}
         self.handles = self._hang_in()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import torch
 import transformers
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from .tokenizer import check_checkpoint, ensure_pad, fit_length # noqa: F401 (they stood here, as the next)
 from .tokenizer import load_tokenizer, max_positions, scratch_checkpoint # noqa: F401
@@ -48,7 +48,7 @@ def _check_labels(module, state, prefix, metadata, *args):
         "Make the learner with the same labels")
 
 def guard_labels(
-    model:PreTrainedModel # Changed in place
+    model:'transformers.PreTrainedModel' # Changed in place
 ):
     "From now on the model's state dict tells its labels, in its metadata, and weights that were saved for others do not load."
     has_labels = hasattr(model, 'config') and model.config.num_labels>=2
@@ -137,7 +137,7 @@ def _from_learner(learn, auto_model, tokenizer, config, **kwargs): # by way of a
 
 # %% ../../nbs/model/01_pretrained.ipynb #9e1da307
 def n_embeddings(
-    model:PreTrainedModel # Any
+    model:'transformers.PreTrainedModel' # Any
 )->int|None: # Rows of its table of input embeddings; `None`: it has none
     "Size of the vocabulary in the embeddings of `model`."
     try: table = model.get_input_embeddings()
@@ -156,7 +156,7 @@ def _grow(model, n, n_wanted): # the table of embeddings, and what else is as la
 
 # %% ../../nbs/model/01_pretrained.ipynb #148fc3e6
 def resize_for(
-    model:PreTrainedModel, # Changed in place
+    model:'transformers.PreTrainedModel', # Changed in place
     tokenizer:PreTrainedTokenizerBase # Perhaps with tokens that were added to those of the checkpoint
 ):
     "Give each added token a row of the embeddings, and say so; `ValueError` if the tokenizer is another one altogether."
@@ -214,7 +214,7 @@ def load_model(
     tokenizer:PreTrainedTokenizerBase, # Its pad token goes into the config
     config:dict|None=None, # Entries for the config, such as `label_maps(vocab)` and `problem_type`
     **kwargs        # Passed to `from_pretrained`
-)->PreTrainedModel: # In float32 unless `dtype` is among `kwargs`
+)->'transformers.PreTrainedModel': # In float32 unless `dtype` is among `kwargs`
     "The model of `checkpoint` with the head of `auto_model`, agreeing with `tokenizer`; `ValueError` if a loaded one has other outputs."
     config = config or {}
     if is_learner(checkpoint): return _from_learner(checkpoint, auto_model, tokenizer, config, **kwargs)
@@ -228,7 +228,7 @@ def load_model(
 
 # %% ../../nbs/model/01_pretrained.ipynb #26fe2586
 def start_bias(
-    model:PreTrainedModel, # From `load_model`
+    model:'transformers.PreTrainedModel', # From `load_model`
     guess:torch.Tensor # (C,) outputs to start with
 )->bool: # Was there a new bias to set?
     "Set the bias of a new head's last layer to `guess`."

@@ -15,16 +15,24 @@ from pathlib import Path
 import torch
 from tokenizers import BertWordPieceTokenizer
 from tokenizers.normalizers import Prepend, Sequence
-from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel, BertTokenizer
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+import transformers # whose models come in when they are named: two seconds
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from ..support.progress import late_bars
 from ..support.warn import warn_user
 
 # %% ../../nbs/model/00_tokenizer.ipynb #21c92ea2
+def _fits(folder): # can torch load the library of torchvision in `folder`?
+    libraries = [p for p in Path(folder).glob('_C*') if p.suffix in ('.so', '.pyd')]
+    try:
+        for p in libraries: torch.ops.load_library(str(p))
+    except OSError: return False
+    return bool(libraries)
+
 def check_torchvision():
     "Raise `ImportError` if torchvision is installed but does not work with this torch; without torchvision all is well."
-    if importlib.util.find_spec('torchvision') is None: return
+    spec = importlib.util.find_spec('torchvision')
+    if spec is None or any(map(_fits, spec.submodule_search_locations or ())): return
     try: importlib.import_module('torchvision.ops')
     except Exception as e:
         raise ImportError(f"torchvision is installed but does not fit torch {torch.__version__} ({e}). "
@@ -56,9 +64,10 @@ def scratch_checkpoint(
     raw.save_model(str(folder))
     sizes = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
     config = sizes | dict(max_position_embeddings=64) | config
-    tokenizer = BertTokenizer(str(folder/'vocab.txt'), model_max_length=config['max_position_embeddings'])
+    tokenizer = transformers.BertTokenizer(str(folder/'vocab.txt'), model_max_length=config['max_position_embeddings'])
     tokenizer.save_pretrained(folder)
-    with late_bars(): BertModel(BertConfig(vocab_size=len(tokenizer), **config)).save_pretrained(folder)
+    model = transformers.BertModel(transformers.BertConfig(vocab_size=len(tokenizer), **config))
+    with late_bars(): model.save_pretrained(folder)
     return folder
 
 # %% ../../nbs/model/00_tokenizer.ipynb #fe1c4a4d
@@ -84,7 +93,7 @@ def load_config(
     if is_learner(checkpoint): checkpoint = checkpoint.model
     if isinstance(checkpoint, torch.nn.Module): return checkpoint.config
     check_checkpoint(checkpoint)
-    try: return AutoConfig.from_pretrained(location_of(checkpoint), trust_remote_code=False)
+    try: return transformers.AutoConfig.from_pretrained(location_of(checkpoint), trust_remote_code=False)
     except Exception as e: raise no_checkpoint(checkpoint, 'config', e) from e
 
 # %% ../../nbs/model/00_tokenizer.ipynb #ac58a37f
@@ -106,7 +115,7 @@ def load_tokenizer(
     "The tokenizer of `checkpoint`, with a pad token; `OSError` names the checkpoint if it has no tokenizer or does not exist."
     if is_learner(checkpoint): return _of_learner(checkpoint.dls.tokenizer, is_split_into_words)
     if isinstance(checkpoint, PreTrainedTokenizerBase): return _as_given(checkpoint, is_split_into_words)
-    if isinstance(checkpoint, PreTrainedModel): checkpoint = _source_of(checkpoint)
+    if isinstance(checkpoint, transformers.PreTrainedModel): checkpoint = _source_of(checkpoint)
     check_checkpoint(checkpoint)
     tok = _fetch_tokenizer(checkpoint, **dict(trust_remote_code=False) | kwargs) # transformers would stop and ask
     if is_split_into_words and _drops_spaces(tok):
@@ -115,7 +124,7 @@ def load_tokenizer(
     return ensure_pad(tok)
 
 def _fetch_tokenizer(checkpoint, **kwargs):
-    try: tok = AutoTokenizer.from_pretrained(location_of(checkpoint), **kwargs)
+    try: tok = transformers.AutoTokenizer.from_pretrained(location_of(checkpoint), **kwargs)
     except Exception as e: raise no_checkpoint(checkpoint, 'tokenizer', e) from e
     is_made_up = len(tok)<=len(set(tok.all_special_ids)) # transformers 5 makes up an empty one where the files are missing
     if not is_made_up: return tok
@@ -165,7 +174,7 @@ def ensure_pad(
 
 # %% ../../nbs/model/00_tokenizer.ipynb #65652146
 def _offset_tables(model): # of positions; RoBERTa counts them from padding_idx+1
-    if not isinstance(model, PreTrainedModel): return []
+    if not isinstance(model, transformers.PreTrainedModel): return []
     tables = (m for name,m in model.named_modules() if isinstance(m, torch.nn.Embedding) and 'position' in name)
     return [m for m in tables if m.padding_idx is not None]
 

@@ -14,7 +14,6 @@ import pandas as pd
 import transformers
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
-from transformers import CONFIG_MAPPING
 
 from ..support.arguments import check_counts
 from ..support.warn import warn_user
@@ -46,7 +45,8 @@ def _tags(task, trained):
 # %% ../../nbs/share/04_checkpoint_search.ipynb #f49f1c28
 def _has_class(info, task): # does transformers know this architecture with the head of the task?
     kind = (info.config or {}).get('model_type')
-    return kind in CONFIG_MAPPING and CONFIG_MAPPING[kind] in getattr(transformers, task.auto_model)._model_mapping
+    known = transformers.CONFIG_MAPPING
+    return kind in known and known[kind] in getattr(transformers, task.auto_model)._model_mapping
 
 def _n_parameters(info): return None if info.safetensors is None else info.safetensors.total
 

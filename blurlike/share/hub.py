@@ -15,7 +15,6 @@ from fastai.torch_core import rank_distrib, trainable_params
 from fastcore.basics import patch
 from huggingface_hub import EvalResult, HfApi, ModelCardData, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
-from transformers.pipelines import SUPPORTED_TASKS
 
 from ..support.arguments import is_name
 from ..model.adapters import has_adapter
@@ -37,6 +36,7 @@ def pipeline_of(
     task # `Task`
 )->str|None: # e.g. `text-classification`
     "The name of transformers' pipeline whose models are of the class of `task`, if there is one."
+    from transformers.pipelines import SUPPORTED_TASKS # with all of its models, which are not needed before
     return next((name for name,o in SUPPORTED_TASKS.items() if any(c.__name__==task.auto_model for c in o['pt'])), None)
 
 def hub_tag(

@@ -12,7 +12,6 @@ from fastai.callback.core import Callback
 from fastcore.basics import getcallable, patch
 from fastcore.imports import noop
 from fastcore.xtras import ContextManagers
-from transformers.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
 
 from ...data.batch import FixedOrder, TransformersDL
 from ...model.model_inputs import unwrap
@@ -280,9 +279,12 @@ def doubts(self:WordPredictions, learn, items, bs, measure): # (n,); `measure` s
     return torch.stack([d.max() if len(d) else torch.tensor(0.) for d in of_words])
 
 # %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d13059
-class _Grouping(TokenClassificationPipeline):
-    "Hugging Face's way from tokens to entities, without a pipeline around it"
-    def __init__(self, model, tokenizer): self.model,self.tokenizer = model,tokenizer
+class _Grouping:
+    "Hugging Face's way from tokens to entities, by a pipeline that is not set up for more"
+    def __init__(self, model, tokenizer):
+        from transformers.pipelines.token_classification import TokenClassificationPipeline # two seconds at import
+        self.pipe = TokenClassificationPipeline.__new__(TokenClassificationPipeline)
+        self.pipe.model,self.pipe.tokenizer = model,tokenizer
     def entities(self, s, strategy, ignore_labels):
         if not len(s.ids): return []
         chars = None if s.words is None else [(a, a+len(w)) for a,w in zip(s.word_starts.tolist(), s.words)]
@@ -290,7 +292,7 @@ class _Grouping(TokenClassificationPipeline):
         outputs = {k:torch.from_numpy(o)[None] for k,o in of_tokens.items()} | dict(
             sentence=s.text, special_tokens_mask=torch.zeros(1, len(s.ids)),
             word_ids=None if chars is None else s.word_ids.tolist(), word_to_chars_map=chars)
-        return [self._plain(e, s) for e in self.postprocess([outputs], strategy, ignore_labels)]
+        return [self._plain(e, s) for e in self.pipe.postprocess([outputs], strategy, ignore_labels)]
 
     def _plain(self, entity, s): # numbers of Python
         entity = entity | dict(score=float(entity['score']))
@@ -312,16 +314,20 @@ def _entities(self:WordPredictions, learn, s, ignore_labels): # those that the m
         res.append(dict(entity_group=label, score=score, word=s.text[a:b], start=a, end=b))
     return res
 
+def _strategy(name): # of the pipeline's, by its name
+    from transformers.pipelines.token_classification import AggregationStrategy
+    known = [s.value for s in AggregationStrategy]
+    if name in known: return AggregationStrategy(name)
+    raise ValueError(f"aggregation_strategy={name!r} is not one of words, {', '.join(known)}")
+
 @patch
 def many(self:WordPredictions, learn, items, bs=64,
     aggregation_strategy='words', # `words`: those of `predict`, by its tags; or as Hugging Face's pipeline has it: `none`, `simple`, `first`, `average`, `max`
     ignore_labels=('O',) # Labels that are not told
 )->list: # Lists of dicts `{'entity_group','score','word','start','end'}`, one list a row
     "Entities with their places in the text; the text of a list of words is the words with spaces between."
-    known = ['words', *(s.value for s in AggregationStrategy)]
-    if aggregation_strategy not in known:
-        raise ValueError(f"aggregation_strategy={aggregation_strategy!r} is not one of {', '.join(known)}")
+    strategy = None if aggregation_strategy=='words' else _strategy(aggregation_strategy)
     with learn.predicting(): found = self._sentences(learn, self.items_of(learn, items), bs)
-    if aggregation_strategy=='words': return [self._entities(learn, s, ignore_labels) for s in found]
+    if strategy is None: return [self._entities(learn, s, ignore_labels) for s in found]
     grouping = _Grouping(unwrap(learn.model), learn.dls.text_tfm.tokenizer)
-    return [grouping.entities(s, AggregationStrategy(aggregation_strategy), list(ignore_labels)) for s in found]
+    return [grouping.entities(s, strategy, list(ignore_labels)) for s in found]
