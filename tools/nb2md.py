@@ -11,7 +11,7 @@ from nbdev.processors import FilterDefaults, add_links, insert_warning
 ROOT = Path(__file__).resolve().parents[1]
 NBS = ROOT/'nbs'
 PAGES = {'docs/architectures.md':'architectures.md', 'benchmarks/README.md':'benchmarks.md', 'benchmarks/LOG.md':'log.md', 'CONTRIBUTING.md':'contributing.md', 'CHANGELOG.md':'changelog.md'}    # files of the root that are pages of the site too
-LESSONS = '''quick_start datablock pairs_labels_numbers token_classification multiple_choice question_answering language_model discriminative_learning_rates long_documents saving_sharing_serving
+LESSONS = '''quick_start datablock pairs_labels_numbers token_classification multiple_choice question_answering language_model active_learning discriminative_learning_rates long_documents saving_sharing_serving
     from_trainer from_blurr plain_pytorch'''.split() # the tutorials in the order in which they teach; any other comes after them
 
 ROOMS = 'support model data show predict train save inspect share tasks'.split() # folders of modules; each imports only from those before it
