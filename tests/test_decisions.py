@@ -11,8 +11,8 @@ from fastai.losses import BCEWithLogitsLossFlat
 from sklearn import metrics as skm
 
 from blurlike import cli
-from blurlike.all import (COUNT_SCORES, Checkpoints, ModelLoss, TransformersLearner, best_cut, calibration_error, counts_at, decisions_of, export_onnx,
-    fit_scaling, label_cuts, label_scores, load_learner, load_onnx, model_card, promised_quantile, read_facts, reliability, token_classification_learner)
+from blurlike.all import (COUNT_SCORES, Checkpoints, ModelLoss, TransformersLearner, balanced_accuracy, best_cut, calibration_error, counts_at, decisions_of, export_onnx,
+    fit_scaling, label_cuts, label_scores, load_learner, load_onnx, mcc, model_card, promised_quantile, read_facts, reliability, token_classification_learner)
 from blurlike.train.training_state import load_weights, save_weights
 from small import CUES, FRAMES, SHARED, close, learner, table
 from test_formats import same, write
@@ -399,6 +399,69 @@ def test_too_few_rows_for_a_promise(single):
         promised_quantile(np.arange(n), alpha)
         with pytest.raises(ValueError, match=f'at least {n} '): promised_quantile(np.arange(n-1), alpha)
     assert single.loss_func.__dict__.get('conformal') is None
+
+# What breaks a promise, or a number, without a word
+
+def test_calibration_ends_an_older_promise(single):
+    single.conformal(.2)
+    with pytest.warns(UserWarning, match='their promise is gone: call it again'): single.calibrate(show_plot=False)
+    with pytest.raises(ValueError, match='call `learn.conformal'): single.predict_batch(SINGLE.text[:3], sets=True) # of other probabilities
+
+def test_scores_are_of_the_labels_that_are_given(single, multi):
+    rows = SINGLE.assign(label=np.where(SINGLE.index%2==0, 'bad', SINGLE.label)) # that the model would say otherwise
+    dl = single.dls.test_dl(rows, with_labels=True)
+    was = single.metrics
+    single.metrics = [*was, mcc()]
+    single.calibrate('vector', dl=dl, show_plot=False)
+    told = [o['label'] for o in single.predict_batch(rows)]
+    loss,*scores = quiet(single, lambda l: l.validate(dl=dl))
+    single.metrics = was
+    assert told!=[single.names[i] for i in single.get_preds(dl=dl, act=lambda x: x)[0].argmax(1)]
+    close(scores, [(np.array(told)==rows.label).mean(), skm.f1_score(rows.label, told, average='macro'), skm.matthews_corrcoef(rows.label, told)])
+    def gap(p): # the widest between two of the middle half, where rounding decides nothing
+        p = np.sort(p)[len(p)//4:-len(p)//4]
+        i = np.diff(p).argmax()
+        return (p[i]+p[i+1])/2
+    multi.threshold = [gap(p) for p in multi.get_preds()[0].numpy().T]
+    was = multi.metrics
+    multi.metrics = [mcc(),balanced_accuracy()]
+    before = quiet(multi, lambda l: l.validate())[1:]
+    multi.calibrate(show_plot=False)
+    close(quiet(multi, lambda l: l.validate())[1:], before)
+    multi.metrics = was
+
+def test_scores_of_words_follow_a_calibration_by_label(bert):
+    tagged = [dict(tokens=t.split(), tags=['X' if any(w in v for v in CUES.values()) or i%2 else 'Y' for i,w in enumerate(t.split())]) for t in MULTI.text]
+    learn = token_classification_learner(tagged, bert, bs=16, valid=.5)
+    learn.calibrate('vector', show_plot=False)
+    said,targets = learn.get_preds()
+    right = torch.cat([p.argmax(1)==t for p,t in zip(said, targets)]).float().mean()
+    close(dict(zip([m.name for m in learn.metrics], quiet(learn, lambda l: l.validate())[1:]))['accuracy'], right)
+
+def test_a_loss_that_cannot_tell_probabilities(bert):
+    learn = learner('single', bert, loss_func=torch.nn.CrossEntropyLoss())
+    before = learn.get_preds()[0]
+    for ask in (TransformersLearner.calibrate, TransformersLearner.conformal):
+        with pytest.raises(ValueError, match='this learner has no activation'): ask(learn)
+    assert torch.equal(learn.get_preds()[0], before)
+
+def test_thresholds_that_cannot_be_held(multi):
+    with pytest.raises(ValueError, match="names 'bad' more than once"): multi.threshold = pd.Series([.1,.9], index=['bad','bad'])
+    for wrong in (1-1e-9, 1e-60):
+        with pytest.raises(ValueError, match="the threshold of 'bad' is"): multi.threshold = dict(bad=wrong)
+    for wrong in (0, None, 'x', 2.5):
+        with pytest.raises(ValueError, match='floor='): multi.tune_threshold(floor=wrong)
+    with pytest.raises(TypeError, match=r'dl= takes a loader, .* not DataFrame'): multi.tune_threshold(dl=MULTI)
+    folder = multi.save_pretrained('m')
+    for given in (torch.tensor([.7,.6,.5]), np.array([.7,.6,.5])):
+        close([*TransformersLearner.from_pretrained(folder, loss_func=BCEWithLogitsLossFlat(thresh=given)).threshold.values()], [.7,.6,.5])
+
+def test_files_tell_thresholds_apart_that_look_alike(multi):
+    texts = MULTI.text.tolist()[:6]
+    for i,make in enumerate((torch.tensor, lambda t: pd.Series(t, index=multi.names), np.array)):
+        multi.predict_batch(texts, out=f'{i}.jsonl', threshold=make([.123456781,.4,.3]))
+        with pytest.raises(ValueError, match='had other options'): multi.predict_batch(texts, out=f'{i}.jsonl', resume=True, threshold=make([.12345699,.4,.3]))
+        with pytest.warns(UserWarning, match='is complete'): multi.predict_batch(texts, out=f'{i}.jsonl', resume=True, threshold=make([.123456781,.4,.3]))
 
 needs_data = pytest.mark.skipif(not (SHARED/'data'/'trec').is_dir(), reason='needs the real data beside the checkout')
 

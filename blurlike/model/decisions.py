@@ -9,6 +9,7 @@ __all__ = ['DECISIONS', 'decisions_of', 'scaled', 'Calibrated', 'with_decisions'
 from collections.abc import Mapping
 from copy import copy
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -17,7 +18,7 @@ from ..support.arguments import is_number
 # %% ../../nbs/model/17_decisions.ipynb #bec212f0
 DECISIONS = 'thresh','scaling','conformal' # attributes of a loss that are no part of the loss
 
-def _plain(v): return v.tolist() if isinstance(v, torch.Tensor) else v
+def _plain(v): return v.tolist() if hasattr(v, 'tolist') else v
 def _held(v): return torch.tensor(v, dtype=torch.float32) if isinstance(v, list) else v
 
 def decisions_of(
@@ -65,7 +66,7 @@ def label_threshold(
     return .5 if thresh is None else thresh
 
 def _check_probability(t, name):
-    if is_number(t) and 0<t<1: return float(t)
+    if is_number(t) and 0<t<1 and 0<np.float32(t)<1: return float(t) # as the loss will hold it
     raise ValueError(f"{name} is {t!r}: a probability above 0 and below 1 is expected")
 
 def _of_labels(given, vocab, now): # of those that `given` does not name, the ones that they have
@@ -78,13 +79,17 @@ def _of_labels(given, vocab, now): # of those that `given` does not name, the on
     now = [float(now)]*len(vocab) if is_number(now) else _plain(now)
     return [_check_probability(given.get(n, t), f'the threshold of {n!r}') for n,t in zip(vocab, now)]
 
+def _by_label(thresholds):
+    if thresholds.index.is_unique: return thresholds.to_dict()
+    raise ValueError(f"threshold names {thresholds.index[thresholds.index.duplicated()][0]!r} more than once")
+
 def read_threshold(
     threshold, # A probability; a dict or Series by label; or one for each of `vocab`, in order
     vocab:list, # Labels
     now=0.5 # Of labels that are not named
 ): # float, or a list of one for each label
     "Thresholds as the loss can hold them; `ValueError` names a label or number that cannot be."
-    if isinstance(threshold, pd.Series): threshold = threshold.to_dict()
+    if isinstance(threshold, pd.Series): threshold = _by_label(threshold)
     if isinstance(threshold, Mapping): return _of_labels(threshold, vocab, now)
     given = threshold.tolist() if hasattr(threshold, 'tolist') else threshold
     if not isinstance(given, (list, tuple)): return _check_probability(given, 'threshold')

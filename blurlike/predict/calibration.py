@@ -18,6 +18,7 @@ from fastcore.imports import noop
 from ..model.decisions import decisions_of, label_threshold, scaled, with_decisions
 from .learner_predict import PredictingLearner
 from .thresholds import cross_fitted, labelled_preds
+from ..support.warn import warn_user
 
 # %% ../../nbs/predict/06_calibration.ipynb #d67ea025
 def reliability(
@@ -128,12 +129,14 @@ def _moved(loss_func, scaling): # thresholds that give the same labels after ano
     before = decisions_of(loss_func)['scaling'] or dict(scale=1., bias=0.)
     (a,b),(c,d) = ([torch.as_tensor(o[k], dtype=torch.float64) for k in ('scale','bias')] for o in (before, scaling))
     moved = (torch.logit(thresh)-b)/a*c+d
-    eps = torch.finfo(torch.float32).eps
-    return moved.sigmoid().clamp(eps, 1-eps).tolist()
+    numbers = torch.finfo(torch.float32) # as the loss will hold them
+    return moved.sigmoid().clamp(numbers.tiny, 1-numbers.eps/2).tolist()
 
 def _decided(learn, scaling): # its loss with this scaling
+    if decisions_of(learn.loss_func)['conformal'] is not None:
+        warn_user("the sets of `learn.conformal` were found by other probabilities, and their promise is gone: call it again")
     changes = dict(thresh=_moved(learn.loss_func, scaling)) if learn.task.predictions.picks=='some' else {}
-    return with_decisions(learn.loss_func, scaling=scaling, **changes)
+    return with_decisions(learn.loss_func, scaling=scaling, conformal=None, **changes)
 
 @patch
 def calibrate(self:PredictingLearner,

@@ -102,7 +102,8 @@ def predict_to_file(
     if out.exists() and not resume:
         raise FileExistsError(f"{str(out)!r} is there already: delete it, or give another name")
     folder = _folder_of(out)
-    job = dict(rows=len(items), options=repr(sorted(kwargs.items())), **learn.prediction_facts())
+    options = sorted((k, _whole(v)) for k,v in kwargs.items())
+    job = dict(rows=len(items), options=repr(options), **learn.prediction_facts())
     with OneWriter(folder/'lock', str(out)):
         try:
             if out.exists(): _check_finished(learn, items, out, job)
@@ -114,6 +115,10 @@ def predict_to_file(
             raise
         shutil.rmtree(folder)
     return out
+
+def _whole(v): # an option; of arrays and Series `repr` leaves out digits, and entries
+    read = getattr(v, 'to_dict', None) or getattr(v, 'tolist', None)
+    return read() if read else v
 
 def _folder_of(out): return out.with_name(f'.{out.name}.parts')
 

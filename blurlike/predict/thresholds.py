@@ -8,9 +8,11 @@ __all__ = ['COUNT_SCORES', 'labelled_preds', 'counts_at', 'best_cut', 'label_cut
 # %% ../../nbs/predict/05_thresholds.ipynb #408f8711
 import numpy as np
 import pandas as pd
+from fastai.data.load import DataLoader
 from fastcore.basics import patch
 
 from ..model.decisions import decisions_of, label_threshold, read_threshold, with_decisions
+from ..support.arguments import check_counts
 from ..support.warn import warn_user
 from .learner_predict import PredictingLearner
 
@@ -38,6 +40,9 @@ def threshold(self:PredictingLearner, threshold):
     self.loss_func = with_decisions(self.loss_func, thresh=thresh)
 
 # %% ../../nbs/predict/05_thresholds.ipynb #e115dc8f
+_no_activation = ("the loss of this learner has no activation, so that its predictions are no probabilities: "
+    "use one that has, such as BCEWithLogitsLossFlat() or CrossEntropyLossFlat()")
+
 def labelled_preds(
     learn, # Learner
     what:str, # Who asks, for messages
@@ -49,6 +54,9 @@ def labelled_preds(
     "What the model says of labelled rows, in one pass; `ValueError` where there are too few, a warning where they are those that it was trained on."
     train = getattr(learn.dls.train, 'dl', learn.dls.train)
     if dl is None: dl = learn.dls[ds_idx]
+    if not isinstance(dl, DataLoader):
+        raise TypeError(f"dl= takes a loader, such as learn.dls.test_dl(rows, with_labels=True), not {type(dl).__name__}")
+    if not hasattr(learn.loss_func, 'activation'): raise ValueError(_no_activation)
     n = len(dl.dataset)
     if n<least:
         raise ValueError(f"{what} needs at least {least} labelled rows that the model was not trained on, and has {n}: "
@@ -149,8 +157,7 @@ def _read_score(metric):
 
 def _check_probabilities(probs):
     if not probs.size or probs.min()>=0 and probs.max()<=1: return
-    raise ValueError("the loss of this learner has no activation, so that its predictions are no probabilities: "
-        "use one that has, such as BCEWithLogitsLossFlat()")
+    raise ValueError(_no_activation)
 
 def _warn_unseen(names, unseen):
     if not unseen.any(): return
@@ -167,6 +174,7 @@ def tune_threshold(self:PredictingLearner,
 )->pd.DataFrame: # By label, and their mean: rows, threshold, and the score at 0.5, at the threshold, and cross-fitted: what to expect of new rows
     "Set the threshold that is best on validation rows, in one pass over them."
     score,name = _read_score(metric)
+    check_counts(floor=floor)
     _check_takes_threshold(self)
     probs,targets = labelled_preds(self, 'tune_threshold', ds_idx, dl)
     probs = probs.numpy().astype(float)

@@ -12,20 +12,22 @@ from functools import partial
 
 import torch
 from fastai.learner import Metric
-from fastai.metrics import AccumMetric, accuracy, mae, skm_to_fastai
+from fastai.metrics import AccumMetric, mae
 from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as skm
 
 from ..model.decisions import label_threshold, scaled
 
 # %% ../../nbs/train/00_metrics.ipynb #11000b28
+class _OfOne(AccumMetric): # of the label that `predict` would give
+    def accumulate(self, learn): self.accum_values(scaled(learn.loss_func, learn.pred).argmax(-1), learn.y, learn)
+
 def f1_score(
     n_classes:int # Two: F1 of the second class; more: macro average
 ): # fastai metric
     "F1 for single labels, named `f1` or `f1_macro` in the epoch table."
-    res = skm_to_fastai(skm.f1_score, average='binary' if n_classes==2 else 'macro', zero_division=0)
-    res.name = 'f1' if n_classes==2 else 'f1_macro'
-    return res
+    name,average = ('f1','binary') if n_classes==2 else ('f1_macro','macro')
+    return _OfOne(skm.f1_score, to_np=True, invert_arg=True, name=name, average=average, zero_division=0)
 
 class _OfSets(AccumMetric): # of the labels that `predict` would give
     def accumulate(self, learn):
@@ -43,7 +45,9 @@ def f1_multi(
 
 def _accuracy_multi(targets, preds): return (targets==preds).mean()
 
-def single_label_metrics(vocab)->list: return [accuracy, f1_score(len(vocab))]
+def single_label_metrics(vocab)->list:
+    "Share of rows that are right, and F1."
+    return [_OfOne(skm.accuracy_score, to_np=True, invert_arg=True, name='accuracy'), f1_score(len(vocab))]
 
 def multi_label_metrics(vocab)->list:
     "Share of all labels that are right, and F1 over all and by label."

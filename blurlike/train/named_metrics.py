@@ -13,7 +13,7 @@ import torch
 from fastai.learner import Metric
 from sklearn import metrics as skm
 
-from .metrics import label_threshold
+from ..model.decisions import label_threshold, scaled
 
 # %% ../../nbs/train/12_named_metrics.ipynb #7c120007
 class LabelScore(Metric):
@@ -29,10 +29,10 @@ class LabelScore(Metric):
     def reset(self): self.targs,self.preds,self.several = [],[],False
 
     def accumulate(self, learn):
-        pred,y = (learn.to_detach(o).as_subclass(torch.Tensor) for o in (learn.pred, learn.y))
+        pred = scaled(learn.loss_func, learn.pred.float())
+        pred,y = (learn.to_detach(o).as_subclass(torch.Tensor) for o in (pred, learn.y))
         if pred.ndim!=2:
             raise TypeError(f"{self._name} is for labels of rows; these outputs have the shape {tuple(pred.shape)}")
-        pred = pred.float()
         self.several = y.ndim==2
         self.preds.append(self._given(pred, learn.loss_func) if self.decided else self._probs(pred))
         self.targs.append(y.bool() if self.several else torch.nn.functional.one_hot(y, pred.shape[1]).bool())

@@ -11,6 +11,7 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 from ...inspect.score_report import LabelCounts, RowResults, judged, single_results
+from ...model.decisions import scaled
 from ...train.metrics import CountsMetric
 from seqeval.scheme import IOB2, IOBES, Entities
 
@@ -54,7 +55,8 @@ class EntityCounts:
         if self.last is learn.yb: return
         self.last = learn.yb
         row,_,place = word_positions(word_field(learn.xb[0], learn.dls.text_tfm.fields))
-        row,true,pred = (o.cpu().numpy() for o in (row, learn.yb[0][row,place], learn.pred[row,place].argmax(-1)))
+        pred = scaled(learn.loss_func, learn.pred[row,place]).argmax(-1)
+        row,true,pred = (o.cpu().numpy() for o in (row, learn.yb[0][row,place], pred))
         ends = np.flatnonzero(np.diff(row))+1
         for t,p in zip(np.split(true, ends), np.split(pred, ends)): self.add(t, p)
 
