@@ -33,6 +33,12 @@ Y = np.random.default_rng(0).integers(0, 3, 300)
 
 # From reports
 
+def test_names_that_tables_can_tell_apart():
+    a,b = report_of(Y, Y),report_of(Y, noisy(Y, .3, 2))
+    for names in (('x','x'), ('x',), ('x','target'), ('p','x')):
+        with pytest.raises(ValueError, match='names='): Comparison(a, b, names=names)
+    with pytest.raises(ValueError, match='samples=0'): Comparison(a, b, samples=0)
+
 def test_more_than_noise_and_no_more():
     a,b = report_of(Y, noisy(Y, .6, 1)),report_of(Y, noisy(Y, .3, 2))
     found = Comparison(a, b, names=('old','new'))

@@ -10,6 +10,7 @@ from fastai.metrics import APScoreBinary, APScoreMulti, BalancedAccuracy, CohenK
 from sklearn import metrics as skm
 
 from blurlike.all import balanced_accuracy, lower_is_better, mcc, pr_auc, roc_auc, token_classification_learner
+from blurlike.model.decisions import with_decisions
 from small import BS, FRAMES, TEXTS, learner
 
 OURS = roc_auc, pr_auc, mcc, balanced_accuracy
@@ -65,6 +66,19 @@ def test_a_label_that_no_row_has(bert):
     alone,p,_ = measured(learn, FRAMES['single'][FRAMES['single'].label=='bad'])
     assert np.isnan(alone['roc_auc']) and alone['pr_auc']==1. and alone['balanced_accuracy']==pytest.approx((p.argmax(1)==0).mean())
 
+@pytest.mark.parametrize('kind', ['single','multi'])
+def test_calibrated_as_all_that_the_learner_says(kind, bert):
+    learn = made(kind, bert, [o() for o in OURS])
+    several = dict(thresh=[.3,.6,.5]) if kind=='multi' else {}
+    learn.loss_func = with_decisions(learn.loss_func, scaling=dict(scale=[1.,2.,.5], bias=[1.,-1.,.7]), **several)
+    values,p,y = measured(learn, FRAMES[kind])
+    if kind=='single':
+        assert values['roc_auc']==pytest.approx(skm.roc_auc_score(y, p, multi_class='ovr')) and values['mcc']==pytest.approx(skm.matthews_corrcoef(y, p.argmax(1)))
+        return
+    given = p>np.array(several['thresh'])
+    assert values['mcc']==pytest.approx(np.mean([skm.matthews_corrcoef(*o) for o in zip(y.T, given.T)]))
+    assert values['balanced_accuracy']==pytest.approx(np.mean([skm.balanced_accuracy_score(*o) for o in zip(y.T, given.T)]))
+
 def test_two_labels(bert):
     learn = made('pair', bert, [o() for o in OURS]+[RocAucBinary(), APScoreBinary()])
     values,p,y = measured(learn, FRAMES['pair'])
@@ -77,6 +91,9 @@ def test_they_train_and_what_is_none_of_their_targets(bert, in_tmp):
     assert learn.recorder.metric_names[3]=='roc_auc' and len(learn.recorder.values)==2
     learn.export('l.pkl') # no function of theirs is local
     with pytest.raises(TypeError, match='for labels of rows'): measured(learner('regression', bert, metrics=mcc()))
+    numbers = learner('regression', bert, FRAMES['regression'].assign(other=lambda d: -d.score), label=['score','other'], metrics=roc_auc())
+    with pytest.raises(TypeError, match='targets are numbers'): measured(numbers)
+    with pytest.raises(TypeError, match='that all rows share'): measured(learner('choice', bert, metrics=roc_auc()), FRAMES['choice'])
     tagged = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['B-X']+['O']*(len(t.split())-1) for t in TEXTS]))
     tagger = token_classification_learner(tagged, bert, bs=BS, metrics=roc_auc())
     with pytest.raises(TypeError, match='for labels of rows'): measured(tagger)

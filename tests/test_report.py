@@ -9,7 +9,7 @@ from sklearn import metrics as skm
 from blurlike.all import CategoryBlock, ColReader, DataBlock, Interpretation, RandomSplitter, TransformersLearner, TransformersTextBlock, causal_lm_learner, masked_lm_learner, seq2seq_learner, token_classification_learner
 from blurlike.cli import main
 from blurlike.inspect import score_report
-from blurlike.inspect.score_report import NONE, draw_sums, interval, mean_results, number_results, set_results, single_results, slices_of
+from blurlike.inspect.score_report import NONE, ScoreReport, draw_sums, interval, mean_results, number_results, set_results, single_results, slices_of
 from small import BS, CUES, FRAMES, MORE_KINDS, TEXTS, close, learner
 
 RNG = np.random.default_rng(0)
@@ -90,6 +90,27 @@ def test_no_interval_of_few_rows_or_where_all_draws_agree():
     assert np.isnan(interval(RNG.random(100), 9)).all() and np.isnan(interval(np.ones(100), 50)).all()
     assert interval(RNG.random((100, 2)), 10).shape==(2,2)
 
+def test_draws_without_a_label_say_nothing_of_it():
+    y = np.repeat([0,1,2], [30,30,3])
+    guess = np.where(np.arange(63)==60, 0, y)
+    rare = ScoreReport(single_results(y, guess, list('abc'), np.zeros(63)), np.arange(63)).labels.loc['c']
+    assert rare.recall_high==1 and rare.f1_high==1 and 0<=rare.f1_low<1
+    assert np.isnan(rare.precision_low) # what was found was right in each draw that found some
+    several = set_results(np.eye(3, dtype=bool)[y], np.eye(3, dtype=bool)[y], list('abc'), np.zeros(63))
+    assert ScoreReport(several, np.arange(63)).labels.f1_low.loc['c':'c'].isna().all()
+    values = np.r_[np.arange(100.), np.full(900, np.nan)]
+    assert interval(values, 50).tolist()==[2,97] and np.isnan(interval(np.full(9, np.nan), 50)).all()
+
+def test_equal_numbers_have_no_correlation():
+    y = RNG.normal(size=60)
+    for constant in (.1, 1e3+.1, 3.3):
+        scores = scores_of(number_results(y, np.full(60, constant), ['x'], np.zeros(60)))
+        assert np.isnan(scores['pearson']) and scores['mae']==pytest.approx(abs(y-constant).mean())
+    level = np.where(np.arange(60)<20, 1e3+.1, y)
+    part = number_results(level, y, ['x'], np.zeros(60))
+    one = {k:v[0] for k,v in part.measure(part.total(np.arange(20))).items()}
+    assert np.isnan(one['r2']) and np.isnan(one['pearson']) and one['mae']==pytest.approx(abs(1e3+.1-y[:20]).mean())
+
 # Learners
 
 @pytest.mark.parametrize('kind', MORE_KINDS)
@@ -145,6 +166,18 @@ def test_slices(trained):
     for data in (Dataset.from_pandas(df), df.to_dict('records')): assert quiet(learn, lambda l: l.report(data, by='source')).slices.equals(quiet(learn, lambda l: l.report(df, by='source')).slices)
     dl = learn.dls.test_dl(df, with_labels=True)
     assert len(slices_of(dl, 'many'))==24 and slices_of(dl, lambda r: len(r['text'])>50).keys()=={False,True}
+
+def test_slices_that_could_be_taken_for_each_other(trained):
+    df = FRAMES['single'].assign(one=['yes','no']*24, two=['yes']*10+['no']*38, odd=[NONE,None]*24, time=1.5e9+np.arange(48)/7, far=[np.inf, *range(47)])
+    report = quiet(trained('single'), lambda l: l.report(df, by=['one','two', lambda r: r['text'][:1]<'m', lambda r: r['label'], 'odd','time']))
+    assert report.slices.loc['<lambda>'].rows.sum()==48 and report.slices.loc['<lambda> 2'].rows.to_dict()==dict(bad=16, fine=16, good=16)
+    with pytest.raises(KeyError, match=r"is a slice by one and by two: pass part=\('one', 'yes'\)"): report.rows(part='yes')
+    assert report.rows(part=('one','yes')).tolist()==list(range(0, 48, 2)) and report.rows(part=('two','yes')).tolist()==list(range(10))
+    assert report.rows(part=NONE).tolist()==list(range(48)) and report.rows(part='good').tolist()==list(range(2, 48, 3))
+    assert report.slices.loc['time'].rows.tolist()==[12]*4
+    for by,kind,said in (('far', ValueError, 'infinite'), (df.one, TypeError, 'as a column')):
+        with pytest.raises(kind, match=said): trained('single').report(df, by=by)
+    with pytest.raises(ValueError, match='samples=0'): trained('single').report(df, samples=0)
 
 def test_rows_of_a_datablock(bert):
     df = FRAMES['single'].assign(source=['web','mail']*24)

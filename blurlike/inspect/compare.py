@@ -19,7 +19,7 @@ from ..data.token_blocks import PackedRows
 from .score_report import FEWEST_ROWS, ScoreReport, as_shown, draw_sums, interval
 from ..show.report import count_of, short_text
 from ..show.tables import Table, as_text
-from ..support.arguments import is_name
+from ..support.arguments import check_counts, is_name
 from ..support.warn import warn_user
 from ..train.metrics import lower_is_better
 
@@ -34,8 +34,9 @@ class Comparison:
         samples:int=2000, # Draws of the bootstrap
         seed:int=42 # Of its draws
     ):
+        check_counts(samples=samples)
         self.a,self.b,self.samples,self.seed = a,b,samples,seed
-        self.names = tuple(map(str, names))
+        self.names = _read_names(names)
         _check_alike(a, b, self.names)
         self.scores = self._scores()
         known = ', '.join(self.scores.index)
@@ -44,6 +45,16 @@ class Comparison:
         self.metric = metric or self.scores.index[0]
 
     def __len__(self): return len(self.a)
+
+_columns = 'row','text','target','right','difference','low','high','p' # of the tables, beside the models
+
+def _read_names(names):
+    names = tuple(map(str, names))
+    are_two = len(names)==2==len(set(names))
+    if not are_two: raise ValueError(f"names={names!r}: two different names are expected, one for each model")
+    taken = next((n for n in names if n in _columns), None)
+    if taken is None: return names
+    raise ValueError(f"names={names!r}: a column of the tables is called {taken!r}, call the model something else")
 
 def _check_alike(a, b, names): # do both tell of the same rows?
     if len(a)!=len(b):
@@ -142,7 +153,7 @@ def _verdict(self:Comparison):
     a,b = self.names
     known = f'{self.metric} is {as_shown(r[a])} for {a} and {as_shown(r[b])} for {b}'
     are_few = len(self)<FEWEST_ROWS
-    if are_few: return f"{known}: {len(self)} rows are too few to tell whether that is more than noise."
+    if are_few: return f"{known}: too few rows ({len(self)}) to tell whether that is more than noise."
     if self.better is None: return f"{known}: on these {len(self):,} rows no more than noise."
     return f"{known}: {self.better} is better, by more than noise."
 

@@ -25,8 +25,9 @@ from ..data.loaders import check_targets
 from ..data.rows import Rows, check_columns, read_rows
 from ..data.token_blocks import PackedRows
 from .row_scan import DataPart
-from ..show.report import list_rows
+from ..show.report import count_of, list_rows
 from ..show.tables import Table, as_text
+from ..support.arguments import check_counts
 from ..train.learner import TransformersLearner
 
 # %% ../../nbs/inspect/06_score_report.ipynb #7c060007
@@ -39,7 +40,7 @@ class RowResults:
     told:Callable|None = None # `() -> (targets, predictions)`, plain values, one a row; `None`: they are no values
     right:np.ndarray|None = None # (n,) bool, where a row is right or wrong
     names:tuple = () # Labels, or names of numbers
-    by_label:Callable|None = None # `(S,k) sums -> dict` of column -> (S,C)
+    by_label:Callable|None = None # `(S,k) sums, none=0. -> dict` of column -> (S,C); `none`: the score of nothing
     averages:Callable|None = None # `(S,k) sums -> dict` of row -> dict of column -> (S,), below those of the labels
     support:np.ndarray|None = None # (C,) how often each label is true
     cells:np.ndarray|None = None # (m,3) place of a row, number of the true label, number of the predicted one; C is none
@@ -72,9 +73,12 @@ def interval(
     values:np.ndarray, # (S,...) scores of draws
     n:int # Rows
 )->np.ndarray: # (2,...) lowest and highest; `nan` of fewer than 10 rows
-    "Where 95% of the draws lie; `nan` where all of them agree."
+    "Where 95% of the draws lie that have a score; `nan` where all of them agree."
     if n<FEWEST_ROWS: return np.full((2, *values.shape[1:]), np.nan)
-    res = np.sort(values, axis=0)[[int(.025*len(values)), int(np.ceil(.975*len(values)))-1]] # `nan` comes last
+    known = np.count_nonzero(~np.isnan(values), axis=0)
+    first = (.025*known).astype(int)
+    last = np.maximum(np.ceil(.975*known).astype(int)-1, 0)
+    res = np.take_along_axis(np.sort(values, axis=0), np.stack([first, last]), axis=0) # `nan` comes last
     return np.where(np.isclose(*res, rtol=1e-9), np.nan, res)
 
 # %% ../../nbs/inspect/06_score_report.ipynb #7c06000d
@@ -101,10 +105,10 @@ class LabelCounts:
     def parts(self, sums): # (S,C) hits, predictions, targets, and (S,) right and total
         return *(sums[:,i*self.n:(i+1)*self.n] for i in range(3)),sums[:,-2],sums[:,-1]
 
-    def by_label(self, sums)->dict: # (S,C) each
+    def by_label(self, sums, none=0.)->dict: # (S,C) each; `none`: precision of what was not found, recall of what is not there
         hits,found,true,*_ = self.parts(sums)
-        f1 = _ratio(2*hits, found+true, self.absent)
-        return dict(precision=_ratio(hits, found), recall=_ratio(hits, true), f1=f1)
+        f1 = _ratio(2*hits, found+true, self.absent+none) # `nan` if one of them is
+        return dict(precision=_ratio(hits, found, none), recall=_ratio(hits, true, none), f1=f1)
 
 # %% ../../nbs/inspect/06_score_report.ipynb #7c06000e
 @patch
@@ -202,9 +206,13 @@ def _set_cells(true, guess): # each label with itself, missed, or given without 
     return np.concatenate([cells(*o) for o in kinds])
 
 # %% ../../nbs/inspect/06_score_report.ipynb #7c060014
+def _spread(a, aa, n): # around the mean; what is left of equal numbers by rounding is none
+    res = aa-_ratio(a**2, n)
+    return np.where(res>1e-12*aa, res, 0)
+
 def _of_numbers(s): # (S,C,8) sums -> name -> (S,C)
     n,y,p,yy,pp,yp,off,off2 = np.moveaxis(s, -1, 0)
-    spread_y,spread_p = (np.maximum(b-_ratio(a**2, n), 0) for a,b in ((y, yy), (p, pp)))
+    spread_y,spread_p = (_spread(*o, n) for o in ((y, yy), (p, pp)))
     pearson = _ratio(yp-_ratio(y*p, n), np.sqrt(spread_y*spread_p), np.nan)
     r2 = 1-_ratio(off2, spread_y, np.nan)
     return dict(r2=r2, mae=_ratio(off, n), rmse=np.sqrt(_ratio(off2, n)), pearson=pearson)
@@ -217,10 +225,10 @@ def number_results(
 )->RowResults:
     "A number for each row, or several."
     values = tuple(np.asarray(o, dtype=float).reshape(len(losses), len(names)) for o in (true, guess))
-    y,p = (o-values[0].mean(0) for o in values)
-    off = y-p
+    y,p = (o-o.mean(0) for o in values)
+    off = values[0]-values[1]
     sums = np.stack([np.ones_like(y), y, p, y*y, p*p, y*p, abs(off), off*off], -1).reshape(len(y), -1)
-    def by_label(s): return _of_numbers(s.reshape(len(s), len(names), 8))
+    def by_label(s, none=0.): return _of_numbers(s.reshape(len(s), len(names), 8))
     def measure(s): return {k:v.mean(-1) for k,v in by_label(s).items()}
     def told(): return tuple(o[:,0].tolist() if len(names)==1 else list(map(tuple, o.tolist())) for o in values)
     return RowResults(sums, measure, losses, told, names=tuple(names), by_label=by_label if len(names)>1 else None)
@@ -309,14 +317,19 @@ def _read_by(dl, by): # a value for each row
         raise KeyError(f"by={by!r}: the rows have no such column; pass a function of a row") from None
 
 def _quarters(values): # numbers, by their quarter
+    whole = pd.api.types.is_integer_dtype(values)
+    if not whole: values = values.astype(float)
+    are_finite = np.isfinite(values.dropna()).all()
+    if not are_finite:
+        raise ValueError("by= gives infinite numbers, which have no quarters: pass a function of a row that gives a text")
     cut = pd.qcut(values, 4, duplicates='drop')
     ends = cut.cat.categories
-    whole = pd.api.types.is_integer_dtype(values)
-    def name(i):
-        if not whole: return f'{values.min() if i is ends[0] else i.left:.4g} to {i.right:.4g}'
+    def name(i, digits):
+        if not whole: return f'{values.min() if i is ends[0] else i.left:.{digits}g} to {i.right:.{digits}g}'
         first = int(values.min()) if i is ends[0] else int(np.floor(i.left))+1
         return f'{first} to {int(np.floor(i.right))}'
-    return cut.cat.rename_categories([name(i) for i in ends])
+    tried = ([name(i, digits) for i in ends] for digits in (4, 8, 12, 17))
+    return cut.cat.rename_categories(next(names for names in tried if len(set(names))==len(ends)))
 
 def slices_of(
     dl, # `TransformersDL`
@@ -336,7 +349,15 @@ def slices_of(
     order = groups if is_number else sorted(groups, key=lambda k: -len(groups[k]))
     res = {k.item() if isinstance(k, np.generic) else k:groups[k] for k in order}
     missing = np.flatnonzero(values.isna())
-    return res | ({'(none)':missing} if len(missing) else {})
+    return res | ({'(none)':np.union1d(res.get('(none)', missing), missing)} if len(missing) else {})
+
+def _slices_by(dl, by): # name -> value -> places
+    if isinstance(by, (pd.Series, np.ndarray)):
+        raise TypeError("by= is the name of a column or a function of a row: add these values to the rows as a column")
+    by = L(by)
+    names = [getattr(o, '__name__', 'function') if callable(o) else o for o in by]
+    again = [names[:i].count(n) for i,n in enumerate(names)] # functions may have one name
+    return {f'{n} {k+1}' if k else n:slices_of(dl, o) for n,k,o in zip(names, again, by)}
 
 # %% ../../nbs/inspect/06_score_report.ipynb #7c06001c
 NONE = '(none)'
@@ -400,7 +421,8 @@ def labels(self:ScoreReport)->pd.DataFrame|None: # A row a label: scores with th
     r = self.results
     if r.by_label is None: return None
     total = r.total()
-    res = pd.DataFrame(_columns(r.by_label(total), r.by_label(self.drawn), len(self)), index=list(r.names))
+    of_draws = r.by_label(self.drawn, none=np.nan) # a draw without a label says nothing of it
+    res = pd.DataFrame(_columns(r.by_label(total), of_draws, len(self)), index=list(r.names))
     if r.support is None: return res
     means,drawn = (r.averages(o) for o in (total, self.drawn))
     more = pd.DataFrame([_columns(means[k], drawn[k], len(self)) for k in means], index=[*means])
@@ -456,7 +478,7 @@ def _number_of(self:ScoreReport, name): # of a label
 def rows(self:ScoreReport,
     label=None, # That they have; `'(none)'`: where a label was given in vain. `None`: any
     prediction=None, # That was made; `'(none)'`: where one was missed. `None`: any
-    part=None, # Value of a slice; `None`: all rows
+    part=None, # Value of a slice, or what it is of and the value, e.g. `('source', 'web')`; `None`: all rows
     right:bool|None=None # Only those that are right (`True`) or wrong (`False`)?
 )->np.ndarray: # Row numbers, in the data as it was given
     "The rows behind a number."
@@ -480,9 +502,17 @@ def _in_cells(self:ScoreReport, label, prediction): # (n,) bool
 @patch
 def _in_part(self:ScoreReport, part): # (n,) bool
     if part is None: return np.ones(len(self), dtype=bool)
-    known = {v:at for values in self.places.values() for v,at in values.items()}
-    if part in known: return np.isin(np.arange(len(self)), known[part])
-    raise KeyError(f"part={part!r} is no slice of this report; they are {', '.join(map(str, known)) or 'none: pass by= to report'}")
+    known = {(by, v):at for by,values in self.places.items() for v,at in values.items()}
+    return np.isin(np.arange(len(self)), known[_slice_named(part, list(known))])
+
+def _slice_named(part, known): # which of the pairs of `known` is meant
+    found = [key for key in known if part in (key, key[1])]
+    if len(found)==1: return found[0]
+    if found:
+        names = ' and by '.join(str(by) for by,_ in found)
+        raise KeyError(f"part={part!r} is a slice by {names}: pass part={found[0]!r}")
+    told = ', '.join(str(v) for _,v in known) or 'none: pass by= to report'
+    raise KeyError(f"part={part!r} is no slice of this report; they are {told}")
 
 # %% ../../nbs/inspect/06_score_report.ipynb #7c060020
 _most_shown = 20
@@ -490,7 +520,7 @@ _most_shown = 20
 @patch
 def _note(self:ScoreReport):
     n = len(self)
-    if n<FEWEST_ROWS: return f"{n} rows, too few for intervals"
+    if n<FEWEST_ROWS: return f"{count_of(n, 'row')}, too few for intervals"
     return f"{n:,} rows; in brackets where the score is in 95% of {len(self.drawn):,} draws of as many rows"
 
 @patch
@@ -549,9 +579,9 @@ def report(self:TransformersLearner,
     seed:int=42 # Of its draws
 )->ScoreReport:
     "Scores with intervals, by label and by slice, confusions and the rows behind them; one pass over the rows."
+    check_counts(samples=samples)
     dl = rows_to_judge(self, rows)
-    def name(o): return getattr(o, '__name__', 'function') if callable(o) else o
-    places = {name(o):slices_of(dl, o) for o in L(by)}
+    places = _slices_by(dl, by)
     results = row_results(self, dl)
     numbers = DataPart(dl, 'validation').row_numbers(np.arange(len(dl.dataset)))
     return ScoreReport(results, numbers, dl, _own_metrics(self), places, samples, seed)

@@ -34,8 +34,16 @@ class LabelScore(Metric):
         if pred.ndim!=2:
             raise TypeError(f"{self._name} is for labels of rows; these outputs have the shape {tuple(pred.shape)}")
         self.several = y.ndim==2
+        self._check(pred, y)
         self.preds.append(self._given(pred, learn.loss_func) if self.decided else self._probs(pred))
         self.targs.append(y.bool() if self.several else torch.nn.functional.one_hot(y, pred.shape[1]).bool())
+
+    def _check(self, pred, y): # are these labels that all rows share?
+        has_numbers = y.is_floating_point() and not ((y==0) | (y==1)).all()
+        if has_numbers: raise TypeError(f"{self._name} is for labels of rows; these targets are numbers")
+        n = self.preds[0].shape[1] if self.preds else pred.shape[1]
+        if pred.shape[1]==n: return
+        raise TypeError(f"{self._name} is for labels that all rows share; some rows have {n} outputs, some {pred.shape[1]}")
 
     def _probs(self, pred): return pred.sigmoid() if self.several else pred.softmax(1)
     def _given(self, pred, loss_func):
