@@ -194,3 +194,9 @@ def test_active_learning_is_five_lines(bert):
         picked = learn.uncertain(pool, 10).row
         labelled,pool = pd.concat([labelled, pool.iloc[picked]]),pool.drop(pool.index[picked])
     assert (len(labelled),len(pool))==(32, 40)
+
+def test_doubts_that_are_no_numbers(bert):
+    learn = learner('single', bert)
+    with learn.no_bar(), pytest.raises(ValueError, match='row 2: its doubt is nan'):
+        learn.uncertain(TEXTS[:9], 2, by=lambda p: torch.where(torch.arange(len(p))==2, np.nan, p[:,0]), diverse=False)
+    with pytest.raises(TypeError, match='not set'): learn.uncertain(set(TEXTS), 2)

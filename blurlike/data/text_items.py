@@ -16,6 +16,7 @@ from fasttransform import Transform
 from ..support.arguments import is_name
 from ..support.warn import warn_user
 from .rows import Rows, check_texts
+from .words import word_spans
 
 # %% ../../nbs/data/08_text_items.ipynb #c5ea4ece
 class TextPair(fastuple):
@@ -101,8 +102,17 @@ def check_or_text(self:TextItems,
     o # Whatever a user gives as an item
 ):
     "`check` for tools that divide a text into words themselves, where items are lists of words."
-    is_undivided = self.is_split_into_words and isinstance(o, str)
-    if not is_undivided: self.check(o)
+    if not self._is_undivided(o): self.check(o)
+
+@patch
+def _is_undivided(self:TextItems, o): return self.is_split_into_words and isinstance(o, str)
+
+@patch
+def divided(self:TextItems,
+    o # An item, or a text where items are lists of words
+): # An item
+    "A text divided into words where items are lists of words; else `o`."
+    return [o[a:b] for a,b in word_spans(o)] if self._is_undivided(o) else o
 
 @patch
 def check_rows(self:TextItems,

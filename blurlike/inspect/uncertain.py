@@ -18,7 +18,6 @@ from torch import nn
 
 from ..support.arguments import check_counts
 from ..data.table_files import read_table
-from ..data.words import word_spans
 from ..model.model_inputs import split_windows, unwrap
 from ..predict.prediction_files import rows_between
 from ..train.learner import TransformersLearner
@@ -64,8 +63,11 @@ def _of_piece(learn, rows, start, bs, measure): # items and their doubts
         if not start: raise
         raise type(e)(f"rows {start:,} and on: {e.args[0]}") from e
     doubts = torch.as_tensor(predictions.doubts(learn, items, bs, measure)).float().numpy()
-    if doubts.shape==(len(items),): return items,doubts
-    raise ValueError(f"by= gave numbers of shape {doubts.shape} for {len(items)} rows: one for each (...,C) probabilities is expected")
+    if doubts.shape!=(len(items),):
+        raise ValueError(f"by= gave numbers of shape {doubts.shape} for {len(items)} rows: one for each (...,C) probabilities is expected")
+    odd = np.flatnonzero(np.isnan(doubts))
+    if len(odd): raise ValueError(f"row {start+odd[0]:,}: its doubt is nan; by= must give numbers, and the model too")
+    return items,doubts
 
 def _least_sure(learn, rows, most, bs, measure): # row numbers, doubts and items, the most doubtful first
     numbers = np.zeros(0, dtype=np.int64)
@@ -103,8 +105,6 @@ def _base_of(model):
     if isinstance(base, nn.Module) and base is not model: return base
     raise ValueError(f"{type(model).__name__} has no encoder of which one could hear what texts are like: pass diverse=False")
 
-def _divided(item): return [item[a:b] for a,b in word_spans(item)] if isinstance(item, str) else item # of taggers
-
 @patch
 def embed(self:TransformersLearner,
     items:list, # Texts, pairs or lists of words
@@ -113,7 +113,7 @@ def embed(self:TransformersLearner,
     "What the model makes of `items` before its head: the mean over the tokens, and over windows and choices."
     tfm,res = self.dls.text_tfm,[]
     base = _base_of(self.model)
-    if tfm.is_split_into_words: items = list(map(_divided, items))
+    items = list(map(tfm.divided, items))
     for i in range(0, len(items), bs*100):
         tokens,_ = tfm.tokenize(items[i:i+bs*100], count=False)
         order = np.argsort(-tokens.sizes, kind='stable')
@@ -152,7 +152,8 @@ def _told(item): # for a table
 
 def _known_rows(rows):
     rows = read_table(rows) if isinstance(rows, (str, Path)) else rows
-    if hasattr(rows, '__len__') and not isinstance(rows, dict): return rows # a `DatasetDict` is a dict
+    has_places = hasattr(rows, '__len__') and not isinstance(rows, (dict, set, frozenset)) # a `DatasetDict` is a dict
+    if has_places: return rows
     raise TypeError(f"rows must be a list or Series of texts, a DataFrame, Dataset, list of dicts or file path, not {type(rows).__name__}")
 
 @patch
