@@ -60,7 +60,7 @@ def test_the_python_of_the_readme_runs(in_tmp):
     Path('corpus/a.txt').write_text('\n'.join(TEXTS*20))
     mails = dict(text=TEXTS*4, feelings=[['joy'],['anger'],['joy','anger']]*(len(TEXTS)*4//3))
     pd.DataFrame(mails).to_json('mails.jsonl', orient='records', lines=True)
-    names = dict(texts=TEXTS, contexts=TEXTS, dialogues=TEXTS, million_rows=TEXTS, df=df.assign(text=df.review, label=df.stars))
+    names = dict(texts=TEXTS, contexts=TEXTS, dialogues=TEXTS, million_rows=TEXTS, new_rows=TEXTS, df=df.assign(text=df.review, label=df.stars))
     ran = 0
     for code in re.findall(r'^```python\n(.*?)^```', (ROOT/'README.md').read_text(), re.M|re.S):
         for line in ast.parse(code).body:
