@@ -18,15 +18,18 @@ PACKAGES = ('numpy', 'pandas', 'scipy', 'sklearn', 'torch', 'transformers')
 NAMING = {*PACKAGES, 'scikit', 'np', 'pd', 'hugging', 'huggingface', 'tensor', 'tensors', 'ndarray', 'dataframe'}
 LEFT_OUT = {'tests','test','testing','_vendor','externals'} # folders
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
+RATE = 2e-3 # at which the small BERT learns from nothing
+N_FILES = 300 # of a package are read, evenly: the largest have thousands
 
 def docstrings(
     package:str, # Name of an installed package; its source is read, not run
-    most:int,    # Docstrings to take, evenly from all of its files
+    most:int,    # Docstrings to take, evenly from its files
     n_words:int=60 # Words kept of each
 )->list: # Texts in which no package of `PACKAGES` is named
     "The beginnings of the docstrings in `package`."
     folder = Path(importlib.util.find_spec(package).origin).parent
     paths = [p for p in sorted(folder.rglob('*.py')) if not LEFT_OUT & set(p.parts)]
+    paths = paths[::max(1, len(paths)//N_FILES)]
     texts = (_beginning(doc, n_words) for p in paths for doc in _docs_of(p))
     res = list(dict.fromkeys(t for t in texts if t))
     return res[::max(1, len(res)//most)][:most]
@@ -61,10 +64,10 @@ def arguments(argv=None):
     p.add_argument('--valid', default='0.2', help='validation part: fraction, group:COLUMN, name of a boolean column, or another file')
     p.add_argument('--problem-type', help='where the label column could mean two: single_label_classification, multi_label_classification or regression')
     p.add_argument('--epochs', type=int, help='passes over the training rows (default: 4, or 2 with your own checkpoint)')
-    p.add_argument('--lr', type=float, help='highest learning rate (default: what the finder suggests)')
+    p.add_argument('--lr', type=float, help='highest learning rate (default: what the finder suggests; 2e-3 for the model made on the spot)')
     p.add_argument('--bs', type=int, default=16, help='rows per batch')
     p.add_argument('--max-length', type=int, help='maximum tokens per text (default: what the model takes)')
-    p.add_argument('--rows', type=int, default=1000, help='docstrings of the largest package, without --data')
+    p.add_argument('--rows', type=int, default=500, help='docstrings of the largest package, without --data')
     p.add_argument('--out', help='folder for the trained model (default: a temporary one)')
     p.add_argument('--seed', type=int, default=42)
     return p.parse_args(argv)
@@ -114,11 +117,19 @@ def own_checkpoint(rows, columns):
 def train(learn, args):
     "Train for `args.epochs` at `args.lr`; the finder and the checkpoint say what was not given."
     title('learning rate')
-    lr = args.lr or learn.lr_find(show_plot=False).valley
-    print(f'highest learning rate: {lr:.1e}' + ('' if args.lr else ', as the finder suggests'))
+    lr = args.lr or rate_of(learn, is_new=not args.checkpoint)
     title('training')
     epochs = 2 if args.checkpoint else 4
     learn.fit_one_cycle(args.epochs or epochs, lr)
+
+def rate_of(learn, is_new):
+    "What the finder suggests; or `RATE` for a model that knows nothing yet, whose loss falls too little in the finder's hundred steps."
+    found = learn.lr_find(show_plot=False).valley
+    if not is_new:
+        print(f'highest learning rate: {found:.1e}, as the finder suggests')
+        return found
+    print(f'the finder suggests {found:.1e}; this model knows nothing yet, and gets {RATE:.1e}')
+    return RATE
 
 def save_and_reload(learn, out=None):
     "Save in folder `out`, or in a temporary one, and see that what is loaded again predicts the same."

@@ -1,4 +1,6 @@
 "The demo program: its own data, and a user's file and checkpoint."
+import re
+
 import pandas as pd
 import pytest
 from blurlike.demo import PACKAGES, arguments, docstrings, main
@@ -16,6 +18,12 @@ def test_own_file_and_checkpoint(kind, bert, tmp_path, capsys):
     out = capsys.readouterr().out
     for part in ('== a batch', 'as the finder suggests', '== results', 'validation accuracy', 'the largest class is', 'gives the same predictions'): assert part in out
     assert (tmp_path/'model'/'blurlike.json').is_file()
+
+def test_it_learns(capsys):
+    main(['--rows', '60', '--epochs', '6', '--max-length', '32'])
+    out = capsys.readouterr().out
+    score,guess = (float(re.search(what+r' (0\.\d+)', out)[1]) for what in ('validation accuracy','the largest class is'))
+    assert score>guess+.05
 
 def test_arguments():
     a = arguments('--data r.csv --text review --label stars --checkpoint distilbert-base-uncased'.split())
