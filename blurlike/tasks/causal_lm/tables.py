@@ -24,7 +24,7 @@ def counted_cell(
     "A text whose uncounted pieces are dim."
     pieces = [(shortened(t, most), counts) for t,counts in text.pieces]
     plain = ''.join(f'«{t}»' if counts and not text.is_plain else t for t,counts in pieces)
-    def span(t, counts): return html.escape(t) if counts else f'<span style="opacity:.45">{html.escape(t)}</span>'
+    def span(t, counts): return html.escape(t) if counts else f'<span style="opacity:.7">{html.escape(t)}</span>'
     return plain,''.join(span(t, counts) for t,counts in pieces).replace('\n', '<br>')
 
 # %% ../../../nbs/tasks/causal_lm/05_tables.ipynb #cb04ad12
