@@ -3,7 +3,7 @@
 Few rows, in their natural lengths, by turns, in seconds of processor time on one thread: so a machine that does other work too
 tells nearly the same. Both sides read tables and give answers: ours by `question_answering_learner` and `predict_batch`, the
 Trainer's with features, labels and post-processing of transformers' example `run_qa` (`quality_qa.py` has them), padded to the
-longest row of a batch and not, as the example does unless it is told otherwise, to 384. Neither time holds the loading of a model.
+longest row of a batch, or with `--pad-to 384` as the example does unless it is told otherwise. Neither time holds the loading of a model.
 """
 import tempfile
 from functools import partial
@@ -27,11 +27,12 @@ def trainer(args, train, valid):
     transformers.set_seed(0)
     tokenizer = transformers.AutoTokenizer.from_pretrained(args.checkpoint)
     model = transformers.AutoModelForQuestionAnswering.from_pretrained(args.checkpoint, dtype=torch.float32)
+    padding = dict(padding='max_length', max_length=args.pad_to) if args.pad_to else {}
     with tempfile.TemporaryDirectory() as out:
         options = transformers.TrainingArguments(out, num_train_epochs=1, learning_rate=args.lr, per_device_train_batch_size=args.bs,
             per_device_eval_batch_size=args.bs, optim='adamw_torch_fused', use_cpu=True, report_to='none', disable_tqdm=True, logging_strategy='no', save_strategy='no')
         def fit():
-            made = transformers.Trainer(model, options, data_collator=transformers.DataCollatorWithPadding(tokenizer),
+            made = transformers.Trainer(model, options, data_collator=transformers.DataCollatorWithPadding(tokenizer, **padding),
                 train_dataset=[f for _,f,_ in features(tokenizer, train, True)], processing_class=tokenizer)
             made.train()
             return made
@@ -55,10 +56,11 @@ def rows_of(args, name):
 
 def main():
     p = options(__doc__, SETS, rows=64, valid_rows=128, repeats=5, bs=16, lr=3e-4)
+    p.add_argument('--pad-to', type=int, help="tokens of each row of the Trainer's; left out: the longest row of the batch")
     args = p.parse_args()
     args.device = 'cpu'
     prepare(args)
     torch.set_num_threads(1)
-    write_tables(args, "# Speed of question answering beside the Trainer (CPU, one thread)", args.out/'speed-qa-cpu.md', rows_of)
+    write_tables(args, "# Speed of question answering beside the Trainer (CPU, one thread)", args.out/f"speed-qa-{f'{args.pad_to}-' if args.pad_to else ''}cpu.md", rows_of)
 
 if __name__=='__main__': main()
