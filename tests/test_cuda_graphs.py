@@ -208,7 +208,7 @@ def test_windows_are_computed_as_ever(bert):
 
 def test_a_batch_replays_once(bert, monkeypatch):
     "Of the pieces of a batch a second replay would write over what the backward pass of the first needs."
-    import blurlike.model.door as door
+    import blurlike.model.model_call as door
     monkeypatch.setattr(door, 'PIECE', 5*10)
     taken,pieces = Taken(),[]
     class Count(Callback):

@@ -89,7 +89,7 @@ def test_the_input_of_a_decoder_is_made_from_the_targets(name, piece, checkpoint
     model,x = writer(name, tok),batch(tok, TEXTS[:9])
     targets = torch.randint(5, 50, (9, 4))
     targets[3,2:] = -100
-    monkeypatch.setattr('blurlike.model.door.PIECE', piece)
+    monkeypatch.setattr('blurlike.model.model_call.PIECE', piece)
     door,_ = attach_door(model, tok, decoder_input=shifted)
     call = door.ask(targets=targets)
     with torch.no_grad(): got = model(x)

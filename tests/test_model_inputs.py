@@ -219,7 +219,7 @@ def test_gpt2_finds_the_last_token_of_a_padded_row(checkpoints): # its pad token
 # Large batches on a CPU go through in pieces
 
 def in_pieces(monkeypatch, piece):
-    import blurlike.model.door as m
+    import blurlike.model.model_call as m
     monkeypatch.setattr(m, 'PIECE', piece)
 
 def gradients(learn, x, y):
