@@ -78,6 +78,7 @@ from .share.checkpoint_search import *
 from .inspect.row_scan import *
 from .inspect.data_check import *
 from .inspect.first_look import *
+from .inspect.row_results import *
 from .inspect.score_report import *
 from .inspect.confusion import *
 from .inspect.compare import *

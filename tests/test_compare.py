@@ -11,7 +11,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
 from blurlike.all import Comparison, compare, masked_lm_learner, most_confused_labels, plot_confusion, token_classification_learner
-from blurlike.inspect.score_report import ScoreReport, single_results
+from blurlike.inspect.row_results import single_results
+from blurlike.inspect.score_report import ScoreReport
 from small import BS, FRAMES, MORE_KINDS, TEXTS, learner
 from test_named_metrics import made
 
@@ -148,7 +149,7 @@ def test_tokens_and_blocks(checkpoints, in_tmp):
     with pytest.raises(ValueError, match='pass rows='): quietly(c, c)
 
 def test_less_perplexity_is_better(trained):
-    from blurlike.inspect.score_report import mean_results
+    from blurlike.inspect.row_results import mean_results
     rng = np.random.default_rng(0)
     losses = rng.random(100)+1
     a,b = (ScoreReport(mean_results(dict(perplexity=o), np.ones(100), o), np.arange(100)) for o in (losses, losses-.3+.1*rng.random(100)))

@@ -8,8 +8,9 @@ from sklearn import metrics as skm
 
 from blurlike.all import CategoryBlock, ColReader, DataBlock, Interpretation, RandomSplitter, TransformersLearner, TransformersTextBlock, causal_lm_learner, masked_lm_learner, seq2seq_learner, token_classification_learner
 from blurlike.cli import main
-from blurlike.inspect import score_report
-from blurlike.inspect.score_report import NONE, ScoreReport, draw_sums, interval, mean_results, number_results, set_results, single_results, slices_of
+from blurlike.inspect import row_results
+from blurlike.inspect.row_results import draw_sums, interval, mean_results, number_results, set_results, single_results
+from blurlike.inspect.score_report import NONE, ScoreReport, slices_of
 from small import BS, CUES, FRAMES, MORE_KINDS, TEXTS, close, learner
 
 RNG = np.random.default_rng(0)
@@ -75,7 +76,7 @@ def test_draws_are_the_bootstraps_of_rows(monkeypatch):
     close(np.cov(drawn.T), np.cov(sums.T, bias=True)*40, 4.)
     assert (draw_sums(sums, 10)==draw_sums(sums, 10)).all() and not (draw_sums(sums, 10)==draw_sums(sums, 10, seed=1)).any()
     assert (draw_sums(np.ones((40, 1)), 20)==40).all()
-    monkeypatch.setattr(score_report, '_most_drawn', 4000)
+    monkeypatch.setattr(row_results, '_most_drawn', 4000)
     assert len(draw_sums(np.ones((40, 1)), 1000))==200 and len(draw_sums(np.ones((10, 1)), 1000))==400 # fewer of many rows
 
 def test_an_interval_covers_as_often_as_it_says():

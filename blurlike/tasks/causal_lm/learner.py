@@ -27,7 +27,7 @@ from ...model.model_inputs import unwrap, way_apart
 from ...model.pretrained import fit_length, load_model, load_tokenizer, n_embeddings
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import NextTokenLoss, scores_by_row
-from ...inspect.score_report import token_results
+from ...inspect.row_results import token_results
 from ...model.turns import predict_together
 from ...share.serving import answering, page_of, page_output, page_with_boxes
 from ...support.arguments import check_settings, column_names

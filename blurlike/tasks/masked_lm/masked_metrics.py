@@ -9,7 +9,7 @@ __all__ = ['MaskedPerplexity', 'MaskedAccuracy', 'masked_lm_metrics', 'judge_gap
 import torch
 from fastai.learner import Metric
 
-from ...inspect.score_report import token_results
+from ...inspect.row_results import token_results
 from ...model.losses import IGNORED, AvgCountedLoss
 from ...model.token_scores import sums_by_row, token_scores
 

@@ -23,7 +23,7 @@ from ...data.batch import TransformersDL
 from ...data.prefetch import name_error
 from ...data.rows import Column, check_columns, check_texts
 from ...data.splits import read_split, split_rows, used_rows
-from ...inspect.score_report import judged, mean_results
+from ...inspect.row_results import judged, mean_results
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.splitters import transformer_splitter
 from ...model.decisions import in_sets

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 from .decoding import batch_answers, best_of, threshold
 from .questions import as_asked
-from ...inspect.score_report import judged, mean_results
+from ...inspect.row_results import judged, mean_results
 from ...train.metrics import CountsMetric
 
 # %% ../../../nbs/tasks/question_answering/03_scores.ipynb #fdad9984

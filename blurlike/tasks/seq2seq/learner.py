@@ -21,7 +21,7 @@ from ...model.model_inputs import unwrap
 from ...model.pretrained import load_config, max_positions
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import DecoderLoss, scores_by_row
-from ...inspect.score_report import token_results
+from ...inspect.row_results import token_results
 from ...support.arguments import check_counts, check_settings, column_names
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task

@@ -10,7 +10,7 @@ from collections import defaultdict
 
 import numpy as np
 import pandas as pd
-from ...inspect.score_report import LabelCounts, RowResults, judged, single_results
+from ...inspect.row_results import LabelCounts, RowResults, judged, single_results
 from ...model.decisions import scaled
 from ...train.metrics import CountsMetric
 from seqeval.scheme import IOB2, IOBES, Entities
