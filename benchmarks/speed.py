@@ -280,6 +280,17 @@ def child(kind, n):
     _,base = timed(lambda: sequence_classification_learner(short_rows(1000), checkpoint))
     print(json.dumps(dict(seconds=round(seconds-base, 3), first_batch=round(first, 3), megabytes=round(after-before, 1), peak=round(mb()-before, 1))))
 
+def imports(args):
+    "Each star-import in a new process: seconds of its processor time."
+    def side(line):
+        def run():
+            before = os.times()
+            subprocess.run([sys.executable, '-c', line], check=True, capture_output=True)
+            after = os.times()
+            return 1,after.children_user+after.children_system-before.children_user-before.children_system
+        return run
+    return {'fastai.text.all':side('from fastai.text.all import *'), 'blurlike.all':side('from blurlike.all import *')},'fastai.text.all','imports/s'
+
 def padding(args):
     "The share of padding in a pass over training rows: real texts, and the log-uniform lengths of `train`."
     read = lambda name, text: [json.loads(l)[text] for l in (args.shared/'data'/name/'train.jsonl').read_text().split('\n') if l]
@@ -295,7 +306,7 @@ def padding(args):
     print('\n'.join(lines), flush=True)
     return lines
 
-SCENARIOS = dict(step=step, train=train, dropout=dropout, predict=predict, one=one, loader=loader, build=build, padding=padding)
+SCENARIOS = dict(step=step, train=train, dropout=dropout, predict=predict, one=one, loader=loader, build=build, padding=padding, imports=imports)
 
 def run(args, name):
     "Markdown lines for scenario `name`."
