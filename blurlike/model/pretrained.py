@@ -16,8 +16,6 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerBase
 
-from .tokenizer import check_checkpoint, ensure_pad, fit_length # noqa: F401 (they stood here, as the next)
-from .tokenizer import load_tokenizer, max_positions, scratch_checkpoint # noqa: F401
 from .tokenizer import is_learner, load_config, location_of, no_checkpoint
 from ..support.progress import late_bars
 from ..support.warn import warn_user

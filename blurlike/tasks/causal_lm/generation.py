@@ -16,7 +16,8 @@ from fastcore.foundation import L
 from ...data.prefetch import name_error
 from ...data.rows import Rows, check_columns
 from ...model.model_inputs import accepted_names, unwrap
-from ...model.pretrained import max_positions, n_embeddings
+from ...model.tokenizer import max_positions
+from ...model.pretrained import n_embeddings
 from ...model.token_scores import NextTokenLoss
 from ...model.turns import predict_together
 from ...predict.writing import Continuation, check_writes, decoding, in_rounds

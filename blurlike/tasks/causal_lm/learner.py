@@ -24,7 +24,8 @@ from ...data.prefetch import name_error
 from ...data.rows import Column, check_columns, check_texts, name_rows, read_rows
 from ...data.splits import read_split, split_rows, used_rows
 from ...model.model_inputs import unwrap, way_apart
-from ...model.pretrained import fit_length, load_model, load_tokenizer, n_embeddings
+from ...model.tokenizer import fit_length, load_tokenizer
+from ...model.pretrained import load_model, n_embeddings
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import NextTokenLoss, scores_by_row
 from ...inspect.row_results import token_results

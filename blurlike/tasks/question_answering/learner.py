@@ -14,7 +14,7 @@ from ...data.batch import TransformersDL
 from ...data.rows import Column, check_columns
 from ...data.splits import GroupSplitter, read_split, split_rows, used_rows
 from ...model.inputs_callback import ModelLoss
-from ...model.pretrained import fit_length, load_tokenizer
+from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.splitters import transformer_splitter
 from ...support.arguments import check_counts, check_settings, column_names, is_number
 from ...task import Task, register_learner, register_task

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ...model.model_inputs import unwrap
-from ...model.pretrained import max_positions
+from ...model.tokenizer import max_positions
 from ...model.token_scores import DecoderLoss
 from ...model.turns import predict_together
 from ...predict.writing import Continuation, check_writes, decoding

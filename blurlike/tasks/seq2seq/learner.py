@@ -18,7 +18,7 @@ from transformers import GenerationConfig
 from ...data.rows import Column, check_columns, check_texts, name_rows
 from ...data.splits import read_split, split_rows, used_rows
 from ...model.model_inputs import unwrap
-from ...model.pretrained import load_config, max_positions
+from ...model.tokenizer import load_config, max_positions
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import DecoderLoss, scores_by_row
 from ...inspect.row_results import token_results

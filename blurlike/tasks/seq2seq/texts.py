@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from ...data.batch import TransformersDL
 from ...data.tokens import TokenizeText, TokenTensor
 from ...model.losses import IGNORED
-from ...model.pretrained import load_tokenizer
+from ...model.tokenizer import load_tokenizer
 from ...support.arguments import check_counts
 from ...support.warn import tell_user
 
