@@ -108,7 +108,7 @@ class Continuation:
             self.state = torch.get_rng_state(),cuda
 
     def step(self,
-        n:int|None=None # Most tokens; `None`: `ROUND`
+        n:int|None=None # Maximum tokens; `None`: `ROUND`
     ):
         "Go on for some tokens; rows that have ended leave."
         room = self.rooms[self.rows].min()

@@ -84,7 +84,7 @@ def continued(
     learn, # Learner of a causal language model
     prompts:list, # Texts, or lists of messages
     bs:int=64, # Prompts a batch
-    max_new_tokens:int|None=None, # Most tokens that are written; `None`: what suits
+    max_new_tokens:int|None=None, # Maximum tokens that are written; `None`: what suits
     seed:int|None=None, # Of what is drawn
     **how # As in `decoding`
 )->tuple: # Lists of token ids: of the prompts, and of what was written, each with its end
@@ -139,7 +139,7 @@ class NextTokenPredictions(WrittenText):
     def prompts(self, learn, items): return prompts_of(learn, items)
 
     def one(self, learn, item, rm_type_tfms=None, with_input=False,
-        max_new_tokens:int|None=None, # Most tokens that are written; `None`: what suits
+        max_new_tokens:int|None=None, # Maximum tokens that are written; `None`: what suits
         temperature:float|None=None, # Draw tokens: below 1 likely ones more often, above 1 less; `None`: take the likeliest
         top_p:float|None=None, # Draw among the likeliest tokens that together have this probability
         num_beams:int=1, # Continuations that are followed at a time

@@ -47,7 +47,7 @@ import blurlike.tasks.causal_lm.tables # noqa: F401 (registers the displays)
 # %% ../../../nbs/tasks/causal_lm/07_learner.ipynb #cb05ad07
 def causal_lm_block(
     tokenizer, # Has an end-of-text token
-    max_length:int|None=None, # Most tokens of a row
+    max_length:int|None=None, # Maximum tokens of a row
     form:str='text', # What an item is: `text`, `completion` (a pair) or `chat` (messages)
     packed:bool=False # Are rows blocks of several texts?
 )->TransformBlock:
@@ -211,7 +211,7 @@ def causal_lm_learner(
     split_by:str='line', # What is one text of a plain text file: `line` or `paragraph`
     valid=0.2, # Validation part: fraction, `'group:COLUMN'`, boolean column, split or file, row numbers, a splitter, another table; `None`: none
     bs:int=16, # Rows or blocks a batch
-    max_length:int|None=None, # Most tokens of a row; `None`: what the model takes
+    max_length:int|None=None, # Maximum tokens of a row; `None`: what the model takes
     metrics=None, # `None`: perplexity, accuracy and bits per byte of the tokens that count
     loss_func=None, # `None`: cross entropy of the tokens that count; `ModelLoss()`: the model's own
     splitter=transformer_splitter, # Groups of parameters

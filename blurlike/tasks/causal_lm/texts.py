@@ -38,7 +38,7 @@ class TokenizeNext(TokenizeText):
     limit_given = property(lambda self: True, lambda self, v: None) # windows are no remedy here
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # Has an end-of-text token
-        max_length:int|None=None, # Most tokens of a row
+        max_length:int|None=None, # Maximum tokens of a row
         form:str='text', # What an item is: `text`, `completion` (a pair) or `chat` (messages)
         packed:bool=False, # Are rows blocks of several texts?
         **kwargs # Passed to each call of the tokenizer

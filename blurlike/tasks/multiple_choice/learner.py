@@ -84,7 +84,7 @@ class TextChoicesBlock(TransformBlock):
     "Texts with choices, tokenised for the model of `checkpoint`"
     def __init__(self,
         checkpoint, # Name, folder, or a loaded tokenizer
-        max_length:int|None=None, # Most tokens of a text with one choice, special ones included; `None`: what tokenizer and model allow
+        max_length:int|None=None, # Maximum tokens of a text with one choice, special ones included; `None`: what tokenizer and model allow
         question:bool=False # Do items have a question between text and choices?
     ):
         tokenizer = load_tokenizer(checkpoint)
@@ -142,8 +142,8 @@ def multiple_choice_learner(
     choices='choices', # Column of lists of choices, or a list of columns with a choice each
     label='label', # Column of the right choice: its number (from 0), letter, or the choice itself
     valid=0.2, # Validation part: fraction, `'group:COLUMN'`, boolean column, split, row numbers, a splitter, another table; `None`: no validation
-    bs:int=16, # Rows a batch
-    max_length:int|None=None, # Most tokens of a text with one choice; `None`: what the model takes
+    bs:int=16, # Rows per batch
+    max_length:int|None=None, # Maximum tokens of a text with one choice; `None`: what the model takes
     metrics=None, # `None`: accuracy
     loss_func=None, # `None`: cross entropy over the choices
     splitter=transformer_splitter, # Groups of parameters

@@ -20,7 +20,7 @@ def window_answers(
     logits:torch.Tensor, # (N,L,2) of windows
     starts:torch.Tensor, # (N,L) from `windows_of`
     ends:torch.Tensor, # (N,L)
-    limit:int, # Most tokens of an answer
+    limit:int, # Maximum tokens of an answer
     k:int=N_BEST # Most answers of a window
 )->tuple: # (N,k) scores, `-inf` of none; (N,k,2) places in characters; (N,) scores of "no answer", `inf` where nothing was read
     "The best answers of each window."

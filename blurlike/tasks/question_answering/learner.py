@@ -34,9 +34,9 @@ MAX_LENGTH = 384 # tokens of a window where none is asked for, as in transformer
 
 def questions_block(
     tokenizer, # Fast, with a pad token
-    max_length:int|None=None, # Most tokens of a window; `None`: 384
+    max_length:int|None=None, # Maximum tokens of a window; `None`: 384
     overlap:int|None=None, # Tokens of the context that neighbouring windows share; `None`: a third of a window
-    max_answer_length:int=30, # Most tokens of an answer
+    max_answer_length:int=30, # Maximum tokens of an answer
     unanswerable:bool=False # May a context not hold the answer?
 )->TransformBlock: # For the text
     "A text block whose items are questions with contexts."
@@ -87,10 +87,10 @@ def question_answering_learner(
     context='context', # Column of the context
     answers='answers', # Column of `{'text': [...], 'answer_start': [...]}`, or columns of texts and of starts
     valid=0.2, # Validation part: fraction of whole contexts, `'group:COLUMN'`, boolean column, split, row numbers, a splitter, another table; `None`
-    bs:int=16, # Rows a batch
-    max_length:int|None=None, # Most tokens of a window; `None`: 384, or what the model takes
+    bs:int=16, # Rows per batch
+    max_length:int|None=None, # Maximum tokens of a window; `None`: 384, or what the model takes
     overlap:int|None=None, # Tokens of the context that neighbouring windows share; `None`: a third of `max_length`, 128 of 384
-    max_answer_length:int=30, # Most tokens of an answer
+    max_answer_length:int=30, # Maximum tokens of an answer
     metrics=None, # `None`: exact match and F1; with unanswerable questions also of either kind, and the threshold
     loss_func=None, # `None`: cross entropy of start and end
     splitter=transformer_splitter, # Groups of parameters

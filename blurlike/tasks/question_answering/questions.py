@@ -61,9 +61,9 @@ class TokenizeQuestions(TokenizeText):
     join = 'keep'
     def __init__(self,
         tokenizer, # Fast, with a pad token
-        max_length:int, # Most tokens of a window, question and special ones included
+        max_length:int, # Maximum tokens of a window, question and special ones included
         overlap:int, # Tokens of the context that neighbouring windows share
-        max_answer_length:int=30, # Most tokens of an answer
+        max_answer_length:int=30, # Maximum tokens of an answer
         unanswerable:bool=False # May a context not hold the answer?
     ):
         if not tokenizer.is_fast:

@@ -55,7 +55,7 @@ NEW_TOKENS = 256 # at most, where nothing else is said
 def room_for(
     model, # Hugging Face model
     max_new_tokens:int|None=None # Asked for; `None`: as long as targets were
-)->int: # Most tokens
+)->int: # Maximum tokens
     "How long a text may be; `ValueError` if it is longer than the decoder's table of positions."
     if max_new_tokens is not None: check_counts(max_new_tokens=max_new_tokens)
     limit = max_positions(getattr(model.config, 'decoder', None) or model)
@@ -143,7 +143,7 @@ class Seq2SeqPredictions(WrittenText):
         return Sources(learn, x).written(room_for(model), chosen(model))
 
     def one(self, learn, item, rm_type_tfms=None, with_input=False,
-        max_new_tokens:int|None=None, # Most tokens that are written; `None`: as long as targets were
+        max_new_tokens:int|None=None, # Maximum tokens that are written; `None`: as long as targets were
         temperature:float|None=None, # Draw tokens: below 1 likely ones more often, above 1 less; `None`: as the model's settings say
         top_p:float|None=None, # Draw among the likeliest tokens that together have this probability
         num_beams:int|None=None, # Texts that are followed at a time; `None`: as the model's settings say

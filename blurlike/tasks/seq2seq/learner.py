@@ -203,13 +203,13 @@ def seq2seq_learner(
     target='target', # Column of the texts that are written
     prefix:str|None=None, # Stands before each source, e.g. `'summarize: '` for T5
     languages=None, # Codes of the source's and the target's language: translations, scored by BLEU and chrF
-    max_target_length:int|None=None, # Most tokens of a target; `None`: what the decoder takes
+    max_target_length:int|None=None, # Maximum tokens of a target; `None`: what the decoder takes
     generate:dict|None=None, # How texts are written, as in `GenerationConfig`, e.g. `dict(num_beams=4)`
     score_rows:int=200, # Validation rows for which texts are written each epoch; 0: none
     label_smoothing:float=0., # Share of each target that is spread over all tokens, in training
     valid=0.2, # Validation part: fraction, `'group:COLUMN'`, boolean column, split, row numbers, a splitter, another table; `None`: no validation
-    bs:int=16, # Rows a batch
-    max_length:int|None=None, # Most tokens of a source; `None`: what the model takes
+    bs:int=16, # Rows per batch
+    max_length:int|None=None, # Maximum tokens of a source; `None`: what the model takes
     metrics=None, # `None`: accuracy of all targets; ROUGE, or with `languages` BLEU and chrF, of what is written
     loss_func=None, # `None`: cross entropy of the targets; `ModelLoss()`: the model's own
     splitter=transformer_splitter, # Groups of parameters

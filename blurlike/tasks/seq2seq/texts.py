@@ -73,7 +73,7 @@ class TokenizeSource(TokenizeText):
     takes_overlap = False # windows would be read by the decoder one by one
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # Has a pad token
-        max_length:int|None=None, # Most tokens of a source, special ones included
+        max_length:int|None=None, # Maximum tokens of a source, special ones included
         prefix:str|None=None, # Stands before each source
         languages=None, # Two codes, of the source and of the target
         score_rows:int=200 # Validation rows for which texts are written each epoch
@@ -117,7 +117,7 @@ class TokenizeTarget(Transform):
     order,vocab = 1,() # the outputs have no names
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # That of the sources
-        max_target_length:int|None=None # Most tokens of a target; `None`: no limit
+        max_target_length:int|None=None # Maximum tokens of a target; `None`: no limit
     ):
         super().__init__()
         if max_target_length is not None: check_counts(2, max_target_length=max_target_length)
@@ -199,7 +199,7 @@ def decodes(self:TokenizeTarget, o): # (T,)
 # %% ../../../nbs/tasks/seq2seq/00_texts.ipynb #f4a2fb44
 def source_block(
     tokenizer, # Has a pad token
-    max_length:int|None=None, # Most tokens of a source
+    max_length:int|None=None, # Maximum tokens of a source
     prefix:str|None=None, # Stands before each source
     languages=None, # Two codes, of the source and of the target
     score_rows:int=200 # Validation rows for which texts are written each epoch
@@ -210,7 +210,7 @@ def source_block(
 
 def target_block(
     tokenizer, # That of the sources
-    max_target_length:int|None=None # Most tokens of a target
+    max_target_length:int|None=None # Maximum tokens of a target
 )->TransformBlock:
     "A block for what is written."
     return TransformBlock(type_tfms=TokenizeTarget(load_tokenizer(tokenizer), max_target_length))
