@@ -17,12 +17,6 @@ from small import BS, FRAMES, TEXTS, weights
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
-@pytest.fixture(autouse=True)
-def interruptible(): # where tests run in the background, the shell has switched Ctrl-C off
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
 def table(learn): return [list(row) for row in learn.recorder.values]
 def same(a, b): return all(torch.equal(p, q) for p,q in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True)) and table(a)==table(b)
 def equal(a, b): return all(torch.equal(p, b[n]) for n,p in a.items())

@@ -253,7 +253,7 @@ def test_interrupted_commands_say_what_is_left(command, left, monkeypatch, capsy
 def test_ctrl_c_while_training(bert, in_tmp):
     "The real signal; the same command goes on"
     FRAMES['single'].to_csv('d.csv')
-    command = ['train','d.csv',str(bert),'--epochs','200','--lr','1e-3','--out','m','--checkpoints','run']
+    command = ['train','d.csv',str(bert),'--epochs','40','--lr','1e-3','--out','m','--checkpoints','run']
     env = os.environ | dict(PYTHONPATH=str(Path(cli.__file__).parents[1]), PYTHONWARNINGS='ignore', OMP_NUM_THREADS='1', PYTHONUNBUFFERED='1')
     with subprocess.Popen([sys.executable, '-m', 'blurlike.cli', *command], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         for line in p.stdout:
