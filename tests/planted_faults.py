@@ -1,4 +1,4 @@
-"""Does the fast suite notice a fault? Twenty are planted, one at a time, each in another module of a copy of this tree.
+"""Does the fast suite notice a fault? One at a time is planted, each in another module of a copy of this tree.
 
 `python tests/planted_faults.py` plants them all, `python tests/planted_faults.py batch hub` those of some modules; prints the tests that noticed, and exits with the number of faults that none did."""
 import os,shutil,subprocess,sys,tempfile
@@ -8,26 +8,42 @@ from fresh import ROOT, run_fresh
 
 # module, what it says, what it is made to say, and the files of tests that should notice
 FAULTS = [
-    ('data/rows', 'for i in back]', 'for i in order]', 'rows batch'),                                       # rows of a Dataset in another order
-    ('data/table_files', "for s in ';\\t|,'", "for s in '\\t|,'", 'rows table_files'),                      # no hint at semicolons
-    ('data/label_columns', '.drop_duplicates().label', '.label', 'labels weights'),                         # a label that stands twice in a row counts twice
-    ('data/splits', 'if first<0 or last>=n', 'if first<0 or last>n', 'splits'),                             # one row too many is let through
-    ('data/text_items', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input'),                      # three texts are a pair
-    ('data/batch', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch'),            # validation rows are shuffled
-    ('data/prefetch', "'s' if len(numbers)>1 else ''", "''", 'texts'),                                      # "row 1, 2"
-    ('tasks/masked_lm/masking', 'kind<self.mask_share+self.random_share', 'kind<self.mask_share', 'masked_lm'),        # no random tokens
-    ('tasks/token_classification/tagged', "t[:2] in ('E-','S-')", "t[:2] in ('E-',)", 'token_classification'),                    # an entity of one word goes on
-    ('model/splitters', 'layer is None and name in new', 'False', 'splitters'),                             # a new pooler is not in the head
-    ('model/losses', 'self.n*self.steps/self.seen', 'self.n/self.seen', 'weights masked_lm'),               # steps weigh less and less
-    ('model/optimizer', 'weight_decay=0., no_decay=True', 'weight_decay=wd, no_decay=True', 'splitters'),   # decay of biases
-    ('model/model_inputs', 'real[::len(x)//n] = True', 'pass', 'model_inputs bad_input'),                   # an empty text has no window
-    ('model/class_weights', 'if not 0<=w<', 'if not 0<w<', 'weights'),                                      # a weight of 0 is refused
-    ('tasks/token_classification/word_labels', 'np.lexsort([-context, place])', 'np.lexsort([context, place])', 'token_classification'), # the window that knows least of a word
-    ('tasks/token_classification/entity_metrics', '2*right/max(found+true, 1)', 'right/max(found+true, 1)', 'token_classification'),    # half the F1
-    ('train/training_state', "random.setstate(states['python'])", 'pass', 'checkpoints'),                   # another order after resuming
+    ('data/rows', 'for i in back]', 'for i in order]', 'rows batch'), # rows of a Dataset in another order
+    ('data/table_files', "for s in ';\\t|,'", "for s in '\\t|,'", 'rows table_files'), # no hint at semicolons
+    ('data/splits', 'if first<0 or last>=n', 'if first<0 or last>n', 'splits'), # one row too many is let through
+    ('data/label_columns', '.drop_duplicates().label', '.label', 'labels weights'), # a label that stands twice in a row counts twice
+    ('data/text_items', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input'), # three texts are a pair
+    ('data/tokens', 'room-a<=overlap', 'room-a<overlap', 'bad_input texts'), # windows of a second text that never end
+    ('data/prefetch', "'s' if len(numbers)>1 else ''", "''", 'texts'), # "row 1, 2"
+    ('data/batch', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch'), # validation rows are shuffled
+    ('model/model_inputs', 'real[::width] = True', 'pass', 'model_inputs bad_input'), # an empty text has no window
+    ('model/splitters', 'layer is None and name in new', 'False', 'splitters'), # a new pooler is not in the head
+    ('model/optimizer', 'weight_decay=0., no_decay=True', 'weight_decay=wd, no_decay=True', 'splitters'), # decay of biases
+    ('model/losses', 'self.n*self.steps/self.seen', 'self.n/self.seen', 'weights masked_lm'), # steps weigh less and less
+    ('model/class_weights', 'if not 0<=w<', 'if not 0<w<', 'weights'), # a weight of 0 is refused
+    ('model/token_scores', 'logits[at] += weights*(1-smoothing)', 'logits[at] += weights', 'causal_lm seq2seq'), # another gradient of smoothed targets
+    ('model/decisions', 'return logits*scale+bias', 'return logits*scale', 'decisions'), # a calibration by label without its summands
+    ('model/fast_dropout', '(a[part]*kept[part]).to(v.dtype).transpose', 'a[part].to(v.dtype).transpose', 'fast_dropout'), # a gradient of values that knows no dropout
+    ('predict/prediction_files', "facts['rows'],facts['sha256'])==(self.start, self.rows, file_hash(self.path))", "facts['rows'])==(self.start, self.rows)", 'prediction_files'), # a damaged part is taken
+    ('predict/thresholds', 'np.lexsort([abs(cuts-.5), -scores])', 'np.lexsort([-abs(cuts-.5), -scores])', 'decisions'), # of equally good thresholds the one farthest from 0.5
+    ('predict/conformal', 'round((n+1)*(1-alpha), 9)', 'round(n*(1-alpha), 9)', 'decisions'), # sets that keep their promise less often
+    ('train/training_state', "random.setstate(states['python'])", 'pass', 'checkpoints'), # another order after resuming
     ('train/epoch_weights', 'return max((k for k,v in sums.items()', 'return min((k for k,v in sums.items()', 'scores saving hub'), # the first of two equal epochs
-    ('inspect/explanation', 'found.sum(-1)[0]', 'found.abs().sum(-1)[0]', 'inspection'),                    # nothing speaks against
-    ('share/hub', "re.sub(r'([\\\\`*\\[\\]<>&#|])'", "re.sub(r'([\\\\`*\\[\\]<&#|])'", 'hub'),              # a `>` in a card is not escaped
+    ('train/checkpoints', 'if self.stop: self._leave(self.epoch+1, 0)', 'if self.stop: self._leave(self.epoch, 0)', 'checkpoints'), # an epoch is trained twice after Ctrl-C
+    ('save/saved_facts', "has_sum = facts['format_version']>2 or told is not None", 'has_sum = told is not None', 'folders formats'), # a folder without its own sum is believed
+    ('tasks/token_classification/tagged', "t[:2] in ('E-','S-')", "t[:2] in ('E-',)", 'token_classification'), # an entity of one word goes on
+    ('tasks/token_classification/word_labels', 'np.lexsort([-context, place])', 'np.lexsort([context, place])', 'token_classification'), # the window that knows least of a word
+    ('tasks/token_classification/entity_metrics', '2*right/max(found+true, 1)', 'right/max(found+true, 1)', 'token_classification'), # half the F1
+    ('tasks/masked_lm/masking', 'kind<self.mask_share+self.random_share', 'kind<self.mask_share', 'masked_lm'), # no random tokens
+    ('tasks/multiple_choice/right_choice', "is_unclear = how=='choice' and choices.count(label)>1", 'is_unclear = False', 'multiple_choice'), # of two equal choices the first is right
+    ('tasks/question_answering/decoding', 'float(null.min())', 'float(null.max())', 'question_answering'), # "no answer" by the window that likes it most
+    ('tasks/causal_lm/texts', 'kept = prompt[over:] or prompt[-1:]', 'kept = prompt[:-over] or prompt[-1:]', 'causal_lm'), # a long prompt loses its end
+    ('tasks/seq2seq/scores', 'scorer.score(sentences_of(r), sentences_of(w))', 'scorer.score(sentences_of(r), w)', 'seq2seq'), # ROUGE-Lsum of one long sentence
+    ('inspect/explanation', 'found.sum(-1)[0]', 'found.abs().sum(-1)[0]', 'inspection'), # nothing speaks against
+    ('inspect/row_results', '_mean(_ratio(hits, true, np.nan))', '_mean(_ratio(hits, true))', 'report'), # labels that no row has lower the balanced accuracy
+    ('inspect/compare', 'int((r.difference>0)!=less)', 'int(r.difference>0)', 'compare'), # the higher loss is better
+    ('inspect/uncertain', 'return 1-(first-second)', 'return 1-first', 'uncertain'), # a margin that is a confidence
+    ('share/hub', "re.sub(r'([\\\\`*\\[\\]<>&#|])'", "re.sub(r'([\\\\`*\\[\\]<&#|])'", 'hub'), # a `>` in a card is not escaped
 ]
 
 TEST = """import sys
