@@ -27,11 +27,11 @@ def flat(batches): return [i for b in batches for i in b]
 
 # Rows
 
-@pytest.mark.parametrize('window', [1,2,50])
+@pytest.mark.parametrize('megabatch', [1,2,50])
 @pytest.mark.parametrize('bs', [1,3,4,16,64])
 @pytest.mark.parametrize('n', [1,2,4,5,16,17,63])
-def test_every_row_is_there_once_in_each_epoch(n, bs, window):
-    dls = loaders(words(lengths(n+3)), n_valid=3, bs=bs, window=window)
+def test_every_row_is_there_once_in_each_epoch(n, bs, megabatch):
+    dls = loaders(words(lengths(n+3)), n_valid=3, bs=bs, megabatch=megabatch)
     for _ in range(2):
         batches = rows_in(dls.train)
         assert sorted(flat(batches))==list(range(n)) and len(batches)==len(dls.train)==-(-n//bs)
@@ -46,13 +46,13 @@ def test_drop_last_drops_only_what_fills_no_batch(n, bs):
 
 def test_a_row_keeps_its_target():
     k = lengths(63)
-    for x,y in loaders(words(k), window=3).train: assert sizes(x).tolist()==[k[i]+2 for i in y.long()]
+    for x,y in loaders(words(k), megabatch=3).train: assert sizes(x).tolist()==[k[i]+2 for i in y.long()]
 
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('shuffle', [True,False])
 def test_workers_give_the_same_rows(shuffle):
     k = lengths(41)
-    alone,two = loaders(words(k), window=2),loaders(words(k), window=2, num_workers=2)
+    alone,two = loaders(words(k), megabatch=2),loaders(words(k), megabatch=2, num_workers=2)
     a,b = (dls.train if shuffle else dls[0].new(shuffle=False) for dls in (alone,two))
     assert Counter(flat(rows_in(b)))==Counter(flat(rows_in(a)))==Counter(range(40))
     for x,y in b: assert sizes(x).tolist()==[k[i]+2 for i in y.long()]
@@ -92,7 +92,7 @@ def test_validation_is_in_row_order():
 def test_the_seed_gives_the_order_again():
     def order(seed):
         set_seed(seed)
-        dl = loaders(words(lengths(80)), window=3).train
+        dl = loaders(words(lengths(80)), megabatch=3).train
         return [rows_in(dl) for _ in range(2)]
     assert order(1)==order(1)!=order(2)
 
@@ -124,7 +124,7 @@ def test_a_shuffled_loader_is_not_ordered_by_length():
 def test_padding_sides(side, tokenizer):
     tok = word_tokenizer('input_ids','token_type_ids','attention_mask') if tokenizer=='words' else byte_tokenizer(True, 64)
     tok.padding_side = side
-    for x,y in loaders(TEXTS, tok, window=2).train:
+    for x,y in loaders(TEXTS, tok, megabatch=2).train:
         want = encode(tok, [TEXTS[i] for i in y.long()], truncation=False)
         for f,v in zip(tok.model_input_names, torch.as_tensor(x).unbind(1)): assert v.tolist()==want[f].tolist()
         ids,mask = torch.as_tensor(x)[:,0],torch.as_tensor(x)[:,-1]
@@ -153,22 +153,22 @@ def test_natural_lengths_are_padded_little():
     rng = np.random.default_rng(1).permutation(1600)
     at_random = 1-sum(k[:-1]+2)/sum(16*(k[rng[i:i+16]].max()+2) for i in range(0, 1600, 16))
     assert at_random>.45 and ours<at_random/5
-    small_windows = padding(loaders(words(k), bs=16, window=5).train)
-    assert ours<small_windows<at_random
+    small_megabatches = padding(loaders(words(k), bs=16, megabatch=5).train)
+    assert ours<small_megabatches<at_random
 
 # Tokenising
 
 def test_the_tokenizer_is_called_for_many_texts_at_a_time(monkeypatch):
     calls,tokenize = [],TokenizeText.tokenize
     monkeypatch.setattr(TokenizeText, 'tokenize', lambda self, texts, *args, **kwargs: (calls.append(len(texts)), tokenize(self, texts, *args, **kwargs))[1])
-    dls = loaders(words(lengths(101)), bs=4, window=5)
+    dls = loaders(words(lengths(101)), bs=4, megabatch=5)
     calls.clear()
     assert len(list(dls.train))==25 and calls==[20]*5
 
 def test_a_loader_over_other_rows_keeps_its_settings():
-    dls = loaders(words(lengths(30)), window=3)
+    dls = loaders(words(lengths(30)), megabatch=3)
     dl = dls.test_dl(pd.DataFrame(dict(text=words([3,9,1]))))
-    assert isinstance(dl, TransformersDL) and dl.window==3 and [sizes(b[0]).tolist() for b in dl]==[[5,11,3]]
+    assert isinstance(dl, TransformersDL) and dl.megabatch==3 and [sizes(b[0]).tolist() for b in dl]==[[5,11,3]]
 
 def test_loaders_hold_no_model(bert):
     learn = learner('single', bert)
@@ -328,17 +328,18 @@ def test_unique_of_nothing():
     with pytest.raises(ValueError, match='not contain any'): dls.train.new(dls.train_ds.new_empty()).show_batch(unique=True)
 
 @pytest.mark.parametrize('overlap', [0,3])
-@pytest.mark.parametrize('plain', [True,False])
-def test_a_first_text_that_leaves_no_room_for_windows(plain, overlap):
-    tfm = TokenizeText(TOK, 12, overlap, **({} if plain else dict(return_length=False)))
-    assert tfm._plain==plain
-    second = 'people saw the film by the river and walked home' # 10 tokens; 9 fit beside three special ones
+@pytest.mark.parametrize('kwargs,room', [({}, 9), (dict(return_length=False), 9), (dict(add_special_tokens=False), 12)], ids=['plain','argument','no_special_tokens'])
+def test_a_first_text_that_leaves_no_room_for_windows(kwargs, room, overlap):
+    tfm = TokenizeText(TOK, 12, overlap, **kwargs)
+    assert tfm._plain==(not kwargs)
+    second = 'people saw the film by the river and walked home' # 10 tokens
     for n in range(1, 20):
         pair = (' '.join(['film']*n), second)
-        if 9-n>overlap: assert tfm.tokenize([pair])[0].lens.max()<=12
+        do_fit = n+10<=room
+        if do_fit or room-n>overlap: assert tfm.tokenize([pair])[0].lens.max()<=12
         else:
             with pytest.raises(ValueError, match=f'the first text of the pair has {n} tokens.*max_length=12.*shorten'): tfm.tokenize([('film',second), pair])
-    assert tfm.tokenize([(' '.join(['film']*8), 'film')])[0].lens.tolist()==[12] # both fit, so there are no windows
+    assert tfm.tokenize([(' '.join(['film']*(room-1)), 'film')])[0].lens.tolist()==[12] # both fit, so there are no windows
 
 def test_a_first_text_that_is_too_long_is_named_by_its_row(bert):
     df = FRAMES['pair'].copy()

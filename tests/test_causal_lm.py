@@ -676,8 +676,8 @@ def test_a_part_without_an_answer_is_refused(folders):
 
 @pytest.mark.parametrize('arch', ['llama','gemma'])
 def test_layers_that_see_near_tokens_alone_do_so_in_a_block(folders, arch):
-    window = dict(sliding_window=6) if arch=='gemma' else {}
-    model = MODELS[arch](vocab_size=len(tokenizer_of()), initializer_range=.2, **window)
+    sizes = dict(sliding_window=6) if arch=='gemma' else {}
+    model = MODELS[arch](vocab_size=len(tokenizer_of()), initializer_range=.2, **sizes)
     learn = causal_lm_learner(FORMS['text'][0], model, block_size=48, bs=2, tokenizer=tokenizer_of(), valid=.5, loss_func=NextTokenLoss())
     x,y = next(iter(learn.dls.valid))
     with learn.predicting(): logits = learn.forward(x)

@@ -134,7 +134,7 @@ def test_a_thread_may_train(bert):
     t.join()
     assert not errors and last_checkpoint('run').epoch==1
 
-@pytest.mark.parametrize('kwargs', [dict(precision='bf16'), dict(precision='fp16'), dict(dl_kwargs=dict(max_tokens=150)), dict(dl_kwargs=dict(num_workers=2)), dict(dl_kwargs=dict(window=2)), dict(max_length=8, overlap=2)])
+@pytest.mark.parametrize('kwargs', [dict(precision='bf16'), dict(precision='fp16'), dict(dl_kwargs=dict(max_tokens=150)), dict(dl_kwargs=dict(num_workers=2)), dict(dl_kwargs=dict(megabatch=2)), dict(max_length=8, overlap=2)])
 def test_settings(kwargs, bert, tmp_path):
     scenario = dict(make=lambda c: classifier(c, **kwargs), call='fit_one_cycle', args=(2, 1e-3))
     expected = train(scenario, bert, tmp_path/'whole')

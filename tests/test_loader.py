@@ -20,7 +20,7 @@ def frame(n, seed=0, longest=30):
     return pd.DataFrame(dict(text=[f'film {i} '+' '.join(['rain']*int(k)) for i,k in enumerate(rng.integers(0, longest, n))], label=rng.choice(['a','b'], n)))
 
 def loaders(bert, n=200, data=None, dl_kwargs=None, **kwargs):
-    return sequence_classification_learner(frame(n) if data is None else data, bert, **dict(bs=4, valid=.25, seed=0) | kwargs, dl_kwargs=dict(window=5) | (dl_kwargs or {})).dls
+    return sequence_classification_learner(frame(n) if data is None else data, bert, **dict(bs=4, valid=.25, seed=0) | kwargs, dl_kwargs=dict(megabatch=5) | (dl_kwargs or {})).dls
 
 def threads(): return [t for t in threading.enumerate() if t.name.startswith('blurlike')]
 def contents(dl): return [(x.tolist(), y.tolist()) for x,y in dl]
@@ -120,7 +120,7 @@ def test_interrupting_an_epoch_leaves_no_thread_and_a_learner_that_trains_on(ber
     class Stop(Callback):
         def after_batch(self):
             if self.iter==7: raise KeyboardInterrupt
-    learn = learner('single', bert, frame(400), bs=4, valid=.1, dl_kwargs=dict(window=5))
+    learn = learner('single', bert, frame(400), bs=4, valid=.1, dl_kwargs=dict(megabatch=5))
     with learn.no_bar(), learn.no_logging():
         with pytest.raises(KeyboardInterrupt): learn.fit(1, 1e-3, cbs=Stop())
         assert not threads()
@@ -141,7 +141,7 @@ def test_a_data_set_that_goes_away_is_a_clear_error(how, bert, in_tmp, monkeypat
     datasets.Dataset.from_pandas(frame(300)).save_to_disk('data')
     dls = loaders(bert, data=datasets.load_from_disk('data'))
     path = next(Path('data').glob('*.arrow'))
-    def damaged(rows): # before the second window is read, never while one is
+    def damaged(rows): # before the second megabatch is read, never while one is
         reads.append(rows)
         if len(reads)==2: path.unlink() if how=='gone' else os.truncate(path, 100)
         return check(rows)
@@ -264,7 +264,7 @@ def test_processes_share_the_rows_and_have_like_work(bert, monkeypatch):
     monkeypatch.setattr(DistributedDL, '_broadcast', lambda self, t, rank: list(t))
     def shard(rank):
         set_seed(3)
-        return DistributedDL(loaders(bert, data=frame(2000), dl_kwargs=dict(window=20)).train, rank=rank, world_size=2)
+        return DistributedDL(loaders(bert, data=frame(2000), dl_kwargs=dict(megabatch=20)).train, rank=rank, world_size=2)
     a,b = [list(shard(r)) for r in (0,1)]
     assert len(a)==len(b) and sum(len(x) for x,y in a+b)==1500
     work = np.array([[x.shape[0]*x.shape[2] for x,y in side] for side in (a, b)])
@@ -281,7 +281,7 @@ def test_gradient_accumulation_counts_rows(bert):
     class Count(Callback):
         order,run_valid = 200,False
         def before_step(self): steps.append(self.iter)
-    learn = learner('single', bert, frame(200), bs=4, valid=.2, dl_kwargs=dict(window=5))
+    learn = learner('single', bert, frame(200), bs=4, valid=.2, dl_kwargs=dict(megabatch=5))
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=[GradientAccumulation(16), Count()])
     assert len(steps)==10 # 160 rows
 

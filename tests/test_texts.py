@@ -225,7 +225,7 @@ def test_long_first_texts_are_named_in_loaders_and_predictions(bert, capsys):
     learn,df = learner('pair', bert, max_length=32, overlap=4),long_pairs([3,17,30])
     pairs = list(zip(df.one, df.two))
     for ask,what in ((lambda: learn.predict_batch(df), 'items 3, 17, 30'), (lambda: learn.predict_batch(pairs, bs=1), 'items 3, 17, 30'), (lambda: learn.get_preds(dl=learn.dls.test_dl(df)), 'rows 3, 17, 30'),
-            (lambda: learn.predict(pairs[3]), 'item 0'), (lambda: list(learn.dls.test_dl(df, bs=1)), 'rows 3, 17, 30'), (lambda: list(learn.dls.test_dl(df, bs=1, window=5)), 'rows 3, 17, 30')):
+            (lambda: learn.predict(pairs[3]), 'item 0'), (lambda: list(learn.dls.test_dl(df, bs=1)), 'rows 3, 17, 30'), (lambda: list(learn.dls.test_dl(df, bs=1, megabatch=5)), 'rows 3, 17, 30')):
         with pytest.raises(ValueError, match=f'^{what}: the first text'), learn.no_bar(): ask()
     block = DataBlock((TransformersTextBlock(bert, max_length=32, overlap=4), CategoryBlock), get_x=lambda r: (r['one'], r['two']), get_y=ColReader('same'), splitter=IndexSplitter([40,41]))
     with pytest.raises(ValueError, match='^rows 0, 17, 30: the first text'): block.dataloaders(df.loc[[3,*range(3),*range(4,48)]], bs=BS)

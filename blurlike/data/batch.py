@@ -21,7 +21,7 @@ from fasttransform import Pipeline
 from torch.utils.data import DataLoader as TorchDataLoader, IterableDataset as TorchIterable, get_worker_info
 
 from ..support.progress import Progress
-from .prefetch import Memory, ReadWindow, WindowBytes, WindowReader, ahead, quiet_fork
+from .prefetch import Memory, ReadMegabatch, MegabatchBytes, RowReader, ahead, quiet_fork
 from .rows import Rows
 from .tokens import TokenizeText
 from .token_fields import Tokens
@@ -37,14 +37,14 @@ class TransformersDL(TfmdDL):
         bs:int=16, # Rows per batch
         shuffle:bool=False, # Shuffle rows and gather those of like length?
         num_workers:int=0, # Worker processes that tokenise; 0: a thread, which is faster unless your own transforms are slow
-        window:int=200, # Batches that are tokenised and sorted together
+        megabatch:int=200, # Batches that are tokenised and sorted together
         max_tokens:int|None=None, # Maximum tokens per batch, padding included, instead of `bs` rows; the rows are all tokenised once beforehand
         memory:float=256, # Megabytes of tokens to remember from one pass to the next
         remembered:Memory|None=None, # What is remembered already
         share:tuple|None=None, # This process's number and how many there are: each takes its share of every batch; `None`: all of it
         **kwargs
     ):
-        self.window,self.max_tokens,self.share = window,max_tokens,share
+        self.megabatch,self.max_tokens,self.share = megabatch,max_tokens,share
         self.memory = remembered or Memory(memory)
         self.whole,self.real = None,1 # the last batch, of which this process has a share; does that count?
         self.now = None # (B,) places in the dataset of the rows of the last batch, in all processes
@@ -59,8 +59,8 @@ def text_tfm(self:TransformersDL)->TokenizeText:
     return next(f for f in self.dataset.tls[0].tfms.fs if isinstance(f, TokenizeText))
 
 @patch(as_prop=True)
-def reader(self:TransformersDL)->WindowReader:
-    if self._reader is None: self._reader = WindowReader(self)
+def reader(self:TransformersDL)->RowReader:
+    if self._reader is None: self._reader = RowReader(self)
     return self._reader
 
 @patch
@@ -72,7 +72,7 @@ def __getstate__(self:TransformersDL):
 @patch
 def _first_pass(self:TransformersDL):
     try: self._one_pass()
-    except Exception as e: raise ReadWindow(self, self._split(np.arange(self.n))).named(e, 0) from None
+    except Exception as e: raise ReadMegabatch(self, self._split(np.arange(self.n))).named(e, 0) from None
 
 @patch
 def new(self:TransformersDL, dataset=None, cls=None, **kwargs):
@@ -80,7 +80,7 @@ def new(self:TransformersDL, dataset=None, cls=None, **kwargs):
     is_same = dataset is None or dataset is self.dataset
     is_untried = not hasattr(self, '_types') and self.n
     if is_untried: self._first_pass()
-    mine = dict(window=self.window, max_tokens=self.max_tokens, share=self.share)
+    mine = dict(megabatch=self.megabatch, max_tokens=self.max_tokens, share=self.share)
     mine |= dict(memory=self.memory.limit/2**20, remembered=self.memory if is_same else None)
     return super(TransformersDL, self).new(dataset, cls, **mine | kwargs)
 
@@ -117,7 +117,7 @@ def rows(self:TransformersDL)->int: return self.bs*(1 if self.share is None else
 
 @patch
 def _split(self:TransformersDL, idxs):
-    n = self.window*self.rows
+    n = self.megabatch*self.rows
     return [idxs[i:i+n] for i in range(0, len(idxs), n)]
 
 # %% ../../nbs/data/13_batch.ipynb #0a1b000c
@@ -167,11 +167,11 @@ def _init_worker(self:TransformersDL, worker):
 @patch
 def _by_workers(self:TransformersDL, read, n, seed):
     own = torch.Generator().manual_seed(seed)
-    return TorchDataLoader(WindowBytes(read), batch_size=None, num_workers=n, timeout=self.timeout,
+    return TorchDataLoader(MegabatchBytes(read), batch_size=None, num_workers=n, timeout=self.timeout,
         worker_init_fn=self._init_worker, generator=own)
 
 @patch
-def _results(self:TransformersDL, read, seed): # of each window that must be read
+def _results(self:TransformersDL, read, seed): # of each megabatch that must be read
     workers = 0 if get_worker_info() is not None else self.fake_l.num_workers
     if not workers or not read.n: return ahead(read, read.n)
     return map(pickle.loads, self._by_workers(read, workers, seed)) # noqa: S301 (from our own worker)
@@ -183,32 +183,32 @@ def _check_memory(self:TransformersDL):
     self.memory.reset(self.n, (tfm.max_length, tfm.overlap, len(tok), tok.truncation_side, repr(tfm.tokenizer_kwargs)))
 
 @patch
-def _with_remembered(self:TransformersDL, window, tokens, targets): # the rest of `window` comes from memory
-    known = self.memory.where[window]>=0
+def _with_remembered(self:TransformersDL, rows, tokens, targets): # the rest of `rows` comes from memory
+    known = self.memory.where[rows]>=0
     place = np.argsort(np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)]))
-    old = window[known]
+    old = rows[known]
     both = [self.memory.targets[i] for i in old.tolist()]+list(targets)
     joined = Tokens.join([self.memory.tokens.pick(self.memory.where[old]), tokens])
     return joined,place,[both[i] for i in place]
 
 @patch
-def _assemble(self:TransformersDL, window, new, result): # tokens, the place of each row in them, targets
+def _assemble(self:TransformersDL, rows, new, result): # tokens, the place of each row in them, targets
     memory = self.memory
-    if result is None: return memory.tokens,memory.where[window],[memory.targets[i] for i in window.tolist()]
+    if result is None: return memory.tokens,memory.where[rows],[memory.targets[i] for i in rows.tolist()]
     tokens,targets,seen = result
     is_lasting = self.reader.by_column or not self.shuffle
     is_kept = is_lasting and memory.add(new, tokens, targets, seen)
     if not is_kept: self._seen += seen
-    if len(new)==len(window): return tokens,np.arange(len(tokens)),targets
-    return self._with_remembered(window, tokens, targets)
+    if len(new)==len(rows): return tokens,np.arange(len(tokens)),targets
+    return self._with_remembered(rows, tokens, targets)
 
 @patch
-def _read_ahead(self:TransformersDL, windows, seed=0):
+def _read_ahead(self:TransformersDL, megabatches, seed=0):
     is_first = self.memory.tokens is None
-    fresh = windows if is_first else [w[self.memory.where[w]<0] for w in windows]
-    results = self._results(ReadWindow(self, [w for w in fresh if len(w)]), seed)
+    fresh = megabatches if is_first else [w[self.memory.where[w]<0] for w in megabatches]
+    results = self._results(ReadMegabatch(self, [w for w in fresh if len(w)]), seed)
     try:
-        for window,new in zip(windows, fresh): yield self._assemble(window, new, next(results) if len(new) else None)
+        for rows,new in zip(megabatches, fresh): yield self._assemble(rows, new, next(results) if len(new) else None)
     finally: getattr(results, 'close', lambda: None)()
 
 # %% ../../nbs/data/13_batch.ipynb #0a1b0015
@@ -241,7 +241,7 @@ def _batch(self:TransformersDL, tokens, rows, targets, address):
 
 # %% ../../nbs/data/13_batch.ipynb #0a1b0019
 @patch
-def _address(self:TransformersDL, idxs, n, seed): # of the `n` rows of a window
+def _address(self:TransformersDL, idxs, n, seed): # of the `n` rows of a megabatch
     items = self.dataset.tls[0].items
     if n!=len(idxs): idxs = idxs[0]+np.arange(n) # a transform has skipped rows
     is_part = isinstance(items, Rows) and items.idxs is not None
@@ -249,24 +249,24 @@ def _address(self:TransformersDL, idxs, n, seed): # of the `n` rows of a window
 
 @patch
 def _batches(self:TransformersDL, idxs, seed):
-    windows = self._split(idxs)
+    megabatches = self._split(idxs)
     self._check_memory()
     self.memory.settle()
-    for k,(tokens,pos,targets) in enumerate(self._read_ahead(windows, seed)):
-        numbers,own_seed = self._address(windows[k], len(pos), seed)
+    for k,(tokens,pos,targets) in enumerate(self._read_ahead(megabatches, seed)):
+        numbers,own_seed = self._address(megabatches[k], len(pos), seed)
         batches = self._arrange(tokens.sizes[pos], seed, k)
         n = max(1, 2**19//max(1, self.rows*int(tokens.sizes.max(initial=1))))
         for i in range(0, len(batches), n):
             some = batches[i:i+n]
             made = [self._batch(tokens, pos[r], [targets[j] for j in r], (numbers[r],own_seed)) for r in some]
             for r,b in zip(some, made):
-                self.now = windows[k][r]
+                self.now = megabatches[k][r]
                 yield b
     if get_worker_info() is not None: self.report_cut() # what a worker counts stays there
 
 @patch
 def create_batches(self:TransformersDL, samps):
-    "Batches from row numbers, a window at a time: fastai's hook, by which several processes share the rows."
+    "Batches from row numbers, a megabatch at a time: fastai's hook, by which several processes share the rows."
     if self.max_tokens is None: return self._batches(np.fromiter(samps, dtype=np.int64), self.rng.getrandbits(63))
     raise ValueError("max_tokens= gives each process another number of batches, and they would wait for each other for ever; "
         "use bs= with several processes")
@@ -325,13 +325,13 @@ def _measure(self:TransformersDL, show):
     self.before_iter()
     idxs = np.arange(self.n)
     sizes = np.zeros(self.n, dtype=np.int32)
-    windows = [idxs[i:i+1000] for i in range(0, self.n, 1000)]
+    parts = [idxs[i:i+1000] for i in range(0, self.n, 1000)]
     with Progress(self.n, show) as bar:
-        for w,(tokens,pos,_) in zip(windows, self._read_ahead(windows)):
-            if len(pos)!=len(w):
+        for part,(tokens,pos,_) in zip(parts, self._read_ahead(parts)):
+            if len(pos)!=len(part):
                 raise ValueError("a transform skips items here: rows that are gone through in order of length must all be kept")
-            sizes[w] = tokens.sizes[pos]
-            bar.step(len(w))
+            sizes[part] = tokens.sizes[pos]
+            bar.step(len(part))
     self.report_cut()
     return sizes
 
@@ -383,7 +383,7 @@ def by_length(self:TransformersDL,
 @patch
 def _first_row(self:TransformersDL, n): # n times, in one batch
     self.before_iter()
-    tokens,targets,_ = ReadWindow(self, [np.zeros(n, dtype=np.int64)])(0)
+    tokens,targets,_ = ReadMegabatch(self, [np.zeros(n, dtype=np.int64)])(0)
     if not len(tokens): raise ValueError("unique=True shows the first row, but a transform skips it")
     rows = np.arange(n)
     return self.after_batch(self._to_device(self._batch(tokens, rows, targets, (rows, self.coming()[1]))))

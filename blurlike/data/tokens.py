@@ -224,7 +224,8 @@ def _are_pairs(self:TokenizeText, texts)->bool: # `TypeError` for texts that are
 
 @patch(as_prop=True)
 def pair_room(self:TokenizeText)->int: # tokens of two texts
-    return self.max_length-self.tokenizer.num_special_tokens_to_add(pair=True)
+    has_special = self.tokenizer_kwargs.get('add_special_tokens', True)
+    return self.max_length-(self.tokenizer.num_special_tokens_to_add(pair=True) if has_special else 0)
 
 # %% ../../nbs/data/09_tokens.ipynb #03a0c023
 def _n_bytes(text): return len(text.encode(errors='replace'))
@@ -270,7 +271,7 @@ def raw_ids(self:TokenizeText,
 )->tuple[list,list]: # Lists of token ids, and of whether a word begins with each
     "All tokens of `texts` without special ones."
     is_direct = self._plain or (self.with_words and self.tokenizer.is_fast)
-    if not is_direct: return self.called(texts, add_special_tokens=False, **self.tokenizer_kwargs)['input_ids'],[]
+    if not is_direct: return self.called(texts, **self.tokenizer_kwargs | dict(add_special_tokens=False))['input_ids'],[]
     encodings = self._backend(False, None).encode_batch(texts, add_special_tokens=False)
     return [e.ids for e in encodings],list(map(_begins, encodings)) if self.with_words else []
 

@@ -178,10 +178,10 @@ def label_table(parts): # how many rows have which label; of numbers what they a
     return res.sort_values(parts[0].name, ascending=False, kind='stable', ignore_index=True)
 
 # %% ../../nbs/inspect/04_data_check.ipynb #16a50017
-def _tokens_of_pass(sizes, bs, window): # in batches of like length, padding included
+def _tokens_of_pass(sizes, bs, megabatch): # in batches of like length, padding included
     res = 0
-    for i in range(0, len(sizes), bs*window):
-        part = np.sort(sizes[i:i+bs*window])[::-1]
+    for i in range(0, len(sizes), bs*megabatch):
+        part = np.sort(sizes[i:i+bs*megabatch])[::-1]
         res += sum(int(part[j])*min(bs, len(part)-j) for j in range(0, len(part), bs))
     return res
 
@@ -218,7 +218,7 @@ def length_table(
     tfm = part.dl.text_tfm
     sizes = np.random.default_rng(0).permutation(part.sizes)
     longest = sizes.max()
-    def pass_of(l): return _tokens_of_pass(_cut_to(sizes, l, tfm), part.dl.bs, part.dl.window)*part.n//len(sizes)
+    def pass_of(l): return _tokens_of_pass(_cut_to(sizes, l, tfm), part.dl.bs, part.dl.megabatch)*part.n//len(sizes)
     now = max(1, pass_of(tfm.max_length or int(longest)))
     return pd.DataFrame([_length_row(l, sizes, tfm, pass_of(l), now) for l in _lengths(tfm, longest, limit)])
 

@@ -40,25 +40,25 @@ _here = threading.local() # each thread has its own batch
 def packed_now()->PackedBatch|None: return getattr(_here, 'batch', None)
 
 # %% ../../nbs/model/05_padding_free.ipynb #0cc1ca43
-def _near(n, window, is_causal, device): # (n,n) bool, what each token of a text sees
+def _near(n, reach, is_causal, device): # (n,n) bool, what each token of a text sees
     apart = torch.arange(n, device=device)[:,None]-torch.arange(n, device=device)
-    near = apart.abs()<window
+    near = apart.abs()<reach
     return near & (apart>=0) if is_causal else near
 
-def _text_by_text(q, k, v, batch, window, is_causal, **options): # (1,heads,T,D) each -> (1,T,heads,D)
+def _text_by_text(q, k, v, batch, reach, is_causal, **options): # (1,heads,T,D) each -> (1,T,heads,D)
     res,options = [],options | dict(enable_gqa=q.shape[1]!=k.shape[1])
     for parts in zip(*(t.split(batch.lens, 2) for t in (q, k, v))):
         n = parts[0].shape[2]
-        is_whole = window is None or n<=window
-        seen = dict(is_causal=is_causal) if is_whole else dict(attn_mask=_near(n, window, is_causal, q.device))
+        is_whole = reach is None or n<=reach
+        seen = dict(is_causal=is_causal) if is_whole else dict(attn_mask=_near(n, reach, is_causal, q.device))
         res.append(F.scaled_dot_product_attention(*parts, **seen, **options))
     return torch.cat(res, 2).transpose(1, 2)
 
 # %% ../../nbs/model/05_padding_free.ipynb #0cc1ca45
-def _flash(parts, batch, window, is_causal, dropout_p, scale): # (T,heads,D) each, half precision -> (T,heads,D)
+def _flash(parts, batch, reach, is_causal, dropout_p, scale): # (T,heads,D) each, half precision -> (T,heads,D)
     ends,most = batch.offsets,max(batch.lens)
     sides = {}
-    if window is not None: sides = dict(window_size_left=window-1, window_size_right=0 if is_causal else window-1)
+    if reach is not None: sides = dict(window_size_left=reach-1, window_size_right=0 if is_causal else reach-1)
     flash = torch.ops.aten._flash_attention_forward
     return flash(*parts, ends, ends, most, most, dropout_p, is_causal, False, scale=scale, **sides)[0]
 
@@ -69,29 +69,29 @@ def _efficient(parts, batch, is_causal, dropout_p, scale): # the same in float32
     efficient = torch.ops.aten._efficient_attention_forward
     return efficient(*whole, None, ends, ends, most, most, dropout_p, int(is_causal), True, scale=scale)[0][0]
 
-def _by_kernel(q, k, v, batch, window, **options): # as `_text_by_text`
+def _by_kernel(q, k, v, batch, reach, **options): # as `_text_by_text`
     parts = [t[0].transpose(0, 1) for t in (q, k, v)]
-    if q.dtype in (torch.float16, torch.bfloat16): return _flash(parts, batch, window, **options)[None]
-    if window is not None: raise NotImplementedError("packed attention knows windows in half precision alone")
+    if q.dtype in (torch.float16, torch.bfloat16): return _flash(parts, batch, reach, **options)[None]
+    if reach is not None: raise NotImplementedError("packed attention knows sliding windows in half precision alone")
     return _efficient(parts, batch, **options)[None]
 
 # %% ../../nbs/model/05_padding_free.ipynb #6b81cae9
 def packed_attention(module, query, key, value, attention_mask, dropout=0., scaling=None, is_causal=None, **kwargs):
     "Attention within each text of a packed batch: (1,heads,T,D) -> (1,T,heads,D). Where nothing is packed, transformers' own."
     batch = packed_now()
-    window = kwargs.pop('sliding_window', None)
+    reach = kwargs.pop('sliding_window', None)
     told = dict(is_causal=is_causal, scale=scaling, dropout_p=dropout)
-    if batch is not None: return _attend_packed(module, (query, key, value), batch, window, told, kwargs),None
+    if batch is not None: return _attend_packed(module, (query, key, value), batch, reach, told, kwargs),None
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, is_causal, **kwargs)
 
-def _attend_packed(module, parts, batch, window, told, others): # -> (1,T,heads,D)
+def _attend_packed(module, parts, batch, reach, told, others): # -> (1,T,heads,D)
     odd = [k for k in ('softcap','position_bias','s_aux') if others.get(k) is not None]
     if odd: raise NotImplementedError(f"packed attention does not know {', '.join(odd)}")
     if told['is_causal'] is None: told['is_causal'] = getattr(module, 'is_causal', True)
-    is_short = window is None or window>=max(batch.lens)
+    is_short = reach is None or reach>=max(batch.lens)
     attend = _by_kernel if parts[0].device.type=='cuda' else _text_by_text
-    return attend(*parts, batch, None if is_short else window, **told | dict(is_causal=bool(told['is_causal'])))
+    return attend(*parts, batch, None if is_short else reach, **told | dict(is_causal=bool(told['is_causal'])))
 
 def packed_mask(*args, **kwargs): # attention needs none within a packed batch, and making one waits for the device
     if packed_now() is not None: return None
@@ -195,10 +195,10 @@ def _within(batch):
     finally: _here.batch = before
 
 # %% ../../nbs/model/05_padding_free.ipynb #43078696
-def _trial_length(model): # of the longest text that is tried: a token in it shall not see all others where the model has a window
+def _trial_length(model): # of the longest text that is tried: a token in it shall not see all others where attention slides
     config = model.config.get_text_config()
-    window = getattr(config, 'sliding_window', None) or 0
-    return min(window+8, max_positions(model) or window+8)
+    reach = getattr(config, 'sliding_window', None) or 0
+    return min(reach+8, max_positions(model) or reach+8)
 
 def _trial_batch(model): # three texts of different lengths
     size,device = _trial_length(model),next(model.parameters()).device
