@@ -20,11 +20,13 @@ from .data.splits import *
 from .data.corpus import *
 from .data.token_fields import *
 from .data.text_items import *
+from .data.tokenizer_calls import *
 from .data.tokens import *
 from .data.token_blocks import *
 from .data.loaders import *
 from .data.batch import *
 from .data.block import *
+from .data.torch_batches import *
 from .model.model_inputs import *
 from .model.model_call import *
 from .model.door import *

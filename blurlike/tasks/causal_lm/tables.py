@@ -11,7 +11,8 @@ import html
 from fastai.data.core import show_batch, show_results
 from fastai.interpret import plot_top_losses
 from fastcore.basics import patch
-from ...data.tokens import TokenTensor, repair_texts
+from ...data.text_items import repair_texts
+from ...data.token_fields import TokenTensor
 from ...inspect.token_view import TextReading, reading_of
 from ...show.tables import MarkedTable, Table, as_text, dearest, shortened
 from .texts import TensorNext, TokenizeNext

@@ -14,7 +14,9 @@ from transformers import PreTrainedTokenizerBase
 
 from ...data.rows import Rows, check_texts
 from ...data.token_blocks import special_tokens
-from ...data.tokens import Tokens, TokenizeText, TokenTensor, repair_texts
+from ...data.text_items import repair_texts
+from ...data.token_fields import Tokens, TokenTensor
+from ...data.tokens import TokenizeText
 from .chats import as_messages, assistant_turns, check_template, divided, render
 
 # %% ../../../nbs/tasks/causal_lm/01_texts.ipynb #cb00ad14
