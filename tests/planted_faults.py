@@ -6,44 +6,44 @@ from pathlib import Path
 
 from fresh import ROOT, run_fresh
 
-# module, what it says, what it is made to say, and the files of tests that should notice
+# module, what it says, what it is made to say, and which tests should notice: `rows:order`, those of `test_rows.py` with `order` in their name
 FAULTS = [
-    ('data/rows', 'for i in back]', 'for i in order]', 'rows batch'), # rows of a Dataset in another order
-    ('data/table_files', "for s in ';\\t|,'", "for s in '\\t|,'", 'rows table_files'), # no hint at semicolons
-    ('data/splits', 'if first<0 or last>=n', 'if first<0 or last>n', 'splits'), # one row too many is let through
-    ('data/label_columns', '.drop_duplicates().label', '.label', 'labels weights'), # a label that stands twice in a row counts twice
-    ('data/text_items', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input'), # three texts are a pair
-    ('data/tokens', 'room-a<=overlap', 'room-a<overlap', 'bad_input texts'), # windows of a second text that never end
-    ('data/prefetch', "'s' if len(numbers)>1 else ''", "''", 'texts'), # "row 1, 2"
-    ('data/batch', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch'), # validation rows are shuffled
-    ('model/model_inputs', 'real[::width] = True', 'pass', 'model_inputs bad_input'), # an empty text has no window
-    ('model/splitters', 'layer is None and name in new', 'False', 'splitters'), # a new pooler is not in the head
-    ('model/optimizer', 'weight_decay=0., no_decay=True', 'weight_decay=wd, no_decay=True', 'splitters'), # decay of biases
-    ('model/losses', 'self.n*self.steps/self.seen', 'self.n/self.seen', 'weights masked_lm'), # steps weigh less and less
-    ('model/class_weights', 'if not 0<=w<', 'if not 0<w<', 'weights'), # a weight of 0 is refused
-    ('model/token_scores', 'logits[at] += weights*(1-smoothing)', 'logits[at] += weights', 'causal_lm seq2seq'), # another gradient of smoothed targets
-    ('model/decisions', 'return logits*scale+bias', 'return logits*scale', 'decisions'), # a calibration by label without its summands
-    ('model/fast_dropout', '(a[part]*kept[part]).to(v.dtype).transpose', 'a[part].to(v.dtype).transpose', 'fast_dropout'), # a gradient of values that knows no dropout
-    ('predict/prediction_files', "facts['rows'],facts['sha256'])==(self.start, self.rows, file_hash(self.path))", "facts['rows'])==(self.start, self.rows)", 'prediction_files'), # a damaged part is taken
-    ('predict/thresholds', 'np.lexsort([abs(cuts-.5), -scores])', 'np.lexsort([-abs(cuts-.5), -scores])', 'decisions'), # of equally good thresholds the one farthest from 0.5
-    ('predict/conformal', 'round((n+1)*(1-alpha), 9)', 'round(n*(1-alpha), 9)', 'decisions'), # sets that keep their promise less often
-    ('train/training_state', "random.setstate(states['python'])", 'pass', 'checkpoints'), # another order after resuming
-    ('train/epoch_weights', 'return max((k for k,v in sums.items()', 'return min((k for k,v in sums.items()', 'scores saving hub'), # the first of two equal epochs
-    ('train/checkpoints', 'if self.stop: self._leave(self.epoch+1, 0)', 'if self.stop: self._leave(self.epoch, 0)', 'checkpoints'), # an epoch is trained twice after Ctrl-C
-    ('save/saved_facts', "has_sum = facts['format_version']>2 or told is not None", 'has_sum = told is not None', 'folders formats'), # a folder without its own sum is believed
-    ('tasks/token_classification/tagged', "t[:2] in ('E-','S-')", "t[:2] in ('E-',)", 'token_classification'), # an entity of one word goes on
-    ('tasks/token_classification/word_labels', 'np.lexsort([-context, place])', 'np.lexsort([context, place])', 'token_classification'), # the window that knows least of a word
-    ('tasks/token_classification/entity_metrics', '2*right/max(found+true, 1)', 'right/max(found+true, 1)', 'token_classification'), # half the F1
-    ('tasks/masked_lm/masking', 'kind<self.mask_share+self.random_share', 'kind<self.mask_share', 'masked_lm'), # no random tokens
-    ('tasks/multiple_choice/right_choice', "is_unclear = how=='choice' and choices.count(label)>1", 'is_unclear = False', 'multiple_choice'), # of two equal choices the first is right
-    ('tasks/question_answering/decoding', 'float(null.min())', 'float(null.max())', 'question_answering'), # "no answer" by the window that likes it most
-    ('tasks/causal_lm/texts', 'kept = prompt[over:] or prompt[-1:]', 'kept = prompt[:-over] or prompt[-1:]', 'causal_lm'), # a long prompt loses its end
-    ('tasks/seq2seq/scores', 'scorer.score(sentences_of(r), sentences_of(w))', 'scorer.score(sentences_of(r), w)', 'seq2seq'), # ROUGE-Lsum of one long sentence
-    ('inspect/explanation', 'found.sum(-1)[0]', 'found.abs().sum(-1)[0]', 'inspection'), # nothing speaks against
-    ('inspect/row_results', '_mean(_ratio(hits, true, np.nan))', '_mean(_ratio(hits, true))', 'report'), # labels that no row has lower the balanced accuracy
-    ('inspect/compare', 'int((r.difference>0)!=less)', 'int(r.difference>0)', 'compare'), # the higher loss is better
-    ('inspect/uncertain', 'return 1-(first-second)', 'return 1-first', 'uncertain'), # a margin that is a confidence
-    ('share/hub', "re.sub(r'([\\\\`*\\[\\]<>&#|])'", "re.sub(r'([\\\\`*\\[\\]<&#|])'", 'hub'), # a `>` in a card is not escaped
+    ('data/rows', 'for i in back]', 'for i in order]', 'rows:order_in_which'), # rows of a Dataset in another order
+    ('data/table_files', "for s in ';\\t|,'", "for s in '\\t|,'", 'rows:divided_by_another'), # no hint at semicolons
+    ('data/splits', 'if first<0 or last>=n', 'if first<0 or last>n', 'splits:do_not_split'), # one row too many is let through
+    ('data/label_columns', '.drop_duplicates().label', '.label', 'labels:twice_in_a_row'), # a label that stands twice in a row counts twice
+    ('data/text_items', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input:no_text'), # three texts are a pair
+    ('data/tokenizer_calls', 'room-a<=overlap', 'room-a<overlap', 'batch:first_text'), # windows of a second text that never end
+    ('data/prefetch', "'s' if len(numbers)>1 else ''", "''", 'texts:first_texts'), # "row 1, 2"
+    ('data/batch', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch:row_order'), # validation rows are shuffled
+    ('model/model_inputs', 'real[::width] = True', 'pass', 'model_inputs:without_any_token'), # an empty text has no window
+    ('model/splitters', 'layer is None and name in new', 'False', 'splitters:new_weights'), # a new pooler is not in the head
+    ('model/optimizer', 'weight_decay=0., no_decay=True', 'weight_decay=wd, no_decay=True', 'splitters:decay'), # decay of biases
+    ('model/losses', 'self.n*self.steps/self.seen', 'self.n/self.seen', 'weights:big_batch'), # steps weigh less and less
+    ('model/class_weights', 'if not 0<=w<', 'if not 0<w<', 'weights:weigh_nothing'), # a weight of 0 is refused
+    ('model/token_scores', 'logits[at] += weights*(1-smoothing)', 'logits[at] += weights', 'causal_lm:written_over'), # another gradient of smoothed targets
+    ('model/decisions', 'return logits*scale+bias', 'return logits*scale', 'decisions:calibration'), # a calibration by label without its summands
+    ('model/fast_dropout', '(a[part]*kept[part]).to(v.dtype).transpose', 'a[part].to(v.dtype).transpose', 'fast_dropout:formula'), # a gradient of values that knows no dropout
+    ('predict/prediction_files', "facts['rows'],facts['sha256'])==(self.start, self.rows, file_hash(self.path))", "facts['rows'])==(self.start, self.rows)", 'prediction_files:damaged'), # a damaged part is taken
+    ('predict/thresholds', 'np.lexsort([abs(cuts-.5), -scores])', 'np.lexsort([-abs(cuts-.5), -scores])', 'decisions:best_cut'), # of equally good thresholds the one farthest from 0.5
+    ('predict/conformal', 'round((n+1)*(1-alpha), 9)', 'round(n*(1-alpha), 9)', 'decisions:promise'), # sets that keep their promise less often
+    ('train/training_state', "random.setstate(states['python'])", 'pass', 'checkpoints:random_numbers'), # another order after resuming
+    ('train/epoch_weights', 'return max((k for k,v in sums.items()', 'return min((k for k,v in sums.items()', 'scores:equal_weights'), # the first of two equal epochs
+    ('train/checkpoints', 'if self.stop: self._leave(self.epoch+1, 0)', 'if self.stop: self._leave(self.epoch, 0)', 'checkpoints:signals'), # an epoch is trained twice after Ctrl-C
+    ('save/saved_facts', "has_sum = facts['format_version']>2 or told is not None", 'has_sum = told is not None', 'folders:sum_that_is_gone'), # a folder without its own sum is believed
+    ('tasks/token_classification/tagged', "t[:2] in ('E-','S-')", "t[:2] in ('E-',)", 'token_classification:bio'), # an entity of one word goes on
+    ('tasks/token_classification/word_labels', 'np.lexsort([-context, place])', 'np.lexsort([context, place])', 'token_classification:two_windows'), # the window that knows least of a word
+    ('tasks/token_classification/entity_metrics', '2*right/max(found+true, 1)', 'right/max(found+true, 1)', 'token_classification:seqevals'), # half the F1
+    ('tasks/masked_lm/masking', 'kind<self.mask_share+self.random_share', 'kind<self.mask_share', 'masked_lm:shares'), # no random tokens
+    ('tasks/multiple_choice/right_choice', "is_unclear = how=='choice' and choices.count(label)>1", 'is_unclear = False', 'multiple_choice:stands_twice multiple_choice:cannot_be_used'), # of two equal choices the first is right
+    ('tasks/question_answering/decoding', 'float(null.min())', 'float(null.max())', 'question_answering:21_no_answer'), # "no answer" by the window that likes it most
+    ('tasks/causal_lm/texts', 'kept = prompt[over:] or prompt[-1:]', 'kept = prompt[:-over] or prompt[-1:]', 'causal_lm:prompt_is_cut'), # a long prompt loses its end
+    ('tasks/seq2seq/scores', 'scorer.score(sentences_of(r), sentences_of(w))', 'scorer.score(sentences_of(r), w)', 'seq2seq:rouge seq2seq:lsum'), # ROUGE-Lsum of one long sentence
+    ('inspect/explanation', 'found.sum(-1)[0]', 'found.abs().sum(-1)[0]', 'inspection:by_hand'), # nothing speaks against
+    ('inspect/row_results', '_mean(_ratio(hits, true, np.nan))', '_mean(_ratio(hits, true))', 'report:scikit_learn'), # labels that no row has lower the balanced accuracy
+    ('inspect/compare', 'int((r.difference>0)!=less)', 'int(r.difference>0)', 'compare:less_perplexity'), # the higher loss is better
+    ('inspect/uncertain', 'return 1-(first-second)', 'return 1-first', 'uncertain:plain_model'), # a margin that is a confidence
+    ('share/hub', "re.sub(r'([\\\\`*\\[\\]<>&#|])'", "re.sub(r'([\\\\`*\\[\\]<&#|])'", 'hub:markup'), # a `>` in a card is not escaped
 ]
 
 TEST = """import sys
@@ -75,7 +75,8 @@ def noticed_by(tree, module, old, new, tests):
     path = tree/'blurlike'/f'{module}.py'
     said = path.read_text()
     assert said.count(old)==1, f'{old!r} stands {said.count(old)} times in {module}: plant another fault'
-    args = [f'tests/test_{t}.py' for t in tests.split()]
+    files,names = zip(*(t.split(':') for t in tests.split()))
+    args = [*(f'tests/test_{f}.py' for f in dict.fromkeys(files)), '-k', ' or '.join(names)]
     while True:
         path.write_text(said.replace(old, new))
         failed = first_failure(tree, *args)
