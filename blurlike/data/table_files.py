@@ -139,6 +139,7 @@ def _as_numbers(spelled, gaps): # (n,) distinct spellings to numbers, `None` if 
     reads_back = numbers.nunique()==len(spelled) and numbers.abs().lt(float('inf')).all()
     return numbers if reads_back and not long.any() else None
 
+# %% ../../nbs/data/00_table_files.ipynb #47216c0x
 def _as_bools(spelled, gaps): # `None` where there are others
     words = next((b for b in _bools if spelled[0] in b), {})
     if not spelled.isin(list(words)).all(): return None
@@ -166,6 +167,7 @@ def _typed(col, where): # a column of text as what it holds
 def _spread(values, codes, gaps): # over the rows; a code of -1 is a gap
     return pd.Series(values.reindex(codes).to_numpy() if gaps else values.to_numpy()[codes])
 
+# %% ../../nbs/data/00_table_files.ipynb #47216c1x
 _arrow_text = pd.ArrowDtype(pa.large_string()) # read many times faster than `str`
 _text = pd.Series(['']).dtype # what pandas makes of texts
 
@@ -180,6 +182,7 @@ def _read_divided(path, sep, as_text=()):
     columns = [read(name, c) for name,c in zip(names, df.columns)]
     return pd.concat(columns, axis=1).set_axis(names, axis=1) if columns else df
 
+# %% ../../nbs/data/00_table_files.ipynb #47216c2x
 def _are_row_numbers(df, path, shape): # as R or pandas write them
     numbers = df.index.astype(str)
     first = shape.header[0].strip().lower()

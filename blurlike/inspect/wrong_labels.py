@@ -43,6 +43,7 @@ def _judge(tokens, y, seed, groups=None): # (n,C) probabilities, each by a model
     cv = folds(5, shuffle=True, random_state=seed)
     return cross_val_predict(model, tokens, y, groups=groups, cv=cv, method='predict_proba')
 
+# %% ../../nbs/inspect/02_wrong_labels.ipynb #09a5ec0x
 class _Judged:
     "What a small model thinks of those of `labels` that are frequent"
     def __init__(self, tokens, labels, vocab, seed, groups=None):
@@ -73,6 +74,7 @@ class _Judged:
         suspect = zip(*suspicious(probs, self.y))
         return [(self.keep[i], self.names[self.y[i]], self.names[b], lead) for i,b,lead in suspect]
 
+# %% ../../nbs/inspect/02_wrong_labels.ipynb #09a5ec1x
 def _table(found, *names): return pd.DataFrame(found, columns=['row','part',*names,'text'])
 
 _judges = {} # kind of target -> what finds suspects among them
@@ -84,6 +86,7 @@ def judges(
     def keep(f): return _judges.setdefault(kind, f)
     return keep
 
+# %% ../../nbs/inspect/02_wrong_labels.ipynb #09a5ec2x
 @judges('single')
 def _suspects_single(rows, vocab, seed):
     judged = _Judged([r[1] for r in rows], [r[2] for r in rows], vocab, seed)

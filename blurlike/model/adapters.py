@@ -145,6 +145,7 @@ def _fetched(sums): # tensors of one number each -> plain numbers
     if len({t.device for t in sums})>1: return [int(t) for t in sums]
     return torch.stack(sums).tolist() if sums else []
 
+# %% ../../nbs/model/06_adapters.ipynb #07b50c0x
 def note_base(
     model:nn.Module, # Changed in place
     base:nn.Module # As the checkpoint gave it: `model` itself, or another that was loaded from there
@@ -161,6 +162,7 @@ def base_mark(
     sums = json.dumps(sorted(model.base_sums.items())).encode()
     return dict(sum=hashlib.sha256(sums).hexdigest(), dtype=str(model.dtype))
 
+# %% ../../nbs/model/06_adapters.ipynb #07b50c1x
 def _file_name(name, adapter): # in a file of peft's
     return 'base_model.model.'+name.removesuffix('.'+adapter).replace(f'.{adapter}.', '.')
 
@@ -195,6 +197,7 @@ def save_adapter(
     told = dict(format='pt', adapters=json.dumps(names), active=json.dumps(active))
     save_file(own, folder/'head.safetensors', metadata=told)
 
+# %% ../../nbs/model/06_adapters.ipynb #07b50c2x
 def _put_adapters(model, folder): # as the folder tells of them; the name of the first
     from peft import PeftConfig
     with safe_open(folder/'head.safetensors', 'pt') as f: told = f.metadata() or {}
@@ -219,6 +222,7 @@ def load_adapter(
     _set_head(model, folder, new)
     model.new_weights = frozenset()
 
+# %% ../../nbs/model/06_adapters.ipynb #07b50c3x
 def _set_adapter(model, folder, name):
     from peft import set_peft_model_state_dict
     saved = load_file(folder/'adapter_model.safetensors').items()

@@ -41,6 +41,7 @@ def _count(target, weight, ignored)->float: # of a batch as it was collated, whe
     if here is not None: target = here
     return float(_sum_weights(target.as_subclass(torch.Tensor), weight, ignored))
 
+# %% ../../nbs/model/08_losses.ipynb #2c60cc0x
 def target_weight(
     loss_func, # Any loss function
     target:torch.Tensor # Of a batch
@@ -53,6 +54,7 @@ def target_weight(
     of_rows = ignored is None or target.is_floating_point() or weight is None and target.ndim<2
     return None if of_rows else _count(target, weight, ignored)
 
+# %% ../../nbs/model/08_losses.ipynb #2c60cc1x
 class CountedCrossEntropy(nn.CrossEntropyLoss):
     "`nn.CrossEntropyLoss` whose mean is 0, not `nan`, where no target counts"
     def forward(self, input, target):
@@ -69,6 +71,7 @@ def weighted_cross_entropy(
     if weights is not None: BaseLoss.__init__(res, CountedCrossEntropy, weight=weights)
     return res
 
+# %% ../../nbs/model/08_losses.ipynb #2c60cc2x
 class TokenLoss(BaseLoss):
     "Cross entropy of (B,T,C) logits against (B,T) targets, of which `-100` do not count"
     y_int = True
@@ -85,6 +88,7 @@ class TokenLoss(BaseLoss):
     def of_tokens(self, target)->bool: return True
     def count(self, target)->float: return _count(target, self.func.weight, self.func.ignore_index)
 
+# %% ../../nbs/model/08_losses.ipynb #2c60cc3x
 class MaskedLoss(TokenLoss):
     "`TokenLoss` that also takes (N,C) logits of just those targets that count; `wanted` asks the model's door for these"
     def wanted(self, targ)->dict: return dict(select=targ!=self.func.ignore_index)
@@ -97,6 +101,7 @@ class MaskedLoss(TokenLoss):
         row = counted.nonzero()[:,0]
         return res.new_zeros(len(targ)).index_add(0, row, res)/counted.sum(1).clamp(min=1)
 
+# %% ../../nbs/model/08_losses.ipynb #2c60cc4x
 def _weighed_part(loss_func): # fastai's label smoothing divides the targets' part by their weights, and the rest by rows
     inner = getattr(loss_func, 'func', loss_func)
     is_mixed = isinstance(inner, LabelSmoothingCrossEntropy) and inner.weight is not None and inner.reduction=='mean'

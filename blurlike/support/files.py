@@ -89,6 +89,7 @@ def write_file(
     flush(real.parent)
     return path
 
+# %% ../../nbs/support/03_files.ipynb #00af0c0x
 def _check_above(folder, real): # can a folder be made there?
     above = next(p for p in real.parents if p.exists())
     why = f"{str(folder)!r} cannot be made: "
@@ -110,6 +111,7 @@ def check_place(
     _check_above(folder, real)
     return folder
 
+# %% ../../nbs/support/03_files.ipynb #00af0c1x
 def write_folder(
     folder, # Where the result shall stand; an earlier one is replaced
     write,  # `write(path)` fills an empty folder

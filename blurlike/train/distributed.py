@@ -39,6 +39,7 @@ def gather_rows(
     dist.all_gather(parts, padded)
     return torch.cat([p[:n] for p,n in zip(parts, sizes)])
 
+# %% ../../nbs/train/10_distributed.ipynb #14d50c0x
 class AnyDeviceDL(DistributedDL):
     "fastai's `DistributedDL`, which needs CUDA, on any device"
     def _broadcast(self, t, rank):
@@ -46,6 +47,7 @@ class AnyDeviceDL(DistributedDL):
         dist.broadcast(t, rank)
         return t.cpu().tolist()
 
+# %% ../../nbs/train/10_distributed.ipynb #14d50c1x
 def _unread(model): # parameters of a pooler whose encoder is read by a decoder: they never have a gradient
     config = getattr(model, 'config', None)
     encoder = model.get_encoder() if getattr(config, 'is_encoder_decoder', False) else None

@@ -52,6 +52,7 @@ def _block_size(block_size, packed, max_length, tokenizer, checkpoint):
 def _is_plain_text(data): # in files, not in rows
     return is_corpus(data[0] if isinstance(data, tuple) and len(data) else data)
 
+# %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242c0x
 def _say_new_head(model):
     new = getattr(model, 'new_weights', ())
     if not new: return
@@ -67,6 +68,7 @@ def _from_dls(dls, checkpoint, loss_func, model_kwargs, common):
     _say_new_head(learn.model)
     return learn
 
+# %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242c1x
 @register_learner
 @delegates(TransformersLearner)
 def masked_lm_learner(
@@ -114,6 +116,7 @@ def masked_lm_learner(
     _say_new_head(learn.model)
     return learn
 
+# %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242c2x
 def in_blocks(
     rows, # `Rows` of texts
     splits, # Row numbers of the training and validation parts

@@ -81,6 +81,7 @@ class EntityCounts:
         columns = ['precision','recall','f1','support']
         return pd.DataFrame(rows.values(), index=[*rows], columns=columns).astype(dict(support=int))
 
+# %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #f8249c0x
 def entity_metrics(
     vocab, # Tags in order
     strict:bool=False # Only well-formed sequences?
