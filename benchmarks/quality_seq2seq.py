@@ -74,12 +74,16 @@ def made(name, data, folder, bs, **kwargs):
     return seq2seq_learner(data, folder, languages=languages, max_length=max_length, max_target_length=most, bs=bs,
         generate=dict(max_new_tokens=most), dl_kwargs=dict(val_bs=32, device='cpu'), **kwargs)
 
-def ours(args, name, data, seed, folder):
+def ours(args, name, data, seed, folder, fit='fit_one_cycle'):
     "Texts, the model, and seconds of training, through blurlike's defaults."
     learn = made(name, data, folder, args.bs, seed=seed, score_rows=0)
     with learn.no_bar(), learn.no_logging():
-        seconds = timed(learn.fit_one_cycle, args.epochs, args.lr)
+        seconds = timed(getattr(learn, fit), args.epochs, args.lr)
         return [o['generated_text'] for o in learn.predict_batch(data[1].source.tolist())],learn.model,seconds
+
+def linear(*args):
+    "The same with the Trainer's schedule."
+    return ours(*args, fit='fit_linear')
 
 def features(tokenizer, name, rows):
     "Token ids and labels, as transformers' examples make them."
@@ -135,6 +139,9 @@ def one_run(args, name, seed, side):
     loss = token_loss(model, tokenizer, features(tokenizer, name, data[1]))
     return {k:v/100 for k,v in scores.items()} | dict(loss=loss, seconds=seconds, words=float(np.mean(sizes)))
 
+SIDES = dict(ours=ours, linear=linear, trainer=trainer)
+TOLD = dict(ours='fit_one_cycle', linear='fit_linear')
+
 def budget_of(args, name):
     common = {k:getattr(args, k) for k in ('epochs','bs','lr','rows','valid_rows')}
     return common | (dict(width=args.width) if name.startswith('multi30k') else {})
@@ -142,11 +149,12 @@ def budget_of(args, name):
 def main():
     p = options(__doc__, SETS, rows=5000, valid_rows=200, epochs=4, bs=32, lr=2e-3)
     p.add_argument('--width', type=int, default=64, help='of the model for Multi30k')
+    p.add_argument('--sides', nargs='+', default=['ours','trainer'], choices=[*SIDES], help='`linear`: ours with the schedule of the Trainer')
     args = p.parse_args()
     commit = prepare(args)
     args.device = 'cpu'
     runs = Runs(args.out/'quality-seq2seq-cpu.jsonl', commit)
-    jobs = [(seed, name, side) for name in args.sets for seed in args.seeds for side in (ours, trainer)]
+    jobs = [(seed, name, side) for name in args.sets for seed in args.seeds for side in map(SIDES.get, args.sides)]
     rows = [runs.get(budget_of(args, name) | dict(set=name, seed=seed, side=side.__name__), partial(one_run, args, name, seed, side))
         for seed,name,side in jobs]
     for name in args.sets: # each set has its own budget, and its own table
@@ -154,7 +162,10 @@ def main():
         some = [r for r in rows if r['set']==name]
         told = ', '.join(f'{k} {v}' for k,v in budget_of(args, name).items())
         text += [f"`python benchmarks/quality_seq2seq.py {' '.join(sys.argv[1:])}`: {told}; seeds {args.seeds}. Mean ± standard deviation over seeds, "
-            "scores in points, the loss of a token as it is (less is better); times are of a shared machine.", '', versions(args), '', *table(some, SimpleNamespace(sets=[name]))]
+            "scores in points, the loss of a token as it is (less is better); times are of a shared machine.", '', versions(args)]
+        for side in [s for s in args.sides if s!='trainer']:
+            pairs = [r | dict(side='ours' if r['side']==side else r['side']) for r in some if r['side'] in (side, 'trainer')]
+            text += ['', f'`{TOLD[side]}`:', '', *table(pairs, SimpleNamespace(sets=[name]))]
         (args.out/f'quality-seq2seq-{name}-cpu.md').write_text('\n'.join(text)+'\n')
         print('\n'.join(text))
 

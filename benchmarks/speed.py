@@ -6,6 +6,7 @@ round by round, the ratio to the peer that the goals name. Machines are shared a
 import argparse
 import gc
 import json
+import math
 import os
 import platform
 import subprocess
@@ -14,6 +15,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
 os.environ.setdefault('WANDB_MODE', 'disabled')
@@ -28,6 +30,7 @@ from fastai.basics import Adam, CrossEntropyLossFlat, DataLoaders, Learner
 
 import blurlike
 from blurlike.all import ModelInputsCallback, scratch_checkpoint, sequence_classification_learner, set_seed
+from blurlike.model import embedding_gradient
 
 def natural_rows(args, n, seed=0, longest=400):
     "`n` labelled reviews of which one tells the sentiment, cut at random so that lengths spread from 5 to `longest` words."
@@ -165,6 +168,19 @@ def dropout(args):
     half = dict(precision='bf16')
     return {"PyTorch's":side(False), 'blurlike':side(True), 'no dropout':side(False, **none),
         "PyTorch's, bf16":side(False, **half), 'blurlike, bf16':side(True, **half), 'no dropout, bf16':side(False, **none, **half)},"PyTorch's",'real tokens/s'
+
+def embedding(args):
+    "Short texts (TREC), with the gradient of the embeddings in the memory of the last one, and in fresh memory: real tokens a second of processor time."
+    df = pd.read_json(args.shared/'data'/'trec'/'train.jsonl', lines=True)[:args.rows]
+    learners = {'':our_learner(args, df, args.checkpoint, args.bs, metrics=[])}
+    learners[', bf16'] = our_learner(args, df, args.checkpoint, args.bs, metrics=[], precision='bf16')
+    amount = real_tokens(collated(args, learners['']))
+    def side(learn, large):
+        def run():
+            with mock.patch.object(embedding_gradient, 'LARGE', large): return amount,timed(lambda: train_only(learn), clock=time.process_time)[1]
+        return run
+    sides = dict(blurlike=embedding_gradient.LARGE) | {'fresh memory':math.inf}
+    return {f'{name}{how}':side(learn, large) for how,learn in learners.items() for name,large in sides.items()},'fresh memory','real tokens/s'
 
 def predict(args):
     "`predict_batch` on texts of natural lengths: rows a second."
@@ -306,7 +322,7 @@ def padding(args):
     print('\n'.join(lines), flush=True)
     return lines
 
-SCENARIOS = dict(step=step, train=train, dropout=dropout, predict=predict, one=one, loader=loader, build=build, padding=padding, imports=imports)
+SCENARIOS = dict(step=step, train=train, dropout=dropout, embedding=embedding, predict=predict, one=one, loader=loader, build=build, padding=padding, imports=imports)
 
 def run(args, name):
     "Markdown lines for scenario `name`."

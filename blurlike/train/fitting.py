@@ -25,7 +25,7 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastprogress.fastprogress import ConsoleMasterBar
 
-from ..model.fast_dropout import fast_dropout
+from ..model.fast_functions import fast_functions
 from ..model.model_inputs import number_of, unwrap
 from ..model.optimizer import plain_schedule
 from ..model.padding_free import try_packing
@@ -160,15 +160,15 @@ def one_batch(self:FittingLearner, i, b):
     self._unseen = False # is there a loss that has gone into gradients, and was not looked at?
     self._in_batch = self.training
     try:
-        with self._dropout(): super(FittingLearner, self).one_batch(i, b)
+        with self._functions(): super(FittingLearner, self).one_batch(i, b)
     finally: self._in_batch = False
     if self._unseen: self._check_loss("its weights are sound")
 
 @patch
-def _dropout(self:FittingLearner): # on a CPU, of a model that is called as it is written
+def _functions(self:FittingLearner): # on a CPU, of a model that is called as it is written
     is_compiled = hasattr(self.model, '_orig_mod')
-    is_ours = self.training and self.fast_dropout and self.dls.device.type=='cpu' and not is_compiled
-    return fast_dropout() if is_ours else nullcontext()
+    is_ours = self.training and self.dls.device.type=='cpu' and not is_compiled
+    return fast_functions(self.fast_dropout) if is_ours else nullcontext()
 
 @patch
 def _do_epoch_validate(self:FittingLearner, *args, **kwargs):
