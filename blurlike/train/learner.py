@@ -29,7 +29,7 @@ from ..model.model_inputs import unwrap
 from ..model.optimizer import adamw, suggest_rate
 from ..model.padding_free import packed_again
 from ..model.precision import DevicePrecision
-from ..predict.learner_predict import PredictingLearner, output_names
+from ..predict.learner_predict import PredictingLearner, check_names, output_names
 from ..model.pretrained import guard_labels, label_maps, load_model
 from ..model.tokenizer import max_positions
 from ..model.splitters import layer_stacks, transformer_splitter
@@ -185,11 +185,17 @@ def validate(self:TransformersLearner, ds_idx=1, dl=None, cbs=None, **kwargs):
 @patch
 def _do_epoch_validate(self:TransformersLearner, ds_idx=1, dl=None):
     if dl is None: dl = self.dls[ds_idx]
+    check_names(dl, self.names)
     is_own = isinstance(dl, TransformersDL) and any(dl is o for o in self.dls.loaders)
     if is_own: dl = dl.by_length(show=hasattr(self, 'progress'))
     has_weights = isinstance(self.loss_func, (torch.nn.Module, BaseLoss)) # which fastai moves when training begins
     if has_weights: self.loss_func.to(next(self.model.parameters()).device)
     super(TransformersLearner, self)._do_epoch_validate(ds_idx, dl)
+
+@patch
+def _do_epoch_train(self:TransformersLearner):
+    check_names(self.dls.train, self.names)
+    super(TransformersLearner, self)._do_epoch_train()
 
 # %% ../../nbs/train/06_learner.ipynb #0e6a806e
 @patch

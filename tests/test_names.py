@@ -1,0 +1,89 @@
+"Loaders that follow others must name the outputs as the model does: whatever way they come in, other labels are refused."
+import warnings
+
+import pandas as pd
+import pytest
+from fastai.data.core import DataLoaders
+from runs import WORDS
+
+from blurlike.all import (CategoryBlock, ColReader, DataBlock, RandomSplitter, TransformersLearner, TransformersTextBlock, load_learner, masked_lm_learner,
+    token_classification_learner)
+from small import FRAMES, TEXTS, VOCABS, learner
+
+pytestmark = pytest.mark.usefixtures('in_tmp')
+
+def tags_learner(bert, data=WORDS[:40], **kwargs): return token_classification_learner(data, bert, bs=8, valid=.25, **kwargs)
+
+def quiet(learn, f):
+    with learn.no_bar(), learn.no_logging(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return f(learn)
+
+def put(learn, dls): learn.dls = dls
+def put_inside(learn, dls): # what no setter sees
+    learn.dls.loaders[:] = dls.loaders
+WAYS = dict(dls=put, validate=lambda l,dls: l.validate(dl=dls.valid), get_preds=lambda l,dls: l.get_preds(dl=dls.valid), with_loss=lambda l,dls: l.get_preds(dl=dls.train, with_loss=True),
+    report=lambda l,dls: l.report(dls.valid), inside=lambda l,dls: (put_inside(l, dls), l.fit(1)), inside_valid=lambda l,dls: (l.dls.loaders.__setitem__(1, dls.valid), l.validate()),
+    one_of_two=lambda l,dls: put(l, DataLoaders(l.dls.train, dls.valid)))
+
+@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('kind', ['single','multi','tags'])
+def test_labels_in_another_order(kind, way, bert):
+    def make(**kwargs): return tags_learner(bert, **kwargs) if kind=='tags' else learner(kind, bert, **kwargs)
+    learn = make()
+    before = learn.names
+    items = [['a','film']] if kind=='tags' else TEXTS[:3]
+    answers = learn.predict_batch(items)
+    with pytest.raises(ValueError, match='labels in another order than the model: .*vocab=learn.names'): quiet(learn, lambda l: WAYS[way](l, make(vocab=before[::-1]).dls))
+    assert learn.names==before and learn.predict_batch(items)==answers
+
+@pytest.mark.parametrize('way', WAYS)
+def test_other_labels(way, bert):
+    single = FRAMES['single']
+    learn = learner('single', bert)
+    fewer = learner('single', bert, single[single.label!='fine']).dls
+    with pytest.raises(ValueError, match="other labels than the model: only it has 'fine'. .*vocab=learn.names"): quiet(learn, lambda l: WAYS[way](l, fewer))
+    learn = learner('single', bert)
+    others = learner('single', bert, single.replace(dict(label=dict(fine='poor')))).dls
+    with pytest.raises(ValueError, match="only they have 'poor', only it has 'fine'. .*wrong names: train a new learner .* folder as checkpoint"): quiet(learn, lambda l: WAYS[way](l, others))
+
+def test_labels_that_look_alike(bert):
+    learn = learner('single', bert, FRAMES['single'].replace(dict(label=dict(bad=0, fine=1, good=2))))
+    for other in (['0','1','2'], [0.,1.,2.]):
+        new = FRAMES['single'].replace(dict(label=dict(zip(['bad','fine','good'], other))))
+        with pytest.raises(ValueError, match='only they have'): learn.dls = learner('single', bert, new, vocab=other, problem_type='single_label_classification').dls
+
+def test_numbers_are_told_apart_by_their_columns(bert):
+    two = FRAMES['regression'].assign(length=lambda d: d.text.str.len()/10.)
+    learn = learner('regression', bert, two, label=['score','length'])
+    with pytest.raises(ValueError, match='another order .*of numbers label=learn.names'): learn.dls = learner('regression', bert, two, label=['length','score']).dls
+    learn.dls = learner('regression', bert, two[:20], label=learn.names).dls
+
+def test_what_fits(bert):
+    learn = learner('single', bert)
+    answers = learn.predict_batch(TEXTS[:3])
+    new = learner('single', bert, FRAMES['single'].iloc[::-1][:30], vocab=learn.names).dls
+    learn.dls = new
+    assert learn.dls is new and learn.predict_batch(TEXTS[:3])==answers
+    quiet(learn, lambda l: (l.validate(dl=new.test_dl(FRAMES['single'], with_labels=True)), l.get_preds(dl=new.test_dl(TEXTS)), l.get_preds(dl=[new.one_batch()]), l.show_results(), l.fit(1)))
+    plain = DataBlock((TransformersTextBlock(bert), CategoryBlock(vocab=VOCABS['single'])), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(.25, seed=1))
+    learn.dls = plain.dataloaders(FRAMES['single'], bs=4)
+    learn.dls = learn.dls.new_empty()
+    assert learn.names==VOCABS['single']
+
+def test_loaders_without_labels(bert):
+    learn = masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), bert, bs=8)
+    learn.dls = masked_lm_learner(pd.DataFrame(dict(text=TEXTS[:20])), bert, bs=8).dls
+    assert learn.names==[] and quiet(learn, lambda l: l.validate())
+
+def test_a_learner_that_came_back(bert):
+    learn = learner('single', bert)
+    other = learner('single', bert, vocab=VOCABS['single'][::-1]).dls
+    learn.export()
+    folder = learn.save_pretrained('m')
+    for again in (load_learner(learn.path/'export.pkl'), TransformersLearner.from_pretrained(folder)):
+        with pytest.raises(ValueError, match='another order'): again.dls = other
+    old = load_learner(learn.path/'export.pkl')
+    del old.own_names # as one that was written before learners kept them
+    assert old.names==VOCABS['single']
+    with pytest.raises(ValueError, match='another order'): old.dls = other
