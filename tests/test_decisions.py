@@ -1,5 +1,6 @@
 "Decisions of a learner: thresholds, calibration and conformal sets are found in one pass, used wherever answers come out, and kept."
 import json
+import threading
 import warnings
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fastai.losses import BCEWithLogitsLossFlat
+from fastai.learner import Learner
+from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
 from sklearn import metrics as skm
 
 from blurlike import cli
-from blurlike.all import (COUNT_SCORES, Checkpoints, ModelLoss, TransformersLearner, balanced_accuracy, best_cut, calibration_error, counts_at, decisions_of, export_onnx,
-    fit_scaling, label_cuts, label_scores, load_learner, load_onnx, mcc, model_card, promised_quantile, read_facts, reliability, token_classification_learner)
+from blurlike.all import (COUNT_SCORES, Checkpoints, ModelLoss, SaveModelCallback, TransformersLearner, balanced_accuracy, best_cut, calibration_error, counts_at, decide, decisions_of,
+    export_onnx, fit_scaling, label_cuts, label_scores, load_learner, load_onnx, mcc, model_card, outdated, promised_quantile, read_facts, reliability, token_classification_learner,
+    with_decisions)
 from blurlike.train.training_state import load_weights, save_weights
 from small import CUES, FRAMES, SHARED, close, learner, table
 from test_formats import same, write
@@ -35,7 +38,7 @@ def several(bert): return fitted('multi', bert, MULTI)
 def multi(several): # its decisions may be changed
     before = several.loss_func
     yield several
-    several.loss_func = before
+    vars(several)['loss_func'] = before # and no word of what is lost
 
 def calls(learn, f): # how often the model is called, and what `f` gives
     n = []
@@ -221,7 +224,7 @@ def sure(bert): # too sure
 def single(sure):
     before = sure.loss_func
     yield sure
-    sure.loss_func = before
+    vars(sure)['loss_func'] = before
 
 def test_errors_and_likeliest_scalings():
     rng = np.random.default_rng(0)
@@ -462,6 +465,180 @@ def test_files_tell_thresholds_apart_that_look_alike(multi):
         multi.predict_batch(texts, out=f'{i}.jsonl', threshold=make([.123456781,.4,.3]))
         with pytest.raises(ValueError, match='had other options'): multi.predict_batch(texts, out=f'{i}.jsonl', resume=True, threshold=make([.12345699,.4,.3]))
         with pytest.warns(UserWarning, match='is complete'): multi.predict_batch(texts, out=f'{i}.jsonl', resume=True, threshold=make([.123456781,.4,.3]))
+
+# Where the loss is set, or weights come and go
+
+def told(f): # the warnings of a call
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        f()
+    return [str(w.message) for w in said if w.category is UserWarning]
+
+@pytest.mark.parametrize('given', [[.1,.2,.3], (.1,.2,.3), np.array([.1,.2,.3]), dict(bad=.1, good=.2, sure=.3), pd.Series([.3,.1,.2], index=['sure','bad','good'])])
+def test_a_loss_that_is_set_later_is_read(given, multi):
+    multi.loss_func = BCEWithLogitsLossFlat(thresh=given)
+    close([*multi.threshold.values()], [.1,.2,.3])
+    probs = multi.get_preds()[0].numpy()
+    assert labels(multi.predict_batch(MULTI.iloc[multi.dls.valid_ds.items.idxs]))==[{n for n,g in zip(multi.names, p>np.float32([.1,.2,.3])) if g} for p in probs]
+    assert multi.predict(MULTI.text[0])
+
+def test_what_a_loss_that_is_set_later_cannot_hold(multi):
+    before = multi.loss_func
+    for wrong,said in ((1.5, 'threshold is 1.5'), ([.1,.2], '2 numbers, one for each of 3'), (dict(great=.5), "'great', which is no label")):
+        with pytest.raises(ValueError, match=said): multi.loss_func = BCEWithLogitsLossFlat(thresh=wrong)
+    assert multi.loss_func is before
+
+def test_decisions_that_a_new_loss_loses_are_told(single, multi):
+    multi.threshold = .3
+    multi.calibrate(show_plot=False)
+    before = decisions_of(multi.loss_func)
+    assert told(lambda: setattr(multi, 'loss_func', BCEWithLogitsLossFlat(thresh=.2))).pop().startswith('this loss comes without the calibration of the one before')
+    multi.threshold = .3
+    with pytest.warns(UserWarning, match='without the threshold of the one before'): multi.loss_func = BCEWithLogitsLossFlat()
+    def keep(): multi.loss_func = with_decisions(BCEWithLogitsLossFlat(), **before)
+    assert not told(keep) and decisions_of(multi.loss_func)==before and not told(keep)
+    single.calibrate(show_plot=False)
+    single.conformal(.2)
+    with pytest.warns(UserWarning, match='without the calibration and conformal sets of'): single.loss_func = torch.nn.functional.cross_entropy
+    assert not told(lambda: setattr(single, 'loss_func', CrossEntropyLossFlat()))
+
+class NotReduced: # fastai makes a partial of it for losses of rows
+    def __call__(self, pred, targ, reduction='mean'): return torch.nn.functional.cross_entropy(pred, targ, reduction=reduction)
+    def activation(self, x): return x.softmax(-1)
+    def decodes(self, x): return x.argmax(-1)
+
+def test_what_fastai_does_to_a_loss_is_no_loss_of_decisions(single):
+    single.loss_func = NotReduced()
+    single.calibrate(show_plot=False)
+    single.conformal(.2)
+    before = single.loss_func
+    assert not told(lambda: quiet(single, lambda l: (l.get_preds(with_loss=True), l.report(), l.export())))
+    assert single.loss_func is before
+
+def decided(learn):
+    learn.calibrate(show_plot=False)
+    learn.conformal(.2)
+    return decisions_of(learn.loss_func)
+
+@pytest.mark.parametrize('with_opt', [True, False])
+def test_load_brings_decisions_with_their_weights(with_opt, bert):
+    learn = learner('single', bert, SINGLE[:60], bs=16, valid=.5)
+    learn.create_opt()
+    learn.save('plain', with_opt=with_opt)
+    found = decided(learn)
+    learn.save('decided', with_opt=with_opt)
+    answers = learn.predict_batch(SINGLE.text[:5])
+    quiet(learn, lambda l: l.fit(1, 5e-3))
+    later = decided(learn)
+    assert later!=found and not told(lambda: learn.load('decided', with_opt=with_opt))
+    assert decisions_of(learn.loss_func)==found and learn.predict_batch(SINGLE.text[:5])==answers
+    assert not told(lambda: learn.load('plain', with_opt=with_opt)) and set(decisions_of(learn.loss_func).values())=={None}
+    new = learner('single', bert, SINGLE[:60], bs=16, valid=.5)
+    new.load('decided', with_opt=with_opt)
+    assert new.predict_batch(SINGLE.text[:5])==answers
+
+def test_files_of_fastai_and_for_fastai(bert):
+    learn = learner('single', bert, SINGLE[:60], bs=16, valid=.5)
+    plain = Learner(learn.dls, learner('single', bert).model, loss_func=CrossEntropyLossFlat())
+    Learner.save(plain, 'theirs')
+    found = decided(learn)
+    with pytest.warns(UserWarning, match="theirs.pth' tells of no decisions: the learner keeps its calibration and conformal sets"): learn.load('theirs', with_opt=False)
+    assert decisions_of(learn.loss_func)=={n:v and v|dict(outdated=True) for n,v in found.items()}
+    fresh = learner('single', bert)
+    assert not told(lambda: fresh.load('theirs', with_opt=False))
+    learn.save('ours')
+    plain.opt = None
+    Learner.load(plain, 'ours') # strict, and with `weights_only`
+    assert all(torch.equal(a, b) for a,b in zip(plain.model.state_dict().values(), learn.model.state_dict().values()))
+
+def test_thresholds_go_with_saved_weights(multi, bert):
+    def make(**kwargs): return learner('multi', bert, MULTI, **dict(bs=16, valid=.5) | kwargs)
+    multi.threshold = dict(good=.2)
+    kept = multi.threshold
+    multi.save('m')
+    multi.threshold = .7
+    multi.load('m')
+    assert multi.threshold==kept
+    own = make(loss_func=ModelLoss())
+    own.load('m')
+    assert own.threshold==kept
+    make(loss_func=ModelLoss()).save('own')
+    assert multi.load('own').threshold==.5 and multi.predict('a film')
+    with pytest.raises(TypeError, match='cannot hold thresh'): make(loss_func=torch.nn.functional.binary_cross_entropy_with_logits, metrics=[]).load('m')
+
+def test_callbacks_that_save_and_load_are_silent(bert):
+    learn = learner('single', bert, SINGLE[:60], bs=16, valid=.5)
+    found = decided(learn)
+    assert not told(lambda: quiet(learn, lambda l: l.lr_find(num_it=8, show_plot=False))) and decisions_of(learn.loss_func)==found
+    said = told(lambda: quiet(learn, lambda l: l.fit(3, 1e-3, cbs=SaveModelCallback('train_loss'))))
+    assert len(said)==1 and 'before this fit' in said[0]
+    assert outdated(learn.loss_func)==['calibration','conformal sets']
+
+def test_a_loss_without_activation_is_not_calibrated(single):
+    with pytest.raises(TypeError, match='has no activation to calibrate'): with_decisions(torch.nn.CrossEntropyLoss(), scaling=dict(scale=.5, bias=0.))
+
+# Decisions of other weights
+
+def test_what_was_found_before_the_last_training_says_so(bert):
+    learn = learner('single', bert, SINGLE[:60], bs=16, valid=.5)
+    decided(learn)
+    assert 'before the last training' not in model_card(learn)+repr(learn.report(samples=200))
+    assert 'before this fit' in told(lambda: quiet(learn, lambda l: l.fit(1, 1e-3)))[0]
+    for l in (learn, TransformersLearner.from_pretrained(learn.save_pretrained('m'))):
+        card = model_card(l)
+        assert card.count(', found before the last training')==2
+        report = l.report(SINGLE, samples=200)
+        assert 'calibration and conformal sets found before the last training' in repr(report) and 'before the last training' in report._repr_html_()
+    assert not told(lambda: quiet(learn, lambda l: l.fit(1, 1e-3))) # it was said
+    learn.calibrate(show_plot=False)
+    assert outdated(learn.loss_func)==[] and decisions_of(learn.loss_func)['conformal'] is None
+    learn.conformal(.2)
+    assert 'before the last training' not in model_card(learn)
+
+def test_a_run_that_goes_on_knows_what_is_outdated(bert):
+    learn,new = (learner('single', bert, SINGLE[:60], bs=16, valid=.5) for _ in range(2))
+    decided(learn)
+    told(lambda: quiet(learn, lambda l: l.fit(1, 1e-3, cbs=Checkpoints('run'))))
+    told(lambda: quiet(new, lambda l: l.resume('run')))
+    assert decisions_of(new.loss_func)==decisions_of(learn.loss_func) and outdated(new.loss_func)
+
+# One record for one call
+
+def while_it_predicts(learn, change, call): # what another thread decides as soon as the model is called
+    def once(*_):
+        hook.remove()
+        thread = threading.Thread(target=change)
+        thread.start()
+        thread.join()
+    hook = learn.model.register_forward_hook(once)
+    return quiet(learn, lambda l: call(l))
+
+def test_a_call_reads_one_record(multi):
+    texts = MULTI.text.tolist()
+    multi.threshold = dict(bad=.4, good=.6)
+    multi.conformal(.2)
+    first = decisions_of(multi.loss_func)
+    other = dict(scaling=dict(scale=.02, bias=.3), thresh=[.52,.5,.58], conformal=dict(alpha=.2, quantile=.49, rows=80))
+    ways = dict(sets=lambda l: l.predict_batch(texts[:12], sets=True), file=lambda l: open(l.predict_batch(texts, bs=1, out='p.jsonl')).read()) # of two parts
+    for name,call in ways.items():
+        decide(multi, **first)
+        want = call(multi)
+        Path('p.jsonl').unlink(missing_ok=True)
+        assert while_it_predicts(multi, lambda: decide(multi, **other), call)==want
+        Path('p.jsonl').unlink(missing_ok=True)
+        assert decisions_of(multi.loss_func)['scaling']==other['scaling'] and call(multi)!=want
+        Path('p.jsonl').unlink(missing_ok=True)
+
+def test_other_answers_read_one_record(multi, single, bert):
+    texts = MULTI.text.tolist()[:12]
+    def shift(learn): return lambda: decide(learn, scaling=dict(scale=[1.]*3, bias=[9.,-9.,9.]), thresh=[1e-6]*3)
+    want = multi.predict(texts[0])
+    multi_said = while_it_predicts(multi, shift(multi), lambda l: l.predict(texts[0]))
+    close(multi_said[2], want[2])
+    assert list(multi_said[0])==list(want[0])
+    vars(multi)['loss_func'] = BCEWithLogitsLossFlat()
+    want = multi.uncertain(texts, 3)
+    pd.testing.assert_frame_equal(while_it_predicts(multi, shift(multi), lambda l: l.uncertain(texts, 3)), want)
 
 needs_data = pytest.mark.skipif(not (SHARED/'data'/'trec').is_dir(), reason='needs the real data beside the checkout')
 

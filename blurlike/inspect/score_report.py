@@ -20,6 +20,7 @@ from ..data.rows import Rows, check_columns, read_rows
 from ..data.token_blocks import PackedRows
 from .row_results import FEWEST_ROWS, RowResults, draw_sums, interval, judge_losses
 from .row_scan import DataPart
+from ..model.decisions import outdated
 from ..show.report import count_of, list_rows
 from ..show.tables import Table, as_text
 from ..support.arguments import check_counts
@@ -125,12 +126,13 @@ class ScoreReport:
         metrics:dict|None=None, # Name -> value, of the learner's own
         places:dict|None=None, # Name -> value -> places of rows: the slices
         samples:int=1000, # Draws of the bootstrap
-        seed:int=42 # Of its draws
+        seed:int=42, # Of its draws
+        outdated:list=() # Decisions that were found before the last training
     ):
         self.results,self.numbers,self.dl = results,numbers,dl
         self.metrics = metrics or {}
         self.places = places or {}
-        self.samples,self.seed = samples,seed
+        self.samples,self.seed,self.outdated = samples,seed,outdated
 
     def __len__(self): return len(self.results)
     @cached_property
@@ -247,8 +249,9 @@ _most_shown = 20
 @patch
 def _note(self:ScoreReport):
     n = len(self)
-    if n<FEWEST_ROWS: return f"{count_of(n, 'row')}, too few for intervals"
-    return f"{n:,} rows; in brackets where the score is in 95% of {len(self.drawn):,} draws of as many rows"
+    aged = f"; {' and '.join(self.outdated)} found before the last training" if self.outdated else ''
+    if n<FEWEST_ROWS: return f"{count_of(n, 'row')}, too few for intervals{aged}"
+    return f"{n:,} rows; in brackets where the score is in 95% of {len(self.drawn):,} draws of as many rows{aged}"
 
 @patch
 def _tables(self:ScoreReport): # heading -> table
@@ -311,4 +314,4 @@ def report(self:TransformersLearner,
     places = _slices_by(dl, by)
     results = row_results(self, dl)
     numbers = DataPart(dl, 'validation').row_numbers(np.arange(len(dl.dataset)))
-    return ScoreReport(results, numbers, dl, _own_metrics(self), places, samples, seed)
+    return ScoreReport(results, numbers, dl, _own_metrics(self), places, samples, seed, outdated(self.loss_func))

@@ -171,7 +171,7 @@ def uncertain(self:TransformersLearner,
     measure = measure_of(by)
     rows = _known_rows(rows)
     most = max(2*n, min(_times*n, _most_compared)) if diverse else n
-    numbers,doubts,items = _least_sure(self, rows, most, bs, measure)
+    with self.as_decided(): numbers,doubts,items = _least_sure(self, rows, most, bs, measure)
     chosen = np.arange(len(items))[:n]
     if diverse and len(items)>n: chosen = np.sort(_far_apart(self.embed(items, bs), doubts, n, seed))
     texts = pd.DataFrame([_told(items[i]) for i in chosen])

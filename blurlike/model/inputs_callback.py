@@ -18,7 +18,6 @@ from torch import nn
 
 from .door import attach_door
 from .model_inputs import cat_choices, fetch_early, gives_one_number, unwrap
-from ..support.warn import warn_user
 from ..task import task_of
 
 # %% ../../nbs/model/15_inputs_callback.ipynb #2d681b4b
@@ -81,14 +80,6 @@ def before_fit(self:ModelInputsCallback):
     are_other_data = tfm.fields!=self.door.fields or tfm.join!=self.door.join
     if is_other_model or are_other_data: self.learn = self._learn # the door is hung in anew
     self._bind_loss()
-
-@patch
-def before_train(self:ModelInputsCallback): # a pass over validation rows is begun by `before_fit` too
-    is_decided = any(getattr(self.learn.loss_func, n, None) is not None for n in ('scaling','conformal'))
-    begins = self.learn.epoch==0 and not hasattr(self.learn, 'lr_finder')
-    if is_decided and begins:
-        warn_user("this learner was calibrated for the weights that it had before this fit: "
-            "call `calibrate` (and `conformal`) again after it")
 
 @patch
 def _bind_loss(self:ModelInputsCallback):

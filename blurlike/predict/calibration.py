@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from fastcore.imports import noop
 
-from ..model.decisions import decisions_of, label_threshold, scaled, with_decisions
+from ..model.decisions import decide, decisions_of, label_threshold, scaled, with_decisions
 from .learner_predict import PredictingLearner
 from .thresholds import cross_fitted, labelled_preds
 from ..support.warn import warn_user
@@ -132,11 +132,11 @@ def _moved(loss_func, scaling): # thresholds that give the same labels after ano
     numbers = torch.finfo(torch.float32) # as the loss will hold them
     return moved.sigmoid().clamp(numbers.tiny, 1-numbers.eps/2).tolist()
 
-def _decided(learn, scaling): # its loss with this scaling
+def _set_scaling(learn, scaling):
     if decisions_of(learn.loss_func)['conformal'] is not None:
         warn_user("the sets of `learn.conformal` were found by other probabilities, and their promise is gone: call it again")
     changes = dict(thresh=_moved(learn.loss_func, scaling)) if learn.task.predictions.picks=='some' else {}
-    return with_decisions(learn.loss_func, scaling=scaling, conformal=None, **changes)
+    decide(learn, scaling=scaling, conformal=None, **changes)
 
 @patch
 def calibrate(self:PredictingLearner,
@@ -160,7 +160,7 @@ def calibrate(self:PredictingLearner,
     table = pd.DataFrame({k:[calibration_error(bins), loss] for k,(bins,loss) in found.items()},
         index=['calibration error','loss']).T
     if method=='temperature': table['temperature'] = [_temperature(self.loss_func), *[_temperature(after)]*2]
-    self.loss_func = _decided(self, after.scaling)
+    _set_scaling(self, after.scaling)
     res = Calibration(table, {k:found[k][0] for k in ('before','after')})
     if show_plot: res.plot()
     return res

@@ -11,16 +11,14 @@ import pandas as pd
 from fastai.data.load import DataLoader
 from fastcore.basics import patch
 
-from ..model.decisions import decisions_of, label_threshold, read_threshold, with_decisions
+from ..model.decisions import decide, decisions_of, label_threshold, read_threshold
 from ..support.arguments import check_counts
 from ..support.warn import warn_user
-from .learner_predict import PredictingLearner
+from .learner_predict import PredictingLearner, takes_threshold
 
 # %% ../../nbs/predict/05_thresholds.ipynb #6fdf0eb2
-def _takes_threshold(learn): return learn.task is not None and getattr(learn.task.predictions, 'picks', None)=='some'
-
 def _check_takes_threshold(learn):
-    if _takes_threshold(learn): return
+    if takes_threshold(learn): return
     name = 'this learner, which has no task,' if learn.task is None else f'{learn.task.name}'
     raise ValueError(f"a threshold decides which of several labels a row gets, and {name} has none to choose from in this way: "
         "the likeliest answer is given. `predict_batch` tells its probability as `score`")
@@ -28,7 +26,7 @@ def _check_takes_threshold(learn):
 @patch(as_prop=True)
 def threshold(self:PredictingLearner):
     "Probability above which a label is given: one for all, or a dict by label; `None` where rows have one answer."
-    if not _takes_threshold(self): return None
+    if not takes_threshold(self): return None
     thresh = decisions_of(self.loss_func)['thresh']
     if thresh is None: thresh = .5
     return dict(zip(self.names, thresh)) if isinstance(thresh, list) else thresh
@@ -37,7 +35,7 @@ def threshold(self:PredictingLearner):
 def threshold(self:PredictingLearner, threshold):
     _check_takes_threshold(self)
     thresh = read_threshold(threshold, self.names, label_threshold(self.loss_func))
-    self.loss_func = with_decisions(self.loss_func, thresh=thresh)
+    decide(self, thresh=thresh)
 
 # %% ../../nbs/predict/05_thresholds.ipynb #e115dc8f
 _no_activation = ("the loss of this learner has no activation, so that its predictions are no probabilities: "

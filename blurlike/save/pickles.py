@@ -25,6 +25,7 @@ from fastcore.meta import delegates
 from ..support.files import write_file
 from ..support.finite import check_weights
 from ..train.learner import TransformersLearner
+from ..model.decisions import CALLED, decide, decisions_of, differing, marked_outdated, with_decisions
 from ..model.door import take_out_recorders
 from ..model.model_inputs import unwrap
 from ..support.warn import warn_user
@@ -153,6 +154,7 @@ def save(self:TransformersLearner, file, with_opt=True, pickle_protocol=2, **kwa
     check_weights(unwrap(self.model))
     if rank_distrib(): return path
     state = unwrap(self.model).state_dict()
+    state._metadata['']['decisions'] = decisions_of(self.loss_func)
     if with_opt and opt is not None: state = dict(model=state, opt=opt.state_dict())
     write_file(path, lambda p: _save(state, p, pickle_protocol=pickle_protocol, **kwargs))
     return path
@@ -202,6 +204,19 @@ def _check_weights(weights, model, path, strict): # `ValueError` where they are 
     raise ValueError(f"{str(path)!r} holds weights that are no finite numbers ({', '.join(bad[:5])}): "
         "the training diverged, or the file is damaged")
 
+def _decisions_in(weights, learn, path): # for these weights; a file that fastai wrote has none
+    told = getattr(weights, '_metadata', {}).get('', {}).get('decisions')
+    if told is None: return _decisions_before(learn, path)
+    res = differing(learn.loss_func, told)
+    if res: with_decisions(learn.loss_func, **res) # can it hold them?
+    return res
+
+def _decisions_before(learn, path): # for other weights
+    kept = [CALLED[n] for n in differing(None, decisions_of(learn.loss_func))]
+    if kept:
+        warn_user(f"{str(path)!r} tells of no decisions: the learner keeps its {' and '.join(kept)}, which were found for the weights before")
+    return marked_outdated(learn.loss_func)
+
 @patch
 @delegates(Learner.load)
 def load(self:TransformersLearner, file, device=None, with_opt=True, strict=True, **kwargs):
@@ -213,6 +228,7 @@ def load(self:TransformersLearner, file, device=None, with_opt=True, strict=True
     model = unwrap(self.model)
     _check_weights(weights, model, path, strict)
     if with_opt and opt is None: warn_user("Saved file doesn't contain an optimizer state.")
+    decided = _decisions_in(weights, self, path)
     before = self.opt.state_dict()
     if with_opt and opt is not None:
         try: self.opt.load_state_dict(opt)
@@ -223,4 +239,5 @@ def load(self:TransformersLearner, file, device=None, with_opt=True, strict=True
     except Exception:
         self.opt.load_state_dict(before)
         raise
+    decide(self, **decided)
     return self

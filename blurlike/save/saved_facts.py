@@ -140,8 +140,9 @@ def _columns(v): # CSV files without a head have numbers
     name = _is(str, int)
     return name(v) or _list_of(name)(v) and len(v)>0
 def _numbers(v): return _number_type(v) or _list_of(_number_type)(v)
-_scaling = _entries(scale=_numbers, bias=_numbers)
-_conformal = _entries(alpha=_number_type, quantile=_number_type, rows=_count(1))
+_outdated = dict(outdated=lambda v: v is True)
+_scaling = _entries(_outdated, scale=_numbers, bias=_numbers)
+_conformal = _entries(_outdated, alpha=_number_type, quantile=_number_type, rows=_count(1))
 _decided = _entries(dict(thresh=_or_none(_numbers), scaling=_or_none(_scaling), conformal=_or_none(_conformal)))
 _schema = dict( # what each entry of `blurlike.json` may be; a new one: here, in `describe`, and in `_later`
     format=_text, format_version=_count(1), task=_text, splitter=_text, metrics=_texts,

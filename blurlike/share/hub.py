@@ -98,11 +98,13 @@ def _decisions(facts): # what stands between the model's logits and the answers
     if isinstance(thresh, list): res['thresholds'] = _codes([f'{n}: {t:.3g}' for n,t in zip(facts['vocab'], thresh)])
     elif thresh not in (None, .5): res['threshold'] = f'{thresh:.3g}'
     scaling,promise = (decided[k] for k in ('scaling','conformal'))
+    def aged(found): return ', found before the last training' if found.get('outdated') else ''
     if scaling is not None:
         by_label = isinstance(scaling['scale'], list)
-        res['calibration'] = 'by label' if by_label else f"temperature {1/scaling['scale']:.3g}"
+        res['calibration'] = ('by label' if by_label else f"temperature {1/scaling['scale']:.3g}") + aged(scaling)
     if promise is not None:
-        res['conformal sets'] = f"hold the right label in {1-promise['alpha']:.3g} of rows, by {promise['rows']:,} of them"
+        kept = f"hold the right label in {1-promise['alpha']:.3g} of rows, by {promise['rows']:,} of them"
+        res['conformal sets'] = kept + aged(promise)
     return res
 
 def _told(epochs):

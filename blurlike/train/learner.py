@@ -22,7 +22,7 @@ from ..data.batch import TransformersDL
 from ..data.loaders import check_targets
 from .run import RunningLearner
 from ..model.cuda_graphs import CUDAGraphs
-from ..model.decisions import read_threshold, with_decisions
+from ..model.decisions import decide, marked_outdated
 from ..model.losses import AvgCountedLoss, CountedTargets, SmoothLoss
 from ..model.inputs_callback import ModelInputsCallback
 from ..model.model_inputs import unwrap
@@ -73,7 +73,8 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         model = self._load(dls, checkpoint, model_kwargs or {})
         _prepare(unwrap(model), peft, gradient_checkpointing)
         if metrics is None and self.task is not None: metrics = self.task.metrics_for(output_names(dls), dls.text_tfm)
-        super().__init__(dls, model, loss_func=self._loss_for(dls, loss_func), opt_func=opt_func, splitter=splitter,
+        if loss_func is None: loss_func = self._own_loss(dls)
+        super().__init__(dls, model, loss_func=loss_func, opt_func=opt_func, splitter=splitter,
             metrics=metrics, cbs=_with_own(cbs, max_grad_norm), train_bn=train_bn,
             lr=default_rate(model, task) if lr is None else lr, **kwargs)
         guard_labels(unwrap(self.model))
@@ -135,17 +136,9 @@ def to_bf16(self:TransformersLearner): return self.add_cb(DevicePrecision(amp_mo
 
 # %% ../../nbs/train/06_learner.ipynb #0435de65
 @patch
-def _loss_for(self:TransformersLearner, dls, loss_func):
-    if loss_func is not None: return _with_threshold(loss_func, self.task, dls)
+def _own_loss(self:TransformersLearner, dls):
     is_known = getattr(dls.train_ds, 'loss_func', None) is not None
     return None if is_known or self.task is None else self.task.loss(None)
-
-def _with_threshold(loss_func, task, dls): # as it can be used, if the user has set one
-    thresh = getattr(loss_func, 'thresh', None)
-    is_read = task is not None and getattr(task.predictions, 'picks', None)=='some'
-    if thresh is None or not is_read: return loss_func
-    thresh = read_threshold(thresh, output_names(dls))
-    return with_decisions(loss_func, thresh=thresh) if isinstance(thresh, list) else loss_func
 
 def _with_own(cbs, max_grad_norm): # callbacks of the user, and ours of the classes that are not among them
     own = [ModelInputsCallback(), CountedTargets()] + ([GradientClip(max_grad_norm)] if max_grad_norm else [])
@@ -195,7 +188,16 @@ def _do_epoch_validate(self:TransformersLearner, ds_idx=1, dl=None):
 @patch
 def _do_epoch_train(self:TransformersLearner):
     check_names(self.dls.train, self.names)
+    if not hasattr(self, 'lr_finder'): self._outdate()
     super(TransformersLearner, self)._do_epoch_train()
+
+@patch
+def _outdate(self:TransformersLearner): # what was found for the weights that will be changed
+    found = marked_outdated(self.loss_func)
+    if not found: return
+    decide(self, **found)
+    warn_user("this learner was calibrated for the weights that it had before this fit: "
+        "call `calibrate` (and `conformal`) again after it")
 
 # %% ../../nbs/train/06_learner.ipynb #0e6a806e
 @patch

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from ..data.batch import TransformersDL
 from ..support.finite import check_weights
-from ..model.decisions import DECISIONS, decisions_of, with_decisions
+from ..model.decisions import DECISIONS, decide, decisions_of, differing
 from ..model.model_inputs import unwrap
 from ..support.plain_data import plain_vars, set_vars
 
@@ -56,11 +56,6 @@ def save_weights(learn, path):
     told = decisions_of(getattr(learn, 'loss_func', None)) # for these weights
     save_file(tensors, path, {n:json.dumps(v) for n,v in told.items()})
 
-def _decide_again(learn, told): # as it was with these weights
-    decisions = {n:json.loads(told[n]) for n in DECISIONS if n in told}
-    if decisions_of(learn.loss_func)!=decisions_of(learn.loss_func)|decisions:
-        learn.loss_func = with_decisions(learn.loss_func, **decisions)
-
 def load_weights(
     learn:Learner,
     path:Path # A safetensors file with the parameters and buffers of its model
@@ -76,7 +71,7 @@ def load_weights(
     with torch.no_grad():
         for n,p in now.items(): p.copy_(saved[n])
     with safe_open(path, 'pt') as f: told = f.metadata() or {}
-    _decide_again(learn, told)
+    decide(learn, **differing(learn.loss_func, {n:json.loads(told[n]) for n in DECISIONS if n in told}))
 
 # %% ../../nbs/train/03_training_state.ipynb #13c50008
 _progress = 'epoch','train_iter','pct_train','smooth_loss','final_record'
