@@ -63,7 +63,8 @@ def _listed(names): return ', '.join(map(repr, names[:10])) + (', ...' if len(na
 
 def _difference(names, own): # in words
     of_both = [set(map(repr, o)) for o in (names, own)] # 1, 1.0, True and '1' are four labels
-    if of_both[0]==of_both[1]: return f"have the labels in another order than the model: {_listed(names)}, not {_listed(own)}"
+    if of_both[0]==of_both[1]:
+        return f"have the labels in another order than the model: {_listed(names)}, not {_listed(own)}"
     alone = [[n for n in o if repr(n) not in other] for o,other in zip((names, own), of_both[::-1])]
     told = [f"{who} {_listed(o)}" for who,o in zip(('only they have','only it has'), alone) if o]
     return f"have other labels than the model: {', '.join(told)}"

@@ -73,8 +73,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         model = self._load(dls, checkpoint, model_kwargs or {})
         _prepare(unwrap(model), peft, gradient_checkpointing)
         if metrics is None and self.task is not None: metrics = self.task.metrics_for(output_names(dls), dls.text_tfm)
-        if loss_func is None: loss_func = self._own_loss(dls)
-        super().__init__(dls, model, loss_func=loss_func, opt_func=opt_func, splitter=splitter,
+        super().__init__(dls, model, loss_func=self._loss_for(dls, loss_func), opt_func=opt_func, splitter=splitter,
             metrics=metrics, cbs=_with_own(cbs, max_grad_norm), train_bn=train_bn,
             lr=default_rate(model, task) if lr is None else lr, **kwargs)
         guard_labels(unwrap(self.model))
@@ -136,7 +135,8 @@ def to_bf16(self:TransformersLearner): return self.add_cb(DevicePrecision(amp_mo
 
 # %% ../../nbs/train/06_learner.ipynb #0435de65
 @patch
-def _own_loss(self:TransformersLearner, dls):
+def _loss_for(self:TransformersLearner, dls, loss_func):
+    if loss_func is not None: return loss_func
     is_known = getattr(dls.train_ds, 'loss_func', None) is not None
     return None if is_known or self.task is None else self.task.loss(None)
 

@@ -56,6 +56,10 @@ def save_weights(learn, path):
     told = decisions_of(getattr(learn, 'loss_func', None)) # for these weights
     save_file(tensors, path, {n:json.dumps(v) for n,v in told.items()})
 
+def _decide_again(learn, told): # as it was with these weights
+    decisions = {n:json.loads(told[n]) for n in DECISIONS if n in told}
+    decide(learn, **differing(learn.loss_func, decisions))
+
 def load_weights(
     learn:Learner,
     path:Path # A safetensors file with the parameters and buffers of its model
@@ -71,7 +75,7 @@ def load_weights(
     with torch.no_grad():
         for n,p in now.items(): p.copy_(saved[n])
     with safe_open(path, 'pt') as f: told = f.metadata() or {}
-    decide(learn, **differing(learn.loss_func, {n:json.loads(told[n]) for n in DECISIONS if n in told}))
+    _decide_again(learn, told)
 
 # %% ../../nbs/train/03_training_state.ipynb #13c50008
 _progress = 'epoch','train_iter','pct_train','smooth_loss','final_record'
