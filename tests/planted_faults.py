@@ -22,7 +22,7 @@ FAULTS = [
     ('model/losses', 'self.n*self.steps/self.seen', 'self.n/self.seen', 'weights:big_batch'), # steps weigh less and less
     ('model/class_weights', 'if not 0<=w<', 'if not 0<w<', 'weights:weigh_nothing'), # a weight of 0 is refused
     ('model/token_scores', 'logits[at] += weights*(1-smoothing)', 'logits[at] += weights', 'causal_lm:written_over'), # another gradient of smoothed targets
-    ('model/decisions', 'return logits*scale+bias', 'return logits*scale', 'decisions:scaling decisions:calibrat'), # a calibration by label without its summands
+    ('model/decisions', 'return logits*scale+bias', 'return logits*scale', 'decisions:by_hand'), # a calibration by label without its summands
     ('model/fast_dropout', '(a[part]*kept[part]).to(v.dtype).transpose', 'a[part].to(v.dtype).transpose', 'fast_dropout:formula'), # a gradient of values that knows no dropout
     ('predict/prediction_files', "facts['rows'],facts['sha256'])==(self.start, self.rows, file_hash(self.path))", "facts['rows'])==(self.start, self.rows)", 'prediction_files:damaged'), # a damaged part is taken
     ('predict/thresholds', 'np.lexsort([abs(cuts-.5), -scores])', 'np.lexsort([-abs(cuts-.5), -scores])', 'decisions:best_cut'), # of equally good thresholds the one farthest from 0.5

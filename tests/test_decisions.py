@@ -16,6 +16,7 @@ from blurlike import cli
 from blurlike.all import (COUNT_SCORES, Checkpoints, ModelLoss, SaveModelCallback, TransformersLearner, balanced_accuracy, best_cut, calibration_error, counts_at, decide, decisions_of,
     export_onnx, fit_scaling, label_cuts, label_scores, load_learner, load_onnx, mcc, model_card, outdated, promised_quantile, read_facts, reliability, token_classification_learner,
     with_decisions)
+from blurlike.model.decisions import scaled
 from blurlike.train.training_state import load_weights, save_weights
 from small import CUES, FRAMES, SHARED, close, learner, table
 from test_formats import same, write
@@ -240,6 +241,13 @@ def test_errors_and_likeliest_scalings():
     y = torch.bernoulli((logits*2.5).sigmoid()).double()
     close(fit_scaling('some', logits, y)['scale'], 2.5, .15)
     assert .001<fit_scaling('one', torch.eye(2).repeat(20, 1)*9, torch.arange(2).repeat(20))['scale']<100 # all right, for ever surer
+
+def test_scaled_by_hand():
+    logits = torch.tensor([[1.,2.,-1.],[0.,.5,3.]])
+    loss = with_decisions(CrossEntropyLossFlat(), scaling=dict(scale=[2.,1.,.5], bias=[0.,.5,-1.]))
+    want = torch.tensor([[2.,2.5,-1.5],[0.,1.,.5]])
+    assert torch.equal(scaled(loss, logits), want) and torch.equal(loss.activation(logits), want.softmax(-1))
+    assert scaled(CrossEntropyLossFlat(), logits) is logits
 
 def test_calibrated_in_one_pass_and_everywhere(single, capsys):
     rows = SINGLE.iloc[single.dls.valid_ds.items.idxs]
