@@ -25,7 +25,7 @@ FAULTS = [
     ('model/decisions', 'return logits*scale+bias', 'return logits*scale', 'decisions:by_hand'), # a calibration by label without its summands
     ('model/fast_dropout', '(a[part]*kept[part]).to(v.dtype).transpose', 'a[part].to(v.dtype).transpose', 'fast_dropout:formula'), # a gradient of values that knows no dropout
     ('predict/prediction_files', "facts['rows'],facts['sha256'])==(self.start, self.rows, file_hash(self.path))", "facts['rows'])==(self.start, self.rows)", 'prediction_files:damaged'), # a damaged part is taken
-    ('predict/thresholds', 'np.lexsort([abs(cuts-.5), -scores])', 'np.lexsort([-abs(cuts-.5), -scores])', 'decisions:best_cut'), # of equally good thresholds the one farthest from 0.5
+    ('predict/thresholds', 'np.lexsort([abs(cuts-.5), -scores])', 'np.lexsort([-abs(cuts-.5), -scores])', 'decisions:nearest_to_a_half'), # of equally good thresholds the one farthest from 0.5
     ('predict/conformal', 'round((n+1)*(1-alpha), 9)', 'round(n*(1-alpha), 9)', 'decisions:promise'), # sets that keep their promise less often
     ('train/training_state', "random.setstate(states['python'])", 'pass', 'checkpoints:random_numbers'), # another order after resuming
     ('train/epoch_weights', 'return max((k for k,v in sums.items()', 'return min((k for k,v in sums.items()', 'scores:equal_weights'), # the first of two equal epochs

@@ -62,6 +62,11 @@ def test_counts_and_the_best_cut(seed):
         best = max(score(y, p>=t) for t in np.unique(p)[1:])
         close(score(y, p>best_cut(y, p, COUNT_SCORES[name])), best)
 
+def test_of_equally_good_cuts_the_one_nearest_to_a_half():
+    given = np.array([False,False,True,True])
+    for probs,cut in (([.1,.2,.6,.9], .5), ([.1,.2,.3,.9], .25), ([.1,.6,.7,.9], .65)): # between the second and the third all is right
+        assert best_cut(given, np.array(probs), COUNT_SCORES['f1'])==pytest.approx(cut)
+
 def test_rare_labels_share_a_threshold():
     rng = np.random.default_rng(0)
     y = np.stack([rng.random(200)<.4, np.arange(200)<3, np.zeros(200, bool)], 1)
