@@ -40,6 +40,9 @@ MODELS = dict(
     pegasus=lambda: tf.PegasusForConditionalGeneration(tf.PegasusConfig(vocab_size=V, max_position_embeddings=40, decoder_start_token_id=PAD, forced_eos_token_id=None, **LAYERS, **IDS)),
     m2m=lambda: tf.M2M100ForConditionalGeneration(tf.M2M100Config(vocab_size=V, max_position_embeddings=40, decoder_start_token_id=SEP, **LAYERS, **IDS)),
     encoder_decoder=encoder_decoder)
+OTHERS = dict( # FSMT's own loss wants what its decoder reads, Switch's encoder gives more than its states
+    fsmt=lambda: tf.FSMTForConditionalGeneration(tf.FSMTConfig(src_vocab_size=V, tgt_vocab_size=V, langs=['en','de'], max_position_embeddings=60, decoder_start_token_id=SEP, forced_eos_token_id=None, **LAYERS, **IDS)),
+    switch=lambda: tf.SwitchTransformersForConditionalGeneration(tf.SwitchTransformersConfig(vocab_size=V, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_decoder_layers=2, num_heads=2, num_experts=2, num_sparse_encoder_layers=1, num_sparse_decoder_layers=1, decoder_start_token_id=PAD, **IDS)))
 
 def make(name='bart', df=FRAME, **kwargs):
     set_seed(1)
@@ -96,6 +99,29 @@ def test_validation_and_model_loss(name):
         right += int((out.logits.argmax(-1)==labels).sum())
         n += labels.numel()
     assert loss==pytest.approx(losses/n, abs=1e-5) and accuracy==pytest.approx(right/n)
+
+def test_a_model_that_writes_into_its_targets(monkeypatch):
+    "FSMT fills their padding in place, makes no decoder's input of labels itself, has an embedding for an output layer, and with a cache sees what follows"
+    monkeypatch.setitem(MODELS, 'fsmt', OTHERS['fsmt'])
+    learn,own = make('fsmt'),make('fsmt', loss_func=ModelLoss(), metrics=[])
+    rows = FRAME.iloc[:5]
+    enc,labels = TOKENIZER(rows.source.tolist(), padding=True, return_tensors='pt'),as_labels(TOKENIZER, rows.target.tolist())
+    assert (labels==-100).any()
+    ids = learn.model.prepare_decoder_input_ids_from_labels(labels.clone())
+    with torch.no_grad(): want = float(learn.model(**enc, labels=labels, decoder_input_ids=ids).loss)
+    with learn.no_bar(), own.no_bar():
+        for l in (learn, own): assert l.validate(dl=l.dls.test_dl(rows, with_labels=True))[0]==pytest.approx(want, abs=1e-5)
+        preds,targets = learn.get_preds(dl=learn.dls.test_dl(rows, with_labels=True))
+        learn.fit(1)
+    assert [len(p) for p in preds]==(labels!=-100).sum(1).tolist() and torch.equal(targets, labels)
+    spread(learn.model)
+    got = learn.task.predictions.answered(learn, SOURCES, bs=3)
+    assert got==[plain(learn, s) for s in SOURCES]
+
+def test_the_decoder_gets_what_its_encoder_gives(monkeypatch):
+    monkeypatch.setitem(MODELS, 'switch', OTHERS['switch'])
+    learn = make('switch')
+    assert learn.task.predictions.answered(learn, SOURCES, bs=3)==[plain(learn, s) for s in SOURCES]
 
 def test_label_smoothing_is_that_of_transformers():
     from transformers.trainer_pt_utils import LabelSmoother

@@ -260,7 +260,8 @@ def head_of(self:ModelDoor,
 )->tuple: # `(n,H) -> (n,V)`, the parameters in it that are trained, and V
     "The head of the model, to be called with some hidden states at a time."
     layer = self.model.get_output_embeddings()
-    if self.plain_head is None: self.plain_head = layer is not None and self._is_plain(layer, hidden)
+    is_called = layer is not None and not isinstance(layer, nn.Embedding) # FSMT multiplies by its table itself
+    if self.plain_head is None: self.plain_head = is_called and self._is_plain(layer, hidden)
     head = layer if self.plain_head else lambda h: _by_way_of_model(self, h)
     return head,head_parameters(self.model),n_embeddings(self.model) or 1
 

@@ -125,14 +125,20 @@ def _keep_choices_together(self:ModelCall): # the loss of a model is about all c
 @patch
 def _decoder_inputs(self:ModelCall, pieces): # keyword arguments beside those of the text, for each piece
     door = self.door
-    if self.labels is not None or not writes_text(door.model): return [{}]*len(pieces) # with labels the model makes them
+    makes_them = self.labels is not None and door.decoder_input is None
+    if makes_them or not writes_text(door.model): return [{}]*len(pieces)
     if door.decoder_input is None:
         raise ValueError(f"{type(door.model).__name__} writes text with a decoder, and nothing says what this reads: its task must, "
             "`Task(..., decoder_input=...)`")
-    inputs = door.decoder_input(self.targets, door.model)
+    return self._cut_alike(door.decoder_input(self.targets, door.model), pieces)
+
+@patch
+def _cut_alike(self:ModelCall, inputs, pieces):
     if self.windows is not None: inputs = {k:v[self.windows] for k,v in inputs.items()}
     parts = {k:v.split(list(map(len, pieces))) for k,v in inputs.items()}
-    return [{k:v[i] for k,v in parts.items()} for i in range(len(pieces))]
+    takes_cache = parts and 'use_cache' in self.door.accepted
+    no_cache = dict(use_cache=False) if takes_cache else {}
+    return [{k:v[i] for k,v in parts.items()} | no_cache for i in range(len(pieces))]
 
 # %% ../../nbs/model/13_model_call.ipynb #4f7be66c
 @patch

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from .tokenizer import is_learner, load_config, location_of, no_checkpoint
 from ..support.progress import late_bars
 from ..support.warn import warn_user
+from ..task import TASKS
 
 # %% ../../nbs/model/01_pretrained.ipynb #acf19c42
 def label_maps(
@@ -186,15 +187,37 @@ def _of_object(model, config): # a loaded one, whose outputs get the names of th
         if k!='num_labels': setattr(model.config, k, v)
     return model
 
+# %% ../../nbs/model/01_pretrained.ipynb #a4c19002
+def _has_head(config, auto_model): return type(config) in getattr(transformers, auto_model)._model_mapping
+
+def _no_head(config, auto_model): # -> an error
+    heads = sorted({t.auto_model for t in TASKS.values() if _has_head(config, t.auto_model)})
+    has = f"it has {', '.join(heads)}" if heads else "it has none of the heads that are known here"
+    return ValueError(f"transformers has no {auto_model} for checkpoints of type {config.model_type!r}: {has}")
+
+def _check_part(part, whole, auto_model): # configs, of the model and of its checkpoint
+    is_whole = part.model_type==whole.model_type
+    if is_whole or _has_head(part, auto_model): return
+    raise ValueError(f"of this checkpoint ({whole.model_type}) {auto_model} reads the language part alone, which is of type {part.model_type!r}, "
+        "and no Auto class opens what would be saved of that: take another checkpoint")
+
 # %% ../../nbs/model/01_pretrained.ipynb #75a8fecf
-def _of_checkpoint(checkpoint, auto_model, config, **kwargs):
-    known = _other_names(load_config(checkpoint).id2label, config)
-    if 'id2label' in config: config = {k:v for k,v in config.items() if k!='num_labels'} # it follows; both together are warned of
+def _loaded(checkpoint, own, auto_model, **told): # -> the model, and what was in the checkpoint
     load = getattr(transformers, auto_model).from_pretrained
-    told = dict(output_loading_info=True, ignore_mismatched_sizes=True) | config
     try:
-        with _without_reports(), late_bars(): model,info = load(location_of(checkpoint), **told, **kwargs)
+        with _without_reports(), late_bars(): return load(location_of(checkpoint), output_loading_info=True, **told)
     except OSError as e: raise no_checkpoint(checkpoint, 'model', e) from e
+    except ValueError as e:
+        has_no_head = 'Unrecognized configuration class' in str(e)
+        raise (_no_head(own, auto_model) if has_no_head else e) from None
+
+def _of_checkpoint(checkpoint, auto_model, config, **kwargs):
+    own = load_config(checkpoint)
+    known = _other_names(own.id2label, config)
+    if 'id2label' in config: config = {k:v for k,v in config.items() if k!='num_labels'} # it follows; both together are warned of
+    told = dict(ignore_mismatched_sizes=True) | config
+    model,info = _loaded(checkpoint, own, auto_model, **told, **kwargs)
+    _check_part(model.config, own, auto_model)
     for t in (*model.parameters(), *model.buffers()):
         t.data = t.data.clone() # off the mapped file, onto aligned memory: the last bit of a product may depend on that
     mismatched = {k[0] if isinstance(k, tuple) else k for k in info['mismatched_keys']}

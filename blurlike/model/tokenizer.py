@@ -182,7 +182,8 @@ def max_positions(
     model # Loaded model, its config, or a checkpoint
 )->int|None: # Number of tokens, special ones included; `None`: no limit (relative positions)
     "The longest input that the position table of `model` allows."
-    n = getattr(load_config(model), 'max_position_embeddings', None)
+    config = load_config(model)
+    n = getattr(config, 'max_position_embeddings', getattr(config, 'max_seq_len', None)) # MPT has the other name
     said = [n] if isinstance(n, int) and 0<n<10**9 else []
     return min(said + [m.num_embeddings-m.padding_idx-1 for m in _offset_tables(model)], default=None)
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-from transformers.modeling_outputs import BaseModelOutput
 
 from ..model.model_inputs import accepted_names, unwrap
 from ..model.turns import predict_together
@@ -74,7 +73,7 @@ class Continuation:
         how:dict, # From `decoding`
         stops:list, # Token ids that end a text
         seed:int|None=None, # Of what is drawn; `None`: the global random state
-        read:dict|None=None # For a decoder: `hidden` (n,L,H), what the encoder made of the sources, and their `mask` (n,L)
+        read:dict|None=None # For a decoder: `hidden` (n,L,H), what the encoder made of the sources, their `mask` (n,L), and `kind`, the class of its output
     ):
         self.learn,self.model,self.how,self.seed,self.read = learn,unwrap(learn.model),how,seed,read
         self.stops,self.pad = stops,learn.dls.tokenizer.pad_token_id
@@ -125,7 +124,7 @@ class Continuation:
 
     def _given(self): # to the model
         if self.read is None: return dict(inputs=self.ids, attention_mask=self.mask)
-        encoded = BaseModelOutput(self.read['hidden'])
+        encoded = self.read['kind'](last_hidden_state=self.read['hidden']) # anew: with beams `generate` repeats its rows
         told = dict(decoder_input_ids=self.ids, decoder_attention_mask=self.mask) # its width says what the cache holds
         return told | dict(encoder_outputs=encoded, attention_mask=self.read['mask'])
 
@@ -144,4 +143,4 @@ class Continuation:
     def _keep(self, kept): # of what was made of the rows so far
         if not _keeps_tokens(self.cache): self.cache = None # the texts are read anew
         if self.cache is not None: self.cache.batch_select_indices(kept)
-        if self.read is not None: self.read = {k:v[kept] for k,v in self.read.items()}
+        if self.read is not None: self.read |= {k:self.read[k][kept] for k in ('hidden','mask')}

@@ -18,24 +18,27 @@ PADDING = dict(
     yoso="estimates attention by hashing over all positions, padding among them")
 
 # type -> task -> reason: likewise, for this task alone
-PADDING_OF = dict(roformer=dict(multiple_choice="reads the last place of each choice, which is padding in all but the longest; with `tokenizer.padding_side = 'left'` it is the last token"))
+PADDING_OF = dict(prophetnet=dict(causal_lm="its stream of n-grams sees the padding behind a text"), roformer=dict(multiple_choice="reads the last place of each choice, which is padding in all but the longest; with `tokenizer.padding_side = 'left'` it is the last token"))
 
 def padding(kind, task):
     "Why padding counts for `kind` in `task`; `None`: it does not."
     return PADDING.get(kind) or PADDING_OF.get(kind, {}).get(task)
 
 # type -> task -> reason; a few lines of plain transformers show what is wrong there
-EXCLUDED = dict(lxmert=dict(question_answering="answers questions about images: without `visual_feats` its forward raises"),
+_hears = "writes down or answers sound: one decoder, into which the sound is put, and no encoder of texts"
+_drafts = "drafts tokens for a larger Gemma 4 and reads its states: alone its forward raises"
+_sounds = "its tokens are codes of sound, and its config has none for texts"
+_part = "transformers opens its language part only by the name of its class: what is saved of it does not open with `AutoModelForCausalLM`"
+EXCLUDED = dict(**{k:dict(seq2seq=_hears) for k in ('audioflamingo3','glmasr','granite_speech','granite_speech_plus','moss_transcribe_diarize','musicflamingo','nemo_speechlm','qwen2_audio','vibevoice_asr','voxtral','voxtral_realtime')},
+    gemma4_assistant=dict(causal_lm=_drafts), gemma4_unified_assistant=dict(causal_lm=_drafts), musicgen=dict(causal_lm=_sounds), musicgen_melody=dict(causal_lm=_sounds),
+    emu3=dict(causal_lm=_part), mllama=dict(causal_lm=_part),
+    blt=dict(causal_lm="reads bytes in patches, and in this release its forward raises in plain transformers too (`BltConfig` has no `num_hidden_layers`)"),
+    gemma3n=dict(causal_lm="needs the package `timm`, which reads its images; its language part alone is gemma3n_text"),
+    lxmert=dict(question_answering="answers questions about images: without `visual_feats` its forward raises"),
     cpmant=dict(causal_lm="sees the tokens that come after in what is given to it"), xlnet=dict(causal_lm="sees the tokens that come after, unless it is given a mask of its own kind (`perm_mask`)"),
     xlm=dict(causal_lm="writes in place of a mask token and drops the attention mask (`XLMWithLMHeadModel.prepare_inputs_for_generation`)"),
     perceiver=dict(masked_lm="wants each text padded to all of the model's positions (2,048 in the published one): `PerceiverForMaskedLM(config)(input_ids=ids)` raises for a shorter `ids`; our batches are as long as their longest text"))
 
-# task -> types whose small model this check cannot make, or that fail in it, and that nobody has looked into yet
-UNTRIED = dict(causal_lm='''bailing_hybrid bamba blt dbrx dots1 dots3_note emu3 gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text gemma4_unified_assistant
-    granitemoehybrid kimi_linear lfm2_moe llama4 longcat_flash mllama musicgen musicgen_melody prophetnet qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen4_exp qwen4_exp_text
-    recurrent_gemma rwkv xlstm youtu zaya falcon_h1 inkling_text inkling2_text mpt hrm_text reformer'''.split())
-
 def reason(kind, task):
     "Why `kind` is not run for `task`; `None`: it is."
-    if kind in UNTRIED.get(task, ()): return "its small model cannot be made here, or fails in this check, and was not looked into yet"
     return NO_TEXT.get(kind) or EXCLUDED.get(kind, {}).get(task)

@@ -6,8 +6,9 @@ from transformers.models.auto import modeling_auto as auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 MAPPINGS = dict(sequence_classification=auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES, token_classification=auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES, masked_lm=auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    multiple_choice=auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES, question_answering=auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES, causal_lm=auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    multiple_choice=auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES, question_answering=auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES, causal_lm=auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, seq2seq=auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
 TASKS = list(MAPPINGS)
+MULTIMODAL = auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
 TEXTS = ['the film was great and we liked it', 'an awful bore', 'great', 'a fair story about a small town by the river', 'we left before the end since it was awful', 'great music', 'it rained and we liked the old house',
     'a bore from the start to the end of it'] * 3
 
@@ -70,9 +71,9 @@ def xlnet_like(): # padding and the special tokens on the other side
 
 TOKENIZERS = {f.__name__ if hasattr(f, '__name__') else n:f for n,f in dict(bert_like=bert_like, roberta_like=roberta_like, gpt_like=gpt_like, llama_like=llama_like, t5_like=t5_like, xlnet_like=xlnet_like).items()}
 _with = dict(
-    bert_like='bert big_bird bros convbert deberta-v2 distilbert electra ernie fnet funnel gte layoutlm lilt megatron-bert mobilebert modernvbert mpnet mra nomic_bert nystromformer rembert roc_bert roformer squeezebert tapas yoso ibert ultrabert ultravbert modernbert modernbert-decoder neomme esm esmc eurobert cohere_compass_text openai_privacy_filter splinter',
-    roberta_like='roberta bart mbart mvp plbart camembert data2vec-text deberta longformer luke roberta-prelayernorm xlm-roberta xlm-roberta-xl xmod markuplm bigbird_pegasus layoutlmv3 layoutlmv2 jina_embeddings_v3 flaubert xlm led',
-    t5_like='t5 mt5 umt5 t5gemma t5gemma2 albert reformer', xlnet_like='xlnet', gpt_like='qwen2 qwen3_5 qwen3_5_text gpt2 gpt_neo gptj gpt_bigcode gpt_neox gpt-sw3 openai-gpt ctrl opt bloom falcon mpt biogpt starcoder2 phi stablelm')
+    bert_like='bert big_bird bros convbert deberta-v2 distilbert electra ernie fnet funnel gte layoutlm lilt megatron-bert mobilebert modernvbert mpnet mra nomic_bert nystromformer rembert roc_bert roformer squeezebert tapas yoso ibert ultrabert ultravbert modernbert modernbert-decoder neomme esm esmc eurobert cohere_compass_text openai_privacy_filter splinter prophetnet encoder-decoder',
+    roberta_like='roberta bart mbart mvp plbart camembert data2vec-text deberta longformer luke roberta-prelayernorm xlm-roberta xlm-roberta-xl xmod markuplm bigbird_pegasus layoutlmv3 layoutlmv2 jina_embeddings_v3 flaubert xlm led m2m_100 nllb-moe blenderbot blenderbot-small fsmt seamless_m4t seamless_m4t_v2',
+    t5_like='t5 mt5 umt5 t5gemma t5gemma2 albert reformer longt5 switch_transformers pegasus pegasus_x marian', xlnet_like='xlnet', gpt_like='qwen2 qwen3_5 qwen3_5_text gpt2 gpt_neo gptj gpt_bigcode gpt_neox gpt-sw3 openai-gpt ctrl opt bloom falcon mpt biogpt starcoder2 phi stablelm')
 KIND = {t:kind for kind,types in _with.items() for t in types.split()} | dict(canine='characters', perceiver='characters') # all others: decoders of Llama's kind
 FIELDS = {t:('input_ids','attention_mask') for t in 'distilbert mpnet modernbert modernbert-decoder esm esmc eurobert neomme ultrabert ultravbert modernvbert cohere_compass_text openai_privacy_filter gte'.split()}
 
@@ -92,15 +93,27 @@ def _small(cls, special, ids, vocab_size):
     first = cls()
     config = first.to_dict()
     inner = {n:_small(type(getattr(first, n)), special.get(n, {}), ids, vocab_size).to_dict() for n in getattr(cls, 'sub_configs', {}) if getattr(first, n, None) is not None}
-    vocab = {n:vocab_size for n in ('vocab_size',) if n in config}
+    vocab = {n:vocab_size for n in ('vocab_size','decoder_vocab_size','src_vocab_size','tgt_vocab_size') if n in config}
     return cls(**{k:v for k,v in (_sizes(config) | ids | vocab | inner).items()} | {k:v for k,v in special.items() if not isinstance(v, dict) or k not in inner})
 
 def make_config(kind, tokenizer, task=None):
-    "A config of two narrow layers; for `causal_lm` of a decoder, where the type can be both."
+    "A config of two narrow layers; for `causal_lm` of a decoder, where the type can be both; for `seq2seq` of one whose decoder knows where to start."
     ids = {f'{n}_token_id':getattr(tokenizer, f'{n}_token_id') for n in ('pad','bos','eos','cls','sep')}
-    config = _small(CONFIG_MAPPING[kind], SPECIAL.get(kind, {}), {k:v for k,v in ids.items() if v is not None or k=='pad_token_id'}, len(tokenizer))
+    ids = {k:v for k,v in ids.items() if v is not None or k=='pad_token_id'}
+    if kind=='encoder-decoder': return _two_berts(ids, len(tokenizer))
+    config = _small(CONFIG_MAPPING[kind], SPECIAL.get(kind, {}), ids, len(tokenizer))
     if task=='causal_lm': config.is_decoder = True
+    if task=='seq2seq': _start(config, tokenizer)
     return config
+
+def _two_berts(ids, vocab_size):
+    encoder,decoder = (_small(tf.BertConfig, {}, ids, vocab_size) for _ in range(2))
+    return tf.EncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
+
+def _start(config, tokenizer): # tokens that the published ones number otherwise
+    start = getattr(config, 'decoder_start_token_id', None)
+    config.decoder_start_token_id = start if start is not None and start<len(tokenizer) else tokenizer.pad_token_id
+    if getattr(config, 'forced_eos_token_id', None) is not None: config.forced_eos_token_id = tokenizer.eos_token_id
 
 def n_parameters(cls, config):
     "Parameters of a model before it is built."
@@ -109,16 +122,31 @@ def n_parameters(cls, config):
 # --- what else a type needs to be small, or to be built at all
 _vision = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8)
 _experts = dict(num_experts_per_tok=2, n_group=2, topk_group=1, num_key_value_heads=4)
+_per_layer = dict(vocab_size_per_layer_input=500, hidden_size_per_layer_input=8, layer_types=['sliding_attention','full_attention'], global_head_dim=8)
+_linear = dict(layer_types=['linear_attention','full_attention'])
+_indexed = dict(layer_types=['linear_attention','indexed_attention'], hc_lowrank=8, indexer_n_heads=2, indexer_kv_heads=1, indexer_head_dim=8, indexer_budget=16, indexer_compress_ratio=4)
+_qwen_vision = dict(depth=1, hidden_size=32, intermediate_size=48, num_heads=2, out_hidden_size=32)
 SPECIAL = dict(
     **{k:_experts for k in ('axk1','axk2','deepseek_v2','deepseek_v3','minicpm3')}, mistral4=_experts | dict(head_dim=16), esmc=dict(num_key_value_heads=4), qwen3_moe=dict(num_experts_per_tok=2), qwen3_next=dict(num_experts_per_tok=2, layer_types=['linear_attention','full_attention']),
-    gpt_neo=dict(attention_types=[[['global','local'], 1]]), jamba=dict(attn_layer_period=2, attn_layer_offset=1), qwen3_5=dict(text_config=dict(layer_types=['linear_attention','full_attention']),
-        vision_config=dict(depth=1, hidden_size=32, intermediate_size=48, num_heads=2, out_hidden_size=32)), qwen3_5_text=dict(layer_types=['linear_attention','full_attention']),
-    gptj=dict(rotary_dim=4), codegen=dict(rotary_dim=4), mamba2=dict(num_heads=4, head_dim=16, n_groups=1), bamba=dict(mamba_n_heads=4, mamba_d_head=16), granitemoehybrid=dict(mamba_n_heads=4, mamba_d_head=16), ernie4_5_moe=dict(moe_k=2, moe_num_experts=4), mpt=dict(max_seq_len=128),
-    dots3_note_text=dict(num_key_value_heads=4), dots3_note=dict(num_key_value_heads=4), **{k:dict(num_key_value_heads=4) for k in ('deepseek_v32','glm4_moe_lite','glm_moe_dsa')}, lfm2_moe=dict(num_dense_layers=1),
-    bailing_hybrid=dict(layer_types=['linear_attention','full_attention']), kimi_linear=dict(layer_types=['linear_attention','full_attention']), lfm3=dict(layer_types=['conv','full_attention']), funnel=dict(block_sizes=[1, 1], num_decoder_layers=1), layoutlmv3=dict(coordinate_size=6, shape_size=4, has_relative_attention_bias=False, has_spatial_attention_bias=False, visual_embed=False),
+    gpt_neo=dict(attention_types=[[['global','local'], 1]]), jamba=dict(attn_layer_period=2, attn_layer_offset=1), qwen3_5=dict(text_config=_linear, vision_config=_qwen_vision), qwen3_5_text=_linear,
+    gptj=dict(rotary_dim=4), codegen=dict(rotary_dim=4), mamba2=dict(num_heads=4, head_dim=16, n_groups=1), ernie4_5_moe=dict(moe_k=2, moe_num_experts=4), mpt=dict(max_seq_len=128),
+    dots3_note_text=dict(num_key_value_heads=4), **{k:dict(num_key_value_heads=4) for k in ('deepseek_v32','glm4_moe_lite','glm_moe_dsa')}, 
+    lfm3=dict(layer_types=['conv','full_attention']), funnel=dict(block_sizes=[1, 1], num_decoder_layers=1), layoutlmv3=dict(coordinate_size=6, shape_size=4, has_relative_attention_bias=False, has_spatial_attention_bias=False, visual_embed=False),
     lilt=dict(channel_shrink_ratio=1, hidden_size=36), neomme=dict(head_dim=16), reformer=dict(axial_pos_embds=False, # with axial positions transformers trains on sequences of exactly that length only
-         attn_layers=['local','lsh'], num_attention_heads=2, attention_head_size=16, is_decoder=False),
+         attn_layers=['local','lsh'], num_attention_heads=2, attention_head_size=16, is_decoder=False, hash_seed=0),
     xmod=dict(default_language='en_XX', languages=['en_XX']), zamba=dict(attention_hidden_size=64, attention_head_dim=16, num_hidden_layers=3, layer_types=['mamba','hybrid','hybrid']), zamba2=dict(num_mem_blocks=1, attention_hidden_size=64, attention_head_dim=16, num_hidden_layers=3, layers_block_type=['mamba','hybrid','hybrid']),
     hunyuan_v1_dense=dict(head_dim=8), hunyuan_v1_moe=dict(head_dim=8), ministral=dict(head_dim=8), nemotron=dict(num_key_value_heads=2), t5=dict(decoder_start_token_id=0), bigbird_pegasus=dict(attention_type='original_full'), big_bird=dict(attention_type='original_full'),
     cohere_compass_text=dict(rope_parameters=dict(full_attention=dict(rope_type='default', rope_theta=10000.), sliding_attention=dict(rope_type='default', rope_theta=10000.))),
-    gemma3=dict(vision_config=_vision), modernvbert=dict(vision_config=_vision), t5gemma2=dict(vision_config=_vision))
+    gemma3=dict(vision_config=_vision), modernvbert=dict(vision_config=_vision), t5gemma2=dict(vision_config=_vision),
+    led=dict(attention_window=[8, 8]), longt5=dict(local_radius=7, global_block_size=8), pegasus_x=dict(block_size=8, num_global_tokens=4),
+    **{k:dict(num_key_value_heads=4, num_experts_per_tok=2, linear_head_dim=8, linear_num_heads=4, layer_types=['linear_attention','full_attention']) for k in ('bailing_hybrid','kimi_linear')}, youtu=dict(num_key_value_heads=4),
+    bamba=dict(mamba_n_heads=4, mamba_d_head=16, attn_layer_indices=[1]), granitemoehybrid=dict(mamba_n_heads=4, mamba_d_head=16, layer_types=['mamba','attention']),
+    blt=dict(encoder_hash_byte_group_vocab=50, global_config=dict(hidden_size=64, intermediate_size=48)), dbrx=dict(attn_config=dict(rope_theta=10000., kv_n_heads=2, clip_qkv=8.)),
+    dots1=dict(n_routed_experts=4, num_experts_per_tok=2, n_shared_experts=1), dots3_note=dict(text_config=dict(num_key_value_heads=4), vision_config=dict(pyramid_num_routed=[-1, -1], adapter_in_dim=32, adapter_out_dim=32), audio_config=dict(adapter_input_size=32, adapter_out_dim=32)),
+    gemma3n_text=dict(num_kv_shared_layers=0, vocab_size_per_layer_input=500, hidden_size_per_layer_input=8, layer_types=['sliding_attention','full_attention']),
+    gemma4_text=_per_layer, gemma4=dict(text_config=_per_layer, vision_config=dict(hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, head_dim=16, position_embedding_size=64), audio_config=dict(hidden_size=32, num_attention_heads=2, num_hidden_layers=1, subsampling_conv_channels=[8, 4], output_proj_dims=32)),
+    emu3=dict(vocabulary_map={'<image>':3}, text_config=dict(pad_token_id=2), vq_config=dict(base_channels=32, codebook_size=64, num_res_blocks=1, channel_multiplier=[1, 1])), falcon_h1=dict(mamba_d_ssm=64, mamba_n_heads=4, mamba_d_head=16, mamba_d_state=16, mamba_chunk_size=8),
+    lfm2_moe=dict(num_dense_layers=1, layer_types=['conv','full_attention']), llama4=dict(text_config=dict(intermediate_size_mlp=48, num_experts_per_tok=1), vision_config=_vision | dict(vision_output_dim=32, projector_input_dim=32, projector_output_dim=32)),
+    longcat_flash=dict(num_key_value_heads=4, q_lora_rank=8, moe_topk=2, zero_expert_num=2, expert_ffn_hidden_size=48), qwen3_5_moe_text=_linear, qwen3_5_moe=dict(text_config=_linear, vision_config=_qwen_vision), qwen4_exp_text=_indexed,
+    qwen4_exp=dict(text_config=_indexed, vision_config=_qwen_vision),
+    recurrent_gemma=dict(block_types=['recurrent','attention']), rwkv=dict(attention_hidden_size=32), zaya=dict(num_experts_per_tok=1, router_hidden_size=16), xlstm=dict(hidden_size=128, embedding_dim=128, num_heads=2, chunk_size=16))

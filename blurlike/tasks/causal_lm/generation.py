@@ -15,7 +15,7 @@ from fastcore.foundation import L
 
 from ...data.prefetch import name_error
 from ...data.rows import Rows, check_columns
-from ...model.model_inputs import accepted_names, unwrap
+from ...model.model_inputs import unwrap
 from ...model.tokenizer import max_positions
 from ...model.pretrained import n_embeddings
 from ...model.token_scores import NextTokenLoss
@@ -103,11 +103,12 @@ def pads_left(
     device = next(model.parameters()).device
     ids = torch.arange(1, 9, device=device)[None]%(n_embeddings(model) or 9)
     mask = torch.tensor([[0,0,0,1,1,1,1,1]], device=device)
-    told = dict(attention_mask=mask)
-    if 'position_ids' in accepted_names(model): told |= dict(position_ids=(mask.cumsum(1)-1).clamp(min=0))
-    def last(ids, **told): return model(input_ids=ids, **told).logits[0,-1].float()
+    how = decoding() | dict(max_new_tokens=1, num_return_sequences=1, pad_token_id=0)
+    def first(ids, mask): # logits of the first token that is written
+        out = model.generate(ids, attention_mask=mask, output_logits=True, return_dict_in_generate=True, **how)
+        return out.logits[0].float()
     with torch.no_grad(), predict_together(model):
-        try: return torch.allclose(last(ids[:,3:]), last(ids, **told), atol=1e-4, rtol=1e-3)
+        try: return torch.allclose(first(ids[:,3:], mask[:,3:]), first(ids, mask), atol=1e-4, rtol=1e-3)
         except Exception: return False # whatever a model that was not made for this may raise
 
 def _alike(model, how, rooms, sizes): # (n,) a number for each; those with one number may be written together

@@ -35,7 +35,8 @@ def decoder_input(
         raise ValueError(f"{type(model).__name__} gives logits of targets, and these rows have none (nor has `export_onnx` or `summary` any to give): "
             "call `predict` or `predict_batch` for what it writes, or pass a loader with targets (`dls.test_dl(rows, with_labels=True)`)")
     move = getattr(model, 'prepare_decoder_input_ids_from_labels', None)
-    return dict(decoder_input_ids=_moved(targets, model.config) if move is None else move(targets))
+    ids = _moved(targets, model.config) if move is None else move(targets.clone()) # FSMT writes into what it is given
+    return dict(decoder_input_ids=ids)
 
 # %% ../../../nbs/tasks/seq2seq/02_generation.ipynb #9937c95b
 def chosen(
@@ -85,8 +86,9 @@ class Sources:
 
     def read(self)->dict: # For `Continuation`
         with self.learn.predicting(), predict_together(self.model):
-            hidden = self.model.get_encoder()(**self.inputs, return_dict=True)[0]
-        return dict(hidden=hidden, mask=self.inputs.get('attention_mask', torch.ones_like(self.inputs['input_ids'])))
+            encoded = self.model.get_encoder()(**self.inputs, return_dict=True)
+        mask = self.inputs.get('attention_mask', torch.ones_like(self.inputs['input_ids']))
+        return dict(hidden=encoded[0], mask=mask, kind=type(encoded))
 
     def written(self, room, how, seed=None)->list: # lists of token ids, each with its end
         batch = self.continuation(room, how, seed)
