@@ -85,6 +85,7 @@ from .inspect.score_report import *
 from .inspect.confusion import *
 from .inspect.compare import *
 from .inspect.uncertain import *
+from .inspect.relabel import *
 from .tasks.sequence_classification import *
 from .tasks.token_classification.tagged import *
 from .tasks.token_classification.token_category import *

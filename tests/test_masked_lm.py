@@ -398,7 +398,7 @@ def test_sampling_follows_the_probabilities(bert):
 
 def test_bad_texts(bert):
     learn = mlm(bert)
-    with pytest.raises(ValueError, match=r'item 1 has no gap to fill: write \[MASK\] where'): learn.predict_batch(['a [MASK]', 'a film'])
+    with pytest.raises(ValueError, match=r'item 1: no gap to fill: write \[MASK\] where'): learn.predict_batch(['a [MASK]', 'a film'])
     with pytest.raises(ValueError, match='a gap was cut off'): learn.predict('film '*60+'[MASK]')
     with pytest.raises(TypeError, match='one text'): learn.predict_batch('a [MASK]')
     with pytest.raises(TypeError, match='pair'): learn.predict(('a [MASK]','b'))

@@ -68,6 +68,20 @@ def __getstate__(self:TransformersDL):
     fresh = dict(memory=Memory(self.memory.limit/2**20), _ordered=None, _reader=None, _lengths=(None,None))
     return self.__dict__ | fresh
 
+# %% ../../nbs/data/14_batch.ipynb #9902b15d
+@patch
+def row_numbers(self:TransformersDL,
+    idxs=None # (m,) places among the rows of this loader; `None`: all
+)->np.ndarray: # (m,)
+    "Which rows these are in the table that was given; where it has splits of its own, in theirs."
+    idxs = np.arange(self.n) if idxs is None else np.asarray(idxs, dtype=np.int64)
+    data = self.dataset
+    if isinstance(data.items, Rows): return data.items.given_numbers[idxs]
+    splits,k = data.splits,data.split_idx
+    if k is None or k>=len(splits): return idxs
+    if isinstance(splits[k], slice): return idxs+(splits[k].start or 0)
+    return np.asarray(splits[k], dtype=np.int64)[idxs] if len(splits[k])==len(data) else idxs
+
 # %% ../../nbs/data/14_batch.ipynb #0a1b0004
 @patch
 def _first_pass(self:TransformersDL):

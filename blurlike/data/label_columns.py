@@ -99,6 +99,13 @@ class NumberColumns(Column):
         if is_number: return float(v)
         raise ValueError(f"column {name!r} holds {first_values(native_values([v]))}: a number is expected")
 
+    def placeholder(self, value):
+        if is_name(self.names): return {self.names:value}
+        n = len(self.names)
+        is_whole = isinstance(value, (list, tuple)) and len(value)==n
+        if is_whole: return dict(zip(self.names, value))
+        raise ValueError(f"{value!r:.60} are no {n} numbers, one for each of {first_values(self.names)}")
+
 # %% ../../nbs/data/03_label_columns.ipynb #ac7b641d
 def read_labels(names):
     if is_name(names): return LabelLists(names)

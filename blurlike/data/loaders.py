@@ -14,7 +14,7 @@ from fastai.torch_core import get_first
 from fastcore.basics import patch
 from fastcore.foundation import L
 
-from .prefetch import name_error
+from .prefetch import name_error, name_items
 from .rows import Column, Rows
 
 # %% ../../nbs/data/13_loaders.ipynb #36f55fd2
@@ -63,7 +63,7 @@ def _check_items(self:TransformersDataLoaders, items):
     columns = getter.names if isinstance(getter, Column) else None
     def checked(i, o):
         try: return o if isinstance(o, (dict, pd.Series)) else tfm.as_item(o, columns)
-        except TypeError as e: raise name_error(e, 'item', [i]) from None
+        except TypeError as e: raise name_error(e, name_items([i])) from None
     return [checked(i, o) for i,o in enumerate(items)]
 
 # %% ../../nbs/data/13_loaders.ipynb #09c44288

@@ -99,7 +99,7 @@ class GroupSplitter:
         said = f"column {self.group!r}"
         col = rows.column(self.group)
         absent = col.isna()
-        if absent.any(): raise ValueError(f"{said} names no group in {name_rows(absent)}: fill it, or drop these rows")
+        if absent.any(): raise ValueError(f"{said} names no group in {rows.name(absent)}: fill it, or drop these rows")
         try: groups,names = pd.factorize(col)
         except TypeError:
             kind = type(col.iloc[0]).__name__
@@ -289,9 +289,8 @@ def _joined(*tables): # `Rows`, and the numbers of both parts
         rows.source.made_of = a,b # the files of a corpus live as long as its data set
         return rows,parts
     a,b = (o[shared] if isinstance(o, pd.DataFrame) else o.to_pandas()[shared] for o in (a, b))
-    ends = [0, len(a), len(a)+len(b)]
-    rows = Rows(pd.concat([a, b], ignore_index=True), starts=np.array(ends))
-    return rows,dict(train=np.arange(len(a)), validation=np.arange(*ends[1:]))
+    rows = Rows(pd.concat([a, b], ignore_index=True), splits=dict(train=0, validation=len(a)))
+    return rows,dict(train=np.arange(len(a)), validation=np.arange(len(a), len(rows)))
 
 # %% ../../nbs/data/02_splits.ipynb #b2df377d
 def used_rows(

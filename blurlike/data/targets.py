@@ -15,7 +15,7 @@ from pandas.api.types import infer_dtype, is_float_dtype, is_numeric_dtype
 
 from ..support.arguments import column_names
 from ..support.warn import warn_user
-from .rows import Column, Rows, check_columns, name_rows
+from .rows import Column, Rows, check_columns
 from .label_columns import LabelLists, LabelVector, chained_labels, first_values, is_label_list, label_counts
 from .label_columns import native_values, plain_column, read_flag, read_flags, read_labels
 from .label_columns import read_numbers, single_labels, spelled_number
@@ -68,13 +68,11 @@ def _kind_of_several(cols, names):
         "Write labels as 0 and 1 in every column (-1 is neither); for numbers pass problem_type='regression'")
 
 # %% ../../nbs/data/04_targets.ipynb #066ee7c3
-def _rows_of(numbers): return name_rows(np.isin(np.arange(numbers.max()+1), numbers))
-
-def _check_same(col, name, numbers): # lists in all rows, or in none
+def _check_same(col, name, used): # lists in all rows, or in none
     if col.dtype!=object: return
     odd = col.map(is_label_list)!=is_label_list(col.iloc[0])
     if not odd.any(): return
-    raise ValueError(f"column {name!r} holds lists in some rows and single labels in others: {_rows_of(numbers[odd.to_numpy()])} "
+    raise ValueError(f"column {name!r} holds lists in some rows and single labels in others: {used.name(odd)} "
         "differ from the first; make all of them lists, or none")
 
 def _check_single(col, name):
@@ -96,11 +94,11 @@ def _check_lists(col, name, kind, n_cols):
         raise ValueError(f"column {name!r} must hold lists of labels for {kind!r}, it holds {col.iloc[0]!r}; {_as_lists(col, name)}")
 
 # %% ../../nbs/data/04_targets.ipynb #d3e9a6a3
-def _check_kind(kind, cols, names, numbers):
+def _check_kind(kind, cols, names, used):
     if kind not in TARGET_KINDS: raise ValueError(f"problem_type={kind!r} is not one of {', '.join(TARGET_KINDS)}")
     own = {_single:_check_single, _multi:noop, _regression:_check_regression}[kind]
     for col,name in zip(cols, names):
-        _check_same(col, name, numbers)
+        _check_same(col, name, used)
         _check_lists(col, name, kind, len(cols))
         own(col, name)
     if kind==_single and len(cols)>1: raise ValueError(f"one label a text comes from one column, got {names}")
@@ -155,18 +153,18 @@ def name_alike(
     return '; '.join(' and '.join(map(repr, g)) for g in groups[:5]) + more
 
 # %% ../../nbs/data/04_targets.ipynb #a388ed94
-def _check_missing(col, name, numbers):
+def _check_missing(col, name, used):
     missing = col.isna()
     if col.dtype==object: missing[chained_labels(col[col.map(is_label_list)])[pd.isna].index] = True
     if not missing.any(): return
-    raise ValueError(f"column {name!r} has no label in {_rows_of(numbers[missing.to_numpy()])}; drop those rows or label them")
+    raise ValueError(f"column {name!r} has no label in {used.name(missing)}; drop those rows or label them")
 
-def _read_column(rows, name, numbers):
-    col = rows.column(name).iloc[numbers].reset_index(drop=True)
+def _read_column(used, name):
+    col = used.column(name)
     if len(col) and isinstance(col.iloc[0], dict):
         raise TypeError(f"column {name!r} holds dicts, e.g. {col.iloc[0]!r}: give the list of the labels that are meant, "
             "or a column for each")
-    _check_missing(col, name, numbers)
+    _check_missing(col, name, used)
     return plain_column(col)
 
 def _sorted_labels(values, name):
@@ -223,7 +221,7 @@ def _refuse_unknown(unknown, where, name, vocab): # labels that no training row 
         f"try another seed, or drop them{swapped}")
 
 # %% ../../nbs/data/04_targets.ipynb #66d4002f
-def _check_labels(flat, n_train, numbers, single, name, vocab): # Series of labels, numbered by their rows
+def _check_labels(flat, n_train, used, single, name, vocab): # Series of labels, numbered by their rows
     labels = native_values(flat.unique())
     train = flat[flat.index<n_train]
     if single and len(labels)==1:
@@ -231,7 +229,7 @@ def _check_labels(flat, n_train, numbers, single, name, vocab): # Series of labe
     odd = flat[~flat.isin(train.unique() if vocab is None else vocab)]
     unknown = sorted(native_values(odd.unique()), key=str)
     is_told = vocab is not None or len(train) # without training rows all are unknown
-    if unknown and is_told: _refuse_unknown(unknown, _rows_of(numbers[odd.index.unique()]), name, vocab)
+    if unknown and is_told: _refuse_unknown(unknown, used.name(odd.index.unique()), name, vocab)
     _check_seen(train, single, name)
 
 def _check_vocab(vocab, name): # given by the user
@@ -263,7 +261,7 @@ def _as_names(flat, declared, vocab): # labels by name, and the names that numbe
     if not stand: return flat,None
     return pd.Series(np.array(vocab, dtype=object)[flat.astype(int)], index=flat.index),vocab
 
-def _read_one_column(rows, col, name, splits, single, vocab): # vocab, and what reads the labels of a row
+def _read_one_column(rows, used, col, name, splits, single, vocab): # vocab, and what reads the labels of a row
     declared = rows.label_names(name)
     flat = single_labels(col)
     _check_types(flat, name, not single)
@@ -273,7 +271,7 @@ def _read_one_column(rows, col, name, splits, single, vocab): # vocab, and what 
         _warn_never(y, rows[splits[0]], name)
         return y.values,y
     flat,values = _as_names(flat, declared, vocab)
-    _check_labels(flat, len(splits[0]), np.concatenate(splits), single, name, vocab)
+    _check_labels(flat, len(splits[0]), used, single, name, vocab)
     res = vocab or declared or _vocab_of(flat, name, rows.categories(name))
     return res,(Column if single else LabelLists)(name, values)
 
@@ -315,14 +313,14 @@ def read_target(
     "Task, vocabulary and reader of the label column; `ValueError`, `TypeError` or `KeyError` names the column and rows that cannot be used."
     names = column_names(label, 'label')
     check_columns(rows, *names)
-    numbers = np.concatenate([np.asarray(s, dtype=np.int64) for s in splits])
-    cols = [_read_column(rows, n, numbers) for n in names]
+    used = rows[np.concatenate([np.asarray(s, dtype=np.int64) for s in splits])] # training first
+    cols = [_read_column(used, n) for n in names]
     kind = problem_type or infer_kind(cols, names)
     if kind==_regression: cols = [_as_numbers(c) for c in cols]
-    _check_kind(kind, cols, names, numbers)
+    _check_kind(kind, cols, names, used)
     if kind==_regression: return kind,_check_numbers(cols, names, vocab),read_numbers(label)
     if vocab is not None: _check_vocab(vocab := list(vocab), names[0])
-    if len(cols)==1: vocab,y = _read_one_column(rows, cols[0], names[0], splits, kind==_single, vocab)
+    if len(cols)==1: vocab,y = _read_one_column(rows, used, cols[0], names[0], splits, kind==_single, vocab)
     else:
         vocab = _check_hot(cols, names, len(splits[0]), vocab)
         y = read_labels(names)

@@ -269,7 +269,7 @@ def _read_rows(part, mask): # row number, tokens or words, label, start of the t
     for idxs,texts,targets in part.chunks(mask):
         if not len(idxs): continue
         tokens = texts if part.kind.of_words else _item_tokens(texts, tfm)
-        rows = part.row_numbers(idxs).tolist()
+        rows = part.dl.row_numbers(idxs).tolist()
         yield from zip(rows, tokens, targets, map(part.in_short, texts), [part.name]*len(idxs))
 
 # %% ../../nbs/inspect/04_data_check.ipynb #2dc6c67e

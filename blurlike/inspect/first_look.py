@@ -14,7 +14,7 @@ from fastai.torch_core import rank_distrib
 from fasttransform import Pipeline
 
 from .row_scan import conflicting_texts, parts_of, same_randomness
-from ..show.report import list_rows
+from ..data.rows import name_numbers
 from ..train.run import FIRST_LOOKS
 from ..data.token_blocks import PackedRows
 from ..train.training_state import loaders_of
@@ -37,18 +37,18 @@ def _leaks(train, valid): # texts of validation that are in training too
     leaked = np.isin(valid.texts, train.texts) & (valid.sizes>=20) & (valid.empty<2)
     if not _many(leaked, .05*len(train.idxs)/train.n): return []
     n = f"{'' if train.whole else 'at least '}{leaked.sum():,} of {len(leaked):,} validation rows"
-    return [f"{n} have a text that is in training too ({list_rows(valid.rows(leaked))}), so the metrics will be too good"]
+    return [f"{n} have a text that is in training too ({name_numbers(valid.rows(leaked))}), so the metrics will be too good"]
 
 def _conflicts(train, parts): # texts with one label here and another there
     torn = np.isin(train.texts, conflicting_texts(parts) if train.kind else [])
     if not _many(torn, .02): return []
     n = f"{torn.sum():,} of {len(torn):,} training rows"
-    return [f"{n} have a text that also stands with another label ({list_rows(train.rows(torn))})"]
+    return [f"{n} have a text that also stands with another label ({name_numbers(train.rows(torn))})"]
 
 def _empty_texts(train):
     empty = train.empty==2
     if not _many(empty, .01): return []
-    return [f"{empty.sum():,} of {len(empty):,} training texts are empty ({list_rows(train.rows(empty))})"]
+    return [f"{empty.sum():,} of {len(empty):,} training texts are empty ({name_numbers(train.rows(empty))})"]
 
 def _worries(learn): # what deserves a warning
     dls = [dl for dl in loaders_of(learn)[:2] if len(dl.dataset)]

@@ -18,7 +18,6 @@ from ..show.report import short_text
 from ..train.learner import TransformersLearner
 from ..data.token_blocks import PackedRows
 from ..support.progress import Progress
-from ..data.rows import Rows
 from ..train.training_state import loaders_of, random_states, set_random_states
 from ..task import TargetKind, task_of
 from ..data.tokens import TokenizeText, whole_texts
@@ -30,19 +29,6 @@ def kind_of_targets(
     "What the targets are: the task says it."
     task = learn.task or task_of(learn.dls)
     return None if task is None else task.kind
-
-def _row_numbers(dl, idxs): # of rows of a loader, in the data as it was given
-    data = dl.dataset
-    if isinstance(data.items, Rows): return idxs if data.items.idxs is None else data.items.idxs[idxs]
-    splits,k = data.splits,data.split_idx
-    if k is None or k>=len(splits): return idxs
-    if isinstance(splits[k], slice): return idxs+(splits[k].start or 0)
-    return np.asarray(splits[k], dtype=np.int64)[idxs] if len(splits[k])==len(data) else idxs
-
-def _split_start(items): # first row of the split of a `DatasetDict` that has them all; 0: there is none
-    if getattr(items, 'starts', None) is None or items.idxs is None: return 0
-    starts = np.unique(items.starts[np.searchsorted(items.starts, items.idxs, side='right')-1])
-    return int(starts[0]) if len(starts)==1 else 0
 
 def _value(target, vocab, kind): # a target as it stood in the data
     if kind is not None and isinstance(target, torch.Tensor): return kind.value(target, vocab)
@@ -92,7 +78,7 @@ class DataPart:
         self.every = self # all rows, without tokens, where that is cheap
         self.dl,self.name = dl,name
         self.n = len(dl.dataset)
-        self.start = _split_start(dl.dataset.items)
+        self.start = getattr(dl.dataset.items, 'only_start', 0) # of its split in the joined table
         self.idxs = _first_rows(self.n, most, seed)
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #15a50015
@@ -157,11 +143,7 @@ def _count(self:DataPart, targets): # numbers are kept as they are: they have a 
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #15a50021
 @patch
-def row_numbers(self:DataPart, idxs): # in the data as it was given, or in its own split of it
-    return _row_numbers(self.dl, idxs)-self.start
-
-@patch
-def rows(self:DataPart, mask): return self.row_numbers(self.idxs[mask])
+def rows(self:DataPart, mask): return self.dl.row_numbers(self.idxs[mask]) # as the user counts them
 
 @patch
 def in_short(self:DataPart, item): return short_text(tuple(self.dl.text_tfm.parts(item)) or item)

@@ -16,12 +16,11 @@ from fastcore.foundation import L
 
 from ..data.batch import TransformersDL
 from ..data.loaders import check_targets
-from ..data.rows import Rows, check_columns, read_rows
+from ..data.rows import Rows, check_columns, name_numbers, read_rows
 from ..data.token_blocks import PackedRows
 from .row_results import FEWEST_ROWS, RowResults, draw_sums, interval, judge_losses
-from .row_scan import DataPart
 from ..model.decisions import outdated
-from ..show.report import count_of, list_rows
+from ..show.report import count_of
 from ..show.tables import Table, as_text
 from ..support.arguments import check_counts
 from ..train.learner import TransformersLearner
@@ -114,7 +113,7 @@ def _drawn_table(df, name=None): # a DataFrame with `_low` and `_high` beside a 
     return Table([name, *shown], [[str(i), *c] for i,c in zip(df.index, cells)])
 
 def _plain(v):
-    if isinstance(v, list): return list_rows(np.array(v))
+    if isinstance(v, list): return name_numbers(v)
     return _number(v) if isinstance(v, float) else as_text(v)
 
 class ScoreReport:
@@ -313,5 +312,4 @@ def report(self:TransformersLearner,
     dl = rows_to_judge(self, rows)
     places = _slices_by(dl, by)
     results = row_results(self, dl)
-    numbers = DataPart(dl, 'validation').row_numbers(np.arange(len(dl.dataset)))
-    return ScoreReport(results, numbers, dl, _own_metrics(self), places, samples, seed, outdated(self.loss_func))
+    return ScoreReport(results, dl.row_numbers(), dl, _own_metrics(self), places, samples, seed, outdated(self.loss_func))

@@ -17,6 +17,7 @@ from sklearn.cluster import kmeans_plusplus
 from torch import nn
 
 from ..support.arguments import check_counts
+from ..data.prefetch import items_from
 from ..data.table_files import read_table
 from ..model.model_inputs import split_windows, unwrap
 from ..predict.prediction_files import rows_between
@@ -58,11 +59,9 @@ _piece = 6400 # rows that are read and predicted together
 
 def _of_piece(learn, rows, start, bs, measure): # items and their doubts
     predictions = learn.task.predictions
-    try: items = predictions.items_of(learn, rows_between(rows, start, min(start+_piece, len(rows))))
-    except (TypeError, KeyError) as e:
-        if not start: raise
-        raise type(e)(f"rows {start:,} and on: {e.args[0]}") from e
-    doubts = torch.as_tensor(predictions.doubts(learn, items, bs, measure)).float().numpy()
+    with items_from(start):
+        items = predictions.items_of(learn, rows_between(rows, start, min(start+_piece, len(rows))))
+        doubts = torch.as_tensor(predictions.doubts(learn, items, bs, measure)).float().numpy()
     if doubts.shape!=(len(items),):
         raise ValueError(f"by= gave numbers of shape {doubts.shape} for {len(items)} rows: one for each (...,C) probabilities is expected")
     odd = np.flatnonzero(np.isnan(doubts))

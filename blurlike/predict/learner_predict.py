@@ -36,7 +36,7 @@ from ..model.fingerprints import checksum_of, config_facts, tokenizer_hash, weig
 from .prediction_files import predict_to_file
 from .text_labels import LabelPredictions
 from ..support.progress import Progress
-from ..data.prefetch import ahead, name_error
+from ..data.prefetch import ahead, name_error, name_items
 from ..data.rows import Column, Rows, check_columns
 from ..model.turns import predict_together, train_alone
 from ..support.warn import warn_user
@@ -153,13 +153,12 @@ def _read_items(items, getter, tfm, check): # rows are read by the getter of the
     if has_names: check_columns(items, *L(columns))
     for i,o in enumerate(items):
         try: yield tfm.as_item(getter(o) if isinstance(o, (dict, pd.Series)) else o, columns, check)
-        except (TypeError, KeyError) as e: raise TypeError(f"item {i}: {e.args[0]}") from None
+        except (TypeError, KeyError) as e: raise name_error(TypeError(e.args[0]), name_items([i])) from None
 
 def _warn_empty(items, tfm):
     empty = [i for i,o in enumerate(items) if not any(t.strip() for t in tfm.parts(o))]
     if not empty: return
-    where = f"item{'s' if len(empty)>1 else ''} {', '.join(map(str, empty[:10]))}"
-    warn_user(f"empty text in {where}: its prediction says nothing")
+    warn_user(f"empty text in {name_items(empty)}: its prediction says nothing")
 
 @patch
 def texts_of(self:PredictingLearner,
@@ -227,7 +226,7 @@ def _tokens(self:PredictingLearner, texts, chunk): # an error names all items th
     try: return tfm.tokenize(chunk, not tfm.is_reported('other'))
     except ValueError as e:
         bad = tfm.long_firsts(texts)
-        raise name_error(e, 'item', list(bad)) if bad else e
+        raise name_error(e, name_items(list(bad))) if bad else e
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #10f6000c
 def _check_options(call, method, own, options): # names of arguments, as the user knows them

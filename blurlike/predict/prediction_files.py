@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 from fastcore.imports import noop
 
+from ..data.prefetch import items_from
 from ..support.files import file_hash, write_file
 from ..support.one_writer import OneWriter
 from ..support.progress import Progress
@@ -148,8 +149,11 @@ def _predict_part(learn, items, part, seen, kwargs): # its warnings are told onc
         warnings.simplefilter('always')
         try:
             texts_hash = _texts_hash(learn, items)
-            if not facts: part.write(learn.predict_batch(items, **kwargs), texts_hash)
-        except (TypeError, ValueError) as e: raise type(e)(f"rows {part.start:,} and on: {e}") from e
+            with items_from(part.start):
+                if not facts: part.write(learn.predict_batch(items, **kwargs), texts_hash)
+        except (TypeError, ValueError) as e:
+            if getattr(e, 'has_row', False): raise
+            raise type(e)(f"rows {part.start:,} and on: {e}") from e
     if not facts:
         for w in said: seen.setdefault(w.category, []).append((part.start, str(w.message)))
     elif facts['texts']!=texts_hash:

@@ -49,10 +49,11 @@ def build_dls(
     "`DataLoaders` over `rows`, by way of a `DataBlock`."
     trn,val = splits # the parts are put one after the other: fastai goes through lists of row numbers one by one, a slice costs nothing
     blocks = [(x, block)] + ([(y, target)] if target is not None else [])
+    items = rows[np.concatenate([trn, val])].apart() # labels that are corrected are this learner's own
     dblock = DataBlock(blocks=[b for _,b in blocks])
     parts = [slice(0, len(trn)), slice(len(trn), len(trn)+len(val))]
     tfms = [[getter, *b.type_tfms] for getter,b in blocks]
-    dsets = Datasets(rows[np.concatenate([trn, val])], tfms, splits=parts, dl_type=dblock.dl_type, n_inp=1)
+    dsets = Datasets(items, tfms, splits=parts, dl_type=dblock.dl_type, n_inp=1)
     dsets._dbunch_type = TransformersDataLoaders
     own = dict(bs=bs, after_item=dblock.item_tfms, after_batch=dblock.batch_tfms)
     return dsets.dataloaders(**block.dls_kwargs | own | kwargs)

@@ -41,11 +41,13 @@ def _read(tls, idxs):
 
 def data_facts(
     dl, # `TransformersDL`
-    most:int=20_000 # Rows to read, evenly spaced
+    most:int=20_000 # Rows to read, evenly spaced, beside those with corrected labels
 )->tuple[int,str]: # Number of rows, and a checksum of those that were read
     "Number of the rows of `dl`, and their fingerprint."
     n = len(dl.dataset)
-    idxs = np.unique(np.linspace(0, max(0, n-1), min(n, most)).astype(np.int64))
+    idxs = np.linspace(0, max(0, n-1), min(n, most)).astype(np.int64)
+    items = dl.dataset.tls[0].items
+    idxs = np.union1d(idxs, items.changed_rows() if isinstance(items, Rows) else idxs)
     return n,checksum_of(_read(dl.dataset.tls, idxs), _plain) if n else ''
 
 def _name(f): # of a function or object

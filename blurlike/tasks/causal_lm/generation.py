@@ -13,7 +13,7 @@ from datasets import Dataset
 from fastcore.basics import patch
 from fastcore.foundation import L
 
-from ...data.prefetch import name_error
+from ...data.prefetch import name_error, name_items
 from ...data.rows import Rows, check_columns
 from ...model.model_inputs import unwrap
 from ...model.tokenizer import max_positions
@@ -54,12 +54,18 @@ def prompts_of(
         is_row = isinstance(o, (dict, pd.Series))
         try: res.append(_prompt(tfm, o[column] if is_row else o, is_row))
         except KeyError:
-            raise KeyError(f"item {i}: no column {column!r} with the prompt; it has {list(o.keys())}") from None
-        except (TypeError, ValueError) as e: raise name_error(e, 'item', [i]) from None
+            raise name_error(KeyError(f"no column {column!r} with the prompt; it has {list(o.keys())}"), name_items([i])) from None
+        except (TypeError, ValueError) as e: raise name_error(e, name_items([i])) from None
     return res
 
 # %% ../../../nbs/tasks/causal_lm/04_generation.ipynb #cb03ad09
 NEW_TOKENS = 256 # at most, where nothing else is said
+
+def _too_long(n, limit, asked): # a prompt of `n` tokens, and as many as asked for; `None`: there is room
+    if n>=limit: return ValueError(f"the prompt has {n} tokens, and the model takes {limit}, what it writes included: shorten it")
+    if asked is None or n+asked<=limit: return None
+    return ValueError(f"the prompt has {n} tokens and max_new_tokens={asked} go beyond the {limit} that the model takes: "
+        f"{limit-n} or less are possible")
 
 def rooms_for(
     model, # Hugging Face model
@@ -72,11 +78,8 @@ def rooms_for(
     sizes = np.array(list(map(len, prompts)))
     if limit is None: return np.full(len(sizes), max_new_tokens or usual)
     for i,n in enumerate(sizes):
-        if n>=limit:
-            raise ValueError(f"item {i}: the prompt has {n} tokens, and the model takes {limit}, what it writes included: shorten it")
-        if max_new_tokens is None or n+max_new_tokens<=limit: continue
-        raise ValueError(f"item {i}: the prompt has {n} tokens and max_new_tokens={max_new_tokens} go beyond the {limit} that the model takes: "
-            f"{limit-n} or less are possible")
+        error = _too_long(n, limit, max_new_tokens)
+        if error is not None: raise name_error(error, name_items([i]))
     return np.minimum(limit-sizes, max_new_tokens or usual)
 
 # %% ../../../nbs/tasks/causal_lm/04_generation.ipynb #cb03ad11

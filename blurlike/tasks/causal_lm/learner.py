@@ -9,7 +9,6 @@ __all__ = ['causal_lm', 'BLOCK', 'causal_lm_block', 'judge_next', 'form_of', 'ch
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import torch
 from fastai.data.block import TransformBlock
 from fastai.data.core import DataLoaders
@@ -21,7 +20,7 @@ from fastcore.meta import delegates
 from ...data.batch import TransformersDL
 from ...data.corpus import is_corpus, read_corpus
 from ...data.prefetch import name_error
-from ...data.rows import Column, check_columns, check_texts, name_rows, read_rows
+from ...data.rows import Column, check_columns, check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
 from ...model.model_inputs import unwrap, way_apart
 from ...model.tokenizer import fit_length, load_tokenizer
@@ -91,9 +90,9 @@ def check_items(
     if form!='chat': check_texts(rows, *columns)
     if form=='completion':
         for name in columns:
-            empty = rows.column(name).set_axis(rows.numbers).str.strip()==''
+            empty = rows.column(name).str.strip()==''
             if empty.any():
-                raise ValueError(f"column {name!r} is empty in {name_rows(empty)}: drop these rows, they have nothing to learn from")
+                raise ValueError(f"column {name!r} is empty in {rows.name(empty)}: drop these rows, they have nothing to learn from")
     if form=='chat': _check_chats(rows, columns)
 
 def _check_chats(rows, columns):
@@ -101,22 +100,22 @@ def _check_chats(rows, columns):
         part = np.arange(i, min(i+1000, len(rows)))
         for k,o in zip(part, rows.read(part, columns)[0]):
             try: as_messages(o)
-            except (TypeError, ValueError) as e: raise name_error(e, 'row', [rows.numbers[k]]) from None
+            except (TypeError, ValueError) as e: raise name_error(e, rows.name([k])) from None
 
 # %% ../../../nbs/tasks/causal_lm/07_learner.ipynb #cb05ad0b
 _most_measured = 10_000 # long chats that are tokenised before training
 
-def _n_counted(tfm, chat, number): # tokens of a row
+def _n_counted(tfm, chat, where): # tokens of a row
     try: row, = tfm.segments([as_messages(chat)])
-    except ValueError as e: raise name_error(e, 'row', [number]) from None
+    except ValueError as e: raise name_error(e, where) from None
     return sum(tfm.cut(row)[1])
 
-def _unanswered(rows, columns, tfm): # numbers of the chats whose answers are all cut away
+def _unanswered(rows, columns, tfm): # places of the chats whose answers are all cut away
     chats = rows.read(np.arange(len(rows)), columns)[0]
     sizes = np.array([tfm.n_characters(o) for o in chats])
     long = np.argsort(-sizes, kind='stable')[:_most_measured]
     long = long[sizes[long]>=tfm.max_length//4] # a template adds tokens too
-    return [n for n,i in zip(rows.numbers[long], long) if not _n_counted(tfm, chats[i], n)]
+    return [i for i in long if not _n_counted(tfm, chats[i], rows.name([i]))]
 
 def _check_answers(rows, splits, columns, tfm):
     if tfm.form!='chat' or tfm.max_length is None: return
@@ -125,10 +124,9 @@ def _check_answers(rows, splits, columns, tfm):
     if not bad: return
     said = f"no answer is left within max_length={tfm.max_length}"
     for part,idxs in zip(('training','validation'), splits):
-        is_all = len(idxs)>0 and np.isin(rows.numbers[idxs], bad).all()
+        is_all = len(idxs)>0 and np.isin(rows.numbers[idxs], used.numbers[bad]).all()
         if is_all: raise ValueError(f"{said} in any chat of the {part} part: raise max_length")
-    mask = pd.Series(np.isin(used.numbers, bad), used.numbers)
-    warn_user(f"{said} in {name_rows(mask)}: they teach nothing. Raise max_length, or drop them")
+    warn_user(f"{said} in {used.name(bad)}: they teach nothing. Raise max_length, or drop them")
 
 # %% ../../../nbs/tasks/causal_lm/07_learner.ipynb #cb05ad11
 def is_causal(

@@ -14,6 +14,7 @@ from fastcore.xtras import ContextManagers
 
 from ...support.arguments import check_counts
 from ...data.batch import FixedOrder, TransformersDL
+from ...data.prefetch import name_error, name_items
 from .masking import TensorMasked
 from ...support.progress import Progress
 from ...predict.text_labels import PerRow
@@ -99,11 +100,11 @@ class MaskPredictions:
 
 # %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #0f7e0acf
 def _with_gap(text, i, mask): # the text of item `i`, its gaps written as the tokenizer does
-    if not isinstance(text, str): raise TypeError(f"item {i}: a text with gaps is expected, not a pair")
+    if not isinstance(text, str): raise name_error(TypeError("a text with gaps is expected, not a pair"), name_items([i]))
     if mask not in text: text = text.replace('[MASK]', mask)
     if mask in text: return text
     known = ' or '.join(dict.fromkeys(['[MASK]', mask]))
-    raise ValueError(f"item {i} has no gap to fill: write {known} where a token is wanted, in {text[:60]!r}")
+    raise name_error(ValueError(f"no gap to fill: write {known} where a token is wanted, in {text[:60]!r}"), name_items([i]))
 
 @patch
 def texts_of(self:MaskPredictions, learn, items):
@@ -115,7 +116,8 @@ def _check_gaps(tfm, ids, texts, start): # (L,) tokens of each text, of which th
     tok = tfm.tokenizer
     for i,(o,t) in enumerate(zip(ids, texts), start):
         if (o==tok.mask_token_id).sum()>=t.count(tok.mask_token): continue
-        raise ValueError(f"item {i} is longer than max_length={tfm.max_length} and a gap was cut off: shorten the text")
+        error = ValueError(f"the text is longer than max_length={tfm.max_length} and a gap was cut off: shorten it")
+        raise name_error(error, name_items([i]))
 
 @patch
 def _logits(self:MaskPredictions, learn, texts, bs): # yields (item, its (L,) token ids, places of its gaps, their (n,V) logits)

@@ -90,8 +90,8 @@ def _one_by_one(rows, columns, which=None): # lists of the choices of some rows;
             res.append(choices_in(values))
             '\n'.join(res[-1]).encode()
         except UnicodeEncodeError:
-            raise ValueError(f"row {rows.numbers[i]}: a choice holds a lone surrogate, which no tokenizer can read") from None
-        except TypeError as e: raise name_error(e, 'row', [rows.numbers[i]]) from None
+            raise ValueError(f"{rows.name([i])}: a choice holds a lone surrogate, which no tokenizer can read") from None
+        except TypeError as e: raise name_error(e, rows.name([i])) from None
     return res
 
 # %% ../../../nbs/tasks/multiple_choice/02_choice_columns.ipynb #94075ca7
@@ -106,14 +106,13 @@ def flat_choices(
     res = _of_lists(read[0]) if _are_lists(read[0].type) else _of_columns(read)
     _one_by_one(rows, columns, np.flatnonzero(res.unsound))
     twice = res.twice
-    if len(twice): _warn_twice(res[twice[0]], rows.numbers[twice])
+    if len(twice): _warn_twice(res[twice[0]], len(twice), rows.name(twice[:1]))
     return res
 
-def _warn_twice(choices, numbers): # those of the first row, and the numbers of all
-    n = len(numbers)
-    where = [i for i,c in enumerate(choices) if choices.count(c)>1]
-    warn_user(f"a choice stands twice in {n:,} row{'s' if n>1 else ''}, e.g. row {numbers[0]}: "
-        f"choices {', '.join(map(str, where))} are {choices[where[0]]!r}. The model cannot tell them apart")
+def _warn_twice(choices, n, where): # those of the first of `n` rows
+    alike = [i for i,c in enumerate(choices) if choices.count(c)>1]
+    warn_user(f"a choice stands twice in {n:,} row{'s' if n>1 else ''}, e.g. {where}: "
+        f"choices {', '.join(map(str, alike))} are {choices[alike[0]]!r}. The model cannot tell them apart")
 
 # %% ../../../nbs/tasks/multiple_choice/02_choice_columns.ipynb #f4ec85d0
 def _check_label(label, choices, how):
@@ -156,5 +155,5 @@ def read_how(
     could_be_two = hits>1 if how=='choice' else (hits>0) & (first!=places)
     for i in np.flatnonzero(~is_place | could_be_two):
         try: _check_label(labels[i:i+1].tolist()[0], flat[i], how)
-        except ValueError as e: raise name_error(e, 'row', [rows.numbers[i]]) from None
+        except ValueError as e: raise name_error(e, rows.name([i])) from None
     return how

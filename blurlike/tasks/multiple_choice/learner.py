@@ -124,7 +124,7 @@ def _check_long(rows, x, flat, tfm): # names the rows
     maybe = np.unique(flat.whose[size>=tfm.room])
     bad = tfm.long_choices([tfm.as_item(o) for o in x.read_many(rows, maybe)[0]]) if len(maybe) else {}
     if not bad: return
-    raise name_error(tfm.no_room_beside(max(bad.values())), 'row', rows.numbers[maybe[list(bad)]].tolist())
+    raise name_error(tfm.no_room_beside(max(bad.values())), rows.name(maybe[list(bad)]))
 
 def _from_dls(dls, checkpoint, **kwargs):
     if not _fits(dls):

@@ -97,7 +97,7 @@ class AnswerColumn(Column):
     "Reads the answers of a row, with its context"
     def placeholder(self, value)->dict: # the text's columns hold the context
         is_one = len(self.names)==2
-        return {self.names[0]:value} if is_one else {n:[] for n in self.names[:-1]}
+        return {self.names[0]:value} if is_one else dict(zip(self.names, _of_cell(value)))
     def _read(self, row): # loaders remember what they have read: no lists
         *answers,context = super()._read(row)
         return (*answers_in(answers), context)

@@ -28,7 +28,7 @@ def lost_answers(
     x:list, # Columns of question and context
     y:list, # Columns of the answers, then that of the context
     tfm:TokenizeQuestions # Reads them
-)->list: # Row numbers
+)->list: # Their places among `rows`
     "The rows whose answer fits in no window."
     res,column = [],AnswerColumn(y)
     places = AnswerPlaces()
@@ -39,14 +39,13 @@ def lost_answers(
         maybe = [k for k,(p,t) in enumerate(zip(pairs, targets)) if _may_not_fit(p, t.texts, tfm)]
         if not maybe: continue
         lost = fits_no_window(tfm, [pairs[k] for k in maybe], [targets[k] for k in maybe])
-        res += rows.numbers[idxs[np.array(maybe)[lost]]].tolist()
+        res += idxs[np.array(maybe)[lost]].tolist()
     return res
 
-def tell_lost(lost, n, tfm):
+def tell_lost(lost, rows, tfm):
     if not lost: return
-    named = ', '.join(map(str, lost[:10]))+(', ...' if len(lost)>10 else '')
     warn_user(f"the answer fits in no window of max_length={tfm.max_length} (overlap={tfm.overlap}), or the tokenizer drops all of it, in {len(lost):,} of "
-        f"{n:,} rows ({named}): nothing is learnt from them. Raise overlap to the length of the longest answer")
+        f"{len(rows):,} rows ({rows.name(lost)}): nothing is learnt from them. Raise overlap to the length of the longest answer")
 
 # %% ../../../nbs/tasks/question_answering/08_faults.ipynb #425e3de1
 def _looked_at(part, tfm): # keys of the contexts, and which answers fit in no window

@@ -118,5 +118,5 @@ def question_answering_learner(
     learn = build_learner(question_answering, [], checkpoint, own, rows, splits, Column(columns), AnswerColumn(names),
         bs=bs, max_length=max_length, overlap=overlap, options=options, loss_func=loss_func, model_kwargs=model_kwargs,
         dl_kwargs=dl_kwargs, metrics=metrics, splitter=splitter, **kwargs)
-    tell_lost(lost_answers(used, columns, names, learn.dls.text_tfm), len(used), learn.dls.text_tfm)
+    tell_lost(lost_answers(used, columns, names, learn.dls.text_tfm), used, learn.dls.text_tfm)
     return learn

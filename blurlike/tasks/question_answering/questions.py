@@ -91,8 +91,8 @@ def _is_empty(text): return isinstance(text, str) and not text.strip()
 @patch
 def check_rows(self:TokenizeQuestions, rows, *columns):
     for name in columns:
-        empty = rows.numbers[rows.column(name).map(_is_empty).to_numpy(dtype=bool)].tolist()
-        if empty: raise name_error(ValueError(f"column {name!r} is empty: drop these rows"), 'row', empty)
+        empty = rows.column(name).map(_is_empty)
+        if empty.any(): raise name_error(ValueError(f"column {name!r} is empty: drop these rows"), rows.name(empty))
     check_texts(rows, *columns)
 
 @patch

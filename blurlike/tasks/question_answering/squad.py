@@ -67,16 +67,16 @@ def check_answers(
     has,bad = [],{}
     for i in range(0, len(rows), step):
         idxs = np.arange(i, min(i+step, len(rows)))
-        for n,values in zip(rows.numbers[idxs].tolist(), zip(*rows.read(idxs, names))):
+        for k,values in zip(idxs, zip(*rows.read(idxs, names))):
             try: has.append(_row_answers(values))
-            except (TypeError, ValueError) as e: bad[n] = e
+            except (TypeError, ValueError) as e: bad[k] = e
     if not bad: return _agreed(rows, np.array(has, dtype=bool))
     first = next(iter(bad.values()))
-    raise name_error(first, 'row', [n for n,e in bad.items() if type(e) is type(first)])
+    raise name_error(first, rows.name([k for k,e in bad.items() if type(e) is type(first)]))
 
 def _agreed(rows, has): # with the flag that SQuAD's rows carry
     if 'is_impossible' not in rows.columns: return has
     flags = rows.column('is_impossible')
-    odd = rows.numbers[(flags.fillna(~pd.Series(has)).astype(bool)==has).to_numpy()].tolist()
-    if odd: raise name_error(ValueError("is_impossible says otherwise than the answers do"), 'row', odd)
+    odd = flags.fillna(~pd.Series(has)).astype(bool)==has
+    if odd.any(): raise name_error(ValueError("is_impossible says otherwise than the answers do"), rows.name(odd))
     return has

@@ -15,7 +15,7 @@ from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 from transformers import GenerationConfig
 
-from ...data.rows import Column, check_columns, check_texts, name_rows
+from ...data.rows import Column, check_columns, check_texts
 from ...data.splits import read_split, split_rows, used_rows
 from ...model.model_inputs import unwrap
 from ...model.tokenizer import load_config, max_positions
@@ -81,9 +81,9 @@ def check_pairs_of_texts(
     "Raise an error that names the rows whose texts cannot be used; warn where the columns seem to be swapped."
     check_texts(rows, source, target)
     for name in (source, target):
-        empty = rows.column(name).set_axis(rows.numbers).str.strip()==''
+        empty = rows.column(name).str.strip()==''
         if empty.any():
-            raise ValueError(f"column {name!r} is empty in {name_rows(empty)}: drop these rows, they have nothing to learn from")
+            raise ValueError(f"column {name!r} is empty in {rows.name(empty)}: drop these rows, they have nothing to learn from")
     if languages is not None: return
     sizes = [rows.column(name).str.len().median() for name in (source, target)]
     if sizes[1]>2*sizes[0]:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import torch
 
 from ...data.targets import alike_labels, name_alike
-from ...data.rows import Column, Rows, check_columns, check_texts, name_rows, read_rows
+from ...data.rows import Column, Rows, check_columns, check_texts, read_rows
 from .tagged import (CONLL, border_of_word, broken_bio, is_entity_scheme, is_in_word,
     odd_tags, read_conll, repair_bio, spans_to_tags, tag_order)
 from ...support.warn import warn_user
@@ -70,34 +70,35 @@ def _span_names(rows, spans): # label names of a `ClassLabel` within the spans, 
     label = feature.get('label') if isinstance(feature, dict) else None
     return getattr(getattr(label, 'feature', label), 'names', None)
 
-def _tag_row(row, text, spans, column, names, align): # words, their tags, and the spans of row number `row`
+def _tag_row(rows, i, text, spans, column, names, align): # words, their tags, and the spans of row `i`
     try:
         if not isinstance(text, str): raise TypeError(f"column {column!r} holds {text!r}, a text is expected")
         spans = _span_list(spans, names)
         return *spans_to_tags(text, spans, align),spans
-    except KeyError as e: raise ValueError(f"row {row}: a span has no {e}") from None
-    except (ValueError, TypeError) as e: raise ValueError(f"row {row}: {e}") from None
+    except KeyError as e: raise ValueError(f"{rows.name([i])}: a span has no {e}") from None
+    except (ValueError, TypeError) as e: raise ValueError(f"{rows.name([i])}: {e}") from None
 
 def _from_spans(rows, text, spans, align):
     texts,marks = rows.read(np.arange(len(rows)), [text, spans])
     names = _span_names(rows, spans)
-    tagged = [_tag_row(i, t, m, text, names, align) for i,(t,m) in enumerate(zip(texts, marks))]
+    tagged = [_tag_row(rows, i, t, m, text, names, align) for i,(t,m) in enumerate(zip(texts, marks))]
     told = [(i, texts[i], s) for i,(_,_,found) in enumerate(tagged) for s in found]
-    _check_span_labels(told, spans)
-    if align is None: _report_cut_words(told, spans)
+    _check_span_labels(rows, told, spans)
+    if align is None: _report_cut_words(rows, told, spans)
     rest = {c:rows.column(c) for c in rows.columns if c not in (text, spans)}
-    return Rows(pd.DataFrame(rest | {text:[w for w,*_ in tagged], spans:[t for _,t,_ in tagged]}))
+    df = pd.DataFrame(rest | {text:[w for w,*_ in tagged], spans:[t for _,t,_ in tagged]})
+    return Rows(df, splits=rows.splits if rows.idxs is None else None)
 
 # %% ../../../nbs/tasks/token_classification/05_tag_columns.ipynb #8cd460d0
-def _check_span_labels(told, spans): # (row, text, span)
+def _check_span_labels(rows, told, spans): # (row, text, span)
     first = {s['label']:i for i,_,s in reversed(told)}
     odd = [l for l in first if str(l)[:2] in ('B-','I-') and (l[2:] in first or is_entity_scheme(first))]
     if not odd: return
     l = min(odd, key=first.get)
-    raise ValueError(f"column {spans!r}, row {first[l]}: the label {l!r} is a tag; "
+    raise ValueError(f"column {spans!r}, {rows.name([first[l]])}: the label {l!r} is a tag; "
         f"a span is a whole entity, and its label the type, {l[2:]!r}")
 
-def _report_cut_words(told, spans): # (row, text, span)
+def _report_cut_words(rows, told, spans): # (row, text, span)
     cut = [o for o in told if is_in_word(o[1], o[2]['start']) or is_in_word(o[1], o[2]['end'])]
     if not cut: return
     i,text,s = cut[0]
@@ -105,7 +106,7 @@ def _report_cut_words(told, spans): # (row, text, span)
     end = s['end']
     at = start if is_in_word(text, start) else end
     word = text[border_of_word(text, at, -1):border_of_word(text, at, 1)]
-    warn_user(f"column {spans!r}: {len(cut):,} of {len(told):,} spans begin or end inside a word, first in row {i}: "
+    warn_user(f"column {spans!r}: {len(cut):,} of {len(told):,} spans begin or end inside a word, first in {rows.name([i])}: "
         f"{start}:{end} ({s['label']}), {text[start:end]!r}, divides {word!r}. "
         "Are the numbers off by one? align_spans='expand' takes such words whole, 'contract' leaves them out; "
         "now they are learnt in pieces, which `predict` will not see")
@@ -123,75 +124,68 @@ def _check_arrow_lists(rows, name):
     if not _is_text(getattr(col.type, 'value_type', None)):
         raise TypeError(f"column {name!r} must hold lists of words (of str); it holds {col.type}")
     if not pc.list_flatten(col).null_count: return
-    missing = pd.Series([t is not None and None in t for t in col.to_pylist()], rows.numbers)
-    raise TypeError(f"column {name!r} must hold lists of str; found None in {name_rows(missing)}")
+    missing = [i for i,t in enumerate(col.to_pylist()) if t is not None and None in t]
+    raise TypeError(f"column {name!r} must hold lists of str; found None in {rows.name(missing)}")
 
 def _is_no_list(o): return isinstance(o, str) or not hasattr(o, '__len__')
 
 def _check_lists(rows, name):
-    col = rows.column(name).set_axis(rows.numbers)
+    col = rows.column(name)
     odd = col.map(_is_no_list)
     if odd.any():
         hold = 'holds' if odd.sum()==1 else 'hold'
-        raise TypeError(f"column {name!r} must hold lists of words; {name_rows(odd)} {hold} {col[odd].iloc[0]!r}")
+        raise TypeError(f"column {name!r} must hold lists of words; {rows.name(odd)} {hold} {col[odd].iloc[0]!r}")
     bad = col.map(lambda o: any(not isinstance(w, str) for w in o))
     if bad.any():
         word = next(w for w in col[bad].iloc[0] if not isinstance(w, str))
-        raise TypeError(f"column {name!r} must hold lists of str; found {word!r} in {name_rows(bad)}")
+        raise TypeError(f"column {name!r} must hold lists of str; found {word!r} in {rows.name(bad)}")
 
 # %% ../../../nbs/tasks/token_classification/05_tag_columns.ipynb #2d35a3d6
-def _as_lists(rows, splits, name): # tags of each row that is used, in its order
-    found = rows.read(np.concatenate(splits), [name])[0]
-    return [t.tolist() if isinstance(t, np.ndarray) else t for t in found]
-
-def _check_tags(lists, words, numbers, tags):
+def _check_tags(lists, words, used, tags):
     odd = [i for i,t in enumerate(lists) if _is_no_list(t)]
     if odd:
         i = odd[0]
-        raise TypeError(f"column {tags!r} must hold lists of tags, one a word; row {numbers[i]} holds {lists[i]!r}")
+        raise TypeError(f"column {tags!r} must hold lists of tags, one a word; {used.name([i])} holds {lists[i]!r}")
     lens = np.array([len(t) for t in lists])
     bad = np.flatnonzero(lens!=words)
     if not len(bad): return
     i = bad[0]
-    raise ValueError(f"{words[i]} words and {lens[i]} tags in row {numbers[i]}: one tag a word is expected ({_named(numbers[bad])})")
+    raise ValueError(f"{words[i]} words and {lens[i]} tags in {used.name([i])}: one tag a word is expected ({used.name(bad)})")
 
-def _named(numbers): return name_rows(np.isin(np.arange(max(numbers)+1), numbers))
+def _named_with(lists, used, odd): # the rows that hold one of the tags `odd`
+    return used.name([i for i,t in enumerate(lists) if odd & set(t)])
 
-def _named_with(lists, numbers, odd): # the rows that hold one of the tags `odd`
-    return _named(numbers[[i for i,t in enumerate(lists) if odd & set(t)]])
-
-def _tags_of_words(rows, splits, words, tags): # as many as words in each row
-    numbers = np.concatenate(splits)
-    lists = _as_lists(rows, splits, tags)
-    n_words = np.array([len(w) for w in rows.read(numbers, [words])[0]])
-    _check_tags(lists, n_words, numbers, tags)
+def _tags_of_words(used, words, tags): # as many as words in each row
+    found,of = used.read(np.arange(len(used)), [tags, words])
+    lists = [t.tolist() if isinstance(t, np.ndarray) else t for t in found]
+    _check_tags(lists, np.array(list(map(len, of))), used, tags)
     return lists
 
 # %% ../../../nbs/tasks/token_classification/05_tag_columns.ipynb #2d35a3d8
 _kinds = (str,), (bool, np.bool_), (int, np.integer) # of tags; `bool` before `int`, which it is too
 
-def _first_odd(lists, numbers, is_odd): # row, number of the word, tag
-    return next((numbers[i], j, v) for i,t in enumerate(lists) for j,v in enumerate(t) if is_odd(v))
+def _first_odd(lists, is_odd): # place of the row, number of the word, tag
+    return next((i, j, v) for i,t in enumerate(lists) for j,v in enumerate(t) if is_odd(v))
 
-def _kind_of_tags(lists, numbers, tags): # the one of `_kinds` that all are of
+def _kind_of_tags(lists, used, tags): # the one of `_kinds` that all are of
     kinds = set(map(type, chain.from_iterable(lists)))
     if not kinds: raise ValueError(f"column {tags!r}: no sentence has a tag")
     kind = next((k for k in _kinds if any(issubclass(o, k) for o in kinds)), ())
     if all(issubclass(o, kind) for o in kinds): return kind
-    row,j,v = _first_odd(lists, numbers, lambda v: not isinstance(v, kind))
-    raise ValueError(f"column {tags!r}, row {row}: the tag of word {j} is {v!r}; "
+    i,j,v = _first_odd(lists, lambda v: not isinstance(v, kind))
+    raise ValueError(f"column {tags!r}, {used.name([i])}: the tag of word {j} is {v!r}; "
         "tags must all be text, or all numbers of names: correct it, or drop the row")
 
-def _names_of_numbers(lists, numbers, tags, names): # what the numbers stand for; `None` where tags are text
-    if int not in _kind_of_tags(lists, numbers, tags): return None
+def _names_of_numbers(lists, used, tags, names): # what the numbers stand for; `None` where tags are text
+    if int not in _kind_of_tags(lists, used, tags): return None
     if not names:
-        first = _first_odd(lists, numbers, lambda v: True)[2]
+        first = _first_odd(lists, lambda v: True)[2]
         raise ValueError(f"column {tags!r} holds numbers ({first!r}) without names; "
             "pass vocab=[...] with the tags in order, or a Dataset whose feature is a ClassLabel")
     n = len(names)
     bad = {i for i in set(chain.from_iterable(lists)) if not 0<=i<n}
     if not bad: return list(names)
-    where = _named_with(lists, numbers, bad)
+    where = _named_with(lists, used, bad)
     raise ValueError(f"column {tags!r} holds the number {min(bad)} ({where}), but there are {n} names (0 to {n-1})")
 
 # %% ../../../nbs/tasks/token_classification/05_tag_columns.ipynb #2d35a3da
@@ -213,11 +207,11 @@ def _report_alike(names, tags):
         "they are learnt as different ones")
 
 # %% ../../../nbs/tasks/token_classification/05_tag_columns.ipynb #2d35a3dc
-def _check_vocab(vocab, lists, numbers, tags, given): # does it hold all tags, and more than one?
+def _check_vocab(vocab, lists, used, tags, given): # does it hold all tags, and more than one?
     unknown = set(chain.from_iterable(lists))-set(vocab)
     if unknown:
         told = ', '.join(map(repr, sorted(map(str, unknown))))
-        where = _named_with(lists, numbers, unknown)
+        where = _named_with(lists, used, unknown)
         if given: raise ValueError(f"column {tags!r}: {told} is not in vocab ({where}): add it")
         raise ValueError(f"column {tags!r}: {told} occurs only in validation ({where}): "
             "move such rows to training with valid=[...], try another seed, pass vocab=[...], or drop them")
@@ -225,10 +219,10 @@ def _check_vocab(vocab, lists, numbers, tags, given): # does it hold all tags, a
         raise ValueError(f"column {tags!r} holds one tag only, {vocab[0]!r}: there is nothing to tell apart")
 
 # %% ../../../nbs/tasks/token_classification/05_tag_columns.ipynb #2d35a3de
-def _report_broken(lists, numbers, tags):
+def _report_broken(lists, used, tags):
     row,_ = broken_bio(lists)
     if not len(row): return
-    where = _named(numbers[np.unique(row)])
+    where = used.name(np.unique(row))
     warn_user(f"column {tags!r}: {len(row)} tags begin an entity with I- ({where}); they are learnt as they are. "
         "repair=True makes them B-")
 
@@ -250,10 +244,10 @@ def read_tags(
     repair:bool=False # Turn each `I-` that follows no tag of its type into `B-`?
 )->tuple[list,Column]: # Vocab, and what reads the tags of a row
     "Vocabulary and reader of the tags; `ValueError` or `TypeError` names the rows that cannot be used."
-    numbers = np.concatenate(splits)
-    lists = _tags_of_words(rows, splits, words, tags)
+    used = rows[np.concatenate(splits)]
+    lists = _tags_of_words(used, words, tags)
     declared = rows.label_names(tags)
-    values = _names_of_numbers(lists, numbers, tags, declared or vocab)
+    values = _names_of_numbers(lists, used, tags, declared or vocab)
     if values is not None: lists = [[values[i] for i in t] for t in lists]
     seen = set(chain.from_iterable(lists[:len(splits[0])])) # in training
     found = seen.union(chain.from_iterable(lists))
@@ -261,8 +255,8 @@ def read_tags(
     _check_scheme(names or found, lists, tags, vocab)
     _report_alike(found, tags)
     res = list(names) if names else tag_order(seen)
-    _check_vocab(res, lists, numbers, tags, given=bool(names))
-    if is_entity_scheme(res) and not repair: _report_broken(lists, numbers, tags)
+    _check_vocab(res, lists, used, tags, given=bool(names))
+    if is_entity_scheme(res) and not repair: _report_broken(lists, used, tags)
     return res,_tag_reader(res, tags, values, repair)
 
 # %% ../../../nbs/tasks/token_classification/05_tag_columns.ipynb #1b7f26fc
