@@ -212,7 +212,7 @@ def name(self:Rows,
 )->str: # e.g. `rows 3, 8, 12, ... (25 in all)`, or `row 3 of validation`
     "What messages call some of these rows."
     if isinstance(places, pd.Series): places = places.to_numpy(dtype=bool)
-    numbers = np.sort(self.numbers[np.asarray(places)])
+    numbers = np.sort(self.numbers[np.asarray(places, dtype=None if len(places) else np.int64)])
     if self.splits is None: return name_numbers(numbers, self.noun)
     which = self._split_of(numbers)
     of = [(k, numbers[which==i]-start) for i,(k,start) in enumerate(self.splits.items()) if (which==i).any()]

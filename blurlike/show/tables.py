@@ -18,6 +18,7 @@ from fastai.interpret import ClassificationInterpretation, Interpretation, plot_
 from fastai.torch_core import TensorCategory, TensorMultiCategory
 from fastcore.basics import patch
 from fastcore.foundation import L
+from fastcore.meta import delegates
 
 from ..data.token_fields import TokenTensor
 
@@ -60,6 +61,15 @@ class Table:
         rows = [self.columns, *self.rows]
         widths = [max([len(head), *(min(len(s), 72) for s in cells)]) for head,*cells in zip(*rows)]
         return '\n'.join(line for i,r in enumerate(rows) for line in _wrapped(r, widths, i>0))
+
+    def numbered(self,
+        numbers # (n,) of the rows, `None`: they have none
+    ):
+        "This table, each row with its number before it."
+        if numbers is None: return self
+        self.columns = ['row', *self.columns]
+        self.rows = [[str(n), *r] for n,r in zip(numbers, self.rows)]
+        return self
 
     def show(self):
         "Draw the table where the user is."
@@ -118,14 +128,15 @@ def _show_results(x:TokenTensor, y, samples, outs, ctxs=None, max_n=9, trunc_at:
     Table([*heads, 'target', 'prediction', _of_marks(samples)], rows).show()
 
 @plot_top_losses.dispatch
-def _plot_top_losses(x:TokenTensor, y, samples, outs, raws, losses, trunc_at:int|None=150, **kwargs):
+def _plot_top_losses(x:TokenTensor, y, samples, outs, raws, losses, trunc_at:int|None=150, numbers=None, **kwargs):
     heads,cells = _texts(samples, trunc_at)
     error = _of_marks(samples)
     rows = []
     for c,s,o,r,l in zip(cells, samples, outs, raws, losses):
         probability = [] if error else [_probability(o[0], r)]
         rows.append([*c, as_text(s[1]), as_text(o[0]), *probability, as_text(l.item()), _mark(s[1], o[0])])
-    Table([*heads, 'target', 'prediction', *([] if error else ['probability']), 'loss', error], rows).show()
+    heads += ['target','prediction', *([] if error else ['probability']), 'loss', error]
+    Table(heads, rows).numbered(numbers).show()
 
 # %% ../../nbs/show/00_tables.ipynb #5a0e91c5
 @patch
@@ -133,11 +144,23 @@ def top_losses(self:Interpretation,
     k:int|None=None, # How many, at most; `None`: all
     largest:bool=True, # The highest losses, or the lowest?
     items:bool=False # Give the rows too?
-)->tuple: # Losses, row numbers, and perhaps rows
+)->tuple: # Losses, places in the loader (`interp.dl.row_numbers(places)` are rows of your table), and perhaps rows
     "The `k` highest or lowest losses, and whose they are."
     n = len(self.losses)
     losses,idx = self.losses.topk(n if k is None else min(k, n), largest=largest)
     return (losses, idx, getattr(self.dl.items, 'iloc', L(self.dl.items))[idx]) if items else (losses, idx)
+
+# %% ../../nbs/show/00_tables.ipynb #8caa5a7b
+_plot = Interpretation.plot_top_losses
+
+@patch
+@delegates(_plot)
+def plot_top_losses(self:Interpretation, k, largest=True, **kwargs):
+    "fastai's `plot_top_losses`; beside each row its number in the table that you gave."
+    if hasattr(self.dl, 'row_numbers'):
+        places = self.top_losses(None, largest)[1][list(k)] if hasattr(k, '__iter__') else self.top_losses(k, largest)[1]
+        kwargs['numbers'] = self.dl.row_numbers(places)
+    _plot(self, k, largest, **kwargs)
 
 # %% ../../nbs/show/00_tables.ipynb #13fdaa3b
 @patch(cls_method=True)
@@ -195,6 +218,9 @@ class MarkedTable(Table):
     ):
         super().__init__(columns, rows)
         self.html = html
+    def numbered(self, numbers):
+        if numbers is not None: self.html = [[str(n), *r] for n,r in zip(numbers, self.html)]
+        return super().numbered(numbers)
     def _repr_html_(self):
         return html_table(self.columns, [f"<tr>{''.join(map(html_cell, r))}</tr>" for r in self.html])
 

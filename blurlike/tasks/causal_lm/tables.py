@@ -44,14 +44,14 @@ def _show_results(x:TokenTensor, y:TensorNext, samples, outs, ctxs=None, max_n=9
     Table(['prompt','reference','generated'], rows).show()
 
 @plot_top_losses.dispatch
-def _plot_top_losses(x:TokenTensor, y:TensorNext, samples, outs, raws, losses, trunc_at:int|None=150, **kwargs):
+def _plot_top_losses(x:TokenTensor, y:TensorNext, samples, outs, raws, losses, trunc_at:int|None=150, numbers=None, **kwargs):
     plain,rich = [],[]
     for s,r,l in zip(samples, raws, losses):
         told = [as_text(l.item()), dearest(s[1].spelled, r)]
         a,b = counted_cell(s[0], trunc_at)
         plain.append([a, *told])
         rich.append([b, *map(html.escape, told)])
-    MarkedTable(['text','loss','dearest tokens'], plain, rich).show()
+    MarkedTable(['text','loss','dearest tokens'], plain, rich).numbered(numbers).show()
 
 # %% ../../../nbs/tasks/causal_lm/05_tables.ipynb #cb04ad16
 class NextReading(TextReading):

@@ -41,10 +41,10 @@ def _gaps(text, truth, guess=None, trunc_at=None): # a text with its gaps, for a
     end = ' …' if len(at)<len(there) else ''
     return ''.join(plain)+end,''.join(rich)+end
 
-def _marked(columns, rows): # rows of (plain, rich) texts and of notes
+def _marked(columns, rows, numbers=None): # rows of (plain, rich) texts and of notes
     plain = [[text[0],*notes] for text,notes in rows]
     rich = [[text[1],*map(html.escape, notes)] for text,notes in rows]
-    MarkedTable(columns, plain, rich).show()
+    MarkedTable(columns, plain, rich).numbered(numbers).show()
 
 @show_batch.dispatch
 def _show_batch(x:TokenTensor, y:TensorMasked, samples, ctxs=None, max_n=9, trunc_at:int|None=150, **kwargs):
@@ -59,9 +59,9 @@ def _show_results(x:TokenTensor, y:TensorMasked, samples, outs, ctxs=None, max_n
     _marked(['text','right'], rows)
 
 @plot_top_losses.dispatch
-def _plot_top_losses(x:TokenTensor, y:TensorMasked, samples, outs, raws, losses, trunc_at:int|None=150, **kwargs):
+def _plot_top_losses(x:TokenTensor, y:TensorMasked, samples, outs, raws, losses, trunc_at:int|None=150, numbers=None, **kwargs):
     rows = [(_gaps(s[0], s[1], o[0], trunc_at), [as_text(l.item())]) for s,o,l in zip(samples, outs, losses)]
-    _marked(['text','loss'], rows)
+    _marked(['text','loss'], rows, numbers)
 
 # %% ../../../nbs/tasks/masked_lm/02_gap_tables.ipynb #6a9b0101
 @prediction_rows.register

@@ -26,7 +26,7 @@ def _told(choices, right, guess=None): # for a terminal, and for a notebook
     rich = [f'<b>{html.escape(t)}</b>' if mark(i) else html.escape(t) for i,t in enumerate(lines)]
     return ' | '.join(lines),'<br>'.join(rich)
 
-def _show(samples, guesses, notes, trunc_at): # `notes`: heading -> cells
+def _show(samples, guesses, notes, trunc_at, numbers=None): # `notes`: heading -> cells
     def cut(t):
         words = t.split(' ')
         return t if trunc_at is None or len(words)<=trunc_at else ' '.join(words[:trunc_at])+' …'
@@ -35,7 +35,7 @@ def _show(samples, guesses, notes, trunc_at): # `notes`: heading -> cells
     more = list(zip(*notes.values())) if notes else [()]*len(told)
     plain = [[cut(s[0].text), t[0], *m] for s,t,m in zip(samples, told, more)]
     rich = [[html.escape(cut(s[0].text)), t[1], *map(html.escape, m)] for s,t,m in zip(samples, told, more)]
-    MarkedTable(heads, plain, rich).show()
+    MarkedTable(heads, plain, rich).numbered(numbers).show()
 
 # %% ../../../nbs/tasks/multiple_choice/03_choice_tables.ipynb #a1a34077
 @show_batch.dispatch
@@ -51,10 +51,10 @@ def _show_results(x:TokenTensor, y:TensorChoice, samples, outs, ctxs=None, max_n
 def _marks(samples, guesses): return ['✓' if s[1]==g else '✗' for s,g in zip(samples, guesses)]
 
 @plot_top_losses.dispatch
-def _plot_top_losses(x:TokenTensor, y:TensorChoice, samples, outs, raws, losses, trunc_at:int|None=150, **kwargs):
+def _plot_top_losses(x:TokenTensor, y:TensorChoice, samples, outs, raws, losses, trunc_at:int|None=150, numbers=None, **kwargs):
     guesses = [o[0] for o in outs]
     notes = dict(probability=[as_text(r.max().item()) for r in raws], loss=[as_text(l.item()) for l in losses])
-    _show(samples, guesses, notes | {'':_marks(samples, guesses)}, trunc_at)
+    _show(samples, guesses, notes | {'':_marks(samples, guesses)}, trunc_at, numbers)
 
 # %% ../../../nbs/tasks/multiple_choice/03_choice_tables.ipynb #c4a1f011
 @prediction_rows.register

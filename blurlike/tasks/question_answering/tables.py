@@ -114,14 +114,14 @@ def _golds(y, samples): # places of all right answers of each sample
 
 def _answer_texts(read, places): return list(dict.fromkeys(_answer_text(read, p) for p in places))
 
-def _show(samples, guesses, notes, n): # `notes`: heading -> cells
+def _show(samples, guesses, notes, n, numbers=None): # `notes`: heading -> cells
     plain,rich = [],[]
     more = list(zip(*notes.values())) if notes else [()]*len(samples)
     for (read,gold,*_),guess,cells in zip(samples, guesses, more):
         text = marked_context(read, gold, guess, n)
         plain.append([read[0], text[0], *cells])
         rich.append([html.escape(read[0]), text[1], *map(html.escape, cells)])
-    MarkedTable(['question','context',*notes], plain, rich).show()
+    MarkedTable(['question','context',*notes], plain, rich).numbered(numbers).show()
 
 @show_batch.dispatch
 def _show_batch(x:TokenTensor, y:TensorAnswer, samples, ctxs=None, max_n=9, trunc_at:int|None=40, **kwargs):
@@ -142,10 +142,10 @@ def _show_results(x:TokenTensor, y:TensorAnswer, samples, outs, ctxs=None, max_n
     _show(samples, guesses, _compared(y, samples, guesses), trunc_at)
 
 @plot_top_losses.dispatch
-def _plot_top_losses(x:TokenTensor, y:TensorAnswer, samples, outs, raws, losses, trunc_at:int|None=40, **kwargs):
+def _plot_top_losses(x:TokenTensor, y:TensorAnswer, samples, outs, raws, losses, trunc_at:int|None=40, numbers=None, **kwargs):
     guesses = [o[0] for o in outs]
     notes = dict(probability=[as_text(r.max().item()) for r in raws], loss=[as_text(l.item()) for l in losses])
-    _show(samples, guesses, _compared(y, samples, guesses) | notes, trunc_at)
+    _show(samples, guesses, _compared(y, samples, guesses) | notes, trunc_at, numbers)
 
 # %% ../../../nbs/tasks/question_answering/04_tables.ipynb #3a0ca630
 @prediction_rows.register

@@ -69,6 +69,13 @@ class TaggedTable(Table):
         rows:list # (words, lists of tags, notes, places of marked words)
     ): self.columns,self.rows = columns,rows
 
+    def numbered(self, numbers): # as the first of the notes
+        if numbers is None: return self
+        n = len(self.columns)-len(self.rows[0][2]) if self.rows else len(self.columns)
+        self.columns = [*self.columns[:n], 'row', *self.columns[n:]]
+        self.rows = [(words, ways, [str(i), *notes], marked) for i,(words,ways,notes,marked) in zip(numbers, self.rows)]
+        return self
+
     def _repr_html_(self):
         def row(words, ways, notes, marked):
             tagged = ''.join(html_cell(tagged_html(words, tags, marked)) for tags in ways)
@@ -112,7 +119,7 @@ def _show_results(x:TokenTensor, y:TensorTokenCategory, samples, outs, ctxs=None
 
 @plot_top_losses.dispatch
 def _plot_top_losses(x:TokenTensor, y:TensorTokenCategory, samples, outs, raws, losses,
-        trunc_at:int|None=150, **kwargs):
+        trunc_at:int|None=150, numbers=None, **kwargs):
     rows = []
     for s,o,r,target,loss in zip(samples, outs, raws, y, losses):
         words = s[0]
@@ -121,7 +128,7 @@ def _plot_top_losses(x:TokenTensor, y:TensorTokenCategory, samples, outs, raws, 
         marked = [i for i in costs.argsort(descending=True).tolist()[:3] if costs[i]>costs.mean()]
         told = ', '.join(f'{words[i]} {costs[i]:.2f}' for i in marked)
         rows.append((*_cut(words, ways, trunc_at), [as_text(loss.item()), told], marked))
-    TaggedTable(['target','prediction','loss','costliest words'], rows).show()
+    TaggedTable(['target','prediction','loss','costliest words'], rows).numbered(numbers).show()
 
 # %% ../../../nbs/tasks/token_classification/03_tagged_tables.ipynb #7ab10101
 def _slashed(words, tags): return ' '.join(w if t in (None, 'O') else f'{w}/{t}' for w,t in zip(words, tags))
