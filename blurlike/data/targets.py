@@ -261,18 +261,18 @@ def _as_names(flat, declared, vocab): # labels by name, and the names that numbe
     if not stand: return flat,None
     return pd.Series(np.array(vocab, dtype=object)[flat.astype(int)], index=flat.index),vocab
 
-def _read_one_column(rows, used, col, name, splits, single, vocab): # vocab, and what reads the labels of a row
-    declared = rows.label_names(name)
+def _read_one_column(used, n_train, col, name, single, vocab): # vocab, and what reads the labels of a row
+    declared = used.label_names(name)
     flat = single_labels(col)
     _check_types(flat, name, not single)
     may_be_vectors = not single and len(flat)
     y = _read_vector(col, flat, name, vocab or declared, declared is not None) if may_be_vectors else None
     if y is not None:
-        _warn_never(y, rows[splits[0]], name)
+        _warn_never(y, used[:n_train], name)
         return y.values,y
     flat,values = _as_names(flat, declared, vocab)
-    _check_labels(flat, len(splits[0]), used, single, name, vocab)
-    res = vocab or declared or _vocab_of(flat, name, rows.categories(name))
+    _check_labels(flat, n_train, used, single, name, vocab)
+    res = vocab or declared or _vocab_of(flat, name, used.categories(name))
     return res,(Column if single else LabelLists)(name, values)
 
 # %% ../../nbs/data/04_targets.ipynb #8b5dc3fb
@@ -320,7 +320,7 @@ def read_target(
     _check_kind(kind, cols, names, used)
     if kind==_regression: return kind,_check_numbers(cols, names, vocab),read_numbers(label)
     if vocab is not None: _check_vocab(vocab := list(vocab), names[0])
-    if len(cols)==1: vocab,y = _read_one_column(rows, used, cols[0], names[0], splits, kind==_single, vocab)
+    if len(cols)==1: vocab,y = _read_one_column(used, len(splits[0]), cols[0], names[0], kind==_single, vocab)
     else:
         vocab = _check_hot(cols, names, len(splits[0]), vocab)
         y = read_labels(names)

@@ -62,12 +62,14 @@ def _read_parts(part, n, loaders): # of each row; `None`: it is looked for in al
 
 def _check_lengths(rows, **others):
     for name,values in others.items():
-        if len(values)!=len(rows): raise ValueError(f"there are {len(rows)} rows and {len(values)} {name}: one a row is expected")
+        if len(values)==len(rows): continue
+        raise ValueError(f"there are {len(rows)} rows and {len(values)} {name}: one a row is expected")
 
 def _found(asked, loaders): # part -> places of the rows, and which of `asked` (row, part) each is
     asked = pd.DataFrame(asked, columns=['row','part'])
     twice = asked[asked.duplicated()]
-    if len(twice): raise ValueError(f"{name_numbers(twice.row.unique().tolist())} more than once: one label a row is expected")
+    if len(twice):
+        raise ValueError(f"{name_numbers(twice.row.unique().tolist())} more than once: one label a row is expected")
     res,seen = {},np.zeros(len(asked), dtype=bool)
     for name,dl in loaders.items():
         mine = asked[asked.part.isna() | (asked.part==name)]
@@ -151,7 +153,8 @@ def relabel(self:TransformersLearner,
     "Correct labels in this learner; your own table stays as it is."
     loaders = _loaders_with_rows(self)
     _check_can(self, loaders)
-    rows,labels = _read_rows(rows),_listed(labels, 'labels', 'labels')
+    rows = _read_rows(rows)
+    labels = _listed(labels, 'labels', 'labels')
     parts = _read_parts(part, len(rows), loaders)
     _check_lengths(rows, labels=labels, parts=parts)
     found = _found(list(zip(rows, parts)), loaders)

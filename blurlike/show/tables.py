@@ -128,7 +128,8 @@ def _show_results(x:TokenTensor, y, samples, outs, ctxs=None, max_n=9, trunc_at:
     Table([*heads, 'target', 'prediction', _of_marks(samples)], rows).show()
 
 @plot_top_losses.dispatch
-def _plot_top_losses(x:TokenTensor, y, samples, outs, raws, losses, trunc_at:int|None=150, numbers=None, **kwargs):
+def _plot_top_losses(x:TokenTensor, y, samples, outs, raws, losses,
+        trunc_at:int|None=150, numbers=None, **kwargs):
     heads,cells = _texts(samples, trunc_at)
     error = _of_marks(samples)
     rows = []

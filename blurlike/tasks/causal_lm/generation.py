@@ -62,7 +62,8 @@ def prompts_of(
 NEW_TOKENS = 256 # at most, where nothing else is said
 
 def _too_long(n, limit, asked): # a prompt of `n` tokens, and as many as asked for; `None`: there is room
-    if n>=limit: return ValueError(f"the prompt has {n} tokens, and the model takes {limit}, what it writes included: shorten it")
+    if n>=limit:
+        return ValueError(f"the prompt has {n} tokens, and the model takes {limit}, what it writes included: shorten it")
     if asked is None or n+asked<=limit: return None
     return ValueError(f"the prompt has {n} tokens and max_new_tokens={asked} go beyond the {limit} that the model takes: "
         f"{limit-n} or less are possible")

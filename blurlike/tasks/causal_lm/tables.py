@@ -44,7 +44,8 @@ def _show_results(x:TokenTensor, y:TensorNext, samples, outs, ctxs=None, max_n=9
     Table(['prompt','reference','generated'], rows).show()
 
 @plot_top_losses.dispatch
-def _plot_top_losses(x:TokenTensor, y:TensorNext, samples, outs, raws, losses, trunc_at:int|None=150, numbers=None, **kwargs):
+def _plot_top_losses(x:TokenTensor, y:TensorNext, samples, outs, raws, losses,
+        trunc_at:int|None=150, numbers=None, **kwargs):
     plain,rich = [],[]
     for s,r,l in zip(samples, raws, losses):
         told = [as_text(l.item()), dearest(s[1].spelled, r)]

@@ -59,7 +59,8 @@ def _show_results(x:TokenTensor, y:TensorMasked, samples, outs, ctxs=None, max_n
     _marked(['text','right'], rows)
 
 @plot_top_losses.dispatch
-def _plot_top_losses(x:TokenTensor, y:TensorMasked, samples, outs, raws, losses, trunc_at:int|None=150, numbers=None, **kwargs):
+def _plot_top_losses(x:TokenTensor, y:TensorMasked, samples, outs, raws, losses,
+        trunc_at:int|None=150, numbers=None, **kwargs):
     rows = [(_gaps(s[0], s[1], o[0], trunc_at), [as_text(l.item())]) for s,o,l in zip(samples, outs, losses)]
     _marked(['text','loss'], rows, numbers)
 

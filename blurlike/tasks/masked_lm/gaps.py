@@ -100,11 +100,12 @@ class MaskPredictions:
 
 # %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #0f7e0acf
 def _with_gap(text, i, mask): # the text of item `i`, its gaps written as the tokenizer does
-    if not isinstance(text, str): raise name_error(TypeError("a text with gaps is expected, not a pair"), name_items([i]))
+    where = name_items([i])
+    if not isinstance(text, str): raise name_error(TypeError("a text with gaps is expected, not a pair"), where)
     if mask not in text: text = text.replace('[MASK]', mask)
     if mask in text: return text
     known = ' or '.join(dict.fromkeys(['[MASK]', mask]))
-    raise name_error(ValueError(f"no gap to fill: write {known} where a token is wanted, in {text[:60]!r}"), name_items([i]))
+    raise name_error(ValueError(f"no gap to fill: write {known} where a token is wanted, in {text[:60]!r}"), where)
 
 @patch
 def texts_of(self:MaskPredictions, learn, items):

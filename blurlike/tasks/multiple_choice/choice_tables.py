@@ -51,7 +51,8 @@ def _show_results(x:TokenTensor, y:TensorChoice, samples, outs, ctxs=None, max_n
 def _marks(samples, guesses): return ['✓' if s[1]==g else '✗' for s,g in zip(samples, guesses)]
 
 @plot_top_losses.dispatch
-def _plot_top_losses(x:TokenTensor, y:TensorChoice, samples, outs, raws, losses, trunc_at:int|None=150, numbers=None, **kwargs):
+def _plot_top_losses(x:TokenTensor, y:TensorChoice, samples, outs, raws, losses,
+        trunc_at:int|None=150, numbers=None, **kwargs):
     guesses = [o[0] for o in outs]
     notes = dict(probability=[as_text(r.max().item()) for r in raws], loss=[as_text(l.item()) for l in losses])
     _show(samples, guesses, notes | {'':_marks(samples, guesses)}, trunc_at, numbers)

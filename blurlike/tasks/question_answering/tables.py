@@ -142,7 +142,8 @@ def _show_results(x:TokenTensor, y:TensorAnswer, samples, outs, ctxs=None, max_n
     _show(samples, guesses, _compared(y, samples, guesses), trunc_at)
 
 @plot_top_losses.dispatch
-def _plot_top_losses(x:TokenTensor, y:TensorAnswer, samples, outs, raws, losses, trunc_at:int|None=40, numbers=None, **kwargs):
+def _plot_top_losses(x:TokenTensor, y:TensorAnswer, samples, outs, raws, losses,
+        trunc_at:int|None=40, numbers=None, **kwargs):
     guesses = [o[0] for o in outs]
     notes = dict(probability=[as_text(r.max().item()) for r in raws], loss=[as_text(l.item()) for l in losses])
     _show(samples, guesses, _compared(y, samples, guesses) | notes, trunc_at, numbers)

@@ -26,7 +26,8 @@ def _show_results(x:TokenTensor, y:TensorTarget, samples, outs, ctxs=None, max_n
     Table(['source','target','written'], rows).show()
 
 @plot_top_losses.dispatch
-def _plot_top_losses(x:TokenTensor, y:TensorTarget, samples, outs, raws, losses, trunc_at:int|None=150, numbers=None, **kwargs):
+def _plot_top_losses(x:TokenTensor, y:TensorTarget, samples, outs, raws, losses,
+        trunc_at:int|None=150, numbers=None, **kwargs):
     told = [[as_text(l.item()), dearest(s[1].spelled, r)] for s,r,l in zip(samples, raws, losses)]
     rows = [[*_row(s, trunc_at=trunc_at), *t] for s,t in zip(samples, told)]
     Table(['source','target','loss','dearest tokens'], rows).numbered(numbers).show()

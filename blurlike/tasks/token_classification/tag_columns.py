@@ -70,7 +70,8 @@ def _span_names(rows, spans): # label names of a `ClassLabel` within the spans, 
     label = feature.get('label') if isinstance(feature, dict) else None
     return getattr(getattr(label, 'feature', label), 'names', None)
 
-def _tag_row(rows, i, text, spans, column, names, align): # words, their tags, and the spans of row `i`
+def _tag_row(rows, i, cells, column, names, align): # words, their tags, and the spans of row `i`
+    text,spans = cells
     try:
         if not isinstance(text, str): raise TypeError(f"column {column!r} holds {text!r}, a text is expected")
         spans = _span_list(spans, names)
@@ -81,7 +82,7 @@ def _tag_row(rows, i, text, spans, column, names, align): # words, their tags, a
 def _from_spans(rows, text, spans, align):
     texts,marks = rows.read(np.arange(len(rows)), [text, spans])
     names = _span_names(rows, spans)
-    tagged = [_tag_row(rows, i, t, m, text, names, align) for i,(t,m) in enumerate(zip(texts, marks))]
+    tagged = [_tag_row(rows, i, cells, text, names, align) for i,cells in enumerate(zip(texts, marks))]
     told = [(i, texts[i], s) for i,(_,_,found) in enumerate(tagged) for s in found]
     _check_span_labels(rows, told, spans)
     if align is None: _report_cut_words(rows, told, spans)
