@@ -159,8 +159,9 @@ _plot = Interpretation.plot_top_losses
 def plot_top_losses(self:Interpretation, k, largest=True, **kwargs):
     "fastai's `plot_top_losses`; beside each row its number in the table that you gave."
     if hasattr(self.dl, 'row_numbers'):
-        places = self.top_losses(None, largest)[1][list(k)] if hasattr(k, '__iter__') else self.top_losses(k, largest)[1]
-        kwargs['numbers'] = self.dl.row_numbers(places)
+        are_asked = hasattr(k, '__iter__')
+        places = self.top_losses(None if are_asked else k, largest)[1]
+        kwargs['numbers'] = self.dl.row_numbers(places[list(k)] if are_asked else places)
     _plot(self, k, largest, **kwargs)
 
 # %% ../../nbs/show/00_tables.ipynb #13fdaa3b
