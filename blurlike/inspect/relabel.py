@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from ..data.prefetch import ReadWindow, name_error
+from ..data.prefetch import ReadMegabatch, name_error
 from ..data.rows import Column, Rows, name_numbers
 from .row_scan import kind_of_targets
 from ..model.decisions import decisions_of
@@ -113,7 +113,7 @@ def _write(dl, places, entries): # what is read from now on
 
 def _read_new(dl, places): # targets
     if not len(places): return []
-    targets = ReadWindow(dl, [places])(0)[1]
+    targets = ReadMegabatch(dl, [places])(0)[1]
     if len(targets)==len(places): return targets
     raise ValueError("a transform of yours skips one of these rows")
 
