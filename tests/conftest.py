@@ -2,7 +2,7 @@
 import signal
 
 import pytest
-from small import bert, checkpoints, in_tmp, kind, seeded, trained # noqa: F401
+from small import bert, checkpoint, checkpoints, in_tmp, kind, seeded, trained # noqa: F401
 
 @pytest.fixture(scope='session', autouse=True)
 def interruptible():

@@ -13,7 +13,7 @@ from fastai.torch_core import set_seed
 from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
 from tokenizers.processors import BertProcessing, RobertaProcessing
 
-from blurlike.all import multiple_choice_learner, question_answering_learner, sequence_classification_learner
+from blurlike.all import PerRow, causal_lm_learner, multiple_choice_learner, question_answering_learner, seq2seq_learner, sequence_classification_learner
 
 torch.set_num_threads(1) # models this small only lose time to threads
 
@@ -33,7 +33,7 @@ def sentences(n=N, seed=3):
     return [text(o) for o in labels],labels
 
 def table(kind, n=N, seed=3):
-    "`n` rows with one kind of target: `single`, `pair`, `multi`, `regression`, `choice` or `answers`."
+    "`n` rows with one kind of target: `single`, `pair`, `multi`, `regression`, `choice`, `answers`; or of texts that are written: `prompts`, `chats`, `summaries`."
     (texts,labels),rng = sentences(n, seed),np.random.default_rng(seed)
     if kind=='single': return pd.DataFrame(dict(text=texts, label=labels))
     if kind=='pair':
@@ -49,15 +49,23 @@ def table(kind, n=N, seed=3):
     if kind=='answers': # the cue word, wherever it stands
         def answer(t, label): return next(dict(text=[m[0]], answer_start=[m.start()]) for m in re.finditer(r'\w+', t) if m[0] in CUES[label])
         return pd.DataFrame(dict(question='the film was', context=texts, answers=list(map(answer, texts, labels))))
+    if kind=='prompts': return pd.DataFrame(dict(prompt=[f'is it so: {t}' for t in texts], completion=[f' {o}' for o in labels]))
+    if kind=='chats': return pd.DataFrame(dict(messages=[[dict(role='user', content=t), dict(role='assistant', content=o)] for t,o in zip(texts, labels)]))
+    if kind=='summaries': return pd.DataFrame(dict(source=[f'see {t}' for t in texts], target=[f'it is {o}' for o in labels]))
     return pd.DataFrame(dict(text=texts, score=[dict(bad=-1.25, fine=.125, good=1.5)[o]+len(t)/200 for t,o in zip(texts, labels)]))
 
-COLUMNS = dict(single={}, pair=dict(text=['one','two'], label='same'), multi=dict(label='tags'), regression=dict(label='score'), choice={}, answers={})
-VOCABS = dict(single=['bad','fine','good'], pair=[False,True], multi=['bad','good','sure'], regression=['score'], choice=[], answers=[])
+COLUMNS = dict(single={}, pair=dict(text=['one','two'], label='same'), multi=dict(label='tags'), regression=dict(label='score'), choice={}, answers={},
+    prompts=dict(text=['prompt','completion']), chats=dict(text='messages'), summaries=dict(score_rows=0))
+VOCABS = {k:[] for k in COLUMNS} | dict(single=['bad','fine','good'], pair=[False,True], multi=['bad','good','sure'], regression=['score'])
 MORE_KINDS = list(COLUMNS)
-KINDS = [k for k in MORE_KINDS if k!='answers'] # with (B,C) logits, one row each
+EVERY_KIND = [pytest.param(k, marks=pytest.mark.slow) if k=='chats' else k for k in MORE_KINDS] # chats are prompts that are put together otherwise
+WRITING = ['prompts','chats','summaries'] # whose learners write texts
+KINDS = [k for k in MORE_KINDS if k not in ['answers', *WRITING]] # with (B,C) logits, one row each
 FRAMES = {k:table(k) for k in MORE_KINDS}
 SAME_WIDTH = dict(choice=FRAMES['choice'].assign(choices=lambda d: d.choices.map(lambda c: (c+['people','town'])[:4]))) # for losses that models compute
-HEAD = {k:'classifier' for k in KINDS} | dict(answers='qa_outputs') # of BERT
+HEAD = {k:'classifier' for k in KINDS} | dict(answers='qa_outputs') | dict(prompts='lm_head', chats='lm_head',
+    summaries=('model.decoder.layers.1.','model.decoder.layernorm')) # that of BART is tied to its embeddings; its last layer stands for it
+ARCH = {k:'bert' for k in MORE_KINDS} | dict(prompts='llama', chats='llama', summaries='bart') # of the checkpoint that a kind begins with
 AUTO_MODELS = {k:'AutoModelForSequenceClassification' for k in KINDS} | dict(choice='AutoModelForMultipleChoice', answers='AutoModelForQuestionAnswering')
 TEXTS = FRAMES['single'].text.tolist()
 
@@ -89,15 +97,23 @@ def small_bart(n): return tf.BartModel(tf.BartConfig(vocab_size=n, max_position_
     encoder_ffn_dim=64, decoder_ffn_dim=64, decoder_start_token_id=2, **ROBERTA))
 def small_modernbert(n): return tf.ModernBertModel(tf.ModernBertConfig(vocab_size=n, max_position_embeddings=64, pad_token_id=0, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3, local_attention=8, **SMALL))
 
+def small_llama(n): return tf.LlamaModel(tf.LlamaConfig(vocab_size=n, max_position_embeddings=64, num_key_value_heads=1, tie_word_embeddings=False, bos_token_id=0, eos_token_id=0, pad_token_id=None, **SMALL))
+TEMPLATE = '{% for m in messages %}<{{ m.role }}> {{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}'
+def chat_tokenizer():
+    res = byte_tokenizer(False, 64)
+    res.chat_template = TEMPLATE
+    return res
+
 _bert_fields = ('input_ids','token_type_ids','attention_mask')
 ARCHS = dict(bert=(small_bert, lambda: word_tokenizer(*_bert_fields)), distilbert=(small_distilbert, lambda: word_tokenizer(*_bert_fields)), # a field that DistilBERT does not take
     roberta=(small_roberta, lambda: byte_tokenizer(True, 10**30)), deberta=(small_deberta, lambda: word_tokenizer(*_bert_fields)), gpt2=(small_gpt2, lambda: byte_tokenizer(False, 64)),
     bart=(small_bart, lambda: byte_tokenizer(True, 64)), modernbert=(small_modernbert, lambda: word_tokenizer('input_ids','attention_mask')))
+LLAMA = dict(llama=(small_llama, chat_tokenizer))
 
 def make_checkpoint(arch, folder):
     "A folder with the headless model of `arch`, random weights, and its tokenizer."
     set_seed(1)
-    model,tokenizer = ARCHS[arch]
+    model,tokenizer = (ARCHS | LLAMA)[arch]
     tokenizer = tokenizer()
     tokenizer.save_pretrained(folder)
     model(len(tokenizer)).save_pretrained(folder)
@@ -117,7 +133,9 @@ def bert(checkpoints): return checkpoints('bert')
 
 @pytest.fixture(params=KINDS)
 def kind(request): return request.param
-with_answers = pytest.mark.parametrize('kind', MORE_KINDS, indirect=True) # for what is asked of every task, whatever its outputs are
+@pytest.fixture
+def checkpoint(kind, checkpoints): return checkpoints(ARCH[kind])
+with_answers = pytest.mark.parametrize('kind', EVERY_KIND, indirect=True) # for what is asked of every task, whatever its outputs are
 
 @pytest.fixture(autouse=True)
 def seeded(): set_seed(0)
@@ -129,15 +147,20 @@ def in_tmp(tmp_path, monkeypatch):
     return tmp_path
 
 _own = object()
-LEARNERS = dict(choice=multiple_choice_learner, answers=question_answering_learner)
+LEARNERS = dict(choice=multiple_choice_learner, answers=question_answering_learner, prompts=causal_lm_learner, chats=causal_lm_learner, summaries=seq2seq_learner)
 def learner(kind, checkpoint, data=_own, **kwargs):
     "A one-line learner for the table of `kind`."
     return LEARNERS.get(kind, sequence_classification_learner)(FRAMES[kind] if data is _own else data, checkpoint, **(dict(bs=BS, valid=.25) | COLUMNS[kind] | kwargs))
 
 def texts_of(kind, df):
     "The items of a table."
-    columns = dict(pair=['one','two'], choice=['text','choices'], answers=['question','context']).get(kind, ['text'])
+    columns = dict(pair=['one','two'], choice=['text','choices'], answers=['question','context'], prompts=['prompt','completion'], chats=['messages'], summaries=['source']).get(kind, ['text'])
     return list(zip(*(df[c] for c in columns))) if len(columns)>1 else df[columns[0]].tolist()
+
+def asked_of(kind, df):
+    "What `predict` takes of a table."
+    if kind=='prompts': return df.prompt.tolist()
+    return [o[:-1] for o in df.messages] if kind=='chats' else texts_of(kind, df)
 
 def item_of(kind, text):
     "An item that holds `text`, all of it or its last text that may be cut."
@@ -191,8 +214,35 @@ def plain_answers(learn, question, context):
                 if i<=j<i+tfm.max_answer_length: found.append((float(start[i]+end[j]), enc['offset_mapping'][w][i][0], enc['offset_mapping'][w][j][1]))
     return sorted(found, key=lambda o: -o[0]),float(null)
 
-def direct_preds(kind, learn, items):
-    "What `get_preds` must give, by the plain model: probabilities or numbers; of answers (n,2), of the best one and of none."
+def written_ids(kind, tok, row):
+    "The token ids that are read before what is written, and of what is written, by the plain tokenizer."
+    if kind=='summaries': return tok(row.source)['input_ids'],tok(text_target=row.target)['input_ids']
+    if kind=='prompts': before,after = row.prompt,row.completion
+    else: before,after = tok.apply_chat_template(row.messages[:-1], add_generation_prompt=True, tokenize=False),row.messages[-1]['content']
+    return [tok(t)['input_ids'] for t in (before, after+tok.eos_token)]
+
+@torch.no_grad()
+def written_log_probs(kind, learn, df):
+    "The log-probabilities of the tokens that are written, a tensor a row, by the plain model."
+    tok,model = learn.dls.tokenizer,learn.model.eval()
+    def of(row):
+        before,after = written_ids(kind, tok, row)
+        if kind=='summaries': logits = model(input_ids=torch.tensor([before]), labels=torch.tensor([after])).logits[0]
+        else: logits = model(input_ids=torch.tensor([before+after])).logits[0,len(before)-1:-1]
+        return logits.float().log_softmax(-1)[range(len(after)),after]
+    return [of(row) for row in df.itertuples()]
+
+def written_targets(kind, learn, df):
+    "(n,L) the targets of rows as one tensor."
+    def of(row):
+        before,after = written_ids(kind, learn.dls.tokenizer, row)
+        return torch.tensor([-100]*len(before)*(kind!='summaries')+after)
+    return torch.nn.utils.rnn.pad_sequence([of(row) for row in df.itertuples()], batch_first=True, padding_value=-100)
+
+def direct_preds(kind, learn, df):
+    "What `get_preds` must give of a table, by the plain model: probabilities or numbers; of answers (n,2), of the best one and of none; of what is written log-probabilities."
+    if kind in WRITING: return written_log_probs(kind, learn, df)
+    items = texts_of(kind, df)
     if kind!='answers': return activated(kind, direct_logits(learn.model, learn.dls.tokenizer, items))
     def scores(o): # of the twenty best places, each once
         found = {}
@@ -201,19 +251,24 @@ def direct_preds(kind, learn, items):
     best = [scores(o).softmax(0)[0] for o in items]
     return torch.stack([torch.stack(best), torch.zeros(len(best))], 1)
 
-def close(a, b, tol=1e-5): torch.testing.assert_close(torch.as_tensor(a).float().cpu(), torch.as_tensor(b).float().cpu(), atol=tol, rtol=tol)
-def head_names(kind): return {f'{HEAD[kind]}.weight', f'{HEAD[kind]}.bias'}
+def note_dtypes(model, dtypes): # of what the first linear layer gives
+    linear = next(m for m in model.modules() if isinstance(m, torch.nn.Linear))
+    linear.register_forward_hook(lambda m,i,o: dtypes.add(o.dtype))
+
+def joined(o): return PerRow(o).contiguous() if isinstance(o, list) and len(o) and torch.is_tensor(o[0]) and o[0].ndim else o
+def close(a, b, tol=1e-5): torch.testing.assert_close(torch.as_tensor(joined(a)).float().cpu(), torch.as_tensor(joined(b)).float().cpu(), atol=tol, rtol=tol)
+def head_names(kind, model): return {n for n,_ in model.named_parameters() if n.startswith(HEAD[kind])}
 def weights(model): return {n:p.detach().clone() for n,p in model.named_parameters()}
 def changed(model, before): return {n for n,p in model.named_parameters() if not torch.equal(p, before[n])}
 
 @pytest.fixture(scope='session')
-def trained(bert, tmp_path_factory):
+def trained(checkpoints, tmp_path_factory):
     "`trained(kind)`: a learner after two epochs, made once; for reading only."
     made = {}
     def get(kind):
         if kind not in made:
             set_seed(0)
-            made[kind] = learner(kind, bert, path=tmp_path_factory.mktemp(kind))
+            made[kind] = learner(kind, checkpoints(ARCH[kind]), path=tmp_path_factory.mktemp(kind))
             with made[kind].no_bar(), made[kind].no_logging(): made[kind].fit_one_cycle(2, 1e-2)
             made[kind].epoch_table = list(made[kind].recorder.values) # `validate` empties the recorder
         return made[kind]

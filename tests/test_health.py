@@ -17,7 +17,7 @@ import blurlike.inspect.data_check as health
 from blurlike.all import (CategoryBlock, ColReader, DataBlock, DataReport, IndexSplitter, Pipeline, RandomSplitter, Rows, SkipItemException, TokenizeText, TransformersLearner,
     TransformersTextBlock, count_tokens, masked_lm_learner, pair_tokens, sequence_classification_learner, suspects, suspicious, token_classification_learner, whole_texts)
 from blurlike.train.training_state import loaders_of, random_states
-from small import BS, CUES, FILLERS, FRAMES, MORE_KINDS, learner
+from small import BS, CUES, FILLERS, FRAMES, EVERY_KIND, learner
 
 def clean(n=60, seed=5):
     "Distinct sentences of 8 words, three labels in turn."
@@ -232,9 +232,9 @@ def test_datablock_whose_transform_skips_rows(bert, in_tmp):
     assert report.rows('cut').tolist()==[i for i in (23,53) if df.label[i]!='fine']
     assert not (df.label[report.rows('leakage')]=='fine').any()
 
-@pytest.mark.parametrize('kind', MORE_KINDS)
-def test_every_kind_of_target(kind, bert, in_tmp):
-    learn = learner(kind, bert)
+@pytest.mark.parametrize('kind', EVERY_KIND)
+def test_every_kind_of_target(kind, checkpoint, in_tmp):
+    learn = learner(kind, checkpoint)
     report = learn.check()
     assert isinstance(report, DataReport) and repr(report)
     assert report._repr_html_() and (report.labels is None)==(learn.task.kind is None)

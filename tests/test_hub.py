@@ -9,7 +9,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.fastai_utils import _save_pretrained_fastai, from_pretrained_fastai, push_to_hub_fastai
 
 from hub_stand_in import Hub, serve
-from small import FRAMES, TEXTS, learner, with_answers
+from small import FRAMES, TEXTS, asked_of, learner, valid_frame, with_answers
 
 from blurlike.all import TransformersLearner, layerwise_splitter, masked_lm_learner, model_card, set_seed, token_classification_learner
 
@@ -94,7 +94,7 @@ def test_base_model_only_if_it_is_one_of_the_hub(bert, in_tmp):
 @with_answers
 def test_push_and_back(hub, trained, kind, in_tmp):
     learn = trained(kind)
-    texts,before = learn.texts_of(learn.dls.valid_ds.items),told(learn)
+    texts,before = asked_of(kind, valid_frame(learn, kind)),told(learn)
     url = learn.push_to_hub('ada/films', commit_message='first', private=True, license='mit')
     assert url.startswith('https://huggingface.co/ada/films/commit/')
     assert hub.commits==['first'] and hub.private['ada/films']
@@ -198,7 +198,7 @@ def test_card_in_a_folder_outlives_a_later_save(bert, in_tmp):
 @with_answers
 def test_fastais_own_way(hub, trained, kind, monkeypatch, in_tmp):
     learn,path = trained(kind),trained(kind).path
-    texts = learn.texts_of(learn.dls.valid_ds.items)
+    texts = asked_of(kind, valid_frame(learn, kind))
     monkeypatch.setitem(sys.modules, 'toml', SimpleNamespace(load=lambda f: tomllib.loads(open(f).read()))) # all that huggingface_hub wants of that package
     try:
         _save_pretrained_fastai(learn, 'folder')

@@ -66,7 +66,7 @@ def test_of_very_many_cut_tokens_the_first_are_drawn(side, bert, capsys):
         text,page = capsys.readouterr().out,shown._repr_html_()
         assert text.count('~~')==2*page.count('title="cut"')==2*min(30, n-6)
         assert text.split('~~')[0].count('film')+text.split('~~')[-1].count('film')==6
-        return re.findall('\(… ([0-9,]+) more\)', text),re.findall('>\(… ([0-9,]+) more\)<', page)
+        return re.findall(r'\(… ([0-9,]+) more\)', text),re.findall(r'>\(… ([0-9,]+) more\)<', page)
     assert told(36)==([],[]) and told(37)==(['1'],['1']) and told(5006)==(['4,970'],['4,970'])
 
 def test_very_long_texts_take_time_by_their_length(bert):

@@ -8,7 +8,7 @@ import transformers
 from blurlike.all import Callback, ModelInputsCallback, ModelLoss, Packing, load_tokenizer
 from blurlike.model.model_call import ModelCall
 from fastai.torch_core import set_seed
-from small import ARCHS, BS, FRAMES, MORE_KINDS, N, SMALL, TEXTS, accepted, activated, close, direct_logits, encode, learner, texts_of, valid_frame
+from small import ARCHS, BS, FRAMES, EVERY_KIND, N, SMALL, TEXTS, accepted, activated, close, direct_logits, encode, joined, learner, texts_of, valid_frame
 from transformers.modeling_outputs import ModelOutput
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -205,11 +205,11 @@ def test_without_keep_output_nothing_is_held(learn):
     learn.model(batch_of(learn)[0])
     assert learn.model_inputs.door.output is None
 
-@pytest.mark.parametrize('kind', MORE_KINDS)
-def test_a_half_precision_model_gives_float32_logits(kind, bert):
-    learn = learner(kind, bert, model_kwargs=dict(dtype=torch.bfloat16))
+@pytest.mark.parametrize('kind', EVERY_KIND)
+def test_a_half_precision_model_gives_float32_logits(kind, checkpoint):
+    learn = learner(kind, checkpoint, model_kwargs=dict(dtype=torch.bfloat16))
     assert {p.dtype for p in learn.model.parameters()}=={torch.bfloat16}
-    with learn.no_bar(): assert learn.get_preds()[0].dtype==torch.float32 and np.isfinite(learn.validate()[0])
+    with learn.no_bar(): assert joined(learn.get_preds()[0]).dtype==torch.float32 and np.isfinite(learn.validate()[0])
 
 def test_gpt2_finds_the_last_token_of_a_padded_row(checkpoints): # its pad token is its end token
     with pytest.warns(UserWarning, match='no pad token'): learn = learner('single', checkpoints('gpt2'))

@@ -11,7 +11,7 @@ from blurlike.cli import main
 from blurlike.inspect import row_results
 from blurlike.inspect.row_results import draw_sums, interval, mean_results, number_results, set_results, single_results
 from blurlike.inspect.score_report import NONE, ScoreReport, slices_of
-from small import BS, CUES, FRAMES, MORE_KINDS, TEXTS, close, learner
+from small import BS, CUES, FRAMES, EVERY_KIND, TEXTS, close, learner
 
 RNG = np.random.default_rng(0)
 def scores_of(found): return {k:float(v[0]) for k,v in found.measure(found.total()).items()}
@@ -114,7 +114,7 @@ def test_equal_numbers_have_no_correlation():
 
 # Learners
 
-@pytest.mark.parametrize('kind', MORE_KINDS)
+@pytest.mark.parametrize('kind', EVERY_KIND)
 def test_one_pass_says_what_the_epoch_table_says(kind, trained):
     learn = trained(kind)
     with Calls(learn) as calls: report = quiet(learn, lambda l: l.report(by=lambda row: 'long' if len(str(row))>200 else 'short'))

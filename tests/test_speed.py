@@ -5,11 +5,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from blurlike.all import Callback, CSVLogger, GradientClip, TransformersLearner, adamw
+from blurlike.all import Callback, CSVLogger, GradientClip, TransformersLearner, adamw, noop
 from blurlike.model.losses import SmoothLoss
 from blurlike.model.precision import cpu_has_bf16
 from fastai.learner import Learner
-from small import FRAMES, TEXTS, close, learner, texts_of, valid_frame, with_answers
+from small import FRAMES, TEXTS, close, joined, learner, note_dtypes, texts_of, valid_frame, with_answers
 
 def fit(learn, *args, **kwargs):
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(*args, **kwargs)
@@ -17,18 +17,15 @@ def fit(learn, *args, **kwargs):
 # precision=
 
 @with_answers
-def test_precision_is_real_on_a_cpu(kind, bert):
-    learn,dtypes = learner(kind, bert, precision='bf16'),set()
-    learn.model.base_model.encoder.layer[0].register_forward_hook(lambda m,i,o: dtypes.add((o[0] if isinstance(o, tuple) else o).dtype))
-    linear = next(m for m in learn.model.modules() if isinstance(m, torch.nn.Linear))
-    linear.register_forward_hook(lambda m,i,o: dtypes.add(o.dtype))
+def test_precision_is_real_on_a_cpu(kind, checkpoint):
+    learn,dtypes = learner(kind, checkpoint, precision='bf16'),set()
+    note_dtypes(learn.model, dtypes)
     fit(learn, 1, 1e-3)
     assert torch.bfloat16 in dtypes
     dtypes.clear()
-    full = learner(kind, bert)
+    full = learner(kind, checkpoint)
     full.model.load_state_dict(learn.model.state_dict())
-    texts = texts_of(kind, valid_frame(learn, kind))
-    half,want = learn.predict_logits(texts),full.predict_logits(texts)
+    with learn.no_bar(), full.no_bar(): half,want = (joined(l.get_preds(act=noop)[0]) for l in (learn,full))
     assert torch.bfloat16 in dtypes and half.dtype==torch.float32 and not torch.equal(half, want)
     close(half, want, 5e-2)
     assert {p.dtype for p in learn.model.parameters()}=={torch.float32}

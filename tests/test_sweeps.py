@@ -11,7 +11,7 @@ import torch
 import wandb
 import blurlike.share.sweeps
 from blurlike.all import Learner, last_value, lower_is_better, read_range, set_seed, sweep
-from small import MORE_KINDS, learner
+from small import EVERY_KIND, learner
 
 pytestmark = pytest.mark.filterwarnings('ignore:trial .* failed')
 
@@ -55,10 +55,10 @@ def test_what_a_name_tells():
     with pytest.raises(ValueError, match='quality'): sweep(bowl, dict(x=1.), metric='quality', n_trials=1, backend='optuna')
     assert sweep(bowl, dict(x=[1.]), metric='quality', lower=True, n_trials=1, backend='optuna').best=={'x':1.}
 
-@pytest.mark.parametrize('kind', MORE_KINDS)
-def test_the_metrics_of_our_tasks_are_known(kind, bert):
-    errors = {m.name for m in learner(kind, bert).metrics if lower_is_better(m.name)}
-    assert errors==({'mae'} if kind=='regression' else set())
+@pytest.mark.parametrize('kind', EVERY_KIND)
+def test_the_metrics_of_our_tasks_are_known(kind, checkpoint):
+    errors = {m.name for m in learner(kind, checkpoint).metrics if lower_is_better(m.name)}
+    assert errors==dict(regression={'mae'}, prompts={'perplexity','bits_per_byte'}, chats={'perplexity','bits_per_byte'}).get(kind, set())
 
 @pytest.mark.parametrize('parameters,n', [(dict(x=[1., .3]), 2), (dict(x=[0., 1., .3], y=[2, 1]), 6), (dict(x=.3), 1)], ids=['choice','grid','fixed'])
 def test_a_grid_is_tried_once_each(parameters, n):

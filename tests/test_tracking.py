@@ -10,10 +10,10 @@ import wandb
 import blurlike.model.optimizer
 import blurlike.share.tracking
 from blurlike.all import (Callback, Checkpoints, CSVLogger, EarlyStoppingCallback, FetchPredsCallback, GradientAccumulation, Learner, ModelInputsCallback, ModelLoss, SaveModelCallback, TransformersLearner,
-    load_learner, masked_lm_learner, set_seed, token_classification_learner)
+    causal_lm_learner, load_learner, masked_lm_learner, set_seed, token_classification_learner)
 from blurlike.share.tracking import WandbCallback, drawn_rows, prediction_table
 from runs import Cut, WORDS
-from small import BS, FRAMES, KINDS, TEXTS, learner, weights
+from small import ARCH, BS, FRAMES, KINDS, TEXTS, learner, weights
 
 @pytest.fixture(scope='module', autouse=True)
 def anew(): wandb.teardown() # another test may have set it up, in another place
@@ -44,9 +44,10 @@ def tables(sent): return [o['Prediction_Samples'] for _,o in sent if 'Prediction
 def quiet(learn, f):
     with learn.no_bar(), learn.no_logging(): return f()
 
-MAKE = {k:lambda c,k=k,**a: learner(k, c, **a) for k in KINDS} | dict(
-    tags=lambda c,**a: token_classification_learner(WORDS, c, bs=BS, valid=.25, **a),
-    gaps=lambda c,**a: masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), c, bs=BS, valid=.25, **a))
+MAKE = {k:lambda c,k=k,**a: learner(k, c(ARCH[k]), **a) for k in (*KINDS, 'prompts', 'summaries')} | dict(
+    blocks=lambda c,**a: causal_lm_learner(pd.DataFrame(dict(text=TEXTS)), c('llama'), bs=4, valid=.25, block_size=16, **a),
+    tags=lambda c,**a: token_classification_learner(WORDS, c('bert'), bs=BS, valid=.25, **a),
+    gaps=lambda c,**a: masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), c('bert'), bs=BS, valid=.25, **a))
 
 # the file of a run is a log as LevelDB writes it: blocks of 32768 bytes, records with checksum, length and kind
 def records(path):
@@ -129,18 +130,18 @@ def test_config_is_plain(bert):
     assert facts['x'][1:3]==[.5, 'a'] and facts['x'][-1]=={'1':[2, None]}
 
 @pytest.mark.parametrize('kind', MAKE)
-def test_every_task(kind, bert, sent):
-    learn = MAKE[kind](bert)
+def test_every_task(kind, checkpoints, sent):
+    learn = MAKE[kind](checkpoints)
     quiet(learn, lambda: learn.fit_one_cycle(2, 1e-3, cbs=WandbCallback(n_preds=8)))
     assert [set(o)-{'epoch'} for o in epochs(sent)]==[set(learn.recorder.metric_names)-{'epoch','train_loss','time'}]*2
     for o,row in zip(epochs(sent), learn.recorder.values): assert list(o.values())[1:]==list(row[1:])
     t, = tables(sent)
     rows = pd.DataFrame(t.data, columns=t.columns)
     assert len(rows)==8 and rows.notna().all().all()
-    assert rows.text.str.len().gt(0).all() and rows.loss.dtype==float
+    assert rows.iloc[:,0].str.len().gt(0).all() and rows.loss.dtype==float
     assert (rows.loss>0).mean()>(.8 if kind=='gaps' else .99) # a short text may have no gap
     assert len(set(map(str, t.data)))>1
-    if kind in ('tags','gaps'): return
+    if kind in ('tags','gaps','blocks','prompts','summaries'): return
     texts = list(zip(rows.text, rows.text_pair)) if kind=='pair' else list(zip(rows.text, rows.choices.str.split(' | ', regex=False))) if kind=='choice' else rows.text.tolist()
     for text,r in zip(texts, rows.itertuples()):
         decoded,_,probs = learn.predict(text)
@@ -149,8 +150,8 @@ def test_every_task(kind, bert, sent):
         if kind=='multi': assert r.score==', '.join(f'{p:.3f}' for p in probs[probs>.5].tolist())
     if kind=='regression': np.testing.assert_allclose(rows.error**2, rows.loss, rtol=1e-3, atol=1e-6)
 
-def test_words_and_their_tags(bert):
-    learn = MAKE['tags'](bert)
+def test_words_and_their_tags(checkpoints):
+    learn = MAKE['tags'](checkpoints)
     t = quiet(learn, lambda: prediction_table(learn, drawn_rows(learn, 12)))
     whole = {' '.join(w):list(tags) for w,tags in zip(WORDS.tokens, WORDS.tags)}
     for text,target,pred,right,loss in t.data:
@@ -159,16 +160,16 @@ def test_words_and_their_tags(bert):
         guessed = [w.rpartition('/')[2] if '/' in w else 'O' for w in pred.split(' ')]
         assert right==pytest.approx(np.mean([a==b for a,b in zip(guessed, whole[text])]))
 
-def test_gaps_and_their_guesses(bert):
-    learn = MAKE['gaps'](bert)
+def test_gaps_and_their_guesses(checkpoints):
+    learn = MAKE['gaps'](checkpoints)
     first,second = (quiet(learn, lambda: prediction_table(learn, drawn_rows(learn, 12))) for _ in range(2))
     assert first.data==second.data # the same gaps each time
     some = [r for r in first.data if '[MASK]' in r[0]]
     assert len(some)>3
     for text,target,pred,right,loss in some: assert text.count('[MASK]')<=len(target.split(' | '))==len(pred.split(' | ')) and 0<=right<=1
 
-def test_blocks_are_text(bert):
-    learn = MAKE['gaps'](bert, block_size=16)
+def test_blocks_are_text(checkpoints):
+    learn = MAKE['gaps'](checkpoints, block_size=16)
     t = quiet(learn, lambda: prediction_table(learn, drawn_rows(learn, 4)))
     assert len(t.data)>1 and all(isinstance(r[0], str) and not r[0].startswith('(') for r in t.data)
 
@@ -177,11 +178,11 @@ def test_without_wandb_it_says_what_to_install():
     r = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, timeout=300)
     assert 'pip install wandb' in r.stdout, r.stderr[-500:]
 
-@pytest.mark.parametrize('kind', ['single','tags','gaps'])
-def test_training_does_not_notice(kind, bert, sent):
+@pytest.mark.parametrize('kind', ['single','tags','gaps','prompts','summaries'])
+def test_training_does_not_notice(kind, checkpoints, sent):
     "The same weights and epoch table with a tracker and without, to the last bit"
     def run(*cbs):
-        learn = MAKE[kind](bert)
+        learn = MAKE[kind](checkpoints)
         quiet(learn, lambda: learn.fit_one_cycle(2, 1e-3, cbs=list(cbs)))
         return learn,torch.rand(1)
     (plain,a),(tracked,b) = run(),run(WandbCallback(log_preds_every_epoch=True, log='all', log_model=True))

@@ -30,6 +30,7 @@ from ..model.optimizer import adamw, suggest_rate
 from ..model.padding_free import packed_again
 from ..model.precision import DevicePrecision
 from ..predict.learner_predict import PredictingLearner, check_names, output_names
+from ..predict.written_text import WrittenText
 from ..model.pretrained import guard_labels, label_maps, load_model
 from ..model.tokenizer import max_positions
 from ..model.splitters import layer_stacks, transformer_splitter
@@ -198,6 +199,19 @@ def _outdate(self:TransformersLearner): # what was found for the weights that wi
     decide(self, **found)
     warn_user("this learner was calibrated for the weights that it had before this fit: "
         "call `calibrate` (and `conformal`) again after it")
+
+# %% ../../nbs/train/06_learner.ipynb #5f1c0a62
+class _Whole(tuple): # a batch that fastai's `summary` does not cut
+    def __getitem__(self, i): return self if isinstance(i, slice) else tuple.__getitem__(self, i)
+
+@patch
+def summary(self:TransformersLearner):
+    "fastai's `summary`; a model that writes texts is shown a batch with its targets."
+    dl = self.dls.train
+    writes = self.task is not None and isinstance(self.task.predictions, WrittenText)
+    if writes: dl.one_batch = lambda: _Whole(type(dl).one_batch(dl))
+    try: return super(TransformersLearner, self).summary()
+    finally: vars(dl).pop('one_batch', None)
 
 # %% ../../nbs/train/06_learner.ipynb #0e6a806e
 @patch

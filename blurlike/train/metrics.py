@@ -82,7 +82,7 @@ def _named(words, abbreviations): # either stands anywhere in a name, or as a wo
     return re.compile(f"{'|'.join(words.split())}|(^|_)({'|'.join(abbreviations.split())})(_|$)")
 
 _less = _named('loss error perplexity brier divergence deviance entropy distance inaccura incorrect wrong mismatch dissimilar',
-    'err ppl n?mae n?r?msl?e mase medae s?m?ape r?mspe nll bp[bcw] [ctw]er eer ece fpr fnr fdr')
+    'err ppl n?mae n?r?msl?e mase medae s?m?ape r?mspe nll bp[bcw] bits_per [ctw]er eer ece fpr fnr fdr')
 _more = _named('accuracy precision recall correct pearson spearman kendall kappa jaccard bleu rouge match similarity '
     'explained corrcoef correlation',
     'acc f[0-9.]+ chrf fbeta auc auroc auprc roc ap map mrr ndcg mcc r2 iou dice em tpr tnr ppv npv sensitivity specificity')

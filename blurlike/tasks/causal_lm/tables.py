@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ...data.text_items import repair_texts
 from ...data.token_fields import TokenTensor
 from ...inspect.token_view import TextReading, reading_of
-from ...show.tables import MarkedTable, Table, as_text, dearest, shortened
+from ...show.tables import MarkedTable, Table, as_text, dearest, prediction_rows, shortened
 from .texts import TensorNext, TokenizeNext
 
 # %% ../../../nbs/tasks/causal_lm/05_tables.ipynb #cb04ad06
@@ -34,14 +34,18 @@ def _show_batch(x:TokenTensor, y:TensorNext, samples, ctxs=None, max_n=9, trunc_
     cells = [counted_cell(s[0], trunc_at) for s in samples[:max_n]]
     MarkedTable(['text'], [[p] for p,_ in cells], [[r] for _,r in cells]).show()
 
+def _written_rows(samples, outs, trunc_at=None): # headings and rows
+    def row(text, out):
+        prompt = shortened(text.prompt, trunc_at, end=True)
+        return [prompt, *(shortened(t, trunc_at) for t in (text.reference, str(out)))]
+    return ['prompt','reference','generated'],[row(s[0], o[0]) for s,o in zip(samples, outs)]
+
 @show_results.dispatch
 def _show_results(x:TokenTensor, y:TensorNext, samples, outs, ctxs=None, max_n=9, trunc_at:int|None=150, **kwargs):
-    rows = []
-    for s,o in list(zip(samples, outs))[:max_n]:
-        text = s[0]
-        prompt = shortened(text.prompt, trunc_at, end=True)
-        rows.append([prompt, *(shortened(t, trunc_at) for t in (text.reference, str(o[0])))])
-    Table(['prompt','reference','generated'], rows).show()
+    Table(*_written_rows(samples[:max_n], outs, trunc_at)).show()
+
+@prediction_rows.register
+def _(y:TensorNext, samples, outs, preds): return _written_rows(samples, outs)
 
 @plot_top_losses.dispatch
 def _plot_top_losses(x:TokenTensor, y:TensorNext, samples, outs, raws, losses,

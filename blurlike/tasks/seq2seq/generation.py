@@ -32,7 +32,7 @@ def decoder_input(
 )->dict: # Keyword arguments
     "What the decoder of `model` reads where it shall say these targets."
     if targets is None:
-        raise ValueError(f"{type(model).__name__} gives logits of targets, and these rows have none (nor has `export_onnx` or `summary` any to give): "
+        raise ValueError(f"{type(model).__name__} gives logits of targets, and these rows have none (nor has `export_onnx` any to give): "
             "call `predict` or `predict_batch` for what it writes, or pass a loader with targets (`dls.test_dl(rows, with_labels=True)`)")
     move = getattr(model, 'prepare_decoder_input_ids_from_labels', None)
     ids = _moved(targets, model.config) if move is None else move(targets.clone()) # FSMT writes into what it is given
