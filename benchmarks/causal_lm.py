@@ -25,7 +25,6 @@ from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer
 
 from blurlike.all import NextTokenLoss, adamw, attach_door, causal_lm_learner, set_seed
-from blurlike.tasks.causal_lm.generation import continued
 
 def words_of(rng, n): return ' '.join(rng.choice([f'word{i}' for i in range(300)], n))
 
@@ -102,7 +101,7 @@ def generate(args):
             tokenizer.padding_side = 'left'
             try: return tf.pipeline('text-generation', model=model, tokenizer=tokenizer)(prompts, batch_size=bs, return_full_text=False, **how)
             finally: tokenizer.padding_side = 'right'
-        ours = continued(learn, prompts, 64, args.new_tokens)[1]
+        ours = learn.task.predictions.answered(learn, prompts, 64, args.new_tokens)
         print('tokens written, 10%, 50% and 90% of the prompts:', *np.percentile(list(map(len, ours)), [10,50,90]).astype(int), flush=True)
         print('outputs equal to those of single calls:', sum(a==b for a,b in zip(ours, single())), 'of', len(prompts), flush=True)
         sides = dict(blurlike=lambda: learn.predict_batch(prompts, max_new_tokens=args.new_tokens), single=single, pipeline_1=partial(piped, 1), pipeline_32=partial(piped, 32))

@@ -399,12 +399,15 @@ def trained(folders): # it stops by itself
         return made[arch]
     return get
 
+def continued(learn, prompts, *args): # token ids of the prompts, and of what is written
+    return generation.prompt_ids(learn, prompts),learn.task.predictions.answered(learn, prompts, *args)
+
 @pytest.mark.parametrize('side', ['left','right'])
 def test_a_batch_writes_what_single_calls_write(trained, arch, side, monkeypatch):
     learn = trained(arch)
     monkeypatch.setattr(learn.dls.tokenizer, 'padding_side', side)
     monkeypatch.setattr(writing, 'ROUND', 3)
-    ids,got = generation.continued(learn, PROMPTS, 5, 20)
+    ids,got = continued(learn, PROMPTS, 5, 20)
     learn.model.eval()
     want = [single(learn.model, learn.dls.tokenizer, i, 20) for i in ids]
     assert got==want and len({len(g) for g in got})>1 and learn.dls.tokenizer.padding_side==side
@@ -415,7 +418,7 @@ def test_rows_that_have_ended_leave_the_batch(trained, monkeypatch):
     def count(module, args, kwargs): sizes.append(kwargs['input_ids'].shape)
     handle = learn.model.register_forward_pre_hook(count, with_kwargs=True)
     monkeypatch.setattr(writing, 'ROUND', 2)
-    try: _,new = generation.continued(learn, PROMPTS, 64, 30)
+    try: _,new = continued(learn, PROMPTS, 64, 30)
     finally: handle.remove()
     sizes = sizes[2:] # the first two tried whether padding may stand on the left
     assert sizes[0][0]==len(PROMPTS)>sizes[-1][0] and all(s[1]==1 for s in sizes[1:]) # the cache is on
@@ -425,7 +428,7 @@ def test_rules_of_length_count_from_the_prompt(trained, monkeypatch, rule):
     learn = trained('llama')
     for k,v in rule.items(): monkeypatch.setattr(learn.model.generation_config, k, v)
     monkeypatch.setattr(writing, 'ROUND', 3)
-    ids,got = generation.continued(learn, PROMPTS, 5, 20)
+    ids,got = continued(learn, PROMPTS, 5, 20)
     assert got==[single(learn.model.eval(), learn.dls.tokenizer, i, 20) for i in ids]
     assert ''.join(learn.stream(PROMPTS[0], max_new_tokens=20))==learn.predict(PROMPTS[0], max_new_tokens=20)[0]
 
@@ -440,12 +443,12 @@ def test_beams_of_a_batch_have_each_its_own_room(folders):
     prompts = ['the '*58, 'old rain', 'a '*61, 'film']
     got = learn.predict_batch(prompts, num_beams=2)
     assert got==[learn.predict_batch([p], num_beams=2)[0] for p in prompts]
-    assert len(set(generation.rooms_for(learn.model, generation.continued(learn, prompts, 4)[0])))>1
+    assert len(set(generation.rooms_for(learn.model, continued(learn, prompts, 4)[0])))>1
 
 def test_one_prediction(trained):
     learn = trained('gpt2')
     text,ids,log_probs = learn.predict(PROMPTS[0], max_new_tokens=9)
-    (prompt,),(new,) = generation.continued(learn, PROMPTS[:1], 1, 9)
+    (prompt,),(new,) = continued(learn, PROMPTS[:1], 1, 9)
     assert ids.tolist()==new and text==learn.dls.tokenizer.decode(new, skip_special_tokens=True)
     with torch.no_grad(): logits = learn.model.eval()(input_ids=torch.tensor([prompt+new])).logits[0].log_softmax(-1)
     close(log_probs, logits[len(prompt)-1:-1].gather(1, ids[:,None])[:,0], 1e-4)
@@ -509,7 +512,7 @@ def test_the_folder_opens_in_plain_transformers(trained, folders, tmp_path, form
     prompt = CHATS[0][:1] if form=='chat' else PROMPTS[0]
     learn.save_pretrained(tmp_path/'saved')
     model = tf.AutoModelForCausalLM.from_pretrained(tmp_path/'saved')
-    ids,new = generation.continued(learn, [prompt], 1, 9)
+    ids,new = continued(learn, [prompt], 1, 9)
     with torch.no_grad(): out = model.generate(torch.tensor(ids), max_new_tokens=9, do_sample=False)
     assert out[0,len(ids[0]):].tolist()==new[0]
     assert json.loads((tmp_path/'saved'/'generation_config.json').read_text())['eos_token_id']==0

@@ -322,7 +322,8 @@ def name_rows(
 def check_texts(
     rows:Rows, # The data
     *names,    # Columns that must hold text
-    is_split_into_words:bool=False # Do they hold lists of words?
+    is_split_into_words:bool=False, # Do they hold lists of words?
+    filled:bool=False # Refuse empty ones too?
 ):
     "Raise `ValueError` or `TypeError` for missing, non-text and undecodable entries; warn of empty ones."
     check_columns(rows, *names)
@@ -330,7 +331,10 @@ def check_texts(
         in_arrow = rows._arrays is None
         if in_arrow: empty = _check_arrow(rows, name, is_split_into_words)
         else: empty = _check_frame(rows, name, is_split_into_words)
-        if empty.any(): warn_user(f"column {name!r}: empty text in {rows.name(empty)}; they are kept")
+        if not empty.any(): continue
+        if filled:
+            raise ValueError(f"column {name!r} is empty in {rows.name(empty)}: drop these rows, they have nothing to learn from")
+        warn_user(f"column {name!r}: empty text in {rows.name(empty)}; they are kept")
 
 def _no_text(name, where):
     return ValueError(f"column {name!r} has no text in {where}; "

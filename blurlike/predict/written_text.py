@@ -15,16 +15,62 @@ from fastcore.xtras import ContextManagers
 from ..data.batch import FixedOrder, TransformersDL
 from ..data.token_fields import TokenTensor
 from ..model.token_scores import as_scores
+from ..model.model_inputs import unwrap
 from .text_labels import PerRow
+from .writing import Continuation, check_writes, decoding
 
 # %% ../../nbs/predict/04_written_text.ipynb #9914938e
 class WrittenText:
     "Predictions that are texts"
     targets,shift = TokenTensor,1 # type of what is told; places from a token to that which it tells
+    def one(self, learn, item, rm_type_tfms=None, with_input=False,
+        max_new_tokens:int|None=None, # Maximum tokens that are written; `None`: what suits
+        temperature:float|None=None, # Draw tokens: below 1 likely ones more often, above 1 less
+        top_p:float|None=None, # Draw among the likeliest tokens that together have this probability
+        num_beams:int|None=None, # Texts that are followed at a time; `None`: one, or what a summarizer's settings say
+        seed:int|None=None # Of what is drawn
+    ): # Text, (n,) its token ids, (n,) their log-probabilities
+        "What is written for an item."
+        prompt, = prompts = self.prompts(learn, [item])
+        how = self.how(learn, temperature, top_p, num_beams)
+        ids, = self.answered(learn, prompts, 1, max_new_tokens, how, seed, show=False)
+        res = self.text(learn, ids),torch.tensor(ids, dtype=torch.long),self.log_probs(learn, prompt, ids)
+        return (prompt, *res) if with_input else res
+
+    def many(self, learn, items, bs=64,
+        max_new_tokens:int|None=None, # As in `one`
+        temperature:float|None=None, # As in `one`
+        top_p:float|None=None, # As in `one`
+        num_beams:int|None=None, # As in `one`
+        seed:int|None=None # As in `one`; what is drawn depends on `bs` too
+    )->list: # Dicts `{'generated_text'}`
+        "What is written for many items."
+        prompts = self.prompts(learn, items)
+        found = self.answered(learn, prompts, bs, max_new_tokens, self.how(learn, temperature, top_p, num_beams), seed)
+        return [dict(generated_text=self.told(p, self.text(learn, ids))) for p,ids in zip(prompts, found)]
+
+    def stream(self, learn, item,
+        max_new_tokens:int|None=None, # As in `one`
+        temperature:float|None=None, # As in `one`
+        top_p:float|None=None, # As in `one`
+        seed:int|None=None # As in `one`
+    ): # Yields str
+        "The pieces of a text as they come; joined they are what `predict` gives without beams."
+        prompt, = self.prompts(learn, [item])
+        how = self.how(learn, temperature, top_p) | dict(num_beams=1)
+        return self.pieces(learn, self.begun(learn, prompt, max_new_tokens, how, seed))
+
+    def prompts(self, learn, items)->list: return learn.texts_of(items)
+    def told(self, prompt, text): return text
+    def chosen(self, learn, temperature, top_p, num_beams)->dict: # arguments of `generate`
+        return decoding(temperature, top_p, 1 if num_beams is None else num_beams)
+    def how(self, learn, temperature=None, top_p=None, num_beams=None)->dict:
+        check_writes(unwrap(learn.model))
+        return self.chosen(learn, temperature, top_p, num_beams)
     def text(self, learn, ids):
         return learn.dls.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
-    def pieces(self, learn, batch): # of a `Continuation` of one row
+    def pieces(self, learn, batch:Continuation): # of one row
         said = ''
         while batch.goes_on:
             batch.step(1)

@@ -87,13 +87,8 @@ def check_items(
     form:str # From `form_of`
 ):
     "Raise an error that names the rows whose texts, completions or chats cannot be used."
-    if form!='chat': check_texts(rows, *columns)
-    if form=='completion':
-        for name in columns:
-            empty = rows.column(name).str.strip()==''
-            if empty.any():
-                raise ValueError(f"column {name!r} is empty in {rows.name(empty)}: drop these rows, they have nothing to learn from")
     if form=='chat': _check_chats(rows, columns)
+    else: check_texts(rows, *columns, filled=form=='completion')
 
 def _check_chats(rows, columns):
     for i in range(0, len(rows), 1000):

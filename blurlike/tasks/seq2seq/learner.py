@@ -79,11 +79,7 @@ def check_pairs_of_texts(
     languages=None # Of translations
 ):
     "Raise an error that names the rows whose texts cannot be used; warn where the columns seem to be swapped."
-    check_texts(rows, source, target)
-    for name in (source, target):
-        empty = rows.column(name).str.strip()==''
-        if empty.any():
-            raise ValueError(f"column {name!r} is empty in {rows.name(empty)}: drop these rows, they have nothing to learn from")
+    check_texts(rows, source, target, filled=True)
     if languages is not None: return
     sizes = [rows.column(name).str.len().median() for name in (source, target)]
     if sizes[1]>2*sizes[0]:
