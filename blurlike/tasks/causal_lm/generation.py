@@ -122,10 +122,11 @@ def written(
     show:bool=True # A bar of progress, where the learner shows any?
 )->list: # Lists of token ids, each with its end
     "What follows each of the lists `ids`."
-    model,stops = unwrap(learn.model),learn.dls.text_tfm.stops()
+    stops = learn.dls.text_tfm.stops()
     sizes = np.array(list(map(len, ids)))
+    alike = _alike(unwrap(learn.model), how, rooms, sizes)
     def write(rows): return Continuation(learn, [ids[r] for r in rows], rooms[rows], how, stops, seed).finish()
-    return by_length(sizes, write, bs, show and hasattr(learn, 'progress'), _alike(model, how, rooms, sizes))
+    return by_length(sizes, write, bs, show and hasattr(learn, 'progress'), alike)
 
 # %% ../../../nbs/tasks/causal_lm/04_generation.ipynb #cb03ad13
 class NextTokenPredictions(WrittenText):
@@ -135,15 +136,16 @@ class NextTokenPredictions(WrittenText):
     def told(self, prompt, text):
         return text if isinstance(prompt, str) else [*prompt, dict(role='assistant', content=text)]
 
-    def answered(self, learn, prompts, bs=64, max_new_tokens=None, how=None, seed=None, show=True)->list: # lists of token ids
-        "What the model writes after each prompt."
+    def answered(self, learn, prompts, bs=64, max_new_tokens=None, how=None, seed=None, show=True)->list:
+        "The token ids that the model writes after each prompt."
         ids = prompt_ids(learn, prompts)
         rooms = rooms_for(unwrap(learn.model), ids, max_new_tokens)
         return written(learn, ids, rooms, how or decoding(), bs, seed, show)
 
     def begun(self, learn, prompt, max_new_tokens, how, seed)->Continuation:
         ids = prompt_ids(learn, [prompt])
-        return Continuation(learn, ids, rooms_for(unwrap(learn.model), ids, max_new_tokens), how, learn.dls.text_tfm.stops(), seed)
+        rooms = rooms_for(unwrap(learn.model), ids, max_new_tokens)
+        return Continuation(learn, ids, rooms, how, learn.dls.text_tfm.stops(), seed)
 
     def log_probs(self, learn, prompt, new): # (n,) of the tokens `new` after the prompt
         tfm = learn.dls.text_tfm

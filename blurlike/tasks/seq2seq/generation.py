@@ -138,7 +138,8 @@ class Seq2SeqPredictions(WrittenText):
     def chosen(self, learn, *asked): return chosen(unwrap(learn.model), *asked)
 
     def begun(self, learn, source, max_new_tokens, how, seed)->Continuation:
-        tfm,room = learn.dls.text_tfm,room_for(unwrap(learn.model), max_new_tokens)
+        tfm = learn.dls.text_tfm
+        room = room_for(unwrap(learn.model), max_new_tokens)
         return Sources(learn, tfm.stack(self.tokens(tfm, [source]))).continuation(room, how, seed)
 
     def many(self, learn, items, bs=64,
