@@ -43,6 +43,7 @@ def prompts_of(
     items # List or Series of prompts or chats, `DataFrame`, `Dataset`, or list of dicts with the learner's columns
 )->list: # Texts, or lists of messages
     "The prompts in `items`; `TypeError` or `ValueError` names the item that is none."
+    if len(items)==0: return [] # a table of no rows may lack the column
     tfm,getter = learn.dls.text_tfm,learn.dls.valid_ds.tls[0].tfms.fs[0]
     column = L(getattr(getter, 'names', 'text'))[0]
     if isinstance(items, (pd.DataFrame, Dataset)):
