@@ -186,6 +186,7 @@ def predict(args):
     "`predict_batch` on texts of natural lengths: rows a second."
     df = natural_rows(args, args.rows, seed=1)
     learn = our_learner(args, df, args.checkpoint, args.bs)
+    train_only(learn)
     half = our_learner(args, df, args.checkpoint, args.bs, precision='bf16')
     half.model.load_state_dict(learn.model.state_dict())
     folder = tempfile.mkdtemp()
@@ -193,10 +194,15 @@ def predict(args):
     pipe = transformers.pipeline('text-classification', folder, device=args.device, truncation=True)
     texts = df.text.tolist()
     def side(f): return lambda: (len(texts), timed(f)[1])
-    a,b = learn.predict_batch(texts),half.predict_batch(texts)
-    print(f"labels that bf16 changes: {sum(x['label']!=y['label'] for x,y in zip(a, b))} of {len(texts)}")
+    ways = {'blurlike':lambda: learn.predict_batch(texts), 'blurlike, bf16':lambda: half.predict_batch(texts)}
+    if args.device=='cpu': ways['blurlike, int8'] = lambda: learn.predict_batch(texts, precision='int8')
+    answers = {name:way() for name,way in ways.items()}
+    for name,found in answers.items():
+        pairs = list(zip(answers['blurlike'], found))
+        shift = max(abs(x['score']-y['score']) for x,y in pairs if x['label']==y['label'])
+        print(f"{name}: {sum(x['label']!=y['label'] for x,y in pairs)} of {len(texts)} labels are others than in float32, probabilities differ by up to {shift:.4f}")
     return {'pipeline, 32':side(lambda: pipe(texts, batch_size=32)), 'pipeline, 1':side(lambda: pipe(texts, batch_size=1)),
-        'blurlike':side(lambda: learn.predict_batch(texts)), 'blurlike, bf16':side(lambda: half.predict_batch(texts))},'pipeline, 32','rows/s'
+        **{name:side(way) for name,way in ways.items()}},'pipeline, 32','rows/s'
 
 def one(args):
     "`predict` of one text: milliseconds beside tokenizer and model called directly, in random order, each after a call of the model."

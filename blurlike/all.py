@@ -40,6 +40,7 @@ from .model.losses import *
 from .model.class_weights import *
 from .support.finite import *
 from .model.precision import *
+from .model.int8 import *
 from .model.token_scores import *
 from .model.fingerprints import *
 from .model.decisions import *

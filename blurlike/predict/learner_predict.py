@@ -32,6 +32,7 @@ from ..data.loaders import check_targets
 from ..support.finite import check_outputs
 from ..model.decisions import CALLED, UNDECIDED, decisions_of, differing, read_threshold, with_decisions
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
+from ..model.int8 import predicting_in
 from ..model.fingerprints import checksum_of, config_facts, tokenizer_hash, weights_hash
 from .prediction_files import predict_to_file
 from .text_labels import LabelPredictions
@@ -267,6 +268,7 @@ def predict_batch(self:PredictingLearner,
     bs:int=64, # Texts per batch
     out=None,  # File to write them to, `.parquet` or `.jsonl`, for more rows than memory holds
     resume:bool=False, # Go on where an earlier job with this `out` was interrupted?
+    precision:str|None=None, # `'int8'`: in whole numbers of eight bits, on a CPU; `None`: that of the learner
     **kwargs   # Passed to the task's predictions, e.g. `aggregation_strategy`
 )->list:       # Plain dicts, one a row, in order; where words are labelled, a list of them a row. With `out` its path
     "Predictions for many texts, as plain dicts."
@@ -274,11 +276,12 @@ def predict_batch(self:PredictingLearner,
         raise ValueError("this learner has no task to tell how predictions read; "
             "pass task= to PredictingLearner, or call get_preds")
     check_counts(bs=bs)
-    _check_options('predict_batch', self.task.predictions.many, ('bs', 'out', 'resume'), kwargs)
+    _check_options('predict_batch', self.task.predictions.many, ('bs', 'out', 'resume', 'precision'), kwargs)
     _check_items(items)
+    told = {} if precision is None else dict(precision=precision)
     with self.as_decided():
-        if out is not None: return predict_to_file(self, items, out, bs, resume, **kwargs)
-        return self.task.predictions.many(self, items, bs, **kwargs)
+        if out is not None: return predict_to_file(self, items, out, bs, resume, **told, **kwargs)
+        with predicting_in(self.model, precision): return self.task.predictions.many(self, items, bs, **kwargs)
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #ca12ad02
 @patch
