@@ -276,6 +276,9 @@ def test_the_prompt_is_cut_before_the_completion(folders):
     ids,counted = tfm.cut(tfm.segments([('the old film was shown in a small town', 'good')])[0])
     tail = tfm.tokenizer('good')['input_ids']+[0]
     assert len(ids)==8 and ids[-len(tail):]==tail and sum(counted)==len(tail)
+    asked = tfm.tokenizer('the old film was shown in a small town')['input_ids']
+    kept = ids[len(tfm.before):-len(tail)]
+    assert kept==asked[-len(kept):] # what stands nearest to the completion
     ids,counted = tfm.cut(tfm.segments([('the old film', 'so many people came to see it after work')])[0])
     assert len(ids)==8 and sum(counted)==7 and ids[-1]!=0
     assert all((y>=0).any() for y in labels_in(learn.dls.train))
