@@ -1296,7 +1296,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'blurlike/inspect/uncertain.py'),
                                             'blurlike.inspect.uncertain._margin': ( 'inspect/uncertain.html#_margin',
                                                                                     'blurlike/inspect/uncertain.py'),
-                                            'blurlike.inspect.uncertain._of_piece': ( 'inspect/uncertain.html#_of_piece',
+                                            'blurlike.inspect.uncertain._of_chunk': ( 'inspect/uncertain.html#_of_chunk',
                                                                                       'blurlike/inspect/uncertain.py'),
                                             'blurlike.inspect.uncertain._told': ( 'inspect/uncertain.html#_told',
                                                                                   'blurlike/inspect/uncertain.py'),

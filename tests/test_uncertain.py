@@ -82,10 +82,10 @@ def test_a_file(trained, tmp_path):
     pd.testing.assert_frame_equal(trained('single').uncertain(tmp_path/'new.csv', 6), trained('single').uncertain(new, 6))
 
 @pytest.mark.parametrize('diverse', [True, False])
-def test_pieces_make_no_difference(trained, monkeypatch, diverse):
+def test_chunks_make_no_difference(trained, monkeypatch, diverse):
     learn,new = trained('single'),table('single', 40, seed=9)
     want = learn.uncertain(new, 3, diverse=diverse)
-    monkeypatch.setattr(un, '_piece', 7)
+    monkeypatch.setattr(un, '_chunk', 7)
     seen = []
     between = un.rows_between
     monkeypatch.setattr(un, 'rows_between', lambda items, i, j: seen.append(j-i) or between(items, i, j))
@@ -94,11 +94,11 @@ def test_pieces_make_no_difference(trained, monkeypatch, diverse):
     np.testing.assert_allclose(found.score, want.score, atol=1e-5)
 
 def test_few_items_are_kept(trained, monkeypatch): # of many rows
-    monkeypatch.setattr(un, '_piece', 10)
+    monkeypatch.setattr(un, '_chunk', 10)
     kept,argsort = [],np.argsort
     monkeypatch.setattr(un.np, 'argsort', lambda a, **kw: (len(a)<=2000 and kept.append(len(a))) or argsort(a, **kw))
     trained('single').uncertain(TEXTS*4, 2)
-    assert max(kept)<=2*10+10 # ten for each that is wanted, and a piece
+    assert max(kept)<=2*10+10 # ten for each that is wanted, and a chunk
 
 @pytest.mark.parametrize('kind', LABELLED)
 def test_embeddings_are_means_of_what_the_head_gets(trained, kind):
@@ -168,7 +168,7 @@ def test_bad_arguments(trained, args, kwargs, error, said):
     with pytest.raises(error, match=said): trained('single').uncertain(*args, **kwargs)
 
 def test_a_bad_row_is_named(trained, monkeypatch):
-    monkeypatch.setattr(un, '_piece', 10)
+    monkeypatch.setattr(un, '_chunk', 10)
     with pytest.raises(TypeError, match='^item 23: '): trained('single').uncertain([*TEXTS[:23], 5, *TEXTS[24:]], 3)
     with pytest.raises(TypeError, match='^item 3: '): trained('single').uncertain([*TEXTS[:3], 5], 3)
 

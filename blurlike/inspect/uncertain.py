@@ -55,12 +55,12 @@ def _check_asked(learn, n):
     raise TypeError(f"rows are ranked by the probabilities of their labels, and the predictions of {learn.task.name} have none")
 
 # %% ../../nbs/inspect/10_uncertain.ipynb #905bbd59
-_piece = 6400 # rows that are read and predicted together
+_chunk = 6400 # rows that are read and predicted together
 
-def _of_piece(learn, rows, start, bs, measure): # items and their doubts
+def _of_chunk(learn, rows, start, bs, measure): # items and their doubts
     predictions = learn.task.predictions
     with items_from(start):
-        items = predictions.items_of(learn, rows_between(rows, start, min(start+_piece, len(rows))))
+        items = predictions.items_of(learn, rows_between(rows, start, min(start+_chunk, len(rows))))
         doubts = torch.as_tensor(predictions.doubts(learn, items, bs, measure)).float().numpy()
     if doubts.shape!=(len(items),):
         raise ValueError(f"by= gave numbers of shape {doubts.shape} for {len(items)} rows: one for each (...,C) probabilities is expected")
@@ -72,8 +72,8 @@ def _least_sure(learn, rows, most, bs, measure): # row numbers, doubts and items
     numbers = np.zeros(0, dtype=np.int64)
     doubts = np.zeros(0, dtype=np.float32)
     items = []
-    for start in range(0, len(rows), _piece):
-        new,of_new = _of_piece(learn, rows, start, bs, measure)
+    for start in range(0, len(rows), _chunk):
+        new,of_new = _of_chunk(learn, rows, start, bs, measure)
         numbers = np.concatenate([numbers, start+np.arange(len(new))])
         doubts = np.concatenate([doubts, of_new])
         items += new
