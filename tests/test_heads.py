@@ -32,6 +32,17 @@ def test_what_cannot_be_is_told_in_a_sentence(kind, cls, task, said, tmp_path):
     with pytest.raises(ValueError, match=said) as e: check.make(task, folder(tmp_path, kind, cls, 'seq2seq' if kind=='t5' else None))
     assert len(str(e.value))<300
 
+@pytest.mark.parametrize('kind,cls,task,said', [
+    ('bart', 'BartModel', 'seq2seq', 'BartModel has no head that writes texts: load it by AutoModelForSeq2SeqLM'),
+    ('bart', 'BartForSequenceClassification', 'seq2seq', 'no head that writes texts'),
+    ('gpt2', 'GPT2Model', 'causal_lm', 'GPT2Model has no head that writes texts: load it by AutoModelForCausalLM'),
+    ('bert', 'BertModel', 'causal_lm', 'BertModel has no head that writes texts'),
+    ('t5', 'T5ForConditionalGeneration', 'causal_lm', 'reads a text and writes another one: seq2seq_learner trains it'),
+    ('bart', 'BartForConditionalGeneration', 'causal_lm', 'reads a text and writes another one')])
+def test_a_loaded_model_that_cannot_write(kind, cls, task, said):
+    tokenizer = make_tokenizer(kind)
+    with pytest.raises(ValueError, match=said): check.make(task, getattr(tf, cls)(make_config(kind, tokenizer)), tokenizer=tokenizer)
+
 def test_the_language_part_of_a_model_of_texts_and_images(tmp_path):
     learn = check.make('causal_lm', folder(tmp_path/'whole', 'qwen3_5', 'Qwen3_5ForConditionalGeneration'))
     again = TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'saved'))

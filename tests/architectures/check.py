@@ -114,7 +114,9 @@ def targets_of(learn, n):
     target = target_tfm_of(learn.dls)
     return None if target is None else target.collate(target.many(['we liked it'])*n, None, None).as_subclass(torch.Tensor)
 
-OWN_LOSS = dict(prophetnet='of several tokens ahead, smoothed') # types whose own loss is another one
+_unmoved = 'its own loss as a causal LM compares what is said at a token with the token itself (`BartForCausalLM` and its kin do not shift labels)'
+OWN_LOSS = dict(seq2seq=dict(prophetnet='its own loss is of several tokens ahead, and smoothed'),
+    causal_lm=dict.fromkeys('bart bigbird_pegasus blenderbot blenderbot-small marian mbart mvp pegasus plbart trocr whisper'.split(), _unmoved)) # task -> types whose own loss is another one
 
 def check_loss(learn):
     "The loss of a batch is the model's own."
@@ -186,7 +188,7 @@ def run(kind, task, folder):
             check_padding(learn, task)
             learn.dls.tokenizer.padding_side = 'right'
         if task in WRITING:
-            if kind not in OWN_LOSS: check_loss(learn)
+            if kind not in OWN_LOSS[task]: check_loss(learn)
             check_written(learn, task)
             if padding(kind, task) is None: check_alone(learn, task)
         before = {n:p.detach().clone() for n,p in learn.model.named_parameters()}
@@ -276,7 +278,8 @@ def report(found):
     cell = {(r['kind'], r['task']):told(r) for r in found}
     titles = dict(sequence_classification='Sequence classification', token_classification='Token classification', masked_lm='Masked LM', multiple_choice='Multiple choice', question_answering='Question answering', causal_lm='Causal LM', seq2seq='Seq2seq LM')
     lines = ['# Architectures', '', f'Every model type that transformers {tf.__version__} maps to these tasks, run by `python tests/architectures/check.py`: a tiny model of the type goes from data to a trained, saved and reloaded learner; '
-        'its parameter groups, its optimizer step, and padding are checked. An empty cell: transformers has no such head for the type.', '']
+        'its parameter groups, its optimizer step, and padding are checked; of models that write, that the loss is their own and that they write what plain `generate` writes, alone and in a batch. '
+        'An empty cell: transformers has no such head for the type.', '']
     for t in TASKS:
         of = [r for r in found if r['task']==t]
         lines.append(f"- {titles[t]}: {len(of)} types, {sum('excluded' not in r and not r['error'] for r in of)} work, {sum('excluded' in r for r in of)} are left out{', %d fail' % n if (n := sum(bool(r.get('error')) for r in of)) else ''}; run at {commits(of)}.")
@@ -287,6 +290,8 @@ def report(found):
     for r in found:
         if 'excluded' in r: whys.setdefault((r['kind'], r['excluded']), []).append(titles[r['task']].lower())
     lines += [f"- **{k}** ({', '.join(tasks)}): {why}." for (k,why),tasks in sorted(whys.items())]
+    lines += ['', '## Where the loss is not the model\'s own', '', 'Cross entropy of the targets is what is trained here; `loss_func=ModelLoss()` takes theirs:', '']
+    lines += [f'- **{k}** ({titles[t].lower()}): {why}.' for t,whys in OWN_LOSS.items() for k,why in sorted(whys.items())]
     lines += ['', '## Where padding counts', '', 'A row alone has other logits than in a padded batch, in plain transformers too (`model(**tokenizer(text))` beside `model(**tokenizer(texts, padding=True))`):', '']
     whys = {(r['kind'], padding(r['kind'], r['task'])) for r in found}
     lines += [f'- **{k}**: {why}.' for k,why in sorted((k, why) for k,why in whys if why)]

@@ -18,7 +18,7 @@ PADDING = dict(
     yoso="estimates attention by hashing over all positions, padding among them")
 
 # type -> task -> reason: likewise, for this task alone
-PADDING_OF = dict(prophetnet=dict(causal_lm="its stream of n-grams sees the padding behind a text"), roformer=dict(multiple_choice="reads the last place of each choice, which is padding in all but the longest; with `tokenizer.padding_side = 'left'` it is the last token"))
+PADDING_OF = dict(roformer=dict(multiple_choice="reads the last place of each choice, which is padding in all but the longest; with `tokenizer.padding_side = 'left'` it is the last token"))
 
 def padding(kind, task):
     "Why padding counts for `kind` in `task`; `None`: it does not."
@@ -32,6 +32,7 @@ _part = "transformers opens its language part only by the name of its class: wha
 EXCLUDED = dict(**{k:dict(seq2seq=_hears) for k in ('audioflamingo3','glmasr','granite_speech','granite_speech_plus','moss_transcribe_diarize','musicflamingo','nemo_speechlm','qwen2_audio','vibevoice_asr','voxtral','voxtral_realtime')},
     gemma4_assistant=dict(causal_lm=_drafts), gemma4_unified_assistant=dict(causal_lm=_drafts), musicgen=dict(causal_lm=_sounds), musicgen_melody=dict(causal_lm=_sounds),
     emu3=dict(causal_lm=_part), mllama=dict(causal_lm=_part),
+    prophetnet=dict(causal_lm="looks up the position after the last, so that a text as long as `max_position_embeddings` raises an IndexError; and its logits change with the padding behind a text"),
     blt=dict(causal_lm="reads bytes in patches, and in this release its forward raises in plain transformers too (`BltConfig` has no `num_hidden_layers`)"),
     gemma3n=dict(causal_lm="needs the package `timm`, which reads its images; its language part alone is gemma3n_text"),
     lxmert=dict(question_answering="answers questions about images: without `visual_feats` its forward raises"),

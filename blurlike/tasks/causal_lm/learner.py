@@ -22,13 +22,14 @@ from ...data.corpus import is_corpus, read_corpus
 from ...data.prefetch import name_error
 from ...data.rows import Column, check_columns, check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
-from ...model.model_inputs import unwrap, way_apart
+from ...model.model_inputs import unwrap, way_apart, writes_text
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.pretrained import load_model, n_embeddings
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import NextTokenLoss, scores_by_row
 from ...inspect.row_results import token_results
 from ...model.turns import predict_together
+from ...predict.writing import check_can_write
 from ...share.serving import answering, page_of, page_output, page_with_boxes
 from ...support.arguments import check_settings, column_names
 from ...support.warn import warn_user
@@ -151,6 +152,11 @@ def _check_loss(loss_func): # of PyTorch or fastai, which know nothing of the ne
     raise ValueError(f"{type(loss_func).__name__} compares what the model says at a token with the token itself, not with the next one: "
         "leave loss_func out, or pass ModelLoss(), or a function that compares logits[:,:-1] with targets[:,1:]")
 
+def _check_loaded(checkpoint): # if it is a model; by their names the right ones are loaded
+    check_can_write(checkpoint, causal_lm.auto_model)
+    if not (isinstance(checkpoint, torch.nn.Module) and writes_text(checkpoint)): return
+    raise ValueError(f"{type(checkpoint).__name__} reads a text and writes another one: seq2seq_learner trains it")
+
 def _check_model(model):
     if is_causal(model): return
     raise ValueError(f"{type(model).__name__} sees the tokens that come after: it was made from an encoder's checkpoint, which writes no text. "
@@ -222,6 +228,7 @@ def causal_lm_learner(
     _check_loss(loss_func)
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders): return _checked(_from_dls(data, checkpoint, model_kwargs=model_kwargs, **common))
+    _check_loaded(checkpoint)
     tokenizer = load_tokenizer(tokenizer or checkpoint)
     rows,splits,form,from_files = _read(data, columns, valid, split_by, seed)
     TokenizeNext(tokenizer, max_length, form) # says at once what is wrong with it

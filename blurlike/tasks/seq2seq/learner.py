@@ -22,6 +22,7 @@ from ...model.tokenizer import load_config, max_positions
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import DecoderLoss, scores_by_row
 from ...inspect.row_results import token_results
+from ...predict.writing import check_can_write
 from ...support.arguments import check_counts, check_settings, column_names
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task
@@ -90,7 +91,8 @@ def check_pairs_of_texts(
 def check_decoder(
     checkpoint # Name, folder, loaded model, or learner
 ):
-    "Raise `ValueError` for a model that has no decoder."
+    "Raise `ValueError` for a model that has no decoder, or none that writes."
+    check_can_write(checkpoint, seq2seq.auto_model)
     config = load_config(checkpoint)
     if config.is_encoder_decoder: return
     raise ValueError(f"this checkpoint ({config.model_type}) has no encoder with a decoder, so it cannot write a text from another: take T5, BART, NLLB, ...; "
