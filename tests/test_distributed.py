@@ -57,6 +57,13 @@ def test_accumulation(name, found):
     np.testing.assert_allclose(two['table'], one['table'], rtol=2e-4)
     assert one['norm']==pytest.approx(two['norm'], rel=1e-6)
 
+def test_reports_and_decisions_are_of_all_rows_in_each_process(found):
+    (one,),two = (f['decided']['ranks'] for f in found)
+    assert len(two)==2 and repr(two[0])==repr(two[1]) # `nan` is not itself
+    def numbers(o): return [v for part in (o.values() if isinstance(o, dict) else o) for v in numbers(part)] if isinstance(o, (dict, list)) else [np.nan if o is None else o]
+    assert one['decisions']['conformal']['rows']==10
+    np.testing.assert_allclose(numbers(two[0]), numbers(one), rtol=2e-3, atol=2e-4)
+
 def test_tracked(found):
     "Only the first process logs, and what it logs is of all of them; the table of predictions stops nobody"
     one,two = (f['tracked'] for f in found)

@@ -1,13 +1,16 @@
 "What a fit begins with where nobody says: the learner's rate by the width of its model, and `suggest`."
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
 import transformers as tf
 from fastai.callback.core import Callback
 from peft import LoraConfig
 from torch import nn
 
-from blurlike.all import TransformersLearner, sequence_classification_learner, suggest_epochs, suggest_rate, token_classification_learner
-from small import BS, FRAMES, word_tokenizer
+from blurlike.all import TransformersLearner, curve_doubt, sequence_classification_learner, suggest_epochs, suggest_rate, token_classification_learner
+from small import BS, FRAMES, table, word_tokenizer
 
 df = FRAMES['single']
 
@@ -83,3 +86,40 @@ def test_fine_tune_takes_what_it_is_given_as_fastai_does(wide):
     assert alone[-1]==pytest.approx(1e-4, rel=.05) and together[[0,-1]]==pytest.approx([5e-7,5e-5], rel=.05)
 
 def test_fine_tune_is_never_faster_than_fastais(bert): assert highest(learner(bert, lr=1e-2))[0][-1]==pytest.approx(2e-3, rel=.05)
+
+# A suggestion of `lr_find` that means little
+
+def told(learn, **kwargs):
+    with learn.no_bar(), warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        found = learn.lr_find(show_plot=False, **kwargs)
+    return found,[str(w.message) for w in said if str(w.message).startswith('lr_find: ')]
+
+ROWS = table('single', 320)
+
+@pytest.mark.parametrize('can_learn', [True, False])
+def test_a_rate_is_doubtful_where_the_curve_hardly_falls(can_learn, bert):
+    rows = ROWS if can_learn else ROWS.assign(label=np.random.default_rng(0).permutation(ROWS.label))
+    learn = sequence_classification_learner(rows, bert, bs=16, dl_kwargs=dict(device='cpu'), seed=0)
+    found,said = told(learn)
+    assert found.valley and curve_doubt(learn.recorder.losses)==(None if can_learn else said[0].removeprefix('lr_find: '))
+    assert bool(said)==(not can_learn)
+    if said: assert 'the suggested rate means little' in said[0] and 'num_it=' in said[0] and 'learn.suggest().lr' in said[0]
+
+def test_few_steps_tell_nothing(bert):
+    learn = learner(bert)
+    assert 'are too few for a suggestion' in told(learn, num_it=12)[1][0]
+    assert told(learn, num_it=12, suggest_funcs=None)==(None, []) # none was asked for
+
+def curve(fall, noise, n=99, seed=0):
+    level = np.concatenate([np.full(n//2, 1.), np.linspace(1, 1-fall, n//4), np.linspace(1-fall, 4, n-n//2-n//4)])
+    return pd.Series(level+np.random.default_rng(seed).normal(0, noise, n)).ewm(alpha=.02).mean().to_numpy()
+
+def test_the_rule():
+    for scale in (1, 1e-4, 1e4): # of any unit
+        assert {curve_doubt(curve(.5, .01, seed=i)*scale) for i in range(20)}=={None}
+        assert sum(curve_doubt(curve(0, .05, seed=i)*scale) is None for i in range(20))<=4 # chance may look like a fall
+    exploded = np.append(curve(.5, .01)[:90], [np.inf, np.nan, np.nan])
+    assert curve_doubt(exploded) is None
+    assert 'means little' in curve_doubt(np.ones(99)) and 'means little' in curve_doubt(np.linspace(1, 3, 99))
+    assert 'no number, even at the lowest rates' in curve_doubt(np.full(99, np.nan))

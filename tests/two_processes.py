@@ -55,6 +55,16 @@ learn = token_classification_learner(WORDS[:45], folder, bs=bs, valid=.25, class
 with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3, cbs=GradientAccumulation(3*bs))
 found['weighted_accumulation'] = told(learn, [])
 
+from blurlike.all import compare, decisions_of, gather_ranks
+set_seed(5)
+learn,other = LEARNERS['multi'](),LEARNERS['multi']()
+with learn.distrib_ctx(), learn.no_bar(), learn.no_logging():
+    learn.fit_one_cycle(1, 1e-2)
+    def judged(): return [learn.report(samples=200).scores.to_numpy().tolist(), learn.report(samples=200, rows=FRAMES['multi']).results.losses.tolist(), compare(learn, other, samples=200).scores.to_numpy().tolist()]
+    tables = [learn.tune_threshold(), learn.calibrate(show_plot=False).table, learn.conformal(.3)]
+    told_here = dict(decisions=decisions_of(learn.loss_func), scores=judged(), tables=[o.to_numpy().tolist() for o in tables])
+    found['decided'] = told(learn, []) | dict(ranks=gather_ranks(told_here))
+
 import wandb
 from blurlike.share.tracking import WandbCallback
 set_seed(5)
