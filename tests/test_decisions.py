@@ -13,8 +13,8 @@ from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
 from sklearn import metrics as skm
 
 from blurlike import cli
-from blurlike.all import (COUNT_SCORES, Checkpoints, ModelLoss, SaveModelCallback, TransformersLearner, balanced_accuracy, best_cut, calibration_error, counts_at, decide, decisions_of,
-    export_onnx, fit_scaling, label_cuts, label_scores, load_learner, load_onnx, mcc, model_card, outdated, promised_quantile, read_facts, reliability, token_classification_learner,
+from blurlike.all import (COUNT_SCORES, Checkpoints, ModelLoss, SaveModelCallback, TransformersLearner, balanced_accuracy, best_cut, calibration_error, counts_at, set_decisions, decisions_of,
+    export_onnx, fit_scaling, label_cuts, label_scores, load_learner, load_onnx, mcc, model_card, outdated_decisions, promised_quantile, read_facts, reliability, token_classification_learner,
     with_decisions)
 from blurlike.model.decisions import scaled
 from blurlike.train.training_state import load_weights, save_weights
@@ -582,10 +582,10 @@ def test_thresholds_go_with_saved_weights(multi, bert):
 def test_callbacks_that_save_and_load_are_silent(bert):
     learn = learner('single', bert, SINGLE[:60], bs=16, valid=.5)
     found = decided(learn)
-    assert not told(lambda: quiet(learn, lambda l: l.lr_find(num_it=8, show_plot=False))) and decisions_of(learn.loss_func)==found
+    assert not told(lambda: quiet(learn, lambda l: l.lr_find(num_it=8, show_plot=False, suggest_funcs=None))) and decisions_of(learn.loss_func)==found
     said = told(lambda: quiet(learn, lambda l: l.fit(3, 1e-3, cbs=SaveModelCallback('train_loss'))))
     assert len(said)==1 and 'before this fit' in said[0]
-    assert outdated(learn.loss_func)==['calibration','conformal sets']
+    assert outdated_decisions(learn.loss_func)==['calibration','conformal sets']
 
 def test_a_loss_without_activation_is_not_calibrated(single):
     with pytest.raises(TypeError, match='has no activation to calibrate'): with_decisions(torch.nn.CrossEntropyLoss(), scaling=dict(scale=.5, bias=0.))
@@ -604,7 +604,7 @@ def test_what_was_found_before_the_last_training_says_so(bert):
         assert 'calibration and conformal sets found before the last training' in repr(report) and 'before the last training' in report._repr_html_()
     assert not told(lambda: quiet(learn, lambda l: l.fit(1, 1e-3))) # it was said
     learn.calibrate(show_plot=False)
-    assert outdated(learn.loss_func)==[] and decisions_of(learn.loss_func)['conformal'] is None
+    assert outdated_decisions(learn.loss_func)==[] and decisions_of(learn.loss_func)['conformal'] is None
     learn.conformal(.2)
     assert 'before the last training' not in model_card(learn)
 
@@ -613,7 +613,7 @@ def test_a_run_that_goes_on_knows_what_is_outdated(bert):
     decided(learn)
     told(lambda: quiet(learn, lambda l: l.fit(1, 1e-3, cbs=Checkpoints('run'))))
     told(lambda: quiet(new, lambda l: l.resume('run')))
-    assert decisions_of(new.loss_func)==decisions_of(learn.loss_func) and outdated(new.loss_func)
+    assert decisions_of(new.loss_func)==decisions_of(learn.loss_func) and outdated_decisions(new.loss_func)
 
 # One record for one call
 
@@ -634,17 +634,17 @@ def test_a_call_reads_one_record(multi):
     other = dict(scaling=dict(scale=.02, bias=.3), thresh=[.52,.5,.58], conformal=dict(alpha=.2, quantile=.49, rows=80))
     ways = dict(sets=lambda l: l.predict_batch(texts[:12], sets=True), file=lambda l: open(l.predict_batch(texts, bs=1, out='p.jsonl')).read()) # of two parts
     for name,call in ways.items():
-        decide(multi, **first)
+        set_decisions(multi, **first)
         want = call(multi)
         Path('p.jsonl').unlink(missing_ok=True)
-        assert while_it_predicts(multi, lambda: decide(multi, **other), call)==want
+        assert while_it_predicts(multi, lambda: set_decisions(multi, **other), call)==want
         Path('p.jsonl').unlink(missing_ok=True)
         assert decisions_of(multi.loss_func)['scaling']==other['scaling'] and call(multi)!=want
         Path('p.jsonl').unlink(missing_ok=True)
 
 def test_other_answers_read_one_record(multi, single, bert):
     texts = MULTI.text.tolist()[:12]
-    def shift(learn): return lambda: decide(learn, scaling=dict(scale=[1.]*3, bias=[9.,-9.,9.]), thresh=[1e-6]*3)
+    def shift(learn): return lambda: set_decisions(learn, scaling=dict(scale=[1.]*3, bias=[9.,-9.,9.]), thresh=[1e-6]*3)
     want = multi.predict(texts[0])
     multi_said = while_it_predicts(multi, shift(multi), lambda l: l.predict(texts[0]))
     close(multi_said[2], want[2])

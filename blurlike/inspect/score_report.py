@@ -19,7 +19,7 @@ from ..data.loaders import check_targets
 from ..data.rows import Rows, check_columns, name_numbers, read_rows
 from ..data.token_blocks import PackedRows
 from .row_results import FEWEST_ROWS, RowResults, draw_sums, interval, judge_losses
-from ..model.decisions import outdated
+from ..model.decisions import outdated_decisions
 from ..show.report import count_of
 from ..show.tables import Table, as_text
 from ..support.arguments import check_counts
@@ -312,4 +312,5 @@ def report(self:TransformersLearner,
     dl = rows_to_judge(self, rows)
     places = _slices_by(dl, by)
     results = row_results(self, dl)
-    return ScoreReport(results, dl.row_numbers(), dl, _own_metrics(self), places, samples, seed, outdated(self.loss_func))
+    aged = outdated_decisions(self.loss_func)
+    return ScoreReport(results, dl.row_numbers(), dl, _own_metrics(self), places, samples, seed, aged)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from fastcore.imports import noop
 
-from ..model.decisions import decide, decisions_of, label_threshold, scaled, with_decisions
+from ..model.decisions import set_decisions, decisions_of, label_threshold, scaled, with_decisions
 from .learner_predict import PredictingLearner
 from .thresholds import cross_fitted, labelled_preds
 from ..support.warn import warn_user
@@ -136,7 +136,7 @@ def _set_scaling(learn, scaling):
     if decisions_of(learn.loss_func)['conformal'] is not None:
         warn_user("the sets of `learn.conformal` were found by other probabilities, and their promise is gone: call it again")
     changes = dict(thresh=_moved(learn.loss_func, scaling)) if learn.task.predictions.picks=='some' else {}
-    decide(learn, scaling=scaling, conformal=None, **changes)
+    set_decisions(learn, scaling=scaling, conformal=None, **changes)
 
 @patch
 def calibrate(self:PredictingLearner,

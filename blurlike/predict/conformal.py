@@ -14,7 +14,7 @@ import torch
 from fastcore.basics import patch
 from scipy.stats import beta
 
-from ..model.decisions import decide, in_sets
+from ..model.decisions import set_decisions, in_sets
 from .calibration import check_picks
 from .learner_predict import PredictingLearner
 from .thresholds import labelled_preds
@@ -64,7 +64,7 @@ def conformal(self:PredictingLearner,
     targets = targets.as_subclass(torch.Tensor)
     scores = label_scores(self.task.predictions.picks, probs, targets).numpy()
     promise = dict(alpha=float(alpha), quantile=promised_quantile(scores, alpha), rows=len(scores))
-    decide(self, conformal=promise)
+    set_decisions(self, conformal=promise)
     sizes = in_sets(self.loss_func, probs).sum(1).double()
     k = math.ceil(round((len(scores)+1)*(1-alpha), 9))
     low,high = beta(k, len(scores)+1-k).interval(.95)

@@ -30,7 +30,7 @@ from ..support.arguments import check_counts, is_name
 from ..data.batch import TransformersDL
 from ..data.loaders import check_targets
 from ..support.finite import check_outputs
-from ..model.decisions import CALLED, UNDECIDED, decisions_of, differing, read_threshold, with_decisions
+from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold, with_decisions
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
 from ..model.int8 import predicting_in
 from ..model.fingerprints import checksum_of, config_facts, tokenizer_hash, weights_hash
@@ -114,7 +114,7 @@ def _with_threshold(learn, loss): # as it can be used, if the user has set one
 
 def _tell_lost(before, loss):
     now = decisions_of(loss)
-    lost = [CALLED[n] for n in differing(None, decisions_of(before)) if now[n] in UNDECIDED]
+    lost = [DECISION_NAMES[n] for n in changed_decisions(None, decisions_of(before)) if now[n] in UNDECIDED]
     if not lost: return
     warn_user(f"this loss comes without the {' and '.join(lost)} of the one before, and the learner answers without: find them again, "
         "or set with_decisions(loss, **decisions_of(learn.loss_func)) instead")

@@ -11,7 +11,7 @@ import pandas as pd
 from fastai.data.load import DataLoader
 from fastcore.basics import patch
 
-from ..model.decisions import decide, decisions_of, label_threshold, read_threshold
+from ..model.decisions import set_decisions, decisions_of, label_threshold, read_threshold
 from ..support.arguments import check_counts
 from ..support.warn import warn_user
 from .learner_predict import PredictingLearner, takes_threshold
@@ -35,7 +35,7 @@ def threshold(self:PredictingLearner):
 def threshold(self:PredictingLearner, threshold):
     _check_takes_threshold(self)
     thresh = read_threshold(threshold, self.names, label_threshold(self.loss_func))
-    decide(self, thresh=thresh)
+    set_decisions(self, thresh=thresh)
 
 # %% ../../nbs/predict/05_thresholds.ipynb #e115dc8f
 _no_activation = ("the loss of this learner has no activation, so that its predictions are no probabilities: "

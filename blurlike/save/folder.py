@@ -21,7 +21,7 @@ from ..model.adapters import base_mark, has_adapter, load_adapter, note_base, sa
 from ..train.assembly import build_learner
 from ..train.epoch_weights import weight_sum
 from ..model.class_weights import held_weights, loss_name
-from ..model.decisions import decide, decisions_of
+from ..model.decisions import set_decisions, decisions_of
 from ..support.files import check_files, check_place, read_json, set_mode, write_folder
 from ..support.finite import check_weights
 from ..data.label_columns import LabelVector
@@ -318,7 +318,7 @@ def _decide_again(learn, decisions, given): # what the user says goes before wha
         raise ValueError(f"'decisions' hold {len(thresh)} thresholds for {len(learn.names)} labels")
     is_set = decisions_of(given)['thresh'] not in (None, .5)
     kept = {n:v for n,v in decisions.items() if v is not None and not (n=='thresh' and is_set)}
-    if kept: decide(learn, **kept)
+    if kept: set_decisions(learn, **kept)
 
 def keep_facts(
     learn:TransformersLearner, # With the weights of the folder

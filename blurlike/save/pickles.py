@@ -25,7 +25,8 @@ from fastcore.meta import delegates
 from ..support.files import write_file
 from ..support.finite import check_weights
 from ..train.learner import TransformersLearner
-from ..model.decisions import CALLED, decide, decisions_of, differing, marked_outdated, with_decisions
+from ..model.decisions import DECISION_NAMES, changed_decisions, decisions_of, marked_outdated, set_decisions
+from ..model.decisions import with_decisions
 from ..model.door import take_out_recorders
 from ..model.model_inputs import unwrap
 from ..support.warn import warn_user
@@ -207,12 +208,12 @@ def _check_weights(weights, model, path, strict): # `ValueError` where they are 
 def _decisions_in(weights, learn, path): # for these weights; a file that fastai wrote has none
     told = getattr(weights, '_metadata', {}).get('', {}).get('decisions')
     if told is None: return _decisions_before(learn, path)
-    res = differing(learn.loss_func, told)
+    res = changed_decisions(learn.loss_func, told)
     if res: with_decisions(learn.loss_func, **res) # can it hold them?
     return res
 
 def _decisions_before(learn, path): # for other weights
-    kept = [CALLED[n] for n in differing(None, decisions_of(learn.loss_func))]
+    kept = [DECISION_NAMES[n] for n in changed_decisions(None, decisions_of(learn.loss_func))]
     if kept:
         warn_user(f"{str(path)!r} tells of no decisions: the learner keeps its {' and '.join(kept)}, which were found for the weights before")
     return marked_outdated(learn.loss_func)
@@ -239,5 +240,5 @@ def load(self:TransformersLearner, file, device=None, with_opt=True, strict=True
     except Exception:
         self.opt.load_state_dict(before)
         raise
-    decide(self, **decided)
+    set_decisions(self, **decided)
     return self

@@ -22,7 +22,7 @@ from ..data.batch import TransformersDL
 from ..data.loaders import check_targets
 from .run import RunningLearner
 from ..model.cuda_graphs import CUDAGraphs
-from ..model.decisions import decide, marked_outdated
+from ..model.decisions import set_decisions, marked_outdated
 from ..model.losses import AvgCountedLoss, CountedTargets, SmoothLoss
 from ..model.inputs_callback import ModelInputsCallback
 from ..model.model_inputs import unwrap
@@ -196,7 +196,7 @@ def _do_epoch_train(self:TransformersLearner):
 def _outdate(self:TransformersLearner): # what was found for the weights that will be changed
     found = marked_outdated(self.loss_func)
     if not found: return
-    decide(self, **found)
+    set_decisions(self, **found)
     warn_user("this learner was calibrated for the weights that it had before this fit: "
         "call `calibrate` (and `conformal`) again after it")
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from ..data.batch import TransformersDL
 from ..support.finite import check_weights
-from ..model.decisions import DECISIONS, decide, decisions_of, differing
+from ..model.decisions import DECISIONS, set_decisions, decisions_of, changed_decisions
 from ..model.model_inputs import unwrap
 from ..support.plain_data import plain_vars, set_vars
 
@@ -58,7 +58,7 @@ def save_weights(learn, path):
 
 def _decide_again(learn, told): # as it was with these weights
     decisions = {n:json.loads(told[n]) for n in DECISIONS if n in told}
-    decide(learn, **differing(learn.loss_func, decisions))
+    set_decisions(learn, **changed_decisions(learn.loss_func, decisions))
 
 def load_weights(
     learn:Learner,
