@@ -9,7 +9,7 @@ from torch import nn
 
 from blurlike.model import int8
 from blurlike.model.int8 import Int8Linear, in_int8, predicting_in
-from small import FRAMES, MORE_KINDS, TEXTS, learner, texts_of
+from small import FRAMES, MORE_KINDS, TEXTS, asked_of, learner
 
 pytestmark = pytest.mark.skipif(not int8.has_int8(), reason='this processor multiplies no int8')
 
@@ -45,10 +45,10 @@ def test_a_token_is_rounded_by_itself():
         large[0] *= 1e4
         assert torch.equal(layer(x)[1:], layer(large)[1:]) and torch.equal(layer(x)[2], layer(x[2]))
 
-@pytest.mark.parametrize('kind', MORE_KINDS)
-def test_predictions_of_all_tasks_are_near(kind, bert, counted):
-    learn = learner(kind, bert)
-    items = texts_of(kind, FRAMES[kind])
+@pytest.mark.parametrize('kind', MORE_KINDS, indirect=True)
+def test_predictions_of_all_tasks_are_near(kind, checkpoint, counted):
+    learn = learner(kind, checkpoint)
+    items = asked_of(kind, FRAMES[kind])[:8]
     plain = learn.predict_batch(items)
     assert not counted
     rounded = learn.predict_batch(items, precision='int8')
