@@ -31,6 +31,7 @@ from .loaders import TransformersDataLoaders # noqa: F401 (exports made before l
 # %% ../../nbs/data/14_batch.ipynb #81be7d16
 class TransformersDL(TfmdDL):
     "A `TfmdDL` whose first input is text: batches of like length when shuffled, in row order otherwise"
+    megabatch = 200 # of loaders in exports that were made before they had it
     @delegates(TfmdDL.__init__)
     def __init__(self,
         dataset, # fastai `Datasets` whose first pipeline holds a `TokenizeText`
