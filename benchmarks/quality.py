@@ -108,6 +108,7 @@ class Runs:
         row = next((d for d in reversed(self.done) if run.items()<=d.items()), None)
         if row is None:
             row = run | make() | dict(commit=self.commit)
+            self.done.append(row)
             with open(self.log, 'a') as f: f.write(json.dumps(row)+'\n')
             print({k:round(v, 4) if isinstance(v, float) else v for k,v in row.items()}, flush=True)
         return row
