@@ -5,7 +5,7 @@ learning rate: prompts and completions of `self_instruct_human` in the model's o
 side cuts one. ours: `causal_lm_learner`, `fit_one_cycle`. linear: the same with `fit_linear`. trl: `SFTTrainer` at its defaults
 (linear decay, completions counted). Each writes a folder; plain transformers reads it and sums -log p over the tokens of held-out
 completions and their ends. `untrained` is the model as it was given. Each finished run is kept in a jsonl file.
-`--rates` are tried with TRL on the first seed, and the best for TRL is what all sides then use.
+`--rates` are tried with TRL on the first seed; all sides then use that which is best for TRL.
 """
 import sys
 import tempfile
@@ -92,12 +92,12 @@ def kept_run(args, runs, side, seed, lr):
     budget = {k:getattr(args, k) for k in ('rows','valid_rows','tokens','epochs','bs')}
     return runs.get(budget | dict(side=side, seed=seed, lr=lr), partial(one_run, args, side, seed))
 
-def table(rows, seeds):
+def table(rows, sides, seeds):
     "Markdown lines: each side, and by how much it differs from TRL with the same seed."
     lines = ['| side | loss of a token | minus that of trl, by seeds | mean ± standard error | processor seconds of training |', '|---|---|---|---|---|']
-    found = {side:[next(r for r in rows if (r['side'],r['seed'])==(side,s)) for s in seeds] for side in SIDES}
+    found = {side:[next(r for r in rows if (r['side'],r['seed'])==(side,s)) for s in seeds] for side in sides}
     of = lambda side, k: np.array([r[k] for r in found[side]])
-    for side in SIDES:
+    for side in sides:
         diff = of(side, 'loss')-of('trl', 'loss')
         error = diff.std(ddof=1)/len(diff)**.5 if len(diff)>1 else np.nan
         told = '| - | - |' if side=='trl' else f"| {', '.join(f'{d:+.4f}' for d in diff)} | {diff.mean():+.4f} ± {error:.4f} |"
@@ -107,6 +107,7 @@ def table(rows, seeds):
 def main():
     p = options(__doc__, [], rows=64, valid_rows=64, tokens=96, epochs=2, bs=4)
     p.add_argument('model', help='folder of SmolLM2, or another causal model with its marks of turns')
+    p.add_argument('--sides', nargs='+', default=SIDES, choices=SIDES, help='trl is one of them')
     p.add_argument('--rates', nargs='+', type=float, default=[5e-4, 1e-3], help='peak learning rates that are tried with TRL')
     args = p.parse_args()
     commit = prepare(args)
@@ -116,13 +117,13 @@ def main():
     untrained = kept_run(args, runs, 'untrained', 0, 0.)
     tried = {lr:kept_run(args, runs, 'trl', args.seeds[0], lr) for lr in args.rates}
     best = min(tried, key=lambda lr: tried[lr]['loss'])
-    rows = [kept_run(args, runs, side, seed, best) for sides in (('ours','trl'), ('linear',)) for seed in args.seeds for side in sides]
+    rows = [kept_run(args, runs, side, seed, best) for seed in args.seeds for side in args.sides]
     head = ["# Instructions with LoRA: blurlike beside TRL's SFTTrainer (CPU)", '',
         f"`python benchmarks/quality_instructions.py {' '.join(sys.argv[1:])}`: {args.rows} rows of at most {args.tokens} tokens, {args.epochs} epochs, batch size {args.bs}; "
         f"loss of the completions of {args.valid_rows} held-out rows. Seeds {args.seeds} choose the rows, too. Before training: {untrained['loss']:.4f}.", '',
         f"TRL with seed {args.seeds[0]}: {'; '.join(f'''{lr:g}: {r['loss']:.4f}''' for lr,r in tried.items())}. All sides use {best:g}.", '',
         f"Commit {', '.join(sorted({r['commit'] for r in rows}))}, {versions(args)[:-1]}, TRL {trl.__version__}.", '']
-    text = '\n'.join([*head, *table(rows, args.seeds)])+'\n'
+    text = '\n'.join([*head, *table(rows, args.sides, args.seeds)])+'\n'
     (args.out/'quality-instructions-cpu.md').write_text(text)
     print(text)
 
