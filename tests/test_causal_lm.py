@@ -426,6 +426,42 @@ def test_rows_that_have_ended_leave_the_batch(trained, monkeypatch):
     sizes = sizes[2:] # the first two tried whether padding may stand on the left
     assert sizes[0][0]==len(PROMPTS)>sizes[-1][0] and all(s[1]==1 for s in sizes[1:]) # the cache is on
 
+def test_prompts_take_the_places_of_rows_that_have_ended(trained, arch, monkeypatch):
+    learn,joined,join = trained(arch),[],writing.Continuation.join
+    def counted(self, prompts, rooms):
+        joined.append(len(prompts))
+        join(self, prompts, rooms)
+    monkeypatch.setattr(writing.Continuation, 'join', counted)
+    monkeypatch.setattr(writing, 'ROUND', 2)
+    ids,got = continued(learn, PROMPTS, 4, 20)
+    assert joined and got==[single(learn.model.eval(), learn.dls.tokenizer, i, 20) for i in ids]
+    drawn = [learn.predict_batch(PROMPTS, bs=4, temperature=1., seed=3, max_new_tokens=20) for _ in range(2)]
+    assert drawn[0]==drawn[1]
+    monkeypatch.setattr(generation, 'pads_left', lambda model: False) # such a model cannot have others join
+    del joined[:]
+    assert continued(learn, PROMPTS, 4, 20)[1]==got and not joined
+
+def under_way(learn, ids, rooms): return writing.Continuation(learn, ids, np.array(rooms), writing.decoding(), [0])
+
+def test_a_batch_is_as_wide_as_the_texts_that_still_go_on(trained, arch):
+    learn = trained(arch)
+    def alone(ids, n): return single(learn.model.eval(), None, ids, n)
+    def going_on(n): return next(ids for ids in ([k]*n for k in range(5, 99)) if len(alone(ids, 9))>4)
+    long,one,other = list(range(5, 45)),going_on(3),going_on(5)
+    batch = under_way(learn, [long, one], [1, 9])
+    batch.step(2)
+    assert batch.ids.shape[1]==41 and batch.may_join
+    batch.join([other], np.array([9]))
+    assert batch.ids.shape[1]==6 and batch.mask.tolist()==[[0,0,1,1,1,1],[1]*6] and batch.cache.get_seq_length()==5
+    while batch.goes_on: batch.step(2)
+    assert batch.new==[alone(long, 1), alone(one, 9), alone(other, 9)]
+
+def test_layers_of_windows_let_nobody_join(folders):
+    learn = lm('completion', folders('gemma'))
+    batch = under_way(learn, [[7,8,9]], [9])
+    batch.step(2)
+    assert batch.goes_on and not batch.may_join # of the window only the last tokens are kept
+
 @pytest.mark.parametrize('rule', [dict(min_new_tokens=7), dict(forced_eos_token_id=0), dict(min_length=14)], ids=str)
 def test_rules_of_length_count_from_the_prompt(trained, monkeypatch, rule):
     learn = trained('llama')

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from fastcore.basics import patch
+from torch.nn.functional import pad
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from ..model.model_inputs import accepted_names, unwrap
@@ -56,7 +58,7 @@ def decoding(
 
 # %% ../../nbs/predict/01_writing.ipynb #327bbf32
 NEW_TOKENS = 256 # at most, where nothing else is said
-ROUND = 16 # tokens that are written before rows which have ended leave the batch
+ROUND = 8 # tokens that are written before rows which have ended leave the batch
 
 _lengths = 'min_new_tokens','min_length','exponential_decay_length_penalty' # `generate` counts them from where it begins
 
@@ -130,9 +132,17 @@ class Continuation:
                 use_cache=True, return_dict_in_generate=True, **self.how, **options)
             self._take(out.sequences[:,self.ids.shape[1]:], out.past_key_values if self.in_rounds else None)
 
-    def finish(self)->list: # Lists of token ids, each with its end
-        "Go on to the end of all."
-        while self.goes_on: self.step()
+    def finish(self,
+        more=None # `n -> prompts, rooms` of up to `n` others that wait; `None`: there are none
+    )->list: # Lists of token ids, each with its end
+        "Go on to the end of all; others `join` where half of the places are free."
+        places = len(self.rows)
+        while self.goes_on:
+            self.step()
+            free = places-len(self.rows)
+            is_open = more is not None and 2*free>=places and self.may_join
+            prompts,rooms = more(free) if is_open else ([], [])
+            if len(prompts): self.join(prompts, rooms)
         return self.new
 
     def _known(self): # of the tokens so far, where the model takes it
@@ -162,10 +172,50 @@ class Continuation:
         if self.cache is not None: self.cache.batch_select_indices(kept)
         if self.read is not None: self.read |= {k:self.read[k][kept] for k in ('hidden','mask')}
 
+# %% ../../nbs/predict/01_writing.ipynb #ef3d50ce
+@patch(as_prop=True)
+def may_join(self:Continuation)->bool:
+    "Can others join the rows that are left?"
+    layers = getattr(self.cache, 'layers', ()) # of windows only the last tokens are kept
+    are_whole = [type(o) is DynamicLayer and o.is_initialized for o in layers]
+    is_kept = len(layers)>0 and all(are_whole)
+    return self.goes_on and self.read is None and is_kept
+
+@patch
+def join(self:Continuation,
+    prompts:list, # Lists of token ids
+    rooms:np.ndarray # (n,) most new tokens of each
+):
+    "More prompts are continued in this batch."
+    others = Continuation(self.learn, prompts, rooms, self.how, self.stops, self.seed)
+    others.state = self.state
+    others.step(1)
+    self.state = others.state
+    self.rows = np.concatenate([self.rows, len(self.new)+others.rows])
+    self.rooms = np.concatenate([self.rooms, others.rooms])
+    self.new += others.new
+    if not others.goes_on: return
+    size = max(int(o.mask.sum(1).max()) for o in (self, others))
+    for o in (self, others): o._fit(size)
+    self.ids = torch.cat([self.ids, others.ids])
+    self.mask = torch.cat([self.mask, others.mask])
+    for a,b in zip(self.cache.layers, others.cache.layers):
+        a.keys = torch.cat([a.keys, b.keys])
+        a.values = torch.cat([a.values, b.values])
+
+@patch
+def _fit(self:Continuation, size): # tokens a row, the padding before them included
+    more = size-self.ids.shape[1]
+    self.ids = pad(self.ids, (more, 0), value=self.pad) # less than none cuts
+    self.mask = pad(self.mask, (more, 0))
+    for o in self.cache.layers:
+        o.keys = pad(o.keys, (0, 0, more, 0))
+        o.values = pad(o.values, (0, 0, more, 0))
+
 # %% ../../nbs/predict/01_writing.ipynb #5f1c0b12
 def by_length(
     sizes:np.ndarray, # (n,) tokens of what is given of each
-    write, # `rows -> list`: what is written for these numbers
+    write, # `rows, take -> list`: what is written for these numbers, and then for those that `take(n)` gave
     bs:int=64, # Texts a batch
     show:bool=False, # A bar of progress?
     alike=None # (n,) a number of each; those with one number may be written together; `None`: all
@@ -176,7 +226,15 @@ def by_length(
     alike = np.zeros(len(order)) if alike is None else alike[order]
     together = [order[alike==k] for k in np.unique(alike)]
     with Progress(len(sizes), show) as bar:
-        for rows in (part[i:i+bs] for part in together for i in range(0, len(part), bs)):
-            for r,new in zip(rows, write(rows)): res[r] = new
-            bar.step(len(rows))
+        for waiting in map(list, together):
+            while waiting:
+                rows = []
+                def take(n): # up to `n` numbers
+                    new = waiting[:n]
+                    del waiting[:n]
+                    if rows: bar.step(len(new)) # as many have ended
+                    rows.extend(new)
+                    return np.array(new, dtype=int)
+                for r,new in zip(rows, write(take(bs), take)): res[r] = new
+                bar.step(min(bs, len(rows)))
     return res

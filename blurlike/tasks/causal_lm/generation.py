@@ -106,11 +106,13 @@ def pads_left(
         try: return torch.allclose(first(ids[:,3:], mask[:,3:]), first(ids, mask), atol=1e-4, rtol=1e-3)
         except Exception: return False # whatever a model that was not made for this may raise
 
-def _alike(model, how, rooms, sizes): # (n,) a number for each; those with one number may be written together
-    may_leave = in_rounds(model, how)
-    counts_padding = not may_leave and bool(model.generation_config.min_length)
-    of_one_size = counts_padding or len(set(sizes))>1 and not pads_left(model)
-    keys = [rooms*(not may_leave), sizes*of_one_size]
+def _may_pad(model, sizes, bs): # may texts of differing lengths be one batch?
+    is_even = len(set(sizes))==1 and len(sizes)<=bs
+    counts_padding = bool(model.generation_config.min_length)
+    return is_even or not counts_padding and pads_left(model)
+
+def _alike(model, how, rooms, sizes, may_pad): # (n,) a number for each; those with one number may be written together
+    keys = [rooms*(not in_rounds(model, how)), sizes*(not may_pad)]
     return np.unique(np.stack(keys), axis=1, return_inverse=True)[1]
 
 def written(
@@ -123,10 +125,15 @@ def written(
     show:bool=True # A bar of progress, where the learner shows any?
 )->list: # Lists of token ids, each with its end
     "What follows each of the lists `ids`."
+    model = unwrap(learn.model)
     stops = learn.dls.text_tfm.stops()
     sizes = np.array(list(map(len, ids)))
-    alike = _alike(unwrap(learn.model), how, rooms, sizes)
-    def write(rows): return Continuation(learn, [ids[r] for r in rows], rooms[rows], how, stops, seed).finish()
+    may_pad = _may_pad(model, sizes, bs)
+    alike = _alike(model, how, rooms, sizes, may_pad)
+    def prompts(rows): return [ids[r] for r in rows],rooms[rows]
+    def write(rows, take):
+        batch = Continuation(learn, *prompts(rows), how, stops, seed)
+        return batch.finish((lambda n: prompts(take(n))) if may_pad else None)
     return by_length(sizes, write, bs, show and hasattr(learn, 'progress'), alike)
 
 # %% ../../../nbs/tasks/causal_lm/04_generation.ipynb #cb03ad13

@@ -120,7 +120,7 @@ class Seq2SeqPredictions(WrittenText):
         room = room_for(model, max_new_tokens)
         how = how or chosen(model)
         tokens = self.tokens(tfm, texts)
-        def write(rows):
+        def write(rows, take):
             batch = Sources(learn, tfm.stack(tokens, rows))
             if several>1: return batch.several(several, room, how, seed)
             return batch.continuation(room, how, seed).finish()
