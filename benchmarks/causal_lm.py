@@ -1,7 +1,9 @@
 """Causal language models beside transformers and TRL. `python benchmarks/causal_lm.py --help`
 
 perplexity: of a checkpoint on the first tokens of a text file, in blocks that are one document each, as plain transformers gives it.
-generate: 200 prompts of natural lengths, each to its own end, beside single calls of `generate` and the text-generation pipeline.
+generate: 200 prompts of natural lengths, each to its own end, beside single calls of `generate` and the text-generation pipeline. The
+    small model has learnt to count from one number to another, so that it stops at lengths of all kinds; `--checkpoint` and `--text`
+    (jsonl with a column `instruction`) take another model, and prompts in its turns.
 memory: peak of a training step with 5,000 and 50,000 words, beside weights, gradients and optimizer, each in a process of its own.
 train: counted tokens a second on prompts and completions of natural lengths, beside TRL's SFTTrainer at its defaults and packed.
 Sides are interleaved; times are of the processor, since machines are shared; medians and ratios are printed. TRL is no dependency:
@@ -19,10 +21,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import torch
 import transformers as tf
 from datasets import Dataset
-from tokenizers import ByteLevelBPETokenizer
+from tokenizers import ByteLevelBPETokenizer, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from blurlike.all import NextTokenLoss, adamw, attach_door, causal_lm_learner, set_seed
 
@@ -35,14 +40,17 @@ def pairs(n, seed=0): # of natural lengths: log-normal, as instructions and answ
 
 def checkpoint(folder, args):
     "A small Llama that has learnt nothing, and a tokenizer of its texts."
-    set_seed(0)
     raw = ByteLevelBPETokenizer()
     raw.train_from_iterator([t for row in pairs(300) for t in row.values()], vocab_size=2000, show_progress=False, special_tokens=['<|end|>','<|pad|>'])
-    tokenizer = tf.PreTrainedTokenizerFast(tokenizer_object=raw._tokenizer, eos_token='<|end|>', pad_token='<|pad|>', model_max_length=512,
+    return small_llama(folder, args, raw._tokenizer)
+
+def small_llama(folder, args, raw, **kwargs): # the first two words of whose tokenizer are an end and padding
+    set_seed(0)
+    tokenizer = tf.PreTrainedTokenizerFast(tokenizer_object=raw, eos_token='<|end|>', pad_token='<|pad|>', model_max_length=512,
         model_input_names=['input_ids','attention_mask'])
     tokenizer.save_pretrained(folder)
     config = tf.LlamaConfig(vocab_size=len(tokenizer), hidden_size=args.width, intermediate_size=3*args.width, num_hidden_layers=args.layers, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=0, eos_token_id=0, pad_token_id=1)
+        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=0, eos_token_id=0, pad_token_id=1, **kwargs)
     tf.LlamaForCausalLM(config).save_pretrained(folder)
     return folder
 
@@ -79,23 +87,43 @@ def perplexity(args):
         with learn.predicting(): losses.append(float(-learn.forward(x, **learn.loss_func.wanted(plain_y))[:,0].mean()))
     print(f'perplexity of {len(ids)} tokens in blocks of {args.block_size}: blurlike {math.exp(np.mean(losses)):.4f}, transformers {math.exp(np.mean(plain)):.4f}')
 
-def trained(folder, args):
-    "A learner whose model has learnt to stop."
-    learn = causal_lm_learner(pairs(400), folder, text=['prompt','completion'], bs=16, dl_kwargs=dict(device='cpu'))
-    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 2e-3)
-    return learn
+NUMBERS = [f'n{i}' for i in range(64)]
+
+def counts(n, seed=0): # of natural lengths: some words, then from where to where
+    rng = np.random.default_rng(seed)
+    def one():
+        before,size = np.clip(rng.lognormal([2.5,2.3], .8).astype(int), 1, [100,47])
+        start = rng.integers(0, len(NUMBERS)-size)
+        some = NUMBERS[start:start+size]
+        return dict(prompt=f'{words_of(rng, before)} {some[0]} to {some[-1]} :', completion=' '.join(some))
+    return [one() for _ in range(n)]
+
+def counting(folder, args):
+    "A learner whose model has learnt to count, and to stop."
+    words = ['<|end|>','<|pad|>',':','to', *NUMBERS, *(f'word{i}' for i in range(300))]
+    raw = Tokenizer(WordLevel({w:i for i,w in enumerate(words)}, unk_token='to'))
+    raw.pre_tokenizer = WhitespaceSplit()
+    small_llama(folder, args, raw, initializer_range=args.width**-.5)
+    learn = causal_lm_learner(counts(2000), folder, text=['prompt','completion'], bs=32, valid=None, dl_kwargs=dict(device='cpu'))
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(6, 6e-3)
+    return learn,[r['prompt'] for r in counts(args.prompts, 1)]
+
+def given(args):
+    "A learner of `--checkpoint`, and instructions of `--text`."
+    learn = causal_lm_learner(counts(20), args.checkpoint, text=['prompt','completion'], valid=None, dl_kwargs=dict(device='cpu'))
+    asked = pd.read_json(args.text, lines=True).instruction[:args.prompts]
+    return learn,[learn.dls.tokenizer.apply_chat_template([dict(role='user', content=t)], add_generation_prompt=True, tokenize=False) for t in asked]
 
 def generate(args):
     with tempfile.TemporaryDirectory() as folder:
-        learn = trained(checkpoint(folder, args), args)
-        prompts = [r['prompt'] for r in pairs(args.prompts, 1)]
+        learn,prompts = given(args) if args.checkpoint else counting(folder, args)
         tokenizer,model = learn.dls.tokenizer,learn.model
         how = dict(max_new_tokens=args.new_tokens, do_sample=False)
         def single():
             model.eval()
             def one(p):
                 ids = tokenizer(p, return_tensors='pt')
-                with torch.no_grad(): return model.generate(**ids, **how, pad_token_id=1)[0,ids['input_ids'].shape[1]:].tolist()
+                with torch.no_grad(): return model.generate(**ids, **how, pad_token_id=tokenizer.pad_token_id)[0,ids['input_ids'].shape[1]:].tolist()
             return [one(p) for p in prompts]
         def piped(bs):
             tokenizer.padding_side = 'left'
@@ -169,9 +197,9 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('what', choices=['perplexity','generate','train','memory'])
     p.add_argument('--one', nargs=2, help=argparse.SUPPRESS)
-    p.add_argument('--checkpoint', help='of `perplexity`: a folder')
-    p.add_argument('--text', help='of `perplexity`: a text file')
-    for name,value in dict(tokens=8192, block_size=1024, prompts=200, new_tokens=48, rows=600, bs=8, width=128, layers=2, rounds=3).items():
+    p.add_argument('--checkpoint', help='of `perplexity` and `generate`: a folder')
+    p.add_argument('--text', help='of `perplexity`: a text file; of `generate`: a jsonl file')
+    for name,value in dict(tokens=8192, block_size=1024, prompts=200, new_tokens=64, rows=600, bs=8, width=128, layers=2, rounds=3).items():
         p.add_argument(f'--{name.replace("_", "-")}', type=int, default=value)
     args = p.parse_args()
     tf.utils.logging.set_verbosity_error()

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from functools import partial
-from pathlib import Path
 
 import datasets
 import numpy as np
