@@ -963,6 +963,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                     'blurlike/inspect/relabel.py'),
                                           'blurlike.inspect.relabel._before': ( 'inspect/relabel.html#_before',
                                                                                 'blurlike/inspect/relabel.py'),
+                                          'blurlike.inspect.relabel._by_value': ( 'inspect/relabel.html#_by_value',
+                                                                                  'blurlike/inspect/relabel.py'),
                                           'blurlike.inspect.relabel._change': ( 'inspect/relabel.html#_change',
                                                                                 'blurlike/inspect/relabel.py'),
                                           'blurlike.inspect.relabel._check_can': ( 'inspect/relabel.html#_check_can',

@@ -1,4 +1,6 @@
 "`learn.relabel`: labels put right in place, seen by all that looks at rows afterwards; the user's table stays, and an error changes nothing."
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -266,11 +268,13 @@ def test_one_row_among_many_is_told(bert):
 def test_what_was_decided_with_the_labels_before_is_told(bert):
     learn = learner('single', bert, valid=range(36, 48))
     learn.calibrate()
-    with pytest.warns(UserWarning, match='calibration. Find them again'): learn.relabel([40], ['good'])
-    import warnings
+    with pytest.warns(UserWarning, match='^calibration: found on validation rows'): learn.relabel([40], ['good'])
+    a = FRAMES['answers']
+    plain = learner('answers', bert, a.assign(answers=[dict(text=[], answer_start=[])]+a.answers[1:].tolist()), valid=range(36, 48))
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         learn.relabel([0], ['good'])
+        plain.relabel([40], [dict(text=[], answer_start=[])])
 
 def test_folders_and_exports_as_ever(bert):
     from blurlike.all import load_learner

@@ -112,8 +112,8 @@ class Rows:
         return res
 
     def _changed_at(self, name, idxs): # place among the row numbers `idxs`, and value
-        values = self.changed.get(name, {})
-        for at in np.flatnonzero(np.isin(idxs, list(values))) if values else (): yield at,values[int(idxs[at])]
+        values = self.changed.get(name)
+        return [(at, values[i]) for at,i in enumerate(np.asarray(idxs).tolist()) if i in values] if values else []
 
     def _read(self, idxs, names): # as the source has it
         if self._arrays is not None: return [list(map(_as_list, self._arrays[n].take(idxs).tolist())) for n in names]
@@ -138,7 +138,7 @@ class Rows:
     )->pd.Series: # Its values, numbered from 0
         "The values of one column, read into memory; ids of a `ClassLabel` as their names."
         res = self._column(name)
-        changed = list(self._changed_at(name, self.numbers))
+        changed = self._changed_at(name, self.numbers)
         if not changed: return res
         values = res.to_numpy(object, copy=True)
         for at,value in changed: values[at] = value

@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from ..data.prefetch import ReadMegabatch, name_error
 from ..data.rows import Column, Rows, name_numbers
 from .row_scan import kind_of_targets
-from ..model.decisions import decisions_of
+from ..model.decisions import CALLED, decisions_of, differing
 from ..support.arguments import is_whole
 from ..support.warn import warn_user
 from ..train.learner import TransformersLearner
@@ -82,26 +82,27 @@ def _found(asked, loaders): # part -> places of the rows, and which of `asked` (
         "a row number is a place in the table that you gave (from 0)")
 
 # %% ../../nbs/inspect/12_relabel.ipynb #fe7c74e6
-def _known_label(label, noun, vocab): # as the vocab has it; `ValueError` if it has none
-    known = {(isinstance(v, bool), v):v for v in vocab}
+def _by_value(vocab): return {(isinstance(v, bool), v):v for v in vocab} # `True` is 1 for Python
+
+def _known_label(label, noun, known): # as the vocab has it; `ValueError` if it has none
     try: return known[isinstance(label, bool), label]
-    except (KeyError, TypeError): pass
+    except (KeyError, TypeError): vocab = [*known.values()]
     some = ', '.join(map(repr, vocab[:20]))+(f', ... ({len(vocab)} in all)' if len(vocab)>20 else '')
     raise ValueError(f"unknown {noun} {label!r:.60}; the learner knows {some}. For another one make a new learner")
 
-def _read_label(label, kind, vocab): # as the vocab has it, where there is one
+def _read_label(label, kind, known): # as the vocab has it, where there is one
     label = label.tolist() if hasattr(label, 'tolist') else label
     if kind is None or not kind.labels: return label
-    if not kind.several: return _known_label(label, kind.noun, vocab)
+    if not kind.several: return _known_label(label, kind.noun, known)
     lists = (list, tuple) if kind.of_words else (list, tuple, set, frozenset)
     if not isinstance(label, lists): raise TypeError(f"{label!r:.60} is no list of {kind.noun}s")
-    return [_known_label(l, kind.noun, vocab) for l in label]
+    return [_known_label(l, kind.noun, known) for l in label]
 
 def _entries(dl, places, labels, kind, vocab): # of each row, column -> value
     tl = dl.dataset.tls[1]
-    res = []
+    res,known = [],_by_value(vocab)
     for place,label in zip(places, labels):
-        try: res.append(tl.tfms.fs[0].placeholder(_read_label(label, kind, vocab)))
+        try: res.append(tl.tfms.fs[0].placeholder(_read_label(label, kind, known)))
         except (TypeError, ValueError) as e: raise name_error(e, tl.items.name([place])) from None
     return res
 
@@ -131,13 +132,10 @@ def _change(loaders, found, entries): # all rows or none
     for name,dl in loaders.items(): dl.memory.replace(found[name][0], targets[name])
 
 # %% ../../nbs/inspect/12_relabel.ipynb #e6a4f49c
-_decided = dict(thresh='thresholds', scaling='calibration', conformal='the promise of conformal sets')
-
 def _warn_decided(learn):
-    found = decisions_of(learn.loss_func)
-    said = [told for k,told in _decided.items() if found.get(k) not in (None, .5)]
+    said = [CALLED[n] for n in differing(None, decisions_of(learn.loss_func))]
     if not said: return
-    warn_user(f"found with the labels before, on validation rows that have others now: {', '.join(said)}. Find them again")
+    warn_user(f"{' and '.join(said)}: found on validation rows that have other labels now. Find that again")
 
 def _before(dl, places, entries): # what stands in the columns
     columns = list(entries[0]) if entries else [None]
