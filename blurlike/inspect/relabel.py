@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from ..data.prefetch import ReadMegabatch, name_error
 from ..data.rows import Column, Rows, name_numbers
 from .row_scan import kind_of_targets
-from ..model.decisions import CALLED, decisions_of, differing
+from ..model.decisions import DECISION_NAMES, changed_decisions, decisions_of
 from ..support.arguments import is_whole
 from ..support.warn import warn_user
 from ..train.learner import TransformersLearner
@@ -133,7 +133,7 @@ def _change(loaders, found, entries): # all rows or none
 
 # %% ../../nbs/inspect/12_relabel.ipynb #e6a4f49c
 def _warn_decided(learn):
-    said = [CALLED[n] for n in differing(None, decisions_of(learn.loss_func))]
+    said = [DECISION_NAMES[n] for n in changed_decisions(None, decisions_of(learn.loss_func))]
     if not said: return
     warn_user(f"{' and '.join(said)}: found on validation rows that have other labels now. Find that again")
 
