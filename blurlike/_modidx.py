@@ -4752,6 +4752,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'blurlike/train/suggest.py'),
                                         'blurlike.train.suggest.TransformersLearner.suggest': ( 'train/suggest.html#transformerslearner.suggest',
                                                                                                 'blurlike/train/suggest.py'),
+                                        'blurlike.train.suggest.found_rate': ('train/suggest.html#found_rate', 'blurlike/train/suggest.py'),
                                         'blurlike.train.suggest.suggest_epochs': ( 'train/suggest.html#suggest_epochs',
                                                                                    'blurlike/train/suggest.py')},
             'blurlike.train.training_state': { 'blurlike.train.training_state._decide_again': ( 'train/training_state.html#_decide_again',

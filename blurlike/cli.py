@@ -174,8 +174,8 @@ def _fit(learn, args):
     if not sys.stdout.isatty(): learn.logger = _epoch_lines(learn)
     with _bars(learn):
         if args.resume: return learn.resume(args.checkpoints)
-        lr = args.lr or _find_rate(learn)
-        print(f'highest learning rate: {lr:.1e}' + ('' if args.lr else ', as the finder suggests'))
+        lr,whence = (args.lr, 'as asked for') if args.lr else _find_rate(learn)
+        print(f'highest learning rate: {lr:.1e}, {whence}')
         learn.fit_one_cycle(args.epochs or 3, lr, cbs=saver)
 
 def train(args):
@@ -193,9 +193,10 @@ def train(args):
     print(f'saved: {learn.save_pretrained(out)}')
 
 def _find_rate(learn): # two passes over few rows are enough; in fewer than 40 steps the rate would rise too steeply for a suggestion
+    from blurlike.train.suggest import found_rate
     n = min(100, max(40, 2*len(learn.dls.train)))
     print(f'looking for a learning rate, in at most {n} steps ... (--lr 5e-5 or the like leaves this out)', flush=True)
-    return learn.lr_find(num_it=n, show_plot=False).valley
+    return found_rate(learn, n)
 
 def _same_run(args): # what is asked for anew must be what the run was begun with
     path = Path(args.checkpoints).expanduser()/'run.json'

@@ -124,11 +124,12 @@ def train(learn, args):
 
 def rate_of(learn, is_new):
     "What the finder suggests; or `RATE` for a model that knows nothing yet, whose loss falls too little in the finder's hundred steps."
-    found = learn.lr_find(show_plot=False).valley
+    from blurlike.train.suggest import found_rate
+    rate,whence = found_rate(learn)
     if not is_new:
-        print(f'highest learning rate: {found:.1e}, as the finder suggests')
-        return found
-    print(f'the finder suggests {found:.1e}; this model knows nothing yet, and gets {RATE:.1e}')
+        print(f'highest learning rate: {rate:.1e}, {whence}')
+        return rate
+    print(f'found: {rate:.1e}, {whence}; this model knows nothing yet, and gets {RATE:.1e}')
     return RATE
 
 def save_and_reload(learn, out=None):

@@ -16,7 +16,7 @@ def test_own_file_and_checkpoint(kind, bert, tmp_path, capsys):
     FRAMES[kind].to_csv(tmp_path/'mine.csv', index=False)
     main(['--data', str(tmp_path/'mine.csv'), '--text', *reads.get('text', ['text']), '--label', reads.get('label', 'label'), '--checkpoint', str(bert), '--epochs', '1', '--bs', '8', '--out', str(tmp_path/'model')])
     out = capsys.readouterr().out
-    for part in ('== a batch', 'as the finder suggests', '== results', 'validation accuracy', 'the largest class is', 'gives the same predictions'): assert part in out
+    for part in ('== a batch', 'highest learning rate: ', '== results', 'validation accuracy', 'the largest class is', 'gives the same predictions'): assert part in out
     assert (tmp_path/'model'/'blurlike.json').is_file()
 
 def test_it_learns(capsys):

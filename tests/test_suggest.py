@@ -9,6 +9,7 @@ from fastai.callback.core import Callback
 from peft import LoraConfig
 from torch import nn
 
+from blurlike.train import suggest
 from blurlike.all import TransformersLearner, curve_doubt, sequence_classification_learner, suggest_epochs, suggest_rate, token_classification_learner
 from small import BS, FRAMES, table, word_tokenizer
 
@@ -123,3 +124,11 @@ def test_the_rule():
     assert curve_doubt(exploded) is None
     assert 'means little' in curve_doubt(np.ones(99)) and 'means little' in curve_doubt(np.linspace(1, 3, 99))
     assert 'no number, even at the lowest rates' in curve_doubt(np.full(99, np.nan))
+
+@pytest.mark.parametrize('doubt', [None, 'the loss falls by 0'])
+def test_a_program_takes_no_rate_that_means_nothing(doubt, bert, monkeypatch):
+    learn = learner(bert)
+    seen = []
+    monkeypatch.setattr(suggest, 'curve_doubt', lambda losses: seen.append(len(losses)) or doubt)
+    rate,whence = suggest.found_rate(learn, 40)
+    assert 30<=seen[0]<=40 and (rate==learn.suggest().lr)==(doubt is not None) and ('finder suggests' in whence)==(doubt is None)
