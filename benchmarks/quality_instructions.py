@@ -49,7 +49,8 @@ def timed(f, *args): # on the processor
     return time.process_time()-start
 
 def blurlike_run(fit, args, rows, seed, folder):
-    learn = causal_lm_learner(rows, args.model, text=['prompt','completion'], bs=args.bs, valid=None, peft=lora(), seed=seed, dl_kwargs=dict(device='cpu'))
+    learn = causal_lm_learner(rows, args.model, text=['prompt','completion'], bs=args.bs, valid=None, peft=lora(), seed=seed,
+        dl_kwargs=dict(device='cpu') | ({} if args.megabatch is None else dict(megabatch=args.megabatch)))
     with learn.no_bar(), learn.no_logging(): seconds = timed(getattr(learn, fit), args.epochs, args.lr)
     learn.save_pretrained(folder)
     return seconds
@@ -89,6 +90,7 @@ def one_run(args, side, seed):
 def kept_run(args, runs, side, seed, lr):
     args.lr = lr
     budget = {k:getattr(args, k) for k in ('rows','valid_rows','tokens','epochs','bs')}
+    if args.megabatch is not None and side in ('ours','linear'): budget['megabatch'] = args.megabatch
     return runs.get(budget | dict(side=side, seed=seed, lr=lr), partial(one_run, args, side, seed))
 
 def table(rows, sides, seeds):
@@ -107,6 +109,7 @@ def main():
     p = options(__doc__, [], rows=64, valid_rows=64, tokens=96, epochs=2, bs=4)
     p.add_argument('model', help='folder of SmolLM2, or another causal model with its marks of turns')
     p.add_argument('--sides', nargs='+', default=SIDES, choices=SIDES, help='trl is one of them')
+    p.add_argument('--megabatch', type=int, help="batches of ours that are sorted by length together, instead of the loaders' own number; 1: random batches")
     p.add_argument('--rates', nargs='+', type=float, default=[5e-4, 1e-3], help='peak learning rates that are tried with TRL')
     args = p.parse_args()
     commit = prepare(args)

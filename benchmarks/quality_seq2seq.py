@@ -68,15 +68,15 @@ def start(args, name, rows, seed, folder):
     (small_bart if name.startswith('multi30k') else encoder_decoder)(args, rows, folder)
     return folder
 
-def made(name, data, folder, bs, **kwargs):
+def made(name, data, folder, bs, megabatch=None, **kwargs):
     "A learner of set `name`."
     *_,languages,max_length,most = SETS[name]
     return seq2seq_learner(data, folder, languages=languages, max_length=max_length, max_target_length=most, bs=bs,
-        generate=dict(max_new_tokens=most), dl_kwargs=dict(val_bs=32, device='cpu'), **kwargs)
+        generate=dict(max_new_tokens=most), dl_kwargs=dict(val_bs=32, device='cpu') | ({} if megabatch is None else dict(megabatch=megabatch)), **kwargs)
 
 def ours(args, name, data, seed, folder, fit='fit_one_cycle'):
     "Texts, the model, and seconds of training, through blurlike's defaults."
-    learn = made(name, data, folder, args.bs, seed=seed, score_rows=0)
+    learn = made(name, data, folder, args.bs, args.megabatch, seed=seed, score_rows=0)
     with learn.no_bar(), learn.no_logging():
         seconds = timed(getattr(learn, fit), args.epochs, args.lr)
         return [o['generated_text'] for o in learn.predict_batch(data[1].source.tolist())],learn.model,seconds
@@ -149,13 +149,15 @@ def budget_of(args, name):
 def main():
     p = options(__doc__, SETS, rows=5000, valid_rows=200, epochs=4, bs=32, lr=2e-3)
     p.add_argument('--width', type=int, default=64, help='of the model for Multi30k')
+    p.add_argument('--megabatch', type=int, help="batches of ours that are sorted by length together, instead of the loaders' own number; 1: random batches")
     p.add_argument('--sides', nargs='+', default=['ours','trainer'], choices=[*SIDES], help='`linear`: ours with the schedule of the Trainer')
     args = p.parse_args()
     commit = prepare(args)
     args.device = 'cpu'
     runs = Runs(args.out/'quality-seq2seq-cpu.jsonl', commit)
     jobs = [(seed, name, side) for name in args.sets for seed in args.seeds for side in map(SIDES.get, args.sides)]
-    rows = [runs.get(budget_of(args, name) | dict(set=name, seed=seed, side=side.__name__), partial(one_run, args, name, seed, side))
+    def told(side): return {} if side is trainer or args.megabatch is None else dict(megabatch=args.megabatch)
+    rows = [runs.get(budget_of(args, name) | told(side) | dict(set=name, seed=seed, side=side.__name__), partial(one_run, args, name, seed, side))
         for seed,name,side in jobs]
     for name in args.sets: # each set has its own budget, and its own table
         text = [f"# {name}: Seq2SeqTrainer beside ours (CPU)", ""]
