@@ -90,8 +90,9 @@ def one_run(args, side, seed):
 def kept_run(args, runs, side, seed, lr):
     args.lr = lr
     budget = {k:getattr(args, k) for k in ('rows','valid_rows','tokens','epochs','bs')}
-    if args.megabatch is not None and side in ('ours','linear'): budget['megabatch'] = args.megabatch
-    return runs.get(budget | dict(side=side, seed=seed, lr=lr), partial(one_run, args, side, seed))
+    is_other = args.megabatch is not None and side in ('ours','linear')
+    name = f'{side}, megabatch {args.megabatch}' if is_other else side
+    return runs.get(budget | dict(side=name, seed=seed, lr=lr), partial(one_run, args, side, seed)) | dict(side=side)
 
 def table(rows, sides, seeds):
     "Markdown lines: each side, and by how much it differs from TRL with the same seed."

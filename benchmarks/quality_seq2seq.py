@@ -156,9 +156,11 @@ def main():
     args.device = 'cpu'
     runs = Runs(args.out/'quality-seq2seq-cpu.jsonl', commit)
     jobs = [(seed, name, side) for name in args.sets for seed in args.seeds for side in map(SIDES.get, args.sides)]
-    def told(side): return {} if side is trainer or args.megabatch is None else dict(megabatch=args.megabatch)
-    rows = [runs.get(budget_of(args, name) | told(side) | dict(set=name, seed=seed, side=side.__name__), partial(one_run, args, name, seed, side))
-        for seed,name,side in jobs]
+    def one(seed, name, side):
+        is_other = args.megabatch is not None and side is not trainer
+        key = f'{side.__name__}, megabatch {args.megabatch}' if is_other else side.__name__
+        return runs.get(budget_of(args, name) | dict(set=name, seed=seed, side=key), partial(one_run, args, name, seed, side)) | dict(side=side.__name__)
+    rows = [one(*job) for job in jobs]
     for name in args.sets: # each set has its own budget, and its own table
         text = [f"# {name}: Seq2SeqTrainer beside ours (CPU)", ""]
         some = [r for r in rows if r['set']==name]
