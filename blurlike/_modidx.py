@@ -323,6 +323,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'blurlike.data.splits._table': ('data/splits.html#_table', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._turns': ('data/splits.html#_turns', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits.is_table': ('data/splits.html#is_table', 'blurlike/data/splits.py'),
+                                      'blurlike.data.splits.own_part': ('data/splits.html#own_part', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits.read_split': ('data/splits.html#read_split', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits.row_numbers': ('data/splits.html#row_numbers', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits.split_rows': ('data/splits.html#split_rows', 'blurlike/data/splits.py'),

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers as tf
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from fastai.data.core import show_results
 from fastai.interpret import ClassificationInterpretation, Interpretation
 from runs import WHO, Cut, questions
@@ -639,3 +639,9 @@ def test_how_an_item_is_read(learn, capsys):
     learn.dls.train.plot_lengths()
     tokens,weights = learn.attention(ITEMS[0])
     assert weights.shape[-1]==len(tokens) and ''.join(tokens).replace('##', '').startswith('[CLS]whosawit[SEP]')
+
+@pytest.mark.parametrize('name', ['validation','dev'])
+def test_a_split_for_validation_is_used(name, bert):
+    parts = DatasetDict({'train':Dataset.from_pandas(BOTH[:16]), name:Dataset.from_pandas(BOTH[16:])})
+    learn = question_answering_learner(parts, bert, max_length=64)
+    assert (len(learn.dls.train_ds),len(learn.dls.valid_ds))==(16, len(BOTH)-16)

@@ -12,7 +12,7 @@ from fastcore.meta import delegates
 
 from ...data.batch import TransformersDL
 from ...data.rows import Column, check_columns
-from ...data.splits import GroupSplitter, read_split, split_rows, used_rows
+from ...data.splits import GroupSplitter, own_part, read_split, split_rows, used_rows
 from ...model.inputs_callback import ModelLoss
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.splitters import transformer_splitter
@@ -75,7 +75,9 @@ def _checked(used, columns, names): # (n,) bool, has a row an answer?
     TokenizeQuestions.check_rows(None, used, *columns)
     return check_answers(used, names)
 
-def _by_context(valid, context): return GroupSplitter(context, valid) if is_number(valid) and 0<valid<1 else valid
+def _by_context(valid, parts, context):
+    is_drawn = is_number(valid) and 0<valid<1 and own_part(parts) is None
+    return GroupSplitter(context, valid) if is_drawn else valid
 
 # %% ../../../nbs/tasks/question_answering/09_learner.ipynb #4210bc55
 @register_learner
@@ -109,7 +111,7 @@ def question_answering_learner(
     if seed is not None: set_seed(seed)
     rows,parts,valid = read_split(data, valid, read_questions)
     _check_columns(rows, columns, names)
-    splits = split_rows(rows, parts, _by_context(valid, columns[1]), seed)
+    splits = split_rows(rows, parts, _by_context(valid, parts, columns[1]), seed)
     used = used_rows(rows, splits)
     own = load_tokenizer(tokenizer or checkpoint)
     max_length,overlap = _lengths(max_length, overlap, own, checkpoint)
