@@ -3039,6 +3039,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                      'blurlike/tasks/causal_lm/learner.py'),
                                                   'blurlike.tasks.causal_lm.learner._check_no_json': ( 'tasks/causal_lm/learner.html#_check_no_json',
                                                                                                        'blurlike/tasks/causal_lm/learner.py'),
+                                                  'blurlike.tasks.causal_lm.learner._check_own_loss': ( 'tasks/causal_lm/learner.html#_check_own_loss',
+                                                                                                        'blurlike/tasks/causal_lm/learner.py'),
                                                   'blurlike.tasks.causal_lm.learner._checked': ( 'tasks/causal_lm/learner.html#_checked',
                                                                                                  'blurlike/tasks/causal_lm/learner.py'),
                                                   'blurlike.tasks.causal_lm.learner._fits': ( 'tasks/causal_lm/learner.html#_fits',

@@ -787,13 +787,24 @@ def test_what_is_cut_of_a_prompt_is_shown(folders):
 
 def same_alone(learn, prompts): return learn.predict_batch(prompts, max_new_tokens=9)==[learn.predict_batch([p], max_new_tokens=9)[0] for p in prompts]
 
-def test_models_that_know_no_padding_on_the_left_get_prompts_of_one_length(trained):
+def small_bart():
     torch.manual_seed(1)
     config = tf.BartConfig(vocab_size=len(tokenizer_of()), max_position_embeddings=64, d_model=32, decoder_layers=2, decoder_attention_heads=2, decoder_ffn_dim=64, is_decoder=True,
         init_std=.5, pad_token_id=0, bos_token_id=0, eos_token_id=0)
-    learn = causal_lm_learner(FORMS['text'][0], tf.BartForCausalLM(config), block_size=0, tokenizer=tokenizer_of())
+    return tf.BartForCausalLM(config)
+
+def test_models_that_know_no_padding_on_the_left_get_prompts_of_one_length(trained):
+    learn = causal_lm_learner(FORMS['text'][0], small_bart(), block_size=0, tokenizer=tokenizer_of())
     assert not generation.pads_left(learn.model) and generation.pads_left(trained('llama').model)
     assert same_alone(learn, PROMPTS)
+
+@pytest.mark.parametrize('scale', [1, 1e-3]) # of logits that hardly differ, too
+def test_a_loss_that_compares_a_token_with_itself_is_refused(scale):
+    model = small_bart()
+    with torch.no_grad():
+        for p in model.parameters(): p *= scale
+    with pytest.raises(ValueError, match='BartForCausalLM compares what is said at a token with the token itself'):
+        causal_lm_learner(FORMS['text'][0], model, block_size=0, tokenizer=tokenizer_of(), loss_func=ModelLoss())
 
 def test_caches_of_which_rows_cannot_be_picked_are_made_anew(trained, monkeypatch):
     learn = trained('llama')

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from fastai.data.block import TransformBlock
 from fastai.data.core import DataLoaders
 from fastai.losses import BaseLoss
@@ -22,6 +23,7 @@ from ...data.corpus import is_corpus, read_corpus
 from ...data.prefetch import name_error
 from ...data.rows import Column, check_columns, check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
+from ...model.inputs_callback import ModelLoss
 from ...model.model_inputs import unwrap, way_apart, writes_text
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.pretrained import load_model, n_embeddings
@@ -162,6 +164,16 @@ def _check_model(model):
     raise ValueError(f"{type(model).__name__} sees the tokens that come after: it was made from an encoder's checkpoint, which writes no text. "
         "Take a causal model (GPT-2, Llama, Qwen, SmolLM, ...), or masked_lm_learner for this one")
 
+def _check_own_loss(model): # on a few tokens: is what is said at each compared with the one that follows?
+    ids = torch.arange(1, 7, device=next(model.parameters()).device)[None]%(n_embeddings(model) or 7)
+    with torch.no_grad(), predict_together(model): out = model(input_ids=ids, labels=ids)
+    logits = out.logits.float()[0]
+    same,following = F.cross_entropy(logits, ids[0]),F.cross_entropy(logits[:-1], ids[0,1:])
+    is_of_same = (out.loss-same).abs()<.01*(out.loss-following).abs()
+    if not is_of_same: return
+    raise ValueError(f"loss_func=ModelLoss(): the loss of {type(model).__name__} compares what is said at a token with the token itself, "
+        "which teaches nothing: leave it out")
+
 def _note_stops(model, tfm): # so that plain `generate` stops where ours does
     stops = tfm.stops()
     model.generation_config.eos_token_id = stops if len(stops)>1 else stops[0]
@@ -253,6 +265,7 @@ def _read(data, columns, valid, split_by, seed): # all rows, those of both parts
 def _checked(learn):
     model,tfm = unwrap(learn.model),learn.dls.text_tfm
     _check_model(model)
+    if isinstance(learn.loss_func, ModelLoss): _check_own_loss(model)
     if tfm.packed: _check_apart(model)
     _note_stops(model, tfm)
     return learn
