@@ -168,7 +168,8 @@ def _check_own_loss(model): # on a few tokens: is what is said at each compared 
     ids = torch.arange(1, 7, device=next(model.parameters()).device)[None]%(n_embeddings(model) or 7)
     with torch.no_grad(), predict_together(model): out = model(input_ids=ids, labels=ids)
     logits = out.logits.float()[0]
-    same,following = F.cross_entropy(logits, ids[0]),F.cross_entropy(logits[:-1], ids[0,1:])
+    same = F.cross_entropy(logits, ids[0])
+    following = F.cross_entropy(logits[:-1], ids[0,1:])
     is_of_same = (out.loss-same).abs()<.01*(out.loss-following).abs()
     if not is_of_same: return
     raise ValueError(f"loss_func=ModelLoss(): the loss of {type(model).__name__} compares what is said at a token with the token itself, "
