@@ -1377,6 +1377,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'blurlike/model/adapters.py'),
                                          'blurlike.model.adapters._train_head': ( 'model/adapters.html#_train_head',
                                                                                   'blurlike/model/adapters.py'),
+                                         'blurlike.model.adapters._trained_whole': ( 'model/adapters.html#_trained_whole',
+                                                                                     'blurlike/model/adapters.py'),
                                          'blurlike.model.adapters._users': ('model/adapters.html#_users', 'blurlike/model/adapters.py'),
                                          'blurlike.model.adapters._warn_untrained_tokens': ( 'model/adapters.html#_warn_untrained_tokens',
                                                                                              'blurlike/model/adapters.py'),

@@ -569,6 +569,20 @@ def test_adapters_leave_the_tokens_alone(folders, tmp_path):
     learn.save_pretrained(tmp_path/'merged')
     assert TransformersLearner.from_pretrained(tmp_path/'merged').predict_batch(PROMPTS[:4], max_new_tokens=8)==want
 
+@pytest.mark.parametrize('tied', [True, False])
+def test_adapters_are_trained_and_no_pretrained_weight(tied, folders, tmp_path):
+    peft = pytest.importorskip('peft')
+    model = tf.AutoModelForCausalLM.from_pretrained(folders('llama'), tie_word_embeddings=tied)
+    model.save_pretrained(tmp_path/'m')
+    tokenizer_of().save_pretrained(tmp_path/'m')
+    learn = lm('completion', tmp_path/'m', peft=peft.LoraConfig(r=4, target_modules=['q_proj','v_proj']))
+    before = {n:p.clone() for n,p in learn.model.named_parameters()}
+    quiet(learn, 1, 1e-2)
+    assert all('lora_' in n for n,p in learn.model.named_parameters() if p.requires_grad)
+    assert {n for n,p in learn.model.named_parameters() if not torch.equal(p, before[n])}=={n for n in before if 'lora_' in n}
+    alone = TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'alone', merge=False))
+    assert alone.predict_batch(PROMPTS[:4], max_new_tokens=8)==learn.predict_batch(PROMPTS[:4], max_new_tokens=8)
+
 def test_a_language_model_becomes_an_encoder(trained, arch):
     df = pd.DataFrame(dict(text=TEXTS, label=['ab'[i%2] for i in range(len(TEXTS))]))
     lm_learn = trained(arch)

@@ -474,6 +474,7 @@ def test_threads_write_while_it_trains():
 def test_adapters_are_trained_and_saved(tmp_path):
     peft = pytest.importorskip('peft')
     learn = make('bart', peft=peft.LoraConfig(target_modules=['q_proj','v_proj']))
+    assert all('lora_' in n for n,p in learn.model.named_parameters() if p.requires_grad)
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-2)
     learn.save_pretrained(tmp_path/'m')
     assert TransformersLearner.from_pretrained(tmp_path/'m').predict_batch(SOURCES)==learn.predict_batch(SOURCES)

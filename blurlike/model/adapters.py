@@ -28,14 +28,21 @@ def add_adapter(
     config, # `peft.PeftConfig`, e.g. `peft.LoraConfig(target_modules='all-linear')`
     name:str='default' # Of the adapter
 ):
-    "Put adapters into `model`: they and the head are trained from now on, nothing else; `ImportError` without the package peft."
-    head = model_layout(model)[-1]
+    "Put adapters into `model`: they and a head of its own are trained from now on, nothing else; `ImportError` without the package peft."
+    head = _trained_whole(model)
     if getattr(model, 'as_loaded', False): note_base(model, model)
     try: model.add_adapter(config, name)
     except ValueError as e: raise ValueError(f"peft={type(config).__name__} cannot be put into this model: {e}") from e
     _check_shared(model)
     _train_head(model, head)
     _warn_untrained_tokens(model)
+
+def _trained_whole(model): # parameters
+    new = getattr(model, 'new_weights', frozenset())
+    by_name = dict(model.named_parameters())
+    is_pretrained = len(new)<len(by_name)
+    names_words = model.get_output_embeddings() is not None
+    return [p for n,p in by_name.items() if n in new] if names_words and is_pretrained else model_layout(model)[-1]
 
 def _train_head(model, head):
     plain = plain_names(model)
