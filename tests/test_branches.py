@@ -11,7 +11,7 @@ TASKS = {'single_label_classification','multi_label_classification','regression'
 NAMES = TASKS | {'sequence_classification', 'text-classification','token-classification','fill-mask', 'single','several','tags','number'} # of learners, of transformers' pipelines, of kinds
 TYPES = {'Categorize','MultiCategorize','EncodedMultiCategorize','RegressionSetup','TensorCategory','TensorMultiCategory', 'TokenCategorize','TensorTokenCategory',
     'TokenizeMasked','TensorMasked', 'LabelPredictions','WordPredictions','MaskPredictions', 'TokenizeQuestions','TensorAnswer','AnswerPredictions', 'TokenizeNext','TensorNext','NextTokenPredictions', 'TokenizeSource','TensorTarget','TokenizeTarget','Seq2SeqPredictions'}
-ITEMS = {'data/text_items.py', 'data/tokens.py','data/block.py'} # where it is known that an item may be a list of words
+ITEMS = {'data/text_items.py','data/tokenizer_calls.py','data/tokens.py','data/block.py'} # where it is known that an item may be a list of words
 
 def _is_name_of(n): # `learn.task.name`, `kind.name`
     owner = n.value if isinstance(n, ast.Attribute) and n.attr=='name' else None

@@ -160,7 +160,7 @@ def test_gaps_and_prompts_in_pieces(bert, checkpoints, tmp_path):
 
 def test_uncertain_names_the_item_of_all(trained, monkeypatch):
     import blurlike.inspect.uncertain as un
-    monkeypatch.setattr(un, '_piece', 20)
+    monkeypatch.setattr(un, '_chunk', 20)
     with pytest.raises(TypeError, match='^item 23: '): trained('single').uncertain([*TEXTS[:23], 5, *TEXTS[24:]], 3)
 
 TABLES = dict(single=lambda c,v: learner('single', c, valid=v), choice=lambda c,v: learner('choice', c, valid=v), answers=lambda c,v: learner('answers', c, valid=v),
