@@ -583,3 +583,7 @@ def test_a_learner_without_rows_cannot_be_trained(bert):
     learn = TransformersLearner.from_pretrained('saved')
     for call in (learn.lr_find, lambda: learn.fit(1), lambda: learn.fine_tune(1)):
         with pytest.raises(ValueError, match='no training rows.*learn.dls'): call()
+
+@pytest.mark.parametrize('name,like', [('megabach','megabatch'), ('num_worker','num_workers'), ('val_batch_sizes','val_batch_size'), ('window',None)])
+def test_arguments_that_no_loader_knows(name, like, kind, checkpoint):
+    with pytest.raises(TypeError, match=f"no '{name}'"+(f"; did you mean '{like}'" if like else '$')): learner(kind, checkpoint, dl_kwargs={name:2})
