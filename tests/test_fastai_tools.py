@@ -457,7 +457,9 @@ def test_numbers_have_an_error_and_no_probability(bert):
         learn = learner('regression', bert, data=df, label=label)
         interp,names = Interpretation.from_learner(learn),[label] if isinstance(label, str) else label
         columns,rows = table_of(lambda: interp.plot_top_losses(4))
-        assert columns==['text','target','prediction','loss','error'] and len(rows)==4
+        assert columns==['row','text','target','prediction','loss','error'] and len(rows)==4
+        numbers,rows = zip(*((int(row[0]), row[1:]) for row in rows))
+        assert all(df.text[n]==row[0] for n,row in zip(numbers, rows))
         shown_,rows_ = table_of(lambda: learn.show_results(max_n=3))
         assert shown_==['text','target','prediction','error'] and len(rows_)==3
         for row in (*rows, *rows_):
@@ -471,8 +473,9 @@ def test_of_several_labels_each_has_its_probability(bert):
         learn.loss_func.thresh = thresh or float(learn.get_preds()[0].median())
         interp = Interpretation.from_learner(learn)
         columns,rows = table_of(lambda: interp.plot_top_losses(6))
-        assert columns==['text','target','prediction','probability','loss','']
-        for row in rows:
+        assert columns==['row','text','target','prediction','probability','loss','']
+        for number,*row in rows:
+            assert FRAMES['multi'].text[int(number)]==row[0]
             probs,labels = learn.predict(row[0])[2],[l for l in row[2].split(', ') if l]
             assert row[3]==(', '.join(f'{probs[learn.names.index(l)].item():.3f}' for l in labels) or f'at most {probs.max().item():.3f}')
             assert n in (None, len(labels))

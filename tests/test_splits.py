@@ -370,7 +370,7 @@ def test_a_reader_of_one_column_is_remembered(bert):
     learn = TransformersLearner(dls, bert)
     assert TransformersLearner.from_pretrained(learn.save_pretrained('saved')).predict_batch(df[:3])==learn.predict_batch(df[:3])
 
-@pytest.mark.parametrize('name,call,said', [('single','predict_batch',r'no topk= here; did you mean top_k=\? \(it takes bs, out, resume, top_k, abstain, sets, threshold\)'), ('tags','predict_batch',r'no aggregation= here; did you mean aggregation_strategy=\?'), ('gaps','predict_batch',r'no topk= here; did you mean top_k=\? \(it takes bs, out, resume, top_k, targets\)'),
+@pytest.mark.parametrize('name,call,said', [('single','predict_batch',r'no topk= here; did you mean top_k=\? \(it takes bs, out, resume, precision, top_k, abstain, sets, threshold\)'), ('tags','predict_batch',r'no aggregation= here; did you mean aggregation_strategy=\?'), ('gaps','predict_batch',r'no topk= here; did you mean top_k=\? \(it takes bs, out, resume, precision, top_k, targets\)'),
     ('gaps','predict',r'no temperatur= here; did you mean temperature=\?.*rm_type_tfms, with_input, temperature, seed, targets'), ('single','predict',r'no topk= here')])
 def test_unknown_arguments_of_predictions(name, call, said, bert):
     learn = ALL[name](bert)
