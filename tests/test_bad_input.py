@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
-from blurlike.all import (Callback, EarlyStoppingCallback, Interpretation, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, mae, model_card, output_names)
+from blurlike.all import (Callback, CategoryBlock, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, mae, model_card, output_names)
 from small import FRAMES, KINDS, EVERY_KIND, MORE_KINDS, TEXTS, activated, byte_tokenizer, changed, close, direct_logits, item_of, learner, small_bert, texts_of, valid_frame, weights, word_tokenizer
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Sequence, Value
 
@@ -584,6 +584,13 @@ def test_a_learner_without_rows_cannot_be_trained(bert):
     for call in (learn.lr_find, lambda: learn.fit(1), lambda: learn.fine_tune(1)):
         with pytest.raises(ValueError, match='no training rows.*learn.dls'): call()
 
-@pytest.mark.parametrize('name,like', [('megabach','megabatch'), ('num_worker','num_workers'), ('val_batch_sizes','val_batch_size'), ('window',None)])
+@pytest.mark.parametrize('name,like', [('megabach','megabatch'), ('num_worker','num_workers'), ('val_nume_workers','num_workers'), ('window',None)])
 def test_arguments_that_no_loader_knows(name, like, kind, checkpoint):
     with pytest.raises(TypeError, match=f"no '{name}'"+(f"; did you mean '{like}'" if like else '$')): learner(kind, checkpoint, dl_kwargs={name:2})
+
+def test_loaders_of_a_datablock_know_their_arguments(bert):
+    block = DataBlock((TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'))
+    with pytest.raises(TypeError, match="no 'megabach'; did you mean 'megabatch'"): block.dataloaders(FRAMES['single'], megabach=2)
+    dls = block.dataloaders(FRAMES['single'], megabatch=2, val_bs=3, val_num_workers=0, pin_memory=False)
+    assert (dls.train.megabatch,dls.valid.bs)==(2, 3)
+    with pytest.raises(TypeError, match="no 'batchsize'; did you mean 'batch_size'"): dls.train.new(batchsize=2)

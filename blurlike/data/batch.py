@@ -6,6 +6,7 @@
 __all__ = ['TransformersDL', 'split_by_tokens', 'FixedOrder']
 
 # %% ../../nbs/data/14_batch.ipynb #989018b7
+import inspect
 import pickle
 import random
 from types import MethodType
@@ -20,6 +21,7 @@ from fastcore.meta import delegates
 from fasttransform import Pipeline
 from torch.utils.data import DataLoader as TorchDataLoader, get_worker_info
 
+from ..support.arguments import did_you_mean
 from ..support.progress import Progress
 from .prefetch import Memory, ReadMegabatch, MegabatchBytes, RowReader, ahead, quiet_fork
 from .rows import Rows
@@ -27,6 +29,15 @@ from .tokens import TokenizeText
 from .token_fields import Tokens
 from ..model.model_inputs import keep_copy, send
 from .loaders import TransformersDataLoaders # noqa: F401 (exports made before look for it here)
+
+# %% ../../nbs/data/14_batch.ipynb #76168598
+def _check_arguments(kwargs): # of a loader, and of the validation loader alone (`val_bs`), which the other is given too
+    theirs = inspect.signature(TfmdDL).parameters
+    own = inspect.signature(TransformersDL).parameters
+    known = {*theirs, *own}
+    for name in kwargs:
+        if name.removeprefix('val_') in known: continue
+        raise TypeError(f"loaders take no {name!r}{did_you_mean(name, known)}")
 
 # %% ../../nbs/data/14_batch.ipynb #81be7d16
 class TransformersDL(TfmdDL):
@@ -45,6 +56,7 @@ class TransformersDL(TfmdDL):
         share:tuple|None=None, # This process's number and how many there are: each takes its share of every batch; `None`: all of it
         **kwargs
     ):
+        _check_arguments(kwargs)
         self.megabatch,self.max_tokens,self.share = megabatch,max_tokens,share
         self.memory = remembered or Memory(memory)
         self.whole,self.real = None,1 # the last batch, of which this process has a share; does that count?

@@ -49,6 +49,7 @@ class _LookUp(torch.autograd.Function):
         if padding is not None: out[padding] = 0
         return None,out,None
 
+# %% ../../nbs/model/19_embedding_gradient.ipynb #c5f9dd52
 def _is_large(weight): # a trained table of its own on a CPU
     is_plain = type(weight) is torch.nn.Parameter and weight.device.type=='cpu' and weight.is_contiguous()
     return is_plain and weight.requires_grad and torch.is_grad_enabled() and weight.nbytes>=LARGE

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .fast_functions import in_place_of_torch
 from .model_inputs import unwrap
 
 # %% ../../nbs/model/21_int8.ipynb #c4562449
@@ -44,8 +45,6 @@ class Int8Linear:
 # %% ../../nbs/model/21_int8.ipynb #02e41892
 SMALL = 2**14 # weights of a layer that stays in float32
 _theirs = F.linear # PyTorch's own
-_lock = threading.Lock()
-_open = [] # one entry for each thread that has it open
 
 class _Here(threading.local): layers = {} # id of a weight -> its layer in eight bits
 _here = _Here()
@@ -55,6 +54,7 @@ def _linear(input, weight, bias=None):
     is_ours = layer is not None and bias is layer.bias and not torch.is_grad_enabled()
     return layer(input) if is_ours else _theirs(input, weight, bias)
 
+# %% ../../nbs/model/21_int8.ipynb #01d9efa8
 def has_int8()->bool:
     "Does this processor multiply whole numbers of eight bits in hardware (VNNI or AMX)?"
     told = getattr(torch.cpu, 'get_capabilities', dict)()
@@ -75,15 +75,9 @@ def _int8(model):
     layers = [m for m in model.modules() if type(m) is nn.Linear and m.weight.numel()>SMALL]
     before = _here.layers
     _here.layers = {id(m.weight):Int8Linear(m) for m in layers}
-    with _lock:
-        _open.append(True)
-        F.linear = _linear
-    try: yield
-    finally:
-        _here.layers = before
-        with _lock:
-            _open.pop()
-            if not _open: F.linear = _theirs
+    try:
+        with in_place_of_torch(linear=_linear): yield
+    finally: _here.layers = before
 
 def predicting_in(
     model, # Hugging Face model, perhaps wrapped

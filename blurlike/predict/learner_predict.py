@@ -6,7 +6,6 @@
 __all__ = ['output_names', 'check_names', 'PredictingLearner', 'takes_threshold']
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #10f60004
-import difflib
 import inspect
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,7 +25,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 
-from ..support.arguments import check_counts, is_name
+from ..support.arguments import check_counts, did_you_mean, is_name
 from ..data.batch import TransformersDL
 from ..data.loaders import check_targets
 from ..support.finite import check_outputs
@@ -237,8 +236,7 @@ def _check_options(call, method, own, options): # names of arguments, as the use
     known = [*own, *(n for n in known if n not in ('learn', 'item', 'items', 'bs', *own))]
     for k in options:
         if k in known: continue
-        like = difflib.get_close_matches(k, known, 1)
-        meant = f'; did you mean {like[0]}=?' if like else ''
+        meant = did_you_mean(k, known, '{}=')
         raise TypeError(f"{call} takes no {k}= here{meant} (it takes {', '.join(known)})")
 
 @patch

@@ -6,17 +6,16 @@
 __all__ = ['check_arguments', 'build_dls', 'build_learner']
 
 # %% ../../nbs/train/07_assembly.ipynb #ad867caa
-import difflib
 import inspect
 
 import numpy as np
 import pandas as pd
 import torch
 from fastai.data.block import DataBlock, TransformBlock
-from fastai.data.core import Datasets, TfmdDL
+from fastai.data.core import Datasets
 
-from ..data.batch import TransformersDL
 from ..data.loaders import TransformersDataLoaders
+from ..support.arguments import did_you_mean
 from ..data.block import TransformersTextBlock
 from ..model.class_weights import loss_with
 from .learner import TransformersLearner, head_config
@@ -33,18 +32,7 @@ def check_arguments(
     "Raise `TypeError` for a name that it does not know, with one like it."
     known = set(inspect.signature(TransformersLearner).parameters)
     others = [*inspect.signature(build_learner).parameters, 'text','label','words','tags','valid']
-    _refuse(kwargs.keys()-known, [*known, *others], 'there is no argument')
-
-def _refuse(names, known, what): # the first of them, with one like it
-    for k in sorted(names):
-        like = difflib.get_close_matches(k, known, 1)
-        raise TypeError(f"{what} {k!r}" + (f"; did you mean {like[0]!r}?" if like else ''))
-
-def _check_loader_arguments(kwargs): # fastai takes any name, and leaves it unread
-    of_loader = {n for f in (TfmdDL, TransformersDL) for n in inspect.signature(f).parameters}-{'dataset','kwargs'}
-    of_both = set(inspect.signature(Datasets.dataloaders).parameters)-{'self','kwargs'}
-    known = of_both | of_loader | {f'val_{n}' for n in of_loader}
-    _refuse(kwargs.keys()-known, known, "dl_kwargs: the loaders take no")
+    for k in kwargs.keys()-known: raise TypeError(f"there is no argument {k!r}{did_you_mean(k, [*known, *others])}")
 
 def build_dls(
     rows:Rows, # All rows
@@ -56,8 +44,7 @@ def build_dls(
     bs:int=16, # Rows per batch
     **kwargs   # Passed to `Datasets.dataloaders`
 )->TransformersDataLoaders: # Training and validation loader
-    "`DataLoaders` over `rows`, by way of a `DataBlock`; `TypeError` for an argument that no loader knows."
-    _check_loader_arguments(kwargs)
+    "`DataLoaders` over `rows`, by way of a `DataBlock`."
     trn,val = splits # the parts are put one after the other: fastai goes through lists of row numbers one by one, a slice costs nothing
     blocks = [(x, block)] + ([(y, target)] if target is not None else [])
     items = rows[np.concatenate([trn, val])].apart() # labels that are corrected are this learner's own

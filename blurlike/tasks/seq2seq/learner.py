@@ -7,8 +7,6 @@ __all__ = ['seq2seq', 'target_tfm_of', 'plain_code', 'judge_targets', 'check_pai
            'note_tokens', 'longest_target', 'set_generation', 'seq2seq_learner']
 
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #a128e4b7
-import difflib
-
 import numpy as np
 from fastai.data.core import DataLoaders
 from fastai.torch_core import set_seed
@@ -23,7 +21,7 @@ from ...model.splitters import transformer_splitter
 from ...model.token_scores import DecoderLoss, scores_by_row
 from ...inspect.row_results import token_results
 from ...predict.writing import check_can_write
-from ...support.arguments import check_counts, check_settings, column_names
+from ...support.arguments import check_counts, check_settings, column_names, did_you_mean
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task
 from ...train.assembly import build_learner
@@ -155,9 +153,7 @@ def _check_settings(generate):
     known = [k for k in GenerationConfig().to_dict() if not k.startswith('_')]
     odd = next((k for k in generate if k not in known), None)
     if odd is None: return
-    like = difflib.get_close_matches(odd, known, 1)
-    raise TypeError(f"generate= holds {odd!r}, which is no setting of GenerationConfig"
-        + (f"; did you mean {like[0]!r}?" if like else ''))
+    raise TypeError(f"generate= holds {odd!r}, which is no setting of GenerationConfig{did_you_mean(odd, known)}")
 
 def set_generation(
     model, # Changed in place
