@@ -313,18 +313,26 @@ def imports(args):
         return run
     return {'fastai.text.all':side('from fastai.text.all import *'), 'blurlike.all':side('from blurlike.all import *')},'fastai.text.all','imports/s'
 
+def padded(lens, bs, megabatch):
+    "The share of padding where so many random batches are sorted by length together."
+    chunks = np.split(lens, range(megabatch*bs, len(lens), megabatch*bs))
+    batches = [b for c in chunks for b in np.split(np.sort(c)[::-1], range(bs, len(c), bs))]
+    return 1-lens.sum()/sum(len(b)*b.max() for b in batches)
+
 def padding(args):
-    "The share of padding in a pass over training rows: real texts, and the log-uniform lengths of `train`."
+    "The share of padding in a pass over training rows, by how many batches are sorted together (1: random batches): real texts, and the log-uniform lengths of `train`."
     read = lambda name, text: [json.loads(l)[text] for l in (args.shared/'data'/name/'train.jsonl').read_text().split('\n') if l]
-    sets = dict(imdb_sample=read('imdb_sample', 'text'), sst2=read('sst2', 'sentence'), ag_news=read('ag_news', 'text'), log_uniform=natural_rows(args, 4000).text.tolist())
-    lines = ['', '## padding', '', padding.__doc__, '', '| texts | batches of like length | random batches |', '|---|---|---|']
+    sets = dict(imdb_sample=read('imdb_sample', 'text'), sst2=read('sst2', 'sentence'), ag_news=read('ag_news', 'text'), trec=read('trec', 'text'),
+        multi30k_en=read('multi30k_en_de', 'en')[:5000], log_uniform=natural_rows(args, 4000).text.tolist())
+    sizes = 10,4,2,1
+    lines = ['', '## padding', '', padding.__doc__, '', f"| texts | ours (200) | {' | '.join(map(str, sizes))} |", '|---|---|'+'---|'*len(sizes)]
     for name,texts in sets.items():
         learn = our_learner(args, pd.DataFrame(dict(text=texts, label=['neg','pos']*(len(texts)//2)+['neg']*(len(texts)%2))), args.checkpoint, args.bs)
         at = learn.dls.text_tfm.fields.index('attention_mask')
         masks = [x[:,at] for x,y in learn.dls.train.new(device=torch.device('cpu'))]
         lens = np.random.default_rng(0).permutation([l for m in masks for l in m.sum(-1).tolist()])
-        chunks = [lens[i:i+args.bs] for i in range(0, len(lens), args.bs)]
-        lines.append(f'| {name} | {1-lens.sum()/sum(m.numel() for m in masks):.2%} | {1-lens.sum()/sum(len(c)*c.max() for c in chunks):.1%} |')
+        rest = ' | '.join(f'{padded(lens, args.bs, n):.1%}' for n in sizes)
+        lines.append(f'| {name} | {1-lens.sum()/sum(m.numel() for m in masks):.2%} | {rest} |')
     print('\n'.join(lines), flush=True)
     return lines
 
