@@ -7,12 +7,11 @@ import threading
 import pytest
 import torch
 import torch.nn.functional as F
-import transformers as tf
 
 from blurlike.model import embedding_gradient
 from blurlike.model.embedding_gradient import embedding, zeros_again
-from blurlike.model.fast_functions import fast_functions
 from small import learner, set_seed
+from test_fast_dropout import gradients
 
 @pytest.fixture(autouse=True)
 def small_is_large(monkeypatch): monkeypatch.setattr(embedding_gradient, 'LARGE', 0)
@@ -120,12 +119,4 @@ def test_a_learner_trains_as_with_pytorchs(bert, monkeypatch):
     for a,b in zip(ours.parameters(), trained().parameters()): torch.testing.assert_close(a, b)
 
 def test_layers_that_are_computed_again(bert):
-    def gradients(context, **kwargs):
-        set_seed(0)
-        model = tf.AutoModelForSequenceClassification.from_pretrained(bert, num_labels=2)
-        if kwargs: model.gradient_checkpointing_enable(kwargs)
-        model.train()
-        set_seed(1)
-        with context(): model(torch.arange(5, 25).view(2, 10), labels=torch.tensor([0, 1])).loss.backward()
-        return [p.grad for p in model.parameters() if p.grad is not None]
-    for a,b in zip(gradients(fast_functions), gradients(fast_functions, use_reentrant=False)): torch.testing.assert_close(a, b)
+    for a,b in zip(gradients(bert)[1], gradients(bert, use_reentrant=False)[1]): torch.testing.assert_close(a, b)

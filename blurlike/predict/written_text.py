@@ -22,6 +22,7 @@ from .writing import Continuation, check_writes, decoding
 # %% ../../nbs/predict/04_written_text.ipynb #9914938e
 class WrittenText:
     "Predictions that are texts"
+    reads_targets = True # does `gather` need them?
     targets,shift = TokenTensor,1 # type of what is told; places from a token to that which it tells
     def one(self, learn, item, rm_type_tfms=None, with_input=False,
         max_new_tokens:int|None=None, # Maximum tokens that are written; `None`: what suits

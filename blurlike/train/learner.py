@@ -30,7 +30,6 @@ from ..model.optimizer import adamw, suggest_rate
 from ..model.padding_free import packed_again
 from ..model.precision import DevicePrecision
 from ..predict.learner_predict import PredictingLearner, check_names, output_names
-from ..predict.written_text import WrittenText
 from ..model.pretrained import guard_labels, label_maps, load_model
 from ..model.tokenizer import max_positions
 from ..model.splitters import layer_stacks, transformer_splitter
@@ -206,10 +205,10 @@ class _Whole(tuple): # a batch that fastai's `summary` does not cut
 
 @patch
 def summary(self:TransformersLearner):
-    "fastai's `summary`; a model that writes texts is shown a batch with its targets."
+    "fastai's `summary`; where predictions need targets, a batch with these is shown."
     dl = self.dls.train
-    writes = self.task is not None and isinstance(self.task.predictions, WrittenText)
-    if writes: dl.one_batch = lambda: _Whole(type(dl).one_batch(dl))
+    reads_targets = getattr(getattr(self.task, 'predictions', None), 'reads_targets', False)
+    if reads_targets: dl.one_batch = lambda: _Whole(type(dl).one_batch(dl))
     try: return super(TransformersLearner, self).summary()
     finally: vars(dl).pop('one_batch', None)
 
