@@ -119,7 +119,8 @@ def _train_parser(sub):
     option('--block-size', type=int, help='masked_lm, causal_lm: tokens per block')
     run = q.add_argument_group('the run')
     run.add_argument('--epochs', type=_number(int, 1), help='passes over the training rows (3)')
-    run.add_argument('--lr', type=_number(float, 0, above=True), help='highest learning rate (default: what the finder suggests, or the rate that suits the model where its curve tells nothing)')
+    run.add_argument('--lr', type=_number(float, 0, above=True), help='highest learning rate (default: what the finder suggests, '
+        'or the rate that suits the model where its curve tells nothing)')
     option('--bs', group=run, type=_number(int, 1), help='rows per batch (16)')
     option('--precision', group=run, choices=['bf16','fp16'], help='mixed precision')
     option('--seed', group=run, type=int, help='(42)')
