@@ -27,7 +27,7 @@ from ..support.finite import check_weights
 from ..data.label_columns import LabelVector
 from ..train.learner import TransformersLearner, head_config
 from ..model.model_inputs import unwrap
-from ..predict.learner_predict import output_names
+from ..data.loaders import output_names
 from ..model.pretrained import label_maps, load_model
 from ..model.tokenizer import load_tokenizer
 from ..support.progress import late_bars

@@ -24,7 +24,7 @@ from ..model.decisions import DECISIONS, decisions_of
 from ..support.files import file_hash, json_hash, read_json
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
-from ..predict.learner_predict import output_names
+from ..data.loaders import output_names
 from ..data.rows import Column
 
 # %% ../../nbs/save/00_saved_facts.ipynb #55130360

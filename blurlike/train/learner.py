@@ -19,7 +19,7 @@ from fastcore.meta import delegates
 
 from ..model.adapters import add_adapter, has_adapter, merged
 from ..data.batch import TransformersDL
-from ..data.loaders import check_targets
+from ..data.loaders import check_names, check_targets, output_names
 from .run import RunningLearner
 from ..model.cuda_graphs import CUDAGraphs
 from ..model.decisions import set_decisions, marked_outdated
@@ -29,7 +29,7 @@ from ..model.model_inputs import unwrap
 from ..model.optimizer import adamw, suggest_rate
 from ..model.padding_free import packed_again
 from ..model.precision import DevicePrecision
-from ..predict.learner_predict import PredictingLearner, check_names, output_names
+from ..predict.learner_predict import PredictingLearner
 from ..model.pretrained import guard_labels, label_maps, load_model
 from ..model.tokenizer import max_positions
 from ..model.splitters import layer_stacks, transformer_splitter
