@@ -31,10 +31,12 @@ from ..model.model_inputs import keep_copy, send
 from .loaders import TransformersDataLoaders # noqa: F401 (exports made before look for it here)
 
 # %% ../../nbs/data/14_batch.ipynb #76168598
+_unread = 'process','shuffled' # given by fastai's `Interpretation` and `tta`
+
 def _check_arguments(kwargs): # of a loader, and of the validation loader alone (`val_bs`), which the other is given too
     theirs = inspect.signature(TfmdDL).parameters
     own = inspect.signature(TransformersDL).parameters
-    known = {*theirs, *own}
+    known = {*theirs, *own, *_unread}
     for name in kwargs:
         if name.removeprefix('val_') in known: continue
         raise TypeError(f"loaders take no {name!r}{did_you_mean(name, known)}")
