@@ -20,9 +20,10 @@ import pandas as pd
 import torch
 import transformers
 from fastcore.basics import merge
+from scipy.special import softmax
 from scipy.stats import t as students_t
 from seqeval.metrics import f1_score as entity_f1
-from sklearn.metrics import accuracy_score, label_ranking_average_precision_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, label_ranking_average_precision_score, log_loss
 
 from blurlike.all import adamw, sequence_classification_learner, token_classification_learner
 from quality import Runs, prepare
@@ -141,7 +142,8 @@ def train_trainer(args, arm, name, train, valid, seed, lr):
     return [preds[i] for i in back]
 
 def score(args, name, preds, valid):
-    "The set's metric, and whether all rows got the same prediction: a run that did not start."
+    """The set's metric, and whether all rows got the same prediction: a run that did not start. Of one label each also the mean of the
+    labels' recalls (`balanced`: 1/C for such a run, however common the label), the cross entropy, the share of the commonest prediction."""
     label,names = SETS[name][1],names_of(args.shared, name)
     targets = list(valid[label])
     if label=='tags':
@@ -150,8 +152,9 @@ def score(args, name, preds, valid):
     if label=='labels':
         hot = np.array([[n in row for n in names] for row in targets])
         return dict(score=float(label_ranking_average_precision_score(hot, preds)), constant=bool(len(set(preds.argmax(-1)))==1))
-    found = preds.argmax(-1)
-    return dict(score=float(accuracy_score([names.index(v) for v in targets], found)), constant=bool(len(set(found))==1))
+    found,ids = preds.argmax(-1),[names.index(v) for v in targets]
+    parts = dict(balanced=balanced_accuracy_score(ids, found), loss=log_loss(ids, softmax(preds, -1), labels=range(len(names))), commonest=np.bincount(found).max()/len(found))
+    return dict(score=float(accuracy_score(ids, found)), constant=bool(len(set(found))==1)) | {k:float(v) for k,v in parts.items()}
 
 def one_run(args, name, seed, arm):
     pool,valid = read_part(args.shared, name, args.part)
@@ -174,10 +177,11 @@ def interval(d): # mean of the differences, and half the width of its 95% interv
 
 def spread(d): return f'{d.mean():.1f} ± {d.std(ddof=1):.1f}' if len(d)>1 else f'{d.iloc[0]:.1f}'
 
-def table(rows, base, by=('part','rows','epochs','bs','lr','set')):
+def table(rows, base, metric='score', by=('part','rows','epochs','bs','lr','set')):
     "Each arm beside `base`: mean and spread over seeds, and the mean of the differences by pairs with its 95% interval, in points; over all sets too."
-    rows = pd.DataFrame(rows).drop_duplicates(['arm','seed',*by], keep='last').assign(score=lambda d: 100*d.score)
-    wide = rows.pivot_table(index=[*by, 'seed'], columns='arm', values='score')
+    rows = pd.DataFrame([r for r in rows if metric in r]).drop_duplicates(['arm','seed',*by], keep='last')
+    rows[metric] *= 100
+    wide = rows.pivot_table(index=[*by, 'seed'], columns='arm', values=metric)
     stuck,runs = rows[rows.constant].groupby('arm').size(),rows.groupby('arm').size()
     lines = [f"| {' | '.join(by)} | arm | pairs | {base} | arm | difference | 95% |", '|'+'---|'*(len(by)+6)]
     for keys in (list(by), list(by)[:-1]):
@@ -205,10 +209,11 @@ def main():
     p.add_argument('--share', default='0/1', help='k/n: of the pairs of seed and set every n-th from the k-th')
     p.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
     p.add_argument('--table', metavar='ARM', help='print the finished runs beside this arm, and run nothing')
+    p.add_argument('--metric', default='score', choices=['score','balanced','loss','commonest'], help='for --table; the last three of sets of one label')
     args = p.parse_args()
     if args.table:
         rows = [json.loads(l) for l in (args.out/'ablation.jsonl').read_text().splitlines()]
-        return print(table(rows, args.table))
+        return print(table(rows, args.table, args.metric))
     commit = prepare(args)
     run_all(args, Runs(args.out/'ablation.jsonl', commit))
 
