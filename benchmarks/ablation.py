@@ -39,6 +39,9 @@ def on_all(learn): # weight decay on biases and norms too
     learn.create_opt()
     for g in learn.opt.opt.param_groups: g |= dict(no_decay=False, weight_decay=0.01)
 def no_guess(learn): learn.model.classifier.bias.data.zero_()
+def as_theirs(learn): # nothing of ours that changes numbers is left: PyTorch's dropout, no first guess
+    no_guess(learn)
+    learn.fast_dropout = False
 def any_first(learn): # batches in any order: the longest does not come first
     dl = learn.dls.train
     dl._arrange = types.MethodType(lambda self, sizes, seed, k: type(self)._arrange(self, sizes, seed, k+1), dl)
@@ -67,6 +70,7 @@ ARMS = dict(
     linear_10=ours(linear), linear_5=ours(linear, warmup=.05), linear_25=ours(linear, warmup=.25), linear_0=ours(linear, warmup=0.),
     cosine_10=ours(pct_start=.1, **still),
     cycle_10=ours(pct_start=.1), cycle_moms=ours(moms=same_moms), cycle_10_moms=ours(pct_start=.1, moms=same_moms), cycle_final_10=ours(div_final=10),
+    as_trainer=ours(linear, make=dict(dl_kwargs=dict(megabatch=1)), before=as_theirs),
     linear_random=ours(linear, make=dict(dl_kwargs=dict(megabatch=1))), random=ours(make=dict(dl_kwargs=dict(megabatch=1))),
     window_20=ours(make=dict(dl_kwargs=dict(megabatch=20))), any_first=ours(before=any_first),
     no_guess=ours(before=no_guess), no_wd=ours(wd=0.), wd_10=ours(wd=.1), wd_all=ours(before=on_all),

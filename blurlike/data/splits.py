@@ -41,23 +41,27 @@ def _labels(rows, names):
     try: return _numbers_of_labels([rows.column(n) for n in names])
     except TypeError: return _none # no labels: whoever reads them will say so
 
-def _turns(rows, labels): # (n,) the lower, the sooner a row validates; infinity: it is needed in training
+def _turns(rows, labels, order): # (n,) of rows in that order: the lower, the sooner one validates; infinity: it is needed in training
     which,codes,single = _labels(rows, labels)
-    of_label = pd.Series(which).groupby(codes)
     turns = np.zeros(len(rows))
-    if not single: turns[of_label.max().to_numpy(dtype=int)] = np.inf
+    if not single:
+        of_label = pd.Series(np.argsort(order)[which]).groupby(codes)
+        turns[of_label.max().to_numpy(dtype=int)] = np.inf
     elif len(codes):
+        codes = codes[order]
         counts = np.bincount(codes)[codes]
-        k = of_label.cumcount().to_numpy()
+        k = pd.Series(codes).groupby(codes).cumcount().to_numpy()
         turns = np.where(k==counts-1, np.inf, (k+.5)/counts)
     return turns
 
+def _of_pool(rows, pool): return rows if len(pool)==len(rows) else rows[pool]
+
 def _draw(rows, pool, share, seed, labels): # row numbers for validation
-    order = np.random.default_rng(seed).permutation(pool)
+    order = np.random.default_rng(seed).permutation(len(pool))
     n = round(len(pool)*share)
-    turns = _turns(rows[order], labels) if labels else np.zeros(len(order))
+    turns = _turns(_of_pool(rows, pool), labels, order) if labels else np.zeros(len(order))
     if np.isfinite(turns).sum()<n: turns[:] = 0 # there are about as many labels as rows
-    return np.sort(order[np.argsort(turns, kind='stable')[:n]])
+    return np.sort(pool[order[np.argsort(turns, kind='stable')[:n]]])
 
 # %% ../../nbs/data/02_splits.ipynb #de8f1ce9
 class GroupSplitter:
@@ -239,7 +243,7 @@ def _by_name(rows, parts, name):
 def _as_frame(rows): return rows.source if rows.idxs is None else rows.source.iloc[rows.idxs]
 
 def _by_splitter(rows, pool, splitter, seed, labels):
-    rows = rows if len(pool)==len(rows) else rows[pool]
+    rows = _of_pool(rows, pool)
     if isinstance(splitter, GroupSplitter): res = splitter(rows, seed, labels)
     else:
         try: res = splitter(rows)

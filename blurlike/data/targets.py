@@ -24,8 +24,9 @@ from .label_columns import read_numbers, single_labels, spelled_number
 TARGET_KINDS = ('single_label_classification','multi_label_classification','regression')
 _single,_multi,_regression = TARGET_KINDS
 
-def _written_lists(col): # are they lists as a csv file holds them, in words?
-    return len(col) and col.map(lambda o: isinstance(o, str) and o[:1]=='[' and o[-1:]==']').all()
+def _is_written_list(o): return isinstance(o, str) and o[:1]=='[' and o[-1:]==']'
+
+def _written_lists(col): return len(col)>0 and all(map(_is_written_list, col)) # as a csv file holds lists, in words?
 
 def _as_lists(col, name):
     if not _written_lists(col): return f"split it, e.g. `df[{name!r}].str.split(',')`"
