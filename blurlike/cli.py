@@ -164,10 +164,9 @@ def _check_run(args): # before anything is loaded; the folder for the trained mo
     return out
 
 def _print_rows(learn):
+    from blurlike.support.arguments import some_of
     said = f'{len(learn.dls.train_ds):,} rows to train on, {len(learn.dls.valid_ds):,} to validate'
-    print(said + (f'; labels: {_some(learn.names)}' if learn.names else ''))
-
-def _some(names): return ', '.join(map(str, names[:20])) + (', ...' if len(names)>20 else '')
+    print(said + (f'; labels: {some_of(learn.names, 20, str)}' if learn.names else ''))
 
 def _fit(learn, args):
     from blurlike.all import Checkpoints
@@ -244,10 +243,11 @@ def _rows(learn, data, as_text=(), **wanted): # a file as a DataFrame; `wanted`:
     return df.drop(columns=hidden).rename(columns=new)
 
 def _known(o, names, by_text): # a label as the model knows it: files tell '1' and 1 apart, or not
+    from blurlike.support.arguments import some_of
     is_list = isinstance(o, (list, tuple)) or hasattr(o, 'tolist') and getattr(o, 'ndim', 0)
     if is_list: return [_known(v, names, by_text) for v in o]
     text = str(int(o)) if isinstance(o, float) and o==int(o) else str(o)
-    if text not in by_text: raise ValueError(f"{o!r} is no label of this model, which knows {_some(names)}")
+    if text not in by_text: raise ValueError(f"{o!r} is no label of this model, which knows {some_of(names, 20, str)}")
     return by_text[text]
 
 def _check_lists(df, column): # of labels: a file of texts holds none

@@ -156,7 +156,7 @@ def test_damaged_weights_are_refused(bert):
     for bad in (float('nan'), float('inf')):
         name = next(n for n,_ in learn.model.named_parameters())
         torch.save(state | {name:torch.full_like(state[name], bad)}, path)
-        refused(f'w.pth.*no finite numbers .{name}')
+        refused(f'w.pth.*no finite numbers, {name}')
     torch.save({'x':torch.ones(1), 5:torch.ones(1)}, path)
     refused('weights of another model')
     path.write_bytes(whole)

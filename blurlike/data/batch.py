@@ -168,8 +168,8 @@ def split_by_tokens(
 
 # %% ../../nbs/data/14_batch.ipynb #0a1b000f
 @patch
-def _cut(self:TransformersDL, sizes, order=None): # divide places, in the given order, into batches
-    if order is None: order = np.argsort(-sizes, kind='stable') if self.shuffle else np.arange(len(sizes))
+def _cut(self:TransformersDL, sizes): # places, divided into batches
+    order = np.argsort(-sizes, kind='stable') if self.shuffle else np.arange(len(sizes))
     bs = None if self.max_tokens else self.rows
     budget = self.max_tokens and self.max_tokens*self.rows//self.bs
     batches = split_by_tokens(sizes, order, bs, budget)
@@ -179,9 +179,9 @@ def _cut(self:TransformersDL, sizes, order=None): # divide places, in the given 
     return batches
 
 @patch
-def _arrange(self:TransformersDL, sizes, seed, k): # arrays of places, one a batch
-    if not self.shuffle: return self._cut(sizes, np.arange(len(sizes)))
-    batches = self._cut(sizes, np.argsort(-sizes, kind='stable'))
+def _arrange(self:TransformersDL, sizes, seed, k): # the batches of megabatch `k`, in their order
+    batches = self._cut(sizes)
+    if not self.shuffle: return batches
     order = np.random.default_rng([seed, k]).permutation(len(batches))
     is_first = k==0 and len(batches)
     if is_first: order = [0, *order[order!=0]]

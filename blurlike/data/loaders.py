@@ -17,7 +17,7 @@ from fastcore.foundation import L
 
 from .prefetch import name_error, name_items
 from .rows import Column, Rows
-from ..support.arguments import is_name
+from ..support.arguments import is_name, some_of
 
 # %% ../../nbs/data/13_loaders.ipynb #36f55fd2
 class TransformersDataLoaders(DataLoaders):
@@ -100,14 +100,12 @@ def output_names(
     return _names_of(getattr(dls, 'train_ds', None))
 
 # %% ../../nbs/data/13_loaders.ipynb #5d0a1c02
-def _listed(names): return ', '.join(map(repr, names[:10])) + (', ...' if len(names)>10 else '')
-
 def _difference(names, own): # in words
     of_both = [set(map(repr, o)) for o in (names, own)] # 1, 1.0, True and '1' are four labels
     if of_both[0]==of_both[1]:
-        return f"have the labels in another order than the model: {_listed(names)}, not {_listed(own)}"
+        return f"have the labels in another order than the model: {some_of(names, 10)}, not {some_of(own, 10)}"
     alone = [[n for n in o if repr(n) not in other] for o,other in zip((names, own), of_both[::-1])]
-    told = [f"{who} {_listed(o)}" for who,o in zip(('only they have','only it has'), alone) if o]
+    told = [f"{who} {some_of(o, 10)}" for who,o in zip(('only they have','only it has'), alone) if o]
     return f"have other labels than the model: {', '.join(told)}"
 
 def check_names(

@@ -19,7 +19,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict,
 from fastcore.basics import patch
 from fasttransform import Transform
 
-from ..support.arguments import is_name
+from ..support.arguments import is_name, some_of
 from .table_files import other_sign, read_table, table_of
 from ..support.warn import warn_user
 
@@ -191,8 +191,7 @@ def name_numbers(
 )->str: # e.g. `rows 3, 8, 12, ... (25 in all)`; '' if there are none
     "Some numbers for a message, in their order."
     if not len(numbers): return ''
-    more = f", ... ({len(numbers):,} in all)" if len(numbers)>10 else ''
-    return f"{noun}{'s' if len(numbers)>1 else ''} {', '.join(map(str, numbers[:10]))}{more}"
+    return f"{noun}{'s' if len(numbers)>1 else ''} {some_of(numbers, 10, str)}"
 
 @patch
 def _split_of(self:Rows, numbers): return np.searchsorted([*self.splits.values()], numbers, side='right')-1 # its number
@@ -243,9 +242,8 @@ class Column(Transform):
         is_number = isinstance(i, (int, np.integer)) and 0<=i<len(self.values)
         if is_number: return self.values[i]
         held = i.item() if isinstance(i, np.generic) else i
-        n = len(self.values)
-        known = ', '.join(map(repr, self.values[:5])) + (', ...' if n>5 else '')
-        raise ValueError(f"column {self.names!r} holds {held!r}: one of {known}, or its number (0 to {n-1}), is expected")
+        last = len(self.values)-1
+        raise ValueError(f"column {self.names!r} holds {held!r}: one of {some_of(self.values, 5)}, or its number (0 to {last}), is expected")
     def read_many(self,
         rows:Rows, # The data
         idxs # (n,) row numbers

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from ..support.arguments import check_counts
+from ..support.arguments import check_counts, some_of
 from ..model.class_weights import held_weights
 from .row_scan import DataPart, conflicting_texts, kind_of_targets, parts_of, same_randomness
 from ..show.report import DataReport, Finding, count_of
@@ -107,8 +107,6 @@ def text_findings(
 # %% ../../nbs/inspect/04_data_check.ipynb #16a50015
 _few,_skew = 5,5
 
-def _names(labels): return ', '.join(map(repr, labels[:5]))+(f', ... ({len(labels)} in all)' if len(labels)>5 else '')
-
 def _imbalance(have): # rows by label
     most = max(have, key=have.get)
     least = min(have, key=have.get)
@@ -120,7 +118,7 @@ def _imbalance(have): # rows by label
 
 def _with_labels(train, what, labels, told, remedy): # a finding of the training rows with these, or none
     if not labels: return []
-    return [Finding(what, 'training', train.rows(train.with_labels(labels)), f'{_names(labels)}: {told}', remedy)]
+    return [Finding(what, 'training', train.rows(train.with_labels(labels)), f'{some_of(labels, 5)}: {told}', remedy)]
 
 # %% ../../nbs/inspect/04_data_check.ipynb #5bd8d9da
 def _alike(parts, have): # rows of all spellings but the most frequent

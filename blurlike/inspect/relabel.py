@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
+from ..support.arguments import some_of
 from ..data.prefetch import ReadMegabatch, name_error
 from ..data.rows import Column, Rows, name_numbers
 from .row_scan import kind_of_targets
@@ -87,8 +88,7 @@ def _by_value(vocab): return {(isinstance(v, bool), v):v for v in vocab} # `True
 def _known_label(label, noun, known): # as the vocab has it; `ValueError` if it has none
     try: return known[isinstance(label, bool), label]
     except (KeyError, TypeError): vocab = [*known.values()]
-    some = ', '.join(map(repr, vocab[:20]))+(f', ... ({len(vocab)} in all)' if len(vocab)>20 else '')
-    raise ValueError(f"unknown {noun} {label!r:.60}; the learner knows {some}. For another one make a new learner")
+    raise ValueError(f"unknown {noun} {label!r:.60}; the learner knows {some_of(vocab, 20)}. For another one make a new learner")
 
 def _read_label(label, kind, known): # as the vocab has it, where there is one
     label = label.tolist() if hasattr(label, 'tolist') else label

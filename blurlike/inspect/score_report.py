@@ -14,6 +14,7 @@ import pandas as pd
 from fastcore.basics import patch
 from fastcore.foundation import L
 
+from ..support.arguments import some_of
 from ..data.batch import TransformersDL
 from ..data.loaders import check_targets
 from ..data.rows import Rows, check_columns, name_numbers, read_rows
@@ -200,7 +201,7 @@ def confused(self:ScoreReport)->pd.DataFrame|None: # A row a confusion, the most
 def _number_of(self:ScoreReport, name): # of a label
     names = [*self.results.names, NONE]
     if name in names: return names.index(name)
-    raise KeyError(f"{name!r} is no label of this report; they are {', '.join(map(str, names[:20]))}")
+    raise KeyError(f"{name!r} is no label of this report; they are {some_of(names, 20, str)}")
 
 @patch
 def rows(self:ScoreReport,

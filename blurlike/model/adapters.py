@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ..support.arguments import some_of
 from .splitters import model_layout
 from ..support.warn import warn_user
 
@@ -243,7 +244,7 @@ def _set_head(model, folder, new): # `new`: weights that the base did not hold
     odd = {n for n in saved if n not in now or saved[n].shape!=now[n].shape}
     missing = new-{plain.get(n) for n in saved}
     wrong = sorted(odd|missing)
-    if wrong: raise ValueError(f"the head in {str(folder)!r} does not fit this base model: {', '.join(wrong[:5])}")
+    if wrong: raise ValueError(f"the head in {str(folder)!r} does not fit this base model: {some_of(wrong, 5, str)}")
     with torch.no_grad():
         for n,t in saved.items(): now[n].copy_(t)
 

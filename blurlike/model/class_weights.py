@@ -16,6 +16,8 @@ import torch
 from fastai.losses import BaseLoss, LabelSmoothingCrossEntropy
 from torch import nn
 
+from ..support.arguments import some_of
+
 # %% ../../nbs/model/09_class_weights.ipynb #871c8c11
 def read_class_weights(
     class_weights, # `'balanced'`, a dict or Series `label -> weight`, weights in the order of `vocab`, or `None`
@@ -54,7 +56,7 @@ def _usable(weights, vocab):
     if weights.shape!=(len(vocab),):
         raise ValueError(f"class_weights has shape {tuple(weights.shape)}, one weight for each of {len(vocab)} labels is expected: {vocab}")
     odd = [f'{w} for {v!r}' for v,w in zip(vocab, weights.tolist()) if not 0<=w<float('inf')]
-    if odd: raise ValueError(f"class_weights holds {', '.join(odd[:5])}: a weight is a number of at least 0")
+    if odd: raise ValueError(f"class_weights holds {some_of(odd, 5, str)}: a weight is a number of at least 0")
     if not weights.any(): raise ValueError("class_weights is 0 for every label, so there would be nothing to learn")
     return weights
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..support.arguments import is_number
+from ..support.arguments import is_number, some_of
 
 # %% ../../nbs/model/17_decisions.ipynb #bec212f0
 DECISIONS = 'thresh','scaling','conformal' # attributes of a loss that are no part of the loss
@@ -115,8 +115,7 @@ def _of_labels(given, vocab, now): # of those that `given` does not name, the on
     odd = [n for n in given if n not in vocab]
     if odd:
         hint = '; a number is another label than the same number as text' if str(odd[0]) in named else ''
-        raise ValueError(f"threshold names {odd[0]!r}, which is no label: the labels are {', '.join(map(repr, vocab[:20]))}"
-            f"{', ...' if len(vocab)>20 else ''}{hint}")
+        raise ValueError(f"threshold names {odd[0]!r}, which is no label: the labels are {some_of(vocab, 20)}{hint}")
     now = [float(now)]*len(vocab) if is_number(now) else _plain(now)
     return [_check_probability(given.get(n, t), f'the threshold of {n!r}') for n,t in zip(vocab, now)]
 

@@ -16,6 +16,7 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerBase
 
+from ..support.arguments import some_of
 from .tokenizer import is_learner, load_config, location_of, no_checkpoint
 from ..support.progress import late_bars
 from ..support.warn import warn_user
@@ -102,27 +103,23 @@ def _renew_head(model, known):
     for p in head.values(): p._is_hf_initialized = False # else transformers would leave it alone
     for name in {n.rpartition('.')[0] for n in head}: model._init_weights(model.get_submodule(name))
     model.new_weights |= head.keys()
-    now = _listed(model.config.id2label.values())
-    warn_user(f"the head of this checkpoint was trained for {_listed(known)}; the labels are now {now}: their head starts anew. "
+    was,now = some_of(list(known), 5),some_of([*model.config.id2label.values()], 5)
+    warn_user(f"the head of this checkpoint was trained for {was}; the labels are now {now}: their head starts anew. "
         "To train the old one on, name the labels as it does")
 
 # %% ../../nbs/model/01_pretrained.ipynb #ff4568f1
 def _warn_renamed(known, config):
     pairs = [f'{a!r} now is {b!r}' for a,b in zip(known, config.get('id2label', {}).values())]
     if not pairs: return
-    warn_user(f"the loaded model has other names for its outputs: {_first(pairs, 5)}. "
+    warn_user(f"the loaded model has other names for its outputs: {some_of(pairs, 5, str)}. "
         "If its head was trained for those, pass the checkpoint by its name: then the head starts anew")
-
-def _first(texts, n): return ', '.join(texts[:n]) + (', ...' if len(texts)>n else '')
-
-def _listed(names): return _first([repr(n) for n in names], 5)
 
 # %% ../../nbs/model/01_pretrained.ipynb #dbade9ca
 def _warn_new_body(model):
     body = sorted(n for n in model.new_weights if n.startswith(f'{model.base_model_prefix}.') and 'pooler' not in n)
     if not body: return
-    warn_user(f"{len(body)} weights below the head are not in the checkpoint, or have another shape there, and start untrained "
-        f"({_first(body, 3)}): was it made for {type(model).__name__}?")
+    warn_user(f"weights below the head are not in the checkpoint, or have another shape there, and start untrained, "
+        f"{some_of(body, 3, str)}: was it made for {type(model).__name__}?")
 
 # %% ../../nbs/model/01_pretrained.ipynb #aa95f564
 def _from_learner(learn, auto_model, tokenizer, config, **kwargs): # by way of a folder, as if it had been saved
@@ -168,7 +165,7 @@ def resize_for(
     _grow(model, n, n_wanted)
     names = [str(t) for i,t in sorted(tokenizer.added_tokens_decoder.items()) if i>=n]
     tokens = f"{n_wanted-n} more token{'s' if n_wanted-n>1 else ''}"
-    warn_user(f"The tokenizer has {tokens} than the checkpoint ({_first(names, 3)}): "
+    warn_user(f"The tokenizer has {tokens} than the checkpoint, {some_of(names, 3, str)}: "
         f"the embeddings grow from {n:,} to {n_wanted:,} rows, the new ones start near the mean of the others.")
 
 # %% ../../nbs/model/01_pretrained.ipynb #eb474b76

@@ -22,6 +22,7 @@ from ..train.assembly import build_learner
 from ..train.epoch_weights import weight_sum
 from ..model.class_weights import held_weights, loss_name
 from ..model.decisions import set_decisions, decisions_of
+from ..support.arguments import some_of
 from ..support.files import check_files, check_place, read_json, set_mode, write_folder
 from ..support.finite import check_weights
 from ..data.label_columns import LabelVector
@@ -332,10 +333,10 @@ def keep_facts(
 # %% ../../nbs/save/01_folder.ipynb #12a5f021
 def _check_weights(learn, folder): # did each find its place, and is each place filled?
     if not has_adapter(unwrap(learn.model)) and learn.model.unexpected_weights:
-        names = ', '.join(sorted(learn.model.unexpected_weights)[:5])
+        names = some_of(sorted(learn.model.unexpected_weights), 5, str)
         raise ValueError(f"{str(folder)!r} holds weights that its model has no place for: {names}")
     if learn.model.new_weights:
-        names = ', '.join(sorted(learn.model.new_weights)[:5])
+        names = some_of(sorted(learn.model.new_weights), 5, str)
         raise ValueError(f"the weights in {str(folder)!r} are not complete: {names} are missing or have another shape")
 
 @patch(cls_method=True)

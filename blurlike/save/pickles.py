@@ -22,6 +22,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 
+from ..support.arguments import some_of
 from ..support.files import write_file
 from ..support.finite import check_weights
 from ..train.learner import TransformersLearner
@@ -196,13 +197,13 @@ def _check_same(weights, now, path, strict):
     if strict: wrong += sorted(weights.keys()^now.keys(), key=str)
     if not wrong: return
     differ,are = ('differ','are') if len(wrong)>1 else ('differs','is')
-    raise ValueError(f"{str(path)!r} holds the weights of another model: {', '.join(map(str, wrong[:5]))} {differ} or {are} on one side only")
+    raise ValueError(f"{str(path)!r} holds the weights of another model: {some_of(wrong, 5, str)} {differ} or {are} on one side only")
 
 def _check_weights(weights, model, path, strict): # `ValueError` where they are of another model, or no numbers
     _check_same(weights, model.state_dict(), path, strict)
     bad = [n for n,_ in model.named_parameters() if n in weights and not weights[n].isfinite().all()]
     if not bad: return
-    raise ValueError(f"{str(path)!r} holds weights that are no finite numbers ({', '.join(bad[:5])}): "
+    raise ValueError(f"{str(path)!r} holds weights that are no finite numbers, {some_of(bad, 5, str)}: "
         "the training diverged, or the file is damaged")
 
 def _decisions_in(weights, learn, path): # for these weights; a file that fastai wrote has none

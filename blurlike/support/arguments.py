@@ -50,6 +50,16 @@ def column_names(
     if not many or most is not None and len(many)>most: raise ValueError(expected)
     return [n.item() if isinstance(n, np.integer) else n for n in many]
 
+# %% ../../nbs/support/00_arguments.ipynb #3a3478d0
+def some_of(
+    items, # A list, tuple or array
+    most:int, # How many are told
+    write=repr # How one of them is written
+)->str: # e.g. `'a', 'b', ... (25 in all)`
+    "The first of `items`, for a message."
+    more = f', ... ({len(items):,} in all)' if len(items)>most else ''
+    return ', '.join(map(write, items[:most]))+more
+
 # %% ../../nbs/support/00_arguments.ipynb #7fb8f6a8
 def did_you_mean(
     name:str, # What was given

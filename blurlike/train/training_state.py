@@ -17,6 +17,7 @@ from fastai.learner import Learner, Recorder
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from ..support.arguments import some_of
 from ..data.batch import TransformersDL
 from ..support.finite import check_weights
 from ..model.decisions import DECISIONS, set_decisions, decisions_of, changed_decisions
@@ -70,7 +71,7 @@ def load_weights(
     wrong = sorted(n for n in saved.keys()|now.keys() if n not in saved or n not in now or saved[n].shape!=now[n].shape)
     if wrong:
         are = 'are' if len(wrong)>1 else 'is'
-        raise ValueError(f"the weights in {str(path)!r} belong to another model: {', '.join(wrong[:5])} "
+        raise ValueError(f"the weights in {str(path)!r} belong to another model: {some_of(wrong, 5, str)} "
             f"{are} missing on one side or of another shape")
     with torch.no_grad():
         for n,p in now.items(): p.copy_(saved[n])

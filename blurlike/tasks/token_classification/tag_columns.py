@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from ...support.arguments import some_of
 from ...data.targets import alike_labels, name_alike
 from ...data.rows import Column, Rows, check_columns, check_texts, read_rows
 from .tagged import (CONLL, border_of_word, broken_bio, is_entity_scheme, is_in_word,
@@ -194,7 +195,7 @@ def _check_scheme(vocab, lists, tags, given): # are there tags that keep the oth
     odd = odd_tags(sorted(vocab, key=str))
     if not odd: return
     counts = Counter(chain.from_iterable(lists))
-    told = ', '.join(f'{t!r} ({counts[t]:,} words)' for t in odd[:8])+(', ...' if len(odd)>8 else '')
+    told = some_of(odd, 8, lambda t: f'{t!r} ({counts[t]:,} words)')
     do = 'do' if len(odd)>1 else 'does'
     others = ', '.join(t for t in sorted(vocab, key=str) if t not in odd)[:60]
     message = f"column {tags!r}: {told} {do} not belong to the entity scheme of the other tags ({others})"
