@@ -103,7 +103,8 @@ def _renew_head(model, known):
     for p in head.values(): p._is_hf_initialized = False # else transformers would leave it alone
     for name in {n.rpartition('.')[0] for n in head}: model._init_weights(model.get_submodule(name))
     model.new_weights |= head.keys()
-    was,now = some_of(list(known), 5),some_of([*model.config.id2label.values()], 5)
+    was = some_of(list(known), 5)
+    now = some_of([*model.config.id2label.values()], 5)
     warn_user(f"the head of this checkpoint was trained for {was}; the labels are now {now}: their head starts anew. "
         "To train the old one on, name the labels as it does")
 
