@@ -21,6 +21,8 @@ examples:
   blurlike train corpus/ distilbert-base-uncased --task masked_lm --out adapted
   # answers to questions in texts, from SQuAD's json or a table with the columns question, context and answers
   blurlike train train-v2.0.json distilbert-base-uncased --task question_answering --out reader
+  # a summary of each text; with --languages en de a translation
+  blurlike train dialogues.jsonl google-t5/t5-small --task seq2seq --source dialogue --target summary --prefix "summarize: " --out summarizer
   # predictions for any number of rows, and for one text
   blurlike predict stars new.csv --out predictions.parquet
   echo "Not bad at all." | blurlike predict stars -
@@ -72,6 +74,8 @@ def _predict_parser(sub):
     q.add_argument('--precision', choices=['int8'], help='whole numbers of eight bits, faster than float32 where the processor has VNNI or AMX')
     q.add_argument('--threshold', type=float, help='several labels a row: give those of a higher probability (default: as the model was saved)')
     q.add_argument('--top-k', type=_number(int, 1), help='the likeliest labels, answers or tokens, so many')
+    q.add_argument('--num-beams', type=_number(int, 1), help='where texts are written: so many are followed at a time (default: as the model was saved)')
+    q.add_argument('--max-new-tokens', type=_number(int, 1), help='where texts are written: the most tokens of each (default: as the model was saved)')
     q.add_argument('--abstain', type=float, help='one answer a row: leave it out where its probability is lower')
     q.add_argument('--sets', action='store_true', default=None, help='the labels in the set that `learn.conformal` has promised')
     q.add_argument('--aggregation', default='words', choices=['words','none','simple','first','average','max'],
@@ -139,7 +143,14 @@ def _own_options(args, rest): # what the function of the task takes before `vali
         kind = taken[n].annotation
         how = dict(action='store_true') if kind is bool else dict(nargs='+', type=kind if kind in (int, float) else str)
         p.add_argument(f"--{n.replace('_', '-')}", default=argparse.SUPPRESS, **how)
-    return p.parse_args(rest, args)
+    args,odd = p.parse_known_args(rest, args)
+    if odd: p.error(f"unrecognized arguments: {' '.join(odd)}{_tasks_with(odd, LEARNERS)}")
+    return args
+
+def _tasks_with(odd, learners): # those whose function takes all of these options
+    names = [o[2:].split('=')[0].replace('-', '_') for o in odd if o.startswith('--')]
+    able = [t for t,make in learners.items() if names and not set(names)-set(inspect.signature(make).parameters)]
+    return f" (they belong to --task {' or '.join(able)})" if able else ''
 
 def _is_one(v): return isinstance(v, list) and len(v)==1
 
@@ -301,7 +312,8 @@ def predict(args):
     items = _items(learn, args, asked if len(asked)>1 else asked[0])
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
     joins_tokens = 'aggregation_strategy' in inspect.signature(learn.task.predictions.many).parameters
-    asked = {k:getattr(args, k) for k in ('threshold','top_k','abstain','sets','precision')}
+    of_call = 'threshold','top_k','abstain','sets','precision','num_beams','max_new_tokens'
+    asked = {k:getattr(args, k) for k in of_call}
     kwargs = dict(bs=args.bs) | {k:v for k,v in asked.items() if v is not None}
     if joins_tokens: kwargs['aggregation_strategy'] = args.aggregation
     if args.out: return print(f'saved: {learn.predict_batch(items, out=args.out, resume=args.resume, **kwargs)}')

@@ -61,6 +61,7 @@ class Task:
     decoder_input:Callable|None = None # `(targets or None, model) -> dict`: what the decoder of a model that writes text reads; `{}`: the model knows
     hub_tags:tuple = ('fill-mask','sentence-similarity','feature-extraction') # Pipeline tags of checkpoints on the Hub to begin with
     trained_tags:tuple = () # Those of models trained for it, where transformers has no pipeline
+    settle:Callable = lambda model, dls: None # What training rows tell the model when a learner is made, e.g. how long texts are that it writes
 
     def metrics_for(self, vocab, tfm)->list: # used when the caller passes none
         return self.metrics(vocab) if self.text_metrics is None else self.text_metrics(tfm)

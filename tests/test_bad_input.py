@@ -32,6 +32,11 @@ def spoiled(kind, column, rows): # a copy of the table in which `rows` of `colum
 @pytest.mark.parametrize('form', [lambda df: df, Dataset.from_pandas, lambda df: df.to_dict('records')], ids=['frame','dataset','dicts'])
 def test_missing_column(form, kwargs, name, bert): refused('single', rf"no column '{name}'.*\['text', 'label'\]", bert, form(DF), KeyError, **kwargs)
 
+@pytest.mark.parametrize('form', [lambda df: df, Dataset.from_pandas], ids=['frame','dataset'])
+def test_a_column_inside_another_is_told(form, bert): # as the Hub keeps translations
+    df = pd.DataFrame(dict(translation=[dict(en='a', de='b')]*4))
+    refused('single', r"no column 'en'.*stands inside 'translation'.*pd.DataFrame\(list", bert, form(df), KeyError, text='en')
+
 @pytest.mark.parametrize('data', [DF[:0], DF[:0].to_dict('records'), Dataset.from_pandas(DF[:0])], ids=['frame','dicts','dataset'])
 def test_no_rows(data, bert): refused('single', 'no rows', bert, data)
 
@@ -40,7 +45,7 @@ def test_no_rows_in_a_file(bert, in_tmp):
     refused('single', r"no rows.*'text', 'label'", bert, 'a.csv')
 
 @pytest.mark.parametrize('data,error,message', [(5,TypeError,'not int'), (None,TypeError,'not NoneType'), (['a','b'],TypeError,'item 0 is str'), (dict(text=['a']),TypeError,'not dict'),
-    (IterableDataset.from_generator(lambda: iter([])),TypeError,r'IterableDataset.*take'), ('gone.csv',FileNotFoundError,'gone.csv'), ('here.xlsx',ValueError,r'here\.xlsx.*\.csv')], ids=str)
+    (IterableDataset.from_generator(lambda: iter([])),TypeError,r'IterableDataset.*take'), ('gone.csv',FileNotFoundError,'gone.csv'), ('.',IsADirectoryError,'is a folder.*one of its files'), ('here.xlsx',ValueError,r'here\.xlsx.*\.csv')], ids=str)
 def test_no_table(data, error, message, bert, in_tmp):
     (in_tmp/'here.xlsx').write_text('')
     refused('single', message, bert, data, error)

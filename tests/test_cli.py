@@ -1,5 +1,5 @@
 "`blurlike train`, `predict`, `report`, as a user types them."
-import importlib.util,io,json,os,subprocess,sys
+import importlib.util,io,json,os,shlex,subprocess,sys
 from contextlib import redirect_stderr,redirect_stdout
 
 import pandas as pd
@@ -263,10 +263,12 @@ def test_help_teaches(capsys):
     with pytest.raises(SystemExit): main([])
 
 def test_examples_in_the_help_are_read():
-    from blurlike.cli import EXAMPLES
-    lines = [line.split('|')[-1].split() for line in EXAMPLES.splitlines() if 'blurlike ' in line]
-    assert len(lines)==8
-    for line in lines: parser().parse_args(line[1:])
+    from blurlike.cli import EXAMPLES, _own_options
+    lines = [shlex.split(line.split('|')[-1]) for line in EXAMPLES.splitlines() if 'blurlike ' in line]
+    assert len(lines)==9
+    for line in lines:
+        args,rest = parser().parse_known_args(line[1:])
+        if rest: _own_options(args, rest)
 
 def test_help_is_quick():
     "It does not wait for torch."

@@ -7,13 +7,16 @@ import pandas as pd
 import pytest
 import torch
 import transformers as tf
+from fastai.data.block import DataBlock
+from fastai.data.transforms import ColReader, IndexSplitter
 from fastai.interpret import Interpretation
 from fastai.learner import load_learner
+from fastai.metrics import accuracy
 from fastai.torch_core import set_seed
 from small import SHARED, SMALL, close, word_tokenizer
 
-from blurlike.all import (ROUGE, TRANSLATION, ModelLoss, TransformersLearner, has_package, model_card, rouge_of_rows, seq2seq_learner, sentences_of,
-    sequence_classification_learner, sweep, text_scores)
+from blurlike.all import (ROUGE, TRANSLATION, ModelLoss, TransformersLearner, TransformersTextBlock, has_package, model_card, rouge_of_rows, seq2seq_learner,
+    sentences_of, sequence_classification_learner, signature, source_block, sweep, target_block, text_scores)
 from blurlike.model import token_scores as token_scores_room
 from blurlike.predict import writing
 from blurlike.tasks.seq2seq.generation import chosen, decoder_input
@@ -325,6 +328,11 @@ def test_rouge_of_other_scripts_is_not_0(text, other):
     assert 0<rouge_of_rows([text], [other])[0,0]<100
 
 @needs_sacrebleu
+@pytest.mark.parametrize('language,how', [('zho_Hans','zh'), ('cmn_Hant','zh'), ('ja_XX','char'), ('khm_Khmr','char'), ('de','13a')])
+def test_words_of_a_language_without_spaces_are_told_apart(language, how):
+    assert f'tok:{how}|' in signature('bleu', ('en', language))
+
+@needs_sacrebleu
 @pytest.mark.parametrize('language,written,references', [('de', ['Ein Hund rennt, schnell.']*2, ['Ein Hund läuft, schnell.', 'Ein Hund rennt schnell.']),
     ('zh', ['他去了北京。']*2, ['他去了上海。', '他去北京了。']), ('hi', ['मैं घर जा रहा हूँ'], ['मैं घर में हूँ']), ('ar', ['ذهب إلى البيت'], ['ذهب إلى المدرسة'])])
 def test_bleu_and_chrf_are_those_of_sacrebleu(language, written, references):
@@ -390,7 +398,55 @@ def test_a_prefix_stands_before_each_source(tmp_path):
     assert learn.dls.text_tfm.named(x)['input_ids'][0].tolist()==TOKENIZER('many people '+FRAME.source[0])['input_ids']
     assert TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'m')).dls.text_tfm.prefix=='many people '
 
+# --- loaders made by hand
+
+def by_hand(df=FRAME, languages=None, tokenizer=TOKENIZER, **kwargs):
+    blocks = source_block(tokenizer, languages=languages),target_block(tokenizer, **kwargs)
+    dblock = DataBlock(blocks=blocks, get_x=ColReader('source'), get_y=ColReader('target'), splitter=IndexSplitter(range(6)))
+    return dblock.dataloaders(df, bs=5)
+
+@pytest.mark.parametrize('one_line', [True, False])
+def test_loaders_made_by_hand_tell_the_model_the_same(one_line, capsys):
+    df = FRAME.assign(target=[text(30) for _ in range(N)])
+    dls = by_hand(df)
+    learn = seq2seq_learner(dls, encoder_decoder(), score_rows=0) if one_line else TransformersLearner(dls, encoder_decoder())
+    how = learn.model.generation_config
+    assert (how.max_new_tokens, how.decoder_start_token_id, how.eos_token_id)==(32, CLS, SEP)
+    assert ('Up to 32 tokens are written' in capsys.readouterr().out)==one_line
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+
+def test_loaders_made_by_hand_force_the_language():
+    tok = language_tokenizer('nllb')
+    learn = TransformersLearner(by_hand(languages=LANGUAGES['nllb'], tokenizer=tok), multilingual(tok, 'nllb'), metrics=[])
+    assert learn.model.generation_config.forced_bos_token_id==tok.convert_tokens_to_ids('deu_Latn')
+
+def test_what_ready_loaders_cannot_take():
+    dls = by_hand()
+    for given in (dict(prefix='see '), dict(languages=('en','de')), dict(max_target_length=3), dict(max_length=9), dict(tokenizer=TOKENIZER)):
+        with pytest.raises(ValueError, match=f'{[*given][0]}=: these DataLoaders are made already'): seq2seq_learner(dls, MODELS['bart'](), **given)
+    with pytest.warns(UserWarning, match='of 18 training targets are longer than max_target_length=3'):
+        seq2seq_learner(by_hand(max_target_length=3), MODELS['bart'](), score_rows=0)
+
+def test_sources_need_their_own_block():
+    dblock = DataBlock(blocks=(TransformersTextBlock(TOKENIZER), target_block(TOKENIZER)), get_x=ColReader('source'), get_y=ColReader('target'))
+    with pytest.raises(ValueError, match='use source_block and target_block'): seq2seq_learner(dblock.dataloaders(FRAME), MODELS['bart']())
+
 # --- what cannot be
+
+def test_settings_that_cannot_be():
+    for given,said in ((dict(label_smoothing=1.), 'from 0 to below 1'), (dict(label_smoothing=.1, loss_func=ModelLoss()), 'leave it or loss_func= away'),
+            (dict(generate=dict(num_return_sequences=2)), 'num_return_sequences=3'), (dict(metrics=accuracy), 'seq2seq_metrics')):
+        with pytest.raises(ValueError, match=said): make(**given)
+
+def test_max_length_of_what_is_written_counts_the_start(recwarn):
+    learn = make(generate=dict(max_length=4))
+    spread(learn.model)
+    assert learn.model.generation_config.max_length is None and len(learn.predict(SOURCES[0])[1])==len(plain(learn, SOURCES[0]))==3
+
+def test_a_loaded_learner_has_nothing_to_validate_on(tmp_path):
+    learn = TransformersLearner.from_pretrained(make().save_pretrained(tmp_path/'m'))
+    with pytest.raises(ValueError, match='no rows to validate on'): learn.validate()
+    assert learn.validate(dl=learn.dls.test_dl(FRAME, with_labels=True))[0]>0
 
 def test_bad_input(bert):
     for bad,said in ((dict(target=''), "'target' is empty"), (dict(source=' '), "'source' is empty")):
@@ -419,7 +475,23 @@ def test_check_names_faults_of_pairs():
     assert rows['copies']==[3] and rows['longer']==[5] and rows['script']==[7] and rows['targets']==[20]
     assert len(found)==len({(str(f), f.part) for f in found})
 
+def test_several_targets_of_one_source_are_told_as_such():
+    df = pd.concat([FRAME, FRAME[:1].assign(target='another one'), FRAME[1:2]], ignore_index=True)
+    found = {f.what:f for f in make(df=df, valid=[20]).check()}
+    assert 'different targets' in found['conflict'].message and 'keep them' in found['conflict'].remedy
+    assert 'text and target of an earlier one' in found['duplicates'].message
+
 # --- the rest of the library
+
+@pytest.mark.parametrize('name', ['t5','bart','encoder_decoder'])
+def test_attention_is_that_of_the_encoder(name):
+    learn = make(name)
+    _,weights = learn.attention(SOURCES[0])
+    encoder = learn.model.get_encoder().eval()
+    for m in encoder.modules():
+        if hasattr(m, 'config'): m.config._attn_implementation = 'eager'
+    with torch.no_grad(): want = encoder(**TOKENIZER([SOURCES[0]], return_tensors='pt'), output_attentions=True).attentions
+    close(weights, torch.cat(want))
 
 def test_tools_know_it(in_tmp, capsys):
     learn = make('bart', path=in_tmp)
@@ -443,6 +515,20 @@ def test_tools_know_it(in_tmp, capsys):
             (lambda: learn.get_preds(dl=learn.dls.test_dl(SOURCES)), 'these rows have none'), (lambda: learn.predict(None), 'expected a text')):
         with pytest.raises((ValueError, TypeError), match=said): refused()
 
+def test_what_is_written_is_shown_by_number(capsys):
+    learn = make()
+    spread(learn.model)
+    interp = Interpretation.from_learner(learn)
+    rows = FRAME.iloc[learn.dls.valid_ds.items.idxs].reset_index(drop=True)
+    want = [o['generated_text'] for o in learn.predict_batch(rows.source.tolist())]
+    for reorder in (True, False):
+        with learn.no_bar(): *_,decoded = learn.get_preds(with_decoded=True, reorder=reorder)
+        order = range(len(rows)) if reorder else learn.dls.valid.new(shuffle=False).get_idxs()
+        assert [learn.dls.valid_ds.tls[1].decode(o) for o in decoded]==[want[i] for i in order]
+    capsys.readouterr()
+    interp.show_results([3])
+    assert want[3][:20] in ' '.join(capsys.readouterr().out.split())
+
 def test_the_code_of_the_model_card_writes_the_same(in_tmp, capsys):
     learn = make('bart', path=in_tmp, prefix='see ')
     spread(learn.model)
@@ -461,6 +547,11 @@ def test_the_command_line_trains_and_writes(in_tmp, capsys):
     assert main(['predict', 'o', 'd.csv'])==0
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert printed==TransformersLearner.from_pretrained('o').predict_batch(FRAME)
+    assert main(['predict', 'o', 'd.csv', '--num-beams', '3', '--max-new-tokens', '2'])==0
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert printed==TransformersLearner.from_pretrained('o').predict_batch(FRAME, num_beams=3, max_new_tokens=2)
+    with pytest.raises(SystemExit): main(['train', 'd.csv', 'm', '--source', 'source', '--out', 'p'])
+    assert 'they belong to --task seq2seq' in capsys.readouterr().err
     assert main(['report', 'o', 'd.csv', '--rows', '1'])==0 and 'dearest tokens' in capsys.readouterr().out
 
 def test_threads_write_while_it_trains():

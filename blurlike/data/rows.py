@@ -298,13 +298,21 @@ def _same_labels(parts):
             "cast one to the other's: `ds.cast(features)`")
 
 # %% ../../nbs/data/01_rows.ipynb #daab53ea
+def _inside(rows, name): # another column?
+    first = rows.source[0] if isinstance(rows.source, Dataset) else rows.source.iloc[0]
+    outer = next((k for k,v in dict(first).items() if isinstance(v, dict) and name in v), None)
+    if outer is None: return ''
+    return f". It stands inside {outer!r}: make a table of that, `pd.DataFrame(list(data[{outer!r}]))`"
+
 def check_columns(
     rows:Rows, # The data
     *names     # Wanted columns
 ):
     "Raise `KeyError` for columns that `rows` does not have."
     missing = [n for n in names if n not in rows.columns]
-    if missing: raise KeyError(f"no column {missing[0]!r}; the data has {rows.columns}" + other_sign(rows.columns))
+    if missing:
+        told = other_sign(rows.columns)+_inside(rows, missing[0])
+        raise KeyError(f"no column {missing[0]!r}; the data has {rows.columns}{told}")
     twice = next((n for n in names if rows.columns.count(n)>1), None)
     if twice is None: return
     raise ValueError(f"column {twice!r} stands {rows.columns.count(twice)} times in the data: rename the others, "

@@ -258,6 +258,7 @@ def read_table(
 )->pd.DataFrame: # Its rows
     "The table in a file; `ValueError` or `FileNotFoundError` says what is wrong with it."
     path = Path(path).expanduser()
+    if path.is_dir(): raise IsADirectoryError(f"{str(path)!r} is a folder: pass one of its files")
     if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
     kind = _kind(path)
     if kind not in _readers:

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 
 from ..support.arguments import check_counts, is_whole
 from ..train.learner import TransformersLearner
-from ..model.model_inputs import unwrap
+from ..model.model_inputs import unwrap, writes_text
 from ..model.door import take_out_recorders
 from ..model.turns import predict_together, train_alone
 from .token_view import counted, read_texts, spell_token
@@ -25,11 +25,16 @@ def _eager(model): # with plain attention, which alone has weights to tell
     was = getattr(model.config, '_attn_implementation', None)
     is_other = was not in (None, 'eager')
     try:
-        if is_other: model.set_attn_implementation('eager')
+        if is_other: _set_attention(model, 'eager')
         yield
     finally:
-        if is_other: model.set_attn_implementation(was)
+        if is_other: _set_attention(model, was)
         take_out_recorders(model)
+
+def _set_attention(model, name): # layers in an `EncoderDecoderModel` have another config than their encoder
+    model.set_attn_implementation(name)
+    for m in model.modules():
+        if hasattr(m, 'config'): m.config._attn_implementation = name
 
 def _attentions(out, n): # of the layers that see all `n` tokens
     names = 'attentions','encoder_attentions','decoder_attentions'
@@ -49,10 +54,11 @@ def attention(self:TransformersLearner,
     if not is_there: raise ValueError(f"window={window!r}: this text is read in {counted(len(windows), 'window')}")
     reading,window = windows[window]
     ids = reading.ids[window]
+    reader = model.get_encoder() if writes_text(model) else model # a decoder would want targets
     x = reading.inputs(window).to(next(model.parameters()).device)
     with train_alone(model), predict_together(model), self.predicting():
         try:
-            with _eager(model): out = model(**self.model_inputs.door._named(x), output_attentions=True)
+            with _eager(reader): out = reader(**self.model_inputs.door._named(x), output_attentions=True)
         except (TypeError, ValueError) as e:
             raise ValueError(f"{type(model).__name__} does not tell its attention: {e}") from e
     found = _attentions(out, len(ids))

@@ -49,6 +49,10 @@ def _leaked(part, train):
     return found_in(part, 'leakage', np.isin(part.texts, known), '{n} ({share}) with a text that is in training too', remedy, [train])
 
 # %% ../../nbs/inspect/04_data_check.ipynb #94838139
+def _of_conflicts(kind): # what differs, and what to do
+    if kind is not None: return 'label','decide for one label, or drop these rows: no model can learn both'
+    return 'target','keep them if all are right, or else drop the wrong ones: a score knows one target a row'
+
 def _conflicts(some, name, odd, parts): # in the parts `some`, called `name`
     masks = [np.isin(p.texts, odd) for p in some]
     if not any(m.any() for m in masks): return []
@@ -56,8 +60,9 @@ def _conflicts(some, name, odd, parts): # in the parts `some`, called `name`
     rows = np.concatenate([p.rows(m) for p,m in masked])
     n_texts = len(np.unique(np.concatenate([p.texts[m] for p,m in masked])))
     example = next(p.example(m) for p,m in masked if m.any())
-    told = f"{_number(np.concatenate(masks), parts, True)}, of {count_of(n_texts, 'text')} with different labels"
-    return [Finding('conflict', name, rows, told, 'decide for one label, or drop these rows: no model can learn both', example)]
+    noun,remedy = _of_conflicts(parts[0].kind)
+    told = f"{_number(np.concatenate(masks), parts, True)}, of {count_of(n_texts, 'text')} with different {noun}s"
+    return [Finding('conflict', name, rows, told, remedy, example)]
 
 def _all_conflicts(parts, odd):
     one_table = len({p.start for p in parts})==1 # numbers of two splits are told apart
@@ -68,7 +73,8 @@ def _all_conflicts(parts, odd):
 def _repeated(part, odd):
     same = pd.DataFrame(dict(text=part.texts, label=part.labels)).duplicated().to_numpy()
     twice = same & (part.empty<2) & ~np.isin(part.texts, odd)
-    told = '{n} ({share}) with text and label of an earlier one'
+    noun = 'target' if part.kind is None else 'label'
+    told = f'{{n}} ({{share}}) with text and {noun} of an earlier one'
     return found_in(part, 'duplicates', twice, told, 'drop them, unless the text is meant to weigh more')
 
 def _empty(part):

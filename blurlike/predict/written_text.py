@@ -87,17 +87,17 @@ class GatherScores(Callback):
         shift:int=1, # Places from a token to that which it tells; 0: a decoder's input is shifted already
         **wanted
     ): self.shift,self.wanted = shift,wanted
-    def before_validate(self): self.n,self.preds,self.targs,self.losses,self.inputs = 0,[],[],[],[]
+    def before_validate(self): self.preds,self.targs,self.losses,self.inputs = [],[],[],[]
     def after_batch(self):
         targets = self.learn.to_detach(self.y).as_subclass(torch.Tensor)
         n = (targets[:,self.shift:]!=-100).sum(1).tolist()
-        self.n += len(n)
         if self.wanted['with_preds']:
             scores = as_scores(self.learn.to_detach(self.pred), targets, self.shift)
             self.preds += scores[:,0].split(n)
         if self.wanted['with_targs']: self.targs.append(targets)
         if self.wanted['with_loss']: self.losses.append(self.learn.to_detach(self.learn.loss))
-        if self.wanted['with_input']: self.inputs.append(self.learn.to_detach(self.xb[0]).as_subclass(torch.Tensor))
+        reads_inputs = self.wanted['with_input'] or self.wanted['with_decoded']
+        if reads_inputs: self.inputs.append(self.learn.to_detach(self.xb[0]).as_subclass(torch.Tensor))
 
 def _one_width(ts): # (B,L) each -> (n,L)
     if not ts: return torch.zeros(0, 0).long()
@@ -124,17 +124,17 @@ def gather(self:WrittenText, learn, dl, reorder=True, inner=False, cbs=None, act
     contexts = learn.validation_context(cbs=[*(cbs or []), found], inner=inner)
     if wanted['with_loss']: contexts.append(learn.loss_not_reduced())
     with ContextManagers(contexts): learn._do_epoch_validate(dl=loader)
-    return self._gathered(learn, dl, found, back)
+    return self._gathered(learn, found, back)
 
 @patch
-def _gathered(self:WrittenText, learn, dl, found, back): # in fastai's order, and in that of the rows
+def _gathered(self:WrittenText, learn, found, back): # in fastai's order, and in that of the rows
     def order(t): return t if back is None else t[back]
     wanted = found.wanted
     res = [None]*2
     if wanted['with_preds']: res[0] = PerRow(found.preds if back is None else [found.preds[i] for i in back])
     if wanted['with_targs']: res[1] = self.targets(order(_one_width(found.targs)))
     if wanted['with_input']: res.insert(0, order(_inputs(learn, found.inputs)))
-    if wanted['with_decoded']: res.append(self._decoded(learn, dl, found.n))
+    if wanted['with_decoded']: res.append(order(self._decoded(learn, found.inputs)))
     if wanted['with_loss']: res.append(order(torch.cat([torch.zeros(0), *found.losses])))
     return tuple(res)
 
@@ -144,8 +144,7 @@ def _inputs(learn, xs): # of one size
     return torch.cat([learn.dls.text_tfm.pad_to(x, n, size) for x in xs])
 
 @patch
-def _decoded(self:WrittenText, learn, dl, n): # what the model writes for the rows of a batch; of a whole part nothing
-    if isinstance(dl, TransformersDL): return self.targets(torch.full((n, 1), -100))
-    res = [ids for x,*_ in dl for ids in self.answers(learn, x)]
-    size = max(map(len, res))
+def _decoded(self:WrittenText, learn, xs): # what the model writes for the rows of these batches
+    res = [ids for x in xs for ids in self.answers(learn, x)]
+    size = max(map(len, res), default=0)
     return self.targets(torch.tensor([o+[-100]*(size-len(o)) for o in res]))

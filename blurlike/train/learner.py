@@ -95,7 +95,9 @@ def head_config(
 def _load(self:TransformersLearner, dls, checkpoint, model_kwargs):
     if self.task is not None:
         config = head_config(self.task, output_names(dls))
-        return load_model(checkpoint, self.task.auto_model, dls.tokenizer, config, **model_kwargs)
+        model = load_model(checkpoint, self.task.auto_model, dls.tokenizer, config, **model_kwargs)
+        self.task.settle(unwrap(model), dls)
+        return model
     if isinstance(checkpoint, torch.nn.Module): return checkpoint
     raise ValueError("no registered task fits these targets: pass a loaded model and a loss_func, or task=")
 
@@ -173,6 +175,9 @@ def _set_device(self:TransformersLearner, b):
 @delegates(Learner.validate)
 def validate(self:TransformersLearner, ds_idx=1, dl=None, cbs=None, **kwargs):
     if dl is not None: check_targets(dl, self.dls)
+    is_empty = dl is None and not len(self.dls[ds_idx].dataset)
+    if is_empty:
+        raise ValueError("there are no rows to validate on: pass a loader, `learn.validate(dl=learn.dls.test_dl(rows, with_labels=True))`")
     return super(TransformersLearner, self).validate(ds_idx=ds_idx, dl=dl, cbs=cbs, **kwargs)
 
 @patch

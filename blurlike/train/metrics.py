@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['f1_score', 'f1_multi', 'single_label_metrics', 'multi_label_metrics', 'regression_metrics', 'CountsMetric',
-           'lower_is_better']
+           'check_text_metrics', 'lower_is_better']
 
 # %% ../../nbs/train/00_metrics.ipynb #3a0a57fa
 import re
@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from fastai.learner import Metric
 from fastai.metrics import AccumMetric, mae
+from fastcore.foundation import L
 from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as skm
 
@@ -76,6 +77,19 @@ class CountsMetric(Metric):
     def how(self)->str|None: return self.counts.how(self._name) if hasattr(self.counts, 'how') else None # it is computed, for the model card
     @property
     def name(self): return self._name
+
+def check_text_metrics(
+    metrics, # As they were passed
+    own:str # What gives those of the task
+):
+    "Raise `ValueError` for metrics of fastai and scikit-learn where a model writes: they compare what is said at a token with that token, a batch at a time."
+    for m in L(metrics):
+        func = getattr(m, 'func', m)
+        is_theirs = getattr(func, '__module__', '').split('.')[0] in ('fastai','sklearn')
+        if not is_theirs: continue
+        raise ValueError(f"metrics: {getattr(m, 'name', None) or m.__name__} of fastai or scikit-learn compares what is said at a token with the token "
+            f"itself, a batch at a time. Take those of {own}, which count over all targets, "
+            "or a `Metric` of your own that reads as_scores(learn.pred, learn.y)")
 
 # %% ../../nbs/train/00_metrics.ipynb #09a5f00b
 def _named(words, abbreviations): # either stands anywhere in a name, or as a word of its own

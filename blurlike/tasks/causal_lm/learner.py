@@ -15,7 +15,6 @@ from fastai.data.block import TransformBlock
 from fastai.data.core import DataLoaders
 from fastai.losses import BaseLoss
 from fastai.torch_core import set_seed
-from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from ...data.batch import TransformersDL
@@ -43,6 +42,7 @@ from .chats import as_messages
 from .texts import TokenizeNext
 from ...train.assembly import build_learner
 from ...train.learner import TransformersLearner
+from ...train.metrics import check_text_metrics
 import blurlike.tasks.causal_lm.faults # noqa: F401 (`check` knows them)
 import blurlike.tasks.causal_lm.tables # noqa: F401 (registers the displays)
 
@@ -138,15 +138,6 @@ def is_causal(
         logits = model(input_ids=ids).logits[:,:2].float()
     return torch.allclose(logits[0], logits[1], atol=1e-4, rtol=1e-3)
 
-def _check_metrics(metrics): # of fastai and scikit-learn, which know nothing of the next token
-    for m in L(metrics):
-        func = getattr(m, 'func', m)
-        is_theirs = getattr(func, '__module__', '').split('.')[0] in ('fastai','sklearn')
-        if not is_theirs: continue
-        raise ValueError(f"metrics: {getattr(m, 'name', None) or m.__name__} of fastai or scikit-learn compares what is said at a token with the token "
-            "itself, a batch at a time. Take those of causal_lm_metrics() (perplexity, accuracy and bits per byte over all tokens that count), "
-            "or a `Metric` of your own that reads as_scores(learn.pred, learn.y)")
-
 def _check_loss(loss_func): # of PyTorch or fastai, which know nothing of the next token
     is_theirs = isinstance(loss_func, (BaseLoss, torch.nn.CrossEntropyLoss))
     knows_next = isinstance(loss_func, NextTokenLoss)
@@ -237,7 +228,7 @@ def causal_lm_learner(
     check_settings(bs=bs, max_length=max_length, block_size=block_size, seed=seed)
     columns = column_names(text, 'text', 2)
     if seed is not None: set_seed(seed)
-    _check_metrics(metrics)
+    check_text_metrics(metrics, 'causal_lm_metrics() (perplexity, accuracy and bits per byte)')
     _check_loss(loss_func)
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders): return _checked(_from_dls(data, checkpoint, model_kwargs=model_kwargs, **common))

@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['seq2seq', 'target_tfm_of', 'plain_code', 'judge_targets', 'check_pairs_of_texts', 'check_decoder', 'target_limit',
-           'note_tokens', 'longest_target', 'set_generation', 'seq2seq_learner']
+           'note_tokens', 'longest_target', 'settle', 'set_generation', 'seq2seq_learner']
 
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #a128e4b7
 import numpy as np
 from fastai.data.core import DataLoaders
 from fastai.torch_core import set_seed
 from fastcore.meta import delegates
+from fasttransform import compose_tfms
 from transformers import GenerationConfig
 
-from ...data.rows import Column, check_columns, check_texts
+from ...data.rows import Column, Rows, check_columns, check_texts
 from ...data.splits import read_split, split_rows, used_rows
 from ...model.model_inputs import unwrap
 from ...model.tokenizer import load_config, max_positions
@@ -24,19 +25,21 @@ from ...predict.writing import check_can_write
 from ...support.arguments import check_counts, check_settings, column_names, did_you_mean
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task
-from ...train.assembly import build_learner
+from ...train.assembly import build_learner, check_ready
 from ...train.learner import TransformersLearner
+from ...train.metrics import check_text_metrics
 from .generation import Seq2SeqPredictions, decoder_input
-from .scores import seq2seq_metrics
-from .texts import TokenizeTarget, source_block, target_block
+from .scores import sample_rows, seq2seq_metrics
+from .texts import TokenizeSource, TokenizeTarget, source_block, target_block
 import blurlike.tasks.seq2seq.faults # noqa: F401 (`check` knows them)
 import blurlike.tasks.seq2seq.tables # noqa: F401 (registers the displays)
 
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #06cc5d5a
-def target_tfm_of(dls)->TokenizeTarget|None: # of ready `DataLoaders`; `None`: they hold no targets that are texts
+def target_tfm_of(dls)->TokenizeTarget|None: # of ready `DataLoaders`; `None`: they hold no sources and targets
     tls = getattr(getattr(dls, 'train_ds', None), 'tls', ())
-    last = tls[-1].tfms.fs[-1] if len(tls)>1 and len(tls[-1].tfms.fs) else None
-    return last if isinstance(last, TokenizeTarget) else None
+    first,last = (tls[i].tfms.fs[-1] if len(tls)>1 and len(tls[i].tfms.fs) else None for i in (0, -1))
+    are_pairs = isinstance(first, TokenizeSource) and isinstance(last, TokenizeTarget)
+    return last if are_pairs else None
 
 _PLAIN = '''from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -62,14 +65,6 @@ def _target_block(vocab, tokenizer, max_target_length=None): return target_block
 
 def judge_targets(learn, dl): return token_results(learn, dl, lambda l: scores_by_row(l.pred, l.y, 0)) # for the record's `judge`
 
-seq2seq = register_task(Task('seq2seq', 'AutoModelForSeq2SeqLM',
-    block=source_block, target=_target_block, read=Column, example=lambda vocab: 'a',
-    fits=lambda dls: target_tfm_of(dls) is not None, loss=lambda weights: DecoderLoss(),
-    metrics=lambda vocab: seq2seq_metrics(), text_metrics=lambda tfm: seq2seq_metrics(tfm.languages, tfm.score_rows),
-    predictions=Seq2SeqPredictions(), plain_code=plain_code, decoder_input=decoder_input,
-    hub_tags=('text2text-generation','summarization','translation'), trained_tags=('summarization','translation'),
-    judge=judge_targets))
-
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #dddead1a
 def check_pairs_of_texts(
     rows, # `Rows` that train or validate
@@ -90,7 +85,7 @@ def check_decoder(
     checkpoint # Name, folder, loaded model, or learner
 ):
     "Raise `ValueError` for a model that has no decoder, or none that writes."
-    check_can_write(checkpoint, seq2seq.auto_model)
+    check_can_write(checkpoint, 'AutoModelForSeq2SeqLM')
     config = load_config(checkpoint)
     if config.is_encoder_decoder: return
     raise ValueError(f"this checkpoint ({config.model_type}) has no encoder with a decoder, so it cannot write a text from another: take T5, BART, NLLB, ...; "
@@ -138,55 +133,105 @@ def _force(model, target, code): # where targets have the code of their language
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #73d4351b
 _most_measured = 1000 # targets that are tokenised to find the longest
 
+def _measured(tl): # which of them: in a table those with most characters
+    reader = tl.tfms.fs[0]
+    is_table = isinstance(reader, Column) and isinstance(tl.items, Rows)
+    if not is_table: return sample_rows(len(tl), _most_measured)
+    sizes = tl.items.column(reader.names).str.len().to_numpy(dtype=np.int64)
+    return np.sort(np.argsort(-sizes, kind='stable')[:_most_measured])
+
+def _texts(tl, places): # of these rows, as the tokenizer gets them
+    reader = tl.tfms.fs[0]
+    if isinstance(reader, Column): return list(reader.read_many(tl.items, places)[0])
+    return [compose_tfms(tl._get(int(i)), tl.tfms.fs[:-1], split_idx=tl.split_idx) for i in places]
+
 def longest_target(
-    rows, # `Rows` that train
-    column, # Of the targets
+    tl, # `TfmdLists` of the targets that train
     target:TokenizeTarget
 )->int: # Tokens
-    "How long the longest target is, as it is learnt."
-    sizes = rows.column(column).str.len().to_numpy(dtype=np.int64)
-    long = np.sort(np.argsort(-sizes, kind='stable')[:_most_measured])
-    n = max(map(len, target.token_ids(rows.read(long, [column])[0])), default=1)
-    return n if target.max_target_length is None else min(n, target.max_target_length)
+    "How long the longest target is, as it is learnt; a warning says how many are cut."
+    places,most = _measured(tl),target.max_target_length
+    sizes = np.array([len(i) for i in target.token_ids(_texts(tl, places))])
+    n_cut = 0 if most is None else int((sizes>most).sum())
+    if not n_cut: return int(sizes.max())
+    least = 'at least ' if len(places)<len(tl) else ''
+    warn_user(f"{least}{n_cut:,} of {len(tl):,} training targets are longer than max_target_length={most} and are cut: the model learns to end there")
+    return most
 
-def _check_settings(generate):
+# %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #0387f063
+def settle(
+    model, # Changed in place
+    dls # Its `DataLoaders`
+):
+    "Tell `model` what training rows say of how it shall write."
+    target = target_tfm_of(dls)
+    has_rows = target is not None and len(dls.train_ds)>0
+    if not has_rows: return
+    target.max_target_length = target_limit(target.max_target_length, model)
+    note_tokens(model, target, dls.text_tfm.languages)
+    how = model.generation_config
+    how.max_length,how.max_new_tokens = None,longest_target(dls.train_ds.tls[-1], target)
+    is_long = (how.min_length or 0)>how.max_new_tokens # of the data that the checkpoint was trained on
+    if is_long: how.min_length = None
+
+seq2seq = register_task(Task('seq2seq', 'AutoModelForSeq2SeqLM',
+    block=source_block, target=_target_block, read=Column, example=lambda vocab: 'a',
+    fits=lambda dls: target_tfm_of(dls) is not None, loss=lambda weights: DecoderLoss(),
+    metrics=lambda vocab: seq2seq_metrics(), text_metrics=lambda tfm: seq2seq_metrics(tfm.languages, tfm.score_rows),
+    predictions=Seq2SeqPredictions(), plain_code=plain_code, decoder_input=decoder_input,
+    hub_tags=('text2text-generation','summarization','translation'), trained_tags=('summarization','translation'),
+    judge=judge_targets, settle=settle))
+
+# %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #0088b6bd
+def _check_setting(name):
     known = [k for k in GenerationConfig().to_dict() if not k.startswith('_')]
-    odd = next((k for k in generate if k not in known), None)
-    if odd is None: return
-    raise TypeError(f"generate= holds {odd!r}, which is no setting of GenerationConfig{did_you_mean(odd, known)}")
+    if name=='num_return_sequences':
+        raise ValueError("generate= holds 'num_return_sequences', which is of one call: `learn.predict_batch(texts, num_return_sequences=3)`")
+    if name not in known:
+        raise TypeError(f"generate= holds {name!r}, which is no setting of GenerationConfig{did_you_mean(name, known)}")
 
 def set_generation(
     model, # Changed in place
-    longest:int|None, # Tokens of the longest target; `None`: unknown
     generate:dict|None=None # Settings of the user's
 ):
     "Write into the model's `generation_config` how it writes; `TypeError` for a setting that there is not."
-    generate = generate or {}
-    _check_settings(generate)
-    how = model.generation_config
-    is_told = {'max_new_tokens','max_length'} & generate.keys()
-    if longest is not None and not is_told:
-        how.max_length,how.max_new_tokens = None,longest
-        least = how.min_length or 0
-        if least>longest: how.min_length = None # of the data that the checkpoint was trained on
-        print(f"Up to {longest:,} tokens are written: as many as the longest training target has.")
-    how.update(**generate)
+    is_known = generate is None or isinstance(generate, dict)
+    if not is_known: raise TypeError(f"generate={generate!r}: a dict is expected, e.g. dict(num_beams=4)")
+    given = dict(generate or {})
+    for name in given: _check_setting(name)
+    if 'max_length' in given: # it counts the token that the decoder starts from, and transformers would take the other of the two
+        check_counts(2, max_length=given['max_length'])
+        given = dict(max_new_tokens=given.pop('max_length')-1) | given
+    model.generation_config.update(**given)
 
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #dd597f1b
-def _from_dls(dls, checkpoint, generate, score_rows, metrics, **kwargs):
-    target = target_tfm_of(dls)
-    if target is None:
+def _loss(loss_func, label_smoothing):
+    if not 0<=label_smoothing<1:
+        raise ValueError(f"label_smoothing={label_smoothing}: a share from 0 to below 1 is expected")
+    if loss_func is None: return DecoderLoss(label_smoothing)
+    if label_smoothing: raise ValueError("label_smoothing= is a setting of the usual loss: leave it or loss_func= away")
+    return loss_func
+
+def _from_dls(dls, checkpoint, score_rows, metrics, **kwargs):
+    if target_tfm_of(dls) is None:
         raise ValueError("these DataLoaders hold no texts that are written: use source_block and target_block")
     dls.text_tfm.score_rows = score_rows
     if metrics is None: metrics = seq2seq_metrics(dls.text_tfm.languages, score_rows)
-    learn = TransformersLearner(dls, checkpoint, task=seq2seq, metrics=metrics, **kwargs)
-    note_tokens(unwrap(learn.model), target, dls.text_tfm.languages)
-    set_generation(unwrap(learn.model), None, generate)
-    return learn
+    return TransformersLearner(dls, checkpoint, task=seq2seq, metrics=metrics, **kwargs)
 
-def _tell_sample(n, score_rows, metrics): # which rows texts are written for
-    if metrics is None and score_rows and n>score_rows:
-        print(f"Each epoch texts are written and scored for {score_rows:,} of the {n:,} validation rows; the loss is of all.")
+def _tell_length(learn): # of what is written
+    tl = learn.dls.train_ds.tls[-1]
+    is_sample = len(_measured(tl))<len(tl) and not isinstance(tl.items, Rows)
+    which = f'longest of {_most_measured:,} training targets' if is_sample else 'longest training target'
+    print(f"Up to {unwrap(learn.model).generation_config.max_new_tokens:,} tokens are written: as many as the {which} has.")
+
+def _tell(learn, generate, has_own_metrics): # what was decided
+    is_told = {'max_new_tokens','max_length'} & (generate or {}).keys()
+    if len(learn.dls.train_ds) and not is_told: _tell_length(learn)
+    n,most = len(learn.dls.valid_ds),learn.dls.text_tfm.score_rows
+    is_sample = most>0 and n>most and not has_own_metrics
+    if is_sample:
+        print(f"Each epoch texts are written and scored for {most:,} of the {n:,} validation rows; the loss is of all.")
 
 @register_learner
 @delegates(TransformersLearner)
@@ -220,21 +265,22 @@ def seq2seq_learner(
     target = column_names(target, 'target', 1)[0]
     if seed is not None: set_seed(seed)
     check_decoder(checkpoint)
-    if loss_func is None: loss_func = DecoderLoss(label_smoothing)
-    common = dict(loss_func=loss_func, splitter=splitter, model_kwargs=model_kwargs) | kwargs
-    if isinstance(data, DataLoaders): return _from_dls(data, checkpoint, generate, score_rows, metrics, **common)
-    rows,parts,valid = read_split(data, valid)
-    check_columns(rows, source, target)
-    splits = split_rows(rows, parts, valid, seed)
-    check_pairs_of_texts(used_rows(rows, splits), source, target, languages)
-    most = target_limit(max_target_length, checkpoint)
-    options = dict(prefix=prefix, languages=languages, max_target_length=most, score_rows=score_rows)
-    own = seq2seq_metrics(languages, score_rows) if metrics is None else metrics
-    learn = build_learner(seq2seq, [], checkpoint, tokenizer, rows, splits, Column(source), Column(target), bs=bs,
-        max_length=max_length, options=options, dl_kwargs=dl_kwargs, metrics=own, **common)
-    model = unwrap(learn.model)
-    target_tfm = target_tfm_of(learn.dls)
-    note_tokens(model, target_tfm, languages)
-    set_generation(model, longest_target(rows[splits[0]], target, target_tfm) if len(splits[0]) else None, generate)
-    _tell_sample(len(splits[1]), score_rows, metrics)
+    check_text_metrics(metrics, 'seq2seq_metrics()')
+    common = dict(loss_func=_loss(loss_func, label_smoothing), splitter=splitter, model_kwargs=model_kwargs) | kwargs
+    if isinstance(data, DataLoaders):
+        own = dict(prefix=prefix, languages=languages, tokenizer=tokenizer)
+        check_ready(max_length=max_length, max_target_length=max_target_length, **own)
+        learn = _from_dls(data, checkpoint, score_rows, metrics, **common)
+    else:
+        rows,parts,valid = read_split(data, valid)
+        check_columns(rows, source, target)
+        splits = split_rows(rows, parts, valid, seed)
+        check_pairs_of_texts(used_rows(rows, splits), source, target, languages)
+        most = target_limit(max_target_length, checkpoint)
+        options = dict(prefix=prefix, languages=languages, max_target_length=most, score_rows=score_rows)
+        own = seq2seq_metrics(languages, score_rows) if metrics is None else metrics
+        learn = build_learner(seq2seq, [], checkpoint, tokenizer, rows, splits, Column(source), Column(target), bs=bs,
+            max_length=max_length, options=options, dl_kwargs=dl_kwargs, metrics=own, **common)
+    set_generation(unwrap(learn.model), generate)
+    _tell(learn, generate, metrics is not None)
     return learn

@@ -79,9 +79,13 @@ def rouge_of_rows(
         row[:] = [100*found[n].fmeasure for n in ROUGE]
     return res
 
+_chinese = {'zh','zho','cmn','yue','wuu','lzh'}
+_unspaced = {'ja','jpn','th','tha','lo','lao','km','khm','my','mya'} # no spaces between their words
+
 def _tokenizer_for(language): # of sacrebleu; its default knows languages that set spaces between words
     code = re.split('[_-]', language or '')[0].lower()
-    return 'zh' if code in ('zh','zho') else 'char' if code in ('ja','jpn','th','tha') else '13a'
+    if code in _chinese: return 'zh'
+    return 'char' if code in _unspaced else '13a'
 
 def translation_metrics(
     language:str|None=None # Code of the target's; it says how words are told apart

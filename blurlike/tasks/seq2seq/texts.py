@@ -23,7 +23,6 @@ from ...data.tokens import TokenizeText, TokenTensor
 from ...model.losses import IGNORED
 from ...model.tokenizer import load_tokenizer
 from ...support.arguments import check_counts
-from ...support.warn import tell_user
 
 # %% ../../../nbs/tasks/seq2seq/00_texts.ipynb #dd3f6c54
 def language_codes(
@@ -122,7 +121,7 @@ class TokenizeTarget(Transform):
         super().__init__()
         if max_target_length is not None: check_counts(2, max_target_length=max_target_length)
         self.source_tokenizer,self.max_target_length,self.end = tokenizer,max_target_length,end_of_text(tokenizer)
-        self._copy,self.is_told = (None, None),False
+        self._copy = None,None
 
     @property
     def options(self)->dict: return dict(max_target_length=self.max_target_length)
@@ -138,7 +137,7 @@ class TokenizeTarget(Transform):
         if nm=='encodes': return self.many([o])[0]
         return self.decodes(o) if isinstance(o, torch.Tensor) else o
 
-    def __getstate__(self): return self.__dict__ | dict(_copy=(None, None), is_told=False)
+    def __getstate__(self): return self.__dict__ | dict(_copy=(None, None))
 
 # %% ../../../nbs/tasks/seq2seq/00_texts.ipynb #e727407c
 def _ended(ids, end, most): # with its end, and no longer than it may be
@@ -159,17 +158,11 @@ def token_ids(self:TokenizeTarget,
 def many(self:TokenizeTarget,
     texts:list # Targets
 )->list: # `TensorTarget`s (T,)
-    "The token ids of many targets; a warning says how many were cut."
+    "The token ids of many targets, as long as they may be."
     for t in texts:
         if not isinstance(t, str): raise TypeError(f"expected a target text (str), got {type(t).__name__}: {t!r:.60}")
-    ids = self.token_ids(list(texts))
     most = self.max_target_length
-    n_cut = sum(len(i)>most for i in ids) if most is not None else 0
-    if n_cut and not self.is_told:
-        self.is_told = True
-        tell_user(f"{n_cut:,} of the first {len(ids):,} targets are longer than max_target_length={most} and are cut: "
-            "the model learns to end there", f'targets cut at {most}')
-    return [TensorTarget(_ended(i, self.end, most)) for i in ids]
+    return [TensorTarget(_ended(i, self.end, most)) for i in self.token_ids(list(texts))]
 
 @patch
 def uncut_sizes(self:TokenizeTarget,
