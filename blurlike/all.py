@@ -68,6 +68,7 @@ from .save.folder import *
 from .save.pickles import *
 from .save.onnx_model import *
 from .train.checkpoints import *
+from .train.resume import *
 from .train.suggest import *
 from .train.named_metrics import *
 from .inspect.token_view import *

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from blurlike.all import Adam, Callback, Checkpoints, CSVLogger, EarlyStoppingCallback, Metric, ReduceLROnPlateau, SaveModelCallback, TransformersLearner, layerwise_splitter, sequence_classification_learner, set_seed
-from blurlike.train.checkpoints import last_checkpoint
+from blurlike.train.resume import last_checkpoint
 from blurlike.support.files import file_hash
 from blurlike.support.one_writer import OneWriter
 from blurlike.support.plain_data import load_state, save_state, to_plain
