@@ -416,6 +416,16 @@ def test_a_batch_writes_what_single_calls_write(trained, arch, side, monkeypatch
     assert got==want and len({len(g) for g in got})>1 and learn.dls.tokenizer.padding_side==side
     assert [o['generated_text'] for o in learn.predict_batch(PROMPTS, max_new_tokens=20)]==[learn.dls.tokenizer.decode(w, skip_special_tokens=True) for w in want]
 
+@pytest.mark.parametrize('setting', [dict(no_repeat_ngram_size=1), dict(begin_suppress_tokens=list(range(300))), dict(guidance_scale=2.), dict(cache_implementation='static')])
+def test_settings_hold_in_batches_and_rounds(trained, setting, monkeypatch):
+    "The end token pads here, and what stands in the padding would be counted as said before"
+    learn = trained('gpt2')
+    monkeypatch.setattr(writing, 'ROUND', 3)
+    for k,v in setting.items(): monkeypatch.setattr(learn.model.generation_config, k, v)
+    ids,got = continued(learn, PROMPTS, 5, 20)
+    want = [single(learn.model.eval(), learn.dls.tokenizer, i, 20) for i in ids]
+    assert got==want
+
 def test_rows_that_have_ended_leave_the_batch(trained, monkeypatch):
     learn,sizes = trained('llama'),[]
     def count(module, args, kwargs): sizes.append(kwargs['input_ids'].shape)
@@ -825,3 +835,8 @@ def test_caches_of_which_rows_cannot_be_picked_are_made_anew(trained, monkeypatc
     monkeypatch.setattr(writing, '_of_tokens', ())
     monkeypatch.setattr(writing, 'ROUND', 2)
     assert same_alone(learn, PROMPTS)
+
+def test_settings_that_could_not_be_saved_are_refused_before_training():
+    model = small_gpt2()
+    model.generation_config.temperature = .5 # without do_sample
+    with pytest.raises(ValueError, match='could not be saved'): causal_lm_learner(pd.DataFrame(dict(text=TEXTS)), model, tokenizer=byte_tokenizer(False, 64))

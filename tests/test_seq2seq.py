@@ -13,13 +13,16 @@ from fastai.interpret import Interpretation
 from fastai.learner import load_learner
 from fastai.metrics import accuracy
 from fastai.torch_core import set_seed
-from small import SHARED, SMALL, close, word_tokenizer
+from small import SHARED, SMALL, byte_tokenizer, close, word_tokenizer
 
 from blurlike.all import (ROUGE, TRANSLATION, ModelLoss, TransformersLearner, TransformersTextBlock, has_package, model_card, rouge_of_rows, seq2seq_learner,
     sentences_of, sequence_classification_learner, signature, source_block, sweep, target_block, text_scores)
 from blurlike.model import token_scores as token_scores_room
 from blurlike.predict import writing
 from blurlike.tasks.seq2seq.generation import chosen, decoder_input
+from blurlike.tasks.seq2seq.learner import target_tfm_of
+from blurlike.tasks.seq2seq.scores import read_sample
+from blurlike.tasks.seq2seq.texts import TokenizeTarget, source_block, target_block
 
 N = 24
 WORDS = 'the film was shown in a small town by the river and many people came to see it after work'.split()
@@ -301,6 +304,111 @@ def test_targets_are_tokenised_as_targets():
     assert ids[ids!=PAD].tolist()==TOKENIZER('>>deu<< '+FRAME.source[0])['input_ids']
     with pytest.raises(ValueError, match="does not know 'ger'"): make('marian', tokenizer=tok, languages=('eng','ger'))
 
+def written_and_plain(name, settings): # by settings that act on tokens which are written
+    learn = make(name, df=FRAME.assign(target=[text(12) for _ in range(N)]))
+    spread(learn.model)
+    learn.model.generation_config.update(**settings)
+    return learn,learn.task.predictions.answered(learn, SOURCES, bs=3),[plain(learn, s, tokenizer=TOKENIZER) for s in SOURCES]
+
+SETTINGS = dict(begins=dict(begin_suppress_tokens=list(range(V//2))), encoder_ngrams=dict(encoder_no_repeat_ngram_size=1, suppress_tokens=list(range(40))),
+    rated=dict(encoder_repetition_penalty=1.8), rated_beams=dict(encoder_repetition_penalty=1.8, num_beams=3), static=dict(cache_implementation='static'),
+    texts=dict(stop_strings=['a','e']), longest=dict(max_new_tokens=40))
+
+@pytest.mark.parametrize('setting', SETTINGS)
+def test_settings_hold_in_batches_and_rounds(setting, monkeypatch):
+    "Of the source's tokens, of the first token alone, of all that is written: `generate` is called for some tokens and some rows at a time"
+    monkeypatch.setattr(writing, 'ROUND', 3)
+    learn,got,want = written_and_plain('bart', SETTINGS[setting])
+    assert got==want and len(set(map(tuple, got)))>2
+    x,_ = learn.dls.test_dl(FRAME[:7], with_labels=True).one_batch()
+    assert learn.task.predictions.answers(learn, x)==want[:5]
+
+def test_several_texts_where_the_source_counts():
+    learn,_,_ = written_and_plain('bart', dict(encoder_repetition_penalty=1.8))
+    got = learn.predict_batch(SOURCES[:3], num_beams=3, num_return_sequences=2)
+    for s,o in zip(SOURCES, got):
+        enc = TOKENIZER([s], return_tensors='pt')
+        with torch.no_grad(): ids = learn.model.generate(**enc, num_beams=3, num_return_sequences=2)
+        assert [t['generated_text'] for t in o]==[TOKENIZER.decode(i[1:], skip_special_tokens=True).strip() for i in ids]
+
+def test_settings_of_the_user_come_before_the_checkpoints(tmp_path):
+    saved = make().save_pretrained(tmp_path/'m') # holds `max_new_tokens`
+    learn = seq2seq_learner(FRAME, saved, score_rows=0, bs=5, generate=dict(max_length=4))
+    config = learn.model.generation_config
+    assert (config.max_length, config.max_new_tokens)==(None, 3) and len(spread(learn.model) and learn.predict(SOURCES[0])[1])<=3
+    assert make(generate=dict(decoder_start_token_id=CLS)).model.config.decoder_start_token_id==CLS
+
+@pytest.mark.parametrize('bad,said', [(4, 'a dict is expected'), (tf.GenerationConfig(num_beams=4), 'a dict is expected'), (dict(num_beams='4'), "num_beams='4'"), (dict(num_beams=0), 'num_beams=0'),
+    (dict(num_return_sequences=2, num_beams=2), 'predict_batch'), (dict(temperature=.5), 'could not be saved'), (dict(max_new_tokens=41), '40 or less'), (dict(max_length=50), '40 or less')])
+def test_settings_that_cannot_be_are_refused_before_training(bad, said):
+    with pytest.raises((TypeError, ValueError), match=said): make(generate=bad)
+
+def test_label_smoothing_that_cannot_be():
+    for bad in (-.1, 1, float('nan'), 'a'):
+        with pytest.raises(ValueError, match='label_smoothing='): make(label_smoothing=bad)
+
+def test_languages_of_one_learner_are_not_those_of_another():
+    tok = language_tokenizer('nllb')
+    def learner_of(languages, model, **kwargs): return seq2seq_learner(FRAME, model, languages=languages, score_rows=0, bs=5, valid=.25, **kwargs)
+    def first_batch(learn): return learn.dls.test_dl(FRAME[:3], with_labels=True).one_batch()
+    one = learner_of(('eng_Latn','deu_Latn'), multilingual(tok, 'nllb'), tokenizer=tok)
+    want = first_batch(one)
+    learner_of(('fra_Latn','hin_Deva'), multilingual(tok, 'nllb'), tokenizer=tok)
+    other = learner_of(('fra_Latn','hin_Deva'), one)
+    for a,b in zip(first_batch(one), want): assert torch.equal(a, b)
+    x,y = first_batch(other)
+    assert [x[0,0,0],y[0,0]]==tok.convert_tokens_to_ids(['fra_Latn','hin_Deva'])
+
+def test_targets_are_read_as_targets_in_all_threads():
+    from concurrent.futures import ThreadPoolExecutor
+    from time import sleep
+    class Slow(Marian):
+        def _encode_plus(self, *args, **kwargs):
+            if self.is_target: sleep(.01)
+            return super()._encode_plus(*args, **kwargs)
+    tok = Slow(tokenizer_object=TOKENIZER.backend_tokenizer, pad_token='[PAD]', cls_token='[CLS]', sep_token='[SEP]', unk_token='[UNK]', eos_token='[SEP]', model_input_names=['input_ids','attention_mask'])
+    tfm = TokenizeTarget(tok)
+    want = tfm.token_ids(['the film'])
+    with ThreadPoolExecutor(4) as pool: assert list(pool.map(tfm.token_ids, [['the film']]*12))==[want]*12
+
+def test_threads_draw_as_alone():
+    from concurrent.futures import ThreadPoolExecutor
+    learn = make()
+    spread(learn.model)
+    def drawn(seed): return learn.predict_batch(SOURCES*2, temperature=2., seed=seed), learn.predict_batch(SOURCES, temperature=2., seed=seed, num_return_sequences=2)
+    want = [drawn(s) for s in range(4)]
+    with ThreadPoolExecutor(4) as pool: assert list(pool.map(drawn, range(4)))==want and want[0]!=want[1]
+
+def test_a_file_of_predictions_tells_how_they_were_written(in_tmp):
+    learn,other = make(prefix='see '),make(prefix='film ')
+    learn.predict_batch(SOURCES, out='p.jsonl')
+    for n,changed in enumerate((other, learn)):
+        if n: learn.model.generation_config.num_beams = 2
+        with pytest.raises(ValueError, match=['reading','writing'][n]): changed.predict_batch(SOURCES, out='p.jsonl', resume=True)
+
+def test_references_of_ready_loaders_are_raw():
+    from fastai.data.block import DataBlock
+    from fastai.data.transforms import ColReader
+    block = DataBlock(blocks=(source_block(TOKENIZER), target_block(TOKENIZER, max_target_length=4)), get_x=ColReader('source'), get_y=ColReader('target'))
+    dls = block.dataloaders(FRAME.assign(target='The River, and (Many) People!'), bs=5)
+    sources,targets = read_sample(dls.valid, 3)
+    assert targets==['The River, and (Many) People!']*3 and set(sources)<=set(FRAME.source)
+
+def roberta_decoder(tok): # positions are counted from the padding's
+    config = dict(vocab_size=len(tok), max_position_embeddings=34, type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2, **SMALL)
+    return tf.EncoderDecoderModel(encoder=tf.RobertaModel(tf.RobertaConfig(**config)), decoder=tf.RobertaForCausalLM(tf.RobertaConfig(is_decoder=True, add_cross_attention=True, **config)))
+
+def led(tok): return tf.LEDForConditionalGeneration(tf.LEDConfig(vocab_size=V, max_encoder_position_embeddings=64, max_decoder_position_embeddings=20, attention_window=8, decoder_start_token_id=SEP, **LAYERS, **IDS))
+
+@pytest.mark.parametrize('make_model,tokenizer,sizes', [(roberta_decoder, lambda: byte_tokenizer(True, 10**30), (32, 32)), (led, lambda: word_tokenizer('input_ids', 'attention_mask', max_length=10**30), (64, 20)),
+    (lambda tok: encoder_decoder(), lambda: word_tokenizer('input_ids', 'attention_mask', max_length=10**30), (40, 40))])
+def test_both_sides_are_as_long_as_their_positions(make_model, tokenizer, sizes):
+    tok = tokenizer()
+    learn = seq2seq_learner(FRAME.assign(source=[text(90) for _ in range(N)], target=[text(60) for _ in range(N)]), make_model(tok), tokenizer=tok, score_rows=0, bs=5, valid=.25)
+    assert (learn.dls.text_tfm.max_length, target_tfm_of(learn.dls).max_target_length)==sizes and learn.model.generation_config.max_new_tokens==sizes[1]
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert len(learn.predict(text(90), max_new_tokens=sizes[1])[1])<=sizes[1]
+
 # --- scores
 
 needs_rouge = pytest.mark.skipif(not has_package(ROUGE), reason='rouge-score is not installed')
@@ -383,7 +491,7 @@ def test_texts_are_as_long_as_targets_were_and_plain_transformers_knows(tmp_path
     spread(learn.model)
     assert learn.predict(SOURCES[0])[1].tolist()==plain(learn, SOURCES[0]) and len(plain(learn, SOURCES[0]))>20
     with pytest.raises(TypeError, match="did you mean 'num_beams'"): make(generate=dict(num_beam=2))
-    with pytest.raises(ValueError, match='39 or less'): learn.predict(SOURCES[0], max_new_tokens=50)
+    with pytest.raises(ValueError, match='40 or less'): learn.predict(SOURCES[0], max_new_tokens=50)
 
 def test_targets_that_are_cut_are_told_and_keep_their_end():
     with pytest.warns(UserWarning, match='longer than max_target_length=4'):

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .losses import TokenLoss
+from ..support.arguments import is_number
 
 # %% ../../nbs/model/11_token_scores.ipynb #ca20ad07
 LOGITS = dict(cpu=2**24) # logits that are held at a time: 64 MB in float32; elsewhere four times as many
@@ -182,6 +183,9 @@ class NextTokenLoss(TokenLoss):
         smoothing:float=0. # Share of each target that is spread over all tokens, in training
     ):
         super().__init__()
+        is_share = is_number(smoothing) and 0<=smoothing<1
+        if not is_share:
+            raise ValueError(f"label_smoothing={smoothing!r}: a share from 0 to below 1 is expected")
         self.smoothing = smoothing
 
     def told(self, targ)->tuple: # (B,n) ids, and which of them count

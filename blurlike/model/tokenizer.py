@@ -173,19 +173,27 @@ def ensure_pad(
     return tokenizer
 
 # %% ../../nbs/model/00_tokenizer.ipynb #65652146
-def _offset_tables(model): # of positions; RoBERTa counts them from padding_idx+1
+def _offset_tables(model, config, side): # of positions; RoBERTa counts them from padding_idx+1
     if not isinstance(model, transformers.PreTrainedModel): return []
-    tables = (m for name,m in model.named_modules() if isinstance(m, torch.nn.Embedding) and 'position' in name)
-    return [m for m in tables if m.padding_idx is not None]
+    other = dict(encoder='decoder', decoder='encoder')[side] if config.is_encoder_decoder else ' '
+    named = ((n, m) for n,m in model.named_modules() if isinstance(m, torch.nn.Embedding) and m.padding_idx is not None)
+    return [m for n,m in named if 'position' in n and other not in n]
+
+def _said_positions(config, side):
+    part = getattr(config, side, None) # of `EncoderDecoderModel` a config too, of others perhaps a number of layers
+    if isinstance(part, PreTrainedConfig): config = part
+    names = f'max_{side}_position_embeddings','max_position_embeddings','max_seq_len' # those of LED, of nearly all, of MPT
+    n = next((getattr(config, n) for n in names if getattr(config, n, None) is not None), None)
+    return [n] if isinstance(n, int) and 0<n<10**9 else []
 
 def max_positions(
-    model # Loaded model, its config, or a checkpoint
+    model, # Loaded model, its config, or a checkpoint
+    side:str='encoder' # Of a model with an encoder and a decoder, which of them
 )->int|None: # Number of tokens, special ones included; `None`: no limit (relative positions)
     "The longest input that the position table of `model` allows."
     config = load_config(model)
-    n = getattr(config, 'max_position_embeddings', getattr(config, 'max_seq_len', None)) # MPT has the other name
-    said = [n] if isinstance(n, int) and 0<n<10**9 else []
-    return min(said + [m.num_embeddings-m.padding_idx-1 for m in _offset_tables(model)], default=None)
+    tables = _offset_tables(model, config, side)
+    return min(_said_positions(config, side) + [m.num_embeddings-m.padding_idx-1 for m in tables], default=None)
 
 def fit_length(
     max_length:int|None, # What the user asks for, `None`: as much as fits

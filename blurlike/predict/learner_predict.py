@@ -32,7 +32,7 @@ from ..support.finite import check_outputs
 from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold, with_decisions
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
 from ..model.int8 import predicting_in
-from ..model.fingerprints import checksum_of, config_facts, tokenizer_hash, weights_hash
+from ..model.fingerprints import checksum_of, config_facts, generation_facts, tokenizer_hash, weights_hash
 from .prediction_files import predict_to_file
 from .text_labels import LabelPredictions
 from ..support.progress import Progress
@@ -258,9 +258,12 @@ def prediction_facts(self:PredictingLearner)->dict: # Name -> checksum or plain 
     "Fingerprint of all that predictions depend on, beside the texts."
     tfm,model = self.dls.text_tfm,unwrap(self.model)
     half = getattr(self, 'mixed_precision', None)
+    left_out = getattr(tfm, 'learnt_by', ())
+    options = {k:v for k,v in getattr(tfm, 'options', {}).items() if k not in left_out}
     labels = [[type(n).__name__, str(n)] for n in self.names]
     return dict(weights=weights_hash(model), config=checksum_of(config_facts(model)), labels=checksum_of(labels),
         task=getattr(self.task, 'name', None), loss=type(self.loss_func).__name__,
+        reading=repr(sorted(options.items())), writing=checksum_of(generation_facts(model)),
         **decisions_of(self.loss_func),
         precision=None if half is None else str(half.amp_mode), tokenizer=tokenizer_hash(tfm.tokenizer),
         tokenizer_kwargs=repr(sorted(tfm.tokenizer_kwargs.items())), max_length=tfm.max_length, overlap=tfm.overlap)

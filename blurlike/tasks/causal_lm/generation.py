@@ -108,7 +108,8 @@ def pads_left(
 
 def _may_pad(model, sizes, bs): # may texts of differing lengths be one batch?
     is_even = len(set(sizes))==1 and len(sizes)<=bs
-    counts_padding = bool(model.generation_config.min_length)
+    config = model.generation_config
+    counts_padding = bool(config.min_length) or config.no_repeat_ngram_size==1 # the end token may pad
     return is_even or not counts_padding and pads_left(model)
 
 def _alike(model, how, rooms, sizes, may_pad): # (n,) a number for each; those with one number may be written together

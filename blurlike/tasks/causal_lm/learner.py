@@ -30,7 +30,7 @@ from ...model.splitters import transformer_splitter
 from ...model.token_scores import NextTokenLoss, scores_by_row
 from ...inspect.row_results import token_results
 from ...model.turns import predict_together
-from ...predict.writing import check_can_write
+from ...predict.writing import check_can_save, check_can_write
 from ...share.serving import answering, page_of, page_output, page_with_boxes
 from ...support.arguments import check_settings, column_names
 from ...support.warn import warn_user
@@ -260,6 +260,7 @@ def _checked(learn):
     if isinstance(learn.loss_func, ModelLoss): _check_own_loss(model)
     if tfm.packed: _check_apart(model)
     _note_stops(model, tfm)
+    check_can_save(model)
     return learn
 
 # %% ../../../nbs/tasks/causal_lm/07_learner.ipynb #cb05ad31

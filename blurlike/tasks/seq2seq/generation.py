@@ -13,7 +13,7 @@ from ...model.model_inputs import unwrap
 from ...model.tokenizer import max_positions
 from ...model.token_scores import DecoderLoss
 from ...model.turns import predict_together
-from ...predict.writing import NEW_TOKENS, Continuation, by_length, decoding
+from ...predict.writing import DRAWING, NEW_TOKENS, Continuation, by_length, decoding, stop_options
 from ...predict.written_text import WrittenText
 from ...support.arguments import check_counts
 from .texts import TensorTarget
@@ -56,12 +56,12 @@ def room_for(
 )->int: # Maximum tokens
     "How long a text may be; `ValueError` if it is longer than the decoder's table of positions."
     if max_new_tokens is not None: check_counts(max_new_tokens=max_new_tokens)
-    limit = max_positions(getattr(model.config, 'decoder', None) or model)
+    limit = max_positions(model, 'decoder')
     config = model.generation_config
     usual = config.max_new_tokens or (config.max_length or NEW_TOKENS+1)-1
     if limit is None: return max_new_tokens or usual
-    if max_new_tokens is None or max_new_tokens<limit: return min(max_new_tokens or usual, limit-1)
-    raise ValueError(f"max_new_tokens={max_new_tokens} goes beyond the {limit} positions of the decoder: {limit-1} or less are possible")
+    if max_new_tokens is None or max_new_tokens<=limit: return min(max_new_tokens or usual, limit)
+    raise ValueError(f"max_new_tokens={max_new_tokens} goes beyond the {limit} positions of the decoder: {limit} or less are possible")
 
 def stops_of(model)->list: # token ids that end a text
     ends = model.generation_config.eos_token_id
@@ -85,7 +85,7 @@ class Sources:
         with self.learn.predicting(), predict_together(self.model):
             encoded = self.model.get_encoder()(**self.inputs, return_dict=True)
         mask = self.inputs.get('attention_mask', torch.ones_like(self.inputs['input_ids']))
-        return dict(hidden=encoded[0], mask=mask, kind=type(encoded))
+        return dict(ids=self.inputs['input_ids'], hidden=encoded[0], mask=mask, kind=type(encoded))
 
     def continuation(self, room, how, seed=None)->Continuation:
         config = self.model.generation_config
@@ -94,11 +94,12 @@ class Sources:
         return Continuation(self.learn, [[start]]*self.n, rooms, how, stops_of(self.model), seed, self.read())
 
     def several(self, n, room, how, seed=None)->list: # of each row `n` lists of token ids
+        is_seeded = seed is not None
         stops = stops_of(self.model)
-        options = how | dict(num_return_sequences=n, max_new_tokens=room, eos_token_id=stops)
-        with self.learn.predicting(), predict_together(self.model), torch.random.fork_rng(enabled=seed is not None):
-            if seed is not None: torch.manual_seed(seed)
-            out = self.model.generate(**self.inputs, **options)[:,1:].tolist()
+        options = how | dict(num_return_sequences=n, max_new_tokens=room, eos_token_id=stops) | stop_options(self.learn)
+        with self.learn.predicting(), predict_together(self.model), DRAWING, torch.random.fork_rng(enabled=is_seeded):
+            if is_seeded: torch.manual_seed(seed)
+            out = self.model.generate(**self.inputs, return_dict_in_generate=False, **options)[:,1:].tolist()
         ends = [next((i+1 for i,t in enumerate(row) if t in stops), len(row)) for row in out]
         rows = [row[:e] for row,e in zip(out, ends)]
         return [rows[i:i+n] for i in range(0, len(rows), n)]
@@ -109,6 +110,23 @@ def _check_several(n, how):
     if n==1 or how['do_sample'] or n<=how['num_beams']: return
     raise ValueError(f"num_return_sequences={n} needs as many beams (num_beams={how['num_beams']}), or a temperature: "
         "the likeliest tokens make one text")
+
+def _is_rated(config): return (config.encoder_repetition_penalty or 1)!=1 # a token for being in the source
+
+def _counts_source(model): # and its padding, in what is written
+    config = model.generation_config
+    return _is_rated(config) or bool(config.encoder_no_repeat_ngram_size)
+
+def _apart(model, how, several, sizes, bs): # `alike` and `bs` of `by_length`
+    n_texts = max(several, how['num_beams'])
+    mixes_rows = _is_rated(model.generation_config) and n_texts>1 # transformers takes the texts of a row for rows
+    alike = sizes if _counts_source(model) else None
+    return alike,1 if mixes_rows else bs
+
+def _rows(tfm, x): # (B,F,L) -> (1,F,l) each, without padding
+    fields = tfm.named(x)
+    real = fields.get('attention_mask', fields['input_ids']!=tfm.tokenizer.pad_token_id)
+    return [o[None,:,r>0] for o,r in zip(x, real)]
 
 class Seq2SeqPredictions(WrittenText):
     "What a model writes for a source"
@@ -124,7 +142,8 @@ class Seq2SeqPredictions(WrittenText):
             batch = Sources(learn, tfm.stack(tokens, rows))
             if several>1: return batch.several(several, room, how, seed)
             return batch.continuation(room, how, seed).finish()
-        return by_length(tokens.sizes, write, bs, show and hasattr(learn, 'progress'))
+        alike,bs = _apart(model, how, several, tokens.sizes, bs)
+        return by_length(tokens.sizes, write, bs, show and hasattr(learn, 'progress'), alike)
 
     def tokens(self, tfm, texts): # and what is cut is told
         tokens,seen = tfm.tokenize(list(texts), not tfm.is_reported('other'))
@@ -133,7 +152,10 @@ class Seq2SeqPredictions(WrittenText):
 
     def answers(self, learn, x): # of a batch
         model = unwrap(learn.model)
-        return Sources(learn, x).continuation(room_for(model), chosen(model)).finish()
+        how = chosen(model)
+        room = room_for(model)
+        parts = _rows(learn.dls.text_tfm, x) if _counts_source(model) else [x]
+        return [ids for p in parts for ids in Sources(learn, p).continuation(room, how).finish()]
 
     def chosen(self, learn, *asked): return chosen(unwrap(learn.model), *asked)
 

@@ -7,29 +7,30 @@ __all__ = ['seq2seq', 'target_tfm_of', 'plain_code', 'judge_targets', 'check_pai
            'note_tokens', 'longest_target', 'settle', 'set_generation', 'seq2seq_learner']
 
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #a128e4b7
+from copy import deepcopy
+
 import numpy as np
 from fastai.data.core import DataLoaders
 from fastai.torch_core import set_seed
 from fastcore.meta import delegates
-from fasttransform import compose_tfms
 from transformers import GenerationConfig
 
 from ...data.rows import Column, Rows, check_columns, check_texts
 from ...data.splits import read_split, split_rows, used_rows
 from ...model.model_inputs import unwrap
-from ...model.tokenizer import load_config, max_positions
+from ...model.tokenizer import load_config, load_tokenizer, max_positions
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import DecoderLoss, scores_by_row
 from ...inspect.row_results import token_results
-from ...predict.writing import check_can_write
+from ...predict.writing import check_can_save, check_can_write
 from ...support.arguments import check_counts, check_settings, column_names, did_you_mean
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task
 from ...train.assembly import build_learner, check_ready
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
-from .generation import Seq2SeqPredictions, decoder_input
-from .scores import sample_rows, seq2seq_metrics
+from .generation import Seq2SeqPredictions, decoder_input, room_for
+from .scores import sample_rows, seq2seq_metrics, untokenised
 from .texts import TokenizeSource, TokenizeTarget, source_block, target_block
 import blurlike.tasks.seq2seq.faults # noqa: F401 (`check` knows them)
 import blurlike.tasks.seq2seq.tables # noqa: F401 (registers the displays)
@@ -93,12 +94,11 @@ def check_decoder(
 
 def target_limit(
     max_target_length:int|None, # Asked for
-    checkpoint # Name, folder, loaded model, or learner
+    model # Loaded; its config alone tells less
 )->int|None: # Tokens; `None`: no limit
     "How long a target may be; `ValueError` if the decoder has fewer positions."
     if max_target_length is not None: check_counts(2, max_target_length=max_target_length)
-    config = load_config(checkpoint)
-    limit = max_positions(getattr(config, 'decoder', None) or config)
+    limit = max_positions(model, 'decoder')
     if max_target_length is None or limit is None or max_target_length<=limit: return max_target_length or limit
     raise ValueError(f"max_target_length={max_target_length} is more than the {limit} tokens that the decoder takes")
 
@@ -143,7 +143,7 @@ def _measured(tl): # which of them: in a table those with most characters
 def _texts(tl, places): # of these rows, as the tokenizer gets them
     reader = tl.tfms.fs[0]
     if isinstance(reader, Column): return list(reader.read_many(tl.items, places)[0])
-    return [compose_tfms(tl._get(int(i)), tl.tfms.fs[:-1], split_idx=tl.split_idx) for i in places]
+    return [untokenised(tl, i) for i in places]
 
 def longest_target(
     tl, # `TfmdLists` of the targets that train
@@ -199,16 +199,20 @@ def set_generation(
     if not is_known: raise TypeError(f"generate={generate!r}: a dict is expected, e.g. dict(num_beams=4)")
     given = dict(generate or {})
     for name in given: _check_setting(name)
+    check_counts(**{n:given[n] for n in ('num_beams','max_new_tokens') if given.get(n) is not None})
     if 'max_length' in given: # it counts the token that the decoder starts from, and transformers would take the other of the two
         check_counts(2, max_length=given['max_length'])
         given = dict(max_new_tokens=given.pop('max_length')-1) | given
-    model.generation_config.update(**given)
+    how = model.generation_config
+    how.update(**given)
+    if 'decoder_start_token_id' in given: model.config.decoder_start_token_id = how.decoder_start_token_id # it learns from it too
+    check_can_save(model)
+    if given.get('max_new_tokens'): room_for(model, given['max_new_tokens'])
 
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #dd597f1b
 def _loss(loss_func, label_smoothing):
-    if not 0<=label_smoothing<1:
-        raise ValueError(f"label_smoothing={label_smoothing}: a share from 0 to below 1 is expected")
-    if loss_func is None: return DecoderLoss(label_smoothing)
+    ours = DecoderLoss(label_smoothing)
+    if loss_func is None: return ours
     if label_smoothing: raise ValueError("label_smoothing= is a setting of the usual loss: leave it or loss_func= away")
     return loss_func
 
@@ -276,8 +280,8 @@ def seq2seq_learner(
         check_columns(rows, source, target)
         splits = split_rows(rows, parts, valid, seed)
         check_pairs_of_texts(used_rows(rows, splits), source, target, languages)
-        most = target_limit(max_target_length, checkpoint)
-        options = dict(prefix=prefix, languages=languages, max_target_length=most, score_rows=score_rows)
+        if languages is not None: tokenizer = deepcopy(load_tokenizer(tokenizer or checkpoint)) # it is marked, and others may have it
+        options = dict(prefix=prefix, languages=languages, max_target_length=max_target_length, score_rows=score_rows)
         own = seq2seq_metrics(languages, score_rows) if metrics is None else metrics
         learn = build_learner(seq2seq, [], checkpoint, tokenizer, rows, splits, Column(source), Column(target), bs=bs,
             max_length=max_length, options=options, dl_kwargs=dl_kwargs, metrics=own, **common)

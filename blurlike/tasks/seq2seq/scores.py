@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROUGE', 'TRANSLATION', 'ROUGE_HOW', 'AnyScript', 'sentences_of', 'has_package', 'rouge_of_rows',
-           'translation_metrics', 'signature', 'text_scores', 'TargetCounts', 'sample_rows', 'read_sample',
-           'WrittenScores', 'seq2seq_metrics']
+           'translation_metrics', 'signature', 'text_scores', 'TargetCounts', 'sample_rows', 'untokenised',
+           'read_sample', 'WrittenScores', 'seq2seq_metrics']
 
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #45f8fa92
 import importlib.util
@@ -15,6 +15,7 @@ import unicodedata
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
+from fasttransform import compose_tfms
 
 from ...data.rows import Column
 from ...model.token_scores import as_scores
@@ -135,17 +136,24 @@ def sample_rows(
     "Which rows texts are written for."
     return np.arange(n) if most is None or n<=most else np.linspace(0, n-1, most).round().astype(np.int64)
 
+def untokenised(
+    tl, # `TfmdLists`, whose last transform tokenises
+    i:int # A row
+): # A text
+    "What the tokenizer is given of a row."
+    return compose_tfms(tl._get(int(i)), tl.tfms.fs[:-1], split_idx=tl.split_idx)
+
 def read_sample(
     dl, # `TransformersDL`
     most:int|None # Rows at most
 )->tuple: # Sources and targets, as they stand in the data
     "Some rows of a part."
-    rows = sample_rows(len(dl.dataset), most)
-    readers = [tl.tfms.fs[0] for tl in dl.dataset.tls]
-    if all(isinstance(r, Column) for r in readers) and dl.reader.by_column:
-        return tuple(list(r.read_many(dl.dataset.tls[0].items, rows)[0]) for r in readers)
     tls = dl.dataset.tls
-    return [tls[0][int(i)] for i in rows],[str(tls[1].decode(tls[1][int(i)])) for i in rows]
+    rows = sample_rows(len(dl.dataset), most)
+    readers = [tl.tfms.fs[0] for tl in tls]
+    if all(isinstance(r, Column) for r in readers) and dl.reader.by_column:
+        return tuple(list(r.read_many(tls[0].items, rows)[0]) for r in readers)
+    return tuple([untokenised(tl, i) for i in rows] for tl in tls)
 
 class WrittenScores:
     "Scores of what is written for a sample of the rows that went through"

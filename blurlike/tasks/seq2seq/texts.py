@@ -9,6 +9,7 @@ __all__ = ['language_codes', 'check_languages', 'set_languages', 'TokenizeSource
 # %% ../../../nbs/tasks/seq2seq/00_texts.ipynb #48900ffa
 import copy
 import difflib
+from threading import Lock
 
 import numpy as np
 import torch
@@ -69,6 +70,7 @@ def set_languages(
 # %% ../../../nbs/tasks/seq2seq/00_texts.ipynb #7f6e2a61
 class TokenizeSource(TokenizeText):
     "A `TokenizeText` of what becomes another text"
+    learnt_by = ('score_rows',) # options that predictions do not depend on
     takes_overlap = False # windows would be read by the decoder one by one
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # Has a pad token
@@ -140,6 +142,8 @@ class TokenizeTarget(Transform):
     def __getstate__(self): return self.__dict__ | dict(_copy=(None, None))
 
 # %% ../../../nbs/tasks/seq2seq/00_texts.ipynb #e727407c
+_one_mode = Lock() # while targets are read, the tokenizer is in the mode for them
+
 def _ended(ids, end, most): # with its end, and no longer than it may be
     if end not in ids[-2:]: ids = [*ids, end] # mBART has the language behind it
     if most is None or len(ids)<=most: return ids
@@ -152,7 +156,8 @@ def token_ids(self:TokenizeTarget,
 )->list: # Lists of token ids
     "Targets as they are before `max_target_length` cuts them."
     if not texts: return []
-    return [_ended(i, self.end, None) for i in self.reader(text_target=texts, verbose=False)['input_ids']]
+    with _one_mode: ids = self.reader(text_target=texts, verbose=False)['input_ids']
+    return [_ended(i, self.end, None) for i in ids]
 
 @patch
 def many(self:TokenizeTarget,
