@@ -72,6 +72,7 @@ from .train.resume import *
 from .train.suggest import *
 from .train.named_metrics import *
 from .inspect.token_view import *
+from .inspect.text_lengths import *
 from .inspect.attention import *
 from .inspect.explanation import *
 if _util.find_spec('accelerate'): from .train.distributed import * # fastai's module of that name cannot be imported without it

@@ -8,7 +8,7 @@ __all__ = ['Explanation']
 # %% ../../nbs/inspect/01_explanation.ipynb #15b00004
 import html
 import importlib.util
-from itertools import accumulate, chain, groupby
+from itertools import accumulate, chain
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ import torch
 from fastcore.basics import patch
 
 from ..support.arguments import check_counts, is_whole
-from .token_view import MOST_CUT, SPECIAL, TextReading, spell_token
+from .token_view import SPECIAL, TextReading, shown_and_hidden, spell_token
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import read_outputs, unwrap
 from ..support.progress import Progress
@@ -68,16 +68,14 @@ def _span(text, value, most):
 def _draw(text, words, values): # words as (number, start, end) in the text
     most = np.nanmax(np.abs(values), initial=1e-9)
     res,at = [],0
-    for is_cut,run in groupby(words, lambda w: bool(np.isnan(values[w[0]]))):
-        run = [*run]
-        n_hidden = max(0, len(run)-MOST_CUT) if is_cut else 0
-        for k,a,b in run[:len(run)-n_hidden]:
+    for shown,hidden in shown_and_hidden(words, lambda w: bool(np.isnan(values[w[0]]))):
+        for k,a,b in shown:
             if a<at: continue
             res += [html.escape(text[at:a]), _span(text[a:b], values[k], most)]
             at = b
-        if not n_hidden: continue
-        res.append(f' <span style="opacity:.85">(… {n_hidden:,} more)</span>')
-        at = run[-1][2]
+        if not hidden: continue
+        res.append(f' <span style="opacity:.85">(… {len(hidden):,} more)</span>')
+        at = hidden[-1][2]
     return ''.join(res)+html.escape(text[at:])
 
 @patch
@@ -125,6 +123,8 @@ def _hidden_id(tok): # what stands for a word that is hidden; not what ends or p
     ends = {None, tok.pad_token_id, tok.eos_token_id}
     return next(i for i in chain(usual, set(range(len(tok)))-set(tok.all_special_ids)) if i not in ends)
 
+def _known_words(words): return np.unique(words[words!=SPECIAL]) # numbers of those that have tokens in a window
+
 # %% ../../nbs/inspect/01_explanation.ipynb #e99cb131
 def _gradients(learn, x, out, steps, added, bar): # (1,F,L), which output, and (L,) which tokens the tokenizer has added -> (L,) contributions
     from captum.attr import LayerIntegratedGradients
@@ -148,7 +148,7 @@ def _gradients(learn, x, out, steps, added, bar): # (1,F,L), which output, and (
 # %% ../../nbs/inspect/01_explanation.ipynb #8c03ed9d
 def _occlusion(learn, x, out, words, bs, bar): # (1,F,L), which output, and (L,) words -> (L,) contributions
     tfm,hidden = learn.dls.text_tfm,_hidden_id(learn.dls.tokenizer)
-    known = np.unique(words[words!=SPECIAL])
+    known = _known_words(words)
     rows = x.repeat(len(known)+1, 1, 1)
     for k,w in enumerate(known): rows[k+1,tfm.fields.index('input_ids'),torch.from_numpy(words==w)] = hidden
     logits = []
@@ -211,20 +211,21 @@ class _Asking:
 @patch
 def of(self:_Asking, window, out): # (W,) contributions to `out`, `nan` for words that are not in the window
     words = self.words[window]
-    found = (self._hiding if self.method=='occlusion' else self._going)(window, out)
+    ask = self._by_occlusion if self.method=='occlusion' else self._by_gradients
+    found = ask(window, out)
     is_real = words!=SPECIAL
     res = np.full(len(self.whose[window].words), np.nan)
-    res[np.unique(words[is_real])] = 0
+    res[_known_words(words)] = 0
     np.add.at(res, words[is_real], found[is_real])
     return res
 
 @patch
-def _hiding(self:_Asking, window, out):
+def _by_occlusion(self:_Asking, window, out):
     words = self.words[window]
     with self.learn.predicting(): return _occlusion(self.learn, self.xs[window], out, words, self.bs, self.bar)
 
 @patch
-def _going(self:_Asking, window, out):
+def _by_gradients(self:_Asking, window, out):
     model = unwrap(self.learn.model)
     x = self.xs[window]
     added = np.array([p is None for p in self.places[window]])
@@ -233,8 +234,8 @@ def _going(self:_Asking, window, out):
 # %% ../../nbs/inspect/01_explanation.ipynb #20ef8fcd
 @patch
 def counted(self:_Asking, windows): # a bar, to explain an output of each of these
-    def n_hidden(i): return len(np.unique(self.words[i][self.words[i]!=SPECIAL]))
-    n = {i:1+n_hidden(i) if self.method=='occlusion' else self.steps+2 for i in set(windows)}
+    def n_calls(i): return 1+len(_known_words(self.words[i])) if self.method=='occlusion' else self.steps+2
+    n = {i:n_calls(i) for i in set(windows)}
     self.bar = Progress(sum(n[i] for i in windows), hasattr(self.learn, 'progress'))
     return self.bar
 
@@ -256,7 +257,7 @@ def tag(self:_Asking, window, place, label): return self.of(window, lambda logit
 def best_places(self:_Asking): # for each word that was read: (window, place of its first token), with most context
     res = {}
     for i,words in enumerate(self.words):
-        for w in np.unique(words[words!=SPECIAL]):
+        for w in _known_words(words):
             place = int(np.flatnonzero(words==w)[0])
             context = min(place, len(words)-1-place)
             if w not in res or context>res[w][2]: res[int(w)] = i,place,context

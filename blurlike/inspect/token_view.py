@@ -12,19 +12,14 @@ from bisect import bisect_left, bisect_right
 from functools import singledispatch
 from itertools import accumulate, groupby
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from fastcore.basics import patch
 
-from ..support.arguments import check_counts
-from ..data.batch import TransformersDL
 from ..train.learner import TransformersLearner
-from ..support.progress import Progress
-from ..data.rows import Column
 from ..show.tables import Table
 from ..data.words import word_spans
-from ..data.tokens import TokenizeText, whole_texts
+from ..data.tokens import TokenizeText
 from ..data.text_items import repair_texts
 
 # %% ../../nbs/inspect/00_token_view.ipynb #15a00007
@@ -226,14 +221,23 @@ class ShownTokens:
 MOST_CUT = 30 # cut tokens that are drawn where they stand together
 
 def _shortened(line): # where one `more` stands for the rest of many cut tokens
-    for is_cut,run in groupby(line, lambda t: t[2]=='cut'):
-        run = [*run]
-        n_hidden = max(0, len(run)-MOST_CUT) if is_cut else 0
-        yield from run[:len(run)-n_hidden]
-        if n_hidden: yield f'(… {n_hidden:,} more)',SPECIAL,'more'
+    for shown,hidden in shown_and_hidden(line, lambda t: t[2]=='cut'):
+        yield from shown
+        if hidden: yield f'(… {len(hidden):,} more)',SPECIAL,'more'
 
 @patch(as_prop=True)
 def drawn(self:ShownTokens)->list: return [[*_shortened(line)] for line in self.lines] # what is to be seen of `lines`
+
+# %% ../../nbs/inspect/00_token_view.ipynb #23566663
+def shown_and_hidden(
+    items, # Tokens, or words
+    is_cut # `is_cut(item)`: was it cut off?
+): # Yields two lists for each run of items that were cut off, or were not: those that are drawn, and the rest
+    "What is drawn of `items`, and what is not."
+    for cut,run in groupby(items, is_cut):
+        run = [*run]
+        n = MOST_CUT if cut else len(run)
+        yield run[:n],run[n:]
 
 # %% ../../nbs/inspect/00_token_view.ipynb #8dfa4e13
 def counted(n, what): return f"{n:,} {what}{'s' if n!=1 else ''}"
@@ -281,70 +285,3 @@ def show_tokens(self:TransformersLearner,
 ):
     "Show how `item` is tokenised and what `max_length` cuts off."
     for reading in read_texts(self, item): ShownTokens(reading).show()
-
-# %% ../../nbs/inspect/00_token_view.ipynb #15a00010
-@patch
-def uncut_lengths(self:TransformersDL,
-    rows:int=10_000 # Maximum rows to look at, evenly from all
-)->np.ndarray: # (n,) tokens of each, special ones included
-    "Tokens of rows before `max_length` cuts any off."
-    idxs = _spread(self.n, rows)
-    tfm,res = whole_texts(self.text_tfm),[]
-    with Progress(len(idxs)) as bar:
-        for part in np.split(idxs, range(1000, len(idxs), 1000)):
-            if len(part): res += tfm.tokenize(_texts_at(self, part), count=False)[0].longest.tolist()
-            bar.step(len(part))
-    return np.array(res, dtype=np.int64)
-
-def _spread(n, most): return np.unique(np.linspace(0, n-1, min(most, n)).astype(np.int64)) # row numbers, evenly from all
-
-def _texts_at(dl, idxs, side=0): # of the texts; 1: of targets
-    texts = dl.dataset.tls[side]
-    getter = texts.tfms.fs[0]
-    has_columns = isinstance(getter, Column) and dl.reader.by_column
-    return getter.read_many(texts.items, idxs)[0] if has_columns else [texts[int(i)] for i in idxs]
-
-# %% ../../nbs/inspect/00_token_view.ipynb #0a9d1ce9
-def _edges(lens, bins):
-    low = int(lens.min())
-    high = int(np.ceil(np.quantile(lens, .995)))
-    step = -(-(high+1-low)//bins)
-    return np.arange(low, high+1+step, step)-.5
-
-def _beyond(lens, limit): # what is told of the texts that are too long
-    tokens = np.maximum(lens-limit, 0).sum()/lens.sum()
-    return f"beyond max_length={limit:,}: {(lens>limit).mean():.1%} of the texts, {tokens:.1%} of the tokens"
-
-def _target_lengths(dl, rows): # and the most that are read; `None` where targets are no texts
-    tfms = dl.dataset.tls[1].tfms.fs if len(dl.dataset.tls)>1 else ()
-    sizes = getattr(tfms[-1], 'uncut_sizes', None) if len(tfms) else None
-    return None if sizes is None else (sizes(_texts_at(dl, _spread(dl.n, rows), 1)),tfms[-1].limit)
-
-def _plot_lengths(ax, lens, limit, n, bins, noun): # of `n` texts those that were looked at
-    edges = _edges(lens, bins)
-    def bars(lens, color): ax.hist(np.minimum(lens, edges[-1]), edges, color=color)
-
-    bars(lens[lens<=(limit or lens.max())], '#4878a8')
-    told = f"{len(lens):,} of {n:,} {noun}" if len(lens)<n else f"{len(lens):,} {noun}"
-    if limit is not None:
-        bars(lens[lens>limit], '#d1495b')
-        if limit<=edges[-1]: ax.axvline(limit+.5, color='#d1495b', linestyle='--')
-        told = f'{told}; {_beyond(lens, limit)}'
-    ax.set(xlabel='tokens', ylabel=noun, title=told)
-    ax.title.set_fontsize(9)
-    ax.figure.tight_layout()
-
-@patch
-def plot_lengths(self:TransformersDL,
-    rows:int=10_000, # Maximum rows to look at, evenly from all
-    bins:int=40, # Bars
-    ax=None # Axes to draw in; where targets are texts too, a pair of them, or one for the sources alone
-):
-    "Draw the lengths of the texts in tokens, and what is beyond `max_length`; where targets are texts too, theirs as well."
-    check_counts(rows=rows, bins=bins)
-    if not self.n: raise ValueError("there are no rows whose lengths could be drawn")
-    targets = _target_lengths(self, rows)
-    sides = [(self.uncut_lengths(rows), self.text_tfm.max_length), *([] if targets is None else [targets])]
-    if ax is None: _,ax = plt.subplots(len(sides), figsize=(7, 3*len(sides)))
-    nouns = ('texts',) if targets is None else ('sources','targets')
-    for a,(lens,limit),noun in zip(np.atleast_1d(ax), sides, nouns): _plot_lengths(a, lens, limit, self.n, bins, noun)
