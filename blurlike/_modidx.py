@@ -2452,6 +2452,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'blurlike.save.folder._label_reader': ('save/folder.html#_label_reader', 'blurlike/save/folder.py'),
                                       'blurlike.save.folder._link': ('save/folder.html#_link', 'blurlike/save/folder.py'),
                                       'blurlike.save.folder._not_saved': ('save/folder.html#_not_saved', 'blurlike/save/folder.py'),
+                                      'blurlike.save.folder._others_in': ('save/folder.html#_others_in', 'blurlike/save/folder.py'),
                                       'blurlike.save.folder._save_alone': ('save/folder.html#_save_alone', 'blurlike/save/folder.py'),
                                       'blurlike.save.folder._save_tokenizer': ( 'save/folder.html#_save_tokenizer',
                                                                                 'blurlike/save/folder.py'),

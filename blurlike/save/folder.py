@@ -88,10 +88,14 @@ def _base_of(learn):
         "save with merge=True")
 
 # %% ../../nbs/save/01_folder.ipynb #d8b2cf69
-def _theirs(folder): # what others than we have put into a saved folder
-    try: own = {'blurlike.json', *read_json(folder/'blurlike.json')['sha256']}
-    except (OSError, ValueError, KeyError, TypeError): own = {'blurlike.json'}
+def _others_in(folder, saved): # paths of what others have put beside the files `saved`
+    own = {'blurlike.json', *saved}
     return [p for p in sorted(folder.iterdir()) if p.name not in own]
+
+def _theirs(folder): # the same, of a saved folder or any other
+    try: saved = {*read_json(folder/'blurlike.json')['sha256']}
+    except (OSError, ValueError, KeyError, TypeError): saved = ()
+    return _others_in(folder, saved)
 
 def _not_saved(names, folder): # as a message begins
     was = 'was' if len(names)==1 else 'were'
@@ -199,11 +203,10 @@ def _check_vouched(folder, saved, weights): # are all files there by which the m
         raise ValueError(f"{str(folder)!r} does not vouch for {name}: its blurlike.json was changed or cut off")
 
 def _check_added(folder, facts): # what transformers or peft would read beside what was saved
-    saved = {'blurlike.json', *facts['sha256']}
-    added = sorted(p.name for p in folder.iterdir() if p.suffix in READ and p.name not in saved)
-    if facts['adapter'] is None and 'adapter_config.json' in saved: added = ['adapter_config.json']
+    added = [p.name for p in _others_in(folder, facts['sha256']) if p.suffix in READ]
+    is_odd = facts['adapter'] is None and 'adapter_config.json' in facts['sha256'] # peft would read it
+    if is_odd: added = ['adapter_config.json']
     if added: raise ValueError(f"{_not_saved(added, folder)}: move {'it' if len(added)==1 else 'them'} away")
-
 
 def _is_config(name): return name.endswith('config.json') or name.startswith('adapter_config')
 
@@ -267,7 +270,6 @@ def _class_weights(loss, given): # those that were saved, unless a loss of one's
 # %% ../../nbs/save/01_folder.ipynb #d9763d9b
 def _set_up(task, facts, checkpoint, tokenizer, where, **kwargs):
     options = facts['target_options']
-
     x = (task.read_text or Column)(facts['text'])
     kwargs |= {k:facts[k] for k in ('bs','max_length','overlap')} | dict(x=x, options=options)
     try: learn = build_learner(task, facts['vocab'], checkpoint, tokenizer, **kwargs)
