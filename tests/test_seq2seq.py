@@ -561,6 +561,7 @@ def test_bad_input(bert):
         with pytest.raises(ValueError, match=said): make(df=FRAME.assign(**bad))
     with pytest.raises((TypeError, ValueError), match='row'): make(df=FRAME.assign(target=[None]+FRAME.target.tolist()[1:]))
     with pytest.raises(KeyError, match='summary'): make(target='summary')
+    with pytest.raises(ValueError, match="both column 'source'"): make(target='source')
     with pytest.raises(ValueError, match='has no encoder with a decoder'): seq2seq_learner(FRAME, bert)
     with pytest.warns(UserWarning, match='source= and target= are swapped'): make(df=FRAME.rename(columns=dict(source='target', target='source')))
     with pytest.raises(TypeError, match='compares what is written'): sequence_classification_learner(pd.DataFrame(dict(text=['a','b']*4, label=['x','y']*4)), bert).score()

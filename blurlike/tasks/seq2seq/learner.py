@@ -74,6 +74,8 @@ def check_pairs_of_texts(
     languages=None # Of translations
 ):
     "Raise an error that names the rows whose texts cannot be used; warn where the columns seem to be swapped."
+    if source==target:
+        raise ValueError(f"source= and target= are both column {source!r}: the model would learn to copy")
     check_texts(rows, source, target, filled=True)
     if languages is not None: return
     sizes = [rows.column(name).str.len().median() for name in (source, target)]
