@@ -30,6 +30,7 @@ FAULTS = [
     ('train/training_state', "random.setstate(states['python'])", 'pass', 'checkpoints:random_numbers'), # another order after resuming
     ('train/epoch_weights', 'return max((k for k,v in sums.items()', 'return min((k for k,v in sums.items()', 'scores:equal_weights'), # the first of two equal epochs
     ('train/checkpoints', 'if self.stop: self._leave(self.epoch+1, 0)', 'if self.stop: self._leave(self.epoch, 0)', 'checkpoints:signals'), # an epoch is trained twice after Ctrl-C
+    ('train/resume', 'if not found: return', 'return', 'checkpoints:other_things'), # a run goes on with other rows
     ('save/saved_facts', "has_sum = facts['format_version']>2 or told is not None", 'has_sum = told is not None', 'folders:sum_that_is_gone'), # a folder without its own sum is believed
     ('tasks/token_classification/tagged', "t[:2] in ('E-','S-')", "t[:2] in ('E-',)", 'token_classification:bio'), # an entity of one word goes on
     ('tasks/token_classification/word_labels', 'np.lexsort([-context, place])', 'np.lexsort([context, place])', 'token_classification:two_windows'), # the window that knows least of a word
@@ -39,6 +40,7 @@ FAULTS = [
     ('tasks/question_answering/decoding', 'float(null.min())', 'float(null.max())', 'question_answering:21_no_answer'), # "no answer" by the window that likes it most
     ('tasks/causal_lm/texts', 'kept = prompt[over:] or prompt[-1:]', 'kept = prompt[:-over] or prompt[-1:]', 'causal_lm:prompt_is_cut'), # a long prompt loses its end
     ('tasks/seq2seq/scores', 'scorer.score(sentences_of(r), sentences_of(w))', 'scorer.score(sentences_of(r), w)', 'seq2seq:rouge seq2seq:lsum'), # ROUGE-Lsum of one long sentence
+    ('inspect/text_lengths', '(lens>limit).mean()', '(lens>=limit).mean()', 'inspection:plot_says'), # a text that just fits is told to be too long
     ('inspect/explanation', 'found.sum(-1)[0]', 'found.abs().sum(-1)[0]', 'inspection:sum_to_the_difference'), # nothing speaks against
     ('inspect/row_results', '_mean(_ratio(hits, true, np.nan))', '_mean(_ratio(hits, true))', 'report:scikit_learn'), # labels that no row has lower the balanced accuracy
     ('inspect/compare', 'int((r.difference>0)!=less)', 'int(r.difference>0)', 'compare:less_perplexity'), # the higher loss is better
