@@ -7,14 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
-from blurlike.all import (CSVLogger, Callback, CategoryBlock, ClassificationInterpretation, CutMix, DataBlock, EarlyStoppingCallback, GradientAccumulation, GradientClip, Interpretation, LabelSmoothingCrossEntropyFlat, Learner,
+from blurlike.all import (TransformersDL, CSVLogger, Callback, CategoryBlock, ClassificationInterpretation, CutMix, DataBlock, EarlyStoppingCallback, GradientAccumulation, GradientClip, Interpretation, LabelSmoothingCrossEntropyFlat, Learner,
     MixUp, ModelInputsCallback, ModelLoss, MultiCategoryBlock, RandomSplitter, RightChoiceBlock, TextChoicesBlock, RegressionBlock, SGD, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, load_learner, nn, noop, set_seed,
     transformer_splitter, unwrap)
 from fresh import fresh_process
 from small import ARCH, AUTO_MODELS, BS, COLUMNS, FRAMES, KINDS, SAME_WIDTH, TEXTS, VOCABS, WRITING, activated, changed, close, direct_logits, direct_preds, head_names, joined, learner, note_dtypes, texts_in, texts_of, valid_frame, weights, with_answers, written_targets
 from datasets import Dataset
 from fastai.data.core import show_results
-from fastai.data.transforms import MultiCategory
+from fastai.data.transforms import ColReader, MultiCategory
 from fastai.torch_core import TitledStr
 from fastcore.foundation import L
 from sklearn import metrics as skm
@@ -612,3 +612,14 @@ def test_plain_learner(kind, bert, capsys):
         learn.export('plain.pkl')
         again = load_learner('plain.pkl')
         with again.no_bar(): close(again.get_preds(dl=again.dls.test_dl(items))[0], learn.get_preds()[0])
+
+def test_a_loader_of_the_users_own_may_have_arguments_of_its_own(bert):
+    class Marked(TransformersDL):
+        def __init__(self, dataset, mark=0, **kwargs):
+            self.mark = mark
+            super().__init__(dataset, **kwargs)
+    df = FRAMES['single']
+    block = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'))
+    dls = block.datasets(df).dataloaders(dl_type=Marked, bs=4, mark=1, val_mark=2)
+    assert [dl.mark for dl in dls.loaders]==[1, 2]
+    with pytest.raises(TypeError, match="loaders take no 'val_mrak'"): block.datasets(df).dataloaders(dl_type=Marked, bs=4, val_mrak=2)

@@ -1,5 +1,6 @@
 "Summaries and translations: what is learnt, what is written, and the faults that others have with it."
 import json
+from copy import deepcopy
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -749,3 +750,31 @@ def test_33_scores_need_no_network(monkeypatch):
     monkeypatch.setenv('NLTK_DATA', '')
     assert text_scores(['One dog. Two cats.'], ['One dog. Two cats.'])==dict.fromkeys(ROUGE, 100.)
     for code in ('de','zh','ja'): assert text_scores(['ein Hund rennt hier'], ['ein Hund rennt hier'], ('en',code))['bleu']==pytest.approx(100)
+
+def test_texts_of_several_scripts_are_not_taken_for_wrong_ones():
+    from blurlike.tasks.seq2seq.faults import script_of
+    assert [script_of(t) for t in ('Tom没有钱。', 'Tom hat kein Geld', 'トムは金がない', '東京大学', 'मैं घर जा रहा हूँ', '12!')]==['', 'LATIN', 'CJK', 'CJK', 'DEVANAGARI', '']
+    df = FRAME.assign(target=['我没有钱。','Tom没有钱。','他去了北京。','我喝果汁。']*5+['No money','我没有钱。','他去了北京。','我喝果汁。'], source='see '+FRAME.source)
+    found = [f for f in make(df=df, languages=('en','zh'), valid=[1]).check() if f.what=='script']
+    assert [f.rows.tolist() for f in found]==[[20]]
+
+def test_padding_on_the_left_changes_nothing():
+    tok = deepcopy(TOKENIZER)
+    tok.padding_side = 'left'
+    learn,want = make(tokenizer=tok),make()
+    want.model.load_state_dict(spread(learn.model).state_dict())
+    with learn.no_bar(), want.no_bar(): assert learn.validate()==want.validate()
+    assert learn.predict_batch(SOURCES)==want.predict_batch(SOURCES)
+
+@needs_rouge
+@pytest.mark.parametrize('bad', ['', None, float('nan'), 5])
+def test_score_names_rows_without_a_target(bad):
+    df = FRAME[:4].astype(object)
+    df.loc[2, 'target'] = bad
+    with pytest.raises(ValueError, match='item 2: there is no target'): make().score(df)
+
+@needs_rouge
+def test_score_takes_one_text_a_row():
+    for given in (dict(num_return_sequences=2), dict(out='x.jsonl')):
+        with pytest.raises(TypeError, match='one text a row'): make().score(**given)
+    with pytest.raises(ValueError, match='samples=0'): make().score(samples=0)

@@ -33,9 +33,9 @@ from .loaders import TransformersDataLoaders # noqa: F401 (exports made before l
 # %% ../../nbs/data/14_batch.ipynb #76168598
 _unread = 'process','shuffled' # given by fastai's `Interpretation` and `tta`
 
-def _check_arguments(kwargs): # of a loader, and of the validation loader alone (`val_bs`), which the other is given too
+def _check_arguments(cls, kwargs): # of a loader, and of the validation loader alone (`val_bs`), which the other is given too
     theirs = inspect.signature(TfmdDL).parameters
-    own = inspect.signature(TransformersDL).parameters
+    own = (p for c in cls.__mro__ if issubclass(c, TransformersDL) for p in inspect.signature(c).parameters)
     known = {*theirs, *own, *_unread}
     for name in kwargs:
         if name.removeprefix('val_') in known: continue
@@ -58,7 +58,7 @@ class TransformersDL(TfmdDL):
         share:tuple|None=None, # This process's number and how many there are: each takes its share of every batch; `None`: all of it
         **kwargs
     ):
-        _check_arguments(kwargs)
+        _check_arguments(type(self), kwargs)
         self.megabatch,self.max_tokens,self.share = megabatch,max_tokens,share
         self.memory = remembered or Memory(memory)
         self.whole,self.real = None,1 # the last batch, of which this process has a share; does that count?

@@ -19,11 +19,18 @@ from .texts import TokenizeSource
 def script_of(
     text:str, # Any
     most:int=100 # Letters that are looked at
-)->str: # E.g. `LATIN`; '' where there is no letter
-    "The script of most letters of a text."
+)->str: # E.g. `LATIN`; '' where there is no letter, or several scripts
+    "The script of nearly all letters of a text."
     letters = [c for c in text if c.isalpha()][:most]
-    found = Counter(unicodedata.name(c, '?').split(' ')[0].split('-')[0] for c in letters)
-    return found.most_common(1)[0][0] if found else ''
+    found = Counter(_script(c) for c in letters)
+    name,n = found.most_common(1)[0] if found else ('', 0)
+    return name if n>=.8*len(letters) else ''
+
+_japanese = 'HIRAGANA','KATAKANA' # which stand beside Chinese signs
+
+def _script(c):
+    name = unicodedata.name(c, '?').split(' ')[0].split('-')[0]
+    return 'CJK' if name in _japanese else name
 
 # %% ../../../nbs/tasks/seq2seq/04_faults.ipynb #a6b7363f
 def _words(text): return ' '.join(text.split())

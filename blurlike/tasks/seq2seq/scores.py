@@ -17,8 +17,10 @@ import pandas as pd
 from fastcore.basics import patch
 from fasttransform import compose_tfms
 
+from ...data.prefetch import name_error, name_items
 from ...data.rows import Column
 from ...model.token_scores import as_scores
+from ...support.arguments import check_counts
 from ...support.warn import warn_user
 from ...train.learner import TransformersLearner
 from ...train.metrics import CountsMetric
@@ -216,6 +218,15 @@ def _translation_table(written, references, draws, language):
         res.append([name, found.score, low, high, str(metric.get_signature())])
     return res
 
+def _check_writing(kwargs):
+    several = {'num_return_sequences','out','resume'} & kwargs.keys()
+    if several: raise TypeError(f"score compares one text a row: leave {'=, '.join(several)}= away")
+
+def _check_references(targets):
+    if not targets: raise ValueError("there are no rows to score")
+    bad = [i for i,t in enumerate(targets) if not isinstance(t, str) or not t.strip()]
+    if bad: raise name_error(ValueError("there is no target to compare with"), name_items(bad))
+
 @patch
 def score(self:TransformersLearner,
     rows=None, # Table with sources and targets; `None`: the validation part
@@ -227,9 +238,11 @@ def score(self:TransformersLearner,
     "Scores of what is written for all rows; `TypeError` where no texts are compared."
     if not hasattr(self.task.predictions, 'answered'):
         raise TypeError("score compares what is written with targets, and this learner writes none: `validate` gives its metrics")
+    check_counts(samples=samples)
+    _check_writing(kwargs)
     dl = self.dls.valid if rows is None else self.dls.test_dl(rows, with_labels=True)
     sources,targets = read_sample(dl, None)
-    if not sources: raise ValueError("there are no rows to score")
+    _check_references(targets)
     written = [o['generated_text'] for o in self.predict_batch(sources, bs=bs, **kwargs)]
     languages = dl.text_tfm.languages
     draws = np.random.default_rng(seed).integers(0, len(targets), (samples, len(targets)))

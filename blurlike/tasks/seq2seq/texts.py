@@ -71,6 +71,7 @@ def set_languages(
 class TokenizeSource(TokenizeText):
     "A `TokenizeText` of what becomes another text"
     learnt_by = ('score_rows',) # options that predictions do not depend on
+    padding_side = 'right' # whatever the tokenizer says: an encoder counts positions from the left
     takes_overlap = False # windows would be read by the decoder one by one
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # Has a pad token
