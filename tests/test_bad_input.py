@@ -599,3 +599,11 @@ def test_loaders_of_a_datablock_know_their_arguments(bert):
     dls = block.dataloaders(FRAMES['single'], megabatch=2, val_bs=3, val_num_workers=0, pin_memory=False)
     assert (dls.train.megabatch,dls.valid.bs)==(2, 3)
     with pytest.raises(TypeError, match="no 'batchsize'; did you mean 'batch_size'"): dls.train.new(batchsize=2)
+
+@pytest.mark.parametrize('given', [dict(max_length=9), dict(tokenizer='elsewhere'), dict(dl_kwargs=dict(val_bs=3))], ids=lambda d: next(iter(d)))
+def test_ready_loaders_are_not_made_anew(given, kind, checkpoint):
+    made = learner(kind, checkpoint)
+    if kind=='answers':
+        with pytest.raises(TypeError, match='DataLoaders'): learner(kind, made.model, made.dls, **given)
+        return
+    with pytest.raises(ValueError, match=f'{[*given][0]}=: these DataLoaders are made already'): learner(kind, made.model, made.dls, **given)

@@ -17,7 +17,7 @@ from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 
 from ..support.arguments import check_counts, check_settings, column_names, is_name
-from ..train.assembly import build_learner
+from ..train.assembly import build_learner, check_ready
 from ..model.class_weights import loss_with, read_class_weights
 from ..model.decisions import in_sets, label_threshold, read_threshold
 from ..data.label_columns import LabelVector, label_counts, read_labels, read_numbers
@@ -221,7 +221,10 @@ def sequence_classification_learner(
     labels = column_names(label, 'label')
     if seed is not None: set_seed(seed)
     common = dict(metrics=metrics, splitter=splitter) | kwargs
-    if isinstance(data, DataLoaders): return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
+    if isinstance(data, DataLoaders):
+        own = dict(problem_type=problem_type, vocab=vocab, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
+        check_ready(max_length=max_length, overlap=overlap, **own)
+        return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
     rows,parts,valid = read_split(data, valid)
     check_columns(rows, *texts, *labels)
     splits = split_rows(rows, parts, valid, seed, () if problem_type==regression.name else labels)

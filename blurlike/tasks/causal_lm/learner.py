@@ -40,7 +40,7 @@ from .generation import NextTokenPredictions
 from .scores import causal_lm_metrics
 from .chats import as_messages
 from .texts import TokenizeNext
-from ...train.assembly import build_learner
+from ...train.assembly import build_learner, check_ready
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
 import blurlike.tasks.causal_lm.faults # noqa: F401 (`check` knows them)
@@ -231,7 +231,9 @@ def causal_lm_learner(
     check_text_metrics(metrics, 'causal_lm_metrics() (perplexity, accuracy and bits per byte)')
     _check_loss(loss_func)
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter) | kwargs
-    if isinstance(data, DataLoaders): return _checked(_from_dls(data, checkpoint, model_kwargs=model_kwargs, **common))
+    if isinstance(data, DataLoaders):
+        check_ready(block_size=block_size, max_length=max_length, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
+        return _checked(_from_dls(data, checkpoint, model_kwargs=model_kwargs, **common))
     _check_loaded(checkpoint)
     tokenizer = load_tokenizer(tokenizer or checkpoint)
     rows,splits,form,from_files = _read(data, columns, valid, split_by, seed)

@@ -16,7 +16,7 @@ import numpy as np
 from ...support.arguments import check_settings, column_names
 from ...data.corpus import is_corpus, read_corpus
 from .gaps import MaskPredictions
-from ...train.assembly import build_learner
+from ...train.assembly import build_learner, check_ready
 from ...train.learner import TransformersLearner
 from ...model.losses import MaskedLoss
 from .masking import MaskedLMBlock, TokenizeMasked
@@ -98,7 +98,9 @@ def masked_lm_learner(
     text = column_names(text, 'text', 1)[0]
     if seed is not None: set_seed(seed)
     common = dict(metrics=metrics, splitter=splitter) | kwargs
-    if isinstance(data, DataLoaders): return _from_dls(data, checkpoint, loss_func, model_kwargs, common)
+    if isinstance(data, DataLoaders):
+        check_ready(block_size=block_size, max_length=max_length, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
+        return _from_dls(data, checkpoint, loss_func, model_kwargs, common)
     tokenizer = load_tokenizer(tokenizer or checkpoint)
     options = dict(mlm_probability=mlm_probability, whole_word=whole_word)
     options |= dict(mask_share=mask_share, random_share=random_share)

@@ -29,7 +29,7 @@ from ...model.splitters import transformer_splitter
 from ...model.decisions import in_sets
 from ...predict.text_labels import LabelPredictions, abstained, check_one_way, only_ours
 from ...share.serving import page_output
-from ...train.assembly import build_learner
+from ...train.assembly import build_learner, check_ready
 from ...train.learner import TransformersLearner
 from ...task import Task, register_learner, register_task
 from .choices import TokenizeChoices
@@ -161,7 +161,9 @@ def multiple_choice_learner(
     labels = column_names(label, 'label', 1)
     if seed is not None: set_seed(seed)
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter, model_kwargs=model_kwargs) | kwargs
-    if isinstance(data, DataLoaders): return _from_dls(data, checkpoint, **common)
+    if isinstance(data, DataLoaders):
+        check_ready(question=question, max_length=max_length, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
+        return _from_dls(data, checkpoint, **common)
     rows,parts,valid = read_split(data, valid)
     check_columns(rows, *texts, *columns, *labels)
     splits = split_rows(rows, parts, valid, seed)

@@ -274,7 +274,7 @@ def seq2seq_learner(
     check_text_metrics(metrics, 'seq2seq_metrics()')
     common = dict(loss_func=_loss(loss_func, label_smoothing), splitter=splitter, model_kwargs=model_kwargs) | kwargs
     if isinstance(data, DataLoaders):
-        own = dict(prefix=prefix, languages=languages, tokenizer=tokenizer)
+        own = dict(prefix=prefix, languages=languages, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
         check_ready(max_length=max_length, max_target_length=max_target_length, **own)
         learn = _from_dls(data, checkpoint, score_rows, metrics, **common)
     else:

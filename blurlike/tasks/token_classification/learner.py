@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 
 from ...support.arguments import check_settings, column_names
-from ...train.assembly import build_learner
+from ...train.assembly import build_learner, check_ready
 from ...data.loaders import check_targets
 from ...inspect.data_check import found_in
 from ...model.class_weights import loss_with, read_class_weights
@@ -134,7 +134,10 @@ def token_classification_learner(
     tags = column_names(tags, 'tags', 1)[0]
     if seed is not None: set_seed(seed)
     common = dict(metrics=metrics, splitter=splitter) | kwargs
-    if isinstance(data, DataLoaders): return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
+    if isinstance(data, DataLoaders):
+        own = dict(align_spans=align_spans, vocab=vocab, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
+        check_ready(max_length=max_length, overlap=overlap, **own)
+        return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
     rows,parts,words,tags,valid = read_split(data, valid, read_tagged, words, tags, align_spans)
     splits = split_rows(rows, parts, valid, seed, [tags])
     check_words(used_rows(rows, splits), words)
