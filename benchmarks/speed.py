@@ -346,6 +346,7 @@ def run(args, name):
     if name in ('padding','build','one'): return SCENARIOS[name](args) # these are no turns
     threads = torch.get_num_threads()
     sides,base,unit = SCENARIOS[name](args)
+    sides = {k:f for k,f in sides.items() if k not in args.leave_out}
     rates = {k:[] for k in sides}
     for r in range(args.rounds+args.warmup):
         for k,f in sides.items():
@@ -384,6 +385,7 @@ def main():
     p.add_argument('--loader-rows', type=int, default=1_000_000)
     p.add_argument('--sizes', nargs='+', type=int, default=[10_000, 100_000, 1_000_000, 10_000_000])
     p.add_argument('--compile', action='store_true', help='measure torch.compile too')
+    p.add_argument('--leave-out', nargs='*', default=[], help='sides that are not run, by their names in the table')
     p.add_argument('--clock', choices=CLOCKS, default='wall', help='for train; `processor` counts what this process used, whatever runs beside it')
     p.add_argument('--device', default='cpu', help='cpu or cuda')
     p.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
