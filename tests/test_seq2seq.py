@@ -529,9 +529,9 @@ def test_loaders_made_by_hand_force_the_language():
     learn = TransformersLearner(by_hand(languages=LANGUAGES['nllb'], tokenizer=tok), multilingual(tok, 'nllb'), metrics=[])
     assert learn.model.generation_config.forced_bos_token_id==tok.convert_tokens_to_ids('deu_Latn')
 
-def test_two_batches_are_sorted_together_unless_told():
+def test_batches_are_random_unless_told():
     made = make().dls,by_hand(),make(dl_kwargs=dict(megabatch=200)).dls
-    assert [dls.train.megabatch for dls in made]==[2, 2, 200]
+    assert [dls.train.megabatch for dls in made]==[1, 1, 200]
 
 def test_what_ready_loaders_cannot_take():
     dls = by_hand()
