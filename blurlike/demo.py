@@ -19,7 +19,7 @@ NAMING = {*PACKAGES, 'scikit', 'np', 'pd', 'hugging', 'huggingface', 'tensor', '
 LEFT_OUT = {'tests','test','testing','_vendor','externals'} # folders
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 RATE = 2e-3 # at which the small BERT learns from nothing
-N_FILES = 100 # of a package are read, evenly: the largest have thousands
+N_FILES = 300 # of a package are read, evenly: the largest have thousands
 
 def docstrings(
     package:str, # Name of an installed package; its source is read, not run
