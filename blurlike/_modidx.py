@@ -2385,6 +2385,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'blurlike/predict/writing.py'),
                                           'blurlike.predict.writing.decoding': ( 'predict/writing.html#decoding',
                                                                                  'blurlike/predict/writing.py'),
+                                          'blurlike.predict.writing.drawing': ( 'predict/writing.html#drawing',
+                                                                                'blurlike/predict/writing.py'),
                                           'blurlike.predict.writing.in_rounds': ( 'predict/writing.html#in_rounds',
                                                                                   'blurlike/predict/writing.py'),
                                           'blurlike.predict.writing.stop_options': ( 'predict/writing.html#stop_options',

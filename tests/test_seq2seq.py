@@ -778,7 +778,7 @@ def test_score_names_rows_without_a_target(bad):
     with pytest.raises(ValueError, match='item 2: there is no target'): make().score(df)
 
 @needs_rouge
-def test_score_takes_one_text_a_row():
-    for given in (dict(num_return_sequences=2), dict(out='x.jsonl')):
+def test_score_takes_one_text_a_row(tmp_path):
+    for given in (dict(num_return_sequences=2), dict(out=tmp_path/'x.jsonl')):
         with pytest.raises(TypeError, match='one text a row'): make().score(**given)
     with pytest.raises(ValueError, match='samples=0'): make().score(samples=0)

@@ -13,7 +13,7 @@ from ...model.model_inputs import unwrap
 from ...model.tokenizer import max_positions
 from ...model.token_scores import DecoderLoss
 from ...model.turns import predict_together
-from ...predict.writing import DRAWING, NEW_TOKENS, Continuation, by_length, decoding, stop_options
+from ...predict.writing import NEW_TOKENS, Continuation, by_length, decoding, drawing, stop_options
 from ...predict.written_text import WrittenText
 from ...support.arguments import check_counts
 from .texts import TensorTarget
@@ -97,7 +97,8 @@ class Sources:
         is_seeded = seed is not None
         stops = stops_of(self.model)
         options = how | dict(num_return_sequences=n, max_new_tokens=room, eos_token_id=stops) | stop_options(self.learn)
-        with self.learn.predicting(), predict_together(self.model), DRAWING, torch.random.fork_rng(enabled=is_seeded):
+        drawn = drawing(how)
+        with self.learn.predicting(), predict_together(self.model), drawn, torch.random.fork_rng(enabled=is_seeded):
             if is_seeded: torch.manual_seed(seed)
             out = self.model.generate(**self.inputs, return_dict_in_generate=False, **options)[:,1:].tolist()
         ends = [next((i+1 for i,t in enumerate(row) if t in stops), len(row)) for row in out]
