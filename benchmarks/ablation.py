@@ -52,6 +52,11 @@ def fine_tune(learn, epochs, lr, **kwargs): learn.fine_tune(epochs-1, lr, **kwar
 def fine_tune_plain(learn, epochs, lr): learn.fine_tune(epochs-1) # fastai's own rate, 2e-3
 def by_group(learn, epochs, lr, lowest, by=one_cycle, **kwargs): by(learn, epochs, slice(lr*lowest, lr), **kwargs)
 def head_faster(learn, epochs, lr, times, by=one_cycle, **kwargs): by(learn, epochs, np.array([lr]*(len(learn.splitter(learn.model))-1)+[lr*times]), **kwargs)
+def head_first(learn, epochs, lr): # the head alone for an epoch, all after it (arXiv:2202.10054)
+    learn.freeze()
+    learn.fit_linear(1, 20*lr)
+    learn.unfreeze()
+    learn.fit_linear(max(1, epochs-1), lr)
 def unfreeze_by_steps(learn, epochs, lr, **kwargs): # head, then upper layers, then all: one epoch each, the rest for all
     for n in (-1, -2)[:max(0, epochs-1)]:
         learn.freeze_to(n)
@@ -64,22 +69,26 @@ def as_found(learn, epochs, lr): learn.fit_one_cycle(epochs, learn.lr_find(num_i
 # what an arm changes. make: arguments of the learner; before: done to it; fit, kwargs: how it is trained; lr: times the run's
 ours = lambda fit=one_cycle, make=None, before=None, lr=1, **kwargs: dict(fit=fit, make=make or {}, before=before, lr=lr, kwargs=kwargs)
 trainer = lambda lr=1, **kwargs: dict(trainer=kwargs, lr=lr)
+shuffled,no_drop = dict(dl_kwargs=dict(megabatch=1)),dict(model_kwargs=dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.))
 still = dict(div=1e5, div_final=1e5, moms=same_moms) # from zero to zero, momentum as it is
 ARMS = dict(
     one_cycle=ours(), # fastai's default: 25% warm-up from lr/25, momentum .95 .85 .95
     linear_10=ours(linear), linear_5=ours(linear, warmup=.05), linear_25=ours(linear, warmup=.25), linear_0=ours(linear, warmup=0.),
     cosine_10=ours(pct_start=.1, **still),
     cycle_10=ours(pct_start=.1), cycle_moms=ours(moms=same_moms), cycle_10_moms=ours(pct_start=.1, moms=same_moms), cycle_final_10=ours(div_final=10),
-    as_trainer=ours(linear, make=dict(dl_kwargs=dict(megabatch=1)), before=as_theirs),
-    linear_random=ours(linear, make=dict(dl_kwargs=dict(megabatch=1))), random=ours(make=dict(dl_kwargs=dict(megabatch=1))),
+    as_trainer=ours(linear, make=shuffled, before=as_theirs),
+    linear_random=ours(linear, make=shuffled), linear_random_lr2=ours(linear, make=shuffled, lr=2), linear_random_lr4=ours(linear, make=shuffled, lr=4), linear_random_lr_half=ours(linear, make=shuffled, lr=.5),
+    linear_random_head_10=ours(head_faster, make=shuffled, times=10, by=linear), linear_random_group=ours(by_group, make=shuffled, lowest=.25, lr=2, by=linear), linear_random_group_lr4=ours(by_group, make=shuffled, lowest=.25, lr=4, by=linear),
+    linear_group_lr4=ours(by_group, lowest=.25, lr=4, by=linear), random_group_lr4=ours(by_group, make=shuffled, lowest=.25, lr=4),
+    linear_random_no_dropout=ours(linear, make=shuffled | no_drop), head_first=ours(head_first, make=shuffled), random=ours(make=shuffled),
     window_20=ours(make=dict(dl_kwargs=dict(megabatch=20))), any_first=ours(before=any_first),
-    no_guess=ours(before=no_guess), no_wd=ours(wd=0.), wd_10=ours(wd=.1), wd_all=ours(before=on_all),
+    no_guess=ours(before=no_guess), no_guess_lr2=ours(before=no_guess, lr=2), no_guess_linear_random=ours(linear, make=shuffled, before=no_guess), no_wd=ours(wd=0.), wd_10=ours(wd=.1), wd_all=ours(before=on_all),
     beta_98=ours(make=dict(opt_func=partial(adamw, sqr_mom=.98))), eps_6=ours(make=dict(opt_func=partial(adamw, eps=1e-6))),
-    no_dropout=ours(make=dict(model_kwargs=dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.))), no_clip=ours(make=dict(max_grad_norm=None)),
+    no_dropout=ours(make=no_drop), no_clip=ours(make=dict(max_grad_norm=None)),
     head_3=ours(head_faster, times=3), head_10=ours(head_faster, times=10), linear_head_3=ours(head_faster, times=3, by=linear), linear_head_10=ours(head_faster, times=10, by=linear),
-    by_group=ours(by_group, lowest=.1), unfreeze=ours(unfreeze_by_steps), fine_tune=ours(fine_tune), fine_tune_plain=ours(fine_tune_plain), fine_tune_lr2=ours(fine_tune, lr=2), fine_tune_flat=ours(fine_tune, lr=2, lr_mult=1), fine_tune_20=ours(fine_tune, lr=20, lr_mult=20), fine_tune_lr4=ours(fine_tune, lr=4), finder=ours(as_found),
+    by_group=ours(by_group, lowest=.1), by_group_lr4=ours(by_group, lowest=.25, lr=4), unfreeze=ours(unfreeze_by_steps), fine_tune=ours(fine_tune), fine_tune_plain=ours(fine_tune_plain), fine_tune_lr2=ours(fine_tune, lr=2), fine_tune_flat=ours(fine_tune, lr=2, lr_mult=1), fine_tune_20=ours(fine_tune, lr=20, lr_mult=20), fine_tune_lr4=ours(fine_tune, lr=4), finder=ours(as_found),
     cycle_lr2=ours(lr=2), cycle_lr4=ours(lr=4), cycle_lr10=ours(lr=10), linear_lr2=ours(linear, lr=2), linear_lr4=ours(linear, lr=4), linear_lr_half=ours(linear, lr=.5), cycle_lr_half=ours(lr=.5),
-    trainer=trainer(), trainer_cosine=trainer(lr_scheduler_type='cosine'), trainer_lr2=trainer(lr=2), trainer_lr4=trainer(lr=4))
+    trainer=trainer(), trainer_cosine=trainer(lr_scheduler_type='cosine'), trainer_lr2=trainer(lr=2), trainer_lr4=trainer(lr=4), trainer_lr_half=trainer(lr=.5), trainer_cosine_lr2=trainer(lr=2, lr_scheduler_type='cosine'))
 
 @cache
 def read_part(shared, name, part):
@@ -181,9 +190,9 @@ def interval(d): # mean of the differences, and half the width of its 95% interv
 
 def spread(d): return f'{d.mean():.1f} ± {d.std(ddof=1):.1f}' if len(d)>1 else f'{d.iloc[0]:.1f}'
 
-def table(rows, base, metric='score', by=('part','rows','epochs','bs','lr','set')):
+def table(rows, base, metric='score', by=('device','part','rows','epochs','bs','lr','set')):
     "Each arm beside `base`: mean and spread over seeds, and the mean of the differences by pairs with its 95% interval, in points; over all sets too."
-    rows = pd.DataFrame([r for r in rows if metric in r]).drop_duplicates(['arm','seed',*by], keep='last')
+    rows = pd.DataFrame([dict(device='cpu') | r for r in rows if metric in r]).drop_duplicates(['arm','seed',*by], keep='last')
     rows[metric] *= 100
     wide = rows.pivot_table(index=[*by, 'seed'], columns='arm', values=metric)
     stuck,runs = rows[rows.constant].groupby('arm').size(),rows.groupby('arm').size()

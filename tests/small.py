@@ -204,9 +204,9 @@ def plain_answers(learn, question, context):
     enc = tok(question, context, truncation='only_second', max_length=tfm.max_length, stride=tfm.overlap, return_overflowing_tokens=True, return_offsets_mapping=True)
     found,null = [],np.inf
     for w,ids in enumerate(enc['input_ids']):
-        inputs = {k:torch.tensor([enc[k][w]]) for k in tok.model_input_names}
+        inputs = {k:torch.tensor([enc[k][w]], device=model.device) for k in tok.model_input_names}
         out = model(**inputs)
-        start,end = out.start_logits[0].numpy(),out.end_logits[0].numpy()
+        start,end = out.start_logits[0].cpu().numpy(),out.end_logits[0].cpu().numpy()
         null = min(null, start[ids.index(tok.cls_token_id)]+end[ids.index(tok.cls_token_id)])
         inside = [i for i,s in enumerate(enc.sequence_ids(w)) if s==1]
         for i in inside:
@@ -225,11 +225,12 @@ def written_ids(kind, tok, row):
 def written_log_probs(kind, learn, df):
     "The log-probabilities of the tokens that are written, a tensor a row, by the plain model."
     tok,model = learn.dls.tokenizer,learn.model.eval()
+    def one(ids): return torch.tensor([ids], device=model.device)
     def of(row):
         before,after = written_ids(kind, tok, row)
-        if kind=='summaries': logits = model(input_ids=torch.tensor([before]), labels=torch.tensor([after])).logits[0]
-        else: logits = model(input_ids=torch.tensor([before+after])).logits[0,len(before)-1:-1]
-        return logits.float().log_softmax(-1)[range(len(after)),after]
+        if kind=='summaries': logits = model(input_ids=one(before), labels=one(after)).logits[0]
+        else: logits = model(input_ids=one(before+after)).logits[0,len(before)-1:-1]
+        return logits.float().cpu().log_softmax(-1)[range(len(after)),after]
     return [of(row) for row in df.itertuples()]
 
 def written_targets(kind, learn, df):
@@ -258,8 +259,8 @@ def note_dtypes(model, dtypes): # of what the first linear layer gives
 def joined(o): return PerRow(o).contiguous() if isinstance(o, list) and len(o) and torch.is_tensor(o[0]) and o[0].ndim else o
 def close(a, b, tol=1e-5): torch.testing.assert_close(torch.as_tensor(joined(a)).float().cpu(), torch.as_tensor(joined(b)).float().cpu(), atol=tol, rtol=tol)
 def head_names(kind, model): return {n for n,_ in model.named_parameters() if n.startswith(HEAD[kind])}
-def weights(model): return {n:p.detach().clone() for n,p in model.named_parameters()}
-def changed(model, before): return {n for n,p in model.named_parameters() if not torch.equal(p, before[n])}
+def weights(model): return {n:p.detach().cpu().clone() for n,p in model.named_parameters()}
+def changed(model, before): return {n for n,p in model.named_parameters() if not torch.equal(p.cpu(), before[n])}
 
 @pytest.fixture(scope='session')
 def trained(checkpoints, tmp_path_factory):

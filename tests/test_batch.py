@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import (DataBlock, IndexSplitter, RegressionBlock, SkipItemException, TokenizeText, TokenTensor, TransformersDL, TransformersTextBlock, masked_lm_learner, set_seed)
+from blurlike.all import (DataBlock, IndexSplitter, RegressionBlock, SkipItemException, TokenizeText, TokenTensor, TokenizeQuestions, TransformersDL, TransformersTextBlock, masked_lm_learner, set_seed)
 from small import ARCHS, FRAMES, KINDS, SAME_WIDTH, TEXTS, accepted, byte_tokenizer, close, encode, learner, texts_of, valid_frame, word_tokenizer
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -263,6 +263,13 @@ def test_as_torch_gives_windows_to_other_processes(bert):
     alone,others = list(dl.as_torch()),list(dl.as_torch(num_workers=2))
     assert [b.rows.tolist() for b in others]==[b.rows.tolist() for b in alone] and len(alone)>2
 
+def test_as_torch_gives_what_other_processes_make_on_the_cpu(bert):
+    "CUDA cannot begin in a worker; `meta` stands for it here."
+    dl = learner('single', bert).dls.valid
+    dl.device = torch.device('meta')
+    assert all(v.device.type=='cpu' for b in dl.as_torch(num_workers=1) for v in b.values())
+    assert dl.device.type=='meta' and next(iter(dl.as_torch()))['input_ids'].device.type=='meta'
+
 # Windows of long texts
 
 def test_windows_hold_every_token_of_a_text():
@@ -280,6 +287,15 @@ def test_windows_hold_every_token_of_a_text():
             assert read==ids and all(a[-3:]==b[:3] for a,b in zip(real, real[1:])) and all(len(w)<=10 for w in real)
             n_windows.add(len(real))
     assert len(n_windows)>2
+
+@pytest.mark.parametrize('version', ['0.23.1','0.23.2'])
+def test_a_tokenizers_that_loses_windows_is_refused(version, monkeypatch):
+    tok = word_tokenizer('input_ids','token_type_ids','attention_mask')
+    made_elsewhere = TokenizeText(tok, 8, 2)
+    monkeypatch.setattr('tokenizers.__version__', version)
+    assert len(TokenizeText(tok, 8).tokenize(TEXTS[:2]))==2 # texts may be cut
+    for make in (lambda: TokenizeText(tok, 8, 2), lambda: made_elsewhere.tokenize(TEXTS[:2]), lambda: TokenizeQuestions(tok, 16, 4)):
+        with pytest.raises(ImportError, match=f'tokenizers {version} loses the windows'): make()
 
 def test_windows_decode_to_the_whole_text():
     tok = word_tokenizer('input_ids','token_type_ids','attention_mask')

@@ -6,7 +6,7 @@ from fresh import ROOT
 
 @pytest.mark.slow
 def test_on_a_cpu(tmp_path):
-    parts = ['device','correct','train','graphs','profile','predict','attention']
+    parts = ['device','correct','train','graphs','profile','predict','causal','attention']
     done = subprocess.run([sys.executable, ROOT/'benchmarks'/'gpu'/'check.py', *parts, '--device', 'cpu', '--tiny', '--rounds', '1', '--out', tmp_path], capture_output=True, text=True)
     assert done.returncode==0, done.stderr
     assert [l.split(':')[0] for l in done.stdout.splitlines() if l.startswith('== ')]==[f'== {p}' for p in parts]
@@ -14,7 +14,7 @@ def test_on_a_cpu(tmp_path):
     found = json.loads((tmp_path/'train-bert.json').read_text())
     for side in ('raw loop, the same batches', 'blurlike', 'blurlike, packed', 'Trainer', 'Trainer, by length'): assert found[side]['rates'][0]>0
     told = (tmp_path/'gpu.md').read_text()
-    assert 'error' not in told and all(f'## {o}' in told for o in ('Correct','train-bert','graphs-bert','profile','predict','one'))
+    assert 'error' not in told and all(f'## {o}' in told for o in ('Correct','train-bert','graphs-bert','profile','predict','causal','one'))
 
 @pytest.mark.slow
 def test_a_part_that_fails_hides_no_other(tmp_path):

@@ -9,14 +9,13 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from fastai.learner import Learner
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, FocalLoss, FocalLossFlat, L1LossFlat, LabelSmoothingCrossEntropy, LabelSmoothingCrossEntropyFlat, MSELossFlat
 from runs import WORDS, gaps
 from safetensors.torch import load_file
 from sklearn import metrics as skm
-from small import FRAMES, close, learner, weights
+from small import FRAMES, changed, close, learner, weights
 
-from blurlike.all import (SGD, Callback, CancelBatchException, CategoryBlock, Checkpoints, SaveModelCallback, TerminateOnNaNCallback, Column, DataBlock, GradientAccumulation, Interpretation, MaskedLoss, ModelLoss, TokenLoss, TransformersLearner, TransformersTextBlock,
+from blurlike.all import (SGD, adamw, Callback, CancelBatchException, CategoryBlock, Checkpoints, SaveModelCallback, TerminateOnNaNCallback, Column, DataBlock, GradientAccumulation, Interpretation, MaskedLoss, ModelLoss, TokenLoss, TransformersLearner, TransformersTextBlock,
     held_weights, load_learner, nn, read_class_weights, sequence_classification_learner, token_classification_learner)
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -308,24 +307,23 @@ class DivideRow(Callback):
         if self.training and 7 in self.rows_now(): self.learn.loss = self.learn.loss_grad = self.learn.loss_grad/0.
     def rows_now(self): return self.dl.dataset.items.numbers[self.dl.now]
 
-def test_the_weights_are_those_before_the_batch_whose_loss_is_nan(bert):
+@pytest.mark.parametrize('on_gpu', [False, True])
+def test_the_weights_are_those_before_the_batch_whose_loss_is_nan(on_gpu, bert, monkeypatch):
     learn,steps = single(bert, bs=4, valid=[0, 1]),[]
+    if on_gpu: late(monkeypatch)
     class Keep(Callback):
         def before_backward(self): steps.append(weights(self.model))
     with pytest.raises(ValueError, match=r'^rows .*\b7\b.*: the training loss is inf .*those before this batch'): quiet(learn, lambda l: l.fit(1, 1e-3, cbs=[DivideRow(), Keep()]))
     assert all(torch.equal(p, steps[-1][n]) and torch.isfinite(p).all() for n,p in learn.model.named_parameters())
     learn.fit(1, 1e-3)
 
-def test_where_asking_holds_up_the_backward_pass_it_is_asked_after_the_step(bert, monkeypatch):
-    learn = single(bert, bs=4, valid=[0, 1])
+def test_other_optimizers_take_the_step_before_a_gpu_can_be_asked(bert, monkeypatch):
+    learn = single(bert, bs=4, valid=[0, 1], opt_func=SGD)
     late(monkeypatch)
     with pytest.raises(ValueError, match=r'^rows .*\b7\b.*: the training loss is inf .*so are its weights'): quiet(learn, lambda l: l.fit(1, 1e-3, cbs=DivideRow()))
 
 def late(monkeypatch): # the loss is looked at as it is on a GPU
-    def backward(self):
-        self._unseen = True
-        Learner._backward(self)
-    monkeypatch.setattr(TransformersLearner, '_backward', backward)
+    monkeypatch.setattr(TransformersLearner, '_is_asked_late', lambda self: True)
 
 @pytest.mark.parametrize('on_gpu', [False, True])
 def test_a_batch_that_a_callback_skips_ends_nothing(on_gpu, bert, monkeypatch):
@@ -355,14 +353,17 @@ def test_fastais_callback_ends_a_fit_without_an_error(bert):
     quiet(learn, lambda l: l.fit(3, 1e-3, cbs=[DivideRow(), TerminateOnNaNCallback()]))
     assert learn.epoch==0 and all(torch.isfinite(p).all() for p in learn.model.parameters())
 
-def test_an_infinite_loss_with_a_sound_gradient(bert, monkeypatch):
-    "A step was taken: the weights are not called those before it."
+@pytest.mark.parametrize('opt_func', [adamw, SGD], ids=['adamw','sgd'])
+def test_an_infinite_loss_with_a_sound_gradient(opt_func, bert, monkeypatch):
+    "Ours leaves the step out; where another took one, the weights are not called those before it."
     class Add(Callback):
         def after_loss(self): self.learn.loss = self.learn.loss_grad = self.learn.loss_grad+torch.inf
-    learn = single(bert, bs=4, valid=[0, 1])
+    learn = single(bert, bs=4, valid=[0, 1], opt_func=opt_func)
+    before = weights(learn.model)
     late(monkeypatch)
-    with pytest.raises(ValueError, match='training loss is inf .*its weights are sound') as e: quiet(learn, lambda l: l.fit(1, 1e-3, cbs=Add()))
-    assert 'those before' not in str(e.value)
+    with pytest.raises(ValueError, match='training loss is inf') as e: quiet(learn, lambda l: l.fit(1, 1e-3, cbs=Add()))
+    is_same = not changed(learn.model, before)
+    assert is_same==(opt_func is adamw) and ('those before' if is_same else 'its weights are sound') in str(e.value)
 
 def test_what_an_earlier_search_saw_ends_no_fit(bert):
     learn = single(bert, bs=4, valid=[0, 1])

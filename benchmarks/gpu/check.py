@@ -22,7 +22,7 @@ for k,v in dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg', TOK
 ROOT = Path(__file__).resolve().parents[2]
 
 # part: seconds it may take
-LIMITS = dict(device=30, correct=200, train=150, large=60, compiled=90, graphs=90, graphs_modernbert=120, profile=60, predict=90, attention=30)
+LIMITS = dict(device=30, correct=200, train=150, large=60, compiled=90, graphs=90, graphs_modernbert=120, profile=60, predict=90, causal=90, attention=30)
 
 # ---- models and data
 
@@ -109,13 +109,17 @@ def raw_loop(args, model, batches, compiled=False):
         sched.step()
         opt.zero_grad(set_to_none=True)
 
+def training_arguments(args, bs, **kwargs):
+    import transformers as tf
+    return tf.TrainingArguments(tempfile.mkdtemp(), num_train_epochs=1, per_device_train_batch_size=bs, learning_rate=1e-4, report_to='none', save_strategy='no', disable_tqdm=True,
+        optim='adamw_torch_fused', use_cpu=args.device=='cpu', bf16=True, **kwargs)
+
 def trainer(args, made, tokenizer, df, bs, grouped):
     import transformers as tf
     from datasets import Dataset
     rows = Dataset.from_dict(dict(text=df.text.tolist(), labels=df.label.tolist()))
     rows = rows.map(lambda r: tokenizer(r['text'], truncation=True, max_length=512), batched=True, remove_columns=['text'])
-    targs = tf.TrainingArguments(tempfile.mkdtemp(), num_train_epochs=1, per_device_train_batch_size=bs, learning_rate=1e-4, report_to='none', save_strategy='no', disable_tqdm=True,
-        optim='adamw_torch_fused', use_cpu=args.device=='cpu', bf16=True, train_sampling_strategy='group_by_length' if grouped else 'random')
+    targs = training_arguments(args, bs, train_sampling_strategy='group_by_length' if grouped else 'random')
     t = tf.Trainer(new_model(args, made), targs, train_dataset=rows, data_collator=tf.DataCollatorWithPadding(tokenizer))
     t.remove_callback(tf.PrinterCallback)
     return t
@@ -147,7 +151,7 @@ def correct(args):
     picked = ['-k', pick] if pick else []
     workers = '0' if args.tiny else str(args.workers)
     log = args.out/'correct.log' # written test by test: what was found stands there when the time is over
-    command = [sys.executable, '-m', 'pytest', '-v', '-n', workers, '-m', '', '-p', 'no:cacheprovider', '--tb=short', '-rfE', '--durations=15', str(ROOT/'tests'/'test_device.py'), *picked]
+    command = [sys.executable, '-m', 'pytest', '-v', '-n', workers, '--maxprocesses', workers, '-m', '', '-p', 'no:cacheprovider', '--tb=short', '-rfE', '--durations=15', str(ROOT/'tests'/'test_device.py'), *picked]
     with open(log, 'w') as f: done = subprocess.run(command, stdout=f, stderr=subprocess.STDOUT, env=env, cwd=ROOT)
     lines = log.read_text().strip().splitlines()
     keep(args, 'correct', last=lines[-1] if lines else '', failed=[l for l in lines if l.startswith(('FAILED','ERROR'))], code=done.returncode)
@@ -342,6 +346,46 @@ def predict(args):
         for k,f in ways.items(): times.setdefault(k, []).append(1000*timed(args, f))
     keep(args, 'one', **{k:round(statistics.median(v[3:]), 3) for k,v in times.items()})
 
+def writer(args, folder):
+    "A Llama of GPT-2's size (50,304 words), and texts in blocks: `(frame, folder, arguments of the learner)`."
+    import torch, transformers as tf
+    made,tokenizer = checkpoint('bert', True, folder)
+    tokenizer.eos_token = tokenizer.sep_token
+    tokenizer.save_pretrained(made)
+    size = dict(vocab_size=3000, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64) if args.tiny else \
+        dict(vocab_size=50304, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=2048)
+    torch.manual_seed(0)
+    tf.LlamaForCausalLM(tf.LlamaConfig(**size, max_position_embeddings=1024, pad_token_id=0, bos_token_id=2, eos_token_id=3)).save_pretrained(made)
+    n = 64 if args.tiny else 1024
+    return frame(args, 2600),made,dict(bs=2 if args.tiny else 8, block_size=n, valid=list(range(4)), metrics=[])
+
+def causal(args):
+    "A causal model in bf16 on packed blocks of 1,024 tokens: tokens a second and megabytes, ours beside the plain loop (all logits) and `Trainer`."
+    import torch, transformers as tf
+    from blurlike.all import causal_lm_learner
+    df,made,common = writer(args, Path(tempfile.mkdtemp()))
+    def learner(**kwargs): return causal_lm_learner(df, made, dl_kwargs=dict(device=torch.device(args.device)), **common, **kwargs)
+    batches = list(learner().dls.train.as_torch())
+    amount = sum(b['input_ids'].numel() for b in batches)
+    def model():
+        torch.manual_seed(0)
+        return tf.AutoModelForCausalLM.from_pretrained(made, dtype=torch.float32).to(args.device)
+    def ours():
+        learn = learner(precision='bf16')
+        learn.model.to(args.device)
+        with learn.no_bar(), learn.no_logging(): return timed(args, lambda: learn.fit_one_cycle(1, 1e-4))
+    def raw():
+        m = model()
+        return timed(args, lambda: raw_loop(args, m, batches))
+    def peer():
+        targs = training_arguments(args, len(batches[0]['input_ids']))
+        rows = [{k:v.cpu() for k,v in zip(b, values)} for b in batches for values in zip(*b.values())]
+        t = tf.Trainer(model(), targs, train_dataset=rows, data_collator=tf.default_data_collator)
+        t.remove_callback(tf.PrinterCallback)
+        return timed(args, t.train)
+    keep(args, 'causal', tokens=amount, fields=str({k:list(v.shape) for k,v in batches[0].items()}))
+    turns(args, 'causal', {'raw loop, the same batches':raw, 'blurlike':ours, 'Trainer':peer}, amount, args.rounds)
+
 def attention(args):
     "Ways to attend within the texts of a packed batch, forward and backward: milliseconds."
     if args.device!='cuda': return keep(args, 'attention', note='CUDA alone')
@@ -377,7 +421,7 @@ def attention(args):
                     keep(args, 'attention', **{f'{label}, {name}, dropout {p}':dict(wall=round(wall, 3), device=round(busy, 3))})
                 except Exception as e: keep(args, 'attention', **{f'{label}, {name}, dropout {p}':f'{type(e).__name__}: {str(e)[:200]}'})
 
-PARTS = dict(device=device, correct=correct, train=train, large=large, compiled=compiled, graphs=graphs, graphs_modernbert=graphs_modernbert, profile=profile, predict=predict, attention=attention)
+PARTS = dict(device=device, correct=correct, train=train, large=large, compiled=compiled, graphs=graphs, graphs_modernbert=graphs_modernbert, profile=profile, predict=predict, causal=causal, attention=attention)
 
 # ---- the table
 
@@ -390,7 +434,7 @@ def table(out):
     read = lambda name: json.loads((out/f'{name}.json').read_text()) if (out/f'{name}.json').exists() else {}
     said,right = read('device').get('found', {}),read('correct')
     lines = ['# blurlike on '+said.get('card', 'the CPU'), '', ', '.join(f'{k} {v}' for k,v in said.items()), '', '## Correct', '', f"`tests/test_device.py`: {right.get('last', 'did not end')}", *(f'- {l}' for l in right.get('failed', []))]
-    for name in ('train-bert','train-modernbert','large-bert','compiled-bert','graphs-bert','graphs-modernbert','predict'):
+    for name in ('train-bert','train-modernbert','large-bert','compiled-bert','graphs-bert','graphs-modernbert','predict','causal'):
         found = read(name)
         sides = {k:v for k,v in found.items() if isinstance(v, dict)}
         if not sides: continue

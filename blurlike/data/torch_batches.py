@@ -29,6 +29,7 @@ class _Dicts(TorchIterable):
     def __len__(self): return len(self.dl)
     def __iter__(self):
         worker = get_worker_info()
+        if worker is not None: self.dl.device = torch.device('cpu') # its own copy; CUDA cannot begin in it
         for k,(x,*y) in enumerate(self.dl):
             is_mine = worker is None or k%worker.num_workers==worker.id # each worker goes through all, in the same order
             if is_mine: yield self._as_dict(x.as_subclass(torch.Tensor), [t.as_subclass(torch.Tensor) for t in y[:1]])
@@ -47,5 +48,5 @@ class _Dicts(TorchIterable):
 # %% ../../nbs/data/16_torch_batches.ipynb #8c301307
 @patch
 def as_torch(self:TransformersDL, **kwargs)->TorchDataLoader: # `kwargs` are passed to it
-    "A plain `torch` DataLoader of these batches as Hugging Face dicts: token fields, and `labels` if there are targets."
+    "A plain `torch` DataLoader of these batches as Hugging Face dicts, with `labels` if there are targets; what workers make is on the CPU."
     return TorchDataLoader(_Dicts(self), batch_size=None, **kwargs)

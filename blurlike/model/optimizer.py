@@ -23,6 +23,7 @@ def _halves(params, owner, wd): # fastai sees one group, torch one with decay an
 
 class adamw(OptimWrapper):
     "Fused AdamW over groups of parameters; no weight decay on biases and norms"
+    skip = None # () bool, on the device: is the next step left out? No one need wait for it
     def __init__(self,
         params, # List of parameters, or list of such lists (one a group, as splitters give them)
         lr:float=1e-3,   # Learning rate
@@ -43,8 +44,12 @@ class adamw(OptimWrapper):
         for g in groups: alike.setdefault((g['lr'],g['betas'],g['eps'],g['weight_decay']), []).append(g)
         def joined(gs): return gs[0] | dict(params=[p for g in gs for p in g['params']])
         self.opt.param_groups = [joined(gs) for gs in alike.values()] # one kernel for all groups that are set alike
+        if self.skip is not None: self.opt.found_inf = self.skip.float() # as gradient scalers tell it
         try: return self.opt.step(closure)
-        finally: self.opt.param_groups = groups
+        finally:
+            self.opt.param_groups = groups
+            if self.skip is not None: del self.opt.found_inf
+            self.skip = None
 
     def zero_grad(self): self.opt.zero_grad() # to `None`: zeros would lie beside the next gradients, and be added to them
 

@@ -158,6 +158,11 @@ def _compare(name, before, folder):
     raise ValueError(f"{name} gives other logits in onnxruntime than in PyTorch (they differ by up to {worst:.2g}): "
         "this architecture cannot be exported")
 
+def _on_cpu(learn): # as onnxruntime computes
+    learn.model.cpu()
+    learn.dls.device = torch.device('cpu')
+    return learn
+
 def _is_copied(path): # what stands beside the weights in a saved folder
     return path.suffix!='.safetensors' and path.name not in ('blurlike.json','model.safetensors.index.json')
 
@@ -174,7 +179,7 @@ def export_onnx(
     with tempfile.TemporaryDirectory() as tmp:
         source = learn.save_pretrained(Path(tmp)/'model')
         facts = read_facts(source)
-        copy = TransformersLearner.from_pretrained(source)
+        copy = _on_cpu(TransformersLearner.from_pretrained(source))
         batches = _batches(copy)
         before = list(zip(batches, _logits(copy, batches)))
         def write(path):

@@ -76,6 +76,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         super().__init__(dls, model, loss_func=self._loss_for(dls, loss_func), opt_func=opt_func, splitter=splitter,
             metrics=metrics, cbs=_with_own(cbs, max_grad_norm), train_bn=train_bn,
             lr=default_rate(model, task) if lr is None else lr, **kwargs)
+        _place(unwrap(self.model), getattr(dls, 'device', None))
         guard_labels(unwrap(self.model))
         self._clip_length(max_positions(unwrap(self.model)))
         self._count_losses()
@@ -103,6 +104,11 @@ def _load(self:TransformersLearner, dls, checkpoint, model_kwargs):
 
 def _set_device_of(dls): # as `TransformersDataLoaders` do, which need none of this
     if isinstance(getattr(dls, 'device', None), str): dls.device = torch.device(dls.device)
+
+def _place(model, device): # fastai waits for the first fit, and predictions before it would be made on the CPU
+    if device is None or hasattr(model, 'hf_device_map'): return # loaded where it is to be
+    there = torch.empty(0, device=device).device
+    if any(p.device!=there for p in model.parameters()): model.to(device)
 
 def _prepare(model, peft, gradient_checkpointing): # for training
     if peft is not None: add_adapter(model, peft)
