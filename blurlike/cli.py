@@ -180,13 +180,13 @@ def _print_rows(learn):
     print(said + (f'; labels: {some_of(learn.names, 20, str)}' if learn.names else ''))
 
 def _fit(learn, args):
-    from blurlike.all import Checkpoints
+    from blurlike.all import Checkpoints, shown_rate
     saver = Checkpoints(args.checkpoints, steps=args.steps) if args.checkpoints else None
     if not sys.stdout.isatty(): learn.logger = _epoch_lines(learn)
     with _bars(learn):
         if args.resume: return learn.resume(args.checkpoints)
         lr,whence = (args.lr, 'as asked for') if args.lr else _find_rate(learn)
-        print(f'highest learning rate: {lr:.1e}, {whence}')
+        print(f'highest learning rate: {shown_rate(lr)}, {whence}')
         learn.fit_one_cycle(args.epochs or 3, lr, cbs=saver)
 
 def train(args):

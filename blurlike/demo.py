@@ -124,12 +124,12 @@ def train(learn, args):
 
 def rate_of(learn, is_new):
     "What the finder suggests; or `RATE` for a model that knows nothing yet, whose loss falls too little in the finder's hundred steps."
-    from blurlike.train.suggest import found_rate
+    from blurlike.train.suggest import found_rate, shown_rate
     rate,whence = found_rate(learn)
     if not is_new:
-        print(f'highest learning rate: {rate:.1e}, {whence}')
+        print(f'highest learning rate: {shown_rate(rate)}, {whence}')
         return rate
-    print(f'found: {rate:.1e}, {whence}; this model knows nothing yet, and gets {RATE:.1e}')
+    print(f'found: {shown_rate(rate)}, {whence}; this model knows nothing yet, and gets {shown_rate(RATE)}')
     return RATE
 
 def save_and_reload(learn, out=None):

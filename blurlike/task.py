@@ -58,6 +58,7 @@ class Task:
     files:dict = field(default_factory=dict) # suffix -> reader of files that only this task knows, e.g. `.json` of SQuAD
     outputs:tuple = ('logits',) # Names of the model's outputs that are its logits; several are laid side by side
     rate:float = 1. # Times the learning rate that suits the width of the model: the default of its learners
+    spread:float = 1. # How many times faster than the first group the head learns by default, where there are more than two labels
     decoder_input:Callable|None = None # `(targets or None, model) -> dict`: what the decoder of a model that writes text reads; `{}`: the model knows
     hub_tags:tuple = ('fill-mask','sentence-similarity','feature-extraction') # Pipeline tags of checkpoints on the Hub to begin with
     trained_tags:tuple = () # Those of models trained for it, where transformers has no pipeline

@@ -15,7 +15,9 @@ from small import BS, FRAMES, table, word_tokenizer
 
 df = FRAMES['single']
 
-def learner(checkpoint, **kwargs): return sequence_classification_learner(df, checkpoint, bs=BS, dl_kwargs=dict(device='cpu'), **kwargs)
+two_labels = df[df.label!='fine'].reset_index(drop=True)
+
+def learner(checkpoint, df=df, **kwargs): return sequence_classification_learner(df, checkpoint, bs=BS, dl_kwargs=dict(device='cpu'), **kwargs)
 
 @pytest.fixture(scope='module')
 def wide(tmp_path_factory):
@@ -26,10 +28,21 @@ def wide(tmp_path_factory):
     return folder
 
 def test_a_fit_without_a_rate_takes_one_that_suits_the_width(wide):
-    learn = learner(wide)
+    learn = learner(wide, two_labels)
     assert learn.lr==5e-5
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1)
     assert max(learn.recorder.hps['lr'])==pytest.approx(5e-5, rel=.05)
+
+@pytest.mark.parametrize('fit', ['fit_one_cycle','fit_linear','fit'])
+def test_the_head_of_many_labels_takes_four_times_the_rate_of_the_body(fit, wide):
+    learn,seen = learner(wide),Rates()
+    assert learn.lr==learn.suggest().lr==slice(5e-5, 2e-4) and '5e-05 to 0.0002' in str(learn.suggest())
+    with learn.no_bar(), learn.no_logging(): getattr(learn, fit)(2, cbs=seen)
+    np.testing.assert_allclose(np.max(seen.fits[-1], 0), [5e-5, 1e-4, 2e-4], rtol=.1)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-4, cbs=seen)
+    assert len(set(np.max(seen.fits[-1], 0)))==1 # a rate that is given is that of all
+
+def test_one_group_of_parameters_takes_one_rate(wide): assert learner(wide, splitter=lambda model: [list(model.parameters())]).lr==5e-5
 
 def test_a_rate_that_is_given_is_the_learners(wide): assert learner(wide, lr=3e-4).lr==3e-4
 
@@ -55,7 +68,7 @@ def test_suggest_reads_the_loaders_and_trains_nothing(wide):
     before = {k:v.clone() for k,v in learn.model.state_dict().items()}
     s = learn.suggest()
     rows = len(learn.dls.train_ds)
-    assert (s.epochs, s.lr, s.bs)==(suggest_epochs(rows, BS), 5e-5, BS)
+    assert (s.epochs, s.lr, s.bs)==(suggest_epochs(rows, BS), slice(5e-5, 2e-4), BS)
     assert all(v.equal(before[k]) for k,v in learn.model.state_dict().items()) and learn.opt is None
     shown = str(s).splitlines()
     assert [line.split()[0] for line in shown]==['epochs','lr','bs'] and f'{rows} rows' in shown[0]
@@ -63,7 +76,7 @@ def test_suggest_reads_the_loaders_and_trains_nothing(wide):
 def test_a_saved_learner_without_rows_has_a_rate_and_nothing_to_suggest(wide, tmp_path):
     saved = learner(wide).save_pretrained(tmp_path/'m')
     again = TransformersLearner.from_pretrained(saved)
-    assert again.lr==5e-5
+    assert again.lr==slice(5e-5, 2e-4)
     with pytest.raises(ValueError, match='no training rows'): again.suggest()
 
 class Rates(Callback):
@@ -111,6 +124,14 @@ def test_few_steps_tell_nothing(bert):
     learn = learner(bert)
     assert 'are too few for a suggestion' in told(learn, num_it=12)[1][0]
     assert told(learn, num_it=12, suggest_funcs=None)==(None, []) # none was asked for
+
+def test_two_rates_are_told_as_two(wide, capsys):
+    from blurlike.cli import _fit
+    from types import SimpleNamespace
+    learn = learner(wide)
+    assert suggest.shown_rate(learn.lr)=='5e-05 to 0.0002' and suggest.shown_rate(1e-3)=='0.001'
+    with learn.no_bar(): _fit(learn, SimpleNamespace(checkpoints=None, steps=None, resume=False, lr=None, epochs=1))
+    assert 'highest learning rate: ' in capsys.readouterr().out
 
 def curve(fall, noise, n=99, seed=0):
     level = np.concatenate([np.full(n//2, 1.), np.linspace(1, 1-fall, n//4), np.linspace(1-fall, 4, n-n//2-n//4)])

@@ -348,16 +348,15 @@ def predict(args):
 
 def writer(args, folder):
     "A Llama of GPT-2's size (50,304 words), and texts in blocks: `(frame, folder, arguments of the learner)`."
-    import torch, transformers as tf
+    import pandas as pd, torch, transformers as tf
     made,tokenizer = checkpoint('bert', True, folder)
-    tokenizer.eos_token = tokenizer.sep_token
+    tokenizer.eos_token,tokenizer.model_max_length = tokenizer.sep_token,1024
     tokenizer.save_pretrained(made)
     size = dict(vocab_size=3000, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64) if args.tiny else \
         dict(vocab_size=50304, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=2048)
     torch.manual_seed(0)
     tf.LlamaForCausalLM(tf.LlamaConfig(**size, max_position_embeddings=1024, pad_token_id=0, bos_token_id=2, eos_token_id=3)).save_pretrained(made)
-    n = 64 if args.tiny else 1024
-    return frame(args, 2600),made,dict(bs=2 if args.tiny else 8, block_size=n, valid=list(range(4)), metrics=[])
+    return pd.DataFrame(dict(text=texts(100 if args.tiny else 2600)[0])),made,dict(bs=2 if args.tiny else 8, block_size=1024, valid=list(range(4)), metrics=[])
 
 def causal(args):
     "A causal model in bf16 on packed blocks of 1,024 tokens: tokens a second and megabytes, ours beside the plain loop (all logits) and `Trainer`."
@@ -380,7 +379,8 @@ def causal(args):
     def peer():
         targs = training_arguments(args, len(batches[0]['input_ids']))
         rows = [{k:v.cpu() for k,v in zip(b, values)} for b in batches for values in zip(*b.values())]
-        t = tf.Trainer(model(), targs, train_dataset=rows, data_collator=tf.default_data_collator)
+        def padded(rows): return {k:torch.nn.utils.rnn.pad_sequence([r[k] for r in rows], True, -100 if k=='labels' else 0) for k in rows[0]}
+        t = tf.Trainer(model(), targs, train_dataset=rows, data_collator=padded)
         t.remove_callback(tf.PrinterCallback)
         return timed(args, t.train)
     keep(args, 'causal', tokens=amount, fields=str({k:list(v.shape) for k,v in batches[0].items()}))

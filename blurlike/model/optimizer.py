@@ -26,7 +26,7 @@ class adamw(OptimWrapper):
     skip = None # () bool, on the device: is the next step left out? No one need wait for it
     def __init__(self,
         params, # List of parameters, or list of such lists (one a group, as splitters give them)
-        lr:float=1e-3,   # Learning rate
+        lr:float|slice=1e-3, # Learning rate, or those of the first group and of the last
         mom:float=0.9,   # Decay of the gradients' average (beta 1)
         sqr_mom:float=0.999, # Decay of the squared gradients' average (beta 2)
         eps:float=1e-8,  # Added to the denominator
@@ -37,7 +37,9 @@ class adamw(OptimWrapper):
         self.n_groups = len(groups)
         self._owned = None,None # list of torch's groups, and these by the group of fastai's that owns them
         inner = [g for i,ps in enumerate(groups) for g in _halves(ps, i, wd) if g['params']]
-        super().__init__(opt=torch.optim.AdamW(inner, lr=lr, betas=(mom,sqr_mom), eps=eps, fused=True))
+        highest = getattr(lr, 'stop', lr)
+        super().__init__(opt=torch.optim.AdamW(inner, lr=highest, betas=(mom,sqr_mom), eps=eps, fused=True))
+        if isinstance(lr, slice): self.set_hyper('lr', lr)
 
     def step(self, closure=None):
         groups,alike = self.opt.param_groups,{}

@@ -137,7 +137,7 @@ single_label = register_task(Task('single_label_classification', 'AutoModelForSe
     metrics = single_label_metrics, predictions=OnePredictions(decode_single),
     fits    = lambda dls: Categorize in _target_tfms(dls),
     example = lambda vocab: vocab[0],
-    config  = dict(problem_type='single_label_classification'),
+    config  = dict(problem_type='single_label_classification'), spread=4.,
     kind    = TargetKind('single'), pipeline=dict(truncation=True), judge=judge_single))
 
 multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequenceClassification',
@@ -146,7 +146,7 @@ multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequ
     metrics = multi_label_metrics, predictions=SetPredictions(decode_multi),
     fits    = lambda dls: not {MultiCategorize, EncodedMultiCategorize}.isdisjoint(_target_tfms(dls)),
     example = lambda vocab: [vocab[0]],
-    config  = dict(problem_type='multi_label_classification'),
+    config  = dict(problem_type='multi_label_classification'), spread=4.,
     kind    = LabelSets(), pipeline=dict(truncation=True, top_k=None), judge=judge_sets))
 
 _judged = 'Numbers were judged in {n} rows, by ridge regression over tokens: {told}.'

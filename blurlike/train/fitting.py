@@ -362,5 +362,5 @@ def fine_tune(self:FittingLearner,
     **kwargs # Passed to fastai's `fine_tune`
 ):
     "fastai's `fine_tune` with rates that move the body too."
-    if base_lr is None: base_lr = min(2e-3, 20*self.lr)
+    if base_lr is None: base_lr = min(2e-3, 20*(getattr(self.lr, 'start', None) or getattr(self.lr, 'stop', self.lr)))
     super(FittingLearner, self).fine_tune(epochs, base_lr, freeze_epochs, lr_mult, pct_start, div, **kwargs)

@@ -38,7 +38,17 @@ from ..support.warn import warn_user
 import blurlike.show.tables # noqa: F401 (registers the displays)
 
 # %% ../../nbs/train/06_learner.ipynb #f8cc51e9
-def default_rate(model, task)->float: return suggest_rate(model, 1. if task is None else task.rate) # of a learner that is given none
+def default_rate(
+    model, # Hugging Face model
+    task:Task|None, # What it is trained for
+    n_labels:int=0, # Of the task
+    n_groups:int=1 # Of parameters
+)->float|slice: # Highest learning rates: of all, or of the first group and of the last
+    "The rate of a learner that is given none."
+    rate = suggest_rate(model, 1. if task is None else task.rate)
+    has_spread = task is not None and n_labels>2 and n_groups>1
+    highest = min(1e-3, rate*task.spread) if has_spread else rate
+    return slice(rate, highest) if highest>rate else rate
 
 class TransformersLearner(RunningLearner, PredictingLearner):
     "A fastai `Learner` for a Hugging Face model"
@@ -61,7 +71,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         gradient_checkpointing:bool=False, # Compute activations again in the backward pass: less memory, about a third more time
         compile:bool=False, # Compile the layers with `torch.compile`? Lengths are then rounded up to multiples of 16
         cuda_graphs:bool=False, # On CUDA, replay steps instead of launching each of their kernels? For batches of up to some 20,000 tokens
-        lr:float|None=None, # Default learning rate of fits; `None`: that of `suggest_rate`, by the width of the model
+        lr:float|slice|None=None, # Default learning rate of fits; `None`: by the width of the model, and for more than two labels faster towards the head
         **kwargs
     ):
         _check_settings(metrics, precision)
@@ -75,7 +85,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         if metrics is None and self.task is not None: metrics = self.task.metrics_for(output_names(dls), dls.text_tfm)
         super().__init__(dls, model, loss_func=self._loss_for(dls, loss_func), opt_func=opt_func, splitter=splitter,
             metrics=metrics, cbs=_with_own(cbs, max_grad_norm), train_bn=train_bn,
-            lr=default_rate(model, task) if lr is None else lr, **kwargs)
+            lr=self._rate_for(dls, model, splitter) if lr is None else lr, **kwargs)
         _place(unwrap(self.model), getattr(dls, 'device', None))
         guard_labels(unwrap(self.model))
         self._clip_length(max_positions(unwrap(self.model)))
@@ -104,6 +114,11 @@ def _load(self:TransformersLearner, dls, checkpoint, model_kwargs):
 
 def _set_device_of(dls): # as `TransformersDataLoaders` do, which need none of this
     if isinstance(getattr(dls, 'device', None), str): dls.device = torch.device(dls.device)
+
+@patch
+def _rate_for(self:TransformersLearner, dls, model, splitter):
+    n_labels = 0 if self.task is None else len(output_names(dls))
+    return default_rate(model, self.task, n_labels, len(splitter(model)))
 
 def _place(model, device): # fastai waits for the first fit, and predictions before it would be made on the CPU
     if device is None or hasattr(model, 'hf_device_map'): return # loaded where it is to be

@@ -27,7 +27,7 @@ def _plain(o): # what JSON cannot hold
     if hasattr(o, 'tolist'): return o.tolist()
     if isinstance(o, bytes): return o.hex()
     if isinstance(o, (set, frozenset)): return sorted(map(str, o))
-    return str(o) if isinstance(o, (pd.Timestamp, type(pd.NA))) else type(o).__qualname__
+    return str(o) if isinstance(o, (pd.Timestamp, type(pd.NA), slice)) else type(o).__qualname__
 
 def _columns(tls): # that the loaders read
     names = [tl.tfms.fs[0].names for tl in tls if len(tl.tfms.fs) and isinstance(tl.tfms.fs[0], Column)]
