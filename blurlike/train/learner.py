@@ -12,7 +12,7 @@ from fastai.callback.training import GradientClip
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import BaseLoss
-from fastai.torch_core import to_device
+from fastai.torch_core import num_distrib, to_device
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
@@ -121,7 +121,7 @@ def _rate_for(self:TransformersLearner, dls, model, splitter):
     return default_rate(model, self.task, n_labels, len(splitter(model)))
 
 def _place(model, device): # fastai waits for the first fit, and predictions before it would be made on the CPU
-    if device is None or hasattr(model, 'hf_device_map'): return # loaded where it is to be
+    if device is None or hasattr(model, 'hf_device_map') or num_distrib()>1: return # loaded where it is to be; or each process has a device to come
     there = torch.empty(0, device=device).device
     if any(p.device!=there for p in model.parameters()): model.to(device)
 
