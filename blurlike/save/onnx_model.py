@@ -198,7 +198,7 @@ def load_onnx(
     facts = read_facts(folder)
     check_folder(folder, facts, weights=('model.onnx',))
     model = OnnxModel(folder/'model.onnx', load_config(folder), **kwargs)
-    learn = learner_of(folder, facts, model, splitter=_no_training)
+    learn = learner_of(folder, facts, model, splitter=_no_training, lr=0.)
     keep_facts(learn, facts)
     learn.model.eval()
     return learn

@@ -41,14 +41,13 @@ import blurlike.show.tables # noqa: F401 (registers the displays)
 def default_rate(
     model, # Hugging Face model
     task:Task|None, # What it is trained for
-    n_labels:int=0, # Of the task
-    n_groups:int=1 # Of parameters
-)->float|slice: # Highest learning rates: of all, or of the first group and of the last
+    n_labels:int, # Of the task
+    splitter # Groups of parameters; asked where there may be two rates
+)->float|slice: # Highest learning rates: of all, or of the first group and of the head
     "The rate of a learner that is given none."
     rate = suggest_rate(model, 1. if task is None else task.rate)
-    has_spread = task is not None and n_labels>2 and n_groups>1
-    highest = min(1e-3, rate*task.spread) if has_spread else rate
-    return slice(rate, highest) if highest>rate else rate
+    highest = min(1e-3, rate*task.spread) if task is not None and n_labels>2 else rate
+    return slice(rate, highest) if highest>rate and len(splitter(model))>1 else rate
 
 class TransformersLearner(RunningLearner, PredictingLearner):
     "A fastai `Learner` for a Hugging Face model"
@@ -118,7 +117,7 @@ def _set_device_of(dls): # as `TransformersDataLoaders` do, which need none of t
 @patch
 def _rate_for(self:TransformersLearner, dls, model, splitter):
     n_labels = 0 if self.task is None else len(output_names(dls))
-    return default_rate(model, self.task, n_labels, len(splitter(model)))
+    return default_rate(model, self.task, n_labels, splitter)
 
 def _place(model, device): # fastai waits for the first fit, and predictions before it would be made on the CPU
     if device is None or hasattr(model, 'hf_device_map') or num_distrib()>1: return # loaded where it is to be; or each process has a device to come
