@@ -3,6 +3,7 @@ import json,subprocess,sys
 
 import pytest
 from fresh import ROOT
+from small import SHARED
 
 @pytest.mark.slow
 def test_on_a_cpu(tmp_path):
@@ -21,3 +22,13 @@ def test_a_part_that_fails_hides_no_other(tmp_path):
     (tmp_path/'device.json').mkdir() # it cannot write there
     done = subprocess.run([sys.executable, ROOT/'benchmarks'/'gpu'/'check.py', 'device', 'attention', '--device', 'cpu', '--tiny', '--out', tmp_path], capture_output=True, text=True)
     assert '== device: 1' in done.stdout and '== attention: 0' in done.stdout
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (SHARED/'models').exists(), reason='there is no pretrained encoder here')
+def test_short_runs_that_ended_are_kept(tmp_path):
+    few = ['--shared', SHARED, '--rows', '32', '--epochs', '1', '--arms', 'one_cycle']
+    lists = [*few, '--sets', 'trec', '--seeds', '0', '--', *few, '--sets', 'sst2', '--seeds', *map(str, range(1000))]
+    done = subprocess.run([ROOT/'benchmarks'/'gpu'/'short_runs', tmp_path, '', '60', '1', *lists], capture_output=True, text=True, timeout=300)
+    runs = [json.loads(l) for l in (tmp_path/'ablation.jsonl').read_text().splitlines()]
+    assert done.returncode==0 and [(r['set'],r['seed']) for r in runs[:2]]==[('trec',0),('sst2',0)] and len(runs)<1000, done.stdout+done.stderr
+    assert not subprocess.run(['pgrep','-f','ablation.py --share 0/1'], capture_output=True, text=True).stdout # none goes on
