@@ -316,6 +316,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'blurlike.data.splits._check_numbers': ('data/splits.html#_check_numbers', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._check_parts': ('data/splits.html#_check_parts', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._draw': ('data/splits.html#_draw', 'blurlike/data/splits.py'),
+                                      'blurlike.data.splits._earlier': ('data/splits.html#_earlier', 'blurlike/data/splits.py'),
+                                      'blurlike.data.splits._first': ('data/splits.html#_first', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._is_pair': ('data/splits.html#_is_pair', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._joined': ('data/splits.html#_joined', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._labels': ('data/splits.html#_labels', 'blurlike/data/splits.py'),

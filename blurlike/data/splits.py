@@ -50,9 +50,23 @@ def _turns(rows, labels, order): # (n,) of rows in that order: the lower, the so
     elif len(codes):
         codes = codes[order]
         counts = np.bincount(codes)[codes]
-        k = pd.Series(codes).groupby(codes).cumcount().to_numpy()
+        k = _earlier(codes)
         turns = np.where(k==counts-1, np.inf, (k+.5)/counts)
     return turns
+
+def _earlier(codes): # (n,) of each number, how often it stands before
+    small = codes.astype(np.min_scalar_type(codes.max())) # numbers of 16 bits are sorted in one pass
+    by_code = np.argsort(small, kind='stable')
+    counts = np.bincount(codes)
+    res = np.empty(len(codes), dtype=int)
+    res[by_code] = np.arange(len(codes))-np.repeat(np.cumsum(counts)-counts, counts)
+    return res
+
+def _first(turns, n): # (n,) places of the lowest; of equal ones those that stand first
+    if n in (0, len(turns)): return np.arange(n)
+    last = np.partition(turns, n-1)[n-1]
+    sooner = np.flatnonzero(turns<last)
+    return np.concatenate([sooner, np.flatnonzero(turns==last)[:n-len(sooner)]])
 
 def _of_pool(rows, pool): return rows if len(pool)==len(rows) else rows[pool]
 
@@ -61,7 +75,7 @@ def _draw(rows, pool, share, seed, labels): # row numbers for validation
     n = round(len(pool)*share)
     turns = _turns(_of_pool(rows, pool), labels, order) if labels else np.zeros(len(order))
     if np.isfinite(turns).sum()<n: turns[:] = 0 # there are about as many labels as rows
-    return np.sort(pool[order[np.argsort(turns, kind='stable')[:n]]])
+    return np.sort(pool[order[_first(turns, n)]])
 
 # %% ../../nbs/data/02_splits.ipynb #de8f1ce9
 class GroupSplitter:
