@@ -39,7 +39,8 @@ class Suggestion(NamedTuple):
     why:dict   # The reason of each, by its name
     def __repr__(self):
         values = dict(epochs=str(self.epochs), lr=shown_rate(self.lr), bs=str(self.bs))
-        return '\n'.join(f'{k:<7} {values[k]:<7} {reason}' for k,reason in self.why.items())
+        width = max(map(len, values.values()))
+        return '\n'.join(f'{k:<7} {values[k]:<{width}}  {reason}' for k,reason in self.why.items())
 
 @patch
 def suggest(self:TransformersLearner)->Suggestion: # Displays its reasons
@@ -50,7 +51,7 @@ def suggest(self:TransformersLearner)->Suggestion: # Displays its reasons
     batches = math.ceil(rows/bs)
     epochs = suggest_epochs(rows, bs)
     why = dict(epochs=f'{rows:,} rows are {batches:,} batches; this makes {epochs*batches:,} of them',
-        lr='by the width of the model, or 1e-3 for adapters; the head of more than two labels learns faster; lr_find looks at the rows too',
+        lr='by the width of the model, or 1e-3 for adapters (of two: body and head); lr_find looks at the rows too',
         bs='that of the loaders; the rules were measured with 16')
     return Suggestion(epochs, self._rate_for(self.dls, self.model, self.splitter), bs, why)
 
