@@ -18,7 +18,7 @@ PACKAGES = ('numpy', 'pandas', 'scipy', 'sklearn', 'torch', 'transformers')
 NAMING = {*PACKAGES, 'scikit', 'np', 'pd', 'hugging', 'huggingface', 'tensor', 'tensors', 'ndarray', 'dataframe'}
 LEFT_OUT = {'tests','test','testing','_vendor','externals'} # folders
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
-RATE = 2e-3 # at which the small BERT learns from nothing
+RATE = 1e-3 # at which the small BERT learns from nothing
 N_FILES = 300 # of a package are read, evenly: the largest have thousands
 
 def docstrings(
@@ -64,7 +64,7 @@ def arguments(argv=None):
     p.add_argument('--valid', default='0.2', help='validation part: fraction, group:COLUMN, name of a boolean column, or another file')
     p.add_argument('--problem-type', help='where the label column could mean two: single_label_classification, multi_label_classification or regression')
     p.add_argument('--epochs', type=int, help='passes over the training rows (default: 4, or 2 with your own checkpoint)')
-    p.add_argument('--lr', type=float, help='highest learning rate (default: what the finder suggests; 2e-3 for the model made on the spot)')
+    p.add_argument('--lr', type=float, help='highest learning rate (default: what the finder suggests; 1e-3 for the model made on the spot)')
     p.add_argument('--bs', type=int, default=16, help='rows per batch')
     p.add_argument('--max-length', type=int, help='maximum tokens per text (default: what the model takes)')
     p.add_argument('--rows', type=int, default=500, help='docstrings of the largest package, without --data')

@@ -427,7 +427,8 @@ def test_several_contexts_of_one_question_are_compared(both):
 def test_top_k_begins_with_the_answer(learn, both):
     for l in (learn, both):
         many = l.predict_batch(ITEMS, top_k=3)
-        assert [m[0] for m in many]==l.predict_batch(ITEMS, bs=3) and all(len(m)==3 for m in many)
+        first = [m[0] | dict(score=pytest.approx(m[0]['score'], rel=1e-6)) for m in many] # other batches, other roundings
+        assert first==l.predict_batch(ITEMS, bs=3) and all(len(m)==3 for m in many)
         assert all(len({(o['start'], o['end'], o['answer']) for o in m})==3 for m in many)
     with pytest.raises(ValueError, match='top_k=0'): learn.predict_batch(ITEMS, top_k=0)
     assert all(o['answer'] for m in learn.predict_batch(ITEMS, top_k=5) for o in m) # it has seen no question without one
