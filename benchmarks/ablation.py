@@ -77,7 +77,7 @@ ARMS = dict(
     cosine_10=ours(pct_start=.1, **still),
     cycle_10=ours(pct_start=.1), cycle_moms=ours(moms=same_moms), cycle_10_moms=ours(pct_start=.1, moms=same_moms), cycle_final_10=ours(div_final=10),
     as_trainer=ours(linear, make=shuffled, before=as_theirs),
-    linear_random=ours(linear, make=shuffled), linear_random_lr2=ours(linear, make=shuffled, lr=2), linear_random_lr4=ours(linear, make=shuffled, lr=4), linear_random_lr_half=ours(linear, make=shuffled, lr=.5),
+    linear_random=ours(linear, make=shuffled), linear_random_lr2=ours(linear, make=shuffled, lr=2),
     linear_random_head_10=ours(head_faster, make=shuffled, times=10, by=linear), linear_random_group=ours(by_group, make=shuffled, lowest=.25, lr=2, by=linear), linear_random_group_lr4=ours(by_group, make=shuffled, lowest=.25, lr=4, by=linear),
     linear_group_lr4=ours(by_group, lowest=.25, lr=4, by=linear), random_group_lr4=ours(by_group, make=shuffled, lowest=.25, lr=4),
     linear_random_no_dropout=ours(linear, make=shuffled | no_drop), head_first=ours(head_first, make=shuffled), random=ours(make=shuffled),
@@ -88,7 +88,7 @@ ARMS = dict(
     head_3=ours(head_faster, times=3), head_10=ours(head_faster, times=10), linear_head_3=ours(head_faster, times=3, by=linear), linear_head_10=ours(head_faster, times=10, by=linear),
     by_group=ours(by_group, lowest=.1), by_group_lr4=ours(by_group, lowest=.25, lr=4), unfreeze=ours(unfreeze_by_steps), fine_tune=ours(fine_tune), fine_tune_plain=ours(fine_tune_plain), fine_tune_lr2=ours(fine_tune, lr=2), fine_tune_flat=ours(fine_tune, lr=2, lr_mult=1), fine_tune_20=ours(fine_tune, lr=20, lr_mult=20), fine_tune_lr4=ours(fine_tune, lr=4), finder=ours(as_found),
     cycle_lr2=ours(lr=2), cycle_lr4=ours(lr=4), cycle_lr10=ours(lr=10), linear_lr2=ours(linear, lr=2), linear_lr4=ours(linear, lr=4), linear_lr_half=ours(linear, lr=.5), cycle_lr_half=ours(lr=.5),
-    trainer=trainer(), trainer_cosine=trainer(lr_scheduler_type='cosine'), trainer_lr2=trainer(lr=2), trainer_lr4=trainer(lr=4), trainer_lr_half=trainer(lr=.5), trainer_cosine_lr2=trainer(lr=2, lr_scheduler_type='cosine'))
+    trainer=trainer(), trainer_cosine=trainer(lr_scheduler_type='cosine'), trainer_lr2=trainer(lr=2), trainer_lr4=trainer(lr=4))
 
 @cache
 def read_part(shared, name, part):
@@ -195,7 +195,6 @@ def table(rows, base, metric='score', by=('device','part','rows','epochs','bs','
     rows = pd.DataFrame([dict(device='cpu') | r for r in rows if metric in r]).drop_duplicates(['arm','seed',*by], keep='last')
     rows[metric] *= 100
     wide = rows.pivot_table(index=[*by, 'seed'], columns='arm', values=metric)
-    stuck,runs = rows[rows.constant].groupby('arm').size(),rows.groupby('arm').size()
     lines = [f"| {' | '.join(by)} | arm | pairs | {base} | arm | difference | 95% |", '|'+'---|'*(len(by)+6)]
     for keys in (list(by), list(by)[:-1]):
         for key,part in wide.groupby(keys):
@@ -204,8 +203,11 @@ def table(rows, base, metric='score', by=('device','part','rows','epochs','bs','
                 if both.empty: continue
                 cells = [*key, *(['all'] if len(keys)<len(by) else []), arm, len(both), spread(both[base]), spread(both[arm]), *interval(both[arm]-both[base])]
                 lines.append(f"| {' | '.join(map(str, cells))} |")
-    told = ', '.join(f'{a} {stuck.get(a, 0)} of {runs[a]}' for a in ARMS if a in runs)
-    return '\n'.join([*lines, '', f'Runs that gave all rows the same prediction: {told}.'])
+    lines += ['', 'Runs that gave all rows the same prediction:']
+    for key,part in rows.groupby(list(by)[:-1]):
+        counts = part.groupby('arm').constant.agg(['sum','size'])
+        lines.append(f"- {' '.join(map(str, key))}: {', '.join(f'{a} {n} of {m}' for a,n,m in counts.itertuples())}")
+    return '\n'.join(lines)
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -4658,8 +4658,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'blurlike/train/learner.py'),
                                         'blurlike.train.learner.TransformersLearner._outdate': ( 'train/learner.html#transformerslearner._outdate',
                                                                                                  'blurlike/train/learner.py'),
-                                        'blurlike.train.learner.TransformersLearner._rate_for': ( 'train/learner.html#transformerslearner._rate_for',
-                                                                                                  'blurlike/train/learner.py'),
                                         'blurlike.train.learner.TransformersLearner._set_device': ( 'train/learner.html#transformerslearner._set_device',
                                                                                                     'blurlike/train/learner.py'),
                                         'blurlike.train.learner.TransformersLearner.save_model': ( 'train/learner.html#transformerslearner.save_model',

@@ -11,6 +11,7 @@ from blurlike.all import (CategoryBlock, Checkpoints, ColReader, CSVLogger, Data
 from blurlike.cli import main
 from datasets import ClassLabel, Dataset, DatasetDict, Features
 from fastai.data.transforms import ColSplitter, EndSplitter, FuncSplitter, IndexSplitter, RandomSplitter, TrainTestSplitter
+from blurlike.data.splits import _earlier, _first
 from small import FRAMES, TEXTS, learner
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -404,3 +405,12 @@ def test_the_command_line(valid, trains, validates, bert, in_tmp, capsys):
     df[36:].to_csv('dev.csv', index=False)
     assert main(['train', 'data.csv', str(bert), '--valid', valid, '--epochs', '1', '--lr', '1e-3', '--bs', '8', '--out', 'm'])==0
     assert re.search(rf'^{trains} rows to train on, {validates} to validate', capsys.readouterr().out, re.M)
+
+@pytest.mark.parametrize('n,labels', [(1, 1), (50, 3), (5000, 300), (100_000, 70_000)])
+def test_a_draw_is_that_of_a_stable_sort(n, labels):
+    "Numbers of more than 16 bits too, and many equal turns."
+    rng = np.random.default_rng(n)
+    codes = pd.factorize(rng.integers(0, labels, n))[0]
+    assert np.array_equal(_earlier(codes), pd.Series(codes).groupby(codes).cumcount())
+    turns = np.where(rng.random(n)<.2, np.inf, rng.integers(0, 5, n)/5)
+    for k in {0, 1, n//3, n-1, n}: assert set(_first(turns, k))==set(np.argsort(turns, kind='stable')[:k])

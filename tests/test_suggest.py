@@ -50,6 +50,7 @@ def test_taggers_take_four_times_the_rate(wide):
     data = [dict(tokens=t.split(), tags=['O']*len(t.split())) for t in df.text[:8]]+[dict(tokens=['a'], tags=['B-X'])]*2
     learn = token_classification_learner(data, wide, bs=BS, dl_kwargs=dict(device='cpu'))
     assert learn.lr==learn.suggest().lr==2e-4 and suggest_rate(learn.model)==5e-5
+    assert TransformersLearner(learn.dls, wide).lr==2e-4 # made by hand, too
 
 def test_adapters_take_fastais_rate(wide):
     assert learner(wide, peft=LoraConfig(r=2, target_modules=['query','value'])).lr==1e-3
@@ -129,7 +130,7 @@ def test_two_rates_are_told_as_two(wide, capsys):
     from blurlike.cli import _fit
     from types import SimpleNamespace
     learn = learner(wide)
-    assert suggest.shown_rate(learn.lr)=='5e-05 to 0.0002' and suggest.shown_rate(1e-3)=='0.001'
+    assert suggest.shown_rate(learn.lr)=='5e-05 to 0.0002' and suggest.shown_rate(1e-3)=='0.001' and suggest.shown_rate(slice(1e-3))=='0.0001 to 0.001'
     with learn.no_bar(): _fit(learn, SimpleNamespace(checkpoints=None, steps=None, resume=False, lr=None, epochs=1))
     assert 'highest learning rate: ' in capsys.readouterr().out
 

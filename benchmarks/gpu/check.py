@@ -182,7 +182,6 @@ def training_sides(args, kind, bs, rows):
     def ours(**kwargs):
         def run():
             learn = learner(args, df, made, bs, precision='bf16', **kwargs)
-            learn.model.to(args.device) # as those of the peers stand there before the clock runs
             with learn.no_bar(), learn.no_logging(): seconds = timed(args, lambda: learn.fit_one_cycle(1, 1e-4))
             packed[str(kwargs)] = learn.packing is not None
             return seconds
@@ -371,7 +370,6 @@ def causal(args):
         return tf.AutoModelForCausalLM.from_pretrained(made, dtype=torch.float32).to(args.device)
     def ours():
         learn = learner(precision='bf16')
-        learn.model.to(args.device)
         with learn.no_bar(), learn.no_logging(): return timed(args, lambda: learn.fit_one_cycle(1, 1e-4))
     def raw():
         m = model()

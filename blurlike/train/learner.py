@@ -41,13 +41,15 @@ import blurlike.show.tables # noqa: F401 (registers the displays)
 def default_rate(
     model, # Hugging Face model
     task:Task|None, # What it is trained for
-    n_labels:int, # Of the task
-    splitter # Groups of parameters; asked where there may be two rates
+    dls:DataLoaders, # With its labels
+    splitter # Of the learner, into groups of parameters
 )->float|slice: # Highest learning rates: of all, or of the first group and of the head
     "The rate of a learner that is given none."
-    rate = suggest_rate(model, 1. if task is None else task.rate)
-    highest = min(1e-3, rate*task.spread) if task is not None and n_labels>2 else rate
-    return slice(rate, highest) if highest>rate and len(splitter(model))>1 else rate
+    if task is None: return suggest_rate(model)
+    rate = suggest_rate(model, task.rate)
+    highest = min(1e-3, rate*task.spread)
+    has_two = highest>rate and len(output_names(dls))>2 and len(splitter(model))>1
+    return slice(rate, highest) if has_two else rate
 
 class TransformersLearner(RunningLearner, PredictingLearner):
     "A fastai `Learner` for a Hugging Face model"
@@ -84,7 +86,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         if metrics is None and self.task is not None: metrics = self.task.metrics_for(output_names(dls), dls.text_tfm)
         super().__init__(dls, model, loss_func=self._loss_for(dls, loss_func), opt_func=opt_func, splitter=splitter,
             metrics=metrics, cbs=_with_own(cbs, max_grad_norm), train_bn=train_bn,
-            lr=self._rate_for(dls, model, splitter) if lr is None else lr, **kwargs)
+            lr=default_rate(model, self.task, dls, splitter) if lr is None else lr, **kwargs)
         _place(unwrap(self.model), getattr(dls, 'device', None))
         guard_labels(unwrap(self.model))
         self._clip_length(max_positions(unwrap(self.model)))
@@ -114,12 +116,7 @@ def _load(self:TransformersLearner, dls, checkpoint, model_kwargs):
 def _set_device_of(dls): # as `TransformersDataLoaders` do, which need none of this
     if isinstance(getattr(dls, 'device', None), str): dls.device = torch.device(dls.device)
 
-@patch
-def _rate_for(self:TransformersLearner, dls, model, splitter):
-    n_labels = 0 if self.task is None else len(output_names(dls))
-    return default_rate(model, self.task, n_labels, splitter)
-
-def _place(model, device): # fastai waits for the first fit, and predictions before it would be made on the CPU
+def _place(model, device):
     if device is None or hasattr(model, 'hf_device_map') or num_distrib()>1: return # loaded where it is to be; or each process has a device to come
     there = torch.empty(0, device=device).device
     if any(p.device!=there for p in model.parameters()): model.to(device)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 
 from .fitting import curve_doubt
-from .learner import TransformersLearner
+from .learner import TransformersLearner, default_rate
 
 # %% ../../nbs/train/11_suggest.ipynb #5a9e5706
 MIN_BATCHES = 150 # of a fit
@@ -29,7 +29,7 @@ def shown_rate(
     lr:float|slice # A learning rate, or those of the first group and of the last
 )->str:
     "A rate, or two, in few characters."
-    return f'{lr.start:.2g} to {lr.stop:.2g}' if isinstance(lr, slice) else f'{lr:.2g}'
+    return f'{lr.start or lr.stop/10:.2g} to {lr.stop:.2g}' if isinstance(lr, slice) else f'{lr:.2g}'
 
 class Suggestion(NamedTuple):
     "What to begin a fit with"
@@ -51,9 +51,9 @@ def suggest(self:TransformersLearner)->Suggestion: # Displays its reasons
     batches = math.ceil(rows/bs)
     epochs = suggest_epochs(rows, bs)
     why = dict(epochs=f'{rows:,} rows are {batches:,} batches; this makes {epochs*batches:,} of them',
-        lr='by the width of the model, or 1e-3 for adapters (of two: body and head); lr_find looks at the rows too',
+        lr='by the width of the model, or 1e-3 for adapters (two rates: body and head); lr_find looks at the rows too',
         bs='that of the loaders; the rules were measured with 16')
-    return Suggestion(epochs, self._rate_for(self.dls, self.model, self.splitter), bs, why)
+    return Suggestion(epochs, default_rate(self.model, self.task, self.dls, self.splitter), bs, why)
 
 # %% ../../nbs/train/11_suggest.ipynb #dc57e73a
 def found_rate(
