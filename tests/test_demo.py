@@ -19,6 +19,7 @@ def test_own_file_and_checkpoint(kind, bert, tmp_path, capsys):
     for part in ('== a batch', 'highest learning rate: ', '== results', 'validation accuracy', 'the largest class is', 'gives the same predictions'): assert part in out
     assert (tmp_path/'model'/'blurlike.json').is_file()
 
+@pytest.mark.slow
 def test_it_learns(capsys):
     main(['--rows', '150', '--epochs', '6', '--max-length', '32']) # with fewer rows the processor's rounding decides whether it does
     out = capsys.readouterr().out

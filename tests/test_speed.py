@@ -43,6 +43,7 @@ def test_a_processor_without_bfloat16_is_said(bert, monkeypatch):
         fit(learner('single', bert, precision='bf16'), 1, 1e-3)
 
 @pytest.mark.skipif(not any(map(shutil.which, ('c++','g++','clang++'))), reason='torch.compile needs a C++ compiler')
+@pytest.mark.slow
 def test_compile_trains_predicts_saves_and_reloads(bert, in_tmp):
     from torch._dynamo.utils import counters
     torch._dynamo.reset()

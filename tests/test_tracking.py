@@ -60,6 +60,7 @@ def records(path):
         if left<7: at += left; continue # noqa: E702
         _,n,kind = struct.unpack('<IHB', data[at:at+7])
         if kind==0: at += left; continue # noqa: E702
+        if at+7+n>len(data): return # still being written
         part += data[at+7:at+7+n]
         at += 7+n
         if kind in (1, 4):

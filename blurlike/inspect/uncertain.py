@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import torch
 from fastcore.basics import patch
-from sklearn.cluster import kmeans_plusplus
 from torch import nn
 
 from ..support.arguments import check_counts
@@ -136,6 +135,7 @@ def _embed(self:TransformersLearner, base, tfm, x): # (B,W*F,L) -> (B,H)
 _times,_most_compared = 10,10_000 # rows that are looked at for each that is wanted; and in all, unless twice as many as wanted are more
 
 def _far_apart(places, doubts, n, seed): # n row numbers, in no order
+    from sklearn.cluster import kmeans_plusplus # with all that it imports
     lengths = np.linalg.norm(places, axis=1, keepdims=True)
     weights = np.maximum(doubts, 0)+1e-6
     _,drawn = kmeans_plusplus(places/np.maximum(lengths, 1e-9), n, sample_weight=weights, random_state=seed)

@@ -8,11 +8,7 @@ __all__ = ['suspicious', 'judges', 'pair_tokens', 'suspects']
 # %% ../../nbs/inspect/02_wrong_labels.ipynb #09a5e004
 import numpy as np
 import pandas as pd
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import cohen_kappa_score, r2_score
-from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
 
 # %% ../../nbs/inspect/02_wrong_labels.ipynb #09a5e006
 _lead = .4 # of probabilities
@@ -34,14 +30,20 @@ def suspicious(
 # %% ../../nbs/inspect/02_wrong_labels.ipynb #09a5e009
 _least,_chance = 5,.2 # rows of a label; Cohen's kappa, or R², below which the small model knows too little
 
-def _model(vectors, strength): return make_pipeline(vectors, LogisticRegression(C=strength, max_iter=1000))
-def _of_texts(): return _model(TfidfVectorizer(analyzer=list, sublinear_tf=True), 3)
-def _of_words(): return _model(CountVectorizer(analyzer=list, binary=True, min_df=2), 1)
+def _guess(vectors, model, tokens, y, folds, **kwargs): # of each row by a model that has not seen it
+    from sklearn.model_selection import cross_val_predict # with what it imports, a fiftieth of the time that importing all of us takes
+    from sklearn.pipeline import make_pipeline
+    return cross_val_predict(make_pipeline(vectors, model), tokens, y, cv=folds, **kwargs)
 
 def _judge(tokens, y, seed, groups=None): # (n,C) probabilities, each by a model that has seen neither it nor others of its group
-    model,folds = (_of_texts(),StratifiedKFold) if groups is None else (_of_words(),StratifiedGroupKFold)
-    cv = folds(5, shuffle=True, random_state=seed)
-    return cross_val_predict(model, tokens, y, groups=groups, cv=cv, method='predict_proba')
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    if groups is None: vectors,strength,folds = TfidfVectorizer(analyzer=list, sublinear_tf=True),3,StratifiedKFold
+    else: vectors,strength,folds = CountVectorizer(analyzer=list, binary=True, min_df=2),1,StratifiedGroupKFold
+    model = LogisticRegression(C=strength, max_iter=1000)
+    folds = folds(5, shuffle=True, random_state=seed)
+    return _guess(vectors, model, tokens, y, folds, groups=groups, method='predict_proba')
 
 # %% ../../nbs/inspect/02_wrong_labels.ipynb #09a5ec0x
 class _Judged:
@@ -163,9 +165,12 @@ def _suspects_tags(rows, vocab, seed):
 # %% ../../nbs/inspect/02_wrong_labels.ipynb #09a5e021
 _far = 2.5 # robust standard deviations
 
-def _guess_numbers(tokens, y, seed): # each by a model that has not seen it
-    model = make_pipeline(TfidfVectorizer(analyzer=list, sublinear_tf=True), Ridge())
-    return cross_val_predict(model, tokens, y, cv=KFold(5, shuffle=True, random_state=seed)).reshape(y.shape)
+def _guess_numbers(tokens, y, seed):
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import Ridge
+    from sklearn.model_selection import KFold
+    vectors = TfidfVectorizer(analyzer=list, sublinear_tf=True)
+    return _guess(vectors, Ridge(), tokens, y, KFold(5, shuffle=True, random_state=seed)).reshape(y.shape)
 
 @judges('number')
 def _suspects_numbers(rows, names, seed):
