@@ -157,6 +157,25 @@ def train(args):
         sides['blurlike, compiled'] = lambda: (amount, timed(lambda: train_only(our_learner_again(learn)), clock=clock)[1])
     return sides,'Trainer','real tokens/s'
 
+def share(args):
+    "Training on texts of natural lengths beside plain products of 1,536 x 384 and 384 x 1,536 matrices: operations a second, of real tokens and weights alone."
+    df = natural_rows(args, args.rows)
+    batches = collated(args, our_learner(args, df, args.checkpoint, args.bs))
+    encoder = new_model(args, args.checkpoint).base_model.encoder
+    amount = 6*real_tokens(batches)*sum(m.weight.numel() for m in encoder.modules() if isinstance(m, torch.nn.Linear)) # forward and backward
+    clock = CLOCKS[args.clock]
+    def ours():
+        learn = our_learner(args, df, args.checkpoint, args.bs, metrics=[])
+        return amount,timed(lambda: train_only(learn), clock=clock)[1]
+    def raw():
+        model = new_model(args, args.checkpoint)
+        return amount,timed(lambda: raw_loop(args, model, batches), clock=clock)[1]
+    a,b,n = torch.randn(1536, 384),torch.randn(384, 1536),300
+    out = torch.empty(1536, 1536)
+    def products():
+        return n*2*a.numel()*b.shape[1],timed(lambda: [torch.mm(a, b, out=out) for _ in range(n)], clock=clock)[1]
+    return {'matrix products':products, 'blurlike':ours, 'raw loop, the same batches':raw},'matrix products','operations/s'
+
 def dropout(args):
     "Our dropout on a CPU beside PyTorch's, the same learner and batches: real tokens a second of processor time."
     df = natural_rows(args, args.rows)
@@ -340,7 +359,7 @@ def padding(args):
     print('\n'.join(lines), flush=True)
     return lines
 
-SCENARIOS = dict(step=step, train=train, dropout=dropout, embedding=embedding, predict=predict, one=one, loader=loader, build=build, padding=padding, imports=imports)
+SCENARIOS = dict(step=step, train=train, share=share, dropout=dropout, embedding=embedding, predict=predict, one=one, loader=loader, build=build, padding=padding, imports=imports)
 
 def run(args, name):
     "Markdown lines for scenario `name`."
@@ -387,7 +406,7 @@ def main():
     p.add_argument('--sizes', nargs='+', type=int, default=[10_000, 100_000, 1_000_000, 10_000_000])
     p.add_argument('--compile', action='store_true', help='measure torch.compile too')
     p.add_argument('--leave-out', nargs='*', default=[], help='sides that are not run, by their names in the table')
-    p.add_argument('--clock', choices=CLOCKS, default='wall', help='for train; `processor` counts what this process used, whatever runs beside it')
+    p.add_argument('--clock', choices=CLOCKS, default='wall', help='for train and share; `processor` counts what this process used, whatever runs beside it')
     p.add_argument('--device', default='cpu', help='cpu or cuda')
     p.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
     args = p.parse_args()

@@ -524,6 +524,15 @@ def test_loaders_made_by_hand_tell_the_model_the_same(one_line, capsys):
     assert ('Up to 32 tokens are written' in capsys.readouterr().out)==one_line
     with learn.no_bar(), learn.no_logging(): learn.fit(1)
 
+@needs_rouge
+@pytest.mark.parametrize('given,scored', [(None,4), (2,2)])
+def test_loaders_made_by_hand_keep_how_many_rows_are_scored(given, scored, capsys):
+    blocks = source_block(TOKENIZER, score_rows=4),target_block(TOKENIZER)
+    dls = DataBlock(blocks=blocks, get_x=ColReader('source'), get_y=ColReader('target'), splitter=IndexSplitter(range(6))).dataloaders(FRAME, bs=5)
+    learn = seq2seq_learner(dls, encoder_decoder(), score_rows=given)
+    assert learn.dls.text_tfm.score_rows==scored and f'scored for {scored} of the 6 validation rows' in capsys.readouterr().out
+    assert {m.counts.rows for m in learn.metrics[1:]}=={scored}
+
 def test_loaders_made_by_hand_force_the_language():
     tok = language_tokenizer('nllb')
     learn = TransformersLearner(by_hand(languages=LANGUAGES['nllb'], tokenizer=tok), multilingual(tok, 'nllb'), metrics=[])

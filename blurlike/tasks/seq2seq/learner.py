@@ -221,8 +221,9 @@ def _loss(loss_func, label_smoothing):
 def _from_dls(dls, checkpoint, score_rows, metrics, **kwargs):
     if target_tfm_of(dls) is None:
         raise ValueError("these DataLoaders hold no texts that are written: use source_block and target_block")
-    dls.text_tfm.score_rows = score_rows
-    if metrics is None: metrics = seq2seq_metrics(dls.text_tfm.languages, score_rows)
+    tfm = dls.text_tfm
+    if score_rows is not None: tfm.score_rows = score_rows
+    if metrics is None: metrics = seq2seq_metrics(tfm.languages, tfm.score_rows)
     return TransformersLearner(dls, checkpoint, task=seq2seq, metrics=metrics, **kwargs)
 
 def _tell_length(learn): # of what is written
@@ -250,7 +251,7 @@ def seq2seq_learner(
     languages=None, # Codes of the source's and the target's language: translations, scored by BLEU and chrF
     max_target_length:int|None=None, # Maximum tokens of a target; `None`: what the decoder takes
     generate:dict|None=None, # How texts are written, as in `GenerationConfig`, e.g. `dict(num_beams=4)`
-    score_rows:int=200, # Validation rows for which texts are written each epoch; 0: none
+    score_rows:int|None=None, # Validation rows for which texts are written each epoch, 0: none; `None`: 200, or as ready `DataLoaders` have it
     label_smoothing:float=0., # Share of each target that is spread over all tokens, in training
     valid=0.2, # Validation part: fraction, `'group:COLUMN'`, boolean column, split, row numbers, a splitter, another table; `None`: no validation
     bs:int=16, # Rows per batch
@@ -266,7 +267,7 @@ def seq2seq_learner(
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that writes a text from another."
     check_settings(bs=bs, max_length=max_length, seed=seed)
-    check_counts(0, score_rows=score_rows)
+    if score_rows is not None: check_counts(0, score_rows=score_rows)
     source = column_names(source, 'source', 1)[0]
     target = column_names(target, 'target', 1)[0]
     if seed is not None: set_seed(seed)
@@ -283,8 +284,9 @@ def seq2seq_learner(
         splits = split_rows(rows, parts, valid, seed)
         check_pairs_of_texts(used_rows(rows, splits), source, target, languages)
         if languages is not None: tokenizer = deepcopy(load_tokenizer(tokenizer or checkpoint)) # it is marked, and others may have it
-        options = dict(prefix=prefix, languages=languages, max_target_length=max_target_length, score_rows=score_rows)
-        own = seq2seq_metrics(languages, score_rows) if metrics is None else metrics
+        n_scored = 200 if score_rows is None else score_rows
+        options = dict(prefix=prefix, languages=languages, max_target_length=max_target_length, score_rows=n_scored)
+        own = seq2seq_metrics(languages, n_scored) if metrics is None else metrics
         learn = build_learner(seq2seq, [], checkpoint, tokenizer, rows, splits, Column(source), Column(target), bs=bs,
             max_length=max_length, options=options, dl_kwargs=dl_kwargs, metrics=own, **common)
     set_generation(unwrap(learn.model), generate)
