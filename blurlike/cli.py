@@ -347,12 +347,21 @@ def _after_interrupt(args): # what is left, and how to go on
     if not begun: return f"no checkpoint was written to {args.checkpoints} yet: begin anew"
     return f"the same command with --resume goes on from the last checkpoint in {args.checkpoints}"
 
+def _check_paths(args): # before the imports, which take longer than this
+    data = Path(args.data).expanduser()
+    if args.data!='-' and not data.exists():
+        raise FileNotFoundError(f"data file {args.data!r} does not exist (looked in {Path.cwd()})")
+    if args.command=='predict' and args.out and Path(args.out).suffix not in ('.parquet','.jsonl'):
+        raise ValueError(f"--out {args.out}: predictions are written as .parquet or .jsonl")
+
 def main(argv=None):
     "Run a command; 2 and a message where the user's input cannot be used, 130 after Ctrl-C."
     args,rest = parser().parse_known_args(argv)
     if rest and args.command!='train': parser().error(f"unrecognized arguments: {' '.join(rest)}")
     if rest: args = _own_options(args, rest)
-    try: dict(train=train, predict=predict, report=report)[args.command](args)
+    try:
+        _check_paths(args)
+        dict(train=train, predict=predict, report=report)[args.command](args)
     except KeyboardInterrupt:
         if args.traceback: raise
         print(f"\nblurlike: interrupted; {_after_interrupt(args)}", file=sys.stderr)

@@ -7,6 +7,7 @@ import pytest
 
 from blurlike.all import Checkpoints, TransformersLearner, gradio_app, token_classification_learner
 from blurlike.cli import main, parser
+from fresh import here
 from small import COLUMNS, FRAMES, KINDS, TEXTS, learner, table
 
 QUICK = ['--epochs', '1', '--lr', '1e-3', '--bs', '8']
@@ -274,3 +275,11 @@ def test_help_is_quick():
     "It does not wait for torch."
     r = subprocess.run([sys.executable, '-c', 'import sys; from blurlike.cli import main\ntry: main(["--help"])\nexcept SystemExit: print("torch" in sys.modules)'], capture_output=True, text=True, timeout=120)
     assert r.stdout.strip().endswith('False')
+
+def test_paths_are_looked_at_before_anything_is_loaded(in_tmp, capsys):
+    (in_tmp/'data.csv').write_text('text\na\n')
+    for args,said in ((['predict', 'model', 'nothere.csv'], "'nothere.csv' does not exist"), (['train', 'nothere.csv', 'model', '--out', 'x'], "'nothere.csv' does not exist"),
+            (['predict', 'model', 'data.csv', '--out', 'p.csv'], 'p.csv: predictions are written as .parquet or .jsonl')):
+        code = f"import sys; from blurlike.cli import main; assert main({args!r})==2 and 'torch' not in sys.modules"
+        got = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=in_tmp, env=here())
+        assert got.returncode==0 and said in got.stderr, got.stderr

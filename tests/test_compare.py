@@ -8,7 +8,7 @@ import pytest
 from fastai.interpret import ClassificationInterpretation
 from fastai.torch_core import set_seed
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import classification_report, confusion_matrix
 
 from blurlike.all import Comparison, compare, masked_lm_learner, most_confused_labels, plot_confusion, token_classification_learner
 from blurlike.inspect.row_results import single_results
@@ -183,7 +183,7 @@ def test_a_matrix_of_150_labels_is_drawn_with_twenty():
     assert sorted(int(t.get_text()) for t in ax.texts)==sorted(c for c in counts[np.ix_(shown, shown)].ravel() if c)
     plt.close('all')
 
-def test_fastais_interpretation_draws_the_same(trained):
+def test_fastais_interpretation_tells_the_same(trained, capsys):
     learn = trained('single')
     interp = quiet(learn, ClassificationInterpretation.from_learner)
     with learn.no_bar():
@@ -196,5 +196,9 @@ def test_fastais_interpretation_draws_the_same(trained):
         assert sum(n for *_,n in interp.most_confused())==(preds.argmax(1)!=y).sum()
         with pytest.raises(ValueError, match='knows of no labels'): trained('regression').report().plot_confusion()
     plt.close('all')
+    capsys.readouterr()
+    quiet(learn, lambda l: interp.print_classification_report())
+    assert capsys.readouterr().out.split()==classification_report(y, preds.argmax(1), target_names=learn.names, zero_division=0).split()
     several = quiet(trained('multi'), ClassificationInterpretation.from_learner)
     with pytest.raises(ValueError, match='a row may have several labels'): quiet(trained('multi'), lambda l: several.plot_confusion_matrix())
+    with pytest.raises(ValueError, match='a row may have several labels'): quiet(trained('multi'), lambda l: several.print_classification_report())

@@ -13,6 +13,7 @@ from blurlike.all import (TransformersDL, CSVLogger, Callback, CategoryBlock, Cl
 from fresh import fresh_process
 from small import ARCH, AUTO_MODELS, BS, COLUMNS, FRAMES, KINDS, SAME_WIDTH, TEXTS, VOCABS, WRITING, activated, changed, close, direct_logits, direct_preds, head_names, joined, learner, note_dtypes, texts_in, texts_of, valid_frame, weights, with_answers, written_targets
 from datasets import Dataset
+from fastai.callback.progress import ShowGraphCallback
 from fastai.data.core import show_results
 from fastai.data.transforms import ColReader, MultiCategory
 from fastai.torch_core import TitledStr
@@ -623,3 +624,26 @@ def test_a_loader_of_the_users_own_may_have_arguments_of_its_own(bert):
     dls = block.datasets(df).dataloaders(dl_type=Marked, bs=4, mark=1, val_mark=2)
     assert [dl.mark for dl in dls.loaders]==[1, 2]
     with pytest.raises(TypeError, match="loaders take no 'val_mrak'"): block.datasets(df).dataloaders(dl_type=Marked, bs=4, val_mrak=2)
+
+def test_a_fit_that_fails_after_lr_find_leaves_the_table_of_the_next(bert, capsys):
+    class Fails(Callback):
+        order = -50
+        def before_fit(self): raise ValueError('not today')
+    learn = learner('single', bert)
+    learn.lr_find(num_it=5, show_plot=False)
+    with pytest.raises(ValueError, match='not today'): learn.fit(1, cbs=Fails())
+    capsys.readouterr()
+    learn.fit(1)
+    assert 'train_loss' in capsys.readouterr().out and learn.logger==print
+
+def test_a_graph_of_losses_into_a_file(bert):
+    learn = learner('single', bert, cbs=ShowGraphCallback())
+    learn.fit(2, 1e-3)
+    assert len(learn.recorder.values)==2
+
+def test_tta_leaves_the_records_of_training(bert, in_tmp):
+    learn = learner('single', bert, cbs=CSVLogger())
+    with learn.no_bar(): learn.fit(2, 1e-3)
+    losses,values,log = list(learn.recorder.losses),list(learn.recorder.values),(in_tmp/'history.csv').read_text()
+    with learn.no_bar(), learn.no_logging(): close(learn.tta()[0], learn.get_preds()[0], 1e-6)
+    assert learn.recorder.losses==losses and learn.recorder.values==values and (in_tmp/'history.csv').read_text()==log

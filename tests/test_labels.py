@@ -14,7 +14,7 @@ from blurlike.data.targets import alike_labels, read_target
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import ColReader
-from small import TEXTS
+from small import FRAMES, TEXTS
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 N = 24
@@ -351,3 +351,19 @@ def test_named_numbers_train(bert):
     learn = silent(lambda: make(bert, cycle(0,1), vocab=['neg','pos']))
     assert learn.names==['neg','pos'] and targets(learn)==[i%2 for i in VALID]
     assert scored(learn, frame(cycle('pos',0)))[:2]==[1,0]
+
+def test_labels_that_are_joined_are_told_of(bert):
+    joined = FRAMES['single'].assign(label=[('a','b','a|b','b|a')[i%4] for i in range(48)])
+    with pytest.warns(UserWarning, match=r"'a\|b', 'b\|a' are each a class.*str.split\('\|'\)"): sequence_classification_learner(joined, bert)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        sequence_classification_learner(joined, bert, problem_type='single_label_classification')
+        sequence_classification_learner(joined.assign(label=joined.label.replace({'a|b':'c|d', 'b|a':'e, f'})), bert) # parts of their own
+
+@pytest.mark.parametrize('name,said', [('batch_size','bs= is'), ('label_delim','as a list'), ('num_labels','vocab=')])
+def test_arguments_of_others_lead_to_ours(name, said, bert):
+    with pytest.raises(TypeError, match=f"there is no argument '{name}': .*{said}"): sequence_classification_learner(FRAMES['single'], bert, **{name:1})
+
+def test_a_seed_may_be_numpys(bert):
+    a,b = (sequence_classification_learner(FRAMES['single'], bert, seed=s) for s in (3, np.int64(3)))
+    assert (a.dls.valid_ds.items.numbers==b.dls.valid_ds.items.numbers).all() and all(map(torch.equal, a.model.parameters(), b.model.parameters()))

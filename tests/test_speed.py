@@ -7,7 +7,7 @@ import pytest
 import torch
 from blurlike.all import Callback, CSVLogger, GradientClip, TransformersLearner, adamw, noop
 from blurlike.model.losses import SmoothLoss
-from blurlike.model.precision import cpu_has_bf16
+from blurlike.model.precision import cpu_has_half
 from fastai.learner import Learner
 from small import FRAMES, TEXTS, close, joined, learner, note_dtypes, texts_of, valid_frame, with_answers
 
@@ -35,12 +35,16 @@ def test_precision_is_checked(bert):
 
 def test_a_processor_without_bfloat16_is_said(bert, monkeypatch):
     monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(avx2=True, avx512_bf16=False))
-    assert not cpu_has_bf16()
+    assert not cpu_has_half()
     with pytest.warns(UserWarning, match='no instructions for bfloat16'): fit(learner('single', bert, precision='bf16'), 1, 1e-3)
     monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(avx2=True, avx512_bf16=True))
     with warnings.catch_warnings():
         warnings.filterwarnings('error', message='.*bfloat16')
         fit(learner('single', bert, precision='bf16'), 1, 1e-3)
+
+def test_a_processor_without_float16_is_said(bert, monkeypatch):
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(avx2=True, avx512_bf16=True))
+    with pytest.warns(UserWarning, match='no instructions for float16'): fit(learner('single', bert, precision='fp16'), 1, 1e-3)
 
 @pytest.mark.skipif(not any(map(shutil.which, ('c++','g++','clang++'))), reason='torch.compile needs a C++ compiler')
 @pytest.mark.slow

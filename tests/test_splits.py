@@ -24,6 +24,22 @@ def labels_of(label, valid=.2, seed=42, parts=None, **kwargs):
     trn,val = split_rows(Rows(pd.DataFrame(dict(label=col)) if not isinstance(label, Dataset) else label), parts or {}, valid, seed, ['label'])
     return col.iloc[trn],col.iloc[val]
 
+def parts_with(labels, columns, seed):
+    df = pd.DataFrame(labels).assign(text=TEXTS[:len(next(iter(labels.values())))])
+    trn,val = split_rows(Rows(df), {}, .2, seed, columns)
+    return df.iloc[trn],df.iloc[val]
+
+@pytest.mark.parametrize('yes,no', [('1','0'), ('true','False'), (1,0), (True,False)])
+def test_a_rare_label_trains_however_it_is_written(yes, no):
+    for seed in range(12):
+        trn,val = parts_with(dict(x=[yes if i%2 else no for i in range(40)], y=[yes if i==5 else no for i in range(40)]), ['x','y'], seed)
+        assert (trn.y==yes).sum()==1 and len(val)==8
+
+def test_a_rare_place_of_a_vector_trains():
+    for seed in range(12):
+        trn,val = parts_with(dict(label=[[i%2, int(i==5)] for i in range(40)]), ['label'], seed)
+        assert sum(v[1] for v in trn.label)==1 and len(val)==8
+
 # Labels
 
 @pytest.mark.parametrize('n_classes,each,share', [(150,3,.2), (10,2,.3), (7,50,.1), (3,100,.9), (40,5,.5)])

@@ -1,11 +1,15 @@
 "What a fit begins with where nobody says: the learner's rate by the width of its model, and `suggest`."
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import transformers as tf
 from fastai.callback.core import Callback
+from fastai.optimizer import OptimWrapper
+from fastai.torch_core import params, trainable_params
 from peft import LoraConfig
 from torch import nn
 
@@ -43,6 +47,31 @@ def test_the_head_of_many_labels_takes_four_times_the_rate_of_the_body(fit, wide
     assert len(set(np.max(seen.fits[-1], 0)))==1 # a rate that is given is that of all
 
 def test_one_group_of_parameters_takes_one_rate(wide): assert learner(wide, splitter=lambda model: [list(model.parameters())]).lr==5e-5
+
+@pytest.mark.parametrize('splitter', [params, trainable_params, lambda model: tuple(model.parameters())])
+def test_a_list_of_parameters_is_one_group(splitter, wide):
+    learn = learner(wide, splitter=splitter)
+    learn.create_opt()
+    assert learn.lr==learn.suggest().lr==5e-5 and [h['lr'] for h in learn.opt.hypers]==[5e-5]
+
+@pytest.mark.parametrize('opt', [torch.optim.AdamW, torch.optim.SGD])
+def test_optimizers_of_pytorch_take_both_rates(opt, wide):
+    learn,seen = learner(wide, opt_func=partial(OptimWrapper, opt=opt)),Rates()
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, cbs=seen)
+    np.testing.assert_allclose(seen.fits[-1][0], [5e-5, 1e-4, 2e-4], rtol=1e-5)
+    assert learn.lr==slice(5e-5, 2e-4)
+
+def test_a_frozen_learner_is_told_the_rates_of_all_its_groups(wide):
+    learn = learner(wide)
+    learn.freeze()
+    assert learn.suggest().lr==learn.lr==slice(5e-5, 2e-4)
+
+def test_a_saved_adapter_comes_back_with_its_rate(wide, tmp_path):
+    learn = learner(wide, peft=LoraConfig(r=2, target_modules=['query','value']))
+    learn.save_pretrained(tmp_path/'adapter', merge=False)
+    again = TransformersLearner.from_pretrained(tmp_path/'adapter')
+    assert again.lr==learn.lr==1e-3
+    assert TransformersLearner.from_pretrained(tmp_path/'adapter', lr=2e-4).lr==2e-4
 
 def test_a_rate_that_is_given_is_the_learners(wide): assert learner(wide, lr=3e-4).lr==3e-4
 

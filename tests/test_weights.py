@@ -335,6 +335,47 @@ def test_a_batch_that_a_callback_skips_ends_nothing(on_gpu, bert, monkeypatch):
     quiet(learn, lambda l: l.fit(2, 1e-3, cbs=[DivideRow(), Skip()]))
     assert len(learn.recorder.losses)==2*len(learn.dls.train) and all(torch.isfinite(p).all() for p in learn.model.parameters())
 
+class OddGradient(Callback):
+    "The loss of one row is right, what goes backward from it is not"
+    order = -100
+    def after_loss(self):
+        if self.training and 7 in self.dl.dataset.items.numbers[self.dl.now]: self.learn.loss_grad = self.learn.loss_grad*float('nan')
+
+@pytest.mark.parametrize('on_gpu', [False, True])
+def test_a_gradient_that_is_nan_ends_training_before_the_weights_are(on_gpu, bert, monkeypatch):
+    learn = single(bert, bs=4, valid=[0, 1])
+    if on_gpu: late(monkeypatch)
+    with pytest.raises(ValueError, match=r'^rows .*\b7\b.*: the training loss is nan .*those before this batch'): quiet(learn, lambda l: l.fit(1, 1e-3, cbs=OddGradient()))
+    assert all(torch.isfinite(p).all() for p in learn.model.parameters())
+
+@pytest.mark.parametrize('on_gpu', [False, True])
+def test_a_batch_whose_loss_is_nan_is_in_no_checkpoint_and_no_record(on_gpu, bert, monkeypatch):
+    if on_gpu: late(monkeypatch)
+    def failed(learn, call):
+        with pytest.raises(ValueError, match=r'^rows .*\b7\b.*: the training loss is inf'): quiet(learn, call)
+        assert np.isfinite(learn.recorder.losses).all()
+    failed(single(bert, bs=4, valid=[0, 1]), lambda l: l.fit(1, 1e-3, cbs=[DivideRow(), Checkpoints('run', steps=1)]))
+    failed(single(bert, bs=4, valid=[0, 1]), lambda l: l.resume('run', cbs=DivideRow())) # once more, in the same batch
+
+def test_a_batch_left_out_of_another_fit_ends_nothing(bert):
+    class Once(Callback):
+        def __init__(self, i): self.i = i
+        def after_loss(self):
+            if self.training and self.iter==self.i: self.learn.loss = self.learn.loss_grad = self.learn.loss_grad/0.
+    learn = single(bert, bs=4, valid=[0, 1], precision='fp16')
+    for i in (3, 4):
+        with pytest.warns(UserWarning, match=f'epoch 0, batch {i}.*left out of training'): quiet(learn, lambda l: l.fit(1, 1e-3, cbs=Once(i)))
+
+def test_rows_that_were_accumulated_are_no_part_of_the_next_fit(bert):
+    learn = single(bert, bs=4, valid=[0, 1])
+    quiet(learn, lambda l: l.fit(1, 1e-3, cbs=GradientAccumulation(24))) # of 46 rows
+    assert all(p.grad is None for p in learn.model.parameters())
+
+def test_an_accumulation_that_never_steps_is_refused(bert):
+    learn = single(bert, bs=4, valid=[0, 1])
+    with pytest.raises(ValueError, match=r'GradientAccumulation\(64\) steps once in 64 rows, and this fit reads 46'): learn.fit(1, 1e-3, cbs=GradientAccumulation(64))
+    quiet(learn, lambda l: l.fit(2, 1e-3, cbs=GradientAccumulation(64)))
+
 def test_a_step_that_the_scaler_leaves_out_ends_nothing(bert):
     learn = single(bert, bs=4, valid=[0, 1], precision='fp16')
     with pytest.warns(UserWarning, match=r'training loss is inf in epoch 0.*left out of training'): quiet(learn, lambda l: l.fit(1, 1e-3, cbs=DivideRow()))

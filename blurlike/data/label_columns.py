@@ -15,14 +15,10 @@ import pandas as pd
 import torch
 from pandas.api.types import infer_dtype
 
-from ..support.arguments import is_name
+from ..support.arguments import is_name, read_flag
 from .rows import Column, Rows
 
 # %% ../../nbs/data/03_label_columns.ipynb #16a458ae
-_flags = {0:False, 1:True, '0':False, '1':True, 'false':False, 'true':True}
-
-def read_flag(v): return _flags.get(v.strip().lower() if isinstance(v, str) else v) # `None`: neither
-
 def first_values(labels):
     more = f', ... ({len(labels):,} in all)' if len(labels)>5 else ''
     return ', '.join(repr(o)[:60] for o in labels[:5]) + more

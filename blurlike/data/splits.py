@@ -13,22 +13,29 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict
 
-from ..support.arguments import is_number
+from ..support.arguments import is_number, read_flag
 from .rows import Rows, check_columns, name_rows, read_rows
 
 # %% ../../nbs/data/02_splits.ipynb #b038fc52
 _none = np.zeros(0, dtype=int),np.zeros(0, dtype=int),False
 
 def _numbers_of_one_hot(cols):
-    if not all(set(c.unique())<={0, 1} for c in cols): return _none
-    rows,codes = np.nonzero(np.column_stack(cols).astype(bool))
+    flags = [c.map({v:read_flag(v) for v in c.unique()}) for c in cols]
+    if any(f.isna().any() for f in flags): return _none
+    rows,codes = np.nonzero(np.column_stack(flags).astype(bool))
     return rows,codes,False
+
+def _are_vectors(lists): # of 0 and 1, as they are read
+    n = {len(o) for o in lists}
+    return len(n)==1 and n!={1} and set(lists.explode().unique())<={0, 1}
 
 def _numbers_of_labels(cols): # position of a row and number of a label, once for each label of a row; is it one a row?
     if len(cols)>1: return _numbers_of_one_hot(cols)
     col, = cols
     some = col.dropna()
     has_lists = len(some) and isinstance(some.iloc[0], (list, tuple, set, np.ndarray))
+    if has_lists and _are_vectors(some):
+        return _numbers_of_one_hot([col.str[i].fillna(0) for i in range(len(some.iloc[0]))])
     if has_lists:
         col = col.explode().dropna()
         codes,_ = pd.factorize(col)

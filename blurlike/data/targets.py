@@ -7,17 +7,19 @@ __all__ = ['TARGET_KINDS', 'infer_kind', 'alike_labels', 'name_alike', 'read_tar
 
 # %% ../../nbs/data/04_targets.ipynb #e47cbb91
 import unicodedata
+from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 from fastcore.basics import noop
 from pandas.api.types import infer_dtype, is_float_dtype, is_numeric_dtype
 
-from ..support.arguments import column_names
+from ..support.arguments import column_names, read_flag
 from ..support.warn import warn_user
 from .rows import Column, Rows, check_columns
 from .label_columns import LabelLists, LabelVector, chained_labels, first_values, is_label_list, label_counts
-from .label_columns import native_values, plain_column, read_flag, read_flags, read_labels
+from .label_columns import native_values, plain_column, read_flags, read_labels
 from .label_columns import read_numbers, single_labels, spelled_number
 
 # %% ../../nbs/data/04_targets.ipynb #cc944e96
@@ -32,6 +34,21 @@ def _as_lists(col, name):
     if not _written_lists(col): return f"split it, e.g. `df[{name!r}].str.split(',')`"
     return f"keep the lists in a jsonl or parquet file, which a csv file is not made for, or read them with `df[{name!r}].map(ast.literal_eval)`"
 
+def _joined(values): # those whose parts are values of their own, or parts of others
+    for sep in '|;,':
+        parts = {v:{p.strip() for p in v.split(sep)} for v in values}
+        counts = Counter(chain.from_iterable(parts.values()))
+        found = [v for v,ps in parts.items() if len(ps)>1 and all(counts[p]>1 for p in ps)]
+        if len(found)>1: return sep,found
+    return None,[]
+
+def _warn_joined(col, name):
+    values = col.unique()
+    sep,found = _joined([v for v in values if isinstance(v, str)]) if len(values)<=1000 else (None,[])
+    if not found: return
+    warn_user(f"column {name!r}: {first_values(found)} are each a class of its own here, and their parts are labels of other rows. "
+        f"For several labels a text split them, `df[{name!r}].str.split({sep!r})`; if they are classes, pass problem_type='single_label_classification'")
+
 def infer_kind(
     cols:list, # Columns (Series) of raw targets
     names:list # Their names
@@ -43,7 +60,9 @@ def infer_kind(
     if _written_lists(col):
         raise ValueError(f"column {name!r} holds lists written as text, e.g. {col.iloc[0]!r}: several labels, or the name of one class? "
             f"For several labels {_as_lists(col, name)}. For classes pass problem_type='single_label_classification'")
-    if not is_float_dtype(col): return _single
+    if not is_float_dtype(col):
+        _warn_joined(col, name)
+        return _single
     if (col%1!=0).any(): return _regression
     some = native_values(sorted(col.unique()))[:5]
     raise ValueError(f"column {name!r} holds floats that are all whole numbers ({some}): classes or quantities? "

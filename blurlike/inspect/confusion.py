@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from fastai.interpret import ClassificationInterpretation
 from fastcore.basics import patch
+from sklearn import metrics as skm
 
 from .score_report import ScoreReport
 from ..support.arguments import check_counts
@@ -89,6 +90,14 @@ def confusion_matrix(self:ClassificationInterpretation)->np.ndarray: # (C,C)
 def _flat(numbers): # of rows, or of their words
     numbers = np.concatenate([np.asarray(o) for o in numbers]) if isinstance(numbers, list) else np.asarray(numbers)
     return numbers.ravel().astype(np.int64)
+
+@patch
+def print_classification_report(self:ClassificationInterpretation):
+    "fastai's; `ValueError` where a row may have several labels, of which it would read the first two."
+    counts = self.confusion_matrix()
+    true,guess = (np.repeat(o.ravel(), counts.ravel()) for o in np.indices(counts.shape))
+    names = [str(v) for v in self.vocab]
+    print(skm.classification_report(true, guess, labels=range(len(counts)), target_names=names, zero_division=0))
 
 @patch
 def plot_confusion_matrix(self:ClassificationInterpretation,

@@ -355,7 +355,9 @@ def from_pretrained(cls:TransformersLearner,
     adapter = facts['adapter']
     checkpoint = folder if adapter is None else base or adapter['base']
     learn = learner_of(folder, facts, checkpoint, trust_remote_code, **kwargs)
-    if adapter is not None: load_adapter(learn.model, folder, adapter if 'sum' in adapter else None)
+    if adapter is not None:
+        load_adapter(learn.model, folder, adapter if 'sum' in adapter else None)
+        if kwargs.get('lr') is None: learn.lr = learn.default_lr() # adapters have their own
     _check_weights(learn, folder)
     keep_facts(learn, facts, **{} if adapter is None else dict(adapter_base=str(checkpoint)))
     learn.model.to(learn.dls.device).eval()

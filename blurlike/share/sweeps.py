@@ -93,7 +93,7 @@ class _Search:
             "(**kwargs is not enough: it would swallow a mistyped name too)")
 
     def train(self, params, cbs=()):
-        if self.seed is not None: set_seed(self.seed)
+        if self.seed is not None: set_seed(int(self.seed))
         learn = self.learner_fn(**{n:params[n] for n in self.makes})
         if self.fit is not None:
             learn.add_cbs([cb for cb in cbs if not any(isinstance(o, type(cb)) for o in learn.cbs)])

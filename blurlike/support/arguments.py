@@ -51,6 +51,10 @@ def column_names(
     return [n.item() if isinstance(n, np.integer) else n for n in many]
 
 # %% ../../nbs/support/00_arguments.ipynb #3a3478d0
+_flags = {0:False, 1:True, '0':False, '1':True, 'false':False, 'true':True}
+
+def read_flag(v): return _flags.get(v.strip().lower() if isinstance(v, str) else v) # `None`: neither set nor not set
+
 def some_of(
     items, # A list, tuple or array
     most:int, # How many are told

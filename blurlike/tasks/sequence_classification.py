@@ -219,7 +219,7 @@ def sequence_classification_learner(
     check_settings(bs=bs, max_length=max_length, overlap=overlap, seed=seed)
     texts = column_names(text, 'text', 2)
     labels = column_names(label, 'label')
-    if seed is not None: set_seed(seed)
+    if seed is not None: set_seed(int(seed))
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
         own = dict(problem_type=problem_type, vocab=vocab, tokenizer=tokenizer, dl_kwargs=dl_kwargs)

@@ -26,11 +26,15 @@ from ..data.rows import Column, Rows
 from ..task import Task
 
 # %% ../../nbs/train/07_assembly.ipynb #9bb4e33d
+_elsewhere = dict(batch_size='bs= is the number of rows a batch', num_labels='the labels are read from the rows; vocab= names more',
+    label_delim="pass the labels of a row as a list, e.g. `df['label'].str.split('|')`") # arguments of fastai's and Hugging Face's
+
 def check_arguments(
     kwargs:dict # Arguments for `TransformersLearner`
 ):
     "Raise `TypeError` for a name that it does not know, with one like it."
     known = set(inspect.signature(TransformersLearner).parameters)
+    for k in kwargs.keys()&_elsewhere.keys(): raise TypeError(f"there is no argument {k!r}: {_elsewhere[k]}")
     others = [*inspect.signature(build_learner).parameters, 'text','label','words','tags','valid']
     for k in kwargs.keys()-known: raise TypeError(f"there is no argument {k!r}{did_you_mean(k, [*known, *others])}")
 

@@ -19,6 +19,7 @@ from fastai.callback.fp16 import AMPMode
 from fastai.callback.progress import CSVLogger
 from fastai.callback.schedule import LRFinder, ParamScheduler, SchedLin, combine_scheds
 from fastai.callback.tracker import TerminateOnNaNCallback, TrackerCallback
+from fastai.callback.training import GradientAccumulation
 from fastai.learner import Learner
 from fastcore.basics import patch
 from fastcore.foundation import L
@@ -62,6 +63,7 @@ def _listeners(self:FittingLearner, event_name): # looked up once, until the cal
 
 @patch
 def _call_one(self:FittingLearner, event_name):
+    if event_name=='after_batch': self._look_late()
     try:
         for cb in self._listeners(event_name):
             if cb.run or event_name=='after_fit': cb(event_name)
@@ -117,6 +119,14 @@ def _check_trackers(self:FittingLearner, cbs, known):
         raise ValueError(f"{type(cb).__name__} watches {cb.monitor!r}, but the epoch table has {', '.join(known)}{why}")
 
 @patch
+def _check_accumulation(self:FittingLearner, cbs, n_epoch):
+    n_rows = n_epoch*len(getattr(self.dls, 'train_ds', ()))
+    for cb in cbs:
+        if not isinstance(cb, GradientAccumulation) or not 0<n_rows<cb.n_acc: continue
+        raise ValueError(f"GradientAccumulation({cb.n_acc}) steps once in {cb.n_acc:,} rows, and this fit reads {n_rows:,}: "
+            "nothing would be learnt. Take fewer rows a step, or more epochs")
+
+@patch
 @delegates(Learner.fit)
 def fit(self:FittingLearner, n_epoch, lr=None, wd=None, cbs=None, **kwargs):
     "fastai's `fit`; `ValueError` lists the metrics if a callback watches one that is not there."
@@ -128,12 +138,15 @@ def _fit_alone(self:FittingLearner, n_epoch, lr, wd, cbs, kwargs):
     for cb in L(cbs):
         if type(cb) is ParamScheduler: cb.scheds = {k:plain_schedule(f) for k,f in cb.scheds.items()}
     self._pack()
+    self._left_out = None
     with self._epoch_columns() as known, self.added_cbs(cbs):
-        self._check_trackers([*self.cbs, *L(cbs)], known)
+        self._check_trackers(self.cbs, known)
+        self._check_accumulation(self.cbs, n_epoch)
         try: super(FittingLearner, self).fit(n_epoch, lr=lr, wd=wd, **kwargs)
         except BaseException:
             self._abandon()
             raise
+    self.opt.zero_grad() # of rows that were accumulated and not stepped on: they are no part of the next fit
 
 @patch
 def _abandon(self:FittingLearner): # fastai leaves half a gradient, another logger and open files behind
@@ -189,7 +202,12 @@ def one_batch(self:FittingLearner, i, b):
     try:
         with self._functions(): super(FittingLearner, self).one_batch(i, b)
     finally: self._in_batch = False
-    if self._unseen: self._check_loss(_sound if self._leaves_out else "its weights are sound")
+
+@patch
+def _look_late(self:FittingLearner): # after the step, before a callback records or keeps anything
+    if not self.__dict__.get('_unseen'): return
+    self._unseen = False
+    self._check_loss(_sound if self._leaves_out else "its weights are sound")
 
 @patch
 def _functions(self:FittingLearner): # on a CPU, of a model that is called as it is written
@@ -236,6 +254,7 @@ def _leave_out_if_odd(self:FittingLearner): # the step of this batch, if its los
 @patch
 def _check_loss(self:FittingLearner, sound): # what is said where the weights are
     loss = number_of(self.loss)
+    if math.isfinite(loss): loss = number_of(self.loss_grad) # which a callback may have changed
     if math.isfinite(loss) or self._hears_a(LRFinder): return
     if self._hears_a(TerminateOnNaNCallback): raise CancelFitException
     model = unwrap(self.model)
@@ -262,21 +281,36 @@ def _hears_a(self:FittingLearner, kind): return any(isinstance(cb, kind) for cb 
 ONLY_IN_FIT = TrackerCallback,CSVLogger # callbacks that have no business outside of it, beside those that say `only_in_fit` themselves
 
 @patch
-def __enter__(self:FittingLearner):
+def _set_aside(self:FittingLearner): # the records of training
     recorder = getattr(self, 'recorder', None)
     has_values = recorder is not None and hasattr(recorder, 'values')
     self._kept = (dict(vars(recorder)), dict(vars(recorder.smooth_loss))) if has_values else None
+
+@patch
+def _take_back(self:FittingLearner):
+    kept,self._kept = self._kept,()
+    if kept:
+        vars(self.recorder).update(kept[0])
+        vars(self.recorder.smooth_loss).update(kept[1])
+    del self._kept
+
+@patch
+def __enter__(self:FittingLearner):
+    self._set_aside()
     return super(FittingLearner, self).__enter__()
 
 @patch
 def __exit__(self:FittingLearner, exc_type, exc_value, tb):
     try: super(FittingLearner, self).__exit__(exc_type, exc_value, tb)
-    finally:
-        kept,self._kept = self._kept,()
-        if kept:
-            vars(self.recorder).update(kept[0])
-            vars(self.recorder.smooth_loss).update(kept[1])
-        del self._kept
+    finally: self._take_back()
+
+@patch
+@delegates(Learner.tta)
+def tta(self:FittingLearner, ds_idx=1, dl=None, **kwargs):
+    "fastai's `tta`; what is recorded of training stays."
+    self._set_aside()
+    try: return super(FittingLearner, self).tta(ds_idx, dl, **kwargs)
+    finally: self._take_back()
 
 # %% ../../nbs/train/02_fitting.ipynb #cf1bf3f5
 class _NoBar:
@@ -288,6 +322,7 @@ class _NoBar:
 class _Rows(_NoBar):
     "The rows of the epoch table as fastprogress writes them in a terminal"
     total_time = False
+    def update_graph(self, *args, **kwargs): pass
     def write(self, line, table=False): ConsoleMasterBar.write(self, line, table)
 
 class ProgressCallback(fastai.callback.progress.ProgressCallback):
@@ -299,6 +334,10 @@ class ProgressCallback(fastai.callback.progress.ProgressCallback):
         self.learn.create_mbar = wanted and not hidden
         try: super().before_fit()
         finally: self.learn.create_mbar = wanted
+
+    def after_fit(self):
+        super().after_fit()
+        vars(self).pop('old_logger', None) # an earlier fit's is not that of one which fails before it begins
 
     def _launch_pbar(self):
         if can_be_seen(): super()._launch_pbar()
@@ -345,10 +384,20 @@ def freeze_to(self:FittingLearner, n:int):
 @patch
 def create_opt(self:FittingLearner):
     "A new optimizer over all groups; what was frozen stays frozen."
-    if not getattr(self, 'frozen_to', 0): return super(FittingLearner, self).create_opt()
+    if not getattr(self, 'frozen_to', 0): return self._new_opt()
     for p in self._frozen: p.requires_grad_(True)
-    super(FittingLearner, self).create_opt()
+    self._new_opt()
     self.opt.freeze_to(self.frozen_to)
+
+@patch
+def _new_opt(self:FittingLearner): # optimizers of PyTorch's take no `slice`
+    rates = self.lr
+    has_own = 'lr' in getattr(self.opt_func, 'keywords', ())
+    if isinstance(rates, slice) and not has_own: self.lr = rates.stop
+    super(FittingLearner, self).create_opt()
+    if has_own: return
+    self.lr = rates
+    if isinstance(rates, slice): self.opt.set_hyper('lr', rates)
 
 # %% ../../nbs/train/02_fitting.ipynb #5a9e57f1
 @patch

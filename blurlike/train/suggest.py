@@ -12,7 +12,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 
 from .fitting import curve_doubt
-from .learner import TransformersLearner, default_rate
+from .learner import TransformersLearner
 
 # %% ../../nbs/train/11_suggest.ipynb #5a9e5706
 MIN_BATCHES = 150 # of a fit
@@ -53,7 +53,7 @@ def suggest(self:TransformersLearner)->Suggestion: # Displays its reasons
     why = dict(epochs=f'{rows:,} rows are {batches:,} batches; this makes {epochs*batches:,} of them',
         lr='by the width of the model, or 1e-3 for adapters (two rates: body and head); lr_find looks at the rows too',
         bs='that of the loaders; the rules were measured with 16')
-    return Suggestion(epochs, default_rate(self.model, self.task, self.dls, self.splitter), bs, why)
+    return Suggestion(epochs, self.default_lr(), bs, why)
 
 # %% ../../nbs/train/11_suggest.ipynb #dc57e73a
 def found_rate(

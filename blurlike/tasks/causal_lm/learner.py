@@ -227,7 +227,7 @@ def causal_lm_learner(
     "A learner that goes on with texts."
     check_settings(bs=bs, max_length=max_length, block_size=block_size, seed=seed)
     columns = column_names(text, 'text', 2)
-    if seed is not None: set_seed(seed)
+    if seed is not None: set_seed(int(seed))
     check_text_metrics(metrics, 'causal_lm_metrics() (perplexity, accuracy and bits per byte)')
     _check_loss(loss_func)
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter) | kwargs

@@ -96,7 +96,7 @@ def masked_lm_learner(
     "A learner that fills gaps."
     check_settings(bs=bs, max_length=max_length, block_size=block_size, seed=seed)
     text = column_names(text, 'text', 1)[0]
-    if seed is not None: set_seed(seed)
+    if seed is not None: set_seed(int(seed))
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
         check_ready(block_size=block_size, max_length=max_length, tokenizer=tokenizer, dl_kwargs=dl_kwargs)

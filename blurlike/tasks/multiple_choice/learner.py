@@ -159,7 +159,7 @@ def multiple_choice_learner(
     texts = [*column_names(text, 'text', 1), *asked]
     columns = column_names(choices, 'choices')
     labels = column_names(label, 'label', 1)
-    if seed is not None: set_seed(seed)
+    if seed is not None: set_seed(int(seed))
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter, model_kwargs=model_kwargs) | kwargs
     if isinstance(data, DataLoaders):
         check_ready(question=question, max_length=max_length, tokenizer=tokenizer, dl_kwargs=dl_kwargs)

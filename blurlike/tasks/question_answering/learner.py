@@ -108,7 +108,7 @@ def question_answering_learner(
     columns = [*column_names(question, 'question', 1), *column_names(context, 'context', 1)]
     names = [*column_names(answers, 'answers', 2), columns[1]]
     _check_loss(loss_func)
-    if seed is not None: set_seed(seed)
+    if seed is not None: set_seed(int(seed))
     rows,parts,valid = read_split(data, valid, read_questions)
     _check_columns(rows, columns, names)
     splits = split_rows(rows, parts, _by_context(valid, parts, columns[1]), seed)

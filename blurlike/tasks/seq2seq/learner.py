@@ -270,7 +270,7 @@ def seq2seq_learner(
     if score_rows is not None: check_counts(0, score_rows=score_rows)
     source = column_names(source, 'source', 1)[0]
     target = column_names(target, 'target', 1)[0]
-    if seed is not None: set_seed(seed)
+    if seed is not None: set_seed(int(seed))
     check_decoder(checkpoint)
     check_text_metrics(metrics, 'seq2seq_metrics()')
     common = dict(loss_func=_loss(loss_func, label_smoothing), splitter=splitter, model_kwargs=model_kwargs) | kwargs

@@ -132,7 +132,7 @@ def token_classification_learner(
     check_settings(bs=bs, max_length=max_length, overlap=overlap, seed=seed)
     words = column_names(words, 'words', 1)[0]
     tags = column_names(tags, 'tags', 1)[0]
-    if seed is not None: set_seed(seed)
+    if seed is not None: set_seed(int(seed))
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
         own = dict(align_spans=align_spans, vocab=vocab, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
