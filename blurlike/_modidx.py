@@ -2334,6 +2334,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'blurlike/predict/thresholds.py'),
                                              'blurlike.predict.thresholds._scores': ( 'predict/thresholds.html#_scores',
                                                                                       'blurlike/predict/thresholds.py'),
+                                             'blurlike.predict.thresholds._warn_many': ( 'predict/thresholds.html#_warn_many',
+                                                                                         'blurlike/predict/thresholds.py'),
                                              'blurlike.predict.thresholds._warn_unseen': ( 'predict/thresholds.html#_warn_unseen',
                                                                                            'blurlike/predict/thresholds.py'),
                                              'blurlike.predict.thresholds.best_cut': ( 'predict/thresholds.html#best_cut',

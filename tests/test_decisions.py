@@ -117,6 +117,13 @@ def test_one_for_all_and_other_scores(multi):
     def jaccard(tp, fp, fn, tn): return tp/np.maximum(tp+fp+fn, 1)
     close(multi.tune_threshold(jaccard)['jaccard tuned'][:3].to_numpy(), skm.jaccard_score(y, probs>np.array([*multi.threshold.values()]), average=None))
 
+def test_thresholds_that_give_many_labels_are_told_of(multi):
+    def recall(tp, fp, fn, tn): return tp/np.maximum(tp+fn, 1)
+    with pytest.warns(UserWarning, match=r'a row is given \d\.\d labels, and has [01]\.\d'): multi.tune_threshold(recall)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', message='.*a row is given')
+        multi.tune_threshold()
+
 def test_a_label_without_a_row_stays(multi):
     rows = MULTI[~MULTI.tags.map(lambda o: 'good' in o)]
     with pytest.warns(UserWarning, match='no row has good: this label stays at 0.5'):

@@ -162,6 +162,11 @@ def _warn_unseen(names, unseen):
     who = ', '.join(str(n) for n,u in zip(names, unseen) if u)
     warn_user(f"no row has {who}: {'these labels stay' if unseen.sum()>1 else 'this label stays'} at 0.5")
 
+def _warn_many(given, right): # labels a row
+    if given<=2*right: return
+    warn_user(f"with these thresholds a row is given {given:.1f} labels, and has {right:.1f}: the model does not tell these labels apart well, "
+        "and the score asks for many. Train longer, or choose by metric='f0.5'")
+
 @patch
 def tune_threshold(self:PredictingLearner,
     metric='f1', # What shall be high: `f1`, `f2`, `f0.5`, `mcc`, `balanced_accuracy`, or a function `(tp, fp, fn, tn) -> score` of arrays
@@ -182,6 +187,7 @@ def tune_threshold(self:PredictingLearner,
     cuts = fit(np.arange(len(probs)))
     apart = cross_fitted(len(probs), fit, lambda cuts,rows: probs[rows]>cuts)
     if per_label: _warn_unseen(self.names, ~given.any(0))
+    _warn_many((probs>cuts).sum(1).mean(), given.sum(1).mean())
     self.threshold = cuts.tolist() if per_label else float(cuts[0])
     said = {f'{name} at 0.5':probs>.5, f'{name} tuned':probs>cuts, f'{name} cross-fitted':apart}
     res = pd.DataFrame({k:_scores(given, told, score) for k,told in said.items()}, index=[*map(str, self.names)])
