@@ -49,6 +49,10 @@ def test_card_of_each_kind(trained, kind):
     assert ('top_k=None' in text)==(kind=='multi') and ("text_pair='The other.'" in text)==(kind=='pair')
     assert text.count('\n| 1 | ')==1 and '\n| 2 | ' not in text
 
+def test_card_of_a_folder(trained, in_tmp):
+    folder = trained('single').save_pretrained('m')
+    assert model_card(folder)==model_card(str(folder))==model_card(TransformersLearner.from_pretrained(folder))
+
 def test_a_name_is_no_markup(trained):
     assert '\n# \\<b\\>\\*mine\\*\\#1 \\[x\\]\n' in model_card(trained('single'), '<b>*mine*#1 [x]')
 

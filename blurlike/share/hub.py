@@ -201,12 +201,13 @@ def _usage(learn, facts, name, merge):
     return res + _without_us.format(code=plain_code(learn, name) if tag is None else pipe)
 
 def model_card(
-    learn:TransformersLearner, # Perhaps trained
+    learn, # A learner, perhaps trained; or its folder from `save_pretrained`
     name:str='model', # Of the repository, or the folder that the card shall name
     merge:bool=True, # As in `save_pretrained`: are adapters merged into the weights?
     **data # Further entries for `huggingface_hub.ModelCardData`, e.g. `license`, `language`, `datasets`
 )->str: # Markdown under a block of YAML
     "The model card of `learn`: what it was trained on, with what, how it scored, how to load it."
+    if not isinstance(learn, TransformersLearner): learn = TransformersLearner.from_pretrained(learn)
     if learn.task is None:
         raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner")
     facts = describe(learn)
