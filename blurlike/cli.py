@@ -8,6 +8,7 @@ import sys
 from contextlib import nullcontext
 from itertools import takewhile
 from pathlib import Path
+from typing import get_args
 
 EXAMPLES = '''\
 examples:
@@ -133,6 +134,10 @@ def _train_parser(sub):
     run.add_argument('--steps', type=_number(int, 1), help='steps from one checkpoint to the next (default: one per epoch)')
     run.add_argument('--resume', action='store_true', help='go on with the run in --checkpoints')
 
+def _number_or_text(kind): # of an argument, which may be left out
+    numbers = {kind, *get_args(kind)} & {int, float}
+    return numbers.pop() if len(numbers)==1 else str
+
 def _own_options(args, rest): # what the function of the task takes before `valid`, where no option above is called so
     from blurlike.all import LEARNERS
     p = argparse.ArgumentParser(prog=f'blurlike train --task {args.task}', usage=argparse.SUPPRESS, add_help=False)
@@ -141,7 +146,7 @@ def _own_options(args, rest): # what the function of the task takes before `vali
     own = takewhile(lambda n: n!='valid', list(taken)[2:])
     for n in own:
         kind = taken[n].annotation
-        how = dict(action='store_true') if kind is bool else dict(nargs='+', type=kind if kind in (int, float) else str)
+        how = dict(action='store_true') if kind is bool else dict(nargs='+', type=_number_or_text(kind))
         p.add_argument(f"--{n.replace('_', '-')}", default=argparse.SUPPRESS, **how)
     args,odd = p.parse_known_args(rest, args)
     if odd: p.error(f"unrecognized arguments: {' '.join(odd)}{_tasks_with(odd, LEARNERS)}")

@@ -243,6 +243,7 @@ def test_more_top_losses_than_rows(make, bert, capsys):
     (['train','d.csv','c','--out','m','--checkpoints','kept'], 'with --resume goes on from the last checkpoint in kept')])
 def test_interrupted_commands_say_what_is_left(command, left, monkeypatch, capsys, in_tmp):
     (in_tmp/'kept'/'step-000000001').mkdir(parents=True)
+    (in_tmp/'d.csv').touch()
     def stop(args): raise KeyboardInterrupt
     monkeypatch.setattr(cli, command[0], stop)
     assert cli.main(command)==130

@@ -43,8 +43,8 @@ def _joined(values): # those whose parts are values of their own, or parts of ot
     return None,[]
 
 def _warn_joined(col, name):
-    values = col.unique()
-    sep,found = _joined([v for v in values if isinstance(v, str)]) if len(values)<=1000 else (None,[])
+    values = {v for v in col.iloc[:10_000] if isinstance(v, str)} # others may be anything, lists too
+    sep,found = _joined(sorted(values)) if len(values)<=1000 else (None,[])
     if not found: return
     warn_user(f"column {name!r}: {first_values(found)} are each a class of its own here, and their parts are labels of other rows. "
         f"For several labels a text split them, `df[{name!r}].str.split({sep!r})`; if they are classes, pass problem_type='single_label_classification'")
