@@ -667,7 +667,7 @@ def test_the_command_line_trains_and_writes(in_tmp, capsys):
     FRAME.to_csv('d.csv', index=False)
     assert main(['train', 'd.csv', 'm', '--task', 'seq2seq', '--epochs', '1', '--lr', '1e-3', '--bs', '8', '--score-rows', '0', '--max-target-length', '12', '--out', 'o'])==0
     capsys.readouterr()
-    assert target_tfm_of(TransformersLearner.from_pretrained('o').dls).max_length==12
+    assert target_tfm_of(TransformersLearner.from_pretrained('o').dls).max_target_length==12
     assert main(['predict', 'o', 'd.csv'])==0
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert printed==TransformersLearner.from_pretrained('o').predict_batch(FRAME)
