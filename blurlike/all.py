@@ -54,6 +54,9 @@ from .predict.text_labels import *
 from .train.csv_logger import *
 from .predict.writing import *
 from .predict.prediction_files import *
+from .train.events import *
+from .train.progress_bars import *
+from .train.rates import *
 from .train.fitting import *
 from .predict.learner_predict import *
 from .predict.written_text import *
