@@ -67,6 +67,7 @@ from .train.epoch_weights import *
 from .train.learner import *
 from .train.assembly import *
 from .save.saved_facts import *
+from .save.folder_check import *
 from .save.folder import *
 from .save.pickles import *
 from .save.onnx_model import *

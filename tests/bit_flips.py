@@ -6,7 +6,7 @@ were accepted and changed nothing (a space for a line end), and those that were 
 import json,random,shutil,sys,tempfile
 from pathlib import Path
 
-from blurlike.save.folder import check_folder
+from blurlike.save.folder_check import check_folder
 from blurlike.save.saved_facts import read_facts
 
 SAVED = Path(__file__).parent/'saved'

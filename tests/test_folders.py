@@ -8,7 +8,7 @@ from bit_flips import SAVED, contents, flip, flips, try_folder
 from blurlike import cli
 from blurlike.all import Checkpoints, Interpretation, TransformersLearner, model_card, token_classification_learner
 from blurlike.support.files import file_hash, json_hash, write_file, write_folder
-from blurlike.save.folder import check_folder
+from blurlike.save.folder_check import check_folder
 from blurlike.save.saved_facts import FORMAT, read_facts
 from runs import WORDS, gaps
 from small import FRAMES, TEXTS, changed, learner, weights

@@ -6,7 +6,7 @@ import pytest
 import torch
 from blurlike.all import TransformersLearner, token_classification_learner
 from blurlike.support.files import file_hash, json_hash
-from blurlike.save.folder import check_folder
+from blurlike.save.folder_check import check_folder
 from blurlike.save.saved_facts import FORMAT, read_facts
 from runs import WORDS, gaps
 from safetensors.torch import load_file, save_file

@@ -15,7 +15,7 @@ from ..support.arguments import column_names
 from ..train.learner import TransformersLearner
 from ..predict.text_labels import LabelPredictions
 from ..predict.written_text import WrittenText
-from ..save.folder import folder_of
+from ..save.folder_check import folder_of
 from ..save.saved_facts import describe
 from ..save.onnx_model import load_onnx, need_packages
 
