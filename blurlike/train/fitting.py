@@ -23,8 +23,9 @@ from ..model.model_inputs import unwrap
 from ..model.optimizer import plain_schedule
 from ..model.padding_free import try_packing
 from ..model.turns import let_in, train_alone
-from . import finite_loss, progress_bars, rates # noqa: F401 (these make `FittingLearner` whole)
+from . import finite_loss, rates # noqa: F401 (these make `FittingLearner` whole, as do bars)
 from .events import FittingLearner
+from .progress_bars import ProgressCallback # noqa: F401 (exports made before look for it here)
 
 # %% ../../nbs/train/06_fitting.ipynb #9532b05f
 @patch
