@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from blurlike.all import (CSVLogger, GradientClip, ModelLoss, TransformersLearner, accuracy, noop, layerwise_splitter, load_tokenizer, output_names, trainable_params)
+from blurlike.all import (ClassificationInterpretation, CSVLogger, GradientClip, Interpretation, ModelLoss, TransformersLearner, accuracy, noop, layerwise_splitter, load_tokenizer, output_names, trainable_params)
 from blurlike.save.saved_facts import FORMAT, write_facts
 from fresh import fresh_process
 from small import ARCHS, AUTO_MODELS, BS, FRAMES, KINDS, MORE_KINDS, SAME_WIDTH, TEXTS, VOCABS, WRITING, activated, asked_of, changed, close, direct_logits, direct_preds, head_names, learner, table, texts_of, valid_frame, weights, with_answers
@@ -229,6 +229,10 @@ def test_a_learner_without_rows_says_so(again):
     before = weights(again.model)
     with pytest.raises(ValueError, match='no (training )?rows'): again.fit(1)
     assert not changed(again.model, before)
+    for look in (again.show_results, again.dls.show_batch, again.summary, again.dls.one_batch):
+        with pytest.raises(ValueError, match='there are no rows: a learner that was loaded'): look()
+    for kind in (Interpretation, ClassificationInterpretation):
+        with again.no_bar(), pytest.raises(ValueError, match='no rows whose losses'): kind.from_learner(again)
 
 # Failures
 

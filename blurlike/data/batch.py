@@ -408,6 +408,16 @@ def by_length(self:TransformersDL,
     self._ordered[1].share = self.share
     return self._ordered[1]
 
+# %% ../../nbs/data/14_batch.ipynb #9a249214
+@patch
+def one_batch(self:TransformersDL):
+    "The first batch of a pass; `ValueError` where there is none."
+    if self.n==0:
+        raise ValueError("there are no rows: a learner that was loaded from a folder, or has no validation part, is given some with `learn.dls = ...`")
+    if self.n is not None and not len(self):
+        raise ValueError(f"{self.n} rows are fewer than a batch ({self.rows}), and short batches are dropped: take a smaller bs=, or drop_last=False")
+    return super(TransformersDL, self).one_batch()
+
 # %% ../../nbs/data/14_batch.ipynb #0a1b0021
 @patch
 def _first_row(self:TransformersDL, n): # n times, in one batch

@@ -164,6 +164,17 @@ def plot_top_losses(self:Interpretation, k, largest=True, **kwargs):
         kwargs['numbers'] = self.dl.row_numbers(places[list(k)] if are_asked else places)
     _plot(self, k, largest, **kwargs)
 
+# %% ../../nbs/show/00_tables.ipynb #b4f73d4c
+_from_learner = Interpretation.from_learner.__func__
+
+@patch(cls_method=True)
+@delegates(_from_learner)
+def from_learner(cls:Interpretation, learn, ds_idx=1, dl=None, act=None):
+    "As fastai's; `ValueError` where there are no rows."
+    res = _from_learner(cls, learn, ds_idx, dl, act)
+    if len(res.losses): return res
+    raise ValueError("there are no rows whose losses could be shown: pass a loader, `dl=learn.dls.test_dl(rows, with_labels=True)`")
+
 # %% ../../nbs/show/00_tables.ipynb #13fdaa3b
 @patch(cls_method=True)
 def from_learner(cls:ClassificationInterpretation,
@@ -177,7 +188,7 @@ def from_learner(cls:ClassificationInterpretation,
     if vocab is not None and not len(vocab):
         raise ValueError("the outputs of this model are no classes that could be confused; "
             "`Interpretation.from_learner(learn).plot_top_losses(9)` shows where it errs")
-    return Interpretation.from_learner.__func__(cls, learn, ds_idx, dl, act)
+    return super(ClassificationInterpretation, cls).from_learner(learn, ds_idx, dl, act)
 
 # %% ../../nbs/show/00_tables.ipynb #5a0e9101
 def _plain_cell(o): # text, or a number
