@@ -295,6 +295,14 @@ def test_a_fit_goes_on_where_nan_is_predicted_within(bert):
 def test_validation_tells_of_nan(bert):
     with pytest.warns(UserWarning, match='validation loss is nan: .*classifier.bias'): scores = spoil(single(bert)).validate()
     assert np.isnan(scores[0])
+def test_an_epoch_tells_of_nan_in_its_validation(bert):
+    class Spoil(Callback): # in the second epoch
+        def after_loss(self):
+            if self.epoch and not self.training: self.learn.loss = self.learn.loss*float('nan')
+    learn = single(bert, bs=12)
+    with pytest.warns(UserWarning, match='validation loss of epoch 1 is nan: its weights are sound') as told: quiet(learn, lambda l: l.fit(2, 1e-3, cbs=Spoil()))
+    assert len([w for w in told if 'validation loss' in str(w.message)])==1
+    assert np.isfinite(learn.recorder.values[0][1]) and np.isnan(learn.recorder.values[1][1])
 
 def test_a_loss_that_is_nan_ends_training_and_names_the_rows(bert):
     learn = single(bert, bs=12)

@@ -85,11 +85,22 @@ def _is_left_out(self:FittingLearner): # by the gradient scaler; twice in a row 
 def _hears_a(self:FittingLearner, kind): return any(isinstance(cb, kind) for cb in self.cbs)
 
 # %% ../../nbs/train/04_finite_loss.ipynb #c2982f57
+def _tell(learn, loss, where): # of a validation that gave no number
+    if loss is None or math.isfinite(loss): return
+    warn_user(f"the validation loss{where} is {loss}: {why_not_finite(unwrap(learn.model))}")
+
 @patch
 @delegates(Learner.validate)
 def validate(self:FittingLearner, ds_idx=1, dl=None, **kwargs):
     "fastai's `validate`; a loss that is `nan` is told of."
     with train_alone(unwrap(self.model)): res = super(FittingLearner, self).validate(ds_idx, dl, **kwargs)
-    if not res or math.isfinite(res[0]): return res
-    warn_user(f"the validation loss is {res[0]}: {why_not_finite(unwrap(self.model))}")
+    if res: _tell(self, res[0], '')
     return res
+
+@patch
+def _do_epoch(self:FittingLearner):
+    super(FittingLearner, self)._do_epoch()
+    recorder = getattr(self, 'recorder', None)
+    if recorder is None: return
+    row = dict(zip(recorder.metric_names, recorder.log)) # what there is of it
+    _tell(self, row.get('valid_loss'), f' of epoch {self.epoch}')

@@ -119,7 +119,7 @@ def one_batch(self:FittingLearner, i, b):
 @patch
 def _functions(self:FittingLearner): # on a CPU, of a model that is called as it is written
     is_compiled = hasattr(self.model, '_orig_mod')
-    is_ours = self.training and self.dls.device.type=='cpu' and not is_compiled
+    is_ours = self.training and not is_compiled and next(self.model.parameters()).device.type=='cpu'
     return fast_functions(self.fast_dropout) if is_ours else nullcontext()
 
 @patch
