@@ -150,6 +150,26 @@ def test_precision_and_recall_are_not_swapped():
     counts.add(np.array([1,0,1,0]), np.array([1,0,0,0])) # one of two found
     assert counts.value('precision')==1 and counts.value('recall')==.5
 
+@pytest.mark.parametrize('kwargs', [dict(), dict(dl_kwargs=dict(memory=0)), dict(overlap=3), dict(left=True)], ids=str)
+@pytest.mark.parametrize('plain', [False, True])
+def test_words_that_are_cut_off_count_in_the_epoch_table(plain, kwargs, bert):
+    df = pd.DataFrame(dict(tokens=[['the','film','was']*k+['superb'] for k in range(1, 9)]*4))
+    df['tags'] = [['ADJ' if w=='superb' else 'X' if plain else 'O' for w in t] if plain else ['O']*(len(t)-1)+['B-A'] for t in df.tokens]
+    left = kwargs.get('left')
+    learn = token_classification_learner(df, bert, bs=8, max_length=8, valid=list(range(8)), **{} if left else kwargs)
+    if left: learn.dls.tokenizer.truncation_side = 'left'
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(2, 1e-2)
+        row = dict(zip(learn.recorder.metric_names[1:], learn.recorder.values[-1]))
+        told = dict(zip(['valid_loss', *(m.name for m in learn.metrics)], learn.validate()))
+        scores = learn.report().scores.score
+    same = [n for n in told if n in scores.index]
+    assert len(same)==(1 if plain else 4)
+    for n in same: assert np.isclose(told[n], scores[n]) and np.isclose(row[n], scores[n])
+    words = sum(map(len, df.tokens[:8]))
+    counts = learn.metrics[-1].counts
+    assert counts.words==words
+
 def test_the_loss_of_a_set_does_not_depend_on_its_batches(trained):
     losses = [trained.validate(dl=trained.dls.valid.new(bs=bs))[0] for bs in (1, 4, 64)]
     assert np.allclose(losses, losses[0], atol=1e-5)

@@ -240,6 +240,20 @@ def _read_ahead(self:TransformersDL, megabatches, seed=0):
         for rows,new in zip(megabatches, fresh): yield self._assemble(rows, new, next(results) if len(new) else None)
     finally: getattr(results, 'close', lambda: None)()
 
+# %% ../../nbs/data/14_batch.ipynb #323d0e4a
+@patch
+def targets_of(self:TransformersDL,
+    idxs:np.ndarray # (n,) places of rows in the dataset, e.g. `now`
+)->list: # n tuples of encoded targets; `None` for each, where a transform skips rows
+    "The targets of some rows, remembered or read."
+    known = None if self.memory.key is None else self.memory.targets
+    res = [None if known is None else known[i] for i in idxs.tolist()]
+    rest = [k for k,t in enumerate(res) if t is None]
+    read = self.reader(idxs[rest])[1] if rest else []
+    if len(read)!=len(rest): return [None]*len(idxs)
+    for k,t in zip(rest, read): res[k] = t
+    return res
+
 # %% ../../nbs/data/14_batch.ipynb #0a1b0015
 @patch
 def _collate(self:TransformersDL, x, targets, address=None):

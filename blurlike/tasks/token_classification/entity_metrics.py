@@ -19,6 +19,11 @@ from .tagged import in_iobes, is_entity_scheme, tag_runs
 from ...data.words import word_field, word_positions
 
 # %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #f8249855
+def _all_tags(learn): # of each row of a batch, whatever was cut off; `None` where nobody knows
+    now,n = getattr(learn.dl, 'now', None),len(learn.xb[0])
+    if now is None or len(now)!=n: return [None]*n
+    return [None if t is None else t[0] for t in learn.dl.targets_of(now)]
+
 class EntityCounts:
     "Entities found, true and right, by type; and words"
     def __init__(self,
@@ -28,6 +33,7 @@ class EntityCounts:
         self.names,self.strict = np.array([str(t) for t in vocab], dtype=object),strict
         self.entities = is_entity_scheme(vocab)
         self.scheme = IOB2 if all(t=='O' or t[:1] in 'BI' for t in self.names) else IOBES
+        self.unseen = next((i for i,t in enumerate(self.names) if t=='O'), 0) # what `get_preds` has for a word that was cut off
         self.reset()
 
     def reset(self):
@@ -54,11 +60,17 @@ class EntityCounts:
         "Count the sentences of a batch, once however many metrics ask."
         if self.last is learn.yb: return
         self.last = learn.yb
-        row,_,place = word_positions(word_field(learn.xb[0], learn.dls.text_tfm.fields))
+        row,word,place = word_positions(word_field(learn.xb[0], learn.dls.text_tfm.fields))
         pred = scaled(learn.loss_func, learn.pred[row,place]).argmax(-1)
-        row,true,pred = (o.cpu().numpy() for o in (row, learn.yb[0][row,place], pred))
-        ends = np.flatnonzero(np.diff(row))+1
-        for t,p in zip(np.split(true, ends), np.split(pred, ends)): self.add(t, p)
+        row,word,true,pred = (o.cpu().numpy() for o in (row, word, learn.yb[0][row,place], pred))
+        ends = np.searchsorted(row, np.arange(len(learn.xb[0])+1))
+        for tags,a,b in zip(_all_tags(learn), ends, ends[1:]): self.add(*self._whole(tags, word[a:b], true[a:b], pred[a:b]))
+
+    def _whole(self, tags, word, true, pred): # true and predicted, of words that have no token too
+        if tags is None or len(tags)==len(word): return true,pred
+        tags,guess = np.array(tags),np.full(len(tags), self.unseen)
+        tags[word],guess[word] = true,pred
+        return tags,guess
 
     @staticmethod
     def _scores(right, found, true): # precision, recall, F1
