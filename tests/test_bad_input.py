@@ -1,5 +1,6 @@
 "What a user can get wrong: the message names column, row and remedy, before anything trains. And what looks wrong but must work."
 import json,pickle,re,warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -302,6 +303,18 @@ def test_predict_batch_names_the_item(items, bert):
 
 def test_predict_batch_of_one_text(bert):
     with pytest.raises(TypeError, match='list of texts.*predict'): learner('single', bert).predict_batch('a text')
+
+@pytest.mark.parametrize('items,said', [(DatasetDict(train=Dataset.from_dict(dict(text=['a']))), "has 'train': pass one of its parts"), (dict(text=['a','b']), r"`\[row\]`, columns as `pd.DataFrame"),
+    ({'a'}, 'pass `list'), ((t for t in 'ab'), 'not a generator'), (Path('new.csv'), 'rows of a file'), ('new.csv', 'rows of a file')], ids=lambda o: type(o).__name__)
+def test_what_is_no_list_of_items(items, said, bert):
+    learn = learner('single', bert)
+    for call in (learn.predict_batch, learn.dls.test_dl, learn.texts_of):
+        with pytest.raises(TypeError, match=said): call(items)
+
+def test_columns_of_several_levels(bert):
+    df = FRAMES['single'].copy()
+    df.columns = pd.MultiIndex.from_product([['a'], df.columns])
+    with pytest.raises(ValueError, match='2 levels: .*df.columns'): learner('single', bert, df)
 
 def test_predict_batch_without_the_column(bert):
     with pytest.raises(KeyError, match="'text'.*'body'"): learner('single', bert).predict_batch(pd.DataFrame(dict(body=['a'])))

@@ -694,3 +694,14 @@ def test_what_the_text_transform_finds_is_told_once(bert, in_tmp):
     own = health.Finding('own', 'training', np.array([0]), 'one row', 'look at it')
     learn.dls.text_tfm.findings = lambda parts: [own]
     assert [f.what for f in learn.check()].count('own')==1
+
+@pytest.mark.parametrize('make', [lambda o: o, lambda o: [o]], ids=['one','several'])
+def test_labels_of_one_hash_are_two_labels(make, bert): # in Python -1 and -2 have
+    texts = [f'film {i} was great' for i in range(20)]+['the same text']*2+['another text']*2
+    labels = [*map(make, [-2,-1,0,1,2]*4+[-1,-2,1,2])]
+    found = {f.what:f for f in made(pd.DataFrame(dict(text=texts, label=labels)), bert, valid=list(range(5))).check()}
+    assert found['conflict'].rows.tolist()==[20,21,22,23] and 'duplicates' not in found
+
+def test_numbers_of_one_hash_are_two_numbers(bert):
+    df = pd.DataFrame(dict(text=[f'film {i}' for i in range(20)]+['the same text']*2, label=[*np.arange(20)+.5, -1., -2.]))
+    assert 'duplicates' not in {f.what for f in made(df, bert, valid=list(range(5))).check()}

@@ -367,3 +367,10 @@ def test_small_parts():
     assert choices_in([np.array(['a','b'], dtype=object)])==['a','b'] and choices_in(['a','b',float('nan'),pd.NA])==['a','b']
     with pytest.raises(ValueError, match='several of the choices'): choice_number('a', ['a','b','a'], 'choice')
     with pytest.raises(ValueError, match="how='word'"): multiple_choice.target([], how='word')
+
+def test_lone_surrogates_are_read_as_elsewhere(bert):
+    learn = multiple_choice_learner(table(), bert, text='question', bs=8)
+    items = [('one\ud800',['the film','bad']), ('two',['the\udc00','film'])]
+    with pytest.warns(UserWarning, match='lone surrogates'): found = learn.predict_logits(items)
+    plain = learn.predict_logits([('one\ufffd',['the film','bad']), ('two',['the\ufffd','film'])])
+    assert torch.equal(found, plain)

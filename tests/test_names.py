@@ -1,12 +1,12 @@
 "Loaders that follow others must name the outputs as the model does: whatever way they come in, other labels are refused."
-import warnings
+import json,shutil,warnings
 
 import pandas as pd
 import pytest
 from fastai.data.core import DataLoaders
 from runs import WORDS
 
-from blurlike.all import (CategoryBlock, ColReader, DataBlock, RandomSplitter, TransformersLearner, TransformersTextBlock, load_learner, masked_lm_learner,
+from blurlike.all import (CategoryBlock, ColReader, DataBlock, RandomSplitter, TransformersLearner, TransformersTextBlock, load_learner, load_tokenizer, masked_lm_learner,
     token_classification_learner)
 from small import FRAMES, TEXTS, VOCABS, learner
 
@@ -52,6 +52,31 @@ def test_labels_that_look_alike(bert):
     for other in (['0','1','2'], [0.,1.,2.]):
         new = FRAMES['single'].replace(dict(label=dict(zip(['bad','fine','good'], other))))
         with pytest.raises(ValueError, match='only they have'): learn.dls = learner('single', bert, new, vocab=other, problem_type='single_label_classification').dls
+
+def shuffled(bert, folder): # a checkpoint whose tokens have other numbers
+    shutil.copytree(bert, folder)
+    told = json.loads((folder/'tokenizer.json').read_text())
+    vocab = told['model']['vocab']
+    plain = [t for t in vocab if t[0]!='[']
+    told['model']['vocab'] = vocab | dict(zip(plain, [vocab[t] for t in plain][::-1]))
+    (folder/'tokenizer.json').write_text(json.dumps(told))
+    return folder
+
+@pytest.mark.parametrize('way', WAYS)
+def test_other_tokens(way, bert, tmp_path):
+    learn = learner('single', bert)
+    others = learner('single', shuffled(bert, tmp_path/'others')).dls
+    answers = learn.predict_batch(TEXTS[:3])
+    with pytest.raises(ValueError, match='tokenizer of another model: .* tokenizer=learn.dls.tokenizer'): quiet(learn, lambda l: WAYS[way](l, others))
+    if 'inside' not in way: assert learn.predict_batch(TEXTS[:3])==answers
+
+def test_the_same_tokens_and_more(bert):
+    learn = learner('single', bert)
+    more = load_tokenizer(bert)
+    learn.dls = learner('single', bert, tokenizer=more).dls # another object
+    more.add_tokens(['megabatch'])
+    learn.dls = learner('single', bert, tokenizer=more).dls
+    assert learn.dls.tokenizer is more
 
 def test_numbers_are_told_apart_by_their_columns(bert):
     two = FRAMES['regression'].assign(length=lambda d: d.text.str.len()/10.)

@@ -27,6 +27,16 @@ def same(a, b): # numbers go through another printed form
 @pytest.fixture
 def single(bert): return learner('single', bert)
 
+def test_a_job_that_predicted_nothing_leaves_nothing(single):
+    for bad in ([3, 'a film'], {'a film'}, dict(text=['a film'])):
+        with pytest.raises(TypeError): single.predict_batch(bad, out='p.jsonl')
+        assert os.listdir()==[]
+    assert len(read(single.predict_batch(TEXTS[:3], out='p.jsonl')))==3
+    with pytest.raises(TypeError): single.predict_batch([*TEXTS[:3], 3], bs=1, out='q.jsonl', ) # of one part: nothing of it stays
+    assert sorted(os.listdir())==['.p.jsonl.job', 'p.jsonl']
+    with pytest.raises(TypeError): predict_to_file(single, [*TEXTS[:3], 3], 'q.jsonl', part=2) # of two, one of which was made
+    with pytest.raises(FileExistsError, match='interrupted job'): single.predict_batch(TEXTS[:4], out='q.jsonl')
+
 @pytest.mark.parametrize('suffix', ['parquet','jsonl'])
 @pytest.mark.parametrize('task', ['single','multi','regression','choice','tags','gaps'])
 def test_the_same_as_in_memory(task, suffix, bert):
@@ -194,3 +204,14 @@ def test_weights_of_any_shape_and_type_are_told_apart():
         return weights_hash(m)
     ones = [torch.tensor(1., dtype=torch.bfloat16), torch.tensor([1.], dtype=torch.bfloat16), torch.tensor(1.), torch.tensor(True), torch.ones(2, 2)[:,0], torch.zeros(0)]
     assert len({of(t) for t in ones})==len(ones) and of(torch.ones(2, 2)[:,0])==of(torch.ones(2))
+
+@pytest.mark.parametrize('bs', [1, 64])
+@pytest.mark.parametrize('suffix', ['parquet','jsonl'])
+def test_columns_that_the_first_row_lacks(suffix, bs, bert): # a context has a number where there are several
+    learn = learner('answers', bert)
+    items = [('the film was', TEXTS[0]), ('the film was', TEXTS[1:3]), ('the film was', TEXTS[3])]
+    expected = learn.predict_batch(items)
+    assert 'context' in expected[1] and 'context' not in expected[0]
+    for order in (1, -1):
+        found = read(predict_to_file(learn, items[::order], f'{order}.{suffix}', bs=64, part=bs))[::order]
+        assert [o.get('context') for o in found]==[o.get('context') for o in expected] and [o['answer'] for o in found]==[o['answer'] for o in expected]

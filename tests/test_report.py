@@ -291,3 +291,9 @@ def test_by_the_command_line(trained, in_tmp, capsys):
     report = quiet(learn, lambda l: l.report(df, by='source'))
     assert repr(report) in said and 'by source' in said and 'errs most' in said
     assert main(['report', 'm', 't.csv', '--by', 'language'])==2
+
+def test_quarters_are_named_by_what_is_in_them():
+    from blurlike.inspect.score_report import _quarters
+    names = _quarters(pd.Series(np.linspace(.00274, .9, 40))).cat.categories
+    assert names[0].startswith('0.00274 to ') and len(set(names))==4
+    assert _quarters(pd.Series(range(3, 43))).cat.categories[0].startswith('3 to ')

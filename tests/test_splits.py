@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import (CategoryBlock, Checkpoints, ColReader, CSVLogger, DataBlock, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, TransformersTextBlock, masked_lm_learner, model_card, read_rows, row_numbers, split_rows,
+from blurlike.all import (CategoryBlock, Checkpoints, ColReader, CSVLogger, DataBlock, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, TransformersTextBlock, masked_lm_learner, model_card, read_rows, row_numbers, sequence_classification_learner, split_rows,
     token_classification_learner, used_rows)
 from blurlike.cli import main
-from datasets import ClassLabel, Dataset, DatasetDict, Features
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from fastai.data.transforms import ColSplitter, EndSplitter, FuncSplitter, IndexSplitter, RandomSplitter, TrainTestSplitter
 from blurlike.data.splits import _earlier, _first
 from small import FRAMES, TEXTS, learner
@@ -430,3 +430,33 @@ def test_a_draw_is_that_of_a_stable_sort(n, labels):
     assert np.array_equal(_earlier(codes), pd.Series(codes).groupby(codes).cumcount())
     turns = np.where(rng.random(n)<.2, np.inf, rng.integers(0, 5, n)/5)
     for k in {0, 1, n//3, n-1, n}: assert set(_first(turns, k))==set(np.argsort(turns, kind='stable')[:k])
+
+F = Features(dict(text=Value('string'), label=ClassLabel(names=['good','fine','bad'])))
+IDS = DF.label.map(dict(good=0, fine=1, bad=2))
+
+def with_classes(data, bert, **kwargs): return sequence_classification_learner(data, bert, bs=8, **kwargs)
+
+@pytest.mark.parametrize('order', [1, -1], ids=['dataset_first','frame_first'])
+@pytest.mark.parametrize('kind', ['ids','names'])
+def test_ids_of_a_class_label_beside_a_frame(kind, order, bert):
+    ds = Dataset.from_dict(dict(text=TEXTS[:30], label=IDS[:30].tolist()), features=F)
+    frame = DF[30:].assign(label=DF.label[30:] if kind=='names' else IDS[30:])
+    learn = with_classes((ds, frame)[::order], bert)
+    assert learn.names==['good','fine','bad'] and learn.model.config.id2label=={0:'good', 1:'fine', 2:'bad'}
+    parts = [[r['label'] for r in part.items] for part in (learn.dls.train_ds, learn.dls.valid_ds)]
+    assert parts[::order]==[DF.label[:30].tolist(), DF.label[30:].tolist()]
+    if order==1: assert with_classes(ds, bert, valid=frame).names==learn.names
+
+def test_no_label_of_a_class_label_beside_a_frame(bert):
+    ds = Dataset.from_dict(dict(text=TEXTS[:30], label=[-1, *IDS[1:30].tolist()]), features=F)
+    with pytest.raises(ValueError, match='no label in row 0 of train'): with_classes((ds, DF[30:].assign(label=IDS[30:])), bert)
+    gap = IDS[30:].astype(float).mask(np.arange(len(DF)-30)==2)
+    whole = Dataset.from_dict(dict(text=TEXTS[:30], label=IDS[:30].tolist()), features=F)
+    with pytest.raises(ValueError, match='no label in row 2 of validation'): with_classes((whole, DF[30:].assign(label=gap)), bert)
+
+def test_a_fraction_in_an_array():
+    for share in (np.array(.25), torch.tensor(.25), np.float32(.25)):
+        for part,same in zip(split_rows(ROWS, {}, share), split_rows(ROWS, {}, .25)): assert part.tolist()==same.tolist()
+
+def test_a_function_of_a_row_is_no_splitter(bert):
+    with pytest.raises(TypeError, match="read by number.*FuncSplitter"): split_rows(ROWS, {}, lambda row: row['label']=='bad')

@@ -14,7 +14,7 @@ import pandas as pd
 from datasets import Dataset, DatasetDict
 
 from ..support.arguments import is_number, read_flag
-from .rows import Rows, check_columns, name_rows, read_rows
+from .rows import Rows, check_columns, name_rows, read_rows, with_names
 
 # %% ../../nbs/data/02_splits.ipynb #b038fc52
 _none = np.zeros(0, dtype=int),np.zeros(0, dtype=int),False
@@ -209,6 +209,7 @@ def split_rows(
 )->tuple[np.ndarray,np.ndarray]: # Row numbers of the training and of the validation part
     "The row numbers of both parts; `ValueError` if one would be empty, unless `valid` is `None` or 0: then there is no validation."
     pool = parts.get('train', np.arange(len(rows)))
+    if getattr(valid, 'ndim', None)==0: valid = valid.item() # an array of one number
     is_none = valid is None or is_number(valid) and valid==0
     if is_none: return pool,np.zeros(0, dtype=np.int64)
     valid = _named_group(rows, parts, valid)
@@ -309,6 +310,10 @@ def _table(rows): # its own rows alone
     if rows.idxs is None: return rows.source
     return _as_frame(rows) if isinstance(rows.source, pd.DataFrame) else rows.source.select(rows.idxs)
 
+def _named_frame(table, names): # with the names that a `ClassLabel` in either table has for its ids
+    frame = table if isinstance(table, pd.DataFrame) else table.to_pandas()
+    return frame.assign(**{c:with_names(frame[c], of) for c,of in names.items()}) if names else frame
+
 def _joined(*tables): # `Rows`, and the numbers of both parts
     first,second = (o.columns for o in tables)
     shared = [c for c in first if c in second]
@@ -319,7 +324,8 @@ def _joined(*tables): # `Rows`, and the numbers of both parts
         rows,parts = read_rows(both)
         rows.source.made_of = a,b # the files of a corpus live as long as its data set
         return rows,parts
-    a,b = (o[shared] if isinstance(o, pd.DataFrame) else o.to_pandas()[shared] for o in (a, b))
+    names = {c:of for c in shared if (of := tables[0].label_names(c) or tables[1].label_names(c))}
+    a,b = (_named_frame(o, names)[shared] for o in (a, b))
     rows = Rows(pd.concat([a, b], ignore_index=True), splits=dict(train=0, validation=len(a)))
     return rows,dict(train=np.arange(len(a)), validation=np.arange(len(a), len(rows)))
 

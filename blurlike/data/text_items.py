@@ -98,6 +98,10 @@ def check(self:TextItems,
     check_text(o, self.is_split_into_words)
 
 @patch
+def check_part(self:TextItems, o): # of an item, as the tokenizer is given it: the item itself, where it has no parts
+    self.check(o)
+
+@patch
 def check_or_text(self:TextItems,
     o # Whatever a user gives as an item
 ):

@@ -244,7 +244,7 @@ def _encode(self:TokenizerCalls, texts, max_length): # lists of ids, other field
     encode = self._encode_fast if self._plain else self._encode_any
     try: return encode(texts, paired, max_length)
     except TypeError:
-        for t in texts: self.check(t)
+        for t in texts: self.check_part(t)
         repaired = repair_texts(texts)
         if repaired==list(texts): raise
         return encode(repaired, paired, max_length)

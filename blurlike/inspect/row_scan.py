@@ -58,9 +58,8 @@ _step,_most_compared = 1000,5_000_000 # rows that are read together; of a part w
 
 def _label_key(o, kind):
     is_set = kind is not None and kind.several and not kind.of_words
-    if is_set: return hash(frozenset(o))
-    try: return hash(tuple(o) if isinstance(o, (list, tuple)) else o)
-    except TypeError: return hash(repr(o))
+    if is_set: return hash(tuple(sorted({*map(repr, o)})))
+    return hash(repr(tuple(o) if isinstance(o, list) else o)) # -1 and -2 have one `hash`
 
 # %% ../../nbs/inspect/03_row_scan.ipynb #16a50037
 def _first_rows(n, most, seed): # all of them, or a sample

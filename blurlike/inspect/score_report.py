@@ -51,11 +51,11 @@ def _quarters(values): # numbers, by their quarter
         raise ValueError("by= gives infinite numbers, which have no quarters: pass a function of a row that gives a text")
     cut = pd.qcut(values, 4, duplicates='drop')
     ends = cut.cat.categories
-    def name(i, digits):
-        if not whole: return f'{values.min() if i is ends[0] else i.left:.{digits}g} to {i.right:.{digits}g}'
-        first = int(values.min()) if i is ends[0] else int(np.floor(i.left))+1
+    def name(k, i, digits):
+        if not whole: return f'{i.left if k else values.min():.{digits}g} to {i.right:.{digits}g}'
+        first = int(np.floor(i.left))+1 if k else int(values.min())
         return f'{first} to {int(np.floor(i.right))}'
-    tried = ([name(i, digits) for i in ends] for digits in (4, 8, 12, 17))
+    tried = ([name(k, i, digits) for k,i in enumerate(ends)] for digits in (4, 8, 12, 17))
     return cut.cat.rename_categories(next(names for names in tried if len(set(names))==len(ends)))
 
 def slices_of(

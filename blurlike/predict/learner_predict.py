@@ -10,7 +10,6 @@ import inspect
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,7 @@ from fastcore.meta import delegates
 
 from ..support.arguments import check_counts, did_you_mean
 from ..data.batch import TransformersDL
-from ..data.loaders import check_names, check_targets, output_names, plain_labels
+from ..data.loaders import check_many, check_names, check_targets, check_tokens, output_names, plain_labels
 from ..support.finite import check_outputs
 from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold, with_decisions
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
@@ -44,7 +43,7 @@ from ..support.warn import warn_user
 # %% ../../nbs/predict/03_learner_predict.ipynb #5d0a1c03
 class PredictingLearner(Learner):
     "A fastai `Learner` that predicts texts, by a `Task` which tells how predictions read"
-    task = own_names = None
+    task = own_names = own_text = None
     @property
     def names(self)->list: return output_names(self.dls) if self.own_names is None else list(self.own_names)
 
@@ -52,9 +51,16 @@ class PredictingLearner(Learner):
     def dls(self): return vars(self).get('dls')
     @dls.setter
     def dls(self, dls):
-        if self.own_names is None: self.own_names = output_names(self.dls or dls) # of a pickle, which had none
-        for dl in getattr(dls, 'loaders', ()): check_names(dl, self.own_names)
+        first = self.dls or dls # of a pickle, which had no names of its own
+        if self.own_names is None: self.own_names = output_names(first)
+        if self.own_text is None: self.own_text = getattr(first, 'text_tfm', None)
+        for dl in getattr(dls, 'loaders', ()): self.check_loader(dl)
         vars(self)['dls'] = dls
+
+    def check_loader(self, dl):
+        "Raise `ValueError` where `dl` has other labels than the model, or other tokens."
+        check_names(dl, self.names)
+        check_tokens(dl, self.own_text)
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #5d0a1c06
 def takes_threshold(
@@ -101,10 +107,6 @@ def as_decided(self:PredictingLearner):
     finally: _record.reset(token)
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #10f60008
-def _check_items(items):
-    if not isinstance(items, (str, Path)): return
-    raise TypeError("predict_batch takes a list of texts; for one text call `predict`, for the rows of a file `predict_batch(read_table(path))`")
-
 def _read_items(items, getter, tfm, check): # rows are read by the getter of the loaders
     is_column = isinstance(getter, Column)
     columns = getter.names if is_column else None
@@ -125,7 +127,7 @@ def texts_of(self:PredictingLearner,
     check=None # Raises `TypeError` for an item that cannot be used; `None`: as the loaders were built
 )->list:  # Texts, pairs or lists of words
     "The texts in `items`; `TypeError` or `KeyError` if there are none."
-    _check_items(items)
+    check_many(items, 'predict_batch')
     tfm,getter = self.dls.text_tfm,self.dls.valid_ds.tls[0].tfms.fs[0]
     if isinstance(items, (pd.DataFrame, Dataset)): items = Rows(items)
     if len(items)==0: return []
@@ -234,7 +236,7 @@ def predict_batch(self:PredictingLearner,
             "pass task= to PredictingLearner, or call get_preds")
     check_counts(bs=bs)
     _check_options('predict_batch', self.task.predictions.many, ('bs', 'out', 'resume', 'precision'), kwargs)
-    _check_items(items)
+    check_many(items, 'predict_batch')
     told = {} if precision is None else dict(precision=precision)
     with self.as_decided():
         if out is not None: return predict_to_file(self, items, out, bs, resume, **told, **kwargs)

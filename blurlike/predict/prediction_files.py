@@ -32,8 +32,12 @@ def _flat(pred): # the guesses for several gaps as one list
 
 def _columns(preds): return [p if isinstance(p, dict) else dict(predictions=_flat(p)) for p in preds]
 
+def _as_table(rows): # with the columns of all of them
+    names = dict.fromkeys(n for row in rows for n in row)
+    return pa.Table.from_pylist([dict.fromkeys(names) | row for row in rows])
+
 def _write_part(preds, path, kind):
-    if kind=='.parquet': return pq.write_table(pa.Table.from_pylist(_columns(preds)), path)
+    if kind=='.parquet': return pq.write_table(_as_table(_columns(preds)), path)
     path.write_text(''.join(json.dumps(p)+'\n' for p in preds))
 
 def _join_lines(parts, path):
@@ -46,7 +50,7 @@ def _join(parts, path, kind):
     schemas = [pq.read_schema(p) for p in parts] # a part without any entity does not know what one looks like
     schema = pa.unify_schemas(schemas, promote_options='permissive')
     with pq.ParquetWriter(path, schema) as out:
-        for p in parts: out.write_table(pq.read_table(p).cast(schema))
+        for p in parts: out.write_table(pa.concat_tables([schema.empty_table(), pq.read_table(p)], promote_options='permissive').cast(schema))
 
 def rows_between(
     items, # Dataset, DataFrame, Series or list
@@ -110,8 +114,8 @@ def predict_to_file(
             if out.exists(): _check_finished(learn, items, out, job)
             else:
                 job = _claim(folder, job, resume, part or 100*bs)
-                _predict_parts(learn, items, out, job, dict(bs=bs) | kwargs)
-        except ValueError:
+                _predict_all(learn, items, out, job, dict(bs=bs) | kwargs)
+        except Exception:
             if not (folder/'job.json').exists(): shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
@@ -122,6 +126,13 @@ def _whole(v): # an option; of arrays and Series `repr` leaves out digits, and e
     return read() if read else v
 
 def _folder_of(out): return out.with_name(f'.{out.name}.parts')
+
+def _predict_all(learn, items, out, job, kwargs):
+    folder = _folder_of(out)
+    try: _predict_parts(learn, items, out, job, kwargs)
+    except Exception: # a job that has predicted nothing leaves nothing to go on with
+        if not any(folder.glob('[0-9]*.json')): (folder/'job.json').unlink()
+        raise
 
 def _predict_parts(learn, items, out, job, kwargs):
     n,size = (job[k] for k in ('rows','part'))

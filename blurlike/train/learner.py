@@ -19,7 +19,7 @@ from fastcore.meta import delegates
 
 from ..model.adapters import add_adapter, has_adapter, merged
 from ..data.batch import TransformersDL
-from ..data.loaders import check_names, check_targets, output_names
+from ..data.loaders import check_targets, output_names
 from .run import RunningLearner
 from ..model.cuda_graphs import CUDAGraphs
 from ..model.decisions import set_decisions, marked_outdated
@@ -202,7 +202,7 @@ def validate(self:TransformersLearner, ds_idx=1, dl=None, cbs=None, **kwargs):
 @patch
 def _do_epoch_validate(self:TransformersLearner, ds_idx=1, dl=None):
     if dl is None: dl = self.dls[ds_idx]
-    check_names(dl, self.names)
+    self.check_loader(dl)
     is_own = isinstance(dl, TransformersDL) and any(dl is o for o in self.dls.loaders)
     if is_own: dl = dl.by_length(show=hasattr(self, 'progress'))
     has_weights = isinstance(self.loss_func, (torch.nn.Module, BaseLoss)) # which fastai moves when training begins
@@ -211,7 +211,7 @@ def _do_epoch_validate(self:TransformersLearner, ds_idx=1, dl=None):
 
 @patch
 def _do_epoch_train(self:TransformersLearner):
-    check_names(self.dls.train, self.names)
+    self.check_loader(self.dls.train)
     if not hasattr(self, 'lr_finder'): self._outdate()
     super(TransformersLearner, self)._do_epoch_train()
 

@@ -89,6 +89,7 @@ class TokenizeChoices(TokenizeText):
         return Choices((*o[:n], choices_in(o[n:])))
 
     def check(self, o): self.as_item(o)
+    def check_part(self, o): pass # a text beside one choice: looked at as parts of the item
     def encodes(self, o): return self.as_item(o)
     def check_rows(self, rows, *columns): check_texts(rows, *columns[:1+self.question])
 
