@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 import transformers
-from blurlike.all import Callback, Rows, TransformersLearner, TransformersTextBlock, load_learner, sequence_classification_learner, token_classification_learner
+from blurlike.all import Callback, Rows, TransformersLearner, TransformersTextBlock, load_learner, masked_lm_learner, sequence_classification_learner, token_classification_learner
 from blurlike.cli import main
 from blurlike.data.label_columns import label_counts
 from blurlike.data.targets import alike_labels, read_target
@@ -293,6 +293,16 @@ def test_a_head_of_the_same_labels_is_kept(names, trained):
     learn = silent(lambda: make(trained, cycle(*names)))
     assert kept(learn) and [n.lower() for n in learn.dls.vocab]==['negative','positive']
     assert learn.model.config.id2label=={0:learn.dls.vocab[0], 1:learn.dls.vocab[1]}
+
+@pytest.mark.parametrize('cls', ['bert','roberta'])
+def test_a_head_of_more_or_fewer_labels_starts_anew_and_says_so(cls, checkpoints):
+    make(checkpoints(cls), cycle('a','b','c')).save_pretrained('three')
+    with pytest.warns(UserWarning, match=r"trained for 'a', 'b', 'c'; the labels are now 'a', 'b', 'c', 'd' \(new 'd'\): their head starts anew.*name the labels"): make('three', cycle('a','b','c','d'))
+    with pytest.warns(UserWarning, match=r"the labels are now 'a', 'b' \(gone 'c'\): their head starts anew.*pass vocab= with all"): make('three', cycle('a','b'))
+    with pytest.warns(UserWarning, match=r"now 'a', 'x', 'y', 'z' \(gone 'b', 'c'; new 'x', 'y', 'z'\)"): make('three', cycle('a','x','y','z'))
+    silent(lambda: make('three', cycle('a','b'), vocab=['a','b','c']))
+    silent(lambda: make(checkpoints(cls), cycle('a','b','c'))) # of labels that nobody named
+    silent(lambda: masked_lm_learner(frame(cycle('a','b')), 'three', bs=6))
 
 def test_loaders_with_the_labels_in_another_order(trained):
     dls = DataBlock(blocks=(TransformersTextBlock(trained), CategoryBlock(vocab=['positive','negative'], sort=False)), get_x=ColReader('text'), get_y=ColReader('label')).dataloaders(frame(cycle('negative','positive')), bs=6)

@@ -86,27 +86,34 @@ def _without_reports():
     finally: logger.removeFilter(silent)
 
 # %% ../../nbs/model/01_pretrained.ipynb #40888008
-def _other_names(known, config): # the names in a checkpoint, where the head was trained for as many other outputs
+def _other_names(known, config): # the names in a checkpoint, where the head was trained for other outputs
     known = [str(n) for n in (known or {}).values()]
     ours = list(config.get('id2label', {}).values())
     is_unnamed = all(re.fullmatch(r'LABEL_\d+', n) for n in known) # what a config says that nobody has named
-    is_other = len(ours)==len(known)>1 and _folded(known)!=_folded(ours)
+    is_one = len(ours)==len(known)==1 # a number, whatever it is called
+    is_other = len(ours)>0 and not is_one and _folded(known)!=_folded(ours)
     return known if is_other and not is_unnamed else []
 
 # %% ../../nbs/model/01_pretrained.ipynb #fa0f839a
-def _renew_head(model, known):
+def _renew_head(model, known, lost): # `lost`: weights of the checkpoint that had another shape
     wider = copy.deepcopy(model.config)
     wider.num_labels += 1
     with torch.device('meta'): other = dict(type(model)(wider).named_parameters())
     head = {n:p for n,p in model.named_parameters() if n in other and other[n].shape!=p.shape} # what depends on the number of labels
-    if not head.keys()-model.new_weights: return
-    for p in head.values(): p._is_hf_initialized = False # else transformers would leave it alone
-    for name in {n.rpartition('.')[0] for n in head}: model._init_weights(model.get_submodule(name))
+    is_kept = bool(head.keys()-model.new_weights)
+    for p in head.values() if is_kept else (): p._is_hf_initialized = False # else transformers would leave it alone
+    for name in {n.rpartition('.')[0] for n in head} if is_kept else (): model._init_weights(model.get_submodule(name))
     model.new_weights |= head.keys()
-    was = some_of(list(known), 5)
-    now = some_of([*model.config.id2label.values()], 5)
-    warn_user(f"the head of this checkpoint was trained for {was}; the labels are now {now}: their head starts anew. "
-        "To train the old one on, name the labels as it does")
+    if is_kept or head.keys() & lost: _tell_renewed(list(known), [*model.config.id2label.values()])
+
+def _in_brackets(parts): return f" ({'; '.join(parts)})" if parts else ''
+
+def _tell_renewed(was, now):
+    gone,new = ([n for n in a if n not in b] for a,b in ((was, now), (now, was)))
+    told = [f'{what} {some_of(names, 5)}' for what,names in (('gone', gone), ('new', new)) if names and len(was)>len(gone)]
+    way = 'name the labels as it does' if new or not gone else 'pass vocab= with all of its labels, of which some may have no rows'
+    warn_user(f"the head of this checkpoint was trained for {some_of(was, 5)}; the labels are now {some_of(now, 5)}"
+        f"{_in_brackets(told)}: their head starts anew. To train the old one on, {way}")
 
 # %% ../../nbs/model/01_pretrained.ipynb #ff4568f1
 def _warn_renamed(known, config):
@@ -223,7 +230,7 @@ def _of_checkpoint(checkpoint, auto_model, config, **kwargs):
     model.new_weights = frozenset(info['missing_keys']) | mismatched
     model.as_loaded = True # nothing was trained yet
     _warn_new_body(model)
-    if known: _renew_head(model, known)
+    if known: _renew_head(model, known, mismatched)
     return model
 
 # %% ../../nbs/model/01_pretrained.ipynb #e005d6fc
