@@ -101,7 +101,22 @@ def test_suggest_reads_the_loaders_and_trains_nothing(wide):
     assert (s.epochs, s.lr, s.bs)==(suggest_epochs(rows, BS), slice(5e-5, 2e-4), BS)
     assert all(v.equal(before[k]) for k,v in learn.model.state_dict().items()) and learn.opt is None
     shown = str(s).splitlines()
-    assert [line.split()[0] for line in shown]==['epochs','lr','bs'] and f'{rows} rows' in shown[0]
+    assert [line.split()[0] for line in shown]==['epochs','lr','bs','->'] and f'{rows} rows' in shown[0]
+    assert shown[-1]==f'-> learn.fit_one_cycle({s.epochs}, slice(5e-05, 0.0002))' and eval(shown[-1].split(', ', 1)[1][:-1])==s.lr
+    assert str(learner(wide, two_labels).suggest()).endswith(', 5e-05)')
+
+def test_fine_tune_takes_what_suggest_names(wide):
+    learn = learner(wide)
+    with learn.no_bar(), learn.no_logging(), warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        learn.fine_tune(1, learn.suggest().lr)
+        assert np.isclose(learn.recorder.hps['lr'], 0).sum()==0 and np.isclose(max(learn.recorder.hps['lr']), 2e-4, rtol=.05)
+        learn.fine_tune(1, 1e-3)
+        learn.fine_tune(1)
+
+def test_a_rate_of_all_layers_is_none_for_fine_tune(wide):
+    learn = learner(wide)
+    with learn.no_bar(), learn.no_logging(), pytest.warns(UserWarning, match=r"fine_tune\(0.00013\): .* first layers get 3e-06.*Leave it out \(it is then 0.001\).*fit_one_cycle"): learn.fine_tune(1, 1.3e-4)
 
 def test_a_saved_learner_without_rows_has_a_rate_and_nothing_to_suggest(wide, tmp_path):
     saved = learner(wide).save_pretrained(tmp_path/'m')

@@ -1,12 +1,13 @@
 "Texts as they come: what is cut, tokens that were added, odd items, adapters of every kind, devices by name."
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import transformers
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import ColReader, IndexSplitter, RandomSplitter
 from fastai.torch_core import set_seed
@@ -312,3 +313,20 @@ def test_a_column_of_token_ids_is_refused(source, bert):
     tok = load_tokenizer(bert)
     with pytest.raises(TypeError, match="column 'input_ids' must hold text.*name the column of the texts") as e: learner('single', bert, source(FRAMES['single'].assign(input_ids=[tok(t)['input_ids'] for t in TEXTS])), text='input_ids')
     assert 'astype' not in str(e.value) # which would make texts like '[2, 17, 3]'
+
+def test_a_pair_is_no_single_text(bert):
+    block = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(seed=1))
+    for learn in (learner('single', bert), TransformersLearner(block.dataloaders(FRAMES['single'], bs=8), bert)):
+        for call in (lambda o: learn.predict(o), lambda o: learn.predict_batch([o])):
+            with pytest.raises(TypeError, match='got a pair: this learner reads one text'): call(('who?','where?'))
+        with pytest.raises(TypeError, match='got a list of 2'): learn.predict(['who?','where?'])
+    assert len(learner('pair', bert).predict(('who?','where?'))[2])==2
+
+@pytest.mark.parametrize('name', ['valid.txt','dev.txt','test.txt','train.txt'])
+def test_one_file_is_cut_whatever_its_name(name, bert):
+    Path(name).write_text('\n'.join(TEXTS))
+    learn = masked_lm_learner(name, bert, bs=8)
+    assert (len(learn.dls.train_ds), len(learn.dls.valid_ds))==(10, 3)
+
+def test_a_validation_part_alone(bert):
+    with pytest.raises(ValueError, match="part 'validation' and none to train on: .*data\\['validation'\\]"): learner('single', bert, DatasetDict(validation=Dataset.from_pandas(FRAMES['single'])))

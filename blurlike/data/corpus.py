@@ -108,6 +108,7 @@ def read_corpus(
     if not n: raise ValueError(f"no text in {', '.join(map(str, _files(data)))}: all lines are empty")
     dataset = Dataset.from_file(str(path))
     dataset.scratch = scratch # the file lives as long as the data set
+    if len(parts)==1: parts = {} # whatever the name of one file, there is nothing beside it
     return Rows(dataset),{k:_numbers(v) for k,v in parts.items()}
 
 def _write(out, batch, schema):

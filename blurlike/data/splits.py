@@ -247,6 +247,8 @@ def own_part(
 def _by_fraction(rows, parts, pool, share, seed, labels):
     if not 0<share<1: raise ValueError(f"valid={share} is not a fraction between 0 and 1; for row numbers pass a list")
     own = own_part(parts)
+    if own is not None and len(parts)==1:
+        raise ValueError(f"the data has a part {own!r} and none to train on: pass the part itself, `data[{own!r}]`, to train on some of it")
     return _draw(rows, pool, share, seed, labels) if own is None else parts[own]
 
 def _by_name(rows, parts, name):

@@ -151,9 +151,10 @@ def as_item(self:TextItems,
     "`o` as an item; `TypeError` says what was expected."
     o = self._unwrapped(o)
     is_alone = is_name(columns)
-    are_several = isinstance(o, list) and not self.is_split_into_words and is_alone
+    are_several = isinstance(o, (list, tuple)) and not self.is_split_into_words and is_alone
     if are_several:
-        raise TypeError(f"expected a text (str), got a list of {len(o)}; for several texts call `predict_batch`")
+        found = 'pair: this learner reads one text a row' if isinstance(o, tuple) else f'list of {len(o)}; for several texts call `predict_batch`'
+        raise TypeError(f"expected a text (str), got a {found}")
     (check or self.check)(o)
     lacks_other = isinstance(o, str) and columns is not None and not is_alone
     if lacks_other:

@@ -26,7 +26,7 @@ from fastcore.meta import delegates
 
 from ..support.arguments import check_counts, did_you_mean
 from ..data.batch import TransformersDL
-from ..data.loaders import check_many, check_names, check_targets, check_tokens, output_names, plain_labels
+from ..data.loaders import check_many, check_names, check_targets, check_tokens, output_names, plain_labels, read_columns
 from ..support.finite import check_outputs
 from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold, with_decisions
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
@@ -108,9 +108,8 @@ def as_decided(self:PredictingLearner):
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #10f60008
 def _read_items(items, getter, tfm, check): # rows are read by the getter of the loaders
-    is_column = isinstance(getter, Column)
-    columns = getter.names if is_column else None
-    has_names = is_column and isinstance(items, Rows)
+    columns = read_columns(getter)
+    has_names = isinstance(getter, Column) and isinstance(items, Rows)
     if has_names: check_columns(items, *L(columns))
     for i,o in enumerate(items):
         try: yield tfm.as_item(getter(o) if isinstance(o, (dict, pd.Series)) else o, columns, check)

@@ -16,7 +16,7 @@ from fastcore.meta import delegates
 
 from ..model.model_inputs import unwrap
 from ..model.turns import train_alone
-from ..support.warn import tell_user
+from ..support.warn import tell_user, warn_user
 from .events import FittingLearner
 
 # %% ../../nbs/train/05_rates.ipynb #3f6a9c02
@@ -106,11 +106,15 @@ def _new_opt(self:FittingLearner): # optimizers of PyTorch's take no `slice`
     if isinstance(rates, slice): self.opt.set_hyper('lr', rates)
 
 # %% ../../nbs/train/05_rates.ipynb #5a9e57f1
+def _warn_low(base_lr, usual, lr_mult):
+    warn_user(f"fine_tune({base_lr:.2g}): this is the rate of the head, and the first layers get {base_lr/2/lr_mult:.1g}, at which they hardly learn. "
+        f"Leave it out (it is then {usual:.2g}), or call fit_one_cycle with it, whose rate is that of all layers")
+
 @patch
 @delegates(Learner.fine_tune)
 def fine_tune(self:FittingLearner,
     epochs:int, # Passes that train all layers, after those of the head alone
-    base_lr:float|None=None, # Rate of the head while it is alone, later half of it; `None`: 20 times the learner's, at most fastai's 2e-3
+    base_lr:float|slice|None=None, # Rate of the head while it is alone, later half of it; `None`: 20 times the learner's, at most fastai's 2e-3; a `slice`: of the first group and of the head, when all train
     freeze_epochs:int=1, # Passes that train the head alone
     lr_mult:float=20, # How many times slower than the head the first group is, when all train
     pct_start:float=0.3, # Share of the steps in which the rates rise, when all train
@@ -119,5 +123,8 @@ def fine_tune(self:FittingLearner,
 ):
     "fastai's `fine_tune` with rates that move the body too."
     lowest = (self.lr.start or self.lr.stop) if isinstance(self.lr, slice) else self.lr
-    if base_lr is None: base_lr = min(2e-3, 20*lowest)
+    usual = min(2e-3, 20*lowest)
+    if isinstance(base_lr, slice): base_lr,lr_mult = 2*base_lr.stop,base_lr.stop/(base_lr.start or base_lr.stop/10)
+    elif base_lr is not None and base_lr<usual/5: _warn_low(base_lr, usual, lr_mult)
+    if base_lr is None: base_lr = usual
     super(FittingLearner, self).fine_tune(epochs, base_lr, freeze_epochs, lr_mult, pct_start, div, **kwargs)

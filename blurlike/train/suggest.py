@@ -31,6 +31,8 @@ def shown_rate(
     "A rate, or two, in few characters."
     return f'{lr.start or lr.stop/10:.2g} to {lr.stop:.2g}' if isinstance(lr, slice) else f'{lr:.2g}'
 
+def _as_code(lr): return f'slice({lr.start:.2g}, {lr.stop:.2g})' if isinstance(lr, slice) else f'{lr:.2g}'
+
 class Suggestion(NamedTuple):
     "What to begin a fit with"
     epochs:int # Passes over the training rows
@@ -40,7 +42,8 @@ class Suggestion(NamedTuple):
     def __repr__(self):
         values = dict(epochs=str(self.epochs), lr=shown_rate(self.lr), bs=str(self.bs))
         width = max(map(len, values.values()))
-        return '\n'.join(f'{k:<7} {values[k]:<{width}}  {reason}' for k,reason in self.why.items())
+        lines = [f'{k:<7} {values[k]:<{width}}  {reason}' for k,reason in self.why.items()]
+        return '\n'.join([*lines, f'-> learn.fit_one_cycle({self.epochs}, {_as_code(self.lr)})'])
 
 @patch
 def suggest(self:TransformersLearner)->Suggestion: # Displays its reasons
