@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
-from blurlike.all import (Callback, CategoryBlock, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, mae, model_card, output_names)
+from blurlike.all import (Callback, CategoryBlock, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, mae, model_card, output_names)
 from small import FRAMES, KINDS, EVERY_KIND, MORE_KINDS, TEXTS, activated, byte_tokenizer, changed, close, direct_logits, item_of, learner, small_bert, texts_of, valid_frame, weights, word_tokenizer
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Sequence, Value
 
@@ -310,6 +310,16 @@ def test_what_is_no_list_of_items(items, said, bert):
     learn = learner('single', bert)
     for call in (learn.predict_batch, learn.dls.test_dl, learn.texts_of):
         with pytest.raises(TypeError, match=said): call(items)
+
+def test_values_in_place_of_a_name(bert):
+    df = FRAMES['single']
+    for kwargs,name in ((dict(label=df.label), 'label'), (dict(text=df.text), 'text')):
+        with pytest.raises(TypeError, match=f'{name}= holds the values of a column: pass its name'): learner('single', bert, **kwargs)
+
+def test_loaders_that_hold_no_texts(bert):
+    block = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(seed=1))
+    weighted = block.weighted_dataloaders(FRAMES['single'], wgts=np.ones(len(FRAMES['single'])), bs=8)
+    with pytest.raises(TypeError, match='WeightedDL is none: .*TransformersTextBlock.*class_weights='): TransformersLearner(weighted, bert)
 
 def test_columns_of_several_levels(bert):
     df = FRAMES['single'].copy()

@@ -34,6 +34,14 @@ Y = np.random.default_rng(0).integers(0, 3, 300)
 
 # From reports
 
+def test_a_score_that_says_otherwise_is_told(): # rare labels found, at the price of the common one
+    y = np.repeat([0,1,2], [280,10,10])
+    common,rare = np.zeros(300, dtype=int),np.where(np.arange(300)<80, 1+np.arange(300)%2, y)
+    found = Comparison(report_of(y, common), report_of(y, rare), metric='accuracy', names=('common','rare'))
+    assert found.better=='common' and 'common is better, by more than noise. By f1_macro' in repr(found) and 'it is rare.' in repr(found)
+    alone = Comparison(report_of(Y, Y), report_of(Y, noisy(Y, .6, 2)))
+    assert repr(alone).split('(McNemar')[0].count('By ')==0
+
 def test_names_that_tables_can_tell_apart():
     a,b = report_of(Y, Y),report_of(Y, noisy(Y, .3, 2))
     for names in (('x','x'), ('x',), ('x','target'), ('p','x')):

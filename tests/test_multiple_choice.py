@@ -180,6 +180,7 @@ def test_card(learn):
     assert "learn.predict_batch([('A text.', ['yes', 'no'])])" in card
     assert '`question`, `choices`' in card and 'pipeline(' not in card
 
+@pytest.mark.slow
 def test_in_onnx(learn, tmp_path):
     for name in ('onnx','onnxscript','onnxruntime'): pytest.importorskip(name)
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)

@@ -153,6 +153,7 @@ def test_what_is_refused(exported, bert, monkeypatch, tmp_path):
         m.setitem(sys.modules, 'onnxruntime', None)
         with pytest.raises(ImportError, match='pip install onnxruntime'): load_onnx(folder)
 
+@pytest.mark.slow
 def test_adapters_and_weights_beside_the_graph(bert, in_tmp, monkeypatch):
     peft = pytest.importorskip('peft', reason='adapters need peft')
     learn = quiet(learner('single', bert, peft=peft.LoraConfig(target_modules='all-linear', r=2, init_lora_weights=False)))
@@ -196,6 +197,7 @@ def test_page_of_labels(ask, checkpoints, bert):
         assert set(scores)==set(map(str, learn.names))
         assert abs(sum(scores.values())-1)<1e-4
 
+@pytest.mark.slow
 def test_two_pages_beside_a_notebook(ask, bert):
     "One learner answers two pages and its own process at the same time."
     learn,texts = quiet(learner('single', bert, max_length=12, overlap=2)),TEXTS*2
@@ -268,6 +270,7 @@ def test_only_an_earlier_export_is_replaced(bert, in_tmp):
     assert load_onnx('onnx').predict(TEXTS[0])[0]==learn.predict(TEXTS[0])[0]
     with pytest.raises(FileExistsError, match='model in ONNX'): learn.save_pretrained('onnx')
 
+@pytest.mark.slow
 def test_card_of_a_model_in_onnx(learners, in_tmp):
     learn,_ = learners('distilbert', 'tags')
     learn = load_onnx(export_onnx(learn, 'onnx'))

@@ -201,6 +201,7 @@ def test_added_tokens_in_a_resumed_run(bert):
         quiet(again, lambda: again.resume('run', cbs=Cut('never', 1)))
     close(again.predict_logits(ITEMS['labels']), whole.predict_logits(ITEMS['labels']))
 
+@pytest.mark.slow
 def test_added_tokens_in_onnx(bert):
     for name in ('onnx','onnxscript','onnxruntime'): pytest.importorskip(name, reason=f'serving needs {name}')
     learn = told_of_tokens(lambda: MAKERS['labels'](bert, tokenizer=grown_tokenizer(bert)))[0]

@@ -20,7 +20,7 @@ from .row_results import FEWEST_ROWS, draw_sums, interval
 from .score_report import ScoreReport, as_shown
 from ..show.report import count_of, short_text
 from ..show.tables import Table, as_text
-from ..support.arguments import check_counts, is_name
+from ..support.arguments import check_counts, is_name, some_of
 from ..support.warn import warn_user
 from ..train.metrics import lower_is_better
 
@@ -107,9 +107,13 @@ def mcnemar(self:Comparison)->dict|None: # Rows that one alone has right, and th
 @patch(as_prop=True)
 def better(self:Comparison)->str|None: # Name of the model that is better by more than noise; `None`: neither
     "Which model is better, if the interval of the difference leaves 0 out."
-    r = self.scores.loc[self.metric]
+    return self._better_by(self.metric)
+
+@patch
+def _better_by(self:Comparison, metric):
+    r = self.scores.loc[metric]
     if not (r.low>0 or r.high<0): return None
-    try: less = lower_is_better(self.metric)
+    try: less = lower_is_better(metric)
     except ValueError: less = False
     return self.names[int((r.difference>0)!=less)]
 
@@ -156,7 +160,13 @@ def _verdict(self:Comparison):
     are_few = len(self)<FEWEST_ROWS
     if are_few: return f"{known}: too few rows ({len(self)}) to tell whether that is more than noise."
     if self.better is None: return f"{known}: on these {len(self):,} rows no more than noise."
-    return f"{known}: {self.better} is better, by more than noise."
+    return f"{known}: {self.better} is better, by more than noise.{self._but()}"
+
+@patch
+def _but(self:Comparison): # scores that say otherwise
+    other = next(n for n in self.names if n!=self.better)
+    by = [m for m in self.scores.index if self._better_by(m)==other]
+    return f" By {some_of(by, 3, str)} it is {other}." if by else ''
 
 @patch
 def _tables(self:Comparison): # heading -> table

@@ -227,7 +227,7 @@ def predict_batch(self:PredictingLearner,
     out=None,  # File to write them to, `.parquet` or `.jsonl`, for more rows than memory holds
     resume:bool=False, # Go on where an earlier job with this `out` was interrupted?
     precision:str|None=None, # `'int8'`: in whole numbers of eight bits, on a CPU; `None`: that of the learner
-    **kwargs   # Passed to the task's predictions, e.g. `aggregation_strategy`
+    **kwargs   # Of the task: for labels `top_k`, `threshold`, `sets` and `abstain`, for words `aggregation_strategy`, for written texts `max_new_tokens` and its kin; a name that is none lists them
 )->list:       # Plain dicts, one a row, in order; where words are labelled, a list of them a row. With `out` its path
     "Predictions for many texts, as plain dicts."
     if self.task is None:

@@ -43,6 +43,7 @@ def column_names(
     "`names` as a list; `TypeError` or `ValueError` if they name no columns."
     several = {None:', or a list of names', 1:''}.get(most, f', or a list of at most {most}')
     expected = f"{argument}={names!r}: the name of a column is expected{several}"
+    if hasattr(names, 'iloc'): raise TypeError(f"{argument}= holds the values of a column: pass its name, and have it in the table")
     if is_name(names): names = [names]
     elif isinstance(names, (dict, bytes)) or not hasattr(names, '__iter__'): raise TypeError(expected)
     many = list(names)

@@ -64,6 +64,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
     ):
         _check_settings(metrics, precision)
         if cuda_graphs: _check_graphs(padding_free, gradient_checkpointing, compile)
+        _check_loaders(dls)
         self.task = task or task_of(dls)
         self.padding_free = padding_free
         self.packing = None
@@ -114,6 +115,13 @@ def _load(self:TransformersLearner, dls, checkpoint, model_kwargs):
         return model
     if isinstance(checkpoint, torch.nn.Module): return checkpoint
     raise ValueError("no registered task fits these targets: pass a loaded model and a loss_func, or task=")
+
+def _check_loaders(dls):
+    if hasattr(dls, 'text_tfm'): return
+    first = next(iter(getattr(dls, 'loaders', [dls])), dls)
+    way = ". For rows that count more, pass class_weights=" if hasattr(first, 'wgts') else ''
+    raise TypeError(f"loaders of texts are expected, and {type(first).__name__} is none: make them of a `DataBlock` whose first block is a "
+        f"`TransformersTextBlock`, with `dataloaders`{way}")
 
 def _set_device_of(dls): # as `TransformersDataLoaders` do, which need none of this
     if isinstance(getattr(dls, 'device', None), str): dls.device = torch.device(dls.device)
