@@ -1,5 +1,5 @@
 "Long work outside of training draws a progress bar, in terminal and notebook; within `no_bar` none."
-import io,itertools,json,re,sys
+import io,itertools,json,re,sys,warnings
 
 import fastprogress.fastprogress as fp
 import numpy as np
@@ -238,6 +238,13 @@ def test_a_file_gets_the_rows_of_the_table_alone(bert, capsys):
 def test_a_terminal_gets_bars_in_training(bars, bert):
     learner('single', bert).fit_one_cycle(1, 1e-3)
     assert any('0.00%' in s for s in bars) and any(s.startswith('epoch') for s in bars)
+
+def test_no_bar_is_drawn_of_nothing(bars, bert, monkeypatch): # fastprogress would warn that the generator is empty
+    learn = learner('single', bert, valid=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        learn.fit(1)
+    assert any('Epoch 1' in b or '%' in b for b in bars)
 
 def luminance(color): # of WCAG 2
     linear = [c/12.92 if c<=.04045 else ((c+.055)/1.055)**2.4 for c in (v/255 for v in color)]

@@ -43,7 +43,7 @@ class ProgressCallback(fastai.callback.progress.ProgressCallback):
         vars(self).pop('old_logger', None) # an earlier fit's is not that of one which fails before it begins
 
     def _launch_pbar(self):
-        if can_be_seen(): super()._launch_pbar()
+        if can_be_seen() and len(self.dl): super()._launch_pbar()
         else: self.pbar = _NoBar()
 
 @patch
