@@ -2203,6 +2203,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'blurlike/predict/conformal.py')},
             'blurlike.predict.learner_predict': { 'blurlike.predict.learner_predict.PredictingLearner': ( 'predict/learner_predict.html#predictinglearner',
                                                                                                           'blurlike/predict/learner_predict.py'),
+                                                  'blurlike.predict.learner_predict.PredictingLearner._check_task': ( 'predict/learner_predict.html#predictinglearner._check_task',
+                                                                                                                      'blurlike/predict/learner_predict.py'),
                                                   'blurlike.predict.learner_predict.PredictingLearner._no_preds': ( 'predict/learner_predict.html#predictinglearner._no_preds',
                                                                                                                     'blurlike/predict/learner_predict.py'),
                                                   'blurlike.predict.learner_predict.PredictingLearner._tokens': ( 'predict/learner_predict.html#predictinglearner._tokens',

@@ -70,13 +70,21 @@ def test_other_tokens(way, bert, tmp_path):
     with pytest.raises(ValueError, match='tokenizer of another model: .* tokenizer=learn.dls.tokenizer'): quiet(learn, lambda l: WAYS[way](l, others))
     if 'inside' not in way: assert learn.predict_batch(TEXTS[:3])==answers
 
+def test_other_kinds_of_targets(bert):
+    df = FRAMES['single']
+    learn = learner('single', bert)
+    several = learner('single', bert, df.assign(label=df.label.map(lambda o: [o]))).dls
+    with pytest.raises(ValueError, match='loaders are for multi_label_classification, .* task is single_label_classification'): learn.dls = several
+    with pytest.raises(ValueError, match='loaders are for masked_lm'): learn.dls = masked_lm_learner(df, bert, bs=8).dls
+    quiet(learn, lambda l: l.fit(1))
+
 def test_the_same_tokens_and_more(bert):
     learn = learner('single', bert)
     more = load_tokenizer(bert)
     learn.dls = learner('single', bert, tokenizer=more).dls # another object
     more.add_tokens(['megabatch'])
     learn.dls = learner('single', bert, tokenizer=more).dls
-    assert learn.dls.tokenizer is more
+    assert learn.dls.tokenizer is learn.own_text.tokenizer is more
 
 def test_numbers_are_told_apart_by_their_columns(bert):
     two = FRAMES['regression'].assign(length=lambda d: d.text.str.len()/10.)

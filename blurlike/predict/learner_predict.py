@@ -39,6 +39,7 @@ from ..data.prefetch import ahead, name_error, name_items
 from ..data.rows import Column, Rows, check_columns
 from ..model.turns import predict_together, train_alone
 from ..support.warn import warn_user
+from ..task import task_of
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #5d0a1c03
 class PredictingLearner(Learner):
@@ -55,7 +56,15 @@ class PredictingLearner(Learner):
         if self.own_names is None: self.own_names = output_names(first)
         if self.own_text is None: self.own_text = getattr(first, 'text_tfm', None)
         for dl in getattr(dls, 'loaders', ()): self.check_loader(dl)
+        if self.dls is not None: self._check_task(dls)
+        self.own_text = getattr(dls, 'text_tfm', self.own_text) # whose tokens are the same
         vars(self)['dls'] = dls
+
+    def _check_task(self, dls): # of loaders that follow others
+        is_known = self.task is not None and hasattr(dls, 'text_tfm') and not self.task.fits(dls)
+        other = task_of(dls) if is_known else None
+        if other is None: return
+        raise ValueError(f"these loaders are for {other.name}, and this learner's task is {self.task.name}: make a new learner of these rows")
 
     def check_loader(self, dl):
         "Raise `ValueError` where `dl` has other labels than the model, or other tokens."
