@@ -61,8 +61,8 @@ class PredictingLearner(Learner):
         vars(self)['dls'] = dls
 
     def _check_task(self, dls): # of loaders that follow others
-        is_known = self.task is not None and hasattr(dls, 'text_tfm') and not self.task.fits(dls)
-        other = task_of(dls) if is_known else None
+        is_unfit = self.task is not None and hasattr(dls, 'text_tfm') and not self.task.fits(dls)
+        other = task_of(dls) if is_unfit else None
         if other is None: return
         raise ValueError(f"these loaders are for {other.name}, and this learner's task is {self.task.name}: make a new learner of these rows")
 
