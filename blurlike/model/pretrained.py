@@ -95,16 +95,20 @@ def _other_names(known, config): # the names in a checkpoint, where the head was
     return known if is_other and not is_unnamed else []
 
 # %% ../../nbs/model/01_pretrained.ipynb #fa0f839a
-def _renew_head(model, known, lost): # `lost`: weights of the checkpoint that had another shape
+def _renew_head(model, known, lost): # `lost`: weights of the checkpoint that have another shape
+    now = [*model.config.id2label.values()]
+    if len(now)!=len(known):
+        has_lost = any(not n.startswith(f'{model.base_model_prefix}.') for n in lost)
+        return _tell_renewed(known, now) if has_lost else None
     wider = copy.deepcopy(model.config)
     wider.num_labels += 1
     with torch.device('meta'): other = dict(type(model)(wider).named_parameters())
     head = {n:p for n,p in model.named_parameters() if n in other and other[n].shape!=p.shape} # what depends on the number of labels
-    is_kept = bool(head.keys()-model.new_weights)
-    for p in head.values() if is_kept else (): p._is_hf_initialized = False # else transformers would leave it alone
-    for name in {n.rpartition('.')[0] for n in head} if is_kept else (): model._init_weights(model.get_submodule(name))
+    if not head.keys()-model.new_weights: return
+    for p in head.values(): p._is_hf_initialized = False # else transformers would leave it alone
+    for name in {n.rpartition('.')[0] for n in head}: model._init_weights(model.get_submodule(name))
     model.new_weights |= head.keys()
-    if is_kept or head.keys() & lost: _tell_renewed(list(known), [*model.config.id2label.values()])
+    _tell_renewed(known, now)
 
 def _in_brackets(parts): return f" ({'; '.join(parts)})" if parts else ''
 
