@@ -297,7 +297,7 @@ def test_predict_a_dict_that_is_no_row(kind, bert):
     learn = learner(kind, bert)
     with learn.no_bar(), pytest.raises(TypeError, match="'a'"): learn.predict({'a':1})
 
-@pytest.mark.parametrize('items', [['a',None], ['a',3], [('a','b'), b'x'], [1.5]], ids=repr)
+@pytest.mark.parametrize('items', [['a',None], ['a',3], ['a', ('a','b')], ['a', b'x'], [1.5]], ids=repr)
 def test_predict_batch_names_the_item(items, bert):
     with pytest.raises(TypeError, match=f'item {len(items)-1}'): learner('single', bert).predict_batch(items)
 

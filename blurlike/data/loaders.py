@@ -151,13 +151,16 @@ def check_names(
         "train a new learner on these rows: save this one, and pass the folder as checkpoint")
 
 # %% ../../nbs/data/13_loaders.ipynb #1f63537a
+def _reader_of(dl): # a list of batches has none
+    tls = getattr(getattr(dl, 'dataset', None), 'tls', ())
+    return next((f for f in tls[0].tfms.fs if isinstance(f, TokenizeText)), None) if len(tls) else None
+
 def check_tokens(
     dl, # A loader
     own:TokenizeText # How texts were read for the model
 ):
     "Raise `ValueError` if `dl` gives tokens other numbers."
-    tls = getattr(getattr(dl, 'dataset', None), 'tls', ())
-    tfm = next((f for f in tls[0].tfms.fs if isinstance(f, TokenizeText)), None) if len(tls) else None
+    tfm = _reader_of(dl)
     if own is None or tfm is None or tfm.tokenizer is own.tokenizer: return
     fewer,more = sorted((o.tokenizer.get_vocab() for o in (tfm, own)), key=len)
     if fewer.items()<=more.items(): return

@@ -292,7 +292,9 @@ def _of_dicts(data):
 def _as_rows(data):
     if isinstance(data, Rows): return data
     has_levels = isinstance(data, pd.DataFrame) and data.columns.nlevels>1
-    if has_levels: raise ValueError(f"the table's columns have {data.columns.nlevels} levels: make one of them, `df.columns = ['_'.join(map(str, c)) for c in df.columns]`")
+    if has_levels:
+        raise ValueError(f"the table's columns have {data.columns.nlevels} levels: make one of them, "
+            "`df.columns = ['_'.join(map(str, c)) for c in df.columns]`")
     if isinstance(data, (pd.DataFrame, Dataset)): return Rows(data)
     if isinstance(data, (IterableDataset, IterableDatasetDict)):
         raise TypeError("an IterableDataset has no length and cannot be split; pass `Dataset.from_generator(...)`, "

@@ -314,7 +314,7 @@ def _table(rows): # its own rows alone
 
 def _named_frame(table, names): # with the names that a `ClassLabel` in either table has for its ids
     frame = table if isinstance(table, pd.DataFrame) else table.to_pandas()
-    return frame.assign(**{c:with_names(frame[c], of) for c,of in names.items()}) if names else frame
+    return frame.assign(**{c:with_names(frame[c], of) for c,of in names.items() if of})
 
 def _joined(*tables): # `Rows`, and the numbers of both parts
     first,second = (o.columns for o in tables)
@@ -326,7 +326,7 @@ def _joined(*tables): # `Rows`, and the numbers of both parts
         rows,parts = read_rows(both)
         rows.source.made_of = a,b # the files of a corpus live as long as its data set
         return rows,parts
-    names = {c:of for c in shared if (of := tables[0].label_names(c) or tables[1].label_names(c))}
+    names = {c:tables[0].label_names(c) or tables[1].label_names(c) for c in shared}
     a,b = (_named_frame(o, names)[shared] for o in (a, b))
     rows = Rows(pd.concat([a, b], ignore_index=True), splits=dict(train=0, validation=len(a)))
     return rows,dict(train=np.arange(len(a)), validation=np.arange(len(a), len(rows)))

@@ -143,6 +143,11 @@ def _call(self:TextItems, nm, *args, split_idx=None, **kwargs):
 
 # %% ../../nbs/data/08_text_items.ipynb #03a0c014
 @patch
+def _check_alone(self:TextItems, o): # where one column is read
+    if not isinstance(o, tuple) or self.is_split_into_words: return
+    raise TypeError(f"expected a text (str), got a pair: this learner reads one text a row; {repr(o)[:60]}")
+
+@patch
 def as_item(self:TextItems,
     o, # An item as the user gives it, no row
     columns=None, # What the learner reads: the name of a column, or the names of several; `None`: unknown
@@ -151,11 +156,11 @@ def as_item(self:TextItems,
     "`o` as an item; `TypeError` says what was expected."
     o = self._unwrapped(o)
     is_alone = is_name(columns)
-    are_several = isinstance(o, (list, tuple)) and not self.is_split_into_words and is_alone
+    are_several = isinstance(o, list) and not self.is_split_into_words and is_alone
     if are_several:
-        found = 'pair: this learner reads one text a row' if isinstance(o, tuple) else f'list of {len(o)}; for several texts call `predict_batch`'
-        raise TypeError(f"expected a text (str), got a {found}")
+        raise TypeError(f"expected a text (str), got a list of {len(o)}; for several texts call `predict_batch`")
     (check or self.check)(o)
+    if is_alone: self._check_alone(o)
     lacks_other = isinstance(o, str) and columns is not None and not is_alone
     if lacks_other:
         names = ', '.join(map(str, columns))

@@ -95,11 +95,13 @@ def _other_names(known, config): # the names in a checkpoint, where the head was
     return known if is_other and not is_unnamed else []
 
 # %% ../../nbs/model/01_pretrained.ipynb #fa0f839a
+def _of_head(names, model): return [n for n in names if not n.startswith(f'{model.base_model_prefix}.')]
+
 def _renew_head(model, known, lost): # `lost`: weights of the checkpoint that have another shape
     now = [*model.config.id2label.values()]
     if len(now)!=len(known):
-        has_lost = any(not n.startswith(f'{model.base_model_prefix}.') for n in lost)
-        return _tell_renewed(known, now) if has_lost else None
+        if _of_head(lost, model): _tell_renewed(known, now)
+        return
     wider = copy.deepcopy(model.config)
     wider.num_labels += 1
     with torch.device('meta'): other = dict(type(model)(wider).named_parameters())
@@ -114,7 +116,8 @@ def _in_brackets(parts): return f" ({'; '.join(parts)})" if parts else ''
 
 def _tell_renewed(was, now):
     gone,new = ([n for n in a if n not in b] for a,b in ((was, now), (now, was)))
-    told = [f'{what} {some_of(names, 5)}' for what,names in (('gone', gone), ('new', new)) if names and len(was)>len(gone)]
+    have_shared = len(was)>len(gone)
+    told = [f'{what} {some_of(names, 5)}' for what,names in (('gone', gone), ('new', new)) if names and have_shared]
     way = 'name the labels as it does' if new or not gone else 'pass vocab= with all of its labels, of which some may have no rows'
     warn_user(f"the head of this checkpoint was trained for {some_of(was, 5)}; the labels are now {some_of(now, 5)}"
         f"{_in_brackets(told)}: their head starts anew. To train the old one on, {way}")

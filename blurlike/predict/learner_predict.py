@@ -10,6 +10,7 @@ import inspect
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,8 @@ from fastcore.meta import delegates
 
 from ..support.arguments import check_counts, did_you_mean
 from ..data.batch import TransformersDL
-from ..data.loaders import check_many, check_names, check_targets, check_tokens, output_names, plain_labels, read_columns
+from blurlike.data.loaders import (check_many, check_names, check_targets, check_tokens, output_names, plain_labels,
+    read_columns)
 from ..support.finite import check_outputs
 from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold, with_decisions
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
@@ -42,9 +44,11 @@ from ..support.warn import warn_user
 from ..task import task_of
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #5d0a1c03
+_readers = WeakKeyDictionary() # learner -> how texts are read for its model, whatever happens to its loaders; no part of its state
+
 class PredictingLearner(Learner):
     "A fastai `Learner` that predicts texts, by a `Task` which tells how predictions read"
-    task = own_names = own_text = None
+    task = own_names = None
     @property
     def names(self)->list: return output_names(self.dls) if self.own_names is None else list(self.own_names)
 
@@ -52,13 +56,11 @@ class PredictingLearner(Learner):
     def dls(self): return vars(self).get('dls')
     @dls.setter
     def dls(self, dls):
-        first = self.dls or dls # of a pickle, which had no names of its own
-        if self.own_names is None: self.own_names = output_names(first)
-        if self.own_text is None: self.own_text = getattr(first, 'text_tfm', None)
+        if self.own_names is None: self.own_names = output_names(self.dls or dls) # of a pickle, which had none
         for dl in getattr(dls, 'loaders', ()): self.check_loader(dl)
         if self.dls is not None: self._check_task(dls)
-        self.own_text = getattr(dls, 'text_tfm', self.own_text) # whose tokens are the same
         vars(self)['dls'] = dls
+        if hasattr(dls, 'text_tfm'): _readers[self] = dls.text_tfm
 
     def _check_task(self, dls): # of loaders that follow others
         is_unfit = self.task is not None and hasattr(dls, 'text_tfm') and not self.task.fits(dls)
@@ -69,7 +71,7 @@ class PredictingLearner(Learner):
     def check_loader(self, dl):
         "Raise `ValueError` where `dl` has other labels than the model, or other tokens."
         check_names(dl, self.names)
-        check_tokens(dl, self.own_text)
+        check_tokens(dl, _readers.get(self) or getattr(self.dls, 'text_tfm', None))
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #5d0a1c06
 def takes_threshold(
@@ -236,7 +238,7 @@ def predict_batch(self:PredictingLearner,
     out=None,  # File to write them to, `.parquet` or `.jsonl`, for more rows than memory holds
     resume:bool=False, # Go on where an earlier job with this `out` was interrupted?
     precision:str|None=None, # `'int8'`: in whole numbers of eight bits, on a CPU; `None`: that of the learner
-    **kwargs   # Of the task: for labels `top_k`, `threshold`, `sets` and `abstain`, for words `aggregation_strategy`, for written texts `max_new_tokens` and its kin; a name that is none lists them
+    **kwargs   # Of the task, e.g. `top_k`, `threshold`, `sets`, `abstain`, `aggregation_strategy`, `max_new_tokens`; a wrong name lists them
 )->list:       # Plain dicts, one a row, in order; where words are labelled, a list of them a row. With `out` its path
     "Predictions for many texts, as plain dicts."
     if self.task is None:

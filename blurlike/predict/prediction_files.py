@@ -50,7 +50,9 @@ def _join(parts, path, kind):
     schemas = [pq.read_schema(p) for p in parts] # a part without any entity does not know what one looks like
     schema = pa.unify_schemas(schemas, promote_options='permissive')
     with pq.ParquetWriter(path, schema) as out:
-        for p in parts: out.write_table(pa.concat_tables([schema.empty_table(), pq.read_table(p)], promote_options='permissive').cast(schema))
+        for p in parts:
+            tables = [schema.empty_table(), pq.read_table(p)] # which may lack columns
+            out.write_table(pa.concat_tables(tables, promote_options='permissive').cast(schema))
 
 def rows_between(
     items, # Dataset, DataFrame, Series or list

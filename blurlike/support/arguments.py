@@ -35,6 +35,10 @@ def check_settings(
 # %% ../../nbs/support/00_arguments.ipynb #8d0c51c5
 def is_name(o)->bool: return isinstance(o, str) or is_whole(o) # of one column
 
+def _check_no_values(names, argument):
+    if not hasattr(names, 'iloc'): return
+    raise TypeError(f"{argument}= holds the values of a column: pass its name, and have it in the table")
+
 def column_names(
     names, # Name of a column, or several in a list
     argument:str='text', # For messages: what the user calls it
@@ -43,7 +47,7 @@ def column_names(
     "`names` as a list; `TypeError` or `ValueError` if they name no columns."
     several = {None:', or a list of names', 1:''}.get(most, f', or a list of at most {most}')
     expected = f"{argument}={names!r}: the name of a column is expected{several}"
-    if hasattr(names, 'iloc'): raise TypeError(f"{argument}= holds the values of a column: pass its name, and have it in the table")
+    _check_no_values(names, argument)
     if is_name(names): names = [names]
     elif isinstance(names, (dict, bytes)) or not hasattr(names, '__iter__'): raise TypeError(expected)
     many = list(names)

@@ -114,7 +114,7 @@ def _warn_low(base_lr, usual, lr_mult):
 @delegates(Learner.fine_tune)
 def fine_tune(self:FittingLearner,
     epochs:int, # Passes that train all layers, after those of the head alone
-    base_lr:float|slice|None=None, # Rate of the head while it is alone, later half of it; `None`: 20 times the learner's, at most fastai's 2e-3; a `slice`: of the first group and of the head, when all train
+    base_lr:float|slice|None=None, # Rate of the head alone, later half of it (`None`: 20 times the learner's, at most 2e-3); a `slice`: rates when all train
     freeze_epochs:int=1, # Passes that train the head alone
     lr_mult:float=20, # How many times slower than the head the first group is, when all train
     pct_start:float=0.3, # Share of the steps in which the rates rise, when all train
@@ -124,7 +124,9 @@ def fine_tune(self:FittingLearner,
     "fastai's `fine_tune` with rates that move the body too."
     lowest = (self.lr.start or self.lr.stop) if isinstance(self.lr, slice) else self.lr
     usual = min(2e-3, 20*lowest)
-    if isinstance(base_lr, slice): base_lr,lr_mult = 2*base_lr.stop,base_lr.stop/(base_lr.start or base_lr.stop/10)
+    if isinstance(base_lr, slice):
+        lr_mult = base_lr.stop/(base_lr.start or base_lr.stop/10)
+        base_lr = 2*base_lr.stop
     elif base_lr is not None and base_lr<usual/5: _warn_low(base_lr, usual, lr_mult)
     if base_lr is None: base_lr = usual
     super(FittingLearner, self).fine_tune(epochs, base_lr, freeze_epochs, lr_mult, pct_start, div, **kwargs)

@@ -209,7 +209,7 @@ def _from_dls(dls, checkpoint, **kwargs):
 def causal_lm_learner(
     data, # A table or the path of one, text files or folders; a tuple of two: training, validation; or ready `DataLoaders`
     checkpoint, # Name on the Hub, folder, loaded model, or a learner
-    text='text', # Column of texts; two columns: prompt and completion, which is learnt (nothing is put between them: a space or line stands in one of the two); or a column of messages: the assistant's are learnt
+    text='text', # Column of texts; two columns: prompt and completion, which is learnt (nothing is put between); or of messages: the assistant's are learnt
     block_size:int|None=None, # Tokens of a block of texts; 0: one text a row; `None`: 1024, or what the model takes
     split_by:str='line', # What is one text of a plain text file: `line` or `paragraph`
     valid=0.2, # Validation part: fraction, `'group:COLUMN'`, boolean column, split or file, row numbers, a splitter, another table; `None`: none

@@ -23,11 +23,10 @@ from .questions import Asked, as_asked
 
 # %% ../../../nbs/tasks/question_answering/05_predictions.ipynb #b8b42cfd
 def _chances(reading, unanswerable): # of the answers, and of none
-    null = [reading.null] if unanswerable else []
-    compared = torch.tensor([*reading.scores[:N_BEST], *null], dtype=torch.float64) # however many are told
-    if not len(compared): return [],1.
-    *probs,last = (torch.tensor([*reading.scores, *null], dtype=torch.float64)-compared.logsumexp(0)).exp().tolist()
-    return (probs, last) if unanswerable else ([*probs, last], 0.)
+    scores = torch.tensor([*reading.scores, *([reading.null] if unanswerable else [])], dtype=torch.float64)
+    probs = scores.softmax(0).tolist() if len(scores) else []
+    none = probs[-1] if unanswerable and probs else float(not reading.places)
+    return probs[:len(reading.places)],none
 
 def told_answers(
     item:Asked, # With one context or more

@@ -20,7 +20,8 @@ from ...data.words import word_field, word_positions
 
 # %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #f8249855
 def _all_tags(learn): # of each row of a batch, whatever was cut off; `None` where nobody knows
-    now,n = getattr(learn.dl, 'now', None),len(learn.xb[0])
+    now = getattr(learn.dl, 'now', None)
+    n = len(learn.xb[0])
     if now is None or len(now)!=n: return [None]*n
     return [None if t is None else t[0] for t in learn.dl.targets_of(now)]
 
@@ -64,13 +65,15 @@ class EntityCounts:
         pred = scaled(learn.loss_func, learn.pred[row,place]).argmax(-1)
         row,word,true,pred = (o.cpu().numpy() for o in (row, word, learn.yb[0][row,place], pred))
         ends = np.searchsorted(row, np.arange(len(learn.xb[0])+1))
-        for tags,a,b in zip(_all_tags(learn), ends, ends[1:]): self.add(*self._whole(tags, word[a:b], true[a:b], pred[a:b]))
+        for tags,a,b in zip(_all_tags(learn), ends, ends[1:]):
+            self.add(*self._whole(tags, word[a:b], true[a:b], pred[a:b]))
 
     def _whole(self, tags, word, true, pred): # true and predicted, of words that have no token too
         if tags is None or len(tags)==len(word): return true,pred
-        tags,guess = np.array(tags),np.full(len(tags), self.unseen)
-        tags[word],guess[word] = true,pred
-        return tags,guess
+        whole = np.array(tags)
+        guess = np.full(len(tags), self.unseen)
+        whole[word],guess[word] = true,pred
+        return whole,guess
 
     @staticmethod
     def _scores(right, found, true): # precision, recall, F1
