@@ -70,7 +70,7 @@ class EntityCounts:
 
     def _whole(self, tags, word, true, pred): # true and predicted, of words that have no token too
         if tags is None or len(tags)==len(word): return true,pred
-        whole = np.array(tags)
+        whole = tags.numpy().copy()
         guess = np.full(len(tags), self.unseen)
         whole[word],guess[word] = true,pred
         return whole,guess
