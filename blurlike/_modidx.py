@@ -4188,6 +4188,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                                                 'blurlike/tasks/token_classification/entity_metrics.py'),
                                                                     'blurlike.tasks.token_classification.entity_metrics.EntityCounts.reset': ( 'tasks/token_classification/entity_metrics.html#entitycounts.reset',
                                                                                                                                                'blurlike/tasks/token_classification/entity_metrics.py'),
+                                                                    'blurlike.tasks.token_classification.entity_metrics.EntityCounts.unseen': ( 'tasks/token_classification/entity_metrics.html#entitycounts.unseen',
+                                                                                                                                                'blurlike/tasks/token_classification/entity_metrics.py'),
                                                                     'blurlike.tasks.token_classification.entity_metrics.EntityCounts.value': ( 'tasks/token_classification/entity_metrics.html#entitycounts.value',
                                                                                                                                                'blurlike/tasks/token_classification/entity_metrics.py'),
                                                                     'blurlike.tasks.token_classification.entity_metrics._all_tags': ( 'tasks/token_classification/entity_metrics.html#_all_tags',

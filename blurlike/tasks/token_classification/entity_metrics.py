@@ -10,6 +10,7 @@ from collections import defaultdict
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from ...inspect.row_results import LabelCounts, RowResults, judged, single_results
 from ...model.decisions import scaled
 from ...train.metrics import CountsMetric
@@ -19,12 +20,6 @@ from .tagged import in_iobes, is_entity_scheme, tag_runs
 from ...data.words import word_field, word_positions
 
 # %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #f8249855
-def _all_tags(learn): # of each row of a batch, whatever was cut off; `None` where nobody knows
-    now = getattr(learn.dl, 'now', None)
-    n = len(learn.xb[0])
-    if now is None or len(now)!=n: return [None]*n
-    return [None if t is None else t[0] for t in learn.dl.targets_of(now)]
-
 class EntityCounts:
     "Entities found, true and right, by type; and words"
     def __init__(self,
@@ -34,7 +29,6 @@ class EntityCounts:
         self.names,self.strict = np.array([str(t) for t in vocab], dtype=object),strict
         self.entities = is_entity_scheme(vocab)
         self.scheme = IOB2 if all(t=='O' or t[:1] in 'BI' for t in self.names) else IOBES
-        self.unseen = next((i for i,t in enumerate(self.names) if t=='O'), 0) # what `get_preds` has for a word that was cut off
         self.reset()
 
     def reset(self):
@@ -57,27 +51,12 @@ class EntityCounts:
         for i,found in enumerate((true & pred, pred, true)):
             for kind,*_ in found: self.counts[kind][i] += 1
 
-    def accumulate(self, learn):
-        "Count the sentences of a batch, once however many metrics ask."
-        if self.last is learn.yb: return
-        self.last = learn.yb
-        row,word,place = word_positions(word_field(learn.xb[0], learn.dls.text_tfm.fields))
-        pred = scaled(learn.loss_func, learn.pred[row,place]).argmax(-1)
-        row,word,true,pred = (o.cpu().numpy() for o in (row, word, learn.yb[0][row,place], pred))
-        ends = np.searchsorted(row, np.arange(len(learn.xb[0])+1))
-        for tags,a,b in zip(_all_tags(learn), ends, ends[1:]):
-            self.add(*self._whole(tags, word[a:b], true[a:b], pred[a:b]))
-
-    def _whole(self, tags, word, true, pred): # true and predicted, of words that have no token too
-        if tags is None or len(tags)==len(word): return true,pred
-        whole = tags.numpy().copy()
-        guess = np.full(len(tags), self.unseen)
-        whole[word],guess[word] = true,pred
-        return whole,guess
-
     @staticmethod
     def _scores(right, found, true): # precision, recall, F1
         return right/max(found, 1),right/max(true, 1),2*right/max(found+true, 1)
+
+    @property
+    def unseen(self): return next((i for i,t in enumerate(self.names) if t=='O'), 0) # what `get_preds` has for a word that was cut off
 
     @property
     def _total(self): return sum(self.counts.values(), np.zeros(3, dtype=np.int64)) # over all types
@@ -95,6 +74,33 @@ class EntityCounts:
         rows |= {'micro avg':[*self._scores(*total), total[2]], 'macro avg':[*macro, total[2]]}
         columns = ['precision','recall','f1','support']
         return pd.DataFrame(rows.values(), index=[*rows], columns=columns).astype(dict(support=int))
+
+# %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #507a1c11
+def _all_tags(learn): # of each row of a batch, whatever was cut off; `None` where nobody knows
+    now = getattr(learn.dl, 'now', None)
+    n = len(learn.xb[0])
+    if now is None or len(now)!=n: return [None]*n
+    return [None if t is None else t[0] for t in learn.dl.targets_of(now)]
+
+@patch
+def accumulate(self:EntityCounts, learn):
+    "Count the sentences of a batch, once however many metrics ask."
+    if self.last is learn.yb: return
+    self.last = learn.yb
+    row,word,place = word_positions(word_field(learn.xb[0], learn.dls.text_tfm.fields))
+    pred = scaled(learn.loss_func, learn.pred[row,place]).argmax(-1)
+    row,word,true,pred = (o.cpu().numpy() for o in (row, word, learn.yb[0][row,place], pred))
+    ends = np.searchsorted(row, np.arange(len(learn.xb[0])+1))
+    for tags,a,b in zip(_all_tags(learn), ends, ends[1:]):
+        self.add(*self._whole(tags, word[a:b], true[a:b], pred[a:b]))
+
+@patch
+def _whole(self:EntityCounts, tags, word, true, pred): # true and predicted, of words that have no token too
+    if tags is None or len(tags)==len(word): return true,pred
+    whole = tags.numpy().copy()
+    guess = np.full(len(tags), self.unseen)
+    whole[word],guess[word] = true,pred
+    return whole,guess
 
 # %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #f8249c0x
 def entity_metrics(
