@@ -302,6 +302,7 @@ def test_a_head_of_more_or_fewer_labels_starts_anew_and_says_so(cls, checkpoints
     with pytest.warns(UserWarning, match=r"now 'a', 'x', 'y', 'z' \(gone 'b', 'c'; new 'x', 'y', 'z'\)"): make('three', cycle('a','x','y','z'))
     silent(lambda: make('three', cycle('a','b'), vocab=['a','b','c']))
     silent(lambda: make(checkpoints(cls), cycle('a','b','c'))) # of labels that nobody named
+    silent(lambda: make('three', cycle('x','y'))) # another task, with a head of its own
     silent(lambda: masked_lm_learner(frame(cycle('a','b')), 'three', bs=6))
 
 def test_loaders_with_the_labels_in_another_order(trained):

@@ -99,8 +99,8 @@ def _of_head(names, model): return [n for n in names if not n.startswith(f'{mode
 
 def _renew_head(model, known, lost): # `lost`: weights of the checkpoint that have another shape
     now = [*model.config.id2label.values()]
-    if len(now)!=len(known):
-        if _of_head(lost, model): _tell_renewed(known, now)
+    if len(now)!=len(known): # a new task, where no name is shared
+        if _of_head(lost, model) and {*_folded(known)} & {*_folded(now)}: _tell_renewed(known, now)
         return
     wider = copy.deepcopy(model.config)
     wider.num_labels += 1
