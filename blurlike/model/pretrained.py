@@ -97,15 +97,18 @@ def _other_names(known, config): # the names in a checkpoint, where the head was
 # %% ../../nbs/model/01_pretrained.ipynb #fa0f839a
 def _of_head(names, model): return [n for n in names if not n.startswith(f'{model.base_model_prefix}.')]
 
+def _head_of(model): # what depends on the number of labels
+    wider = copy.deepcopy(model.config)
+    wider.num_labels += 1
+    with torch.device('meta'): other = dict(type(model)(wider).named_parameters())
+    return {n:p for n,p in model.named_parameters() if n in other and other[n].shape!=p.shape}
+
 def _renew_head(model, known, lost): # `lost`: weights of the checkpoint that have another shape
     now = [*model.config.id2label.values()]
     if len(now)!=len(known): # a new task, where no name is shared
         if _of_head(lost, model) and {*_folded(known)} & {*_folded(now)}: _tell_renewed(known, now)
         return
-    wider = copy.deepcopy(model.config)
-    wider.num_labels += 1
-    with torch.device('meta'): other = dict(type(model)(wider).named_parameters())
-    head = {n:p for n,p in model.named_parameters() if n in other and other[n].shape!=p.shape} # what depends on the number of labels
+    head = _head_of(model)
     if not head.keys()-model.new_weights: return
     for p in head.values(): p._is_hf_initialized = False # else transformers would leave it alone
     for name in {n.rpartition('.')[0] for n in head}: model._init_weights(model.get_submodule(name))

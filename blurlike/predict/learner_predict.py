@@ -27,8 +27,8 @@ from fastcore.meta import delegates
 
 from ..support.arguments import check_counts, did_you_mean
 from ..data.batch import TransformersDL
-from blurlike.data.loaders import (check_many, check_names, check_targets, check_tokens, output_names, plain_labels,
-    read_columns)
+from ..data.loaders import (check_many, check_names, check_targets, check_tokens, given_rows, output_names,
+    own_loaders, plain_labels, read_columns, takes)
 from ..support.finite import check_outputs
 from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold, with_decisions
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
@@ -59,6 +59,7 @@ class PredictingLearner(Learner):
         if self.own_names is None: self.own_names = output_names(self.dls or dls) # of a pickle, which had none
         for dl in getattr(dls, 'loaders', ()): self.check_loader(dl)
         if self.dls is not None: self._check_task(dls)
+        own_loaders(dls)
         vars(self)['dls'] = dls
         if hasattr(dls, 'text_tfm'): _readers[self] = dls.text_tfm
 
@@ -118,12 +119,14 @@ def as_decided(self:PredictingLearner):
     finally: _record.reset(token)
 
 # %% ../../nbs/predict/03_learner_predict.ipynb #10f60008
-def _read_items(items, getter, tfm, check): # rows are read by the getter of the loaders
+def _read_items(items, tl, tfm, check): # rows are read by the getter of the loaders
+    getter = tl.tfms.fs[0]
     columns = read_columns(getter)
     has_names = isinstance(getter, Column) and isinstance(items, Rows)
     if has_names: check_columns(items, *L(columns))
+    def is_row(o): return isinstance(o, (dict, pd.Series)) and (columns is not None or takes(tl, o))
     for i,o in enumerate(items):
-        try: yield tfm.as_item(getter(o) if isinstance(o, (dict, pd.Series)) else o, columns, check)
+        try: yield tfm.as_item(getter(o) if is_row(o) else o, columns, check)
         except (TypeError, KeyError) as e: raise name_error(TypeError(e.args[0]), name_items([i])) from None
 
 def _warn_empty(items, tfm):
@@ -138,10 +141,12 @@ def texts_of(self:PredictingLearner,
 )->list:  # Texts, pairs or lists of words
     "The texts in `items`; `TypeError` or `KeyError` if there are none."
     check_many(items, 'predict_batch')
-    tfm,getter = self.dls.text_tfm,self.dls.valid_ds.tls[0].tfms.fs[0]
-    if isinstance(items, (pd.DataFrame, Dataset)): items = Rows(items)
+    tfm,tl = self.dls.text_tfm,self.dls.valid_ds.tls[0]
+    is_named = read_columns(tl.tfms.fs[0]) is not None # else the form of a row counts
+    if not is_named: items = given_rows(items, tl)
+    elif isinstance(items, (pd.DataFrame, Dataset)): items = Rows(items)
     if len(items)==0: return []
-    res = list(_read_items(items, getter, tfm, check))
+    res = list(_read_items(items, tl, tfm, check))
     _warn_empty(res, tfm)
     return res
 

@@ -68,7 +68,6 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         self.task = task or task_of(dls)
         self.padding_free = padding_free
         self.packing = None
-        _set_device_of(dls)
         model = self._load(dls, checkpoint, model_kwargs or {})
         _prepare(unwrap(model), peft, gradient_checkpointing)
         if metrics is None and self.task is not None: metrics = self.task.metrics_for(output_names(dls), dls.text_tfm)
@@ -122,9 +121,6 @@ def _check_loaders(dls):
     way = ". For rows that count more, pass class_weights=" if hasattr(first, 'wgts') else ''
     raise TypeError(f"loaders of texts are expected, and {type(first).__name__} is none: make them of a `DataBlock` whose first block is a "
         f"`TransformersTextBlock`, with `dataloaders`{way}")
-
-def _set_device_of(dls): # as `TransformersDataLoaders` do, which need none of this
-    if isinstance(getattr(dls, 'device', None), str): dls.device = torch.device(dls.device)
 
 def _place(model, device):
     if device is None or hasattr(model, 'hf_device_map') or num_distrib()>1: return # loaded where it is to be; or each process has a device to come
