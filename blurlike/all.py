@@ -24,6 +24,8 @@ from .data.tokenizer_calls import *
 from .data.tokens import *
 from .data.token_blocks import *
 from .data.loaders import *
+from .data.batch_order import *
+from .data.batch_reading import *
 from .data.batch import *
 from .data.block import *
 from .data.torch_batches import *

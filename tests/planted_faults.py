@@ -15,7 +15,7 @@ FAULTS = [
     ('data/text_items', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input:no_text'), # three texts are a pair
     ('data/tokenizer_calls', 'room-a<=overlap', 'room-a<overlap', 'batch:first_text'), # windows of a second text that never end
     ('data/prefetch', "'s' if len(numbers)>1 else ''", "''", 'texts:first_texts'), # "row 1, 2"
-    ('data/batch', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch:row_order'), # validation rows are shuffled
+    ('data/batch_order', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch:row_order'), # validation rows are shuffled
     ('model/model_inputs', 'real[::width] = True', 'pass', 'model_inputs:without_any_token'), # an empty text has no window
     ('model/splitters', 'layer is None and name in new', 'False', 'splitters:new_weights'), # a new pooler is not in the head
     ('model/optimizer', 'weight_decay=0., no_decay=True', 'weight_decay=wd, no_decay=True', 'splitters:decay'), # decay of biases
