@@ -17,7 +17,8 @@ from fastcore.foundation import L
 from ..support.arguments import some_of
 from ..data.batch import TransformersDL
 from ..data.loaders import check_targets
-from ..data.rows import Rows, check_columns, name_numbers, read_rows
+from ..data.rows import Rows, name_numbers
+from ..data.table_checks import check_columns, read_rows
 from ..data.token_blocks import PackedRows
 from .row_results import FEWEST_ROWS, RowResults, draw_sums, interval, judge_losses
 from ..model.decisions import outdated_decisions

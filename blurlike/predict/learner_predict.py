@@ -38,7 +38,8 @@ from .prediction_files import predict_to_file
 from .text_labels import LabelPredictions
 from ..support.progress import Progress
 from ..data.prefetch import ahead, name_error, name_items
-from ..data.rows import Column, Rows, check_columns
+from ..data.rows import Column, Rows
+from ..data.table_checks import check_columns
 from ..model.turns import predict_together, train_alone
 from ..support.warn import warn_user
 from ..task import task_of

@@ -14,7 +14,8 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 
 from ...data.prefetch import name_error, name_items
-from ...data.rows import Rows, check_columns
+from ...data.rows import Rows
+from ...data.table_checks import check_columns
 from ...model.model_inputs import unwrap
 from ...model.tokenizer import max_positions
 from ...model.pretrained import n_embeddings

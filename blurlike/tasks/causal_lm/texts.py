@@ -12,7 +12,8 @@ from fastai.torch_core import TitledStr
 from fastcore.basics import patch
 from transformers import PreTrainedTokenizerBase
 
-from ...data.rows import Rows, check_texts
+from ...data.rows import Rows
+from ...data.table_checks import check_texts
 from ...data.token_blocks import special_tokens
 from ...data.text_items import repair_texts
 from ...data.token_fields import Tokens, TokenTensor

@@ -23,7 +23,8 @@ from .masking import MaskedLMBlock, TokenizeMasked
 from .masked_metrics import judge_gaps, masked_lm_metrics
 from ...data.token_blocks import PackedRows
 from ...model.tokenizer import fit_length, load_tokenizer
-from ...data.rows import Column, check_texts, read_rows
+from ...data.rows import Column
+from ...data.table_checks import check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
 from ...share.serving import page_output
 from ...model.splitters import transformer_splitter

@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 
 from ...support.warn import warn_user
-from ...data.rows import check_texts
+from ...data.table_checks import check_texts
 from ...data.tokens import TokenizeText
 from ...data.text_items import TextPair
 

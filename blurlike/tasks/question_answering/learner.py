@@ -11,7 +11,8 @@ from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 
 from ...data.batch import TransformersDL
-from ...data.rows import Column, check_columns
+from ...data.rows import Column
+from ...data.table_checks import check_columns
 from ...data.splits import GroupSplitter, own_part, read_split, split_rows, used_rows
 from ...model.inputs_callback import ModelLoss
 from ...model.tokenizer import fit_length, load_tokenizer

@@ -13,7 +13,7 @@ import torch
 from fastcore.basics import patch
 
 from ...data.prefetch import name_error
-from ...data.rows import check_texts
+from ...data.table_checks import check_texts
 from ...data.tokens import TokenizeText
 from ...support.arguments import check_counts
 from ...support.warn import warn_user

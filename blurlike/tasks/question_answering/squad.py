@@ -14,7 +14,8 @@ import pandas as pd
 from datasets import DatasetDict
 
 from ...data.prefetch import name_error
-from ...data.rows import Rows, read_rows
+from ...data.rows import Rows
+from ...data.table_checks import read_rows
 from .answers import answers_in, check_answer
 
 # %% ../../../nbs/tasks/question_answering/07_squad.ipynb #0c77af24

@@ -15,7 +15,8 @@ from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 from transformers import GenerationConfig
 
-from ...data.rows import Column, Rows, check_columns, check_texts
+from ...data.rows import Column, Rows
+from ...data.table_checks import check_columns, check_texts
 from ...data.splits import read_split, split_rows, used_rows
 from ...model.model_inputs import unwrap
 from ...model.tokenizer import load_config, load_tokenizer, max_positions

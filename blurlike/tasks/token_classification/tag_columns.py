@@ -18,7 +18,8 @@ import torch
 
 from ...support.arguments import some_of
 from ...data.targets import alike_labels, name_alike
-from ...data.rows import Column, Rows, check_columns, check_texts, read_rows
+from ...data.rows import Column, Rows
+from ...data.table_checks import check_columns, check_texts, read_rows
 from .tagged import (CONLL, border_of_word, broken_bio, is_entity_scheme, is_in_word,
     odd_tags, read_conll, repair_bio, spans_to_tags, tag_order)
 from ...support.warn import warn_user
