@@ -49,6 +49,7 @@ def _labels(rows, names):
     try: return _numbers_of_labels([rows.column(n) for n in names])
     except TypeError: return _none # no labels: whoever reads them will say so
 
+# %% ../../nbs/data/03_splits.ipynb #224f9faa
 def _turns(rows, labels, order): # (n,) of rows in that order: the lower, the sooner one validates; infinity: it is needed in training
     which,codes,single = _labels(rows, labels)
     turns = np.zeros(len(rows))
@@ -231,6 +232,7 @@ def _check_parts(trn, val, valid, n):
     for part,name in ((trn,'training'), (val,'validation')):
         if len(part)==0: raise ValueError(f"the {name} part is empty: valid={_said(valid)} of {n} rows leaves it none")
 
+# %% ../../nbs/data/03_splits.ipynb #9f671924
 def _named_group(rows, parts, valid):
     is_group = isinstance(valid, str) and valid.startswith('group:')
     if not is_group or valid in parts or valid in rows.columns: return valid

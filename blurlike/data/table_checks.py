@@ -89,6 +89,7 @@ def name_rows(
     mask = mask if isinstance(mask, pd.Series) else pd.Series(np.asarray(mask))
     return name_numbers(mask.index[mask.to_numpy(dtype=bool)].tolist())
 
+# %% ../../nbs/data/02_table_checks.ipynb #e912815a
 def check_texts(
     rows:Rows, # The data
     *names,    # Columns that must hold text
@@ -117,6 +118,7 @@ def _not_text(name, kind, where):
     if is_list: what_to_do = "name the column of the texts; words, and the ids of their tokens, are no text"
     return TypeError(f"column {name!r} must hold text (str); found {kind} in {where}; {what_to_do}")
 
+# %% ../../nbs/data/02_table_checks.ipynb #e6084584
 def _check_frame(rows, name, is_split_into_words): # which texts are empty
     col = rows.column(name)
     if col.isna().any(): raise _no_text(name, rows.name(col.isna()))

@@ -78,6 +78,7 @@ class Turns:
             self.changed.wait_for(lambda: not self.readers and not (self.passes and self.waiting))
             self.passes = 0
 
+# %% ../../nbs/model/02_turns.ipynb #ee37cda7
 def _stop_training(model): # -> the modules that were training
     if not model.training: return ()
     res = [m for m in model.modules() if m.training]

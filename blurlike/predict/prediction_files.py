@@ -129,6 +129,7 @@ def _whole(v): # an option; of arrays and Series `repr` leaves out digits, and e
 
 def _folder_of(out): return out.with_name(f'.{out.name}.parts')
 
+# %% ../../nbs/predict/02_prediction_files.ipynb #0042a613
 def _predict_all(learn, items, out, job, kwargs):
     folder = _folder_of(out)
     try: _predict_parts(learn, items, out, job, kwargs)
@@ -179,6 +180,7 @@ def _tell(category, texts, job):
     more = f" (and {len(texts)-1} warnings of other rows)" if len(texts)>1 else ''
     warn_user(f"rows {start:,} to {end:,}: {said}{more}", category)
 
+# %% ../../nbs/predict/02_prediction_files.ipynb #678f1684
 def _about(out): return out.with_name(f'.{out.name}.job') # not `.json`: a saved learner's folder may not get other such files
 
 def _job_of(out): # that it was written by
@@ -206,6 +208,7 @@ def _other(place, names):
     return ValueError(f"the earlier job in {str(place)!r} had other {', '.join(names)} than this one: "
         "delete it to begin anew, or give another name")
 
+# %% ../../nbs/predict/02_prediction_files.ipynb #ba6a6b8f
 def _claim(folder, job, resume, part): # the job, with the rows of a part; the parts that are there belong to it
     about = folder/'job.json'
     _sweep(folder, folder.with_name(folder.name[1:-len('.parts')]))

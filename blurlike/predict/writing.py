@@ -83,6 +83,7 @@ def in_rounds(
     is_one = config.forced_eos_token_id is not None or any(getattr(config, n, None) for n in (*_lengths, *_memories))
     return how['num_beams']==1 and not is_one and model._supports_default_dynamic_cache()
 
+# %% ../../nbs/predict/01_writing.ipynb #5542da86
 _of_tokens = DynamicLayer,DynamicSlidingWindowLayer # others keep a state too, of which rows cannot be picked, or are not
 
 def _keeps_tokens(cache): # in all layers, and nothing else?
@@ -90,6 +91,7 @@ def _keeps_tokens(cache): # in all layers, and nothing else?
     parts = [getattr(cache, n) for n in of_decoders if hasattr(cache, n)] or [cache]
     return all(type(layer) in _of_tokens for p in parts for layer in getattr(p, 'layers', ()))
 
+# %% ../../nbs/predict/01_writing.ipynb #f0d8d2f9
 def stop_options(
     learn # Learner whose model writes text
 )->dict: # Arguments of `generate`
@@ -105,6 +107,7 @@ def drawing(
     "Within: no other thread draws, where texts are drawn."
     return _draws if how['do_sample'] else nullcontext()
 
+# %% ../../nbs/predict/01_writing.ipynb #a7e46a91
 class Continuation:
     "Prompts that are being continued"
     def __init__(self,
@@ -131,82 +134,95 @@ class Continuation:
     @property
     def goes_on(self)->bool: return len(self.rows)>0
 
-    @contextmanager
-    def _random(self):
-        with drawing(self.how):
-            if self.seed is None or not self.how['do_sample']: yield
-            else:
-                with self._seeded(): yield
+# %% ../../nbs/predict/01_writing.ipynb #9c852820
+@patch
+@contextmanager
+def _random(self:Continuation):
+    with drawing(self.how):
+        if self.seed is None or not self.how['do_sample']: yield
+        else:
+            with self._seeded(): yield
 
-    @contextmanager
-    def _seeded(self):
-        device = self.ids.device
-        on_cuda = device.type=='cuda'
-        with torch.random.fork_rng([device] if on_cuda else []):
-            if self.state is None: torch.manual_seed(self.seed)
-            else:
-                torch.set_rng_state(self.state[0])
-                if on_cuda: torch.cuda.set_rng_state(self.state[1], device)
-            yield
-            cuda = torch.cuda.get_rng_state(device) if on_cuda else None
-            self.state = torch.get_rng_state(),cuda
+@patch
+@contextmanager
+def _seeded(self:Continuation):
+    device = self.ids.device
+    on_cuda = device.type=='cuda'
+    with torch.random.fork_rng([device] if on_cuda else []):
+        if self.state is None: torch.manual_seed(self.seed)
+        else:
+            torch.set_rng_state(self.state[0])
+            if on_cuda: torch.cuda.set_rng_state(self.state[1], device)
+        yield
+        cuda = torch.cuda.get_rng_state(device) if on_cuda else None
+        self.state = torch.get_rng_state(),cuda
 
-    def step(self,
-        n:int|None=None # Maximum tokens; `None`: `ROUND`
-    ):
-        "Go on for some tokens; rows that have ended leave."
-        room = self.rooms[self.rows].min()
-        if self.in_rounds: room = min(n or ROUND, room)
-        options = dict(eos_token_id=self.stops, pad_token_id=self.pad, max_new_tokens=int(room), num_return_sequences=1)
-        with self.learn.predicting(), predict_together(self.model), self._random():
-            out = self.model.generate(**self._given(), **self._known(),
-                use_cache=True, return_dict_in_generate=True, **self.how, **options, **stop_options(self.learn))
-            self._take(out.sequences[:,self.ids.shape[1]:], out.past_key_values if self.in_rounds else None)
+# %% ../../nbs/predict/01_writing.ipynb #735a0f97
+@patch
+def step(self:Continuation,
+    n:int|None=None # Maximum tokens; `None`: `ROUND`
+):
+    "Go on for some tokens; rows that have ended leave."
+    room = self.rooms[self.rows].min()
+    if self.in_rounds: room = min(n or ROUND, room)
+    options = dict(eos_token_id=self.stops, pad_token_id=self.pad, max_new_tokens=int(room), num_return_sequences=1)
+    with self.learn.predicting(), predict_together(self.model), self._random():
+        out = self.model.generate(**self._given(), **self._known(),
+            use_cache=True, return_dict_in_generate=True, **self.how, **options, **stop_options(self.learn))
+        self._take(out.sequences[:,self.ids.shape[1]:], out.past_key_values if self.in_rounds else None)
 
-    def finish(self,
-        more=None # `n -> prompts, rooms` of up to `n` others that wait; `None`: there are none
-    )->list: # Lists of token ids, each with its end
-        "Go on to the end of all; others `join` where half of the places are free."
-        places = len(self.rows)
-        while self.goes_on:
-            self.step()
-            free = places-len(self.rows)
-            is_open = more is not None and 2*free>=places and self.may_join
-            prompts,rooms = more(free) if is_open else ([], [])
-            if len(prompts): self.join(prompts, rooms)
-        return self.new
+@patch
+def finish(self:Continuation,
+    more=None # `n -> prompts, rooms` of up to `n` others that wait; `None`: there are none
+)->list: # Lists of token ids, each with its end
+    "Go on to the end of all; others `join` where half of the places are free."
+    places = len(self.rows)
+    while self.goes_on:
+        self.step()
+        free = places-len(self.rows)
+        is_open = more is not None and 2*free>=places and self.may_join
+        prompts,rooms = more(free) if is_open else ([], [])
+        if len(prompts): self.join(prompts, rooms)
+    return self.new
 
-    def _known(self): # of the tokens so far, where the model takes it
-        is_taken = self.cache is not None and 'past_key_values' in accepted_names(self.model)
-        return dict(past_key_values=self.cache) if is_taken else {}
+# %% ../../nbs/predict/01_writing.ipynb #1de8c32b
+@patch
+def _known(self:Continuation): # of the tokens so far, where the model takes it
+    is_taken = self.cache is not None and 'past_key_values' in accepted_names(self.model)
+    return dict(past_key_values=self.cache) if is_taken else {}
 
-    def _given(self): # to the model
-        if self.read is None: return dict(inputs=self.ids, attention_mask=self.mask)
-        encoded = self.read['kind'](last_hidden_state=self.read['hidden']) # anew: with beams `generate` repeats its rows
-        told = dict(decoder_input_ids=self.ids, decoder_attention_mask=self.mask) # its width says what the cache holds
-        return told | dict(encoder_outputs=encoded, inputs=self.read['ids'], attention_mask=self.read['mask'])
+@patch
+def _given(self:Continuation): # to the model
+    if self.read is None: return dict(inputs=self.ids, attention_mask=self.mask)
+    encoded = self.read['kind'](last_hidden_state=self.read['hidden']) # anew: with beams `generate` repeats its rows
+    told = dict(decoder_input_ids=self.ids, decoder_attention_mask=self.mask) # its width says what the cache holds
+    return told | dict(encoder_outputs=encoded, inputs=self.read['ids'], attention_mask=self.read['mask'])
 
-    def _take(self, new, cache): # (b,n) new ids of the rows that are left
-        kept = []
-        for k,(row,ids) in enumerate(zip(self.rows, new.tolist())):
-            end = next((i for i,t in enumerate(ids) if t in self.stops), None)
-            self.new[row] += self._unpadded(ids) if end is None else ids[:end+1]
-            self.rooms[row] -= len(ids)
-            if end is None and self.rooms[row]>0 and self.in_rounds: kept.append(k)
-        self.ids = torch.cat([self.ids, new], 1)[kept]
-        self.mask = torch.cat([self.mask, torch.ones_like(new)], 1)[kept]
-        self.rows,self.cache = self.rows[kept],cache
-        if 0<len(kept)<len(new): self._keep(torch.tensor(kept, device=new.device))
+# %% ../../nbs/predict/01_writing.ipynb #6e76a903
+@patch
+def _take(self:Continuation, new, cache): # (b,n) new ids of the rows that are left
+    kept = []
+    for k,(row,ids) in enumerate(zip(self.rows, new.tolist())):
+        end = next((i for i,t in enumerate(ids) if t in self.stops), None)
+        self.new[row] += self._unpadded(ids) if end is None else ids[:end+1]
+        self.rooms[row] -= len(ids)
+        if end is None and self.rooms[row]>0 and self.in_rounds: kept.append(k)
+    self.ids = torch.cat([self.ids, new], 1)[kept]
+    self.mask = torch.cat([self.mask, torch.ones_like(new)], 1)[kept]
+    self.rows,self.cache = self.rows[kept],cache
+    if 0<len(kept)<len(new): self._keep(torch.tensor(kept, device=new.device))
 
-    def _unpadded(self, ids): # of a row that a text has stopped, beside others that went on
-        n = len(ids)
-        while n and ids[n-1]==self.pad and self.model.generation_config.stop_strings: n -= 1
-        return ids[:n]
+@patch
+def _unpadded(self:Continuation, ids): # of a row that a text has stopped, beside others that went on
+    n = len(ids)
+    while n and ids[n-1]==self.pad and self.model.generation_config.stop_strings: n -= 1
+    return ids[:n]
 
-    def _keep(self, kept): # of what was made of the rows so far
-        if not _keeps_tokens(self.cache): self.cache = None # the texts are read anew
-        if self.cache is not None: self.cache.batch_select_indices(kept)
-        if self.read is not None: self.read |= {k:self.read[k][kept] for k in ('ids','hidden','mask')}
+@patch
+def _keep(self:Continuation, kept): # of what was made of the rows so far
+    if not _keeps_tokens(self.cache): self.cache = None # the texts are read anew
+    if self.cache is not None: self.cache.batch_select_indices(kept)
+    if self.read is not None: self.read |= {k:self.read[k][kept] for k in ('ids','hidden','mask')}
 
 # %% ../../nbs/predict/01_writing.ipynb #ef3d50ce
 @patch(as_prop=True)

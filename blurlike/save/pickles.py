@@ -51,6 +51,7 @@ def pickles(
     except Exception: return False
     return True
 
+# %% ../../nbs/save/03_pickles.ipynb #1f38d182
 def _attributes(o): return [(k, v) for k,v in getattr(o, '__dict__', {}).items() if k!='lock']
 
 def _enclosed(o): # what a function has taken with it from where it was made
@@ -76,6 +77,7 @@ def unpicklable(
         if not pickles(v, (*known, *seen)): return unpicklable(v, n, known, seen)
     return f'{name} ({type(o).__name__})'
 
+# %% ../../nbs/save/03_pickles.ipynb #4306e624
 def _save(o, path, **kwargs):
     try: torch.save(o, path, **kwargs)
     except RuntimeError as e: # of PyTorch's own writer
@@ -105,6 +107,7 @@ def _without(learn, cbs): # in their places again afterwards
         learn.add_cbs(cbs)
         learn.cbs = L(before)
 
+# %% ../../nbs/save/03_pickles.ipynb #b595a367
 @patch
 @delegates(Learner.export)
 def export(self:TransformersLearner, fname='export.pkl', pickle_module=cloudpickle, pickle_protocol=2):
@@ -128,6 +131,7 @@ def export(self:TransformersLearner, fname='export.pkl', pickle_module=cloudpick
         names = ', '.join(type(cb).__name__ for cb in lost)
         warn_user(f"{names} cannot be pickled and {'is' if len(lost)==1 else 'are'} not in the exported learner ({error})")
 
+# %% ../../nbs/save/03_pickles.ipynb #0ec0114e
 def load_learner(
     fname, # From `learn.export`
     cpu:bool=True, # Onto the CPU?
@@ -161,6 +165,7 @@ def save(self:TransformersLearner, file, with_opt=True, pickle_protocol=2, **kwa
     write_file(path, lambda p: _save(state, p, pickle_protocol=pickle_protocol, **kwargs))
     return path
 
+# %% ../../nbs/save/03_pickles.ipynb #2db8ac39
 _plain_types = [L, np._core.multiarray.scalar, np.dtype, *(getattr(np.dtypes, n) for n in np.dtypes.__all__)] # what an optimizer's state may hold
 
 def _check_sums(file): # which PyTorch writes for each tensor, and does not look at
@@ -192,6 +197,7 @@ def _read_weights(path, device):
     if is_state: return weights,opt
     raise ValueError(f"{str(path)!r} holds no weights by their names, as `learn.save` writes them, but {type(weights).__name__}")
 
+# %% ../../nbs/save/03_pickles.ipynb #fe6f2641
 def _check_same(weights, now, path, strict):
     wrong = [n for n in weights if n in now and weights[n].shape!=now[n].shape]
     if strict: wrong += sorted(weights.keys()^now.keys(), key=str)
@@ -219,6 +225,7 @@ def _decisions_before(learn, path): # for other weights
         warn_user(f"{str(path)!r} tells of no decisions: the learner keeps its {' and '.join(kept)}, which were found for the weights before")
     return marked_outdated(learn.loss_func)
 
+# %% ../../nbs/save/03_pickles.ipynb #ed46813d
 @patch
 @delegates(Learner.load)
 def load(self:TransformersLearner, file, device=None, with_opt=True, strict=True, **kwargs):

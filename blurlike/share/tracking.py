@@ -146,94 +146,111 @@ class WandbCallback(fastai.callback.wandb.WandbCallback):
         if self.log_model and self.learn.task is None:
             raise ValueError("log_model=True saves with `save_pretrained`, which needs a task: pass task= to TransformersLearner")
 
-    def before_fit(self):
-        if not isinstance(self.learn, TransformersLearner):
-            raise TypeError(f"this WandbCallback is for a TransformersLearner, not for {type(self.learn).__name__}")
-        self.run = self.learn.in_training_run and rank_distrib()==0
-        if not self.run: return
-        self._check()
-        self._begin()
-        wandb.run.config.update(self.learn.gather_args(), allow_val_change=True)
-        if self.log is not None: wandb.run.watch(unwrap(self.learn.model), log=self.log, idx=0)
-        followers = self.learn.run_now.followers
-        if self in followers: return
-        followers.append(self)
-        if self.log_dataset: self._log_dataset()
+# %% ../../nbs/share/00_tracking.ipynb #a07619f7
+@patch
+def before_fit(self:WandbCallback):
+    if not isinstance(self.learn, TransformersLearner):
+        raise TypeError(f"this WandbCallback is for a TransformersLearner, not for {type(self.learn).__name__}")
+    self.run = self.learn.in_training_run and rank_distrib()==0
+    if not self.run: return
+    self._check()
+    self._begin()
+    wandb.run.config.update(self.learn.gather_args(), allow_val_change=True)
+    if self.log is not None: wandb.run.watch(unwrap(self.learn.model), log=self.log, idx=0)
+    followers = self.learn.run_now.followers
+    if self in followers: return
+    followers.append(self)
+    if self.log_dataset: self._log_dataset()
 
-    def _begin(self): # where the run has come to
-        self._end_step()
-        done = self.logged_epochs if self.run_id==wandb.run.id else 0
-        self.run_id = wandb.run.id
-        self.logged_step = wandb.run.step-1
-        self.logged_epochs = max(done, math.ceil(wandb.run.summary.get('epoch') or 0))
-        self._known = wandb.run.step # these steps are in the run already
+@patch
+def _begin(self:WandbCallback): # where the run has come to
+    self._end_step()
+    done = self.logged_epochs if self.run_id==wandb.run.id else 0
+    self.run_id = wandb.run.id
+    self.logged_step = wandb.run.step-1
+    self.logged_epochs = max(done, math.ceil(wandb.run.summary.get('epoch') or 0))
+    self._known = wandb.run.step # these steps are in the run already
 
-    def _end_step(self): # what is logged later belongs to the next one
-        if self.__dict__.pop('_open', False): wandb.run.log({})
+@patch
+def _end_step(self:WandbCallback): # what is logged later belongs to the next one
+    if self.__dict__.pop('_open', False): wandb.run.log({})
 
-    def _log_dataset(self):
-        is_default = self.log_dataset is True
-        path = Path(self.dls.path if is_default else self.log_dataset)
-        if is_default and path==Path('.'):
-            raise ValueError("log_dataset=True logs the folder `dls.path`, which is not set here: "
-                "pass the folder itself, log_dataset='data'")
-        log_dataset(path, name=self.dataset_name, metadata={})
+@patch
+def _log_dataset(self:WandbCallback):
+    is_default = self.log_dataset is True
+    path = Path(self.dls.path if is_default else self.log_dataset)
+    if is_default and path==Path('.'):
+        raise ValueError("log_dataset=True logs the folder `dls.path`, which is not set here: "
+            "pass the folder itself, log_dataset='data'")
+    log_dataset(path, name=self.dataset_name, metadata={})
 
-    def before_train(self): self._clock = None
-    def before_batch(self):
-        if self._clock is None: self._clock = perf_counter()
+# %% ../../nbs/share/00_tracking.ipynb #7321d742
+@patch
+def before_train(self:WandbCallback): self._clock = None
+@patch
+def before_batch(self:WandbCallback):
+    if self._clock is None: self._clock = perf_counter()
 
-    def after_batch(self):
-        now = perf_counter()
-        seconds,self._clock = max(now-self._clock, 1e-9),now
-        is_shared = getattr(self.dl, 'share', None) is not None # among processes
-        rows = find_bs(self.dl.whole if is_shared else self.xb)
-        self._next_step()
-        hypers = {f'{k}_{i}':v for i,h in enumerate(self.opt.hypers) for k,v in h.items()}
-        self._send({'epoch':self.logged_epochs+(self.iter+1)/self.n_iter, 'train_loss':float(self.smooth_loss),
-            'raw_loss':float(self.loss.detach().mean()), 'train_samples_per_sec':rows/seconds, **hypers})
+@patch
+def after_batch(self:WandbCallback):
+    now = perf_counter()
+    seconds,self._clock = max(now-self._clock, 1e-9),now
+    is_shared = getattr(self.dl, 'share', None) is not None # among processes
+    rows = find_bs(self.dl.whole if is_shared else self.xb)
+    self._next_step()
+    hypers = {f'{k}_{i}':v for i,h in enumerate(self.opt.hypers) for k,v in h.items()}
+    self._send({'epoch':self.logged_epochs+(self.iter+1)/self.n_iter, 'train_loss':float(self.smooth_loss),
+        'raw_loss':float(self.loss.detach().mean()), 'train_samples_per_sec':rows/seconds, **hypers})
 
-    def _next_step(self):
-        if self.run_id!=wandb.run.id: self.run_id,self._known = wandb.run.id,0 # what was interrupted goes on in another run
-        self.logged_step += 1
-        if self.logged_step>=self._known: self.logged_step = max(self.logged_step, wandb.run.step) # the user may have logged something
+@patch
+def _next_step(self:WandbCallback):
+    if self.run_id!=wandb.run.id: self.run_id,self._known = wandb.run.id,0 # what was interrupted goes on in another run
+    self.logged_step += 1
+    if self.logged_step>=self._known: self.logged_step = max(self.logged_step, wandb.run.step) # the user may have logged something
 
-    def _send(self, values): # a step that was logged before an interruption is repeated bit for bit: once is enough
-        if self.logged_step<self._known: return
-        wandb.run.log(values, step=max(self.logged_step, wandb.run.step))
-        self._open = True
+@patch
+def _send(self:WandbCallback, values): # a step that was logged before an interruption is repeated bit for bit: once is enough
+    if self.logged_step<self._known: return
+    wandb.run.log(values, step=max(self.logged_step, wandb.run.step))
+    self._open = True
 
-    def after_epoch(self):
-        self.logged_epochs += 1
-        logged = zip(self.recorder.metric_names, self.recorder.log)
-        scores = {n:s for n,s in logged if n not in ('epoch','train_loss','time') and s is not None}
-        self._send(dict(epoch=self.logged_epochs) | scores)
-        if self.log_preds and self.log_preds_every_epoch: self.log_predictions(self.learn, inner=True)
+@patch
+def after_epoch(self:WandbCallback):
+    self.logged_epochs += 1
+    logged = zip(self.recorder.metric_names, self.recorder.log)
+    scores = {n:s for n,s in logged if n not in ('epoch','train_loss','time') and s is not None}
+    self._send(dict(epoch=self.logged_epochs) | scores)
+    if self.log_preds and self.log_preds_every_epoch: self.log_predictions(self.learn, inner=True)
 
-    def after_fit(self):
-        if self.log is not None and wandb.run is not None: wandb.run.unwatch(unwrap(self.learn.model)) # hooks could not be exported
+@patch
+def after_fit(self:WandbCallback):
+    if self.log is not None and wandb.run is not None: wandb.run.unwatch(unwrap(self.learn.model)) # hooks could not be exported
 
-    def finish(self,
-        learn:TransformersLearner # The callback may have been taken out of it by now
-    ):
-        "The outermost call has ended well: log predictions and model."
-        if wandb.run is None: return
-        if self.log_preds and not self.log_preds_every_epoch: self.log_predictions(learn)
-        if self.log_model: self._log_folder(learn)
-        self._end_step()
+# %% ../../nbs/share/00_tracking.ipynb #bacfa450
+@patch
+def finish(self:WandbCallback,
+    learn:TransformersLearner # The callback may have been taken out of it by now
+):
+    "The outermost call has ended well: log predictions and model."
+    if wandb.run is None: return
+    if self.log_preds and not self.log_preds_every_epoch: self.log_predictions(learn)
+    if self.log_model: self._log_folder(learn)
+    self._end_step()
 
-    def log_predictions(self, learn=None, inner=False):
-        "Log the table of predictions."
-        learn = learn or self.learn
-        dl = self.valid_dl or drawn_rows(learn, self.n_preds, self.seed)
-        if dl is not None: self._send(dict(Prediction_Samples=prediction_table(learn, dl, self.n_preds, inner)))
+@patch
+def log_predictions(self:WandbCallback, learn=None, inner=False):
+    "Log the table of predictions."
+    learn = learn or self.learn
+    dl = self.valid_dl or drawn_rows(learn, self.n_preds, self.seed)
+    if dl is not None: self._send(dict(Prediction_Samples=prediction_table(learn, dl, self.n_preds, inner)))
 
-    def _log_folder(self, learn):
-        facts = describe(learn)
-        epoch = (facts['epochs'] or {}).get('epoch')
-        told = _plain(dict(task=facts['task'], base=facts['base'], epoch=epoch, scores=scores_of(facts)))
-        name = self.model_name or f'run-{wandb.run.id}-model'
-        artifact = wandb.Artifact(name, type='model', description='save_pretrained', metadata=told)
-        with tempfile.TemporaryDirectory() as folder:
-            artifact.add_dir(str(learn.save_pretrained(Path(folder)/'model'))) # copied here, uploaded at leisure
-            wandb.run.log_artifact(artifact)
+@patch
+def _log_folder(self:WandbCallback, learn):
+    facts = describe(learn)
+    epoch = (facts['epochs'] or {}).get('epoch')
+    told = _plain(dict(task=facts['task'], base=facts['base'], epoch=epoch, scores=scores_of(facts)))
+    name = self.model_name or f'run-{wandb.run.id}-model'
+    artifact = wandb.Artifact(name, type='model', description='save_pretrained', metadata=told)
+    with tempfile.TemporaryDirectory() as folder:
+        artifact.add_dir(str(learn.save_pretrained(Path(folder)/'model'))) # copied here, uploaded at leisure
+        wandb.run.log_artifact(artifact)

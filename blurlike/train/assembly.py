@@ -45,6 +45,7 @@ def check_ready(
     odd = [f'{k}=' for k,v in given.items() if v is not None]
     if odd: raise ValueError(f"{', '.join(odd)}: these DataLoaders are made already; it belongs to their blocks")
 
+# %% ../../nbs/train/11_assembly.ipynb #fb93cca5
 def build_dls(
     rows:Rows, # All rows
     splits,    # Row numbers of the training and validation parts
@@ -67,6 +68,7 @@ def build_dls(
     own = dict(bs=bs, after_item=dblock.item_tfms, after_batch=dblock.batch_tfms)
     return dsets.dataloaders(**block.dls_kwargs | own | kwargs)
 
+# %% ../../nbs/train/11_assembly.ipynb #7dabd195
 def build_learner(
     task:Task, # What differs
     vocab:list, # Label values, in order
@@ -108,6 +110,7 @@ def build_learner(
     loss_func = loss_with(task.loss, loss_func, class_weights)
     return TransformersLearner(dls, model, task=task, loss_func=loss_func, **kwargs)
 
+# %% ../../nbs/train/11_assembly.ipynb #c4b228bd
 def _divide(options, task): # those of the text block, and those of the target block
     if task.target is None: return options,{}
     known = () if task.block is None else inspect.signature(task.block).parameters

@@ -129,6 +129,7 @@ def _rows(tfm, x): # (B,F,L) -> (1,F,l) each, without padding
     real = fields.get('attention_mask', fields['input_ids']!=tfm.tokenizer.pad_token_id)
     return [o[None,:,r>0] for o,r in zip(x, real)]
 
+# %% ../../../nbs/tasks/seq2seq/02_generation.ipynb #8c69f1e5
 class Seq2SeqPredictions(WrittenText):
     "What a model writes for a source"
     targets,shift = TensorTarget,0

@@ -241,6 +241,7 @@ def _tell(learn, generate, has_own_metrics): # what was decided
     if is_sample:
         print(f"Each epoch texts are written and scored for {most:,} of the {n:,} validation rows; the loss is of all.")
 
+# %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #2bd37da0
 @register_learner
 @delegates(TransformersLearner)
 def seq2seq_learner(

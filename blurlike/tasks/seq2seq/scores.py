@@ -131,6 +131,7 @@ class TargetCounts:
         self.right += float(scores[:,1].sum())
     def value(self, name): return self.right/self.n if self.n else None
 
+# %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #c07bb2c2
 def sample_rows(
     n:int, # Rows of a part
     most:int|None # How many are wanted at most; `None`: all
@@ -157,6 +158,7 @@ def read_sample(
         return tuple(list(r.read_many(tls[0].items, rows)[0]) for r in readers)
     return tuple([untokenised(tl, i) for i in rows] for tl in tls)
 
+# %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #1a426ca1
 class WrittenScores:
     "Scores of what is written for a sample of the rows that went through"
     def __init__(self,
