@@ -13,6 +13,7 @@ from blurlike.all import (Callback, GradientAccumulation, Interpretation, ModelD
     attach_door, causal_lm_learner, export_onnx, gradio_app, load_onnx, model_card, sequence_classification_learner, token_bytes)
 from blurlike.model import token_scores as scores_module
 from fastai.losses import CrossEntropyLossFlat
+from blurlike.model.model_inputs import accepted_names, documents_apart
 from blurlike.predict import writing
 from fastai.metrics import AccumMetric, F1Score, Perplexity, accuracy
 from blurlike.tasks.causal_lm import generation
@@ -840,3 +841,34 @@ def test_settings_that_could_not_be_saved_are_refused_before_training():
     model = small_gpt2()
     model.generation_config.temperature = .5 # without do_sample
     with pytest.raises(ValueError, match='could not be saved'): causal_lm_learner(pd.DataFrame(dict(text=TEXTS)), model, tokenizer=byte_tokenizer(False, 64))
+
+@pytest.mark.parametrize('arch', ['mistral','gemma2','gemma3','qwen3_moe','gpt2'])
+def test_a_packed_learner_says_of_a_text_what_is_said_of_it_alone(arch, folders):
+    "The first call of the model is one for some tokens, as training and `validate` make it; windows are shorter than the texts."
+    n = len(tokenizer_of())
+    small = dict(vocab_size=n, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, intermediate_size=64, max_position_embeddings=64, initializer_range=.2)
+    made = dict(mistral=lambda: tf.MistralForCausalLM(tf.MistralConfig(**small, sliding_window=5)),
+        gemma2=lambda: tf.Gemma2ForCausalLM(tf.Gemma2Config(**small, head_dim=16, sliding_window=5)),
+        gemma3=lambda: tf.Gemma3ForCausalLM(tf.Gemma3TextConfig(**small, head_dim=16, sliding_window=5)),
+        qwen3_moe=lambda: tf.Qwen3MoeForCausalLM(tf.Qwen3MoeConfig(**small, num_experts=2, num_experts_per_tok=1, moe_intermediate_size=16, head_dim=16)),
+        gpt2=lambda: tf.GPT2LMHeadModel(tf.GPT2Config(vocab_size=n, n_positions=64, n_embd=32, n_layer=2, n_head=2, initializer_range=.2)))
+    learn = causal_lm_learner(FORMS['text'][0], made[arch](), block_size=48, bs=2, tokenizer=tokenizer_of(), valid=.5)
+    loss = learn.validate()[0]
+    assert learn.model_inputs.door.way=='positions'
+    total = count = 0
+    for x,_ in learn.dls.valid:
+        for row in plain(x):
+            fields = learn.dls.text_tfm.real_fields(row)
+            starts = [*np.flatnonzero(fields['position_ids']==0), len(fields['input_ids'])]
+            for a,b in zip(starts, starts[1:]):
+                ids = torch.tensor(fields['input_ids'][a:b]).long()
+                with torch.no_grad(): logits = learn.model.eval()(input_ids=ids[None]).logits[0].float()
+                total += float(F.cross_entropy(logits[:-1], ids[1:], reduction='sum'))
+                count += len(ids)-1
+    assert loss==pytest.approx(total/count, rel=1e-4)
+
+def test_a_mask_does_not_stand_for_a_window():
+    model = MODELS['llama'](vocab_size=40)
+    assert documents_apart(model, 'mask', accepted_names(model))
+    model.config.sliding_window = 5
+    assert not documents_apart(model, 'mask', accepted_names(model))

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers as tf
-from blurlike.all import (Callback, ColReader, DataBlock, GradientAccumulation, Interpretation, Learner, MaskedLMBlock, MaskedLoss, ModelInputsCallback, ModelLoss, PackedRows, Rows, TokenizeMasked, TransformersLearner, head_stands_alone, load_learner, masked_lm_learner, masked_lm_metrics, sequence_classification_learner, token_classification_learner)
+from blurlike.all import (Callback, ColReader, DataBlock, GradientAccumulation, Interpretation, Learner, MaskedLMBlock, MaskedLoss, ModelInputsCallback, ModelLoss, PackedRows, Rows, TokenizeMasked, TransformersLearner, head_stands_alone, load_learner, load_tokenizer, masked_lm_learner, masked_lm_metrics, sequence_classification_learner, token_classification_learner)
 from fresh import fresh_process, here
 from small import FRAMES, SMALL, TEXTS, byte_tokenizer, close, weights, word_tokenizer
 
@@ -570,3 +570,22 @@ def test_fastais_tools_on_blocks(bert, in_tmp, capsys):
     assert again.predict_batch(['a [MASK]'])==learn.predict_batch(['a [MASK]'])
     again.dls = masked_lm_learner('c.txt', 'saved', block_size=24).dls
     quiet(again, 1, 1e-3)
+
+@pytest.mark.parametrize('arch', ['bert','distilbert'])
+def test_padding_on_the_left_changes_nothing(arch, checkpoints):
+    "Neither which tokens are hidden, nor what is said of them, nor what a text gets beside a longer one."
+    texts = ['the film was shown in a small town','many people came','a town by the river where many old people came after work']*8
+    def made(side, **kwargs):
+        tokenizer = load_tokenizer(checkpoints(arch))
+        tokenizer.padding_side = side
+        return masked_lm_learner(pd.DataFrame(dict(text=texts)), checkpoints(arch), tokenizer=tokenizer, valid=list(range(12)), **kwargs)
+    right,*left = made('right', bs=4),made('left', bs=4),made('left', bs=7)
+    for l in left: l.model.load_state_dict(right.model.state_dict())
+    want = right.validate()
+    for l in left: np.testing.assert_allclose(list(l.validate()), list(want), rtol=1e-5)
+    mask = right.dls.tokenizer.mask_token
+    items = [f'many {mask} came', f'{texts[2]} {mask}']
+    for alone,beside in zip([left[0].predict_batch([t])[0] for t in items], left[0].predict_batch(items)):
+        assert [o['token'] for o in alone]==[o['token'] for o in beside]
+        np.testing.assert_allclose([o['score'] for o in alone], [o['score'] for o in beside], rtol=1e-4)
+    assert left[0].model_inputs.door.positions

@@ -375,3 +375,10 @@ def test_lone_surrogates_are_read_as_elsewhere(bert):
     with pytest.warns(UserWarning, match='lone surrogates'): found = learn.predict_logits(items)
     plain = learn.predict_logits([('one\ufffd',['the film','bad']), ('two',['the\ufffd','film'])])
     assert torch.equal(found, plain)
+
+def test_label_names_that_are_numbers(bert):
+    "Of a `ClassLabel` names are read: where they are other numbers than its ids, either might be meant."
+    def made(names): return Dataset.from_dict(two([1, 0]).to_dict('list'), features=Features(dict(text=Value('string'), choices=List(Value('string')), label=ClassLabel(names=names))))
+    with pytest.raises(ValueError, match="ClassLabel whose names, '1', '2', are other numbers than its ids.*cast_column"): multiple_choice_learner(made(['1','2']), bert)
+    for ds in (made(['0','1']), made(['1','2']).cast_column('label', Value('int64'))):
+        assert multiple_choice_learner(ds, bert, valid=[0, 1], bs=2).dls.valid.one_batch()[1].tolist()==[1, 0]

@@ -77,10 +77,12 @@ def _first(turns, n): # (n,) places of the lowest; of equal ones those that stan
     sooner = np.flatnonzero(turns<last)
     return np.concatenate([sooner, np.flatnonzero(turns==last)[:n-len(sooner)]])
 
+def _random(seed): return np.random.default_rng(np.random.randint(2**31) if seed is None else seed) # without one as numpy's state has it
+
 def _of_pool(rows, pool): return rows if len(pool)==len(rows) else rows[pool]
 
 def _draw(rows, pool, share, seed, labels): # row numbers for validation
-    order = np.random.default_rng(seed).permutation(len(pool))
+    order = _random(seed).permutation(len(pool))
     n = round(len(pool)*share)
     turns = _turns(_of_pool(rows, pool), labels, order) if labels else np.zeros(len(order))
     if np.isfinite(turns).sum()<n: turns[:] = 0 # there are about as many labels as rows
@@ -132,7 +134,7 @@ class GroupSplitter:
             kind = type(col.iloc[0]).__name__
             raise TypeError(f"{said} holds {kind}s, which name no group: one text or number a row is expected") from None
         if len(names)<2: raise ValueError(f"{said} holds one group only, {names.tolist()[0]!r}: it cannot be divided")
-        return groups,np.random.default_rng(seed).permutation(len(names))
+        return groups,_random(seed).permutation(len(names))
 
 # %% ../../nbs/data/03_splits.ipynb #ed71eae8
 def _said(valid): # for messages

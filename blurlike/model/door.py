@@ -105,6 +105,19 @@ def _call_for_batch(self:ModelDoor): # that was asked for, or one for who has no
     return call
 
 # %% ../../nbs/model/14_door.ipynb #c13427e5
+class _PlainCall: # of which the door is to know nothing
+    open = False
+    def __init__(self, door): self.door = door
+    def head_sees(self, output): return None
+
+@patch
+@contextmanager
+def _passed_by(self:ModelDoor): # within a call that is asked for the model is tried as it is written, with other tokens
+    call = _PlainCall(self)
+    _here.calls.append(call)
+    try: yield
+    finally: self.forget(call)
+
 @patch
 def only_picked(self:ModelDoor, module, args, output):
     "Forward hook of the base model: the head sees the hidden states of the selected tokens."
@@ -136,7 +149,8 @@ def _named(self:ModelDoor, x, n_beside=1):
 def _tells_positions(self:ModelDoor): # tried once, on the model that is about to be called
     if self.positions is None:
         takes_both = {'attention_mask','position_ids'}<=self.accepted and 'attention_mask' in self.fields
-        self.positions = takes_both and needs_positions(self.model, self.tokenizer, self.outputs)
+        with self._passed_by():
+            self.positions = takes_both and needs_positions(self.model, self.tokenizer, self.outputs)
     return self.positions
 
 # %% ../../nbs/model/14_door.ipynb #b8a07a80
@@ -190,7 +204,8 @@ def _are_several(self:ModelDoor, x, positions): # does a row hold more than one 
 def _with_documents(self:ModelDoor, inputs, x): # what tells the model where a text begins, in place of its mask
     ids,positions = (x[:,self.fields.index(f)] for f in ('input_ids','position_ids'))
     if not self._are_several(x, positions): return inputs
-    if self.way is None: self.way = way_apart(self.model, self.accepted)
+    if self.way is None:
+        with self._passed_by(): self.way = way_apart(self.model, self.accepted)
     if self.way=='none':
         raise ValueError(f"{type(self.model).__name__} lets texts that stand in one block see each other, whatever it is told: pass block_size=0, "
             "for a text a row")

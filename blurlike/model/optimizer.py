@@ -21,6 +21,16 @@ def _halves(params, owner, wd): # fastai sees one group, torch one with decay an
     return [dict(params=[p for p in params if p.ndim>1], owner=owner, weight_decay=wd),
         dict(params=[p for p in params if p.ndim<=1], owner=owner, weight_decay=0., no_decay=True)]
 
+def _plain_hyper(k, v): # of numpy and torch too
+    is_open = isinstance(v, slice) and v.stop is None
+    if is_open:
+        raise ValueError(f"{k}={v}: its end is missing, which is for the last group: slice(lowest, highest) or slice(highest)")
+    return v.item() if getattr(v, 'ndim', None)==0 else v
+
+def _check_hyper(k, v): # one for each group
+    is_bad = k in ('lr','wd') and not all(0<=o<np.inf for o in v)
+    if is_bad: raise ValueError(f"{k}={v[0] if len(set(v))==1 else v}: numbers of at least 0 are expected")
+
 class adamw(OptimWrapper):
     "Fused AdamW over groups of parameters; no weight decay on biases and norms"
     skip = None # () bool, on the device: is the next step left out? No one need wait for it
@@ -69,12 +79,18 @@ class adamw(OptimWrapper):
             return dict(lr=g['lr'], mom=mom, sqr_mom=sqr_mom, eps=g['eps'], wd=g['weight_decay'])
         return [told(self._inner(i)[0]) for i in range(self.n_groups)]
 
+    def decay_all(self): # fastai's `wd_bn_bias`
+        for g in self.opt.param_groups:
+            g |= dict(no_decay=False, weight_decay=self._inner(g['owner'])[0]['weight_decay'])
+
     def set_hyper(self, k, v):
+        v = _plain_hyper(k, v)
         if isinstance(v, float): self._set_hyper(k, [v]*self.n_groups) # as schedules give it, each batch
         elif isinstance(v, np.ndarray) and v.shape==(self.n_groups,): self._set_hyper(k, v.tolist())
         else: super().set_hyper(k, v)
 
     def _set_hyper(self, k, v):
+        _check_hyper(k, v)
         for i,value in enumerate(v):
             for g in self._inner(i):
                 if k=='wd': g['weight_decay'] = 0. if g.get('no_decay') else value

@@ -216,8 +216,9 @@ def try_packing(
     if tolerance is None: tolerance = 1e-3 if half is None else 2e-2
     batch = _trial_batch(model)
     autocast = torch.autocast(batch['input_ids'].device.type, dtype=half or torch.bfloat16, enabled=half is not None)
-    def logits():
-        with torch.no_grad(), autocast: return model(**batch).logits.float()
+    def logits(): # where there are some for each token, padding has none that count
+        with torch.no_grad(), autocast: res = model(**batch).logits.float()
+        return res[batch['attention_mask'].bool()] if res.ndim==3 else res
     with predict_together(model):
         try:
             want = logits()

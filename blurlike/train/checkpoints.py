@@ -202,7 +202,7 @@ def _is_better(self:Checkpoints, value):
 
 @patch
 def _keep_best(self:Checkpoints):
-    if self.best is None: return
+    if self.best is None or not self.recorder.values[-1]: return # an epoch before `start_epoch`
     value = self.recorder.values[-1][list(self.recorder.metric_names[1:]).index(self.best)]
     if not self._is_better(value): return
     self.best_value,self.best_epoch = value,self.epoch

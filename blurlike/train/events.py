@@ -6,15 +6,18 @@
 __all__ = ['ONLY_IN_FIT', 'FittingLearner']
 
 # %% ../../nbs/train/02_events.ipynb #89a06e09
+import math
 from operator import attrgetter
 
 from fastai.callback.core import event
 from fastai.callback.progress import CSVLogger
-from fastai.callback.tracker import TrackerCallback
+from fastai.callback.tracker import SaveModelCallback, TrackerCallback
 from fastai.learner import Learner
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
+
+from ..support.warn import warn_user
 
 # %% ../../nbs/train/02_events.ipynb #f776949e
 class FittingLearner(Learner):
@@ -42,10 +45,17 @@ def _listeners(self:FittingLearner, event_name): # looked up once, until the cal
         table[event_name] = [cb for cb in cbs if not (outside and _is_only_in_fit(cb))]
     return table[event_name]
 
+def _saved_nothing(cb): # of a fit: what fastai would load then is the file of another
+    loads = isinstance(cb, SaveModelCallback) and cb.run and not (cb.every_epoch or cb.at_end)
+    if not loads or cb.best is None or math.isfinite(cb.best): return False
+    warn_user(f"{cb.monitor} was never a number, so SaveModelCallback has saved no epoch: the weights are those of the last one")
+    return True
+
 @patch
 def _call_one(self:FittingLearner, event_name):
     try:
         for cb in self._listeners(event_name):
+            if event_name=='after_fit' and _saved_nothing(cb): continue
             if cb.run or event_name=='after_fit': cb(event_name)
     except IndexError as e: # fastai reads `e.args[0]` of every error that a callback raises
         cause = e.__context__

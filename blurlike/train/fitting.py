@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/train/06_fitting.ipynb #cf4ff32c
 from contextlib import contextmanager, nullcontext, suppress
 
+import numpy as np
 import torch
 from fastai.callback.fp16 import AMPMode
 from fastai.callback.schedule import ParamScheduler
@@ -23,6 +24,8 @@ from ..model.model_inputs import unwrap
 from ..model.optimizer import plain_schedule
 from ..model.padding_free import try_packing
 from ..model.turns import let_in, train_alone
+from ..support.warn import warn_user
+from .metrics import lower_is_better
 from . import finite_loss, rates # noqa: F401 (these make `FittingLearner` whole, as do bars)
 from .events import FittingLearner
 from .progress_bars import ProgressCallback # noqa: F401 (exports made before look for it here)
@@ -43,12 +46,33 @@ def _epoch_columns(self:FittingLearner): # yields their names; without validatio
         recorder.valid_metrics = asked
         vars(recorder).pop('metrics', None)
 
+def _turn_round(cb): # fastai takes more for better unless a name holds `loss` or `error`
+    try: is_less = lower_is_better(cb.monitor)
+    except ValueError: return
+    if not is_less or cb.comp is not np.greater: return
+    cb.comp,cb.min_delta = np.less,-cb.min_delta
+    warn_user(f"{type(cb).__name__} watches {cb.monitor!r}, of which less is better: it looks for the lowest, "
+        "where fastai would take the highest. With comp=np.less this is not told")
+
 @patch
 def _check_trackers(self:FittingLearner, cbs, known):
     for cb in cbs:
-        if not isinstance(cb, TrackerCallback) or cb.monitor in known: continue
+        if not isinstance(cb, TrackerCallback): continue
+        if cb.monitor in known: _turn_round(cb)
+        if cb.monitor in known: continue
         why = ': there are no validation rows' if known==['train_loss'] else ''
         raise ValueError(f"{type(cb).__name__} watches {cb.monitor!r}, but the epoch table has {', '.join(known)}{why}")
+
+@patch
+@contextmanager
+def _without_others(self:FittingLearner): # parameters that the splitter left out: no step would clear their gradients, and clipping sees them
+    if self.opt is None: self.create_opt()
+    own = {id(p) for g in self.opt.param_lists for p in g}
+    others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
+    for p in others: p.requires_grad_(False).grad = None
+    try: yield
+    finally:
+        for p in others: p.requires_grad_(True)
 
 @patch
 def _check_accumulation(self:FittingLearner, cbs, n_epoch):
@@ -90,7 +114,7 @@ def _fit_alone(self:FittingLearner, n_epoch, lr, wd, cbs, kwargs):
         if type(cb) is ParamScheduler: cb.scheds = {k:plain_schedule(f) for k,f in cb.scheds.items()}
     self._pack()
     self._left_out = None
-    with self._epoch_columns() as known, self.added_cbs(cbs):
+    with self._epoch_columns() as known, self._without_others(), self.added_cbs(cbs):
         self._check_trackers(self.cbs, known)
         self._check_accumulation(self.cbs, n_epoch)
         try: super(FittingLearner, self).fit(n_epoch, lr=lr, wd=wd, **kwargs)

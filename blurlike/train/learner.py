@@ -154,9 +154,9 @@ def _compile(self:TransformersLearner):
     self.fast_dropout = False # compiled layers have their own
 
 @patch
-def to_fp16(self:TransformersLearner, **kwargs): return self.add_cb(DevicePrecision(**kwargs))
+def to_fp16(self:TransformersLearner, **kwargs): return self.to_fp32().add_cb(DevicePrecision(**kwargs)) # in place of another precision
 @patch
-def to_bf16(self:TransformersLearner): return self.add_cb(DevicePrecision(amp_mode=AMPMode.BF16))
+def to_bf16(self:TransformersLearner): return self.to_fp16(amp_mode=AMPMode.BF16)
 
 # %% ../../nbs/train/10_learner.ipynb #0435de65
 @patch

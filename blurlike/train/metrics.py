@@ -80,16 +80,16 @@ class CountsMetric(Metric):
 
 def check_text_metrics(
     metrics, # As they were passed
-    own:str # What gives those of the task
+    own:str, # What gives those of the task
+    reads:str='reads as_scores(learn.pred, learn.y)' # What another one must do
 ):
-    "Raise `ValueError` for metrics of fastai and scikit-learn where a model writes: they compare what is said at a token with that token, a batch at a time."
+    "Raise `ValueError` for metrics of fastai and scikit-learn where each token has a target: they compare all with theirs, padding too, a batch at a time."
     for m in L(metrics):
         func = getattr(m, 'func', m)
         is_theirs = getattr(func, '__module__', '').split('.')[0] in ('fastai','sklearn')
         if not is_theirs: continue
-        raise ValueError(f"metrics: {getattr(m, 'name', None) or m.__name__} of fastai or scikit-learn compares what is said at a token with the token "
-            f"itself, a batch at a time. Take those of {own}, which count over all targets, "
-            "or a `Metric` of your own that reads as_scores(learn.pred, learn.y)")
+        raise ValueError(f"metrics: {getattr(m, 'name', None) or m.__name__} of fastai or scikit-learn compares what is said at a token with its "
+            f"target, padding too, a batch at a time. Take those of {own}, which count over all targets, or a `Metric` of your own that {reads}")
 
 # %% ../../nbs/train/00_metrics.ipynb #09a5f00b
 def _named(words, abbreviations): # either stands anywhere in a name, or as a word of its own

@@ -15,6 +15,7 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from ..model.model_inputs import unwrap
+from ..model.optimizer import adamw
 from ..model.turns import train_alone
 from ..support.warn import tell_user, warn_user
 from .events import FittingLearner
@@ -41,9 +42,14 @@ def curve_doubt(
 # %% ../../nbs/train/05_rates.ipynb #bbe288a8
 @patch
 def _need_rows(self:FittingLearner):
-    if len(getattr(self.dls, 'train_ds', [0])): return
-    raise ValueError("this learner has no training rows: give it some with `learn.dls = ...`, "
-        "or make one with new data and the saved folder as checkpoint")
+    n = len(getattr(self.dls, 'train_ds', [0]))
+    if not n:
+        raise ValueError("this learner has no training rows: give it some with `learn.dls = ...`, "
+            "or make one with new data and the saved folder as checkpoint")
+    is_dropped = getattr(self.dls.train, 'drop_last', False) and not len(self.dls.train)
+    if not is_dropped: return
+    raise ValueError(f"{n} training rows are fewer than a batch ({self.dls.train.bs}), and short batches are dropped: nothing would be learnt. "
+        "Take a smaller bs=, or drop_last=False")
 
 @patch
 @delegates(Learner.lr_find)
@@ -52,12 +58,15 @@ def lr_find(self:FittingLearner, *args, **kwargs):
     self._need_rows()
     model = unwrap(self.model)
     before = {k:v.detach().to('cpu', copy=True) for k,v in model.state_dict().items()}
+    recorder = getattr(self, 'recorder', None)
+    kept = {k:v for k,v in vars(recorder or object).items() if k in ('values','weight_sums')} # of the fit before, whose weights come back
     try:
         with train_alone(model): res = super(FittingLearner, self).lr_find(*args, **kwargs)
     except BaseException:
         model.load_state_dict(before)
-        if self.opt is not None: self.opt.clear_state()
         raise
+    finally:
+        if kept: vars(recorder).update(kept)
     doubt = None if res is None else curve_doubt(self.recorder.losses)
     if doubt: tell_user(f'lr_find: {doubt}', about='lr_find')
     return res
@@ -101,6 +110,7 @@ def _new_opt(self:FittingLearner): # optimizers of PyTorch's take no `slice`
     has_own = 'lr' in getattr(self.opt_func, 'keywords', ())
     if isinstance(rates, slice) and not has_own: self.lr = rates.stop
     super(FittingLearner, self).create_opt()
+    if self.wd_bn_bias and isinstance(self.opt, adamw): self.opt.decay_all()
     if has_own: return
     self.lr = rates
     if isinstance(rates, slice): self.opt.set_hyper('lr', rates)

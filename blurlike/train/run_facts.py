@@ -54,16 +54,30 @@ def _name(f): # of a function or object
     if not isinstance(f, partial): return getattr(f, '__qualname__', type(f).__qualname__)
     return f"{_name(f.func)}({', '.join(f'{k}={v!r}' for k,v in sorted(f.keywords.items()))})"
 
+def _settings(o): # plain ones
+    known = vars(o) if hasattr(o, '__dict__') else {}
+    return {k:v for k,v in sorted(known.items()) if isinstance(v, (int, float, str)) and k[0]!='_' and k!='training'}
+
 def _loss_facts(loss):
     func = getattr(loss, 'func', loss)
     weights = [getattr(func, n, None) for n in ('weight','pos_weight')]
-    return _name(loss),[None if w is None else torch.as_tensor(w).tolist() for w in weights]
+    return _name(loss),[None if w is None else torch.as_tensor(w).tolist() for w in weights],_settings(func)
+
+def _adapter_facts(model): # how they are made, not of what
+    passing = 'base_model_name_or_path','inference_mode','auto_mapping','revision'
+    adapters = getattr(model, 'peft_config', {})
+    return {f'adapter {name}.{k}':v for name,o in adapters.items() for k,v in o.to_dict().items() if k not in passing}
 
 def _loader_facts(dls): # rows first, then how they are dealt out
     named = list(zip(('training','validation'), dls.loaders))
     rows = {name:data_facts(getattr(dl, 'dl', dl)) for name,dl in named}
     data = {f'{name} {what}':v for name,facts in rows.items() for what,v in zip(('rows','data'), facts)}
-    return data | {f'{name} {k}':getattr(dl, k, None) for name,dl in named for k in ('bs','drop_last','max_tokens')}
+    settings = 'bs','drop_last','max_tokens','shuffle','megabatch'
+    return data | {f'{name} {k}':getattr(dl, k, None) for name,dl in named for k in settings}
+
+def _option_facts(tls): # of blocks
+    tfms = [f for tl in tls for f in tl.tfms.fs]
+    return {f'{type(f).__name__}.{k}':v for f in tfms for k,v in getattr(f, 'options', {}).items()}
 
 def _text_facts(tfm):
     settings = repr(sorted(tfm.tokenizer_kwargs.items()))
@@ -81,9 +95,10 @@ def run_facts(
     learn:TransformersLearner
 )->dict: # Name -> plain value
     "Fingerprint of data, model and settings of a run, beside weights, optimizer and random states."
-    facts = _loader_facts(learn.dls) | _text_facts(learn.dls.text_tfm)
+    facts = _loader_facts(learn.dls) | _text_facts(learn.dls.text_tfm) | _option_facts(learn.dls.train_ds.tls)
     facts |= dict(labels=[str(n) for n in learn.names]) | _training_facts(learn)
-    facts |= {f'config.{k}':v for k,v in config_facts(unwrap(learn.model)).items()}
+    model = unwrap(learn.model)
+    facts |= {f'config.{k}':v for k,v in config_facts(model).items()} | _adapter_facts(model)
     facts |= {f'version of {m.__name__}':m.__version__ for m in (blurlike, fastai, torch, transformers)}
     return json.loads(json.dumps(facts, default=_plain))
 

@@ -107,7 +107,7 @@ def set_run_state(
     state:dict # From `run_state`
 ):
     "Restore the training state `state`."
-    learn.opt.load_state_dict(state['opt'])
+    learn.opt.load_state_dict(dict(state['opt'])) # some of fastai's take their part out of it
     for n,p in unwrap(learn.model).named_parameters():
         p.grad = state['grads'][n].to(p.device) if n in state['grads'] else None
     set_vars(learn, state['learner'])

@@ -18,6 +18,7 @@ from ...data.corpus import is_corpus, read_corpus
 from .gaps import MaskPredictions
 from ...train.assembly import build_learner, check_ready
 from ...train.learner import TransformersLearner
+from ...train.metrics import check_text_metrics
 from ...model.losses import MaskedLoss
 from .masking import MaskedLMBlock, TokenizeMasked
 from .masked_metrics import judge_gaps, masked_lm_metrics
@@ -97,6 +98,7 @@ def masked_lm_learner(
     "A learner that fills gaps."
     check_settings(bs=bs, max_length=max_length, block_size=block_size, seed=seed)
     text = column_names(text, 'text', 1)[0]
+    check_text_metrics(metrics, 'masked_lm_metrics()', 'leaves out targets of -100')
     if seed is not None: set_seed(int(seed))
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):

@@ -101,16 +101,23 @@ def ordinary(self:TokenizeMasked)->np.ndarray: # (n,) ids of all tokens that are
     return self._ordinary[1]
 
 @patch
+def _within(self:TokenizeMasked, x, ids): # (B,L) bool, what is no padding
+    if 'attention_mask' not in self.fields: return ids!=self.tokenizer.pad_token_id
+    return x[:,self.fields.index('attention_mask')].numpy()!=0
+
+def _places(within): # (B,L) of the tokens of each text, counted from its first, on whichever side it is padded
+    return np.maximum(np.arange(within.shape[1])-within.argmax(1)[:,None], 0)
+
+@patch
 def _pick(self:TokenizeMasked, x, ids, rows, key): # (B,L) bool
-    real = ~np.isin(ids, self.tokenizer.all_special_ids)
-    if 'attention_mask' in self.fields: real &= x[:,self.fields.index('attention_mask')].numpy()!=0
-    units = np.arange(ids.shape[1])[None].repeat(len(ids), 0) # what is picked: tokens, or words
+    within = self._within(x, ids)
+    real = within & ~np.isin(ids, self.tokenizer.all_special_ids)
+    units = _places(within) # what is picked: tokens, or words
     if self.whole_word: units = word_field(x, self.fields)[:,0].abs().numpy()
     return real & (addressed_random(key, rows, units)<self.mlm_probability)
 
 @patch
-def _replace(self:TokenizeMasked, ids, rows, key): # (B,L) what stands for each, if it is picked
-    places = np.arange(ids.shape[1])[None].repeat(len(ids), 0)
+def _replace(self:TokenizeMasked, ids, rows, key, places): # (B,L) what stands for each, if it is picked
     kind = addressed_random(key, rows, places, 1)
     other = self.ordinary[(addressed_random(key, rows, places, 2)*len(self.ordinary)).astype(np.int64)]
     is_other = kind<self.mask_share+self.random_share
@@ -127,7 +134,7 @@ def hide(self:TokenizeMasked,
     ids = x[:,at].numpy()
     picked = self._pick(x, ids, rows, key)
     res = x.clone()
-    res[:,at] = torch.from_numpy(np.where(picked, self._replace(ids, rows, key), ids))
+    res[:,at] = torch.from_numpy(np.where(picked, self._replace(ids, rows, key, _places(self._within(x, ids))), ids))
     return res,TensorMasked(torch.from_numpy(np.where(picked, ids, IGNORED)))
 
 # %% ../../../nbs/tasks/masked_lm/00_masking.ipynb #ce662217

@@ -11,11 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...support.arguments import some_of
 from ...support.warn import warn_user
 from ...data.prefetch import name_error
 from ...data.rows import Rows
 from .choices import choices_in
-from .right_choice import HOW, choice_number
+from .right_choice import HOW, choice_number, number_of
 
 # %% ../../../nbs/tasks/multiple_choice/02_choice_columns.ipynb #c4a1f002
 class FlatChoices:
@@ -140,12 +141,19 @@ def _places(labels, is_text, how, first): # (N,) of the choices that the labels 
     return labels.where(is_text).map(by_text).to_numpy(float, na_value=-1)
 
 # %% ../../../nbs/tasks/multiple_choice/02_choice_columns.ipynb #1fba632f
+def _check_names(label, names): # of a `ClassLabel`, which are read in place of its ids
+    numbers = [number_of(n) for n in names or ()]
+    if None in numbers or numbers==list(range(len(numbers))): return
+    raise ValueError(f"column {label!r} is a ClassLabel whose names, {some_of(names, 5)}, are other numbers than its ids: is a choice meant by name, or by id? "
+        f"Pass numbers from 0; the ids are ds.cast_column({label!r}, datasets.Value('int64'))")
+
 def read_how(
     rows:Rows, # All that train or validate
     label, # Column of the labels
     flat:FlatChoices # Their choices
 )->str: # What the labels are: `number`, `letter` or `choice`
     "How all labels can be read; `ValueError` names the first that cannot."
+    _check_names(label, rows.label_names(label))
     labels = rows.column(label)
     is_text = _which_texts(labels)
     hits,first = flat.find(labels.where(is_text))

@@ -19,6 +19,7 @@ from ...data.loaders import check_targets
 from ...inspect.data_check import found_in
 from ...model.class_weights import loss_with, read_class_weights
 from ...train.learner import TransformersLearner
+from ...train.metrics import check_text_metrics
 from ...model.losses import TokenLoss
 from .entity_metrics import EntityCounts, entity_metrics, judge_tags
 from .word_labels import WordPredictions
@@ -132,6 +133,7 @@ def token_classification_learner(
     check_settings(bs=bs, max_length=max_length, overlap=overlap, seed=seed)
     words = column_names(words, 'words', 1)[0]
     tags = column_names(tags, 'tags', 1)[0]
+    check_text_metrics(metrics, 'entity_metrics(vocab)', 'leaves out targets of -100')
     if seed is not None: set_seed(int(seed))
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):

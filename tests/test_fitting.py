@@ -1,0 +1,231 @@
+"What a fit does beside the same done by hand: to weights, trackers, records, optimizers; and what it refuses."
+import warnings
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fastai.losses import FocalLossFlat, LabelSmoothingCrossEntropyFlat
+from fastai.metrics import accuracy
+from fastai.optimizer import SGD, ranger
+from peft import LoraConfig
+from runs import WORDS, Cut, gaps, tagger
+from small import BS, FRAMES, learner
+from torch import nn
+
+from blurlike.all import (Callback, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, masked_lm_learner,
+    sequence_classification_learner, set_seed, token_classification_learner)
+from blurlike.train.run_facts import differences, run_facts
+
+def weights(learn): return {n:p.detach().clone() for n,p in learn.model.state_dict().items()}
+def apart(a, b): return max((a[n].float()-b[n].float()).abs().max().item() for n in a)
+def quiet(f):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return f()
+
+# --- trackers
+
+class Falling(Callback):
+    "Puts numbers of its own into the column of a metric, as if they had been found."
+    order = 55 # after the recorder, before trackers
+    def __init__(self, column, values): self.column,self.values = column,values
+    def after_epoch(self): self.recorder.values[-1][list(self.recorder.metric_names[1:]).index(self.column)] = self.values[self.epoch]
+
+@pytest.mark.parametrize('kind,column', [('regression','mae'), ('gaps','perplexity')])
+def test_less_of_an_error_is_better(kind, column, bert, in_tmp):
+    learn = gaps(bert) if kind=='gaps' else learner(kind, bert)
+    cbs = [Falling(column, [9,7,8,3]), SaveModelCallback(monitor=column), EarlyStoppingCallback(column, patience=2), ReduceLROnPlateau(column, patience=5)]
+    with pytest.warns(UserWarning, match=f'SaveModelCallback watches {column!r}, of which less is better'): learn.fit(4, 1e-3, cbs=cbs)
+    assert len(learn.recorder.values)==4 and cbs[1].best==3 and all(cb.comp is np.less for cb in cbs[1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        learn.fit(1, 1e-3, cbs=[Falling(column, [9]), SaveModelCallback(monitor=column, comp=np.less)])
+
+def test_more_of_a_score_stays_better(bert, in_tmp):
+    learn = learner('single', bert)
+    cb = SaveModelCallback(monitor='accuracy', min_delta=.01)
+    learn.fit(1, 1e-3, cbs=[Falling('accuracy', [.5]), cb])
+    assert cb.comp is np.greater and cb.min_delta==.01
+
+def test_a_model_of_another_run_is_not_loaded(bert, in_tmp):
+    old = learner('single', bert)
+    quiet(lambda: old.fit(1, 1e-2, cbs=SaveModelCallback()))
+    learn = learner('single', bert)
+    last = {}
+    class Keep(Callback):
+        order = 58
+        def after_epoch(self): last.update(weights(self.learn))
+    with pytest.warns(UserWarning, match='accuracy was never a number, so SaveModelCallback has saved no epoch'):
+        learn.fit(2, 1e-3, cbs=[Falling('accuracy', [float('nan')]*2), Keep(), SaveModelCallback(monitor='accuracy')])
+    assert apart(weights(learn), last)==0
+    Path('models/model.pth').unlink()
+    quiet(lambda: learn.fit(1, 1e-3, cbs=[Falling('accuracy', [float('nan')]), SaveModelCallback(monitor='accuracy')]))
+
+def test_epochs_that_are_skipped_have_no_best(bert, in_tmp):
+    learn = learner('single', bert)
+    cb = Checkpoints('run', best='valid_loss')
+    quiet(lambda: learn.fit(3, 1e-3, start_epoch=1, cbs=cb))
+    assert cb.best_epoch in (1, 2)
+
+# --- what is trained
+
+def head_only(m): return [list(m.classifier.parameters())]
+
+@pytest.mark.parametrize('opt_func', [SGD, None])
+def test_what_a_splitter_leaves_out_has_no_part(opt_func, bert):
+    kwargs = dict(splitter=head_only, max_grad_norm=.1) | ({} if opt_func is None else dict(opt_func=opt_func))
+    a,b = (learner('single', bert, model_kwargs=dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.), **kwargs) for _ in range(2))
+    for n,p in b.model.named_parameters(): p.requires_grad_('classifier' in n)
+    a.model(next(iter(a.dls.valid))[0]).sum().backward() # what is left of something else
+    for p in a.model.classifier.parameters(): p.grad = None
+    for l in (a, b): quiet(lambda: l.fit(2, 1e-2))
+    assert apart(weights(a), weights(b))<1e-6
+    assert all(p.requires_grad for p in a.model.parameters())
+
+def test_nothing_is_learnt_from_no_batch(bert):
+    learn = learner('single', bert, bs=64, dl_kwargs=dict(drop_last=True))
+    for call in (lambda: learn.fit_one_cycle(1, 1e-3), learn.lr_find):
+        with pytest.raises(ValueError, match='36 training rows are fewer than a batch .64.*nothing would be learnt'): call()
+
+def test_weight_decay_on_all(bert):
+    for asked,want in ((False, 0.), (True, .3)):
+        learn = learner('single', bert, wd_bn_bias=asked)
+        quiet(lambda: learn.fit(1, 0., wd=.3))
+        decays = {p.ndim>1:g['weight_decay'] for g in learn.opt.opt.param_groups for p in g['params']}
+        assert decays=={True:.3, False:want}
+
+def test_a_split_without_a_seed_follows_the_random_state(bert):
+    def rows():
+        set_seed(1)
+        learn = sequence_classification_learner(FRAMES['single'], bert, bs=BS, seed=None)
+        return learn.dls.valid_ds.items.numbers.tolist(),weights(learn)
+    (a,v),(b,w) = rows(),rows()
+    assert a==b and apart(v, w)==0
+    assert {tuple(sequence_classification_learner(FRAMES['single'], bert, bs=BS, seed=None).dls.valid_ds.items.numbers) for _ in range(3)}!={tuple(a)}
+
+# --- the finder
+
+class Boom(Callback):
+    def __init__(self, at): self.at,self.n = at,0
+    def after_batch(self):
+        self.n += 1
+        if self.n==self.at: raise RuntimeError('boom')
+
+def test_an_interrupted_finder_leaves_optimizer_and_table(bert, in_tmp):
+    learn = learner('single', bert)
+    quiet(lambda: learn.fit(1, 1e-3))
+    before,table = deepcopy(learn.opt.state_dict()),deepcopy(learn.recorder.values)
+    with pytest.raises(RuntimeError, match='boom'), learn.added_cbs(Boom(4)): quiet(lambda: learn.lr_find(num_it=10, show_plot=False))
+    now = learn.opt.state_dict()
+    assert now['state'].keys()==before['state'].keys() and len(before['state'])
+    for k,s in before['state'].items(): torch.testing.assert_close(now['state'][k]['exp_avg'], s['exp_avg'])
+    assert learn.recorder.values==table
+    quiet(lambda: learn.lr_find(num_it=10, show_plot=False))
+    assert learn.recorder.values==table and len(learn.recorder.losses)
+    assert learn.save_pretrained('f') and 'null' not in Path('f/blurlike.json').read_text().split('"epochs"')[1][:12]
+
+# --- rates
+
+@pytest.mark.parametrize('call', ['fit','fit_one_cycle','fit_linear','fit_flat_cos','fine_tune'])
+@pytest.mark.parametrize('lr', [np.float32(1e-3), np.array(1e-3), torch.tensor(1e-3)], ids=['numpy','array','torch'])
+def test_rates_of_numpy_and_torch(lr, call, bert):
+    learn = learner('single', bert)
+    quiet(lambda: getattr(learn, call)(1, lr))
+    assert learn.recorder.values
+
+@pytest.mark.parametrize('call', ['fit','fit_one_cycle','fit_linear','fit_flat_cos','fine_tune'])
+@pytest.mark.parametrize('lr,match', [(-1e-3, 'at least 0'), (float('nan'), 'at least 0'), (float('inf'), 'at least 0')])
+def test_rates_that_are_none(lr, match, call, bert):
+    learn = learner('single', bert)
+    before = weights(learn)
+    with pytest.raises(ValueError, match=f'lr=.*{match}'): quiet(lambda: getattr(learn, call)(1, lr))
+    assert apart(before, weights(learn))==0
+
+def test_a_slice_without_an_end(bert):
+    with pytest.raises(ValueError, match='its end is missing'): learner('single', bert).fit(1, slice(1e-3, None))
+    with pytest.raises(ValueError, match='wd=-0.1: numbers of at least 0'): learner('single', bert).fit(1, 1e-3, wd=-.1)
+
+# --- precision
+
+@pytest.mark.parametrize('first', ['bf16','fp16'])
+@pytest.mark.parametrize('then', ['to_fp16','to_bf16'])
+def test_one_precision_at_a_time(first, then, bert):
+    learn = learner('single', bert, precision=first)
+    getattr(learn, then)()
+    assert sum(cb.name=='mixed_precision' for cb in learn.cbs)==1
+    assert str(learn.mixed_precision.amp_mode).lower().endswith(then[3:])
+    quiet(lambda: learn.fit(1, 1e-3))
+    assert not any(cb.name=='mixed_precision' for cb in learn.to_fp32().cbs)
+
+def test_accumulated_gradients_of_tags_are_no_larger_than_those_of_one_batch(bert):
+    learn,largest = tagger(bert),[]
+    class Look(Callback):
+        order = GradientAccumulation.order-.1 # just before a step may be skipped
+        def after_backward(self): largest.append(max(p.grad.abs().max().item() for p in self.learn.model.parameters() if p.grad is not None))
+    plain = tagger(bert)
+    quiet(lambda: plain.fit(1, 0., cbs=Look()))
+    bound = max(largest)
+    largest.clear()
+    quiet(lambda: learn.fit(1, 0., cbs=[Look(), GradientAccumulation(8)])) # a batch
+    assert max(largest)<2*bound
+
+# --- tokens
+
+@pytest.mark.parametrize('loss,match', [(LabelSmoothingCrossEntropyFlat(eps=.2), r'CrossEntropyLossFlat\(label_smoothing=0.2\)'), (FocalLossFlat(), 'class_weights='), (nn.CrossEntropyLoss(), 'where the classes stand')])
+def test_losses_that_would_count_padding(loss, match, bert):
+    df = WORDS
+    with pytest.raises(ValueError, match=f'padding has the target -100.*{match}'): token_classification_learner(df, bert, bs=8, loss_func=loss)
+    learn = tagger(bert)
+    with pytest.raises(ValueError, match=match): learn.loss_func = loss
+    learn.loss_func = CrossEntropyLossFlat(label_smoothing=.2)
+    losses = [learn.validate(dl=learn.dls.valid.new(bs=bs))[0] for bs in (1, 8)]
+    assert losses[0]==pytest.approx(losses[1], rel=1e-5)
+    if not isinstance(loss, nn.CrossEntropyLoss): learner('single', bert, loss_func=loss) # one target a row
+
+def test_metrics_that_would_count_padding(bert):
+    with pytest.raises(ValueError, match='accuracy of fastai.*padding too.*entity_metrics'): token_classification_learner(WORDS, bert, bs=8, metrics=[accuracy])
+    with pytest.raises(ValueError, match='accuracy of fastai.*masked_lm_metrics'): masked_lm_learner(FRAMES['single'], bert, bs=8, metrics=accuracy)
+
+@pytest.mark.parametrize('arch', ['bert','roberta','distilbert','modernbert'])
+def test_taggers_without_padding(arch, checkpoints):
+    none = dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.)
+    kwargs = dict(distilbert=dict(dropout=0., attention_dropout=0.), modernbert={}).get(arch, none)
+    def made(**more): return token_classification_learner(WORDS, checkpoints(arch), bs=8, valid=.25, model_kwargs=kwargs, **more)
+    a,b = made(),made(padding_free=True)
+    for l in (a, b): quiet(lambda: l.fit(2, 1e-3))
+    assert b.packing is not None and apart(weights(a), weights(b))<1e-4
+    torch.testing.assert_close(a.get_preds()[0], b.get_preds()[0], atol=1e-4, rtol=1e-3)
+
+# --- a run that is another one
+
+def lora(**kwargs): return LoraConfig(**dict(target_modules=['query','value'], r=4, lora_alpha=8) | kwargs)
+OTHERS = dict(smoothing=(dict(loss_func=CrossEntropyLossFlat(label_smoothing=.3)), dict(loss_func=CrossEntropyLossFlat()), 'loss'),
+    focal=(dict(loss_func=FocalLossFlat(gamma=2.)), dict(loss_func=FocalLossFlat(gamma=0.)), 'loss'),
+    fastai_smoothing=(dict(loss_func=LabelSmoothingCrossEntropyFlat(eps=.1)), dict(loss_func=LabelSmoothingCrossEntropyFlat(eps=.2)), 'loss'),
+    lora_alpha=(dict(peft=lora()), dict(peft=lora(lora_alpha=64)), 'adapter default.lora_alpha'), lora_dropout=(dict(peft=lora()), dict(peft=lora(lora_dropout=.5)), 'lora_dropout'),
+    order=({}, dict(dl_kwargs=dict(shuffle=False)), 'training shuffle'), megabatch=({}, dict(dl_kwargs=dict(megabatch=2)), 'training megabatch'))
+
+@pytest.mark.parametrize('name', OTHERS)
+def test_settings_of_another_run(name, bert):
+    first,then,told = OTHERS[name]
+    a,same,b = (run_facts(learner('single', bert, **deepcopy(k))) for k in (first, first, then))
+    assert differences(a, same)==[] and any(told in d for d in differences(a, b))
+
+def test_another_way_to_label(bert):
+    a,b = (run_facts(token_classification_learner(WORDS, bert, bs=8, label_all_tokens=o)) for o in (False, True))
+    assert differences(a, b)==['TokenCategorize.label_all_tokens (false, now true)']
+    a,b = (run_facts(masked_lm_learner(FRAMES['single'], bert, bs=8, mlm_probability=o)) for o in (.15, .3))
+    assert any('mlm_probability' in d for d in differences(a, b))
+
+def test_a_run_with_ranger_goes_on(bert, in_tmp):
+    def made(): return learner('single', bert, opt_func=ranger)
+    whole = made()
+    quiet(lambda: whole.fit(2, 1e-3, cbs=Checkpoints('whole')))
+    learn = made()
+    with pytest.raises(RuntimeError, match='boom'): quiet(lambda: learn.fit(2, 1e-3, cbs=[Checkpoints('run', steps=2), Cut('after_batch', 5, RuntimeError('boom'))]))
+    again = made()
+    again.add_cb(Cut('never', 1))
+    quiet(lambda: again.resume('run'))
+    assert apart(weights(whole), weights(again))==0
