@@ -646,3 +646,15 @@ def test_a_split_for_validation_is_used(name, bert):
     parts = DatasetDict({'train':Dataset.from_pandas(BOTH[:16]), name:Dataset.from_pandas(BOTH[16:])})
     learn = question_answering_learner(parts, bert, max_length=64)
     assert (len(learn.dls.train_ds),len(learn.dls.valid_ds))==(16, len(BOTH)-16)
+
+def test_a_look_leaves_the_threshold(bert, in_tmp):
+    learn = question_answering_learner(questions(unanswerable=True), bert, valid=.25, bs=8)
+    learn.validate()
+    chosen = learn.loss_func.thresh
+    for held in (7., chosen or -3.):
+        learn.loss_func.thresh = held
+        learn.validate(), learn.report()
+        assert learn.loss_func.thresh==held
+    learn.loss_func.thresh = 7.
+    learn.fit(1, 0.)
+    assert learn.loss_func.thresh!=7.

@@ -101,7 +101,7 @@ def _refuse_mixing(cbs): # of inputs, which are numbers of tokens
     mixer = next((cb for cb in cbs if isinstance(cb, MixHandler)), None)
     if mixer is None: return
     raise TypeError(f"{type(mixer).__name__} mixes inputs, and there is nothing between two tokens. For softer targets take "
-        "loss_func=LabelSmoothingCrossEntropyFlat() instead; against overfitting more dropout, "
+        "loss_func=CrossEntropyLossFlat(label_smoothing=.1) instead; against overfitting more dropout, "
         "e.g. model_kwargs=dict(hidden_dropout_prob=.2)")
 
 # %% ../../nbs/model/15_inputs_callback.ipynb #f23f2a2a
