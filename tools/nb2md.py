@@ -196,14 +196,16 @@ def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
-def text_of(p): return p.text()
+def texts_of(pages): return [p.text() for p in pages]
 
 def site(dst):
     "Every notebook as a page below `dst`, with the pages that the root holds and the style sheet."
     srcs = {page(nb):nb for nb in notebooks()} | {p:ROOT/f for f,p in PAGES.items() if (ROOT/f).exists()}
     pages = [Page(src, dst/p, dst) for p,src in srcs.items()] + [RoomPage(o, dst/o/'index.md', dst) for o in room_headings()]
-    with multiprocessing.get_context('fork').Pool(min(4, os.cpu_count())) as pool: # `show_doc` runs the cells of each, one after the other
-        texts = dict(zip(pages, pool.map(text_of, pages, chunksize=1)))
+    n = min(4, os.cpu_count())
+    with multiprocessing.get_context('fork').Pool(n, maxtasksperchild=1) as pool: # `show_doc` runs the cells of each page
+        texts = [t for ts in pool.map(texts_of, [pages[i::n] for i in range(n)], chunksize=1) for t in ts]
+    texts = dict(zip((p for i in range(n) for p in pages[i::n]), texts))
     for p,text in link_symbols(texts).items(): write(p.out, text)
     shutil.copy(ROOT/'docs'/'style.css', dst/'style.css')
 
