@@ -1,6 +1,6 @@
 """Notebooks as Markdown, with nbdev's own processors and without quarto: `nb2md.py site OUTDIR` (every notebook, with API entries)
 or `nb2md.py readme README.md` (from `nbs/index.ipynb`). MkDocs loads this file as a hook too, for the navigation."""
-import base64,multiprocessing,os,posixpath,re,shutil,sys
+import base64,os,posixpath,re,shutil,sys
 from pathlib import Path
 
 from fastcore.nbio import nb_frontmatter, read_nb
@@ -196,17 +196,11 @@ def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
-def texts_of(pages): return [p.text() for p in pages]
-
 def site(dst):
     "Every notebook as a page below `dst`, with the pages that the root holds and the style sheet."
     srcs = {page(nb):nb for nb in notebooks()} | {p:ROOT/f for f,p in PAGES.items() if (ROOT/f).exists()}
     pages = [Page(src, dst/p, dst) for p,src in srcs.items()] + [RoomPage(o, dst/o/'index.md', dst) for o in room_headings()]
-    n = min(4, os.cpu_count())
-    with multiprocessing.get_context('fork').Pool(n, maxtasksperchild=1) as pool: # `show_doc` runs the cells of each page
-        texts = [t for ts in pool.map(texts_of, [pages[i::n] for i in range(n)], chunksize=1) for t in ts]
-    texts = dict(zip((p for i in range(n) for p in pages[i::n]), texts))
-    for p,text in link_symbols(texts).items(): write(p.out, text)
+    for p,text in link_symbols({p:p.text() for p in pages}).items(): write(p.out, text)
     shutil.copy(ROOT/'docs'/'style.css', dst/'style.css')
 
 def readme(dst): write(dst, Page(NBS/get_config(ROOT).readme_nb, dst).text())
