@@ -163,7 +163,8 @@ class CountedTargets(Callback):
         if not self.counts: return
         n *= getattr(self.learn.dl, 'real', 1)
         rows = find_bs(self.learn.yb)
-        if not self.n: self.a_row = n/rows # in the first batch of a step; a sum over all targets may be too much for float16
+        is_alone = getattr(self.learn, 'distributed_trainer', None) is None # processes would each have another one
+        if not self.n: self.a_row = n/rows if is_alone else 1. # in the first batch of a step; a sum over all targets may be too much for float16
         self.n += n
         if self.acc is not None and self.a_row: self.learn.loss_grad = self.learn.loss_grad*(n/rows/self.a_row) # with its own factor: divided by n_acc
     def before_step(self): # not reached where `GradientAccumulation` skips the step
