@@ -14,7 +14,7 @@ FAULTS = [
     ('data/label_columns', '.drop_duplicates().label', '.label', 'labels:twice_in_a_row'), # a label that stands twice in a row counts twice
     ('data/text_items', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input:no_text'), # three texts are a pair
     ('data/tokenizer_calls', 'room-a<=overlap', 'room-a<overlap', 'batch:first_text'), # windows of a second text that never end
-    ('data/prefetch', "'s' if len(numbers)>1 else ''", "''", 'texts:first_texts'), # "row 1, 2"
+    ('data/rows', "'s' if len(numbers)>1 else ''", "''", 'texts:first_texts'), # "row 1, 2"
     ('data/batch_order', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch:row_order'), # validation rows are shuffled
     ('model/model_inputs', 'real[::width] = True', 'pass', 'model_inputs:without_any_token'), # an empty text has no window
     ('model/splitters', 'layer is None and name in new', 'False', 'splitters:new_weights'), # a new pooler is not in the head

@@ -65,3 +65,8 @@ def test_outputs_become_markdown(page):
     assert md(**{'application/vnd.jupyter.widget-view+json':{}, 'text/plain':'HBox()'})==''
     assert md(**{'text/plain':'a```b'})=='````text\na```b\n````'
     assert page.output(dict(output_type='stream', name='stderr', text='x'), 'x')==''
+
+def test_faults_can_be_planted():
+    "Each place that `planted_faults.py` names is still there, once."
+    from planted_faults import FAULTS
+    assert [(m, said) for m,said,*_ in FAULTS if (ROOT/'blurlike'/f'{m}.py').read_text().count(said)!=1]==[]
