@@ -46,6 +46,7 @@ def _epoch_columns(self:FittingLearner): # yields their names; without validatio
         recorder.valid_metrics = asked
         vars(recorder).pop('metrics', None)
 
+# %% ../../nbs/train/06_fitting.ipynb #d67bb836
 def _turn_round(cb): # fastai takes more for better unless a name holds `loss` or `error`
     try: is_less = lower_is_better(cb.monitor)
     except ValueError: return
@@ -58,11 +59,13 @@ def _turn_round(cb): # fastai takes more for better unless a name holds `loss` o
 def _check_trackers(self:FittingLearner, cbs, known):
     for cb in cbs:
         if not isinstance(cb, TrackerCallback): continue
-        if cb.monitor in known: _turn_round(cb)
-        if cb.monitor in known: continue
+        if cb.monitor in known:
+            _turn_round(cb)
+            continue
         why = ': there are no validation rows' if known==['train_loss'] else ''
         raise ValueError(f"{type(cb).__name__} watches {cb.monitor!r}, but the epoch table has {', '.join(known)}{why}")
 
+# %% ../../nbs/train/06_fitting.ipynb #223e6a1a
 @patch
 @contextmanager
 def _without_others(self:FittingLearner): # parameters that the splitter left out: no step would clear their gradients, and clipping sees them

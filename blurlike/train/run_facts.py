@@ -50,6 +50,7 @@ def data_facts(
     idxs = np.union1d(idxs, items.changed_rows() if isinstance(items, Rows) else idxs)
     return n,checksum_of(_read(dl.dataset.tls, idxs), _plain) if n else ''
 
+# %% ../../nbs/train/12_run_facts.ipynb #8444bca2
 def _name(f): # of a function or object
     if not isinstance(f, partial): return getattr(f, '__qualname__', type(f).__qualname__)
     return f"{_name(f.func)}({', '.join(f'{k}={v!r}' for k,v in sorted(f.keywords.items()))})"
@@ -68,6 +69,7 @@ def _adapter_facts(model): # how they are made, not of what
     adapters = getattr(model, 'peft_config', {})
     return {f'adapter {name}.{k}':v for name,o in adapters.items() for k,v in o.to_dict().items() if k not in passing}
 
+# %% ../../nbs/train/12_run_facts.ipynb #f7fd7a1c
 def _loader_facts(dls): # rows first, then how they are dealt out
     named = list(zip(('training','validation'), dls.loaders))
     rows = {name:data_facts(getattr(dl, 'dl', dl)) for name,dl in named}
@@ -91,6 +93,7 @@ def _training_facts(learn):
         lr=learn.lr, wd=learn.wd, moms=learn.moms, train_bn=learn.train_bn, wd_bn_bias=learn.wd_bn_bias,
         processes=num_distrib())
 
+# %% ../../nbs/train/12_run_facts.ipynb #7e2a1b29
 def run_facts(
     learn:TransformersLearner
 )->dict: # Name -> plain value
