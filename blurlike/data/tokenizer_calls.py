@@ -252,15 +252,26 @@ def _encode(self:TokenizerCalls, texts, max_length): # lists of ids, other field
 # %% ../../nbs/data/10_tokenizer_calls.ipynb #03a0c026
 def _begins(encoding): return [int(a!=b) for a,b in zip([None,*encoding.word_ids], encoding.word_ids)]
 
+@patch(as_prop=True)
+def _is_direct(self:TokenizerCalls): return self._plain or (self.with_words and self.tokenizer.is_fast)
+
+@patch
+def encodings(self:TokenizerCalls,
+    texts:list # Texts
+)->list: # An `Encoding` of the tokenizers library for each
+    "All that a fast tokenizer tells of `texts` without special tokens."
+    alone = dict(add_special_tokens=False)
+    if self._is_direct: return self._backend(False, None).encode_batch(texts, **alone)
+    return self.called(texts, **self.tokenizer_kwargs | alone).encodings
+
 @patch
 def raw_ids(self:TokenizerCalls,
     texts:list # Texts
 )->tuple[list,list]: # Lists of token ids, and of whether a word begins with each
     "All tokens of `texts` without special ones."
-    is_direct = self._plain or (self.with_words and self.tokenizer.is_fast)
     alone = dict(add_special_tokens=False)
-    if not is_direct: return self.called(texts, **self.tokenizer_kwargs | alone)['input_ids'],[]
-    encodings = self._backend(False, None).encode_batch(texts, **alone)
+    if not self._is_direct: return self.called(texts, **self.tokenizer_kwargs | alone)['input_ids'],[]
+    encodings = self.encodings(texts)
     return [e.ids for e in encodings],list(map(_begins, encodings)) if self.with_words else []
 
 @patch
