@@ -1752,6 +1752,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                         'blurlike/model/inputs_callback.py'),
                                                 'blurlike.model.inputs_callback._are_of_tokens': ( 'model/inputs_callback.html#_are_of_tokens',
                                                                                                    'blurlike/model/inputs_callback.py'),
+                                                'blurlike.model.inputs_callback._of_rows': ( 'model/inputs_callback.html#_of_rows',
+                                                                                             'blurlike/model/inputs_callback.py'),
                                                 'blurlike.model.inputs_callback._refuse_mixing': ( 'model/inputs_callback.html#_refuse_mixing',
                                                                                                    'blurlike/model/inputs_callback.py')},
             'blurlike.model.int8': { 'blurlike.model.int8.Int8Linear': ('model/int8.html#int8linear', 'blurlike/model/int8.py'),

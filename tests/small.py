@@ -2,7 +2,7 @@
 import inspect,os,re
 from pathlib import Path
 
-for k,v in dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg').items(): os.environ.setdefault(k, v)
+for k,v in dict(HF_HUB_OFFLINE='1', WANDB_MODE='disabled', MPLBACKEND='agg', OMP_NUM_THREADS='1').items(): os.environ.setdefault(k, v)
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from tokenizers.processors import BertProcessing, RobertaProcessing
 
 from blurlike.all import PerRow, causal_lm_learner, multiple_choice_learner, question_answering_learner, seq2seq_learner, sequence_classification_learner
 
-torch.set_num_threads(1) # models this small only lose time to threads
+torch.set_num_threads(1) # models this small only lose time to threads; above for the processes that tests start, which would fight for the cores
 
 SHARED = Path(__file__).parents[2]/'shared' # real data and models, where there are some
 CUES = dict(bad=['awful','boring','dreadful'], fine=['decent','fair','usual'], good=['great','lovely','superb'])

@@ -229,3 +229,9 @@ def test_a_run_with_ranger_goes_on(bert, in_tmp):
     again.add_cb(Cut('never', 1))
     quiet(lambda: again.resume('run'))
     assert apart(weights(whole), weights(again))==0
+
+@pytest.mark.parametrize('loss', [nn.CrossEntropyLoss(reduction='none'), CrossEntropyLossFlat(reduction='none'), lambda p, y: nn.functional.cross_entropy(p, y, reduction='none')])
+def test_a_loss_of_each_row_is_no_loss_to_train_by(loss, bert):
+    learn = learner('single', bert, loss_func=loss)
+    with pytest.raises(ValueError, match=r"a loss of shape \(5,\), and training needs one number"): quiet(lambda: learn.fit(1))
+    learn.validate() # its mean

@@ -1,5 +1,5 @@
 "The documentation site, as `tools/docs` builds it: whole, offline, and searchable in a browser."
-import ast,functools,http.server,json,re,subprocess,sys,threading
+import ast,functools,http.server,json,os,re,subprocess,sys,threading
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,12 +17,10 @@ import nb2md
 def site(tmp_path_factory):
     "The folder of the built site; what lies in `docs/` is left alone."
     folder = tmp_path_factory.mktemp('docs')
-    (folder/'mkdocs.yml').write_text(re.sub(r'^(docs_dir|site_dir): .*\n', '', (ROOT/'mkdocs.yml').read_text(), flags=re.M).replace('tools/nb2md.py', str(ROOT/'tools'/'nb2md.py')))
-    env = here(NO_MKDOCS_2_WARNING='1')
-    for cmd in ([ROOT/'tools'/'nb2md.py', 'site', folder/'docs'], ['-m', 'mkdocs', 'build', '--strict', '-f', folder/'mkdocs.yml']):
-        r = subprocess.run([sys.executable, *map(str, cmd)], cwd=ROOT, env=env, capture_output=True, text=True)
-        assert r.returncode==0, (r.stdout+r.stderr)[-3000:]
-    return folder/'site'
+    env = here(DOCS=str(folder), PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']]))
+    r = subprocess.run([ROOT/'tools'/'docs'], env=env, capture_output=True, text=True)
+    assert r.returncode==0, (r.stdout+r.stderr)[-3000:]
+    return folder/'_site'
 
 def page_of(nb): return nb2md.page(nb).replace('.md', '.html')
 def title(nb): return next(l for c in json.loads(nb.read_text())['cells'] if c['cell_type']=='markdown' for l in c['source'] if l.startswith('# '))[2:].strip()
