@@ -210,3 +210,18 @@ def test_fastais_interpretation_tells_the_same(trained, capsys):
     several = quiet(trained('multi'), ClassificationInterpretation.from_learner)
     with pytest.raises(ValueError, match='a row may have several labels'): quiet(trained('multi'), lambda l: several.plot_confusion_matrix())
     with pytest.raises(ValueError, match='a row may have several labels'): quiet(trained('multi'), lambda l: several.print_classification_report())
+
+def test_other_rows_with_the_same_targets_are_no_comparison(bert):
+    df = FRAMES['single'].assign(label=['good','bad']*24)
+    parts = list(range(20)),list(range(28, 48))
+    a,b = (learner('single', bert, df, valid=o) for o in parts)
+    with pytest.raises(ValueError, match='row 0 of a and row 28 of b are different texts: the same rows are compared'): compare(a.report(), b.report())
+    alone = learner('single', bert, df, valid=parts[1]).report(rows=df.iloc[:20].reset_index(drop=True)) # the same rows, numbered as another table
+    assert len(compare(a.report(), alone))==20
+
+def test_the_same_rows_in_another_table_are_compared(bert):
+    df = FRAMES['single']
+    a = learner('single', bert, df, valid=list(range(28, 48)))
+    b = learner('single', bert, df.iloc[28:].reset_index(drop=True), valid=None)
+    same = b.report(rows=df.iloc[28:].reset_index(drop=True))
+    assert a.report().numbers.tolist()!=same.numbers.tolist() and len(compare(a.report(), same))==20

@@ -671,3 +671,21 @@ def test_coverage_of_real_questions(bert):
     test = df[800:]
     covered = np.mean([l in {o['label'] for o in s} for l,s in zip(test.label, learn.predict_batch(test, sets=True))])
     assert abs(covered-.9)<3*np.sqrt(.09*(1/500+1/len(test)))
+
+def test_probabilities_are_shown_of_the_labels_that_are_given(multi, capsys): # not of those that are likeliest
+    from blurlike.all import Interpretation
+    from blurlike.share.tracking import prediction_table
+    probs = multi.get_preds()[0]
+    order = probs[0].argsort() # of the first row the least likely label is given alone
+    multi.threshold = {n:.999 if i!=order[0] else .001 for i,n in enumerate(multi.names)}
+    given = multi.names[int(order[0])]
+    assert [o['label'] for o in multi.predict_batch(multi.dls.valid_ds.items[:1])[0]]==[given]
+    interp = Interpretation.from_learner(multi)
+    place = interp.top_losses(None)[1].tolist().index(0)
+    capsys.readouterr()
+    interp.plot_top_losses([place])
+    row = capsys.readouterr().out.splitlines()[1].split('  ')
+    assert f'{probs[0,order[0]]:.3f}' in [o.strip() for o in row] and f'{probs[0].max():.3f}' not in [o.strip() for o in row]
+    shown = prediction_table(multi, multi.dls.valid, 1)
+    told = dict(zip(shown.columns, shown.data[0]))
+    assert told['prediction']==given and told['score']==f'{probs[0,order[0]]:.3f}'

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
-from small import FRAMES, TEXTS, learner
+from small import ARCH, FRAMES, TEXTS, learner
 
-from blurlike.all import (CategoryBlock, Callback, ColReader, DataBlock, IndexSplitter, Interpretation, Rows, TransformersTextBlock, causal_lm_learner,
+from blurlike.all import (CategoryBlock, Callback, ClassificationInterpretation, ColReader, DataBlock, IndexSplitter, Interpretation, Rows, TransformersTextBlock, causal_lm_learner,
     masked_lm_learner, multiple_choice_learner, question_answering_learner, read_rows, seq2seq_learner, sequence_classification_learner, token_classification_learner)
 
 pytestmark = [pytest.mark.usefixtures('in_tmp'), pytest.mark.filterwarnings('ignore')]
@@ -196,3 +196,13 @@ def test_scores_and_checks_agree(bert):
     blocks = masked_lm_learner(pd.DataFrame(dict(text=[f'{t} {t} {t}' for t in TEXTS])), bert, bs=5, block_size=8)
     n = len(blocks.dls.train_ds)
     assert n>20 and blocks.dls.valid.row_numbers().tolist()==list(range(n, n+len(blocks.dls.valid_ds)))
+
+@pytest.mark.parametrize('kind', ['regression','prompts','summaries','choice'])
+def test_what_has_no_classes_has_no_confusions(kind, checkpoints):
+    learn = learner(kind, checkpoints(ARCH[kind]))
+    with pytest.raises(ValueError, match='no classes that could be confused'): ClassificationInterpretation.from_learner(learn)
+
+def test_results_of_rows_without_targets(bert):
+    learn = learner('single', bert)
+    with pytest.raises(ValueError, match='texts without labels: build it with'): learn.show_results(dl=learn.dls.test_dl(FRAMES['single'][:3]))
+    learn.show_results(dl=learn.dls.test_dl(FRAMES['single'][:3], with_labels=True), max_n=2)

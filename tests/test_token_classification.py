@@ -10,6 +10,7 @@ import transformers
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
 from seqeval.metrics import f1_score, precision_score, recall_score, accuracy_score
 from seqeval.scheme import IOB2
+from sklearn import metrics
 
 from blurlike.all import (ClassificationInterpretation, DataBlock, EntityCounts, TokenCategoryBlock, TransformersLearner, TransformersTextBlock,
     broken_bio, read_conll, repair_bio, scratch_checkpoint, spans_to_tags, token_classification_learner)
@@ -292,7 +293,8 @@ def test_parts_of_speech(tagger, capsys):
     df = frame().assign(tags=lambda d: [['NOUN' if w in NAMES else 'VERB' for w in ws] for ws in d.tokens])
     learn = learner(tagger, df)
     assert 'accuracy of words' in capsys.readouterr().out and [m.name for m in learn.metrics]==['accuracy']
-    assert learn.predict(['Ada','\u200b'])[2][1].tolist()==[.5,.5]
+    tagged,index,probs = learn.predict(['Ada','\u200b']) # of the second no token is left
+    assert tagged[1]==('\u200b', None) and index[1]==-1 and probs[1].tolist()==[0, 0]
     with pytest.raises(ValueError, match='no entities'): learn.entity_report()
 
 def test_bad_input(tagger):
@@ -369,3 +371,70 @@ def test_bio():
     assert repair_bio(tags)==[['O','B-A'],['B-A','I-A','B-B'],[],['B-A','I-A']] and tags[0]==['O','I-A']
     assert not len(broken_bio(repair_bio(tags))[0]) and not len(broken_bio([[]])[0])
     assert repair_bio([['S-A','I-A'], ['B-A','E-A','I-A']])==[['S-A','B-A'], ['B-A','E-A','B-A']] # an entity that has ended does not go on
+
+
+# Words that were cut off, where no tag says that there is nothing
+
+@pytest.fixture
+def cut_off(tagger): # half of the validation rows reach beyond the cut
+    rows = [dict(tokens=['Ada','walks','to','Paris']*(5 if i%2 else 1), tags=['NOUN','VERB','ADP','NOUN']*(5 if i%2 else 1)) for i in range(24)]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        learn = token_classification_learner(pd.DataFrame(rows), tagger, valid=list(range(12)), bs=4, max_length=12)
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    return learn
+
+def n_read(learn, words): return len({w for w in learn.dls.tokenizer(words, is_split_into_words=True, truncation=True, max_length=12).word_ids() if w is not None})
+
+def test_words_that_were_cut_off_have_no_tag(cut_off):
+    words = ['Ada','walks','to','Paris']*5
+    n = n_read(cut_off, words)
+    assert n<len(words)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        tagged,index,probs = cut_off.predict(words)
+        found, = cut_off.predict_batch([words])
+        p,t,d = cut_off.get_preds(with_decoded=True)
+    assert [o is None for _,o in tagged]==[i>=n for i in range(len(words))]==(index==-1).tolist()==(probs==0).all(1).tolist()
+    assert len(found)==n and all(o['entity_group'] in cut_off.dls.vocab for o in found)
+    assert [(o==-1).sum().item() for o in d]==[len(words)-n if i%2 else 0 for i in range(12)]
+
+def test_words_that_were_cut_off_are_wrong_and_no_tag_is_blamed(cut_off):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        r = cut_off.report()
+        _,t,d = cut_off.get_preds(with_decoded=True)
+        loss,accuracy = cut_off.validate()[:2]
+    true,guess = (torch.cat([*o]).tolist() for o in (t, d))
+    assert r.scores.score.accuracy==pytest.approx(sum(a==b for a,b in zip(true, guess))/len(true))==accuracy
+    assert r.scores.score.mcc==pytest.approx(metrics.matthews_corrcoef(true, guess))
+    assert r.scores.score.f1_macro==pytest.approx(metrics.f1_score(true, guess, average='macro', labels=range(3), zero_division=0))
+    beyond = sum(o==-1 for o in guess)
+    assert r.confusion['(none)'].sum()==beyond>0
+    missed = r.confused[r.confused.prediction=='(none)']
+    assert missed.n.sum()==beyond and set(r.rows(prediction='(none)'))<={1, 3, 5, 7, 9, 11}
+
+def test_words_that_were_cut_off_raise_no_doubt(cut_off):
+    words = ['Ada','walks','to','Paris']*5
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        n = n_read(cut_off, words)
+        whole,short = (cut_off.uncertain([o], 1, diverse=False).score[0] for o in (words, words[:n]))
+    assert whole==pytest.approx(short, abs=1e-5)
+
+def test_entities_without_a_tag_for_nothing(tagger): # every word is part of one
+    rows = [dict(tokens=['Ada','Lovelace']*(8 if i%2 else 1), tags=['B-PER','I-PER']*(8 if i%2 else 1)) for i in range(12)]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        learn = token_classification_learner(pd.DataFrame(rows), tagger, valid=list(range(6)), bs=4, max_length=12)
+        table = learn.entity_report()
+        r = learn.report()
+        scores = dict(zip([m.name for m in learn.metrics], learn.validate()[1:]))
+        found, = learn.predict_batch([['Ada','Lovelace']*8], ignore_labels=())
+    assert table.loc['micro avg','f1']==pytest.approx(r.scores.score.f1)==pytest.approx(scores['f1'])
+    assert r.scores.score.accuracy==pytest.approx(scores['accuracy'])
+    assert table.loc['PER','support']==3*8+3
+
+def test_entity_report_takes_no_table(tagger):
+    learn = learner(tagger, frame())
+    with pytest.raises(TypeError, match='`learn.report\\(rows\\)` judges the rows of a table'): learn.entity_report(frame())

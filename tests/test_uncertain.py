@@ -1,5 +1,7 @@
 "`learn.uncertain`: the rows of which a model is least sure, for every task whose predictions have probabilities; numbers of rows are the user's own."
 import threading
+from pathlib import Path
+
 
 import numpy as np
 import pandas as pd
@@ -200,3 +202,16 @@ def test_doubts_that_are_no_numbers(bert):
     with learn.no_bar(), pytest.raises(ValueError, match='row 2: its doubt is nan'):
         learn.uncertain(TEXTS[:9], 2, by=lambda p: torch.where(torch.arange(len(p))==2, np.nan, p[:,0]), diverse=False)
     with pytest.raises(TypeError, match='not set'): learn.uncertain(set(TEXTS), 2)
+
+@pytest.mark.parametrize('give', [lambda d: d, lambda d: Dataset.from_pandas(d), lambda d: d.to_dict('records'), lambda d: d.text])
+def test_embed_takes_what_predict_batch_takes(trained, give):
+    learn,new = trained('single'),table('single', 12, seed=9)
+    np.testing.assert_array_equal(learn.embed(give(new)), learn.embed(new.text.tolist()))
+
+@pytest.mark.parametrize('given', ['the film', Path('rows.csv'), dict(text=['a']), {'a','b'}])
+def test_embed_takes_no_lone_text(trained, given):
+    with pytest.raises(TypeError, match='embed takes'): trained('single').embed(given)
+
+def test_embed_is_not_for_models_that_write_from_a_text(checkpoints):
+    with pytest.raises(TypeError, match='embed is for models that read only'): learner('summaries', checkpoints('bart')).embed(['a film'])
+    assert learner('answers', checkpoints('bart')).embed(FRAMES['answers'][:3]).shape==(3, 32)

@@ -57,6 +57,17 @@ def _read_names(names):
     if taken is None: return names
     raise ValueError(f"names={names!r}: a column of the tables is called {taken!r}, call the model something else")
 
+def _text_keys(report): # (n,) numbers that are equal for equal texts
+    read = report.dl.reader
+    chunks = np.array_split(np.arange(len(report)), len(report)//10_000+1)
+    return np.array([report.dl.text_tfm.key(o) for places in chunks for o in read(places)[0]])
+
+def _check_rows(a, b, names): # rows with the same numbers may be told by other columns
+    is_known = a.dl is not None and b.dl is not None
+    if not is_known or np.array_equal(a.numbers, b.numbers): return
+    for i in np.flatnonzero(_text_keys(a)!=_text_keys(b))[:1]:
+        raise ValueError(f"row {a.numbers[i]} of {names[0]} and row {b.numbers[i]} of {names[1]} are different texts: the same rows are compared")
+
 def _check_alike(a, b, names): # do both tell of the same rows?
     if len(a)!=len(b):
         raise ValueError(f"{names[0]} has {len(a):,} rows and {names[1]} {len(b):,}: the same rows are compared")
@@ -66,6 +77,7 @@ def _check_alike(a, b, names): # do both tell of the same rows?
     if one.units is not None and (one.units!=other.units).any():
         raise ValueError(f"{names[0]} and {names[1]} read the rows as different tokens, whose perplexities cannot be compared: "
             "take models with one tokenizer, or compare bits per byte")
+    _check_rows(a, b, names)
     if one.told is None: return
     for i,(x,y) in enumerate(zip(one.told()[0], other.told()[0])):
         if x==y: continue

@@ -126,13 +126,14 @@ def balanced(self:LabelCounts, sums)->np.ndarray: # (S,) mean recall of the labe
 def mcc(self:LabelCounts, sums)->np.ndarray: # (S,) Gorodkin's for any number of labels, of single ones
     hits,found,true,*_ = self.parts(sums)
     n = true.sum(-1)
-    apart = np.sqrt(n**2-(found**2).sum(-1))*np.sqrt(n**2-(true**2).sum(-1))
+    none = n-found.sum(-1) # one more prediction, which is never right
+    apart = np.sqrt(n**2-(found**2).sum(-1)-none**2)*np.sqrt(n**2-(true**2).sum(-1))
     return _ratio(n*hits.sum(-1)-(found*true).sum(-1), apart)
 
 # %% ../../nbs/inspect/06_row_results.ipynb #7c060010
 def single_results(
     true:np.ndarray, # (n,) numbers of the labels, of rows or of words
-    guess:np.ndarray, # (n,) those predicted
+    guess:np.ndarray, # (n,) those predicted; -1: none
     names:list, # Labels
     losses:np.ndarray, # (N,) of the rows
     row:np.ndarray|None=None, # (n,) the row of each; `None`: each is one
@@ -145,17 +146,18 @@ def single_results(
     n = len(losses)
     c = LabelCounts(len(names))
     hit = true==guess
+    said = guess>=0
     total = np.bincount(row, minlength=n)
     right = np.bincount(row, hit, minlength=n)
-    sums = c.sums(n, (row[hit], true[hit]), (row, guess), (row, true), right, total)
-    values = np.array([*names, None], dtype=object)[:-1]
+    sums = c.sums(n, (row[hit], true[hit]), (row[said], guess[said]), (row, true), right, total)
+    values = np.array([*names, None], dtype=object) # the last is that of -1
     def measure(s):
         macro,weighted = (o(s)['f1'] for o in (c.macro, c.weighted))
         return dict(accuracy=c.accuracy(s), f1_macro=macro, f1_weighted=weighted,
             balanced_accuracy=c.balanced(s), mcc=c.mcc(s))
     return RowResults(sums, measure, losses, told or (lambda: (values[true].tolist(), values[guess].tolist())),
         right==total, tuple(names), c.by_label, lambda s: {'macro avg':c.macro(s), 'weighted avg':c.weighted(s)},
-        np.bincount(true, minlength=len(names)), np.stack([row, true, guess], 1))
+        np.bincount(true, minlength=len(names)), np.stack([row, true, np.where(said, guess, len(names))], 1))
 
 # %% ../../nbs/inspect/06_row_results.ipynb #7c060012
 def set_results(

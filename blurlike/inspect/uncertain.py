@@ -16,9 +16,10 @@ from fastcore.basics import patch
 from torch import nn
 
 from ..support.arguments import check_counts
+from ..data.loaders import check_many
 from ..data.prefetch import items_from
 from ..data.table_files import read_table
-from ..model.model_inputs import split_windows, unwrap
+from ..model.model_inputs import split_windows, unwrap, writes_text
 from ..predict.prediction_files import rows_between
 from ..train.learner import TransformersLearner
 
@@ -105,10 +106,19 @@ def _base_of(model):
 
 @patch
 def embed(self:TransformersLearner,
-    items:list, # Texts, pairs or lists of words
+    items, # As `predict_batch` takes them: texts, pairs, lists of words, or rows of a table
     bs:int=64 # Per batch
 )->np.ndarray: # (n,H) float32
     "What the model makes of `items` before its head: the mean over the tokens, and over windows and choices."
+    check_many(items, 'embed')
+    check_counts(bs=bs)
+    if writes_text(unwrap(self.model)):
+        raise TypeError("this model reads a text and writes another, and has no place before its head where it knows the first alone: "
+            "embed is for models that read only")
+    return self._embedded(self.texts_of(items, check=self.dls.text_tfm.check_or_text), bs)
+
+@patch
+def _embedded(self:TransformersLearner, items, bs): # (n,H) float32
     tfm,res = self.dls.text_tfm,[]
     base = _base_of(self.model)
     items = list(map(tfm.divided, items))
@@ -172,6 +182,6 @@ def uncertain(self:TransformersLearner,
     most = max(2*n, min(_times*n, _most_compared)) if diverse else n
     with self.as_decided(): numbers,doubts,items = _least_sure(self, rows, most, bs, measure)
     chosen = np.arange(len(items))[:n]
-    if diverse and len(items)>n: chosen = np.sort(_far_apart(self.embed(items, bs), doubts, n, seed))
+    if diverse and len(items)>n: chosen = np.sort(_far_apart(self._embedded(items, bs), doubts, n, seed))
     texts = pd.DataFrame([_told(items[i]) for i in chosen])
     return pd.concat([pd.DataFrame(dict(row=numbers[chosen], score=doubts[chosen])), texts], axis=1)

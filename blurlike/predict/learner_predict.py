@@ -238,6 +238,18 @@ def fastai_predict(self:PredictingLearner, text, rm_type_tfms=None, with_input=F
     with train_alone(unwrap(self.model)):
         return super(PredictingLearner, self).predict(text, rm_type_tfms=rm_type_tfms, with_input=with_input)
 
+# %% ../../nbs/predict/03_learner_predict.ipynb #b3040538
+@patch
+@delegates(Learner.show_results)
+def show_results(self:PredictingLearner,
+    ds_idx:int=1, # 0: training rows, 1: validation rows
+    dl=None, # Loader with targets, instead
+    **kwargs
+):
+    "fastai's `show_results`; `ValueError` for rows without targets."
+    if dl is not None: check_targets(dl, self.dls)
+    super(PredictingLearner, self).show_results(ds_idx, dl, **kwargs)
+
 # %% ../../nbs/predict/03_learner_predict.ipynb #bee15f40
 @patch
 def predict_batch(self:PredictingLearner,

@@ -28,7 +28,7 @@ import torch
 import wandb
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.wandb import log_dataset, wandb_process
-from fastai.torch_core import find_bs, num_distrib, rank_distrib, trainable_params
+from fastai.torch_core import TensorMultiCategory, find_bs, num_distrib, rank_distrib, trainable_params
 from fastcore.basics import init_args, patch
 from fastcore.foundation import L
 
@@ -127,6 +127,7 @@ def prediction_table(
                 raise ValueError("these rows have no targets to compare predictions with: make the loader with `with_labels=True`")
             preds,_,decoded,losses = learn.get_preds(dl=[b], with_decoded=True, with_loss=True, inner=inner)
             shown = dl.show_results(b, decoded, show=False, max_n=len(b[0]))
+            if isinstance(b[1], TensorMultiCategory): preds = preds.where(decoded.bool(), -1)
             table = wandb_process(*shown, preds)['Prediction_Samples']
             columns = [*table.columns, 'loss']
             rows += [[*row, loss] for row,loss in zip(table.data, losses.tolist())]

@@ -109,10 +109,11 @@ def _mark(target, pred): # right or wrong; of numbers how far each is off
 
 def _of_marks(samples): return 'error' if samples and _numbers(samples[0][1]) else ''
 
-def _probability(pred, preds): # of what is predicted: of several labels each its own, of none what is below the threshold
+def _probability(pred, preds, vocab): # of what is predicted: of several labels each its own, of none what is below the threshold
     if not isinstance(pred, MultiCategory): return as_text(preds.max().item())
     if not len(pred): return f'at most {as_text(preds.max().item())}'
-    return as_text(preds[preds.topk(len(pred)).indices.sort().values])
+    given = set(pred)
+    return as_text(preds[[i for i,label in enumerate(vocab) if label in given]])
 
 # %% ../../nbs/show/00_tables.ipynb #70021d9d
 @show_batch.dispatch
@@ -129,12 +130,12 @@ def _show_results(x:TokenTensor, y, samples, outs, ctxs=None, max_n=9, trunc_at:
 
 @plot_top_losses.dispatch
 def _plot_top_losses(x:TokenTensor, y, samples, outs, raws, losses,
-        trunc_at:int|None=150, numbers=None, **kwargs):
+        trunc_at:int|None=150, numbers=None, vocab=None, **kwargs):
     heads,cells = _texts(samples, trunc_at)
     error = _of_marks(samples)
     rows = []
     for c,s,o,r,l in zip(cells, samples, outs, raws, losses):
-        probability = [] if error else [_probability(o[0], r)]
+        probability = [] if error else [_probability(o[0], r, vocab)]
         rows.append([*c, as_text(s[1]), as_text(o[0]), *probability, as_text(l.item()), _mark(s[1], o[0])])
     heads += ['target','prediction', *([] if error else ['probability']), 'loss', error]
     Table(heads, rows).numbered(numbers).show()
@@ -159,6 +160,7 @@ _plot = Interpretation.plot_top_losses
 def plot_top_losses(self:Interpretation, k, largest=True, **kwargs):
     "fastai's `plot_top_losses`; beside each row its number in the table that you gave."
     if hasattr(self.dl, 'row_numbers'):
+        kwargs['vocab'] = getattr(self.dl, 'vocab', None)
         are_asked = hasattr(k, '__iter__')
         places = self.top_losses(None if are_asked else k, largest)[1]
         kwargs['numbers'] = self.dl.row_numbers(places[list(k)] if are_asked else places)
@@ -185,7 +187,7 @@ def from_learner(cls:ClassificationInterpretation,
 )->ClassificationInterpretation:
     "As fastai's; `ValueError` where the outputs are no classes."
     vocab = getattr(learn.dls[ds_idx] if dl is None else dl, 'vocab', None)
-    if vocab is not None and not len(vocab):
+    if vocab is None or not len(vocab):
         raise ValueError("the outputs of this model are no classes that could be confused; "
             "`Interpretation.from_learner(learn).plot_top_losses(9)` shows where it errs")
     return super(ClassificationInterpretation, cls).from_learner(learn, ds_idx, dl, act)
@@ -217,8 +219,8 @@ def prediction_rows(
 def _(y:TensorCategory, samples, outs, preds): return _label_rows(samples, outs, 'score', preds.max(-1).values.tolist())
 
 @prediction_rows.register
-def _(y:TensorMultiCategory, samples, outs, preds):
-    def scores(p, n): return tuple(p[p.topk(n).indices.sort().values].tolist()) # of the labels that are given
+def _(y:TensorMultiCategory, samples, outs, preds): # `preds`: -1 for labels that are not given
+    def scores(p, n): return tuple(p[p.topk(n).indices.sort().values].tolist())
     return _label_rows(samples, outs, 'score', [as_text(scores(p, len(o[0]))) for p,o in zip(preds, outs)])
 
 # %% ../../nbs/show/00_tables.ipynb #5a0e9201

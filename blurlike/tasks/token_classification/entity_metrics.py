@@ -26,7 +26,7 @@ class EntityCounts:
         vocab, # Tags in order
         strict:bool=False # Only well-formed sequences?
     ):
-        self.names,self.strict = np.array([str(t) for t in vocab], dtype=object),strict
+        self.names,self.strict = np.array([*map(str, vocab), 'O'], dtype=object),strict # the last is that of -1
         self.entities = is_entity_scheme(vocab)
         self.scheme = IOB2 if all(t=='O' or t[:1] in 'BI' for t in self.names) else IOBES
         self.reset()
@@ -56,7 +56,7 @@ class EntityCounts:
         return right/max(found, 1),right/max(true, 1),2*right/max(found+true, 1)
 
     @property
-    def unseen(self): return next((i for i,t in enumerate(self.names) if t=='O'), 0) # what `get_preds` has for a word that was cut off
+    def unseen(self): return next((i for i,t in enumerate(self.names[:-1]) if t=='O'), -1) # what `get_preds` has for a word that was cut off
 
     @property
     def _total(self): return sum(self.counts.values(), np.zeros(3, dtype=np.int64)) # over all types
@@ -156,10 +156,11 @@ def entity_results(
 
 def judge_tags(learn, dl): # for the record's `judge`
     _,targets,guess,losses = judged(learn, dl)
-    names = np.array([*learn.names, None], dtype=object)[:-1]
+    names = np.array([*learn.names, None], dtype=object) # the last is that of -1
     tags = [[names[o.numpy()].tolist() for o in of] for of in (targets, guess)]
     counts = EntityCounts(learn.names)
-    if counts.entities: return entity_results(*tags, losses, lambda t: counts._entities(list(map(str, t))))
+    def entities(of_row): return counts._entities(['O' if o is None else str(o) for o in of_row])
+    if counts.entities: return entity_results(*tags, losses, entities)
     row = np.repeat(np.arange(len(targets)), [len(t) for t in targets])
     true,found = (np.concatenate([o.numpy() for o in of]) for of in (targets, guess))
     return single_results(true, found, learn.names, losses, row, lambda: _as_tuples(*tags))

@@ -166,9 +166,11 @@ def entity_report(self:TransformersLearner,
         some = ', '.join(map(str, self.names[:5]))
         raise ValueError(f"these tags tell of no entities: {some}, ...; "
             "use `ClassificationInterpretation.from_learner(learn)` for their confusions")
+    if not isinstance(ds_idx, int):
+        raise TypeError(f"ds_idx is 0 or 1, not {type(ds_idx).__name__}: `learn.report(rows)` judges the rows of a table")
     if dl is not None: check_targets(dl, self.dls)
-    preds,targets = self.get_preds(ds_idx=ds_idx, dl=dl)
-    for p,t in zip(preds, targets): counts.add(t.numpy(), p.argmax(-1).numpy())
+    _,targets,found = self.get_preds(ds_idx=ds_idx, dl=dl, with_decoded=True)
+    for f,t in zip(found, targets): counts.add(t.numpy(), f.numpy())
     return counts.report()
 
 # %% ../../../nbs/tasks/token_classification/06_learner.ipynb #1103a601
