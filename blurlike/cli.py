@@ -138,23 +138,32 @@ def _number_or_text(kind): # of an argument, which may be left out
     numbers = {kind, *get_args(kind)} & {int, float}
     return numbers.pop() if len(numbers)==1 else str
 
-def _own_options(args, rest): # what the function of the task takes before `valid`, where no option above is called so
+def _own_names(make): # of what the function of a task takes before `valid`
+    return [] if make is None else list(takewhile(lambda n: n!='valid', list(inspect.signature(make).parameters)[2:]))
+
+def _told(kind): # how an option of this kind is read
+    if kind is bool: return dict(action='store_true')
+    if dict in (kind, *get_args(kind)): return dict(type=_from_json)
+    return dict(nargs='+', type=_number_or_text(kind))
+
+def _from_json(text):
+    try: return json.loads(text)
+    except ValueError: raise argparse.ArgumentTypeError(f"""{text!r} is no JSON, e.g. '{{"num_beams": 4}}'""") from None
+
+def _own_options(args, rest): # where no option above is called so
     from blurlike.all import LEARNERS
     p = argparse.ArgumentParser(prog=f'blurlike train --task {args.task}', usage=argparse.SUPPRESS, add_help=False)
     make = LEARNERS.get(args.task)
     taken = {} if make is None else inspect.signature(make).parameters
-    own = takewhile(lambda n: n!='valid', list(taken)[2:])
-    for n in own:
-        kind = taken[n].annotation
-        how = dict(action='store_true') if kind is bool else dict(nargs='+', type=_number_or_text(kind))
-        p.add_argument(f"--{n.replace('_', '-')}", default=argparse.SUPPRESS, **how)
+    for n in _own_names(make):
+        p.add_argument(f"--{n.replace('_', '-')}", default=argparse.SUPPRESS, **_told(taken[n].annotation))
     args,odd = p.parse_known_args(rest, args)
     if odd: p.error(f"unrecognized arguments: {' '.join(odd)}{_tasks_with(odd, LEARNERS)}")
     return args
 
 def _tasks_with(odd, learners): # those whose function takes all of these options
     names = [o[2:].split('=')[0].replace('-', '_') for o in odd if o.startswith('--')]
-    able = [t for t,make in learners.items() if names and not set(names)-set(inspect.signature(make).parameters)]
+    able = [t for t,make in learners.items() if names and not set(names)-set(_own_names(make))]
     return f" (they belong to --task {' or '.join(able)})" if able else ''
 
 def _is_one(v): return isinstance(v, list) and len(v)==1
@@ -306,7 +315,8 @@ def _items(learn, args, names): # what is to be read: lines of standard input, o
     if isinstance(names, list):
         raise ValueError("standard input holds one text a line, and this model reads several columns: "
             f"give a file with {', '.join(map(str, names))}")
-    return [line.rstrip('\n') for line in sys.stdin]
+    lines = [line.rstrip('\n') for line in sys.stdin]
+    return [lines[0].removeprefix('\ufeff'), *lines[1:]] if lines else [] # a byte order mark is no part of a text
 
 def predict(args):
     "Predictions for a file or standard input."

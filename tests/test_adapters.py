@@ -12,7 +12,7 @@ from blurlike.all import Checkpoints, TransformersLearner, layerwise_splitter, m
 from peft import IA3Config, LoraConfig
 from runs import WORDS, Cut
 from safetensors.torch import load_file
-from small import ARCHS, FRAMES, TEXTS, changed, close, learner, weights
+from small import ARCH, ARCHS, FRAMES, TEXTS, changed, close, learner, weights
 from test_checkpoints import Stop, equal, quiet
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -290,3 +290,18 @@ def test_resumed_settings(name, bert):
     again = make()
     quiet(again, lambda: again.resume('run'))
     assert equal(weights(again.model), weights(whole.model))
+
+@pytest.mark.parametrize('kind', ['single','prompts','summaries'])
+def test_a_wrapped_model_is_refused_with_the_way(kind, checkpoints, in_tmp):
+    "Its folder would have no config, and its base would be taken for its body."
+    task = dict(single='SEQ_CLS', prompts='CAUSAL_LM', summaries='SEQ_2_SEQ_LM')[kind]
+    plain = learner(kind, checkpoints(ARCH[kind]))
+    wrapped = peft.get_peft_model(plain.model, LoraConfig(task_type=task, target_modules=['q_proj','v_proj'] if kind!='single' else ['query','value']))
+    with pytest.raises(ValueError, match='Peft.* is wrapped around a model: pass that one itself, and the adapter as peft='):
+        learner(kind, wrapped, tokenizer=plain.dls.tokenizer)
+    merged = learner(kind, wrapped.merge_and_unload().requires_grad_(True), tokenizer=plain.dls.tokenizer)
+    with merged.no_bar(), merged.no_logging(): merged.fit(1, 1e-3)
+    merged.save_pretrained('merged')
+    assert TransformersLearner.from_pretrained('merged').model.num_parameters()==checkpoint_size(plain.model)
+
+def checkpoint_size(model): return sum(p.numel() for n,p in model.named_parameters() if 'lora' not in n)

@@ -417,7 +417,8 @@ def test_a_batch_writes_what_single_calls_write(trained, arch, side, monkeypatch
     assert got==want and len({len(g) for g in got})>1 and learn.dls.tokenizer.padding_side==side
     assert [o['generated_text'] for o in learn.predict_batch(PROMPTS, max_new_tokens=20)]==[learn.dls.tokenizer.decode(w, skip_special_tokens=True) for w in want]
 
-@pytest.mark.parametrize('setting', [dict(no_repeat_ngram_size=1), dict(begin_suppress_tokens=list(range(300))), dict(guidance_scale=2.), dict(cache_implementation='static')])
+@pytest.mark.parametrize('setting', [dict(no_repeat_ngram_size=1), dict(begin_suppress_tokens=list(range(300))), dict(guidance_scale=2.), dict(cache_implementation='static'),
+    dict(encoder_no_repeat_ngram_size=2), dict(encoder_no_repeat_ngram_size=1), dict(encoder_repetition_penalty=3.), dict(encoder_repetition_penalty=.5)])
 def test_settings_hold_in_batches_and_rounds(trained, setting, monkeypatch):
     "The end token pads here, and what stands in the padding would be counted as said before"
     learn = trained('gpt2')

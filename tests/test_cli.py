@@ -69,6 +69,9 @@ def test_standard_input_and_other_columns(bert, in_tmp, capsys, monkeypatch):
     assert main(['predict', 'm', '-'])==0
     expected = TransformersLearner.from_pretrained('m').predict_batch(['a great film','an awful one'])
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()]==expected
+    monkeypatch.setattr(sys, 'stdin', io.StringIO('\ufeffa great film\nan awful one\n'))
+    assert main(['predict', 'm', '-'])==0 # as some editors and shells begin a text
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()]==expected
     FRAMES['single'].rename(columns=dict(text='body', label='review')).to_csv('other.csv', index=False) # a column of the learner's name that is another
     assert main(['predict', 'm', 'other.csv', '--text', 'body', '--out', 'p.parquet'])==0
     assert pd.read_parquet('p.parquet').to_dict('records')==TransformersLearner.from_pretrained('m').predict_batch(TEXTS)
@@ -283,3 +286,17 @@ def test_paths_are_looked_at_before_anything_is_loaded(in_tmp, capsys):
         code = f"import sys; from blurlike.cli import main; assert main({args!r})==2 and 'torch' not in sys.modules"
         got = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=in_tmp, env=here())
         assert got.returncode==0 and said in got.stderr, got.stderr
+
+def test_an_option_that_is_a_dict_is_json(checkpoints, in_tmp, capsys):
+    FRAMES['summaries'].to_csv('data.csv', index=False)
+    command = ['train', 'data.csv', str(checkpoints('bart')), '--task', 'seq2seq', '--source', 'source', '--target', 'target', *QUICK, '--out', 'm']
+    assert main([*command, '--generate', '{"num_beams": 3}'])==0
+    assert TransformersLearner.from_pretrained('m').model.generation_config.num_beams==3
+    with pytest.raises(SystemExit): main([*command, '--generate', 'num_beams=3'])
+    assert "'num_beams=3' is no JSON" in capsys.readouterr().err
+
+def test_an_argument_that_is_no_option_belongs_to_no_task(bert, in_tmp, capsys):
+    FRAMES['single'].to_csv('data.csv', index=False)
+    with pytest.raises(SystemExit): main(['train', 'data.csv', str(bert), *QUICK, '--peft', 'x', '--out', 'm'])
+    said = capsys.readouterr().err
+    assert 'unrecognized arguments: --peft x' in said and 'belong to' not in said

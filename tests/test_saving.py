@@ -347,3 +347,23 @@ def test_a_pickle_beside_the_weights_is_not_opened(copy):
 def test_no_saved_folder(name, error, message, in_tmp):
     (in_tmp/'bare').mkdir()
     with pytest.raises(error, match=message): TransformersLearner.from_pretrained(name)
+
+@pytest.mark.parametrize('where', ['.', '..', 'ABSOLUTE', 'link'])
+def test_the_folder_one_works_in_is_not_replaced(where, trained, in_tmp, monkeypatch):
+    learn = trained('single')
+    learn.save_pretrained('saved')
+    (in_tmp/'saved'/'mine').mkdir()
+    here = in_tmp/'saved'/'mine' if where=='..' else in_tmp/'saved'
+    (here/'link').symlink_to(here)
+    monkeypatch.chdir(here)
+    with pytest.raises(FileExistsError, match='is the folder you work in, or one above it'): learn.save_pretrained(here if where=='ABSOLUTE' else where)
+    learn.save_pretrained('model') # the folder is still there
+    assert (here/'model'/'config.json').exists()
+
+def test_a_full_disk_is_an_error_of_the_system(trained, in_tmp, monkeypatch):
+    from safetensors import SafetensorError
+    learn = trained('single')
+    def full(*args, **kwargs): raise SafetensorError('Error while serializing: I/O error: No space left on device (os error 28)')
+    monkeypatch.setattr(type(learn.model), 'save_pretrained', full)
+    with pytest.raises(OSError, match="'.*saved' could not be written: .*No space left"): learn.save_pretrained('saved')
+    assert not list(in_tmp.iterdir())

@@ -190,3 +190,8 @@ def test_state_of_the_optimizer_is_saved_and_loaded(bert, in_tmp):
     for p,q in zip(a.model.parameters(), b.model.parameters()):
         assert torch.equal(p, q)
         assert torch.equal(a.opt.opt.state[p]['exp_avg'], b.opt.opt.state[q]['exp_avg'])
+
+@pytest.mark.parametrize('splitter', [transformer_splitter, layerwise_splitter])
+def test_a_frozen_model_is_told(splitter, bert):
+    model = learner('single', bert).model.requires_grad_(False)
+    with pytest.raises(ValueError, match='all parameters of this model are frozen'): splitter(model)

@@ -193,6 +193,10 @@ def _tell_pad(model, tokenizer): # RoBERTa and its kin count positions by the pa
         if getattr(config, 'pad_token_id', None) is None or not counts: config.pad_token_id = tokenizer.pad_token_id
 
 def _of_object(model, config): # a loaded one, whose outputs get the names of the labels
+    is_wrapped = hasattr(model, 'peft_config') and hasattr(model, 'merge_and_unload')
+    if is_wrapped:
+        raise ValueError(f"{type(model).__name__} is wrapped around a model: pass that one itself, and the adapter as peft=, e.g. "
+            "peft=LoraConfig(...); or model.merge_and_unload().requires_grad_(True), to train all weights")
     want = config.get('num_labels')
     has = model.config.num_labels
     if want is not None and has!=want:

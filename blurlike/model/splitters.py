@@ -55,7 +55,12 @@ def model_layout(
         layer = next((k for start,k in places.items() if name.startswith(start)), None)
         if layer is not None: place = layer
         if p.requires_grad: groups[at(name, layer)].append(p)
-    return [g for g in groups if g]
+    return _filled(groups)
+
+def _filled(groups):
+    res = [g for g in groups if g]
+    if res: return res
+    raise ValueError("all parameters of this model are frozen, so there is nothing to train: call model.requires_grad_(True) before")
 
 def _parameters(model, prefix, base): # in order of registration, tied weights once: those of the base first, since a head may be registered before it
     if base is model: return list(model.named_parameters())

@@ -112,8 +112,9 @@ def _of_marks(samples): return 'error' if samples and _numbers(samples[0][1]) el
 def _probability(pred, preds, vocab): # of what is predicted: of several labels each its own, of none what is below the threshold
     if not isinstance(pred, MultiCategory): return as_text(preds.max().item())
     if not len(pred): return f'at most {as_text(preds.max().item())}'
-    given = set(pred)
-    return as_text(preds[[i for i,label in enumerate(vocab) if label in given]])
+    likeliest = preds.topk(len(pred)).indices.sort().values.tolist()
+    given = likeliest if vocab is None else [i for i,label in enumerate(vocab) if label in pred]
+    return as_text(preds[given])
 
 # %% ../../nbs/show/00_tables.ipynb #70021d9d
 @show_batch.dispatch

@@ -17,6 +17,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 # %% ../../nbs/support/03_files.ipynb #00af0007
 def flush(
     path:Path # A file or folder
@@ -96,6 +98,12 @@ def _check_above(folder, real): # can a folder be made there?
     if not above.is_dir(): raise NotADirectoryError(f"{why}{str(above)!r} is a file")
     if not os.access(above, os.W_OK): raise PermissionError(f"{why}you may not write in {str(above)!r}")
 
+def _check_not_here(folder, real): # what is replaced is another folder afterwards, and a shell would stand in the old one
+    here = Path.cwd()
+    if real.resolve() not in (here, *here.parents): return
+    raise FileExistsError(f"{str(folder)!r} is the folder you work in, or one above it, and would be replaced: give the name of another, "
+        f"e.g. {str(here/'model')!r}")
+
 def check_place(
     folder, # Where a folder shall stand
     mark:str='config.json' # File by which an earlier one is known; a folder without it is not replaced
@@ -109,6 +117,7 @@ def check_place(
     if is_there and any(folder.iterdir()) and not (folder/mark).exists():
         raise FileExistsError(f"{str(folder)!r} holds other things than an earlier save; give another name")
     _check_above(folder, real)
+    _check_not_here(folder, real)
     return folder
 
 # %% ../../nbs/support/03_files.ipynb #00af0c1x
@@ -125,7 +134,8 @@ def write_folder(
     new = beside/'new'
     try:
         new.mkdir()
-        write(new)
+        try: write(new)
+        except SafetensorError as e: raise OSError(f"{str(folder)!r} could not be written: {e}") from e
         for p in (*sorted(new.rglob('*')), new):
             if not p.is_symlink(): flush(p)
         if not (real.exists() and exchange(new, real)): _move_in(new, real, beside/'old')

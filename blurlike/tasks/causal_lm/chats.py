@@ -63,8 +63,13 @@ def _opening(tokenizer, message, whole): # what stands before a first message th
     invitation = render(tokenizer, [message], True).removeprefix(whole)
     return whole[:whole.find(invitation)+len(invitation)] if invitation in whole else whole+'?'
 
+def _gone_on(tokenizer, whole, text): # a template may set an end below what is not gone on with
+    if text.startswith(whole): return whole
+    ends = (e for e in tokenizer.all_special_tokens if whole.endswith(e) and text.startswith(whole.removesuffix(e)))
+    return whole.removesuffix(next(ends, ''))
+
 def _turn(tokenizer, messages, i, text): # where message `i` stands in the rendered `text`
-    whole = render(tokenizer, messages[:i+1])
+    whole = _gone_on(tokenizer, render(tokenizer, messages[:i+1]), text)
     before = render(tokenizer, messages[:i], True) if i else _opening(tokenizer, messages[0], whole)
     if whole.startswith(before) and text.startswith(whole): return len(before),len(whole)
     raise ValueError(f"the chat template writes message {i} otherwise once others follow, or invites to it in other words: "

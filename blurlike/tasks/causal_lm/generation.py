@@ -21,7 +21,7 @@ from ...model.tokenizer import max_positions
 from ...model.pretrained import n_embeddings
 from ...model.token_scores import NextTokenLoss
 from ...model.turns import predict_together
-from ...predict.writing import NEW_TOKENS, Continuation, by_length, decoding, in_rounds
+from ...predict.writing import NEW_TOKENS, Continuation, by_length, counts_source, decoding, in_rounds, rates_source
 from ...predict.written_text import WrittenText
 from ...support.arguments import check_counts
 from .chats import as_messages
@@ -110,7 +110,7 @@ def pads_left(
 def _may_pad(model, sizes, bs): # may texts of differing lengths be one batch?
     is_even = len(set(sizes))==1 and len(sizes)<=bs
     config = model.generation_config
-    counts_padding = bool(config.min_length) or config.no_repeat_ngram_size==1 # the end token may pad
+    counts_padding = bool(config.min_length) or config.no_repeat_ngram_size==1 or counts_source(model) # the end token may pad
     return is_even or not counts_padding and pads_left(model)
 
 def _alike(model, how, rooms, sizes, may_pad): # (n,) a number for each; those with one number may be written together
@@ -128,6 +128,7 @@ def written(
 )->list: # Lists of token ids, each with its end
     "What follows each of the lists `ids`."
     model = unwrap(learn.model)
+    if rates_source(model) and how['num_beams']>1: bs = 1 # transformers takes the beams of a row for rows
     stops = learn.dls.text_tfm.stops()
     sizes = np.array(list(map(len, ids)))
     may_pad = _may_pad(model, sizes, bs)

@@ -7,6 +7,7 @@ __all__ = ['FORMS', 'TensorNext', 'CountedText', 'SpelledText', 'TokenizeNext']
 
 # %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #cb00ad04
 from itertools import chain
+from os.path import commonprefix
 
 import numpy as np
 import torch
@@ -129,11 +130,19 @@ def pieces(self:TokenizeNext, o, prompt:bool=False)->list: # pairs of text and w
     "What the item `o` is tokenised in."
     if self.form=='text': return [(o, not prompt)]
     if self.form=='completion': return [(o, False)] if prompt else [(o[0], False), (o[1], True)]
-    text,turns = assistant_turns(self.tokenizer, o)
-    if not prompt: return divided(text, turns)
+    if not prompt: return divided(*assistant_turns(self.tokenizer, o))
     asked = render(self.tokenizer, o, True)
-    if not asked.startswith(text): turns = []
-    return [(t, False) for t,_ in divided(asked, turns)]
+    return [(t, False) for t,_ in divided(asked, self._turns_before(o, asked))]
+
+@patch
+def _turns_before(self:TokenizeNext, messages, asked): # in the text that asks for another
+    try: text,turns = assistant_turns(self.tokenizer, messages)
+    except ValueError: return [] # which cannot be told apart, and need not be
+    kept = _common(text, asked)
+    return [(a, b) for a,b in turns if b<=kept]
+
+def _common(one, other): # characters in which texts begin alike
+    return len(commonprefix([one, other]))
 
 @patch
 def segments(self:TokenizeNext,

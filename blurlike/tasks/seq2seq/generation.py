@@ -13,7 +13,8 @@ from ...model.model_inputs import unwrap
 from ...model.tokenizer import max_positions
 from ...model.token_scores import DecoderLoss
 from ...model.turns import predict_together
-from ...predict.writing import NEW_TOKENS, Continuation, by_length, decoding, drawing, stop_options
+from blurlike.predict.writing import (NEW_TOKENS, Continuation, by_length, counts_source, decoding, drawing, rates_source,
+    stop_options)
 from ...predict.written_text import WrittenText
 from ...support.arguments import check_counts
 from .texts import TensorTarget
@@ -112,16 +113,12 @@ def _check_several(n, how):
     raise ValueError(f"num_return_sequences={n} needs as many beams (num_beams={how['num_beams']}), or a temperature: "
         "the likeliest tokens make one text")
 
-def _is_rated(config): return (config.encoder_repetition_penalty or 1)!=1 # a token for being in the source
 
-def _counts_source(model): # and its padding, in what is written
-    config = model.generation_config
-    return _is_rated(config) or bool(config.encoder_no_repeat_ngram_size)
 
 def _apart(model, how, several, sizes, bs): # `alike` and `bs` of `by_length`
     n_texts = max(several, how['num_beams'])
-    mixes_rows = _is_rated(model.generation_config) and n_texts>1 # transformers takes the texts of a row for rows
-    alike = sizes if _counts_source(model) else None
+    mixes_rows = rates_source(model) and n_texts>1 # transformers takes the texts of a row for rows
+    alike = sizes if counts_source(model) else None
     return alike,1 if mixes_rows else bs
 
 def _rows(tfm, x): # (B,F,L) -> (1,F,l) each, without padding
@@ -156,7 +153,7 @@ class Seq2SeqPredictions(WrittenText):
         model = unwrap(learn.model)
         how = chosen(model)
         room = room_for(model)
-        parts = _rows(learn.dls.text_tfm, x) if _counts_source(model) else [x]
+        parts = _rows(learn.dls.text_tfm, x) if counts_source(model) else [x]
         return [ids for p in parts for ids in Sources(learn, p).continuation(room, how).finish()]
 
     def chosen(self, learn, *asked): return chosen(unwrap(learn.model), *asked)
