@@ -13,8 +13,8 @@ from ...model.model_inputs import unwrap
 from ...model.tokenizer import max_positions
 from ...model.token_scores import DecoderLoss
 from ...model.turns import predict_together
-from blurlike.predict.writing import (NEW_TOKENS, Continuation, by_length, counts_source, decoding, drawing, rates_source,
-    stop_options)
+from ...predict.writing import (NEW_TOKENS, Continuation, by_length, counts_source, decoding, drawing,
+    rates_source, stop_options)
 from ...predict.written_text import WrittenText
 from ...support.arguments import check_counts
 from .texts import TensorTarget
