@@ -17,6 +17,7 @@ from .model.pretrained import *
 from .data.table_files import *
 from .data.rows import *
 from .data.table_checks import *
+from .data.draws import *
 from .data.splits import *
 from .data.corpus import *
 from .data.token_fields import *

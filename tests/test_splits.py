@@ -11,7 +11,7 @@ from blurlike.all import (CategoryBlock, Checkpoints, ColReader, CSVLogger, Data
 from blurlike.cli import main
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from fastai.data.transforms import ColSplitter, EndSplitter, FuncSplitter, IndexSplitter, RandomSplitter, TrainTestSplitter
-from blurlike.data.splits import _earlier, _first
+from blurlike.data.draws import _earlier, _first
 from small import FRAMES, TEXTS, learner
 
 pytestmark = pytest.mark.usefixtures('in_tmp')

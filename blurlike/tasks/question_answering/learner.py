@@ -13,7 +13,8 @@ from fastcore.meta import delegates
 from ...data.batch import TransformersDL
 from ...data.rows import Column
 from ...data.table_checks import check_columns
-from ...data.splits import GroupSplitter, own_part, read_split, split_rows, used_rows
+from ...data.draws import GroupSplitter
+from ...data.splits import own_part, read_split, split_rows, used_rows
 from ...model.inputs_callback import ModelLoss
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.splitters import transformer_splitter
