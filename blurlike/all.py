@@ -83,12 +83,14 @@ from .inspect.token_view import *
 from .inspect.text_lengths import *
 from .inspect.attention import *
 from .inspect.explanation import *
+from .inspect.explain import *
 if _util.find_spec('accelerate'): from .train.distributed import * # fastai's module of that name cannot be imported without it
 from .share.sweeps import *
 from .share.hub import *
 from .share.serving import *
 from .share.checkpoint_search import *
 from .inspect.row_scan import *
+from .inspect.row_faults import *
 from .inspect.data_check import *
 from .inspect.first_look import *
 from .inspect.row_results import *

@@ -41,7 +41,7 @@ FAULTS = [
     ('tasks/causal_lm/texts', 'kept = prompt[over:] or prompt[-1:]', 'kept = prompt[:-over] or prompt[-1:]', 'causal_lm:prompt_is_cut'), # a long prompt loses its end
     ('tasks/seq2seq/scores', 'scorer.score(sentences_of(r), sentences_of(w))', 'scorer.score(sentences_of(r), w)', 'seq2seq:rouge seq2seq:lsum'), # ROUGE-Lsum of one long sentence
     ('inspect/text_lengths', '(lens>limit).mean()', '(lens>=limit).mean()', 'inspection:plot_says'), # a text that just fits is told to be too long
-    ('inspect/explanation', 'found.sum(-1)[0]', 'found.abs().sum(-1)[0]', 'inspection:sum_to_the_difference'), # nothing speaks against
+    ('inspect/explain', 'found.sum(-1)[0]', 'found.abs().sum(-1)[0]', 'inspection:sum_to_the_difference'), # nothing speaks against
     ('inspect/row_results', '_mean(_ratio(hits, true, np.nan))', '_mean(_ratio(hits, true))', 'report:scikit_learn'), # labels that no row has lower the balanced accuracy
     ('inspect/compare', 'int((r.difference>0)!=less)', 'int(r.difference>0)', 'compare:less_perplexity'), # the higher loss is better
     ('inspect/uncertain', 'return 1-(first-second)', 'return 1-first', 'uncertain:plain_model'), # a margin that is a confidence

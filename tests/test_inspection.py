@@ -10,7 +10,7 @@ import transformers as tf
 from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer
 
-import blurlike.inspect.explanation as explanation
+import blurlike.inspect.explain as explain
 import blurlike.inspect.attention as attention
 from blurlike.all import (CategoryBlock, ColReader, DataBlock, RandomSplitter, ShownTokens, TransformersLearner, TransformersTextBlock, masked_lm_learner, read_text, scratch_checkpoint, sequence_classification_learner, set_seed,
     token_classification_learner)
@@ -340,10 +340,10 @@ def test_gradients_sum_to_the_difference(arch, checkpoints):
     reading = read_text(learn, text)
     x = reading.inputs(0)
     learn.model.eval()
-    found = explanation._gradients(learn, x, lambda logits: logits[:,1], 200, np.array([p is None for p in reading.places[0]]), explanation.Progress(200, show=False))
+    found = explain._gradients(learn, x, lambda logits: logits[:,1], 200, np.array([p is None for p in reading.places[0]]), explain.Progress(200, show=False))
     named = learn.model_inputs.door._named(x)
     ids,embed = named.pop('input_ids'),learn.model.get_input_embeddings()
-    base = torch.where(torch.tensor([p is None for p in reading.places[0]]), ids, explanation._hidden_id(tok))
+    base = torch.where(torch.tensor([p is None for p in reading.places[0]]), ids, explain._hidden_id(tok))
     with torch.no_grad(): full,none = (learn.model(inputs_embeds=embed(o), **named).logits[0,1].item() for o in (ids, base))
     assert abs(found.sum()-(full-none))<max(2e-3, .02*abs(full-none)), (found.sum(), full-none)
 
@@ -375,7 +375,7 @@ def test_a_hidden_word_does_not_move_the_place_that_is_read(name, side, tmp_path
     tok,pad,at = learn.dls.tokenizer,learn.model.config.pad_token_id,learn.names.index('good')
     tok.padding_side = side
     with learn.no_bar(), learn.no_logging(): learn.fit(2, 3e-3)
-    hidden = explanation._hidden_id(tok)
+    hidden = explain._hidden_id(tok)
     assert hidden not in (None, pad, tok.eos_token_id)
     for text in ('lovely', 'the film was lovely'):
         told = learn.explain(text, method='occlusion', labels='good').rows[0]['words']
@@ -500,7 +500,7 @@ def test_an_encoder_and_decoder(checkpoints):
     with pytest.raises(ValueError, match='occlusion'): learn.explain('a great film', method='integrated_gradients')
 
 def test_without_captum(bert, monkeypatch):
-    monkeypatch.setattr(explanation.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr(explain.importlib.util, 'find_spec', lambda name: None)
     learn = learner('single', bert)
     assert 'occlusion' in learn.explain('a great film').method
     with pytest.raises(ImportError, match='pip install captum'): learn.explain('a great film', method='integrated_gradients')

@@ -9,7 +9,7 @@ __all__ = ['prompt_key', 'runs_on']
 import numpy as np
 from fastcore.basics import patch
 
-from ...inspect.data_check import found_in
+from ...inspect.row_faults import found_in
 from .chats import as_messages
 from .texts import TokenizeNext
 

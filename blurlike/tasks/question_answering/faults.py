@@ -10,7 +10,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from ...data.rows import Rows
-from ...inspect.data_check import found_in
+from ...inspect.row_faults import found_in
 from ...support.warn import warn_user
 from .answers import AnswerColumn, AnswerPlaces, fits_no_window
 from .questions import TokenizeQuestions, as_asked

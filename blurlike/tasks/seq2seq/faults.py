@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 from fastcore.basics import patch
 
-from ...inspect.data_check import found_in
+from ...inspect.row_faults import found_in
 from .texts import TokenizeSource
 
 # %% ../../../nbs/tasks/seq2seq/04_faults.ipynb #8685e6a2

@@ -16,7 +16,7 @@ from fastcore.meta import delegates
 from ...support.arguments import check_settings, column_names
 from ...train.assembly import build_learner, check_ready
 from ...data.loaders import check_targets
-from ...inspect.data_check import found_in
+from ...inspect.row_faults import found_in
 from ...model.class_weights import loss_with, read_class_weights
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
