@@ -51,6 +51,7 @@ from .model.decisions import *
 from .train.metrics import *
 from .inspect.wrong_labels import *
 from .data.label_columns import *
+from .data.target_kinds import *
 from .data.targets import *
 from .show.tables import *
 from .show.report import *

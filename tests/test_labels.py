@@ -10,7 +10,8 @@ import transformers
 from blurlike.all import Callback, Rows, TransformersLearner, TransformersTextBlock, load_learner, masked_lm_learner, sequence_classification_learner, token_classification_learner
 from blurlike.cli import main
 from blurlike.data.label_columns import label_counts
-from blurlike.data.targets import alike_labels, read_target
+from blurlike.data.target_kinds import alike_labels
+from blurlike.data.targets import read_target
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import ColReader

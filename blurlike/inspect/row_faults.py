@@ -12,7 +12,7 @@ import pandas as pd
 from ..support.arguments import some_of
 from .row_scan import DataPart, conflicting_texts
 from ..show.report import Finding, count_of
-from ..data.targets import alike_labels, name_alike
+from ..data.target_kinds import alike_labels, name_alike
 
 # %% ../../nbs/inspect/05_row_faults.ipynb #16a50013
 def _number(mask, parts, least=False): # of rows, and of how many; `least`: others may hide in rows that were not looked at

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import torch
 
 from ...support.arguments import some_of
-from ...data.targets import alike_labels, name_alike
+from ...data.target_kinds import alike_labels, name_alike
 from ...data.rows import Column, Rows
 from ...data.table_checks import check_columns, check_texts, read_rows
 from .tagged import (CONLL, border_of_word, broken_bio, is_entity_scheme, is_in_word,
