@@ -188,7 +188,8 @@ def read_target(
     check_kind(kind, cols, names, used)
     if kind=='regression': return kind,_check_numbers(cols, names, vocab),read_numbers(label)
     if vocab is not None: _check_vocab(vocab := list(vocab), names[0])
-    if len(cols)==1: vocab,y = _read_one_column(used, len(splits[0]), cols[0], names[0], kind=='single_label_classification', vocab)
+    single = kind=='single_label_classification'
+    if len(cols)==1: vocab,y = _read_one_column(used, len(splits[0]), cols[0], names[0], single, vocab)
     else:
         vocab = _check_hot(cols, names, len(splits[0]), vocab)
         y = read_labels(names)
