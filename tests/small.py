@@ -58,6 +58,10 @@ COLUMNS = dict(single={}, pair=dict(text=['one','two'], label='same'), multi=dic
     prompts=dict(text=['prompt','completion']), chats=dict(text='messages'), summaries=dict(score_rows=0))
 VOCABS = {k:[] for k in COLUMNS} | dict(single=['bad','fine','good'], pair=[False,True], multi=['bad','good','sure'], regression=['score'])
 MORE_KINDS = list(COLUMNS)
+def first(values, n=1):
+    "Parameters of which the gate alone runs all but the first `n`."
+    return [pytest.param(v, marks=[pytest.mark.slow]*(i>=n)) for i,v in enumerate(values)]
+
 EVERY_KIND = [pytest.param(k, marks=pytest.mark.slow) if k=='chats' else k for k in MORE_KINDS] # chats are prompts that are put together otherwise
 WRITING = ['prompts','chats','summaries'] # whose learners write texts
 KINDS = [k for k in MORE_KINDS if k not in ['answers', *WRITING]] # with (B,C) logits, one row each

@@ -709,7 +709,8 @@ def test_a_page_of_chats_has_turns(folders, tmp_path):
             with pytest.raises(Exception, match='Write a text first'): talk.predict(' ', api_name='/predict')
         finally: page.close(verbose=False)
 
-@pytest.mark.parametrize('form', ['completion', pytest.param('packed', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('form', ['completion','packed'])
+@pytest.mark.slow # to export one takes seconds
 def test_onnx(folders, tmp_path, form):
     pytest.importorskip('onnxruntime')
     learn = lm(form, folders('llama'))

@@ -13,7 +13,7 @@ from blurlike.support.one_writer import OneWriter
 from blurlike.support.plain_data import load_state, save_state, to_plain
 from fresh import here
 from runs import CUTS, SCENARIOS, Cut, classifier, train
-from small import BS, FRAMES, TEXTS, weights
+from small import BS, FRAMES, TEXTS, first, weights
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
@@ -51,7 +51,7 @@ def test_killed_at_random(bert, tmp_path):
 class Stop(Exception): pass
 
 @pytest.mark.parametrize('step', [7, pytest.param(3, marks=pytest.mark.slow)])
-@pytest.mark.parametrize('name', SCENARIOS)
+@pytest.mark.parametrize('name', first(SCENARIOS, 3))
 def test_every_batch(name, step, bert, whole, tmp_path):
     "An error after any batch, with a checkpoint after each second one; a few of the batches in the fast suite, in each epoch one"
     for n in range(1, SCENARIOS[name]['batches']+1, step):
@@ -391,7 +391,7 @@ def test_an_argument_that_cannot_be_kept(bert):
     class Odd(tuple): pass
     with pytest.raises(TypeError, match=r'fit_one_cycle\(moms=...\) cannot be repeated'): quiet(learn, lambda: learn.fit_one_cycle(1, 1e-3, moms=Odd((.95, .85, .95)), cbs=Checkpoints('run')))
 
-@pytest.mark.parametrize('n', range(1, 30, 4))
+@pytest.mark.parametrize('n', first(range(1, 30, 4), 2))
 def test_disk_full(n, bert, monkeypatch):
     "A checkpoint that cannot be written stops the run with the reason, and the one before it is whole"
     learn,left,fsync = classifier(bert),[30+n],os.fsync

@@ -8,6 +8,7 @@ import pytest
 from fresh import here, run_fresh
 from small import learner
 
+pytestmark = pytest.mark.slow # two processes that train all tasks
 HERE = Path(__file__).parent
 ENV = here(OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
 CODE = "import runpy, warnings\nwarnings.simplefilter('ignore')\nrunpy.run_path('two_processes.py')"
@@ -33,7 +34,6 @@ def found(bert, tmp_path_factory):
     run_ranks(2, bert, folder/'two.json', 4)
     return json.loads((folder/'one.json').read_text()),json.loads((folder/'two.json').read_text())
 
-@pytest.mark.slow
 def test_torchrun_starts_the_same(found, bert, tmp_path):
     command = [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', 'two_processes.py', bert, tmp_path/'two.json', '4']
     out = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=HERE, env=ENV)
@@ -93,7 +93,6 @@ def test_one_process_that_should_be_one_does_not(said, bert, in_tmp, monkeypatch
     with learner('single', bert).distrib_ctx(): pass
     assert not [w for w in recwarn if 'only process' in str(w.message)]
 
-@pytest.mark.slow
 def test_accelerate_launch(bert, tmp_path):
     "`accelerate launch --cpu --num_processes 2` runs one process, and we say so"
     script = tmp_path/'train.py'

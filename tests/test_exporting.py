@@ -11,7 +11,7 @@ import torch
 from blurlike.all import (Adam, Callback, CategoryBlock, ColReader, CSVLogger, DataBlock, EarlyStoppingCallback, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, layerwise_splitter,
     load_learner, transformer_splitter)
 from fresh import fresh_process, here
-from small import BS, FRAMES, TEXTS, changed, close, learner, weights
+from small import BS, FRAMES, TEXTS, changed, close, first, learner, weights
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
@@ -33,7 +33,7 @@ learn = load_learner(sys.argv[1])
 with learn.no_bar(): print(json.dumps([learn.predict(t)[2].tolist() for t in json.loads(sys.argv[2])]))'''
 
 @pytest.mark.parametrize('cbs', [lambda: [CSVLogger()], lambda: [fastai.callback.progress.CSVLogger()], lambda: [SaveModelCallback()], lambda: [EarlyStoppingCallback()]])
-@pytest.mark.parametrize('where', ['fit','learner'])
+@pytest.mark.parametrize('where', first(['fit','learner']))
 def test_export_after_callbacks(where, cbs, bert, tmp_path_factory):
     learn = learner('single', bert, cbs=cbs() if where=='learner' else None)
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=None if where=='learner' else cbs())

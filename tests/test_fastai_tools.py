@@ -283,8 +283,9 @@ def test_training_learns(bert):
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(12, 2e-3)
     with learn.no_bar(): assert learn.validate(ds_idx=0)[1]>.5 # accuracy; chance is 1/3
 
-@pytest.mark.parametrize('backend', ['eager', pytest.param('aot_eager', marks=pytest.mark.slow)])
-@pytest.mark.parametrize('kind', ['single', *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k!='single')])
+@pytest.mark.parametrize('backend', ['eager','aot_eager'])
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.slow
 def test_torch_compile(kind, backend, bert):
     learn = learner(kind, bert)
     texts = texts_of(kind, valid_frame(learn, kind))

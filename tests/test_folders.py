@@ -251,6 +251,7 @@ def test_interrupted_commands_say_what_is_left(command, left, monkeypatch, capsy
     assert re.search(left, said.err) and 'Traceback' not in said.err and not said.out
     with pytest.raises(KeyboardInterrupt): cli.main(['--traceback', *command])
 
+@pytest.mark.slow
 def test_ctrl_c_while_training(bert, in_tmp):
     "The real signal; the same command goes on"
     FRAMES['single'].to_csv('d.csv')

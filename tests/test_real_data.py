@@ -48,6 +48,7 @@ def same(a, b):
     if isinstance(a, dict): return set(a)==set(b) and all(same(a[k], b[k]) for k in a)
     return abs(a-b)<1e-4 if isinstance(a, float) else a==b
 
+@pytest.mark.slow
 def test_entities_and_gaps_of_real_sentences_are_the_pipelines(tmp_path):
     "With a head that knows nothing, whose entities are as odd as can be; `benchmarks/pipelines.py` does it with trained models over all rows."
     df = pd.concat([read('wnut17/train', 60).assign(is_valid=False), read('wnut17/dev', 150).assign(is_valid=True)], ignore_index=True)[['tokens','tags','is_valid']]

@@ -8,7 +8,7 @@ import transformers
 from blurlike.all import (ClassificationInterpretation, CSVLogger, GradientClip, Interpretation, ModelLoss, TransformersLearner, accuracy, noop, layerwise_splitter, load_tokenizer, output_names, trainable_params)
 from blurlike.save.saved_facts import FORMAT, write_facts
 from fresh import fresh_process
-from small import ARCHS, AUTO_MODELS, BS, FRAMES, KINDS, MORE_KINDS, SAME_WIDTH, TEXTS, VOCABS, WRITING, activated, asked_of, changed, close, direct_logits, direct_preds, head_names, learner, table, texts_of, valid_frame, weights, with_answers
+from small import ARCHS, AUTO_MODELS, BS, FRAMES, KINDS, MORE_KINDS, SAME_WIDTH, TEXTS, VOCABS, WRITING, activated, asked_of, changed, close, direct_logits, direct_preds, first, head_names, learner, table, texts_of, valid_frame, weights, with_answers
 from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -205,7 +205,7 @@ def test_show_results_of_new_data(kind, learn, again, capsys):
     assert ' '.join((df.one if kind=='pair' else df.text)[0].split()[:4]) in out
 
 @with_answers
-@pytest.mark.parametrize('how', ['dls','checkpoint'])
+@pytest.mark.parametrize('how', first(['dls','checkpoint']))
 def test_training_goes_on_with_new_data(how, kind, learn, folder, again):
     new = learner(kind, folder, table(kind, 32, seed=9), bs=4)
     assert not new.model.new_weights and output_names(new.dls)==VOCABS[kind]

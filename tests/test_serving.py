@@ -254,6 +254,7 @@ def test_page_says_what_is_wrong(ask, learners, monkeypatch):
     monkeypatch.setitem(sys.modules, 'gradio', None)
     with pytest.raises(ImportError, match='pip install gradio'): gradio_app(learn)
 
+@pytest.mark.slow
 def test_only_an_earlier_export_is_replaced(bert, in_tmp):
     learn = learner('single', bert)
     learn.save_pretrained('stars')

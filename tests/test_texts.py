@@ -12,7 +12,7 @@ from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import ColReader, IndexSplitter, RandomSplitter
 from fastai.torch_core import set_seed
 from runs import Cut
-from small import ARCHS, BS, FRAMES, TEXTS, close, direct_logits, learner
+from small import ARCHS, BS, FRAMES, TEXTS, close, direct_logits, first, learner
 from test_checkpoints import Stop
 
 from blurlike.all import Checkpoints, TokenCategoryBlock, TokenizeText, TransformersLearner, TransformersTextBlock, export_onnx, load_learner, load_onnx, load_tokenizer, masked_lm_learner, token_classification_learner
@@ -34,7 +34,7 @@ def said_in(f):
 LOOKS = dict(batch=lambda learn: learn.dls.one_batch(), shown=lambda learn: learn.dls.show_batch(show=False), unique=lambda learn: learn.dls.train.show_batch(unique=True, show=False),
     shapes=lambda learn: learn.summary(), valid=lambda learn: learn.dls.valid.one_batch())
 
-@pytest.mark.parametrize('kwargs', [{}, dict(memory=0), dict(max_tokens=64)], ids=['remembered','forgotten','tokens'])
+@pytest.mark.parametrize('kwargs', first([{}, dict(memory=0), dict(max_tokens=64)]), ids=['remembered','forgotten','tokens'])
 @pytest.mark.parametrize('look', LOOKS)
 def test_a_look_at_a_batch_hides_no_cut(look, kwargs, bert):
     def said(first):

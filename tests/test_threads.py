@@ -10,7 +10,7 @@ from fastai.callback.core import Callback, event
 from fastai.learner import Learner
 from fastai.torch_core import set_seed
 
-from small import activated, close, direct_logits, learner, weights
+from small import activated, close, direct_logits, first, learner, weights
 from under_load import LONG,WORDS,gap,kinds,load,make_filler,make_tagger,same
 
 from blurlike.all import ModelInputsCallback
@@ -24,7 +24,7 @@ def quietly(f, *args, **kwargs):
 @pytest.fixture(scope='module')
 def ways(checkpoints): return quietly(kinds, checkpoints('bert'))
 
-@pytest.mark.parametrize('kind', ['single','windows','batch','pairs','choice','tags','tags_of_words','tags_in_windows','by_call','gaps','two_learners','preds','explain','gradients','attention'])
+@pytest.mark.parametrize('kind', first(['single','windows','batch','pairs','choice','tags','tags_of_words','tags_in_windows','by_call','gaps','two_learners','preds','explain','gradients','attention'], 3))
 def test_eight_threads_are_answered_as_one(ways, kind):
     assert quietly(load, ways[kind], 20)==dict(errors=[], differ=0)
 
@@ -69,8 +69,8 @@ class Predicts(Callback):
         self.asked[name] += 1
         self.learn.predict(self.item), self.learn.predict_batch([self.item, self.item])
 
-@pytest.mark.parametrize('precision', [None, 'bf16'])
-@pytest.mark.parametrize('kind', MAKERS)
+@pytest.mark.parametrize('precision', first([None, 'bf16']))
+@pytest.mark.parametrize('kind', first(MAKERS, 2))
 def test_predictions_at_any_event_leave_training_as_it_is(bert, kind, precision):
     alone = quietly(trained, MAKERS[kind], bert, precision=precision)
     first,last = (Predicts(ASK[kind], order) for order in (-100, 100))

@@ -73,6 +73,7 @@ learn.predict(long+'sea')
 learn.predict_batch([long])
 """
 
+@pytest.mark.slow
 def test_what_is_printed(bert, tmp_path):
     "With Python's own filters: the user's line"
     (tmp_path/'script.py').write_text(SCRIPT)
