@@ -679,6 +679,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                         'blurlike/data/tokenizer_calls.py'),
                                                'blurlike.data.tokenizer_calls.TokenizerCalls.is_reported': ( 'data/tokenizer_calls.html#tokenizercalls.is_reported',
                                                                                                              'blurlike/data/tokenizer_calls.py'),
+                                               'blurlike.data.tokenizer_calls.TokenizerCalls.known': ( 'data/tokenizer_calls.html#tokenizercalls.known',
+                                                                                                       'blurlike/data/tokenizer_calls.py'),
                                                'blurlike.data.tokenizer_calls.TokenizerCalls.long_firsts': ( 'data/tokenizer_calls.html#tokenizercalls.long_firsts',
                                                                                                              'blurlike/data/tokenizer_calls.py'),
                                                'blurlike.data.tokenizer_calls.TokenizerCalls.no_room': ( 'data/tokenizer_calls.html#tokenizercalls.no_room',

@@ -102,6 +102,16 @@ def _backend(self:TokenizerCalls, paired, max_length):
     return self._copies[key]
 
 @patch
+def known(self:TokenizerCalls,
+    name:str, # Of what is looked for
+    find # `TokenizerCalls -> value`, called once for each size of the vocabulary
+): # What `find` gave
+    "What was found out about the tokenizer."
+    key = name,len(self.tokenizer)
+    if key not in self._copies: self._copies[key] = find(self)
+    return self._copies[key]
+
+@patch
 def _copy(self:TokenizerCalls, paired, max_length):
     res = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())
     res.no_padding()

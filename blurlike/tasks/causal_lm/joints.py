@@ -6,7 +6,7 @@
 __all__ = ['JOINTS', 'WORDS', 'Part', 'Joints', 'parts_of']
 
 # %% ../../../nbs/tasks/causal_lm/01_joints.ipynb #j0000004
-from itertools import chain
+from itertools import chain, takewhile
 
 from fastcore.basics import patch
 
@@ -21,8 +21,10 @@ class Part:
         spaces:int=0 # Of the text, which the last token before it may take
     ):
         self.encoding,self.n = encoding,n
-        self.first = next((k for k,(a,_) in enumerate(encoding.offsets) if a>=n), len(encoding)) if n else 0
-        self.is_whole = all(b<=n+spaces for _,b in encoding.offsets[:self.first])
+        spans = map(encoding.token_to_chars, range(len(encoding) if n else 0)) # one by one: there are few before a text
+        before = list(takewhile(lambda s: s is not None and s[0]<n, spans))
+        self.first = len(before)
+        self.is_whole = all(b<=n+spaces for _,b in before)
 
     @property
     def ids(self)->list: # of tokens
@@ -82,7 +84,7 @@ def parts_of(
     rows:list # Lists of texts, each of which goes on from the one before it
 )->list: # A `Part` for each text of all rows
     "The tokens of texts that go on from one another, without special ones around them."
-    joints = Joints(tfm)
+    joints = tfm.known('joints', Joints)
     texts = list(chain(*rows))
     is_plain = not joints.characters and not joints.tokens
     if is_plain: return list(map(Part, tfm.encodings(texts)))

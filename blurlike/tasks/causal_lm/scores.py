@@ -48,7 +48,7 @@ def own_spaces(
     tokenizer = tfm.tokenizer
     vocab = tokenizer.get_vocab()
     res = np.zeros(max(vocab.values())+1, dtype=np.int64)
-    has_own = tfm.form=='text' and tfm.before and tokenizer.is_fast and Joints(tfm).characters
+    has_own = tfm.form=='text' and tfm.before and tokenizer.is_fast and tfm.known('joints', Joints).characters
     if has_own: res[[i for t,i in vocab.items() if t[0] in '▁Ġ']] = 1
     return res
 
