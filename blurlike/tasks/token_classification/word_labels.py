@@ -121,8 +121,9 @@ def is_read(
     "Which words the model saw."
     return (probs!=no_word(vocab)).any(-1)
 
-def _numbers(learn, probs): # (n,) of the tags; -1: none
-    return learn.loss_func.decodes(probs).masked_fill((probs==0).all(-1), -1)
+def _numbers(learn, probs): # (n,) of the tags, -1: none; of a loss that does not decode, what was there
+    res = getcallable(learn.loss_func, 'decodes')(probs)
+    return res.masked_fill((probs==0).all(-1), -1) if res.ndim<probs.ndim else res
 
 def _names(learn, numbers): return [None if i<0 else learn.names[i] for i in numbers.tolist()]
 
