@@ -2876,6 +2876,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'blurlike/share/tracking.py'),
                                          'blurlike.share.tracking._learner_facts': ( 'share/tracking.html#_learner_facts',
                                                                                      'blurlike/share/tracking.py'),
+                                         'blurlike.share.tracking._of_given': ( 'share/tracking.html#_of_given',
+                                                                                'blurlike/share/tracking.py'),
                                          'blurlike.share.tracking._plain': ('share/tracking.html#_plain', 'blurlike/share/tracking.py'),
                                          'blurlike.share.tracking._process': ('share/tracking.html#_process', 'blurlike/share/tracking.py'),
                                          'blurlike.share.tracking._sizes': ('share/tracking.html#_sizes', 'blurlike/share/tracking.py'),

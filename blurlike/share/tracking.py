@@ -28,7 +28,7 @@ import torch
 import wandb
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.wandb import log_dataset, wandb_process
-from fastai.torch_core import TensorMultiCategory, find_bs, num_distrib, rank_distrib, trainable_params
+from fastai.torch_core import find_bs, num_distrib, rank_distrib, trainable_params
 from fastcore.basics import init_args, patch
 from fastcore.foundation import L
 
@@ -113,6 +113,10 @@ def drawn_rows(
     try: return dl.new(get_idxs=FixedOrder(np.array(rows)), shuffle=False, drop_last=False, share=None, max_tokens=None)
     finally: random.setstate(state) # fastai draws a seed for each new loader
 
+def _of_given(preds, decoded): # where several may be given, -1 for what is not
+    is_mask = getattr(decoded, 'dtype', None)==torch.bool
+    return preds.where(decoded, -1) if is_mask else preds
+
 def prediction_table(
     learn:TransformersLearner,
     dl, # Rows with targets
@@ -127,8 +131,7 @@ def prediction_table(
                 raise ValueError("these rows have no targets to compare predictions with: make the loader with `with_labels=True`")
             preds,_,decoded,losses = learn.get_preds(dl=[b], with_decoded=True, with_loss=True, inner=inner)
             shown = dl.show_results(b, decoded, show=False, max_n=len(b[0]))
-            if isinstance(b[1], TensorMultiCategory): preds = preds.where(decoded.bool(), -1)
-            table = wandb_process(*shown, preds)['Prediction_Samples']
+            table = wandb_process(*shown, _of_given(preds, decoded))['Prediction_Samples']
             columns = [*table.columns, 'loss']
             rows += [[*row, loss] for row,loss in zip(table.data, losses.tolist())]
             if len(rows)>=n: break
