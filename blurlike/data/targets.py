@@ -17,10 +17,12 @@ from .table_checks import check_columns
 from .label_columns import LabelLists, LabelVector, chained_labels, first_values, is_label_list, label_counts
 from .label_columns import native_values, plain_column, read_flags, read_labels
 from .label_columns import read_numbers, single_labels, spelled_number
-from .target_kinds import alike_labels, all_flags, check_kind, check_label_types, infer_kind
+from .target_kinds import TARGET_KINDS, alike_labels, all_flags, check_kind, check_label_types, infer_kind
 from .target_kinds import mixed_types, name_alike
 
 # %% ../../nbs/data/07_targets.ipynb #a388ed94
+_single,_,_regression = TARGET_KINDS
+
 def _check_missing(col, name, used):
     missing = col.isna()
     if col.dtype==object: missing[chained_labels(col[col.map(is_label_list)])[pd.isna].index] = True
@@ -184,11 +186,11 @@ def read_target(
     used = rows[np.concatenate([np.asarray(s, dtype=np.int64) for s in splits])] # training first
     cols = [_read_column(used, n) for n in names]
     kind = problem_type or infer_kind(cols, names)
-    if kind=='regression': cols = [_as_numbers(c) for c in cols]
+    if kind==_regression: cols = [_as_numbers(c) for c in cols]
     check_kind(kind, cols, names, used)
-    if kind=='regression': return kind,_check_numbers(cols, names, vocab),read_numbers(label)
+    if kind==_regression: return kind,_check_numbers(cols, names, vocab),read_numbers(label)
     if vocab is not None: _check_vocab(vocab := list(vocab), names[0])
-    single = kind=='single_label_classification'
+    single = kind==_single
     if len(cols)==1: vocab,y = _read_one_column(used, len(splits[0]), cols[0], names[0], single, vocab)
     else:
         vocab = _check_hot(cols, names, len(splits[0]), vocab)
