@@ -158,3 +158,9 @@ def test_pages_in_a_browser(scheme, site, address, chromium):
     assert page.locator('h3#transformerstextblock').is_visible()
     page.context.close()
     assert not said and not [u for u in asked if not u.startswith((address, 'data:', 'blob:'))], (said, asked)
+
+def test_a_link_between_notebooks_leads_to_one():
+    "Fast, beside what a strict build of the site says of all links."
+    links = [(name, path.parent, l) for name,path in NOTEBOOKS.items() for c in json.loads(path.read_text())['cells'] if c['cell_type']=='markdown'
+        for l in re.findall(r'\]\(([^)#:\s]+\.ipynb)', ''.join(c['source']))]
+    assert len(links)>100 and not [(name, l) for name,folder,l in links if not (folder/l).exists()]
