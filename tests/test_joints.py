@@ -4,7 +4,7 @@ import pytest
 import transformers as tf
 from blurlike.all import TokenizeNext, causal_lm_learner, special_tokens
 from blurlike.inspect.token_view import reading_of
-from blurlike.tasks.causal_lm.joints import Joints, Part, parts_of
+from blurlike.tasks.causal_lm.joints import Joints, Part, joined_parts
 from small import TEXTS
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
@@ -133,11 +133,11 @@ def of_merges(*merges): # a text is one word, for which these are all there is t
 def test_a_token_across_a_joint_is_passed_by_with_another():
     tfm,vocab = of_merges(('\n','b'), ('▁','b'))
     assert Joints(tfm).characters==['\n',':']
-    assert [p.ids for p in parts_of(tfm, [['a','a'], ['a','b']])]==[[vocab['▁'], vocab['a']], [vocab['a']], [vocab['▁'], vocab['a']], [vocab['b']]]
+    assert [p.ids for p in joined_parts(tfm, [['a','a'], ['a','b']])]==[[vocab['▁'], vocab['a']], [vocab['a']], [vocab['▁'], vocab['a']], [vocab['b']]]
 
 def test_a_text_that_no_joint_suits_is_read_as_it_is_alone():
     tfm,vocab = of_merges(('\n','b'), (':','b'), ('.','b'), ('▁','b'))
-    assert [p.ids for p in parts_of(tfm, [['a','b']])]==[[vocab['▁'], vocab['a']], [vocab['▁b']]]
+    assert [p.ids for p in joined_parts(tfm, [['a','b']])]==[[vocab['▁'], vocab['a']], [vocab['▁b']]]
 
 @pytest.mark.parametrize('kind', list(SPACED))
 def test_a_joint_that_is_a_token_itself_is_none(kind): # SentencePiece's tokenizers are often given one for line ends
@@ -173,14 +173,14 @@ def test_after_a_token_that_takes_spaces_with_it():
     tok = tokenizer('always')
     tok.add_special_tokens(dict(additional_special_tokens=[AddedToken('<|end|>', rstrip=True)]))
     tfm = TokenizeNext(tok, form='completion')
-    a,b = parts_of(tfm, [['the film<|end|>','\nwas good']])
+    a,b = joined_parts(tfm, [['the film<|end|>','\nwas good']])
     assert a.ids+b.ids==tok('the film<|end|>\nwas good', add_special_tokens=False)['input_ids']
 
 def test_texts_without_such_a_space_are_read_as_they_are():
     from test_causal_lm import tokenizer_of
     tfm = TokenizeNext(tokenizer_of(), form='completion')
     assert Joints(tfm).characters==[]
-    assert [p.ids for p in parts_of(tfm, [['film','\nwas']])]==[tfm.tokenizer(t)['input_ids'] for t in ('film','\nwas')]
+    assert [p.ids for p in joined_parts(tfm, [['film','\nwas']])]==[tfm.tokenizer(t)['input_ids'] for t in ('film','\nwas')]
 
 def test_with_arguments_of_the_tokenizers_own():
     tok = tokenizer('first')

@@ -75,6 +75,7 @@ def _first(turns, n): # (n,) places of the lowest; of equal ones those that stan
 
 def _random(seed): return np.random.default_rng(np.random.randint(2**31) if seed is None else seed) # without one as numpy's state has it
 
+# %% ../../nbs/data/03_draws.ipynb #bc1893b1
 def of_pool(rows, pool): return rows if len(pool)==len(rows) else rows[pool]
 
 def draw_rows(

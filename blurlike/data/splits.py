@@ -138,6 +138,7 @@ def _by_fraction(rows, parts, pool, share, seed, labels):
         raise ValueError(f"the data has a part {own!r} and none to train on: pass the part itself, `data[{own!r}]`, to train on some of it")
     return draw_rows(rows, pool, share, seed, labels) if own is None else parts[own]
 
+# %% ../../nbs/data/04_splits.ipynb #b941ba0e
 def _by_name(rows, parts, name):
     if name in parts: return parts[name]
     known = f'a split ({list(parts) or "there are none"}) nor a column ({rows.columns}) nor a file'

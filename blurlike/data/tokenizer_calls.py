@@ -284,6 +284,7 @@ def raw_ids(self:TokenizerCalls,
     encodings = self.encodings(texts)
     return [e.ids for e in encodings],list(map(_begins, encodings)) if self.with_words else []
 
+# %% ../../nbs/data/12_tokenizer_calls.ipynb #bd8d63be
 @patch
 def _given(self:TokenizerCalls, blocks): # token ids, (L,) each, or with where words begin (2,L)
     ids = [o if o.ndim==1 else o[0] for o in blocks]

@@ -47,6 +47,7 @@ class Comparison:
 
     def __len__(self): return len(self.a)
 
+# %% ../../nbs/inspect/11_compare.ipynb #bcaf30e9
 _columns = 'row','text','target','right','difference','low','high','p' # of the tables, beside the models
 
 def _read_names(names):

@@ -104,6 +104,7 @@ def _base_of(model):
     if isinstance(base, nn.Module) and base is not model: return base
     raise ValueError(f"{type(model).__name__} has no encoder of which one could hear what texts are like: pass diverse=False")
 
+# %% ../../nbs/inspect/12_uncertain.ipynb #b6d811fb
 @patch
 def embed(self:TransformersLearner,
     items, # As `predict_batch` takes them: texts, pairs, lists of words, or rows of a table

@@ -57,6 +57,7 @@ def model_layout(
         if p.requires_grad: groups[at(name, layer)].append(p)
     return _filled(groups)
 
+# %% ../../nbs/model/04_splitters.ipynb #b35a6d7a
 def _filled(groups):
     res = [g for g in groups if g]
     if res: return res

@@ -34,6 +34,7 @@ def _unanswered(tfm, part): # a mask of its rows
     res[far] = [not sum(tfm.cut(row)[1]) for row in tfm.segments([tfm.as_item(o) for o in items])]
     return res
 
+# %% ../../../nbs/tasks/causal_lm/07_faults.ipynb #b29c117d
 def _ends_word(c): return c.isdigit() or c.lower()!=c.upper() or c in '.:?!,;)"'
 
 def runs_on(

@@ -52,6 +52,7 @@ def own_spaces(
     if has_own: res[[i for t,i in vocab.items() if t[0] in '▁Ġ']] = 1
     return res
 
+# %% ../../../nbs/tasks/causal_lm/04_scores.ipynb #b9b462df
 class NextTokenCounts:
     "Tokens that count: how many, how many are guessed, their loss in nats, and their bytes"
     def __init__(self):

@@ -15,7 +15,7 @@ from ...data.text_items import repair_texts
 from ...data.token_fields import TokenTensor
 from ...inspect.token_view import TextReading, reading_of
 from ...show.tables import MarkedTable, Table, as_text, dearest, prediction_rows, shortened
-from .joints import parts_of
+from .joints import joined_parts
 from .texts import TensorNext, TokenizeNext
 
 # %% ../../../nbs/tasks/causal_lm/06_tables.ipynb #cb04ad06
@@ -98,7 +98,7 @@ def _with_places(self:NextReading, row): # segments, whose tokens become pairs o
 @patch
 def _places(self:NextReading, sizes): # of each piece, (start, end) of its tokens
     if not self.tfm.tokenizer.is_fast: return [[(i, i+1) for i in range(n)] for n in sizes]
-    return [p.places for p in parts_of(self.tfm, [repair_texts(self.parts)])]
+    return [p.places for p in joined_parts(self.tfm, [repair_texts(self.parts)])]
 
 @reading_of.register
 def _(tfm:TokenizeNext, item): return NextReading(tfm, item)

@@ -22,7 +22,7 @@ from ...data.text_items import repair_texts
 from ...data.token_fields import Tokens, TokenTensor
 from ...data.tokens import TokenizeText
 from .chats import as_messages, assistant_turns, check_template, divided, render
-from .joints import parts_of
+from .joints import joined_parts
 
 # %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #cb00ad14
 FORMS = 'text','completion','chat'
@@ -144,6 +144,7 @@ def _turns_before(self:TokenizeNext, messages, asked): # in the text that asks f
 def _common(one, other): # characters in which texts begin alike
     return len(commonprefix([one, other]))
 
+# %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #b908ddb3
 @patch
 def segments(self:TokenizeNext,
     items:list, # Items
@@ -159,7 +160,7 @@ def segments(self:TokenizeNext,
 
 @patch
 def _piece_ids(self:TokenizeNext, rows): # lists of texts -> the ids of each, in one list
-    if self.tokenizer.is_fast: return [p.ids for p in parts_of(self, rows)]
+    if self.tokenizer.is_fast: return [p.ids for p in joined_parts(self, rows)]
     return self.raw_ids(list(chain(*rows)))[0]
 
 @patch
