@@ -1,12 +1,12 @@
 """Notebooks as Markdown, with nbdev's own processors and without quarto: `nb2md.py site OUTDIR` (every notebook, with API entries)
 or `nb2md.py readme README.md` (from `nbs/index.ipynb`). MkDocs loads this file as a hook too, for the navigation."""
-import base64,os,posixpath,re,shutil,sys
+import base64,gc,os,posixpath,re,shutil,sys
 from pathlib import Path
 
 from fastcore.nbio import nb_frontmatter, read_nb
 from nbdev.config import get_config
 from nbdev.doclinks import nbglob
-from nbdev.processors import FilterDefaults, add_links, insert_warning
+from nbdev.processors import FilterDefaults, add_links, clean_magics, insert_warning
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS = ROOT/'nbs'
@@ -31,8 +31,9 @@ _heading = re.compile(r'(?<=\A---\n\n)#+ (\S+)$', re.M)
 _api = re.compile(r'^#+ (\S+) \{#(\S+)\}$', re.M)
 
 class ApiDocs(FilterDefaults):
-    "nbdev's processors but for its links to hosted pages (`link_symbols` links within the site) and its warning (ours names the notebook)."
-    def base_procs(self): return [p for p in super().base_procs() if p not in (add_links, insert_warning)]
+    """nbdev's processors but for its links to hosted pages (`link_symbols` links within the site), its warning (ours names the notebook),
+    and its look for magics (our notebooks have none; it reads nbdev's settings anew for each cell)."""
+    def base_procs(self): return [p for p in super().base_procs() if p not in (add_links, clean_magics, insert_warning)]
 
 def page(nb):
     "Path in the site of the page of notebook `nb`: `nbs/data/13_tokens.ipynb` -> `data/tokens.md`."
@@ -212,3 +213,4 @@ if __name__=='__main__':
     os.chdir(ROOT)                                                              # nbdev looks for its settings here, imports find the package
     sys.path.insert(0, str(ROOT))
     dict(site=site, readme=readme)[sys.argv[1]](dst)
+    gc.freeze()                                                                 # at exit IPython collects garbage once for each shell, so for each notebook
