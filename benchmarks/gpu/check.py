@@ -355,7 +355,8 @@ def writer(args, folder):
         dict(vocab_size=50304, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=2048)
     torch.manual_seed(0)
     tf.LlamaForCausalLM(tf.LlamaConfig(**size, max_position_embeddings=1024, pad_token_id=0, bos_token_id=2, eos_token_id=3)).save_pretrained(made)
-    return pd.DataFrame(dict(text=texts(100 if args.tiny else 2600)[0])),made,dict(bs=2 if args.tiny else 8, block_size=1024, valid=list(range(4)), metrics=[])
+    rows = texts(100, longest=60) if args.tiny else texts(2600)
+    return pd.DataFrame(dict(text=rows[0])),made,dict(bs=2 if args.tiny else 8, block_size=128 if args.tiny else 1024, valid=list(range(4)), metrics=[])
 
 def causal(args):
     "A causal model in bf16 on packed blocks of 1,024 tokens: tokens a second and megabytes, ours beside the plain loop (all logits) and `Trainer`."

@@ -60,6 +60,7 @@ def _is_plain(f): return type(f).__module__.startswith(('fastai.data.transforms'
 
 def _reads_column(fs): return len(fs)>0 and isinstance(fs[0], Column) and all(map(_is_plain, fs))
 
+# %% ../../nbs/data/14_prefetch.ipynb #b64a1207
 class RowReader:
     "Reads many rows of a fastai `Datasets` at once: texts, and the encoded targets beside them"
     def __init__(self,
@@ -125,6 +126,7 @@ def ahead(
             yield res
     finally: pool.shutdown(wait=True, cancel_futures=True)
 
+# %% ../../nbs/data/14_prefetch.ipynb #b9ae7ef2
 class ReadMegabatch:
     "Reads and tokenises megabatch `k`, in a thread or a worker process"
     def __init__(self, dl, megabatches): self.dl,self.megabatches,self.n = dl,megabatches,len(megabatches)

@@ -46,6 +46,7 @@ def _mask(rows, mask, given):
 
 def _are_rows(o): return isinstance(o, slice) or hasattr(o, '__len__') and not isinstance(o, (str, bytes, dict))
 
+# %% ../../nbs/data/04_splits.ipynb #b188a0db
 def _array(given): # of whatever names rows
     if _are_rows(given):
         with suppress(ValueError): return np.asarray(given if hasattr(given, '__array__') else list(given))
@@ -196,6 +197,7 @@ def read_split(
     if 'train' in parts: train = train[parts['train']]
     return (*_joined(train, other), *rest, 'validation')
 
+# %% ../../nbs/data/04_splits.ipynb #b4ef044f
 def _table(rows): # its own rows alone
     if rows.idxs is None: return rows.source
     return _as_frame(rows) if isinstance(rows.source, pd.DataFrame) else rows.source.select(rows.idxs)

@@ -118,6 +118,7 @@ def _plain(v):
     if isinstance(v, list): return name_numbers(v)
     return _number(v) if isinstance(v, float) else as_text(v)
 
+# %% ../../nbs/inspect/09_score_report.ipynb #b72b3554
 class ScoreReport:
     "What `learn.report` found, drawn as tables in a notebook and as text elsewhere"
     def __init__(self,

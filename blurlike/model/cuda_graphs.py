@@ -199,32 +199,38 @@ class CUDAGraphs(Callback):
         if not self._told: warn_user(f"cuda_graphs=True, but {why}: training goes on without")
         self._told = True
 
-    def before_batch(self):
-        self._put_back()
-        if self._forward is None: return
-        why = self._why_not_now()
-        if why is not None: return self._leave(why)
-        self._forward.left,self._before = 1,vars(self._model).get('forward')
-        self._model.forward = self._forward
+# %% ../../nbs/model/16_cuda_graphs.ipynb #d868217f
+@patch
+def before_batch(self:CUDAGraphs):
+    self._put_back()
+    if self._forward is None: return
+    why = self._why_not_now()
+    if why is not None: return self._leave(why)
+    self._forward.left,self._before = 1,vars(self._model).get('forward')
+    self._model.forward = self._forward
 
-    def after_pred(self):
-        self._put_back()
-        failed = self._forward is not None and self._forward.failed
-        if failed: self._leave(f"this model cannot be captured ({failed})")
+@patch
+def after_pred(self:CUDAGraphs):
+    self._put_back()
+    failed = self._forward is not None and self._forward.failed
+    if failed: self._leave(f"this model cannot be captured ({failed})")
 
-    def after_batch(self): self._put_back() # where the batch was cancelled
+@patch
+def after_batch(self:CUDAGraphs): self._put_back() # where the batch was cancelled
 
-    def after_fit(self): # after an error too
-        self._put_back()
-        self._forward = None
-        loss = getattr(self.learn, 'loss_grad', None) # of the last batch: its history holds a graph
-        if isinstance(loss, torch.Tensor): self.learn.loss_grad = loss.detach()
+@patch
+def after_fit(self:CUDAGraphs): # after an error too
+    self._put_back()
+    self._forward = None
+    loss = getattr(self.learn, 'loss_grad', None) # of the last batch: its history holds a graph
+    if isinstance(loss, torch.Tensor): self.learn.loss_grad = loss.detach()
 
-    def _put_back(self):
-        now = vars(self._model).get('forward') if self._model is not None else None
-        if not isinstance(now, GraphedForward): return
-        del self._model.forward
-        if self._before is not None: self._model.forward = self._before
+@patch
+def _put_back(self:CUDAGraphs):
+    now = vars(self._model).get('forward') if self._model is not None else None
+    if not isinstance(now, GraphedForward): return
+    del self._model.forward
+    if self._before is not None: self._model.forward = self._before
 
 # %% ../../nbs/model/16_cuda_graphs.ipynb #27ffb6d2
 @patch

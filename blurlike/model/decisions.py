@@ -47,6 +47,7 @@ class Calibrated:
     ): self.loss_func = loss_func
     def __call__(self, x): return type(self.loss_func).activation(self.loss_func, scaled(self.loss_func, x))
 
+# %% ../../nbs/model/17_decisions.ipynb #b1af6b76
 def with_decisions(
     loss_func, # Any; left as it is, since it may serve another learner, or another thread
     **decisions # From `decisions_of`

@@ -12,6 +12,7 @@ from bisect import bisect_right
 import numpy as np
 import torch
 from fastai.optimizer import OptimWrapper
+from fastcore.basics import patch
 
 from .adapters import has_adapter
 from .model_inputs import unwrap
@@ -31,6 +32,7 @@ def _check_hyper(k, v): # one for each group
     is_bad = k in ('lr','wd') and not all(0<=o<np.inf for o in v)
     if is_bad: raise ValueError(f"{k}={v[0] if len(set(v))==1 else v}: numbers of at least 0 are expected")
 
+# %% ../../nbs/model/07_optimizer.ipynb #b0443dbf
 class adamw(OptimWrapper):
     "Fused AdamW over groups of parameters; no weight decay on biases and norms"
     skip = None # () bool, on the device: is the next step left out? No one need wait for it
@@ -65,38 +67,46 @@ class adamw(OptimWrapper):
 
     def zero_grad(self): self.opt.zero_grad() # to `None`: zeros would lie beside the next gradients, and be added to them
 
-    def _inner(self, i):
-        groups = self.opt.param_groups
-        if self._owned[0] is not groups:
-            self._owned = groups,[[g for g in groups if g['owner']==k] for k in range(self.n_groups)]
-        return self._owned[1][i]
-    @property
-    def param_lists(self): return [[p for g in self._inner(i) for p in g['params']] for i in range(self.n_groups)]
-    @property
-    def hypers(self):
-        def told(g):
-            mom,sqr_mom = g['betas']
-            return dict(lr=g['lr'], mom=mom, sqr_mom=sqr_mom, eps=g['eps'], wd=g['weight_decay'])
-        return [told(self._inner(i)[0]) for i in range(self.n_groups)]
+# %% ../../nbs/model/07_optimizer.ipynb #d9b2e3d6
+@patch
+def _inner(self:adamw, i):
+    groups = self.opt.param_groups
+    if self._owned[0] is not groups:
+        self._owned = groups,[[g for g in groups if g['owner']==k] for k in range(self.n_groups)]
+    return self._owned[1][i]
 
-    def decay_all(self): # fastai's `wd_bn_bias`
-        for g in self.opt.param_groups:
-            g |= dict(no_decay=False, weight_decay=self._inner(g['owner'])[0]['weight_decay'])
+@patch(as_prop=True)
+def param_lists(self:adamw): return [[p for g in self._inner(i) for p in g['params']] for i in range(self.n_groups)]
 
-    def set_hyper(self, k, v):
-        v = _plain_hyper(k, v)
-        if isinstance(v, float): self._set_hyper(k, [v]*self.n_groups) # as schedules give it, each batch
-        elif isinstance(v, np.ndarray) and v.shape==(self.n_groups,): self._set_hyper(k, v.tolist())
-        else: super().set_hyper(k, v)
+@patch(as_prop=True)
+def hypers(self:adamw):
+    def told(g):
+        mom,sqr_mom = g['betas']
+        return dict(lr=g['lr'], mom=mom, sqr_mom=sqr_mom, eps=g['eps'], wd=g['weight_decay'])
+    return [told(self._inner(i)[0]) for i in range(self.n_groups)]
 
-    def _set_hyper(self, k, v):
-        _check_hyper(k, v)
-        for i,value in enumerate(v):
-            for g in self._inner(i):
-                if k=='wd': g['weight_decay'] = 0. if g.get('no_decay') else value
-                elif k in ('mom','sqr_mom'): g['betas'] = (value, g['betas'][1]) if k=='mom' else (g['betas'][0], value)
-                elif k in ('lr','eps'): g[k] = value
-                else: raise KeyError(f"{k!r} is not a setting of AdamW; it has lr, mom, sqr_mom, eps and wd")
+# %% ../../nbs/model/07_optimizer.ipynb #dc1c1f22
+@patch
+def decay_all(self:adamw): # fastai's `wd_bn_bias`
+    for g in self.opt.param_groups:
+        g |= dict(no_decay=False, weight_decay=self._inner(g['owner'])[0]['weight_decay'])
+
+@patch
+def set_hyper(self:adamw, k, v):
+    v = _plain_hyper(k, v)
+    if isinstance(v, float): self._set_hyper(k, [v]*self.n_groups) # as schedules give it, each batch
+    elif isinstance(v, np.ndarray) and v.shape==(self.n_groups,): self._set_hyper(k, v.tolist())
+    else: super(adamw, self).set_hyper(k, v)
+
+@patch
+def _set_hyper(self:adamw, k, v):
+    _check_hyper(k, v)
+    for i,value in enumerate(v):
+        for g in self._inner(i):
+            if k=='wd': g['weight_decay'] = 0. if g.get('no_decay') else value
+            elif k in ('mom','sqr_mom'): g['betas'] = (value, g['betas'][1]) if k=='mom' else (g['betas'][0], value)
+            elif k in ('lr','eps'): g[k] = value
+            else: raise KeyError(f"{k!r} is not a setting of AdamW; it has lr, mom, sqr_mom, eps and wd")
 
 # %% ../../nbs/model/07_optimizer.ipynb #2279cea4
 def plain_schedule(

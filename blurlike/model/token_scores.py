@@ -176,6 +176,7 @@ def sums_by_row(
     res[:,2] = counted.sum(1).cpu()
     return res.numpy()
 
+# %% ../../nbs/model/11_token_scores.ipynb #b95f6328
 class NextTokenLoss(TokenLoss):
     "Mean loss of the tokens that count, from their scores (N,2), or from the logits (B,L,V) of all"
     shift = 1 # places from a token to that which it tells

@@ -10,6 +10,8 @@ import threading
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
+from fastcore.basics import patch
+
 from torch import nn
 
 from ..support.warn import warn_user
@@ -37,46 +39,54 @@ class Turns:
         warn_user(STUCK)
         self.changed.wait_for(ready)
 
-    def enter(self, me, model): # a reader
-        with self.changed:
-            if me not in self.readers: self._wait_to_read()
-            if not self.readers: self.trained = _stop_training(model)
-            self.readers[me] = self.readers.get(me, 0)+1
+# %% ../../nbs/model/02_turns.ipynb #d3213e3f
+@patch
+def enter(self:Turns, me, model): # a reader
+    with self.changed:
+        if me not in self.readers: self._wait_to_read()
+        if not self.readers: self.trained = _stop_training(model)
+        self.readers[me] = self.readers.get(me, 0)+1
 
-    def _wait_to_read(self):
-        self.waiting += 1
-        try: self._wait_for(self._may_read)
-        finally:
-            self.waiting -= 1
-            self.changed.notify_all()
-        if self.passes: self.passes -= 1
+@patch
+def _wait_to_read(self:Turns):
+    self.waiting += 1
+    try: self._wait_for(self._may_read)
+    finally:
+        self.waiting -= 1
+        self.changed.notify_all()
+    if self.passes: self.passes -= 1
 
-    def leave(self, me):
-        with self.changed:
-            self.readers[me] -= 1
-            if self.readers[me]: return
-            del self.readers[me]
-            if not self.readers: _train_again(self.trained)
-            self.changed.notify_all()
+@patch
+def leave(self:Turns, me):
+    with self.changed:
+        self.readers[me] -= 1
+        if self.readers[me]: return
+        del self.readers[me]
+        if not self.readers: _train_again(self.trained)
+        self.changed.notify_all()
 
-    def take(self, me):
-        with self.changed:
-            self.wanting += 1
-            try: self._wait_for(self._is_free)
-            finally: self.wanting -= 1
-            self.owner = me
+# %% ../../nbs/model/02_turns.ipynb #d44adeb1
+@patch
+def take(self:Turns, me):
+    with self.changed:
+        self.wanting += 1
+        try: self._wait_for(self._is_free)
+        finally: self.wanting -= 1
+        self.owner = me
 
-    def give(self):
-        with self.changed:
-            self.owner = None
-            self.changed.notify_all()
+@patch
+def give(self:Turns):
+    with self.changed:
+        self.owner = None
+        self.changed.notify_all()
 
-    def let_in(self):
-        with self.changed:
-            self.passes = self.waiting
-            self.changed.notify_all()
-            self.changed.wait_for(lambda: not self.readers and not (self.passes and self.waiting))
-            self.passes = 0
+@patch
+def let_in(self:Turns):
+    with self.changed:
+        self.passes = self.waiting
+        self.changed.notify_all()
+        self.changed.wait_for(lambda: not self.readers and not (self.passes and self.waiting))
+        self.passes = 0
 
 # %% ../../nbs/model/02_turns.ipynb #ee37cda7
 def _stop_training(model): # -> the modules that were training

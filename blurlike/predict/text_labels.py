@@ -40,6 +40,7 @@ def abstained(
     silent = dict.fromkeys(('label','answer'))
     return [o | {k:v for k,v in silent.items() if k in o and o['score']<least} | dict(guess=o['label']) for o in rows]
 
+# %% ../../nbs/predict/00_text_labels.ipynb #befa1c04
 class LabelPredictions:
     "One row of outputs for each text"
     gather = None

@@ -50,17 +50,6 @@ class WrittenText:
         found = self.answered(learn, prompts, bs, max_new_tokens, self.how(learn, temperature, top_p, num_beams), seed)
         return [dict(generated_text=self.told(p, self.text(learn, ids))) for p,ids in zip(prompts, found)]
 
-    def stream(self, learn, item,
-        max_new_tokens:int|None=None, # As in `one`
-        temperature:float|None=None, # As in `one`
-        top_p:float|None=None, # As in `one`
-        seed:int|None=None # As in `one`
-    ): # Yields str
-        "The pieces of a text as they come; joined they are what `predict` gives without beams."
-        prompt, = self.prompts(learn, [item])
-        how = self.how(learn, temperature, top_p) | dict(num_beams=1)
-        return self.pieces(learn, self.begun(learn, prompt, max_new_tokens, how, seed))
-
     def prompts(self, learn, items)->list: return learn.texts_of(items)
     def told(self, prompt, text): return text
     def chosen(self, learn, temperature, top_p, num_beams)->dict: # arguments of `generate`
@@ -71,14 +60,28 @@ class WrittenText:
     def text(self, learn, ids):
         return learn.dls.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
-    def pieces(self, learn, batch:Continuation): # of one row
-        said = ''
-        while batch.goes_on:
-            batch.step(1)
-            text = self.text(learn, batch.new[0])
-            if text.endswith('\ufffd') and batch.goes_on: continue
-            if len(text)>len(said): yield text[len(said):]
-            said = text
+# %% ../../nbs/predict/04_written_text.ipynb #da9324cc
+@patch
+def stream(self:WrittenText, learn, item,
+    max_new_tokens:int|None=None, # As in `one`
+    temperature:float|None=None, # As in `one`
+    top_p:float|None=None, # As in `one`
+    seed:int|None=None # As in `one`
+): # Yields str
+    "The pieces of a text as they come; joined they are what `predict` gives without beams."
+    prompt, = self.prompts(learn, [item])
+    how = self.how(learn, temperature, top_p) | dict(num_beams=1)
+    return self.pieces(learn, self.begun(learn, prompt, max_new_tokens, how, seed))
+
+@patch
+def pieces(self:WrittenText, learn, batch:Continuation): # of one row
+    said = ''
+    while batch.goes_on:
+        batch.step(1)
+        text = self.text(learn, batch.new[0])
+        if text.endswith('\ufffd') and batch.goes_on: continue
+        if len(text)>len(said): yield text[len(said):]
+        said = text
 
 # %% ../../nbs/predict/04_written_text.ipynb #250cb3c3
 class GatherScores(Callback):

@@ -167,6 +167,7 @@ def _on_cpu(learn): # as onnxruntime computes
 def _is_copied(path): # what stands beside the weights in a saved folder
     return path.suffix!='.safetensors' and path.name not in ('blurlike.json','model.safetensors.index.json')
 
+# %% ../../nbs/save/04_onnx_model.ipynb #b0cc704e
 def export_onnx(
     learn_or_folder, # Learner, or what `save_pretrained` wrote: a folder, or a repository on the Hub
     folder, # Where to; an earlier export there is replaced

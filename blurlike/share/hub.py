@@ -91,6 +91,7 @@ def _data(learn, facts):
     if facts['max_length']: res['length'] = _length(facts)
     return _table(res)
 
+# %% ../../nbs/share/02_hub.ipynb #bfd159f4
 def _decisions(facts): # what stands between the model's logits and the answers
     decided = facts['decisions']
     thresh = decided['thresh']
@@ -182,6 +183,7 @@ from transformers import pipeline
 pipe = pipeline('{tag}', model={name!r}{more})
 pipe({item})"""
 
+# %% ../../nbs/share/02_hub.ipynb #bab4f580
 def _pipeline_settings(learn, facts): # by which a pipeline answers as the learner does
     known = {k:v for k,v in learn.task.pipeline.items() if k!='truncation' or facts['max_length']}
     return ''.join(f', {k}={v!r}' for k,v in known.items())

@@ -77,6 +77,7 @@ class Trials(pd.DataFrame):
     @property
     def best(self)->dict: return {n:self[n].tolist()[0] for n in self.names}
 
+# %% ../../nbs/share/01_sweeps.ipynb #bc60a9ad
 class _Search:
     def __init__(self, learner_fn, parameters, fit, metric, lower, seed):
         self.learner_fn,self.fit,self.metric,self.seed = learner_fn,fit,metric,seed

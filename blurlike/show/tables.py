@@ -43,6 +43,7 @@ def _wrapped(cells, widths, wrap): # the lines of a row
     parts = [textwrap.wrap(s, w) or [''] if wrap else [s] for s,w in zip(cells, widths)]
     return ['  '.join(s.ljust(w) for s,w in zip(line, widths)).rstrip() for line in zip_longest(*parts, fillvalue='')]
 
+# %% ../../nbs/show/00_tables.ipynb #bab93965
 class Table:
     "Rows of text, drawn as HTML in a notebook and as aligned text elsewhere"
     def __init__(self,

@@ -81,6 +81,7 @@ class OnePredictions(LabelPredictions):
         found = self.read(learn, preds)
         return found if abstain is None else abstained(found, abstain)
 
+# %% ../../nbs/tasks/00_sequence_classification.ipynb #bdb6250c
 _one_of_all = ('threshold={!r}: each row has one label here, and that is the likeliest. '
     'A threshold decides which of several labels are given; top_k= tells the likeliest ones, '
     'abstain= leaves unsure rows without an answer')

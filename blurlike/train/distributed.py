@@ -78,43 +78,48 @@ class SharedTrainer(DistributedTrainer):
             self.shared.append(dl)
         return dl
 
-    def after_loss(self):
-        dl = self.learn.dl
-        if not isinstance(dl, TransformersDL) or dl.share is None or not len(self.learn.yb): return
-        if self.training: self._weigh(dl)
-        else: self._see_all(dl)
-
-    def _weigh(self, dl):
-        bs = find_bs(self.learn.yb)
-        n = target_weight(self.learn.loss_func, self.learn.y)
-        if not dl.real: n = 0
-        elif n is None: n = bs
-        own = [n, n*float(self.learn.loss.detach()) if n else 0]
-        total = torch.tensor(own, dtype=torch.float64, device=self.learn.loss.device)
-        dist.all_reduce(total)
-        acc = next((cb for cb in self.learn.cbs if isinstance(cb, GradientAccumulation)), None)
-        if acc is None: self.learn.loss_grad = self.learn.loss_grad*(n*num_distrib()/(float(total[0]) or 1))
-        else: # it divides by a number of its own; all processes shall step together
-            acc.count += -(-find_bs(dl.whole)//num_distrib())-bs
-            if not dl.real: self.learn.loss_grad = self.learn.loss_grad*0
-        self.learn.loss = (total[1]/(float(total[0]) or 1)).to(self.learn.loss.dtype)
-
-    def _see_all(self, dl):
-        pred = self.learn.pred if dl.real else self.learn.pred[:0]
-        self.learn.pred = gather_rows(pred.contiguous())
-        self.learn._split(_cast_tensor(to_device(tuple(dl.whole), pred.device)))
-        self.learn.loss = self.learn.loss_grad = self.learn.loss_func(self.learn.pred, *self.learn.yb)
-
-    def mean(self, n): # of a number over the processes
-        total = torch.tensor(float(n), dtype=torch.float64, device=next(self.learn.model.parameters()).device)
-        dist.all_reduce(total)
-        return float(total)/num_distrib()
-
     def after_fit(self):
         for dl in self.shared: dl.share = None
         for p in self.unread: p.requires_grad_(True)
         self.learn.logger = self.old_logger
         if isinstance(self.learn.model, DistributedDataParallel): super().after_fit() # not after an error before it was wrapped
+
+# %% ../../nbs/train/14_distributed.ipynb #da7dffaf
+@patch
+def after_loss(self:SharedTrainer):
+    dl = self.learn.dl
+    if not isinstance(dl, TransformersDL) or dl.share is None or not len(self.learn.yb): return
+    if self.training: self._weigh(dl)
+    else: self._see_all(dl)
+
+@patch
+def _weigh(self:SharedTrainer, dl):
+    bs = find_bs(self.learn.yb)
+    n = target_weight(self.learn.loss_func, self.learn.y)
+    if not dl.real: n = 0
+    elif n is None: n = bs
+    own = [n, n*float(self.learn.loss.detach()) if n else 0]
+    total = torch.tensor(own, dtype=torch.float64, device=self.learn.loss.device)
+    dist.all_reduce(total)
+    acc = next((cb for cb in self.learn.cbs if isinstance(cb, GradientAccumulation)), None)
+    if acc is None: self.learn.loss_grad = self.learn.loss_grad*(n*num_distrib()/(float(total[0]) or 1))
+    else: # it divides by a number of its own; all processes shall step together
+        acc.count += -(-find_bs(dl.whole)//num_distrib())-bs
+        if not dl.real: self.learn.loss_grad = self.learn.loss_grad*0
+    self.learn.loss = (total[1]/(float(total[0]) or 1)).to(self.learn.loss.dtype)
+
+@patch
+def _see_all(self:SharedTrainer, dl):
+    pred = self.learn.pred if dl.real else self.learn.pred[:0]
+    self.learn.pred = gather_rows(pred.contiguous())
+    self.learn._split(_cast_tensor(to_device(tuple(dl.whole), pred.device)))
+    self.learn.loss = self.learn.loss_grad = self.learn.loss_func(self.learn.pred, *self.learn.yb)
+
+@patch
+def mean(self:SharedTrainer, n): # of a number over the processes
+    total = torch.tensor(float(n), dtype=torch.float64, device=next(self.learn.model.parameters()).device)
+    dist.all_reduce(total)
+    return float(total)/num_distrib()
 
 # %% ../../nbs/train/14_distributed.ipynb #14d50008
 @patch

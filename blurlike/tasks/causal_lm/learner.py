@@ -250,6 +250,7 @@ def causal_lm_learner(
     _check_answers(rows, splits, columns, learn.dls.text_tfm)
     return _checked(learn)
 
+# %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #b89e4d91
 def _read(data, columns, valid, split_by, seed): # all rows, those of both parts, what an item is, and are they lines of files?
     from_files = is_corpus(data[0] if isinstance(data, tuple) and len(data) else data)
     read = partial(read_corpus, split_by=split_by, text=columns[0]) if from_files else read_rows

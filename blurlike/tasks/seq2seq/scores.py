@@ -82,6 +82,7 @@ def rouge_of_rows(
         row[:] = [100*found[n].fmeasure for n in ROUGE]
     return res
 
+# %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #bb55a844
 _chinese = {'zh','zho','cmn','yue','wuu','lzh'}
 _unspaced = {'ja','jpn','th','tha','lo','lao','km','khm','my','mya'} # no spaces between their words
 

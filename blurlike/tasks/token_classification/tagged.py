@@ -143,6 +143,7 @@ def _marked_words(lines, columns, plain, marked, tag): # lines that begin like a
     def is_tag(t): return t in known or _entity_tag.fullmatch(t)
     return {i for i in marked if len(columns[i])==width and ('\t' in lines[i] or is_tag(columns[i][tag]))}
 
+# %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #bb049c9c
 def _check_width(path, lines, columns, numbers, need, wanted):
     first = numbers[0]
     bad = next((i for i in numbers if len(columns[i])<need or len(columns[i])!=len(columns[first])), None)
@@ -197,6 +198,7 @@ def border_of_word(
     while is_in_word(text, at): at += step
     return at
 
+# %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #b187c751
 def _is_number(n): return isinstance(n, (int, np.integer)) and not isinstance(n, bool)
 
 def _checked(span, text, align): # (start, end, label)

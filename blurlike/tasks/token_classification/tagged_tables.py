@@ -39,6 +39,7 @@ def tagged_html(
     runs = [(kind, ' '.join(ws)) for kind,ws in _runs(words, tags)]
     return ' '.join(ws if kind is None else _entity_html(kind, ws) for kind,ws in runs)
 
+# %% ../../../nbs/tasks/token_classification/03_tagged_tables.ipynb #bbbcc16f
 def aligned(
     lines:list, # Lists of str of one length: words, and what is told of each
     width:int=100 # Characters a line
@@ -62,6 +63,7 @@ class TaggedWords(list):
 
 def _plain(tag): return '' if tag in (None, 'O') else str(tag)
 
+# %% ../../../nbs/tasks/token_classification/03_tagged_tables.ipynb #b0d5ca63
 class TaggedTable(Table):
     "A row for each sentence, its words tagged in one way or more"
     def __init__(self,

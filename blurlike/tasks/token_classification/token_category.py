@@ -10,6 +10,7 @@ import torch
 from fastai.data.block import TransformBlock
 from fastai.data.transforms import CategoryMap
 from fastai.torch_core import TensorBase
+from fastcore.basics import patch
 from fasttransform import Transform
 
 from ...model.losses import IGNORED
@@ -23,6 +24,7 @@ class TensorTokenCategory(TensorBase):
 class TokenTags(list):
     "Decoded tags; `None` where there is none"
 
+# %% ../../../nbs/tasks/token_classification/01_token_category.ipynb #b2accc24
 class TokenCategorize(Transform):
     "Lists of tags to `TensorTokenCategory`, and back"
     order = 1
@@ -64,27 +66,31 @@ class TokenCategorize(Transform):
 
     def _decode(self, o): return TokenTags(None if i<0 else self.vocab[i] for i in o.tolist())
 
-    def check_item(self, words, tags):
-        "Raise `ValueError` unless there is one tag for each word."
-        if len(words)==len(tags): return
-        raise ValueError(f"{len(words)} words and {len(tags)} tags: one tag a word is expected ({str(words)[:60]})")
+# %% ../../../nbs/tasks/token_classification/01_token_category.ipynb #d2d11139
+@patch
+def check_item(self:TokenCategorize, words, tags):
+    "Raise `ValueError` unless there is one tag for each word."
+    if len(words)==len(tags): return
+    raise ValueError(f"{len(words)} words and {len(tags)} tags: one tag a word is expected ({str(words)[:60]})")
 
-    def collate(self,
-        targets, # B numbers of tags, (n,) each
-        x:torch.Tensor, # (B,W*F,L) the tokens of the same rows
-        fields:list # F names
-    )->TensorTokenCategory: # (B,W*L), `-100` where no loss is wanted
-        "Tags beside tokens."
-        if 'word_ids' not in fields:
-            raise ValueError("tags belong to words: build the text block with is_split_into_words=True")
-        words = word_field(x, fields)
-        lens = torch.tensor([len(t) for t in targets])
-        starts = lens.cumsum(0)-lens
-        flat = torch.cat([*(t.as_subclass(torch.Tensor) for t in targets), torch.full((1,), IGNORED)])
-        of_word = flat[torch.where(words==0, -1, words.abs()-1+starts[:,None,None])]
-        rest = torch.where(of_word<0, of_word, self.inside[of_word.clamp(min=0)]) if self.label_all_tokens else IGNORED
-        return TensorTokenCategory(torch.where(words>0, of_word, torch.where(words<0, rest, IGNORED)).flatten(1))
+@patch
+def collate(self:TokenCategorize,
+    targets, # B numbers of tags, (n,) each
+    x:torch.Tensor, # (B,W*F,L) the tokens of the same rows
+    fields:list # F names
+)->TensorTokenCategory: # (B,W*L), `-100` where no loss is wanted
+    "Tags beside tokens."
+    if 'word_ids' not in fields:
+        raise ValueError("tags belong to words: build the text block with is_split_into_words=True")
+    words = word_field(x, fields)
+    lens = torch.tensor([len(t) for t in targets])
+    starts = lens.cumsum(0)-lens
+    flat = torch.cat([*(t.as_subclass(torch.Tensor) for t in targets), torch.full((1,), IGNORED)])
+    of_word = flat[torch.where(words==0, -1, words.abs()-1+starts[:,None,None])]
+    rest = torch.where(of_word<0, of_word, self.inside[of_word.clamp(min=0)]) if self.label_all_tokens else IGNORED
+    return TensorTokenCategory(torch.where(words>0, of_word, torch.where(words<0, rest, IGNORED)).flatten(1))
 
+# %% ../../../nbs/tasks/token_classification/01_token_category.ipynb #e1a2b3c5
 def TokenCategoryBlock(
     vocab=None, # Tags in order; `None`: those of the training rows
     label_all_tokens:bool=False # Do all tokens of a word carry its tag, or only the first?
