@@ -17,6 +17,7 @@ from ..support.arguments import check_counts, is_whole
 from .explanation import Explanation
 from .token_view import SPECIAL, TextReading, spell_token
 from ..train.learner import TransformersLearner
+from ..model.decisions import as_probabilities
 from ..model.model_inputs import read_outputs, unwrap
 from ..support.progress import Progress
 from ..model.turns import predict_together, train_alone
@@ -174,7 +175,7 @@ def _label_numbers(learn, names, labels, logits): # those that are asked for, or
         unknown = [w for w in wanted if w not in names]
         if unknown: raise ValueError(f"labels={unknown}: the labels are {names}")
         return [names.index(w) for w in wanted],False
-    decoded = learn.loss_func.decodes(learn.loss_func.activation(logits[None]))[0]
+    decoded = learn.loss_func.decodes(as_probabilities(learn.loss_func, logits[None]))[0]
     if decoded.dtype!=torch.bool: return list(range(len(names))) if decoded.ndim else [int(decoded)],True
     return (decoded.nonzero().flatten().tolist(), True) if decoded.any() else ([int(logits.argmax())], False)
 
@@ -182,7 +183,7 @@ def _explain_labels(ask, names, labels, words, method):
     if words is not None:
         raise ValueError("words= is for learners that label words; this one labels texts: pass labels=")
     logits = ask.output
-    probs = ask.learn.loss_func.activation(logits[None])[0]
+    probs = as_probabilities(ask.learn.loss_func, logits[None])[0]
     asked,predicted = _label_numbers(ask.learn, names, labels, logits)
     is_none_predicted = labels is None and not predicted
     if is_none_predicted: method = f'no label is predicted, this one is the most probable; {method}'
@@ -207,7 +208,7 @@ class _Tagged:
     def __init__(self, ask):
         learn,self.places = ask.learn,ask.best_places()
         self.logits = {w:ask.logits[i][p] for w,(i,p) in self.places.items()}
-        self.probs = {w:learn.loss_func.activation(o[None])[0] for w,o in self.logits.items()}
+        self.probs = {w:as_probabilities(learn.loss_func, o[None])[0] for w,o in self.logits.items()}
         best = {w:int(p.argmax()) for w,p in self.probs.items()}
         self.tags = [learn.names[best[w]] if w in best else None for w in range(len(ask.reading.words))]
 

@@ -21,7 +21,7 @@ from ..data.rows import Rows, name_numbers
 from ..data.table_checks import check_columns, read_rows
 from ..data.token_blocks import PackedRows
 from .row_results import FEWEST_ROWS, RowResults, draw_sums, interval, judge_losses
-from ..model.decisions import outdated_decisions
+from ..model.decisions import check_activation, outdated_decisions
 from ..show.report import count_of
 from ..show.tables import Table, as_text
 from ..support.arguments import check_counts
@@ -297,6 +297,8 @@ def row_results(
 )->RowResults:
     "What one pass over `dl` finds, as the task says; the loss alone where it says nothing."
     judge = None if learn.task is None else learn.task.judge
+    gives_labels = judge is not None and getattr(learn.task.predictions, 'picks', None) is not None
+    if gives_labels: check_activation(learn.loss_func)
     return judge_losses(learn, dl) if judge is None else judge(learn, dl)
 
 def _own_metrics(learn): # of the last pass

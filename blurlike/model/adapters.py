@@ -34,6 +34,7 @@ def add_adapter(
     if getattr(model, 'as_loaded', False): note_base(model, model)
     try: model.add_adapter(config, name)
     except ValueError as e: raise ValueError(f"peft={type(config).__name__} cannot be put into this model: {e}") from e
+    model.train(model.training) # the new modules are in the mode of the rest: their dropout would be at work in predictions
     _check_shared(model)
     _train_head(model, head)
     _warn_untrained_tokens(model)

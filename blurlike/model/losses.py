@@ -51,7 +51,8 @@ def target_weight(
         counts = getattr(loss_func, 'of_tokens', lambda t: True)(target)
         return loss_func.count(target) if counts else None
     weight,ignored = _weights_in(loss_func) or (None, None)
-    of_rows = ignored is None or target.is_floating_point() or weight is None and target.ndim<2
+    counts_all = weight is None and target.ndim<2 and ignored==IGNORED # no row of such a batch has that target
+    of_rows = ignored is None or target.is_floating_point() or counts_all
     return None if of_rows else _count(target, weight, ignored)
 
 # %% ../../nbs/model/08_losses.ipynb #2c60cc1x

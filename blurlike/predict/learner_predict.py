@@ -30,7 +30,7 @@ from ..data.batch import TransformersDL
 from ..data.loaders import (check_many, check_names, check_targets, check_tokens, given_rows, output_names,
     own_loaders, plain_labels, read_columns, takes)
 from ..support.finite import check_outputs
-from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold, with_decisions
+from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold, with_activation, with_decisions
 from ..model.losses import TokenLoss, check_ignores
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
 from ..model.int8 import predicting_in
@@ -108,7 +108,7 @@ def loss_func(self:PredictingLearner):
 def loss_func(self:PredictingLearner, loss):
     before = vars(self).get('loss_func')
     if self.task is not None and isinstance(self.task.loss(None), TokenLoss): check_ignores(loss)
-    loss = _with_threshold(self, loss)
+    loss = _with_threshold(self, with_activation(loss))
     if getattr(loss, 'func', None) is not before: _tell_lost(before, loss)
     vars(self)['loss_func'] = loss
 

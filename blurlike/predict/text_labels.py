@@ -11,6 +11,7 @@ from fastcore.basics import getcallable, patch
 from fasttransform.cast import retain_types
 
 from ..support.arguments import is_number
+from ..model.decisions import as_probabilities
 from ..model.model_inputs import gives_one_number, unwrap
 from ..model.turns import trains_here
 
@@ -54,7 +55,7 @@ class LabelPredictions:
         text = learn.texts_of([item])[0]
         is_plain = len(learn.dls.valid_ds.tls)==2 and only_ours(learn)
         if not is_plain: return learn.fastai_predict(text, rm_type_tfms, with_input)
-        preds = getcallable(learn.loss_func, 'activation')(learn.predict_logits([text]))
+        preds = self._meant(learn, learn.predict_logits([text]))
         if gives_one_number(unwrap(learn.model)): preds = preds.squeeze(1) # as in `get_preds`
         index = getcallable(learn.loss_func, 'decodes')(preds)
         dl = learn.dls.valid
@@ -69,7 +70,11 @@ class LabelPredictions:
         return self.read(learn, self.probabilities(learn, items, bs))
 
     def probabilities(self, learn, items, bs=64): # (B,C)
-        return learn.loss_func.activation(learn.predict_logits(learn.texts_of(items), bs))
+        return self._meant(learn, learn.predict_logits(learn.texts_of(items), bs))
+
+    def _meant(self, learn, logits): # numbers are what they are, whatever the loss
+        is_number = self.picks is None and not hasattr(learn.loss_func, 'activation')
+        return logits if is_number else as_probabilities(learn.loss_func, logits)
 
     def read(self, learn, preds): # (B,C)
         return self.decode(preds, learn.names)

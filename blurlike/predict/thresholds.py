@@ -11,7 +11,7 @@ import pandas as pd
 from fastai.data.load import DataLoader
 from fastcore.basics import patch
 
-from ..model.decisions import set_decisions, decisions_of, label_threshold, read_threshold
+from ..model.decisions import NO_ACTIVATION, check_activation, set_decisions, decisions_of, label_threshold, read_threshold
 from ..support.arguments import check_counts
 from ..support.warn import warn_user
 from .learner_predict import PredictingLearner, takes_threshold
@@ -38,9 +38,6 @@ def threshold(self:PredictingLearner, threshold):
     set_decisions(self, thresh=thresh)
 
 # %% ../../nbs/predict/05_thresholds.ipynb #e115dc8f
-_no_activation = ("the loss of this learner has no activation, so that its predictions are no probabilities: "
-    "use one that has, such as BCEWithLogitsLossFlat() or CrossEntropyLossFlat()")
-
 def labelled_preds(
     learn, # Learner
     what:str, # Who asks, for messages
@@ -54,7 +51,7 @@ def labelled_preds(
     if dl is None: dl = learn.dls[ds_idx]
     if not isinstance(dl, DataLoader):
         raise TypeError(f"dl= takes a loader, such as learn.dls.test_dl(rows, with_labels=True), not {type(dl).__name__}")
-    if not hasattr(learn.loss_func, 'activation'): raise ValueError(_no_activation)
+    check_activation(learn.loss_func)
     n = len(dl.dataset)
     if n<least:
         raise ValueError(f"{what} needs at least {least} labelled rows that the model was not trained on, and has {n}: "
@@ -155,7 +152,7 @@ def _read_score(metric):
 
 def _check_probabilities(probs):
     if not probs.size or probs.min()>=0 and probs.max()<=1: return
-    raise ValueError(_no_activation)
+    raise ValueError(NO_ACTIVATION)
 
 def _warn_unseen(names, unseen):
     if not unseen.any(): return

@@ -32,7 +32,7 @@ def page_output(
 @page_output.register
 def _(predictions:LabelPredictions, learn, gr):
     names = [str(n) if isinstance(n, bool) else n for n in learn.names] # Gradio would show True as 1
-    def scores(item): return learn.loss_func.activation(learn.predict_logits(learn.texts_of([item])))[0].tolist()
+    def scores(item): return predictions.probabilities(learn, [item])[0].tolist()
     def named(item): return dict(zip(names, scores(item)))
     def numbers(item): return scores(item) if len(names)>1 else scores(item)[0]
     has_labels = learn.task.kind is None or learn.task.kind.labels

@@ -18,7 +18,7 @@ from fastcore.meta import delegates
 
 from ..support.arguments import check_counts, check_settings, column_names, is_name
 from ..train.assembly import build_learner, check_ready
-from ..model.class_weights import loss_with, read_class_weights
+from ..model.class_weights import follow_order, loss_with, read_class_weights
 from ..model.decisions import in_sets, label_threshold, read_threshold
 from ..data.label_columns import LabelVector, label_counts, read_labels, read_numbers
 from ..data.targets import read_target
@@ -230,10 +230,12 @@ def sequence_classification_learner(
     rows,parts,valid = read_split(data, valid)
     check_columns(rows, *texts, *labels)
     splits = split_rows(rows, parts, valid, seed, () if problem_type==regression.name else labels)
-    kind,vocab,y = read_target(rows, splits, labels[0] if is_name(label) else labels, problem_type, vocab)
+    is_told = vocab is not None or len(labels)>1
+    kind,given,y = read_target(rows, splits, labels[0] if is_name(label) else labels, problem_type, vocab)
     task = find_task(kind)
     check_texts(used_rows(rows, splits), *texts)
-    if task is not regression: vocab = checkpoint_order(vocab, checkpoint)
+    vocab = given if task is regression else checkpoint_order(given, checkpoint)
+    class_weights = follow_order(class_weights, given, vocab, is_told)
     _check_vectors(y, vocab, label)
     train = rows[splits[0]]
     weights = _read_weights(class_weights, task, vocab, y, train)

@@ -20,6 +20,7 @@ from fastcore.meta import delegates
 from ..model.adapters import add_adapter, has_adapter, merged
 from ..data.batch import TransformersDL
 from ..data.loaders import check_targets, output_names
+from .metrics import check_batch_metrics
 from .run import RunningLearner
 from ..model.cuda_graphs import CUDAGraphs
 from ..model.decisions import set_decisions, marked_outdated
@@ -137,6 +138,7 @@ def _prepare(model, peft, gradient_checkpointing): # for training
 def _check_settings(metrics, precision):
     if any(isinstance(m, str) for m in L(metrics)):
         raise TypeError(f"metrics={metrics!r}: functions or `Metric`s are expected, e.g. metrics=accuracy, not their names")
+    check_batch_metrics(metrics)
     if precision not in (None, 'bf16', 'fp16'):
         raise ValueError(f"precision={precision!r}: 'bf16', 'fp16' or None (float32) is expected")
 

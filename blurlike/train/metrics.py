@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['f1_score', 'f1_multi', 'single_label_metrics', 'multi_label_metrics', 'regression_metrics', 'CountsMetric',
-           'check_text_metrics', 'lower_is_better']
+           'check_text_metrics', 'check_batch_metrics', 'lower_is_better']
 
 # %% ../../nbs/train/00_metrics.ipynb #3a0a57fa
 import re
@@ -90,6 +90,19 @@ def check_text_metrics(
         if not is_theirs: continue
         raise ValueError(f"metrics: {getattr(m, 'name', None) or m.__name__} of fastai or scikit-learn compares what is said at a token with its "
             f"target, padding too, a batch at a time. Take those of {own}, which count over all targets, or a `Metric` of your own that {reads}")
+
+# %% ../../nbs/train/00_metrics.ipynb #e7a00002
+def check_batch_metrics(
+    metrics # As they were passed
+):
+    "Raise `ValueError` for functions of scikit-learn that would be called with swapped arguments, a batch at a time."
+    for m in L(metrics):
+        func = m.func if isinstance(m, partial) else m
+        is_plain = getattr(func, '__module__', None) is not None and not isinstance(m, (Metric, type))
+        if not is_plain or func.__module__.split('.')[0]!='sklearn': continue
+        name = getattr(func, '__name__', 'the function')
+        raise ValueError(f"metrics: {name} of scikit-learn takes all targets, then all predictions, and would be called with the predictions of a batch first: "
+            f"pass skm_to_fastai({name}), and for numbers skm_to_fastai({name}, is_class=False)")
 
 # %% ../../nbs/train/00_metrics.ipynb #09a5f00b
 def _named(words, abbreviations): # either stands anywhere in a name, or as a word of its own

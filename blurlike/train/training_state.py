@@ -16,6 +16,7 @@ import torch
 from fastai.learner import Learner, Recorder
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from ..support.arguments import some_of
 from ..data.batch import TransformersDL
@@ -23,6 +24,7 @@ from ..support.finite import check_weights
 from ..model.decisions import DECISIONS, set_decisions, decisions_of, changed_decisions
 from ..model.model_inputs import unwrap
 from ..support.plain_data import plain_vars, set_vars
+from ..support.warn import warn_user
 
 # %% ../../nbs/train/07_training_state.ipynb #13c50007
 def random_states(
@@ -85,6 +87,15 @@ def _remembered(cb): # not what only a running epoch needs
     passing = ('run','log','start_epoch') if isinstance(cb, Recorder) else ('run',)
     return {k:v for k,v in plain_vars(cb).items() if k not in passing and k[0]!='_'}
 
+def _own_modules(cb, learn): # such as an average of the model, or a teacher; not the model itself, or a part of it
+    ours = {id(p) for p in unwrap(learn.model).parameters()}
+    def is_own(v): return isinstance(v, nn.Module) and not ours & {id(p) for p in v.parameters()}
+    return {k:v for k,v in vars(cb).items() if is_own(v)}
+
+def _module_states(learn): # of each callback that has some
+    states = [[type(cb).__name__, {k:dict(v.state_dict()) for k,v in _own_modules(cb, learn).items()}] for cb in learn.cbs]
+    return [[name, of] for name,of in states if any(of.values())]
+
 def _grads(learn): # what `GradientAccumulation` has gathered
     return {n:p.grad for n,p in unwrap(learn.model).named_parameters() if p.grad is not None and p.grad.any()}
 
@@ -99,7 +110,7 @@ def run_state(
     scaler = getattr(learn, 'scaler', None)
     return dict(opt=learn.opt.state_dict(), grads=_grads(learn),
         learner={k:v for k,v in plain_vars(learn).items() if k in _progress},
-        callbacks=[[type(cb).__name__, _remembered(cb)] for cb in learn.cbs],
+        callbacks=[[type(cb).__name__, _remembered(cb)] for cb in learn.cbs], modules=_module_states(learn),
         metrics=_metric_states(learn), scaler=None if scaler is None else scaler.state_dict())
 
 def set_run_state(
@@ -112,6 +123,7 @@ def set_run_state(
         p.grad = state['grads'][n].to(p.device) if n in state['grads'] else None
     set_vars(learn, state['learner'])
     set_callbacks(learn, state)
+    _set_modules(learn, state)
     for m,values in zip(learn.metrics, state['metrics']): set_vars(m, values)
     if state['scaler']: learn.scaler.load_state_dict(state['scaler'])
 
@@ -122,3 +134,17 @@ def set_callbacks(learn, state):
         if cb is None: continue
         todo.remove(cb)
         set_vars(cb, values)
+
+def _set_modules(learn, state):
+    todo = list(learn.cbs)
+    for name,states in state.get('modules', []):
+        cb = next((cb for cb in todo if type(cb).__name__==name), None)
+        if cb is None: continue
+        todo.remove(cb)
+        for k,values in states.items(): _set_module(cb, k, values)
+
+def _set_module(cb, name, values):
+    module = vars(cb).get(name)
+    if isinstance(module, nn.Module): module.load_state_dict(values)
+    elif values: warn_user(f"{type(cb).__name__} had a module {name!r} when the checkpoint was written, and has none when training goes on: "
+        "make it in before_fit, so that it is as it was")

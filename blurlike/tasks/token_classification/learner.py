@@ -17,7 +17,7 @@ from ...support.arguments import check_settings, column_names
 from ...train.assembly import build_learner, check_ready
 from ...data.loaders import check_targets
 from ...inspect.row_faults import found_in
-from ...model.class_weights import loss_with, read_class_weights
+from ...model.class_weights import follow_order, loss_with, read_class_weights
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
 from ...model.losses import TokenLoss
@@ -143,8 +143,10 @@ def token_classification_learner(
     rows,parts,words,tags,valid = read_split(data, valid, read_tagged, words, tags, align_spans)
     splits = split_rows(rows, parts, valid, seed, [tags])
     check_words(used_rows(rows, splits), words)
-    vocab,y = read_tags(rows, splits, words, tags, vocab, repair)
-    vocab = checkpoint_order(vocab, checkpoint)
+    is_told = vocab is not None
+    given,y = read_tags(rows, splits, words, tags, vocab, repair)
+    vocab = checkpoint_order(given, checkpoint)
+    class_weights = follow_order(class_weights, given, vocab, is_told)
     counts = tag_counts(rows, splits[0], y, vocab)
     weights = read_class_weights(class_weights, vocab, lambda: balanced_tags(counts))
     if metrics is None: _say_metric(vocab)

@@ -14,6 +14,7 @@ from fastcore.imports import noop
 from fastcore.xtras import ContextManagers
 
 from ...data.batch import FixedOrder, TransformersDL
+from ...model.decisions import as_probabilities
 from ...model.model_inputs import unwrap
 from ...predict.text_labels import PerRow, only_ours
 from ...support.progress import Progress
@@ -241,7 +242,7 @@ def _words(self:WordPredictions, learn, s): # where each word is in the text, an
     spans,at = _found_words(s) if s.words is None else _given_words(s)
     probs = no_word(learn.names).repeat(len(spans), 1)
     seen = at>=0
-    if seen.any(): probs[seen] = learn.loss_func.activation(torch.from_numpy(s.logits[at[seen]]))
+    if seen.any(): probs[seen] = as_probabilities(learn.loss_func, torch.from_numpy(s.logits[at[seen]]))
     return spans,probs
 
 # %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d13055
