@@ -305,3 +305,17 @@ def test_a_wrapped_model_is_refused_with_the_way(kind, checkpoints, in_tmp):
     assert TransformersLearner.from_pretrained('merged').model.num_parameters()==checkpoint_size(plain.model)
 
 def checkpoint_size(model): return sum(p.numel() for n,p in model.named_parameters() if 'lora' not in n)
+
+@pytest.mark.parametrize('make', ['fresh','loaded','resumed'])
+def test_predictions_are_without_the_dropout_of_adapters(make, bert):
+    "peft's modules come in training mode into a model that predicts"
+    def new(): return adapted(bert, peft=lora(lora_dropout=.5))
+    learn = new()
+    quiet(learn, lambda: learn.fit(1, 1e-2, cbs=Checkpoints('run')))
+    learn.save('tmp')
+    want,again = learn.predict_logits(TEXTS),new()
+    if make=='loaded': again.load('tmp')
+    if make=='resumed': quiet(again, lambda: again.resume('run'))
+    one,two = again.predict_logits(TEXTS),again.predict_logits(TEXTS)
+    assert one.equal(two)
+    if make!='fresh': close(one, want)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
-from blurlike.all import (Callback, CategoryBlock, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, mae, model_card, output_names)
+from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, mae, model_card, output_names)
 from small import FRAMES, KINDS, EVERY_KIND, MORE_KINDS, TEXTS, activated, byte_tokenizer, changed, close, direct_logits, item_of, learner, small_bert, texts_of, valid_frame, weights, word_tokenizer
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Sequence, Value
 
@@ -630,3 +630,18 @@ def test_ready_loaders_are_not_made_anew(given, kind, checkpoint):
         with pytest.raises(TypeError, match='DataLoaders'): learner(kind, made.model, made.dls, **given)
         return
     with pytest.raises(ValueError, match=f'{[*given][0]}=: these DataLoaders are made already'): learner(kind, made.model, made.dls, **given)
+
+def test_the_missing_text_of_a_pair_is_named(bert):
+    learn = learner('pair', bert)
+    with pytest.raises(TypeError, match='item 1: the second text of this pair is None'): learn.predict_batch([('a','b'), ('a very long text'*9,None)])
+
+def test_adapters_alone_are_no_checkpoint(bert):
+    from peft import LoraConfig
+    learn = learner('single', bert, peft=LoraConfig(r=2, target_modules=['query']))
+    learn.save_pretrained('alone', merge=False)
+    with pytest.raises(OSError, match='adapters without their base model.*merge=True'): learner('multi', 'alone')
+    assert learner('multi', TransformersLearner.from_pretrained('alone'))
+
+def test_a_loader_without_labels_is_said_to_have_none(bert):
+    learn = learner('single', bert)
+    with pytest.raises(ValueError, match='texts without labels'): ClassificationInterpretation.from_learner(learn, dl=learn.dls.test_dl(TEXTS))

@@ -420,3 +420,21 @@ def test_a_resumed_run_saves_the_same(bert, whole, tmp_path):
     learn = train(SCENARIOS['one_cycle'], bert, tmp_path/'run')
     again = TransformersLearner.from_pretrained(learn.save_pretrained('saved'))
     assert torch.equal(again.predict_logits(TEXTS), whole('one_cycle').predict_logits(TEXTS))
+
+class Average(Callback):
+    "Keeps an average of the weights"
+    run_valid = False
+    def before_fit(self):
+        if not hasattr(self, 'avg'):
+            self.avg = torch.optim.swa_utils.AveragedModel(self.learn.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(.9))
+    def after_step(self): self.avg.update_parameters(self.learn.model)
+
+@pytest.mark.parametrize('n', [3, 9, 14])
+def test_modules_of_callbacks_go_on(n, bert, tmp_path):
+    "an average of the model is no plain value, and no part of the model"
+    whole,cut,rest = Average(),Average(),Average()
+    def scenario(cb): return SCENARIOS['one_cycle'] | dict(cbs=lambda: [cb])
+    train(scenario(whole), bert, tmp_path/'whole', 4)
+    with pytest.raises(Stop): train(scenario(cut), bert, tmp_path/'cut', 2, cut=('after_batch', n), error=Stop('x'))
+    train(scenario(rest), bert, tmp_path/'cut')
+    assert equal(dict(whole.avg.state_dict()), dict(rest.avg.state_dict()))

@@ -7,7 +7,9 @@ import torch
 from datasets import Dataset
 from fastai.data.transforms import ItemGetter
 
-from blurlike.all import CategoryBlock, ColReader, DataBlock, RandomSplitter, TransformersLearner, TransformersTextBlock, load_learner
+from blurlike.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, RandomSplitter, TransformersLearner, TransformersTextBlock, load_learner,
+    sequence_classification_learner)
+from small import learner
 
 def text_attribute(r): return r.text
 def text_entry(r): return r['text']
@@ -53,3 +55,16 @@ def test_rows_of_tuples(bert):
     for call in (learn.dls.test_dl, learn.predict_batch):
         with pytest.raises(TypeError, match='item 0: expected a text.*got dict'): call(BLOCK_ROWS[:2])
     assert len(learn.dls.test_dl([]))==0
+
+@pytest.mark.parametrize('kind', ['single','multi','regression'])
+def test_a_head_begins_as_that_of_a_table(kind, bert):
+    table = learner(kind, bert)
+    for made in (sequence_classification_learner(table.dls, bert), TransformersLearner(table.dls, bert)):
+        assert made.model.classifier.bias.allclose(table.model.classifier.bias) and table.model.classifier.bias.any()
+
+def test_the_head_of_a_block_of_functions_begins_with_frequencies(bert):
+    learn,dls = of_block(bert, *READERS['entries'])
+    counts = torch.bincount(torch.tensor([dls.vocab.o2i[r['label']] for r in dls.train_ds.items]), minlength=2)+1
+    assert torch.allclose(learn.model.classifier.bias, (counts/counts.sum()).log())
+    weighed = TransformersLearner(dls, bert, loss_func=CrossEntropyLossFlat(weight=torch.tensor([1.,3.])))
+    assert not weighed.model.classifier.bias.any()

@@ -462,7 +462,7 @@ def test_scores_of_words_follow_a_calibration_by_label(bert):
     close(dict(zip([m.name for m in learn.metrics], quiet(learn, lambda l: l.validate())[1:]))['accuracy'], right)
 
 def test_a_loss_that_cannot_tell_probabilities(bert):
-    learn = learner('single', bert, loss_func=torch.nn.CrossEntropyLoss())
+    learn = learner('single', bert, loss_func=torch.nn.functional.cross_entropy)
     before = learn.get_preds()[0]
     for ask in (TransformersLearner.calibrate, TransformersLearner.conformal):
         with pytest.raises(ValueError, match='this learner has no activation'): ask(learn)
@@ -689,3 +689,28 @@ def test_probabilities_are_shown_of_the_labels_that_are_given(multi, capsys): # 
     shown = prediction_table(multi, multi.dls.valid, 1)
     told = dict(zip(shown.columns, shown.data[0]))
     assert told['prediction']==given and told['score']==f'{probs[0,order[0]]:.3f}'
+
+@pytest.mark.parametrize('loss', ['torch','set later'])
+def test_losses_of_pytorch_tell_what_logits_mean(loss, bert):
+    "fastai would take the logits for the answer, and every label for the last one"
+    own = torch.nn.CrossEntropyLoss(label_smoothing=.1)
+    learn,plain = learner('single', bert, loss_func=own if loss=='torch' else None),learner('single', bert)
+    if loss=='set later': learn.loss_func = own
+    with torch.no_grad(): # answers of all kinds
+        for l in (learn, plain): l.model.classifier.weight.mul_(20)
+    assert learn.predict_batch(FRAMES['single'].text)==plain.predict_batch(FRAMES['single'].text)
+    for one,other in zip(learn.predict('a great film'), plain.predict('a great film')): assert str(one)==str(other)
+    assert learn.get_preds()[0].equal(plain.get_preds()[0])
+    assert learn.report().confusion.equals(plain.report().confusion)
+    logits,y = torch.randn(4, 3),torch.tensor([0,1,2,1])
+    close(learn.loss_func(logits, y), own(logits, y))
+
+def test_a_loss_that_does_not_tell_what_logits_mean_answers_nothing(bert):
+    def focal(inp, targ, **kwargs): return torch.nn.functional.cross_entropy(inp, targ, **kwargs)
+    learn = learner('single', bert, loss_func=focal)
+    for ask in (lambda: learn.predict(TEXT), lambda: learn.predict_batch([TEXT]), learn.report, lambda: learn.uncertain([TEXT])):
+        with pytest.raises(ValueError, match='has no activation'): ask()
+    numbers = learner('regression', bert, loss_func=torch.nn.functional.huber_loss) # what a number means is clear
+    assert numbers.predict_batch([TEXT])[0]['score']==pytest.approx(numbers.predict_logits([TEXT]).item())
+
+TEXT = 'a great film'

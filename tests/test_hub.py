@@ -211,3 +211,13 @@ def test_fastais_own_way(hub, trained, kind, monkeypatch, in_tmp):
         assert set(hub.repos['ada/pickled']['main'])>={'model.pkl','pyproject.toml','README.md'}
         assert from_pretrained_fastai('ada/pickled').predict_batch(texts)==learn.predict_batch(texts)
     finally: learn.path = path # huggingface_hub leaves the learner in the folder to which it exported
+
+def test_the_card_tells_what_a_pipeline_leaves_out(bert):
+    learn = learner('single', bert, overlap=4, max_length=12, dl_kwargs=dict(max_tokens=100))
+    said = 'reads the first 12 tokens of a longer text alone'
+    assert said in model_card(learn) and '| batch size | up to 100 tokens |' in model_card(learn)
+    assert said not in model_card(learner('single', bert, max_length=12))
+    several = learner('multi', bert)
+    assert 'knows nothing of the decisions' not in model_card(several)
+    several.threshold = .3
+    assert 'knows nothing of the decisions' in model_card(several)

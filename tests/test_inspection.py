@@ -517,3 +517,9 @@ def test_learners_of_other_kinds(bert, in_tmp):
 @pytest.mark.parametrize('value', [0,-1,1.5,True,'a'])
 def test_numbers_that_draw_no_lengths(name, value, bert):
     with pytest.raises(ValueError, match=f'{name}={value!r}.*whole number'): learner('single', bert).dls.plot_lengths(**{name:value})
+
+def test_words_of_scripts_without_spaces_are_of_one_kind(tmp_path):
+    texts = ['他立即打了电话。','他立即打了电话给妈妈。','校车把他放下后']
+    bert = scratch_checkpoint(texts, tmp_path)
+    reading = learner('single', bert, pd.DataFrame(dict(text=texts*8, label=['a','b','b']*8)))
+    for t in texts: assert max(map(len, reading.explain(t).words))<=2

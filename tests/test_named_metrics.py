@@ -97,3 +97,7 @@ def test_they_train_and_what_is_none_of_their_targets(bert, in_tmp):
     tagged = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['B-X']+['O']*(len(t.split())-1) for t in TEXTS]))
     tagger = token_classification_learner(tagged, bert, bs=BS, metrics=roc_auc())
     with pytest.raises(TypeError, match='for labels of rows'): measured(tagger)
+
+@pytest.mark.parametrize('metric', [skm.accuracy_score, skm.r2_score, partial(skm.f1_score, average='macro')])
+def test_functions_of_scikit_learn_are_not_called_with_a_batch(metric, bert):
+    with pytest.raises(ValueError, match=r'pass skm_to_fastai\('): learner('single', bert, metrics=metric)

@@ -1,9 +1,16 @@
 "Checkpoints made on the spot."
 import argparse
 import inspect
+import json
+from pathlib import Path
 
-from blurlike.all import load_tokenizer, scratch_checkpoint, set_seed
+import pandas as pd
+import pytest
+from blurlike.all import (label_maps, load_model, load_tokenizer, scratch_checkpoint, sequence_classification_learner, set_seed,
+    token_classification_learner)
 from safetensors.torch import load_file
+
+from small import TEXTS as SHORT
 
 TEXTS = [inspect.cleandoc(o.__doc__) for m in (argparse, inspect) for o in vars(m).values() if isinstance(getattr(o, '__doc__', None), str)]
 
@@ -23,3 +30,20 @@ def test_every_character_can_follow_another(tmp_path):
     vocab = tok.get_vocab()
     assert {'##z','##u','##n','z','n'} <= set(vocab) # accents are stripped before
     assert tok.unk_token_id not in tok('zurich nazu qqzzx').input_ids
+
+@pytest.mark.parametrize('task', ['single','tags'])
+def test_outputs_are_named_by_their_numbers_however_a_file_lists_them(task, bert, in_tmp):
+    "a config that was saved again may list 10 before 2: labels must not change places with it"
+    rows = pd.DataFrame(dict(text=SHORT[:24], label=[f'l{i%12}' for i in range(24)], tokens=[t.split()[:9] for t in SHORT[:24]]))
+    rows['tags'] = [[f'l{(i+k)%12}' for k in range(len(t))] for i,t in enumerate(rows.tokens)]
+    make = dict(single=sequence_classification_learner, tags=token_classification_learner)[task]
+    vocab = [f'l{i}' for i in range(12)]
+    first = make(rows, bert, vocab=vocab, seed=1)
+    first.save_pretrained('first')
+    config = json.loads(Path('first/config.json').read_text())
+    config['id2label'] = dict(sorted(config['id2label'].items())) # 0, 1, 10, 11, 2, ...
+    Path('first/config.json').write_text(json.dumps(config))
+    again = make(rows, 'first', seed=1)
+    assert list(again.names)==vocab
+    assert all(t.equal(again.model.state_dict()[n]) for n,t in first.model.state_dict().items())
+    assert load_model('first', first.task.auto_model, first.dls.tokenizer, label_maps(vocab)).config.id2label==dict(enumerate(vocab))

@@ -284,3 +284,8 @@ def test_folders_and_exports_as_ever(bert):
     assert TransformersLearner.from_pretrained(learn.save_pretrained('saved')).predict_batch(TEXTS[:3])==want
     learn.export('a.pkl')
     assert load_learner('a.pkl').predict_batch(TEXTS[:3])==want
+
+def test_parts_may_be_called_as_the_loaders_are(bert):
+    learn = learner('single', bert, DatasetDict(train=Dataset.from_pandas(DF), valid=Dataset.from_pandas(DF[:8])))
+    assert learn.relabel([0], ['fine'], part='train').part.tolist()==['training']
+    assert learn.relabel([0], ['fine'], part='valid').part.tolist()==['validation']

@@ -6,7 +6,7 @@ from datasets import Dataset
 from fastai.torch_core import set_seed
 from sklearn import metrics as skm
 
-from blurlike.all import CategoryBlock, ColReader, DataBlock, Interpretation, RandomSplitter, TransformersLearner, TransformersTextBlock, causal_lm_learner, masked_lm_learner, seq2seq_learner, token_classification_learner
+from blurlike.all import CategoryBlock, ColReader, DataBlock, Interpretation, RandomSplitter, Rows, TransformersLearner, TransformersTextBlock, causal_lm_learner, masked_lm_learner, seq2seq_learner, token_classification_learner
 from blurlike.cli import main
 from blurlike.inspect import row_results
 from blurlike.inspect.row_results import draw_sums, interval, mean_results, number_results, set_results, single_results
@@ -297,3 +297,16 @@ def test_quarters_are_named_by_what_is_in_them():
     names = _quarters(pd.Series(np.linspace(.00274, .9, 40))).cat.categories
     assert names[0].startswith('0.00274 to ') and len(set(names))==4
     assert _quarters(pd.Series(range(3, 43))).cat.categories[0].startswith('3 to ')
+
+def test_a_slice_by_the_label_leaves_the_table_of_labels(trained):
+    said = str(trained('single').report(by='label'))
+    assert 'precision' in said and 'by the column label' in said
+
+def test_whole_numbers_with_gaps_are_named_as_whole_numbers():
+    class Loader: dataset = type('Rows', (), dict(items=Rows(pd.DataFrame(dict(n=[*range(24), None])))))
+    assert [*slices_of(Loader(), 'n')]==['0 to 5','6 to 11','12 to 17','18 to 23','(none)']
+
+def test_dates_stand_in_their_order():
+    days = pd.to_datetime(['2024-03-01','2024-01-05','2024-03-01','2024-02-02'])
+    class Loader: dataset = type('Rows', (), dict(items=Rows(pd.DataFrame(dict(day=days)))))
+    assert [*slices_of(Loader(), 'day')]==sorted(set(days))

@@ -367,3 +367,14 @@ def test_a_full_disk_is_an_error_of_the_system(trained, in_tmp, monkeypatch):
     monkeypatch.setattr(type(learn.model), 'save_pretrained', full)
     with pytest.raises(OSError, match="'.*saved' could not be written: .*No space left"): learn.save_pretrained('saved')
     assert not list(in_tmp.iterdir())
+
+def test_a_folder_tells_how_much_its_model_could_read(bert):
+    "a learner that read less, such as one of blocks, is the checkpoint of one that reads as much as it can"
+    short = learner('single', bert, max_length=12)
+    short.save_pretrained('short')
+    assert transformers.AutoTokenizer.from_pretrained('short').model_max_length==12 # other tools cut where it did
+    back = TransformersLearner.from_pretrained('short')
+    assert back.dls.text_tfm.max_length==12
+    back.save_pretrained('again')
+    lengths = [learner('single', c).dls.text_tfm.max_length for c in (bert, short, 'short', back, 'again')]
+    assert len(set(lengths))==1 and lengths[0]>12

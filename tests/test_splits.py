@@ -460,3 +460,9 @@ def test_a_fraction_in_an_array():
 
 def test_a_function_of_a_row_is_no_splitter(bert):
     with pytest.raises(TypeError, match="read by number.*FuncSplitter"): split_rows(ROWS, {}, lambda row: row['label']=='bad')
+
+@pytest.mark.parametrize('values,named', [(('train','valid'),'valid'), (('0','1'),'1'), (('fit','Validation'),'Validation'), (('False','True'),'True')])
+def test_a_column_of_texts_is_told_by_the_text_for_validation(values, named, bert):
+    df = DF.assign(part=[values[i%4==0] for i in range(len(DF))])
+    with pytest.raises(ValueError, match=re.escape(f"valid=(df['part']=={named!r}).to_numpy()")): learner('single', bert, df, valid='part')
+    assert learner('single', bert, df, valid=(df['part']==named).to_numpy())

@@ -420,3 +420,25 @@ def test_what_an_earlier_search_saw_ends_no_fit(bert):
     assert not torch.isfinite(learn.smooth_loss)
     learn.remove_cb(learn.recorder)
     quiet(learn, lambda l: l.fit(1, 1e-3))
+
+def test_a_list_follows_the_vocab_that_was_given(bert):
+    "the checkpoint has an order of its own"
+    df = FRAMES['single']
+    learner('single', bert, vocab=['good','bad','fine']).save_pretrained('other')
+    def by_label(learn): return dict(zip(learn.names, learn.loss_func.func.weight.tolist()))
+    assert by_label(learner('single', 'other', vocab=['bad','fine','good'], class_weights=[1.,2.,3.]))==dict(bad=1., fine=2., good=3.)
+    with pytest.warns(UserWarning, match="order of its own.*'good' 1, 'bad' 2, 'fine' 3"): told = learner('single', 'other', class_weights=[1.,2.,3.])
+    assert by_label(told)==dict(good=1., bad=2., fine=3.)
+    hot = pd.get_dummies(df.label).assign(text=df.text)
+    several = sequence_classification_learner(hot, bert, label=['good','bad','fine'])
+    several.save_pretrained('several')
+    weighed = sequence_classification_learner(hot, 'several', label=['bad','fine','good'], class_weights=[1.,2.,3.])
+    assert dict(zip(weighed.names, weighed.loss_func.func.pos_weight.tolist()))==dict(bad=1., fine=2., good=3.)
+
+@pytest.mark.parametrize('bs', [1, 5])
+def test_rows_that_a_loss_ignores_do_not_count(bs, bert):
+    "a batch of them alone has no loss: PyTorch says nan"
+    learn = learner('single', bert, bs=bs, loss_func=CrossEntropyLossFlat(ignore_index=0))
+    probs,y = learn.get_preds()
+    want = F.nll_loss(probs.log(), torch.as_tensor(y), ignore_index=0)
+    assert learn.validate()[0]==pytest.approx(want.item(), rel=1e-5)

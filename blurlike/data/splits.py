@@ -6,6 +6,7 @@
 __all__ = ['row_numbers', 'split_rows', 'own_part', 'is_table', 'read_split', 'used_rows']
 
 # %% ../../nbs/data/04_splits.ipynb #e42f870e
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -140,6 +141,9 @@ def _by_fraction(rows, parts, pool, share, seed, labels):
     return draw_rows(rows, pool, share, seed, labels) if own is None else parts[own]
 
 # %% ../../nbs/data/04_splits.ipynb #b941ba0e
+def _of_valid(held): # the text that stands for validation rows
+    return next((v for v in held if re.fullmatch('(valid.*|val|dev.*|test|true|1|yes)', v, re.I)), held[-1])
+
 def _by_name(rows, parts, name):
     if name in parts: return parts[name]
     known = f'a split ({list(parts) or "there are none"}) nor a column ({rows.columns}) nor a file'
@@ -149,8 +153,8 @@ def _by_name(rows, parts, name):
     kind = pd.api.types.infer_dtype(flags, skipna=False)
     odd = kind not in ('boolean','integer','floating') or flags.isna().any() or not set(flags.unique())<={0, 1}
     if not odd: return np.flatnonzero(flags.to_numpy(dtype=bool))
-    hint = f". These are texts: pass valid=(df[{name!r}]=='True').to_numpy()" if kind=='string' else ''
     held = flags.astype(str).unique().tolist()[:5]
+    hint = f". These are texts: pass valid=(df[{name!r}]=={_of_valid(held)!r}).to_numpy()" if kind=='string' else ''
     raise ValueError(f"column {name!r} must hold True for validation rows and False for the others; it holds {held}{hint}")
 
 def _as_frame(rows): return rows.source if rows.idxs is None else rows.source.iloc[rows.idxs]

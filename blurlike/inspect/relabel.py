@@ -51,12 +51,19 @@ def _read_rows(rows):
     if odd: raise TypeError(f"rows holds {odd[0]!r}: row numbers (whole numbers) are expected")
     return rows
 
+_short = dict(train='training', valid='validation') # as the loaders are called
+def _named_part(part): return _short.get(part, part) if isinstance(part, str) else part
+
+def _parts_of_rows(part, n):
+    is_one = part is None or isinstance(part, str)
+    return [_named_part(part)]*n if is_one else list(map(_named_part, _listed(part, 'part', 'parts')))
+
 def _read_parts(part, n, loaders): # of each row; `None`: it is looked for in all
     known = ' or '.join(map(repr, loaders))
     starts = {getattr(dl.dataset.items, 'only_start', 0) for dl in loaders.values()}
     if part is None and len(starts)>1:
         raise ValueError(f"each part counts its own rows: pass part={known}, or a list of these, one a row")
-    res = [part]*n if part is None or isinstance(part, str) else _listed(part, 'part', 'parts')
+    res = _parts_of_rows(part, n)
     odd = [p for p in res if p is not None and p not in loaders]
     if odd: raise ValueError(f"part={odd[0]!r}: {known} is expected")
     return res

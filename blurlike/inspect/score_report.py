@@ -47,9 +47,11 @@ def _read_by(dl, by): # a value for each row
 def _quarters(values): # numbers, by their quarter
     whole = pd.api.types.is_integer_dtype(values)
     if not whole: values = values.astype(float)
-    are_finite = np.isfinite(values.dropna()).all()
+    known = values.dropna()
+    are_finite = np.isfinite(known).all()
     if not are_finite:
         raise ValueError("by= gives infinite numbers, which have no quarters: pass a function of a row that gives a text")
+    whole = whole or bool((known%1==0).all() and (known.abs()<2**53).all()) # integers with gaps are floats in pandas
     cut = pd.qcut(values, 4, duplicates='drop')
     ends = cut.cat.categories
     def name(k, i, digits):
@@ -73,8 +75,9 @@ def slices_of(
     if is_number and n>10: values = _quarters(values)
     elif n>_most_slices:
         raise ValueError(f"by={by!r} has {n:,} values in {len(values):,} rows, more than {_most_slices}: pass a function of a row that gives fewer")
-    groups = values.groupby(values, observed=True, sort=is_number).indices
-    order = groups if is_number else sorted(groups, key=lambda k: -len(groups[k]))
+    is_ordered = is_number or pd.api.types.is_datetime64_any_dtype(values)
+    groups = values.groupby(values, observed=True, sort=is_ordered).indices
+    order = groups if is_ordered else sorted(groups, key=lambda k: -len(groups[k]))
     res = {k.item() if isinstance(k, np.generic) else k:groups[k] for k in order}
     missing = np.flatnonzero(values.isna())
     return res | ({'(none)':np.union1d(res.get('(none)', missing), missing)} if len(missing) else {})
@@ -265,7 +268,9 @@ def _tables(self:ScoreReport): # heading -> table
         more = f', the first {_most_shown} of {len(confused):,}' if len(confused)>_most_shown else ''
         res[f'most confused{more}'] = _drawn_table(confused.head(_most_shown))
     if slices is None: return res
-    for by,df in slices.groupby(level=0, sort=False): res[f'by {by}'] = _drawn_table(df.droplevel(0), '')
+    for by,df in slices.groupby(level=0, sort=False):
+        name = f'by the column {by}' if f'by {by}' in res else f'by {by}'
+        res[name] = _drawn_table(df.droplevel(0), '')
     return res
 
 @patch

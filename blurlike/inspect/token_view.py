@@ -18,7 +18,7 @@ from fastcore.basics import patch
 
 from ..train.learner import TransformersLearner
 from ..show.tables import Table
-from ..data.words import word_spans
+from ..data.words import has_no_spaces, word_spans
 from ..data.tokens import TokenizeText
 from ..data.text_items import repair_texts
 
@@ -91,7 +91,8 @@ class _Spans:
 def _begins_word(text, i): return not unicodedata.category(text[i]).startswith('M')
 
 def _words_between(a, b, tokens, text): # one, or of many tokens one each
-    if len(tokens)<=8: return [(a, b)]
+    is_word = len(tokens)<=8 and not has_no_spaces(text[a:b])
+    if is_word: return [(a, b)]
     starts = sorted({a, *(start for start,_ in tokens if start>a and _begins_word(text, start))})
     return list(zip(starts, [*starts[1:], b]))
 

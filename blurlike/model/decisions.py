@@ -86,7 +86,8 @@ def set_decisions(
     vars(learn)['loss_func'] = with_decisions(learn.loss_func, **decisions) # a loss that the user sets is looked at instead
 
 # %% ../../nbs/model/17_decisions.ipynb #f8449bac
-_of_fastai = {nn.CrossEntropyLoss:CrossEntropyLossFlat, nn.BCEWithLogitsLoss:BCEWithLogitsLossFlat, nn.MSELoss:MSELossFlat, nn.L1Loss:L1LossFlat}
+_of_fastai = {nn.CrossEntropyLoss:CrossEntropyLossFlat, nn.BCEWithLogitsLoss:BCEWithLogitsLossFlat,
+    nn.MSELoss:MSELossFlat, nn.L1Loss:L1LossFlat}
 
 def with_activation(
     loss_func # Any loss function

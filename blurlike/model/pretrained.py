@@ -12,6 +12,7 @@ import logging
 import re
 import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 import transformers
@@ -229,11 +230,17 @@ def _check_part(part, whole, auto_model): # configs, of the model and of its che
         "and no Auto class opens what would be saved of that: take another checkpoint")
 
 # %% ../../nbs/model/01_pretrained.ipynb #75a8fecf
+def _no_base(folder): # -> an error
+    return OSError(f"{str(folder)!r} holds adapters without their base model: save the learner with merge=True, "
+        "or load it with TransformersLearner.from_pretrained and pass that learner")
+
 def _loaded(checkpoint, own, auto_model, **told): # -> the model, and what was in the checkpoint
     load = getattr(transformers, auto_model).from_pretrained
     try:
         with _without_reports(), late_bars(): return load(location_of(checkpoint), output_loading_info=True, **told)
-    except OSError as e: raise no_checkpoint(checkpoint, 'model', e) from e
+    except OSError as e:
+        is_adapter = (Path(location_of(checkpoint))/'adapter_config.json').is_file()
+        raise (_no_base(checkpoint) if is_adapter else no_checkpoint(checkpoint, 'model', e)) from e
     except ValueError as e:
         has_no_head = 'Unrecognized configuration class' in str(e)
         raise (_no_head(own, auto_model) if has_no_head else e) from None

@@ -30,7 +30,8 @@ from ..data.batch import TransformersDL
 from ..data.loaders import (check_many, check_names, check_targets, check_tokens, given_rows, output_names,
     own_loaders, plain_labels, read_columns, takes)
 from ..support.finite import check_outputs
-from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold, with_activation, with_decisions
+from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold
+from ..model.decisions import with_activation, with_decisions
 from ..model.losses import TokenLoss, check_ignores
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
 from ..model.int8 import predicting_in

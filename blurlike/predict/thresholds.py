@@ -11,7 +11,8 @@ import pandas as pd
 from fastai.data.load import DataLoader
 from fastcore.basics import patch
 
-from ..model.decisions import NO_ACTIVATION, check_activation, set_decisions, decisions_of, label_threshold, read_threshold
+from ..model.decisions import NO_ACTIVATION, check_activation
+from ..model.decisions import decisions_of, label_threshold, read_threshold, set_decisions
 from ..support.arguments import check_counts
 from ..support.warn import warn_user
 from .learner_predict import PredictingLearner, takes_threshold

@@ -39,10 +39,11 @@ from .saved_facts import describe, options_of, read_facts, set_again, write_fact
 def _save_tokenizer(tfm, path): # other tools that truncate shall do so where the learner did
     tok = tfm.tokenizer
     limit,given = tok.model_max_length,tok.init_kwargs
-    sides = dict(padding_side=tok.padding_side, truncation_side=tok.truncation_side) # not saved otherwise if set later
+    own = dict(padding_side=tok.padding_side, truncation_side=tok.truncation_side) # not saved otherwise if set later
+    if tfm.max_length is not None: own['full_length'] = given.get('full_length', limit) # what a learner made of the folder may read
     try:
         if tfm.max_length is not None: tok.model_max_length = tfm.max_length
-        tok.init_kwargs = given | sides
+        tok.init_kwargs = given | own
         tok.save_pretrained(path)
     finally: tok.model_max_length,tok.init_kwargs = limit,given
 

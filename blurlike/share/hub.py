@@ -158,7 +158,9 @@ def _training(learn, facts):
     if was_fitted: res |= _fit_settings(learn)
     loss = facts['loss']
     weighted = ' with class weights' if loss['class_weights'] else ''
-    return _table(res | {'batch size':facts['bs'], 'loss':_code(loss['name']) + weighted,
+    most = getattr(learn.dls.train, 'max_tokens', None)
+    size = facts['bs'] if most is None else f'up to {most:,} tokens'
+    return _table(res | {'batch size':size, 'loss':_code(loss['name']) + weighted,
         'splitter':_code(facts['splitter']), 'adapters':_adapters(model)})
 
 # %% ../../nbs/share/02_hub.ipynb #18b5000c
@@ -188,6 +190,14 @@ def _pipeline_settings(learn, facts): # by which a pipeline answers as the learn
     known = {k:v for k,v in learn.task.pipeline.items() if k!='truncation' or facts['max_length']}
     return ''.join(f', {k}={v!r}' for k,v in known.items())
 
+def _not_in_pipe(facts): # what a pipeline of transformers leaves out
+    res = []
+    if facts['overlap'] is not None and facts['max_length']:
+        res.append(f"It reads the first {facts['max_length']:,} tokens of a longer text alone, not its windows.")
+    if _decisions(facts):
+        res.append('It knows nothing of the decisions above: its scores and labels are those without them.')
+    return ' '.join(res)
+
 def _usage(learn, facts, name, merge):
     tag = pipeline_of(learn.task)
     item = learn.dls.text_tfm.shown_example(facts['text'])
@@ -200,7 +210,8 @@ def _usage(learn, facts, name, merge):
     parts = () if isinstance(item, str) else zip(('text','text_pair'), item)
     plain = f"dict({', '.join(f'{k}={t!r}' for k,t in parts)})" if parts else repr(item)
     pipe = _pipe.format(tag=tag, name=name, more=_pipeline_settings(learn, facts), item=plain)
-    return res + _without_us.format(code=plain_code(learn, name) if tag is None else pipe)
+    if tag is None: return res + _without_us.format(code=plain_code(learn, name))
+    return res + _without_us.format(code=pipe) + '\n' + _not_in_pipe(facts)
 
 def model_card(
     learn, # A learner, perhaps trained; or its folder from `save_pretrained`

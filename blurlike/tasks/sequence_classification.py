@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['single_label', 'multi_label', 'regression', 'LabelSets', 'decode_single', 'decode_given', 'decode_multi',
-           'decode_numbers', 'OnePredictions', 'SetPredictions', 'judge_single', 'judge_sets', 'judge_numbers',
-           'best_constant', 'balanced_weights', 'sequence_classification_learner']
+           'decode_numbers', 'OnePredictions', 'SetPredictions', 'log_shares', 'log_odds', 'judge_single', 'judge_sets',
+           'judge_numbers', 'best_constant', 'balanced_weights', 'sequence_classification_learner']
 
 # %% ../../nbs/tasks/00_sequence_classification.ipynb #18f87884
 import torch
@@ -123,6 +123,9 @@ def _(predictions:SetPredictions, learn, gr): # the labels that are given, as ev
     return gr.Label(label='Labels', num_top_classes=20),given
 
 # %% ../../nbs/tasks/00_sequence_classification.ipynb #ff2d2a38
+def log_shares(counts): return torch.log((counts+1)/(counts+1).sum()) # (C,) of each label; none is impossible
+def log_odds(counts, n): return torch.logit((counts+1)/(n+2)) # (C,) of each label in n rows
+
 def judge_single(learn, dl): # these are for the records' `judge`
     _,targets,guess,losses = judged(learn, dl)
     return single_results(targets.numpy(), guess.numpy(), learn.names, losses)
@@ -140,6 +143,7 @@ single_label = register_task(Task('single_label_classification', 'AutoModelForSe
     fits    = lambda dls: Categorize in _target_tfms(dls),
     example = lambda vocab: vocab[0],
     config  = dict(problem_type='single_label_classification'), spread=4.,
+    first_guess = lambda targets, n: log_shares(torch.bincount(torch.stack(targets).long().flatten(), minlength=n)),
     kind    = TargetKind('single'), pipeline=dict(truncation=True), judge=judge_single))
 
 multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequenceClassification',
@@ -149,6 +153,7 @@ multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequ
     fits    = lambda dls: not {MultiCategorize, EncodedMultiCategorize}.isdisjoint(_target_tfms(dls)),
     example = lambda vocab: [vocab[0]],
     config  = dict(problem_type='multi_label_classification'), spread=4.,
+    first_guess = lambda targets, n: log_odds(torch.stack(targets).float().reshape(-1, n).sum(0), len(targets)),
     kind    = LabelSets(), pipeline=dict(truncation=True, top_k=None), judge=judge_sets))
 
 _judged = 'Numbers were judged in {n} rows, by ridge regression over tokens: {told}.'
@@ -160,6 +165,7 @@ regression = register_task(Task('regression', 'AutoModelForSequenceClassificatio
     fits    = lambda dls: RegressionSetup in _target_tfms(dls),
     example = lambda vocab: 0. if len(vocab)==1 else [0.]*len(vocab),
     config  = dict(problem_type='regression'),
+    first_guess = lambda targets, n: torch.stack(targets).float().reshape(-1, n).mean(0),
     kind    = TargetKind('number', 'number', labels=False, judged=_judged), pipeline=dict(truncation=True),
     judge   = judge_numbers))
 
@@ -172,8 +178,8 @@ def best_constant(
 )->torch.Tensor: # (C,) float32 outputs, before the softmax or sigmoid
     "What a model that knows nothing of the texts had best put out."
     if task is regression: return torch.tensor([float(train.column(n).astype(float).mean()) for n in vocab])
-    counts = label_counts(vocab, y, train)+1 # no label is impossible
-    return torch.log(counts/counts.sum()) if task is single_label else torch.logit(counts/(len(train)+2))
+    counts = label_counts(vocab, y, train)
+    return log_shares(counts) if task is single_label else log_odds(counts, len(train))
 
 def balanced_weights(
     task:Task, # Kind of target

@@ -93,8 +93,9 @@ def _own_modules(cb, learn): # such as an average of the model, or a teacher; no
     return {k:v for k,v in vars(cb).items() if is_own(v)}
 
 def _module_states(learn): # of each callback that has some
-    states = [[type(cb).__name__, {k:dict(v.state_dict()) for k,v in _own_modules(cb, learn).items()}] for cb in learn.cbs]
-    return [[name, of] for name,of in states if any(of.values())]
+    def states(cb): return {k:dict(v.state_dict()) for k,v in _own_modules(cb, learn).items()}
+    res = [[type(cb).__name__, states(cb)] for cb in learn.cbs]
+    return [[name, of] for name,of in res if any(of.values())]
 
 def _grads(learn): # what `GradientAccumulation` has gathered
     return {n:p.grad for n,p in unwrap(learn.model).named_parameters() if p.grad is not None and p.grad.any()}
@@ -110,8 +111,9 @@ def run_state(
     scaler = getattr(learn, 'scaler', None)
     return dict(opt=learn.opt.state_dict(), grads=_grads(learn),
         learner={k:v for k,v in plain_vars(learn).items() if k in _progress},
-        callbacks=[[type(cb).__name__, _remembered(cb)] for cb in learn.cbs], modules=_module_states(learn),
-        metrics=_metric_states(learn), scaler=None if scaler is None else scaler.state_dict())
+        callbacks=[[type(cb).__name__, _remembered(cb)] for cb in learn.cbs],
+        modules=_module_states(learn), metrics=_metric_states(learn),
+        scaler=None if scaler is None else scaler.state_dict())
 
 def set_run_state(
     learn:Learner,
@@ -146,5 +148,6 @@ def _set_modules(learn, state):
 def _set_module(cb, name, values):
     module = vars(cb).get(name)
     if isinstance(module, nn.Module): module.load_state_dict(values)
-    elif values: warn_user(f"{type(cb).__name__} had a module {name!r} when the checkpoint was written, and has none when training goes on: "
-        "make it in before_fit, so that it is as it was")
+    elif values:
+        warn_user(f"{type(cb).__name__} had a module {name!r} when the checkpoint was written, and has none when training goes on: "
+            "make it in before_fit, so that it is as it was")

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from seqeval.metrics.sequence_labeling import get_entities
 
-from ...data.words import word_spans
+from ...data.words import has_no_spaces, word_spans
 
 # %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #2e2b8977
 _schemes = 'BIES','BILU','BMES','BMEW'
@@ -176,9 +176,6 @@ def read_conll(
     return rows.groupby(sentence).agg(list).reset_index(drop=True)
 
 # %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #18ad5abc
-_scripts = '\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff'
-_no_spaces = re.compile(f'[{_scripts}]') # Thai to Chinese
-
 def _of_word(c): return c.isalnum() or c=='_' or unicodedata.category(c)[0]=='M'
 
 def is_in_word(
@@ -187,7 +184,7 @@ def is_in_word(
 )->bool:
     "Is `at` inside a word, of a script that sets spaces?"
     around = text[at-1:at+1] if at else ''
-    return len(around)==2 and all(map(_of_word, around)) and not _no_spaces.search(around)
+    return len(around)==2 and all(map(_of_word, around)) and not has_no_spaces(around)
 
 def border_of_word(
     text:str, # A text
