@@ -8,14 +8,15 @@ import torch
 from datasets import Dataset, DatasetDict
 from tokenizers import Tokenizer
 from tokenizers.models import Unigram
+from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import Metaspace
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import blurlike.inspect.row_scan as data_parts
 import blurlike.inspect.first_look as first_look
 import blurlike.inspect.data_check as health
 from blurlike.all import (CategoryBlock, ColReader, DataBlock, DataReport, IndexSplitter, Pipeline, RandomSplitter, Rows, SkipItemException, TokenizeText, TransformersLearner,
-    TransformersTextBlock, count_tokens, masked_lm_learner, pair_tokens, sequence_classification_learner, suspects, suspicious, token_classification_learner, whole_texts)
+    TransformersTextBlock, count_tokens, masked_lm_learner, pair_tokens, scratch_checkpoint, sequence_classification_learner, suspects, suspicious, token_classification_learner, whole_texts)
 from blurlike.train.training_state import loaders_of, random_states
 from small import BS, CUES, FILLERS, FRAMES, EVERY_KIND, learner
 
@@ -705,3 +706,13 @@ def test_labels_of_one_hash_are_two_labels(make, bert): # in Python -1 and -2 ha
 def test_numbers_of_one_hash_are_two_numbers(bert):
     df = pd.DataFrame(dict(text=[f'film {i}' for i in range(20)]+['the same text']*2, label=[*np.arange(20)+.5, -1., -2.]))
     assert 'duplicates' not in {f.what for f in made(df, bert, valid=list(range(5))).check()}
+
+def test_marks_that_belong_to_letters_are_told(tmp_path):
+    "vowels of Hindi are marks, which a tokenizer that drops accents takes away: two words become one, and nothing is unknown"
+    rows = pd.DataFrame(dict(text=['की कु i', 'के कू i', 'naïve', 'plain']*8, label=['a','b','c','d']*8))
+    bert = scratch_checkpoint(rows.text, tmp_path/'a')
+    found = {f.part:f for f in sequence_classification_learner(rows, bert, valid=.5).check() if f.what=='marks'}
+    assert len(found['training'].rows)==len(found['validation'].rows)==8 and all(r%4<2 for f in found.values() for r in f.rows)
+    kept = AutoTokenizer.from_pretrained(bert)
+    kept.backend_tokenizer.normalizer = BertNormalizer(strip_accents=False)
+    assert not [f for f in sequence_classification_learner(rows, bert, tokenizer=kept, valid=.5).check() if f.what=='marks']

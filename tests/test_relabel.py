@@ -168,7 +168,7 @@ BAD = dict(label=(([0], ['x']), ValueError, "row 0: unknown label 'x'; the learn
     text=((['3'], ['bad']), TypeError, "rows holds '3'"), one=((3, 'bad'), TypeError, 'rows=3: a list of row numbers'), string=(('3', ['bad']), TypeError, "rows='3': a list"),
     set=(({3}, ['bad']), TypeError, 'a list of row numbers'), one_label=(([3], 'bad'), TypeError, "labels='bad': a list of labels"), lengths=(([3, 4], ['bad']), ValueError, '2 rows and 1 labels'),
     parts=(([3, 4], ['bad']*2, ['training']), ValueError, '2 rows and 1 part'), missing=(([3], [None]), ValueError, 'row 3: unknown label None'), nan=(([3], [float('nan')]), ValueError, 'row 3: unknown label nan'),
-    na=(([3], [pd.NA]), ValueError, 'row 3: unknown label <NA>'), many=(([3], [['bad']]), ValueError, "row 3: unknown label \\['bad'\\]"), part=(([3], ['bad'], 'train'), ValueError, "part='train': 'training' or 'validation'"),
+    na=(([3], [pd.NA]), ValueError, 'row 3: unknown label <NA>'), many=(([3], [['bad']]), ValueError, "row 3: unknown label \\['bad'\\]"), part=(([3], ['bad'], 'test'), ValueError, "part='test': 'training' or 'validation'"),
     other_part=(([47], ['bad'], 'training'), ValueError, 'row 47: no such row'))
 
 @pytest.mark.parametrize('case', list(BAD))

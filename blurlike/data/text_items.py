@@ -39,11 +39,10 @@ class Words(list):
     def show(self, ctx=None, **kwargs): return show_title(str(self), ctx=ctx, label='text')
 
 # %% ../../nbs/data/11_text_items.ipynb #03a0c006
-def _check_pair(o, is_split_into_words): # of which one text is none
-    is_pair = isinstance(o, (tuple, list)) and len(o)==2 and not is_split_into_words
-    for which,text in zip(('first','second'), o if is_pair else ()):
-        if isinstance(text, str): continue
-        raise TypeError(f"the {which} text of this pair is {text!r:.60}, a text (str) is expected: {repr(o)[:60]}")
+def _odd_text(o): # of a pair, for messages, since the pair may be too long to be shown whole
+    is_pair = isinstance(o, (tuple, list)) and len(o)==2
+    named = zip(('first','second'), o if is_pair else ())
+    return next((f' whose {name} text is {text!r:.30}' for name,text in named if not isinstance(text, str)), '')
 
 def check_text(
     o, # An item as the user gives it
@@ -55,8 +54,8 @@ def check_text(
     if is_split_into_words: ok = ok and not isinstance(o, str)
     elif isinstance(o, (tuple, list)): ok = ok and len(o)==2
     if ok: return
-    _check_pair(o, is_split_into_words)
-    raise TypeError(f"expected {wanted}, got {type(o).__name__}: {repr(o)[:60]}")
+    odd = '' if is_split_into_words else _odd_text(o)
+    raise TypeError(f"expected {wanted}, got {type(o).__name__}{odd}: {repr(o)[:60]}")
 
 def are_ids(
     o # An item

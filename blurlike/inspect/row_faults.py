@@ -90,6 +90,11 @@ def _unknown(part): # of texts that can be read in part
         '(a multilingual one, or one that reads bytes), or repair the texts')
     return found_in(part, 'unknown', (n>0) & (many | (n>=part.known)), told, remedy)
 
+def _stripped(part):
+    told = '{n} ({share}) with a text of which the tokenizer drops marks that belong to its letters, so that different words become one'
+    remedy = 'take a checkpoint whose tokenizer keeps them: a cased or multilingual one, or strip_accents=False'
+    return found_in(part, 'marks', part.stripped>0, told, remedy)
+
 def text_findings(
     parts:list # `DataPart`s that were scanned, training first
 )->list: # `Finding`s
@@ -98,7 +103,9 @@ def text_findings(
     odd = conflicting_texts(every)
     res = [f for p in every[1:] for f in _leaked(p, every[0])]
     res += _all_conflicts(every, odd)
-    for p,tokens in zip(every, parts): res += [*_repeated(p, odd), *_empty(p), *_unreadable(tokens), *_unknown(tokens)]
+    for p,tokens in zip(every, parts):
+        res += [*_repeated(p, odd), *_empty(p)]
+        res += [*_unreadable(tokens), *_unknown(tokens), *_stripped(tokens)]
     return res
 
 # %% ../../nbs/inspect/05_row_faults.ipynb #16a50015
