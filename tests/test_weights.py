@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from fastai.metrics import Perplexity
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, FocalLoss, FocalLossFlat, L1LossFlat, LabelSmoothingCrossEntropy, LabelSmoothingCrossEntropyFlat, MSELossFlat
 from runs import WORDS, gaps
 from safetensors.torch import load_file
@@ -442,3 +443,8 @@ def test_rows_that_a_loss_ignores_do_not_count(bs, bert):
     probs,y = learn.get_preds()
     want = F.nll_loss(probs.log(), torch.as_tensor(y), ignore_index=0)
     assert learn.validate()[0]==pytest.approx(want.item(), rel=1e-5)
+
+def test_perplexity_is_that_of_the_loss_beside_it(bert):
+    learn = learner('single', bert, class_weights=[1.,5.,30.], metrics=Perplexity(), bs=5)
+    loss,perplexity = learn.validate()
+    assert perplexity==pytest.approx(np.exp(loss), rel=1e-5)

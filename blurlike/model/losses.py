@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IGNORED', 'target_weight', 'CountedCrossEntropy', 'weighted_cross_entropy', 'TokenLoss', 'check_ignores',
-           'MaskedLoss', 'AvgCountedLoss', 'CountedTargets', 'SmoothLoss']
+           'MaskedLoss', 'AvgCountedLoss', 'CountedPerplexity', 'CountedTargets', 'SmoothLoss']
 
 # %% ../../nbs/model/08_losses.ipynb #ac36ea67
 from copy import deepcopy
@@ -149,6 +149,16 @@ class AvgCountedLoss(AvgLoss):
     def value(self):
         rest = super().value
         return rest+self.weighed/self.weights if self.weights else rest
+
+# %% ../../nbs/model/08_losses.ipynb #24b452a2
+class CountedPerplexity(AvgCountedLoss):
+    "fastai's `Perplexity`, of the loss that stands beside it"
+    @property
+    def value(self):
+        loss = super().value
+        return None if loss is None else torch.exp(loss)
+    @property
+    def name(self): return 'perplexity'
 
 # %% ../../nbs/model/08_losses.ipynb #24b452af
 class CountedTargets(Callback):

@@ -13,6 +13,7 @@ from fastai.callback.training import GradientClip
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import BaseLoss
+from fastai.metrics import Perplexity
 from fastai.torch_core import num_distrib, to_device
 from fastcore.basics import patch
 from fastcore.foundation import L
@@ -26,7 +27,7 @@ from .run import RunningLearner
 from ..model.class_weights import held_weights
 from ..model.cuda_graphs import CUDAGraphs
 from ..model.decisions import set_decisions, marked_outdated
-from ..model.losses import AvgCountedLoss, CountedTargets, SmoothLoss
+from ..model.losses import AvgCountedLoss, CountedPerplexity, CountedTargets, SmoothLoss
 from ..model.inputs_callback import ModelInputsCallback
 from ..model.model_inputs import unwrap
 from ..model.optimizer import adamw, suggest_rate
@@ -201,6 +202,7 @@ def _with_own(cbs, max_grad_norm): # callbacks of the user, and ours of the clas
 @patch
 def _count_losses(self:TransformersLearner):
     if not hasattr(self, 'recorder'): return
+    self.metrics = L(self.metrics).map(lambda m: CountedPerplexity() if type(m) is Perplexity else m)
     self.recorder.loss = AvgCountedLoss()
     self.recorder.smooth_loss = SmoothLoss(self.recorder.smooth_loss.beta)
 
