@@ -203,7 +203,8 @@ def fit_length(
     "`max_length` checked against what the model can take; `ValueError` if it is above."
     limit = None if model is None else max_positions(model)
     if max_length is None:
-        said = tokenizer.init_kwargs.get('full_length', tokenizer.model_max_length) # where a learner read less, its folder tells both
+        own = getattr(tokenizer, 'init_kwargs', {}) # where a learner read less, its folder tells both
+        said = own.get('full_length', tokenizer.model_max_length)
         return min((n for n in (limit, said if said<10**9 else None) if n is not None), default=None)
     if limit is not None and max_length>limit:
         raise ValueError(f"max_length={max_length} is more than the {limit} tokens that this model can take; "
