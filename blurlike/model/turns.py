@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 from fastcore.basics import patch
-
 from torch import nn
 
 from ..support.warn import warn_user
