@@ -62,7 +62,7 @@ class Task:
     decoder_input:Callable|None = None # `(targets or None, model) -> dict`: what the decoder of a model that writes text reads; `{}`: the model knows
     hub_tags:tuple = ('fill-mask','sentence-similarity','feature-extraction') # Pipeline tags of checkpoints on the Hub to begin with
     trained_tags:tuple = () # Those of models trained for it, where transformers has no pipeline
-    first_guess:Callable|None = None # `(encoded targets of rows, number of outputs) -> (C,)`: what a model that knows nothing of the texts had best put out
+    first_guess:Callable|None = None # `(counts of labels or sums of numbers (C,), rows) -> (C,)`: the best outputs for unknown texts
     settle:Callable = lambda model, dls: None # What training rows tell the model when a learner is made, e.g. how long texts are that it writes
 
     def metrics_for(self, vocab, tfm)->list: # used when the caller passes none

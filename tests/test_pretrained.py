@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from blurlike.all import (label_maps, load_model, load_tokenizer, scratch_checkpoint, sequence_classification_learner, set_seed,
+from blurlike.all import (label_maps, load_transformer, load_tokenizer, scratch_checkpoint, sequence_classification_learner, set_seed,
     token_classification_learner)
 from safetensors.torch import load_file
 
@@ -46,4 +46,4 @@ def test_outputs_are_named_by_their_numbers_however_a_file_lists_them(task, bert
     again = make(rows, 'first', seed=1)
     assert list(again.names)==vocab
     assert all(t.equal(again.model.state_dict()[n]) for n,t in first.model.state_dict().items())
-    assert load_model('first', first.task.auto_model, first.dls.tokenizer, label_maps(vocab)).config.id2label==dict(enumerate(vocab))
+    assert load_transformer('first', first.task.auto_model, first.dls.tokenizer, label_maps(vocab)).config.id2label==dict(enumerate(vocab))

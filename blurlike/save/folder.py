@@ -25,7 +25,7 @@ from ..data.label_columns import LabelVector
 from ..train.learner import TransformersLearner, head_config
 from ..model.model_inputs import unwrap
 from ..data.loaders import output_names
-from ..model.pretrained import load_model
+from ..model.pretrained import load_transformer
 from ..model.tokenizer import load_tokenizer
 from ..support.progress import late_bars
 from ..data.rows import Column
@@ -51,7 +51,8 @@ def _base_model(learn, base): # as the checkpoint holds it
     config = head_config(learn.task, output_names(learn.dls))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        return load_model(base, learn.task.auto_model, learn.dls.tokenizer, config, dtype=unwrap(learn.model).dtype)
+        dtype = unwrap(learn.model).dtype
+        return load_transformer(base, learn.task.auto_model, learn.dls.tokenizer, config, dtype=dtype)
 
 def _save_alone(learn, path): # adapters, and what else the base does not hold
     model = unwrap(learn.model)

@@ -143,7 +143,7 @@ single_label = register_task(Task('single_label_classification', 'AutoModelForSe
     fits    = lambda dls: Categorize in _target_tfms(dls),
     example = lambda vocab: vocab[0],
     config  = dict(problem_type='single_label_classification'), spread=4.,
-    first_guess = lambda targets, n: log_shares(torch.bincount(torch.stack(targets).long().flatten(), minlength=n)),
+    first_guess = lambda counts, n: log_shares(counts),
     kind    = TargetKind('single'), pipeline=dict(truncation=True), judge=judge_single))
 
 multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequenceClassification',
@@ -153,7 +153,7 @@ multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequ
     fits    = lambda dls: not {MultiCategorize, EncodedMultiCategorize}.isdisjoint(_target_tfms(dls)),
     example = lambda vocab: [vocab[0]],
     config  = dict(problem_type='multi_label_classification'), spread=4.,
-    first_guess = lambda targets, n: log_odds(torch.stack(targets).float().reshape(-1, n).sum(0), len(targets)),
+    first_guess = log_odds,
     kind    = LabelSets(), pipeline=dict(truncation=True, top_k=None), judge=judge_sets))
 
 _judged = 'Numbers were judged in {n} rows, by ridge regression over tokens: {told}.'
@@ -165,7 +165,7 @@ regression = register_task(Task('regression', 'AutoModelForSequenceClassificatio
     fits    = lambda dls: RegressionSetup in _target_tfms(dls),
     example = lambda vocab: 0. if len(vocab)==1 else [0.]*len(vocab),
     config  = dict(problem_type='regression'),
-    first_guess = lambda targets, n: torch.stack(targets).float().reshape(-1, n).mean(0),
+    first_guess = lambda sums, n: sums/n,
     kind    = TargetKind('number', 'number', labels=False, judged=_judged), pipeline=dict(truncation=True),
     judge   = judge_numbers))
 
@@ -177,9 +177,9 @@ def best_constant(
     train:Rows # Training rows
 )->torch.Tensor: # (C,) float32 outputs, before the softmax or sigmoid
     "What a model that knows nothing of the texts had best put out."
-    if task is regression: return torch.tensor([float(train.column(n).astype(float).mean()) for n in vocab])
-    counts = label_counts(vocab, y, train)
-    return log_shares(counts) if task is single_label else log_odds(counts, len(train))
+    if task is regression: sums = torch.tensor([float(train.column(n).astype(float).sum()) for n in vocab])
+    else: sums = label_counts(vocab, y, train)
+    return task.first_guess(sums, len(train))
 
 def balanced_weights(
     task:Task, # Kind of target

@@ -19,7 +19,7 @@ from ..support.arguments import did_you_mean
 from ..data.block import TransformersTextBlock
 from ..model.class_weights import loss_with
 from .learner import TransformersLearner, head_config
-from ..model.pretrained import load_model, start_bias
+from ..model.pretrained import load_transformer, start_bias
 from ..model.tokenizer import fit_length, load_tokenizer
 from ..data.prefetch import check_first_texts
 from ..data.rows import Column, Rows
@@ -94,7 +94,7 @@ def build_learner(
     if class_weights is not None and not vocab:
         raise ValueError(f"class_weights= is for labels, and {task.name} has none")
     tokenizer = load_tokenizer(tokenizer or checkpoint, is_split_into_words=task.reads_words)
-    model = load_model(checkpoint, task.auto_model, tokenizer, head_config(task, vocab), **model_kwargs or {})
+    model = load_transformer(checkpoint, task.auto_model, tokenizer, head_config(task, vocab), **model_kwargs or {})
     if first_guess is not None: start_bias(model, first_guess)
     limit = fit_length(max_length, tokenizer, model)
     text_options,target_options = _divide(options or {}, task)

@@ -34,7 +34,7 @@ from ..model.optimizer import adamw, suggest_rate
 from ..model.padding_free import packed_again
 from ..model.precision import DevicePrecision
 from ..predict.learner_predict import PredictingLearner
-from ..model.pretrained import guard_labels, label_maps, load_model, start_bias
+from ..model.pretrained import guard_labels, label_maps, load_transformer, start_bias
 from ..model.tokenizer import max_positions
 from ..model.splitters import layer_stacks, transformer_splitter
 from ..task import Task, task_of
@@ -114,7 +114,7 @@ def head_config(
 def _load(self:TransformersLearner, dls, checkpoint, model_kwargs):
     if self.task is not None:
         config = head_config(self.task, output_names(dls))
-        model = load_model(checkpoint, self.task.auto_model, dls.tokenizer, config, **model_kwargs)
+        model = load_transformer(checkpoint, self.task.auto_model, dls.tokenizer, config, **model_kwargs)
         self.task.settle(unwrap(model), dls)
         return model
     if isinstance(checkpoint, torch.nn.Module): return checkpoint
@@ -149,6 +149,11 @@ def some_targets(
     try: return [torch.as_tensor(tl[int(i)]) for i in at]
     except Exception: return []
 
+def _sums(targets, n): # (C,) float32: how often each label is there; the sums of numbers
+    flat = torch.cat([t.flatten() for t in targets])
+    if flat.is_floating_point(): return flat.reshape(-1, n).sum(0)
+    return torch.bincount(flat[flat>=0], minlength=n).float()
+
 @patch
 def _begin_head(self:TransformersLearner, dls, model, checkpoint, loss_func):
     guess = getattr(self.task, 'first_guess', None)
@@ -158,7 +163,7 @@ def _begin_head(self:TransformersLearner, dls, model, checkpoint, loss_func):
     if not has_targets: return
     targets = some_targets(dls.train_ds)
     if not targets: return
-    best = guess(targets, len(output_names(dls)))
+    best = guess(_sums(targets, len(output_names(dls))), len(targets))
     if best.isfinite().all(): start_bias(model, best)
 
 # %% ../../nbs/train/10_learner.ipynb #b0f6ca3b

@@ -16,7 +16,7 @@ from ...support.warn import warn_user
 from ...data.prefetch import name_error
 from ...data.rows import Rows
 from .choices import choices_in
-from .right_choice import HOW, choice_number, number_of
+from .right_choice import HOW, choice_number, whole_number
 
 # %% ../../../nbs/tasks/multiple_choice/02_choice_columns.ipynb #c4a1f002
 class FlatChoices:
@@ -142,7 +142,7 @@ def _places(labels, is_text, how, first): # (N,) of the choices that the labels 
 
 # %% ../../../nbs/tasks/multiple_choice/02_choice_columns.ipynb #1fba632f
 def _check_names(label, names): # of a `ClassLabel`, which are read in place of its ids
-    numbers = [number_of(n) for n in names or ()]
+    numbers = [whole_number(n) for n in names or ()]
     if None in numbers or numbers==list(range(len(numbers))): return
     raise ValueError(f"column {label!r} is a ClassLabel whose names, {some_of(names, 5)}, are other numbers than its ids: is a choice meant by name, or by id? "
         f"Pass numbers from 0; the ids are ds.cast_column({label!r}, datasets.Value('int64'))")

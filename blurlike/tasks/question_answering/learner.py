@@ -21,7 +21,7 @@ from ...model.splitters import transformer_splitter
 from ...support.arguments import check_counts, check_settings, column_names, is_number
 from ...task import Task, register_learner, register_task
 from .answers import AnswerColumn, AnswerLoss, AnswerPlaces
-from .card_and_page import plain_code
+from .card_and_page import answers_code
 from .faults import lost_answers, tell_lost
 from .predictions import AnswerPredictions
 from .questions import TokenizeQuestions
@@ -54,7 +54,7 @@ question_answering = register_task(Task('question_answering', 'AutoModelForQuest
     block=questions_block, target=_target_block, read=AnswerColumn, fits=_fits,
     example=lambda vocab: dict(text=[], answer_start=[]), outputs=('start_logits','end_logits'),
     loss=lambda weights: AnswerLoss(), metrics=lambda vocab: answer_metrics(),
-    text_metrics=lambda tfm: answer_metrics(tfm.unanswerable), predictions=AnswerPredictions(), plain_code=plain_code,
+    text_metrics=lambda tfm: answer_metrics(tfm.unanswerable), predictions=AnswerPredictions(), plain_code=answers_code,
     files=SQUAD, trained_tags=('question-answering',), judge=judge_answers,
     decoder_input=lambda targets, model: {})) # BART reads the text again there, and makes that of it itself
 

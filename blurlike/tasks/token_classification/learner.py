@@ -8,7 +8,6 @@ __all__ = ['token_classification', 'WordTags', 'token_classification_learner']
 # %% ../../../nbs/tasks/token_classification/06_learner.ipynb #1011dc4e
 import numpy as np
 import pandas as pd
-import torch
 from fastai.data.core import DataLoaders
 from fastai.torch_core import set_seed
 from fastcore.basics import patch
@@ -84,14 +83,12 @@ def _fits(dls):
     tls = getattr(dls.train_ds, 'tls', [])
     return len(tls)>1 and any(isinstance(f, TokenCategorize) for f in tls[-1].tfms.fs)
 
-def _first_guess(targets, n): # from the numbers of the tags of rows
-    tags = torch.cat([t.flatten() for t in targets])
-    return tag_shares(torch.bincount(tags[tags>=0], minlength=n).float()).log()
+
 
 token_classification = register_task(Task('token_classification', 'AutoModelForTokenClassification',
     target=TokenCategoryBlock, read=Column, loss=TokenLoss, metrics=entity_metrics, predictions=WordPredictions(),
     fits=_fits, example=lambda vocab: [vocab[0]], text=dict(is_split_into_words=True), kind=WordTags(), rate=4.,
-    judge=judge_tags, first_guess=_first_guess))
+    judge=judge_tags, first_guess=lambda counts, n: tag_shares(counts).log()))
 
 # %% ../../../nbs/tasks/token_classification/06_learner.ipynb #1b7f26fd
 def _from_dls(dls, checkpoint, class_weights, loss_func, model_kwargs, common):
