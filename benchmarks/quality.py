@@ -105,7 +105,7 @@ class Runs:
         self.log,self.commit = log,commit
         self.done = [json.loads(l) for l in log.read_text().splitlines()] if log.exists() else []
     def get(self, run, make): # what a run depends on; `make()` gives what it found
-        row = next((d for d in reversed(self.done) if run.items()<=d.items()), None)
+        row = next((d for d in reversed(self.done) if run.items()<=d.items() and run.get('device')==d.get('device')), None)
         if row is None:
             row = run | make() | dict(commit=self.commit)
             self.done.append(row)

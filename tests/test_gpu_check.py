@@ -32,3 +32,11 @@ def test_short_runs_that_ended_are_kept(tmp_path):
     runs = [json.loads(l) for l in (tmp_path/'ablation.jsonl').read_text().splitlines()]
     assert done.returncode==0 and [(r['set'],r['seed']) for r in runs[:2]]==[('trec',0),('sst2',0)] and len(runs)<1000, done.stdout+done.stderr
     assert not subprocess.run(['pgrep','-f','ablation.py --share 0/1'], capture_output=True, text=True).stdout # none goes on
+
+def test_a_run_on_one_device_is_not_one_on_another(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT/'benchmarks')
+    from quality import Runs
+    def scores(log, *runs): return [Runs(log, 'abc').get(r, lambda: dict(score=len(log.read_text().splitlines()) if log.exists() else 0))['score'] for r in runs]
+    cpu = dict(arm='trainer', seed=0)
+    cuda = cpu | dict(device='cuda')
+    assert scores(tmp_path/'log.jsonl', cuda, cpu, cuda, cpu, cpu|dict(seed=1))==[0,1,0,1,2]
