@@ -1,5 +1,5 @@
 "The loaders under stress: threads and workers, faults on the way, budgets of tokens, bounds of memory, several processes."
-import gc,os,threading,warnings
+import gc,multiprocessing,os,threading,warnings
 from pathlib import Path
 
 import datasets
@@ -39,6 +39,18 @@ def test_the_same_order_with_a_thread_workers_and_memory(bert):
     assert passes(memory=.006)==first and passes(num_workers=2)==first
     assert passes(num_workers=3, memory=0)==first
     assert first[0]!=first[1]
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['single','summaries'], indirect=True)
+def test_workers_that_are_no_copies_of_this_process(kind, checkpoint):
+    "As Python 3.14, macOS and Windows start them: all that they need is sent to them."
+    def rows(**dl_kwargs):
+        dl = learner(kind, checkpoint, dl_kwargs=dict(memory=0, **dl_kwargs)).dls.valid
+        return [[o.tolist() if isinstance(o, torch.Tensor) else o for o in b] for b in dl]
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method('forkserver', force=True)
+    try: assert rows(num_workers=1)==rows()
+    finally: multiprocessing.set_start_method(before, force=True)
 
 def test_the_pipelines_of_fastai_give_the_same_rows(bert):
     df = frame(60)

@@ -7,6 +7,7 @@ __all__ = []
 
 # %% ../../nbs/data/18_batch_reading.ipynb #b0b00003
 import pickle
+from functools import partial
 
 import numpy as np
 import torch
@@ -48,16 +49,15 @@ def after_iter(self:TransformersDL):
     self.report_cut()
 
 # %% ../../nbs/data/18_batch_reading.ipynb #0a1b0011
-@patch
-def _init_worker(self:TransformersDL, worker):
+def _start_worker(dl, worker): # a function, since a process that is not forked is sent it
     quiet_fork(worker)
-    self.wif(worker)
+    dl.wif(worker)
 
 @patch
 def _by_workers(self:TransformersDL, read, n, seed):
     own = torch.Generator().manual_seed(seed)
     return TorchDataLoader(MegabatchBytes(read), batch_size=None, num_workers=n, timeout=self.timeout,
-        worker_init_fn=self._init_worker, generator=own)
+        worker_init_fn=partial(_start_worker, self), generator=own)
 
 @patch
 def _results(self:TransformersDL, read, seed): # of each megabatch that must be read
