@@ -1,5 +1,5 @@
 "fastai's own files: they work after all that a fit may leave behind, a failure harms nothing, and weights keep their labels."
-import json,os,subprocess,sys
+import json,os,pickle,subprocess,sys
 from copy import deepcopy
 from pathlib import Path
 
@@ -41,6 +41,23 @@ def test_export_after_callbacks(where, cbs, bert, tmp_path_factory):
     there = fresh_process(LOAD, str(Path('l.pkl').absolute()), json.dumps(TEXTS[:3]), cwd=tmp_path_factory.mktemp('far'))
     close(there, learn.predict_logits(TEXTS[:3]).softmax(-1))
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+
+FASTAI = '''import json,pickle,sys,warnings
+warnings.simplefilter('ignore')
+from fastai.learner import load_learner
+learn = load_learner(sys.argv[1])
+dls = pickle.load(open(sys.argv[2], 'rb'))
+with learn.no_bar(): print(json.dumps([learn.report(json.loads(sys.argv[3])).scores.score.tolist(), [[o.tolist() for o in b] for b in dls.valid]]))'''
+
+def test_a_process_that_knows_of_fastai_alone(bert, tmp_path):
+    "What comes back from a pickle there is whole: a learner with all its methods, loaders that read as ours."
+    learn = learner('single', bert)
+    learn.export('l.pkl')
+    Path('dls.pkl').write_bytes(pickle.dumps(learn.dls))
+    rows = FRAMES['single'][:12].to_dict('records')
+    scores,batches = fresh_process(FASTAI, Path('l.pkl').absolute(), Path('dls.pkl').absolute(), json.dumps(rows), cwd=tmp_path)
+    close(scores, learn.report(rows).scores.score.tolist())
+    assert batches==[[o.tolist() for o in b] for b in learn.dls.valid]
 
 def test_export_with_lambdas(bert, tmp_path_factory):
     dls = DataBlock(blocks=[TransformersTextBlock(bert), CategoryBlock()], get_x=lambda r: r['text'], get_y=ColReader('label', label_delim=None), splitter=RandomSplitter(.25, seed=1)).dataloaders(FRAMES['single'], bs=BS)

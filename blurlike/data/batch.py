@@ -46,6 +46,12 @@ def create_batch(self:TransformersDL, samples):
     tokens = Tokens.join(texts) if is_read else self.text_tfm.tokenize(texts, count=False)[0]
     return self._collate(self.text_tfm.stack(tokens), [s[1:] for s in samples])
 
+# %% ../../nbs/data/19_batch.ipynb #5c1e0b02
+def _blank(cls): return cls.__new__(cls)
+
+@patch
+def __reduce__(self:TransformersDL): return _blank, (type(self),), self.__getstate__()
+
 # %% ../../nbs/data/19_batch.ipynb #0a1b0017
 def _is_empty(pipeline): return isinstance(pipeline, Pipeline) and not len(pipeline.fs)
 

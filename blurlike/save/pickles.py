@@ -10,6 +10,7 @@ import io
 import pickle
 import zipfile
 from contextlib import contextmanager
+from importlib import import_module
 from types import FunctionType, MethodType, SimpleNamespace
 
 import cloudpickle
@@ -130,6 +131,14 @@ def export(self:TransformersLearner, fname='export.pkl', pickle_module=cloudpick
                 raise TypeError(f"this learner cannot be pickled because of {part}: {error}. `learn.save_pretrained` needs no pickle") from error
         names = ', '.join(type(cb).__name__ for cb in lost)
         warn_user(f"{names} cannot be pickled and {'is' if len(lost)==1 else 'are'} not in the exported learner ({error})")
+
+# %% ../../nbs/save/03_pickles.ipynb #5c1e0b04
+def _blank(cls):
+    import_module('blurlike.all')
+    return cls.__new__(cls)
+
+@patch
+def __reduce__(self:TransformersLearner): return _blank, (type(self),), self.__getstate__()
 
 # %% ../../nbs/save/03_pickles.ipynb #0ec0114e
 def load_learner(
