@@ -8,6 +8,9 @@ __all__ = ['TASKS', 'LEARNERS', 'TargetKind', 'Task', 'register_task', 'find_tas
 # %% ../nbs/00_task.ipynb #e298457a
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
+
+from fastcore.basics import patch
 
 # %% ../nbs/00_task.ipynb #00a0a002
 class TargetKind:
@@ -94,6 +97,17 @@ def task_of(
 )->Task|None: # The first registered task whose targets these are, or `None`
     "The task that fits the targets of `dls`."
     return next((t for t in TASKS.values() if t.fits(dls)), None)
+
+# %% ../nbs/00_task.ipynb #5c1e0b06
+def _known(module, name):
+    import_module(module)
+    return find_task(name)
+
+@patch
+def __reduce_ex__(self:Task, protocol):
+    module = self.fits.__module__
+    is_known = TASKS.get(self.name) is self and module!='__main__'
+    return (_known, (module, self.name)) if is_known else super(Task, self).__reduce_ex__(protocol)
 
 # %% ../nbs/00_task.ipynb #00a0a005
 LEARNERS = {}

@@ -1,17 +1,19 @@
 "fastai's own files: they work after all that a fit may leave behind, a failure harms nothing, and weights keep their labels."
-import json,os,pickle,subprocess,sys
+import json,os,pickle,subprocess,sys,types
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
+import cloudpickle
 import fastai.callback.progress
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import (Adam, Callback, CategoryBlock, ColReader, CSVLogger, DataBlock, EarlyStoppingCallback, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, layerwise_splitter,
-    load_learner, transformer_splitter)
+from blurlike.all import (TASKS, Adam, Callback, CategoryBlock, ColReader, CSVLogger, DataBlock, EarlyStoppingCallback, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, layerwise_splitter,
+    load_learner, register_task, transformer_splitter)
 from fresh import fresh_process, here
-from small import BS, FRAMES, TEXTS, changed, close, first, learner, weights
+from small import BS, FRAMES, TEXTS, asked_of, changed, close, first, learner, weights, with_answers
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
@@ -58,6 +60,27 @@ def test_a_process_that_knows_of_fastai_alone(bert, tmp_path):
     scores,batches = fresh_process(FASTAI, Path('l.pkl').absolute(), Path('dls.pkl').absolute(), json.dumps(rows), cwd=tmp_path)
     close(scores, learn.report(rows).scores.score.tolist())
     assert batches==[[o.tolist() for o in b] for b in learn.dls.valid]
+
+@with_answers
+def test_plain_pickle(kind, checkpoint):
+    "A learner with its data goes to another process as it is; its task is the one record, not a copy."
+    learn = learner(kind, checkpoint)
+    items = asked_of(kind, FRAMES[kind])[:3]
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    for again in (pickle.loads(pickle.dumps(learn)), deepcopy(learn)): # noqa: S301 (our own)
+        assert again.task is learn.task and again.predict_batch(items)==learn.predict_batch(items)
+        with again.no_bar(), again.no_logging(): again.fit(1, 1e-3)
+        assert changed(again.model, weights(learn.model))
+
+def test_a_task_of_a_notebook_goes_along(bert):
+    learn = learner('single', bert)
+    own = register_task(replace(learn.task, name='mine', fits=types.FunctionType((lambda dls: False).__code__, dict(__name__='__main__'))))
+    try:
+        learn.task = own
+        data = cloudpickle.dumps(learn)
+    finally: TASKS.pop('mine')
+    again = pickle.loads(data) # noqa: S301 (our own)
+    assert again.task.name=='mine' and again.predict_batch(TEXTS[:3])==learn.predict_batch(TEXTS[:3])
 
 def test_export_with_lambdas(bert, tmp_path_factory):
     dls = DataBlock(blocks=[TransformersTextBlock(bert), CategoryBlock()], get_x=lambda r: r['text'], get_y=ColReader('label', label_delim=None), splitter=RandomSplitter(.25, seed=1)).dataloaders(FRAMES['single'], bs=BS)

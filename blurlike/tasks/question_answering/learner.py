@@ -49,6 +49,7 @@ def questions_block(
 
 def _target_block(vocab): return TransformBlock(type_tfms=AnswerPlaces())
 def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeQuestions)
+def _nothing(targets, model): return {} # BART's decoder reads the text again, and makes that of it itself
 
 question_answering = register_task(Task('question_answering', 'AutoModelForQuestionAnswering',
     block=questions_block, target=_target_block, read=AnswerColumn, fits=_fits,
@@ -56,7 +57,7 @@ question_answering = register_task(Task('question_answering', 'AutoModelForQuest
     loss=lambda weights: AnswerLoss(), metrics=lambda vocab: answer_metrics(),
     text_metrics=lambda tfm: answer_metrics(tfm.unanswerable), predictions=AnswerPredictions(), plain_code=answers_code,
     files=SQUAD, trained_tags=('question-answering',), judge=judge_answers,
-    decoder_input=lambda targets, model: {})) # BART reads the text again there, and makes that of it itself
+    decoder_input=_nothing))
 
 # %% ../../../nbs/tasks/question_answering/09_learner.ipynb #736a2021
 def _lengths(max_length, overlap, tokenizer, checkpoint): # those of a window
