@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import torch
 from blurlike.all import (TASKS, Adam, Callback, CategoryBlock, ColReader, CSVLogger, DataBlock, EarlyStoppingCallback, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, layerwise_splitter,
-    load_learner, register_task, transformer_splitter)
+    load_learner, masked_lm_learner, register_task, token_classification_learner, transformer_splitter)
 from fresh import fresh_process, here
+from runs import WORDS
 from small import BS, FRAMES, TEXTS, asked_of, changed, close, first, learner, weights, with_answers
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -71,6 +72,12 @@ def test_plain_pickle(kind, checkpoint):
         assert again.task is learn.task and again.predict_batch(items)==learn.predict_batch(items)
         with again.no_bar(), again.no_logging(): again.fit(1, 1e-3)
         assert changed(again.model, weights(learn.model))
+
+def test_taggers_and_fillers_of_gaps_too(bert):
+    for learn,item in ((token_classification_learner(WORDS[:40], bert, bs=8), ['a','film']), (masked_lm_learner(FRAMES['single'], bert, bs=8), 'a [MASK]')):
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+        again = pickle.loads(pickle.dumps(learn)) # noqa: S301 (our own)
+        assert again.task is learn.task and str(again.predict(item))==str(learn.predict(item))
 
 def test_a_task_of_a_notebook_goes_along(bert):
     learn = learner('single', bert)

@@ -29,7 +29,7 @@ from ...data.table_checks import check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
 from ...share.serving import page_output
 from ...model.splitters import transformer_splitter
-from ...task import Task, register_learner, register_task, task_of
+from ...task import Task, decoder_knows, register_learner, register_task, task_of
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #728edbe5
 def _fits(dls): return any(isinstance(f, TokenizeMasked) for f in dls.train_ds.tls[0].tfms.fs)
@@ -38,7 +38,7 @@ masked_lm = register_task(Task('masked_lm', 'AutoModelForMaskedLM',
     target=None, read=None, example=None, block=MaskedLMBlock, fits=_fits,
     loss=lambda weights: MaskedLoss(), metrics=masked_lm_metrics, predictions=MaskPredictions(),
     hub_tags=('fill-mask',), judge=judge_gaps,
-    decoder_input=lambda targets, model: {})) # BART fills gaps by writing the whole text, from an input that it makes of the text itself
+    decoder_input=decoder_knows)) # BART fills gaps by writing the whole text
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242fb3
 MASKED_BLOCK = 512 # maximum tokens per block where none is asked for

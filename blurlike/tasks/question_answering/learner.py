@@ -19,7 +19,7 @@ from ...model.inputs_callback import ModelLoss
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.splitters import transformer_splitter
 from ...support.arguments import check_counts, check_settings, column_names, is_number
-from ...task import Task, register_learner, register_task
+from ...task import Task, decoder_knows, register_learner, register_task
 from .answers import AnswerColumn, AnswerLoss, AnswerPlaces
 from .card_and_page import answers_code
 from .faults import lost_answers, tell_lost
@@ -49,7 +49,7 @@ def questions_block(
 
 def _target_block(vocab): return TransformBlock(type_tfms=AnswerPlaces())
 def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeQuestions)
-def _nothing(targets, model): return {} # BART's decoder reads the text again, and makes that of it itself
+
 
 question_answering = register_task(Task('question_answering', 'AutoModelForQuestionAnswering',
     block=questions_block, target=_target_block, read=AnswerColumn, fits=_fits,
@@ -57,7 +57,7 @@ question_answering = register_task(Task('question_answering', 'AutoModelForQuest
     loss=lambda weights: AnswerLoss(), metrics=lambda vocab: answer_metrics(),
     text_metrics=lambda tfm: answer_metrics(tfm.unanswerable), predictions=AnswerPredictions(), plain_code=answers_code,
     files=SQUAD, trained_tags=('question-answering',), judge=judge_answers,
-    decoder_input=_nothing))
+    decoder_input=decoder_knows)) # BART's reads the text again
 
 # %% ../../../nbs/tasks/question_answering/09_learner.ipynb #736a2021
 def _lengths(max_length, overlap, tokenizer, checkpoint): # those of a window

@@ -7,6 +7,7 @@ __all__ = ['EntityCounts', 'entity_metrics', 'entity_results', 'judge_tags']
 
 # %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #e11703
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ class EntityCounts:
         self.reset()
 
     def reset(self):
-        self.counts = defaultdict(lambda: np.zeros(3, dtype=np.int64)) # by type: right, found, true
+        self.counts = defaultdict(partial(np.zeros, 3, dtype=np.int64)) # by type: right, found, true
         self.right,self.words,self.last = 0,0,None
 
     def _entities(self, tags):
