@@ -74,7 +74,7 @@ def _predict_parser(sub):
     q.add_argument('--bs', type=_number(int, 1), default=64, help='texts per batch (%(default)s)')
     q.add_argument('--precision', choices=['int8'], help='whole numbers of eight bits, faster than float32 where the processor has VNNI or AMX')
     q.add_argument('--threshold', type=float, help='several labels a row: give those of a higher probability (default: as the model was saved)')
-    q.add_argument('--top-k', type=_number(int, 1), help='the likeliest labels, answers or tokens, so many')
+    q.add_argument('--top-k', type=_number(int, 1), help='the likeliest labels, answers to a question or tokens, so many')
     q.add_argument('--num-beams', type=_number(int, 1), help='where texts are written: so many are followed at a time (default: as the model was saved)')
     q.add_argument('--max-new-tokens', type=_number(int, 1), help='where texts are written: the most tokens of each (default: as the model was saved)')
     q.add_argument('--abstain', type=float, help='one answer a row: leave it out where its probability is lower')
@@ -257,8 +257,7 @@ def _renamed(df, data, option, given, names): # columns of `df` -> names that th
 
 def _table(learn, data, texts): # a file, of a kind that the task alone knows, or any other
     from blurlike.all import read_rows, read_table
-    read = learn.task.files.get(Path(data).suffix.lower()) if learn.task else None
-    return read_rows(read(data) if read else read_table(data, texts))[0].source
+    return read_rows(read_table(data, texts, learn.task.files if learn.task else None))[0].source
 
 def _rows(learn, data, as_text=(), **wanted): # a file as a DataFrame; `wanted`: option -> columns that it names, and the names that the learner knows
     texts = [str(n) for o in as_text for n in wanted[o][0] or _listed(wanted[o][1])]
@@ -337,12 +336,9 @@ def predict(args):
 
 def report(args):
     "Scores on labelled rows."
-    from blurlike.all import CONLL, Interpretation, TransformersLearner, read_tagged, tensor
+    from blurlike.all import Interpretation, TransformersLearner, tensor
     learn = TransformersLearner.from_pretrained(args.model)
-    getters = [tl.tfms.fs[0] for tl in learn.dls.valid_ds.tls]
-    is_conll = Path(args.data).suffix.lower() in CONLL
-    if is_conll: rows = read_tagged(args.data, getters[0].names, getters[1].names)[0].source
-    else: rows = _labelled(learn, args.data, args.text, args.label)
+    rows = _labelled(learn, args.data, args.text, args.label)
     dl = learn.dls.test_dl(rows, with_labels=True)
     with _bars(learn):
         found = learn.report(dl, by=args.by)

@@ -49,6 +49,16 @@ def test_tags(bert, in_tmp, capsys):
     pd.DataFrame(dict(tokens=[t.split() for t in TEXTS[:3]])).to_json('new.jsonl', orient='records', lines=True)
     assert main(['predict', 'tagger', 'new.jsonl'])==0
     assert len(capsys.readouterr().out.splitlines())==3
+    assert main(['predict', 'tagger', 'train.conll'])==0
+    assert len(capsys.readouterr().out.splitlines())==48
+
+def test_spans(bert, in_tmp, capsys):
+    spans = [[dict(start=t.index(w), end=t.index(w)+len(w), label='X') for w in ('great','awful') if w in t] for t in TEXTS]
+    pd.DataFrame(dict(text=TEXTS, spans=spans)).to_json('spans.jsonl', orient='records', lines=True)
+    assert main(['train', 'spans.jsonl', str(bert), '--task', 'token_classification', '--words', 'text', '--tags', 'spans', *QUICK, '--out', 'tagger'])==0
+    capsys.readouterr()
+    assert main(['report', 'tagger', 'spans.jsonl', '--rows', '2'])==0
+    assert capsys.readouterr().out.startswith('48 rows: loss ')
 
 def test_gaps(bert, in_tmp, capsys, monkeypatch):
     open('corpus.txt', 'w').write('\n'.join(TEXTS))

@@ -10,9 +10,10 @@ from fastai.torch_core import set_seed
 from scipy.stats import binomtest
 from sklearn.metrics import classification_report, confusion_matrix
 
-from blurlike.all import Comparison, compare, masked_lm_learner, most_confused_labels, plot_confusion, token_classification_learner
+from blurlike.all import (CategoryBlock, ColReader, Comparison, DataBlock, RandomSplitter, TransformersLearner, TransformersTextBlock, compare, masked_lm_learner, most_confused_labels, plot_confusion, token_classification_learner)
 from blurlike.inspect.row_results import single_results
 from blurlike.inspect.score_report import ScoreReport
+from runs import WORDS
 from small import BS, FRAMES, EVERY_KIND, TEXTS, learner
 from test_named_metrics import made
 
@@ -141,6 +142,26 @@ def test_a_model_that_was_trained_on_the_rows_is_told_of(trained, bert):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert len(quietly(trained('single'), other, held))==48
+
+@pytest.mark.parametrize('kind', EVERY_KIND)
+def test_rows_of_the_training_are_told_of_in_every_task(kind, checkpoint):
+    learn = learner(kind, checkpoint)
+    with pytest.warns(UserWarning, match='48 rows have texts that a was trained on'): quietly(learn, learn, FRAMES[kind])
+
+def test_taggers_and_loaders_of_a_datablock_tell_too(bert):
+    learn = token_classification_learner(WORDS[:40], bert, bs=8)
+    with pytest.warns(UserWarning, match='32 of 40 rows'): quietly(learn, learn, WORDS[:40])
+    df = FRAMES['single']
+    dls = DataBlock((TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(.25, seed=1)).dataloaders(df, bs=4)
+    learn = TransformersLearner(dls, bert)
+    with pytest.warns(UserWarning, match='of 48 rows have texts that a was trained on'): quietly(learn, learn, df)
+
+def test_two_passes_of_one_model_do_not_differ(checkpoints):
+    learn = learner('prompts', checkpoints('gpt2'))
+    off = learn.report()
+    other = learn.report()
+    other.results.losses = other.results.losses*(1+1e-7)
+    assert len(compare(off, other).differ())==0
 
 def test_other_columns_are_said(trained, bert):
     df = FRAMES['single'].rename(columns=dict(text='body'))

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from fastai.callback.core import Callback
 from fastai.interpret import ClassificationInterpretation, Interpretation
 from runs import Cut
-from small import CUES, FILLERS, TEXTS, in_tmp # noqa: F401 (fixture)
+from small import CUES, FILLERS, FRAMES, TEXTS, in_tmp, learner # noqa: F401 (fixture)
 
 from blurlike import cli
 from blurlike.all import (LEARNERS, CategoryBlock, Checkpoints, ColReader, DataBlock, IndexSplitter, ModelLoss, RightChoiceBlock, TextChoicesBlock, TransformersLearner, TransformersTextBlock,
@@ -382,3 +382,12 @@ def test_label_names_that_are_numbers(bert):
     with pytest.raises(ValueError, match="ClassLabel whose names, '1', '2', are other numbers than its ids.*cast_column"): multiple_choice_learner(made(['1','2']), bert)
     for ds in (made(['0','1']), made(['1','2']).cast_column('label', Value('int64'))):
         assert multiple_choice_learner(ds, bert, valid=[0, 1], bs=2).dls.valid.one_batch()[1].tolist()==[1, 0]
+
+def test_relabel_takes_what_predictions_name(checkpoints):
+    df = FRAMES['choice']
+    learn = learner('choice', checkpoints('bert'))
+    row = int(learn.dls.train.row_numbers()[0])
+    wrong = next(c for i,c in enumerate(df.choices[row]) if i!=df.label[row])
+    learn.relabel([row], [wrong])
+    place = learn.dls.train.row_numbers().tolist().index(row)
+    assert df.choices[row][int(learn.dls.train.targets_of(np.array([place]))[0][0])]==wrong

@@ -418,6 +418,9 @@ def test_several_contexts_of_one_question_are_compared(both):
     one, = both.predict_batch([('who saw it', contexts)], top_k=500)
     alone = both.predict_batch([('who saw it', c) for c in contexts], top_k=500)
     best = max(range(5), key=lambda i: read_answers(both, [both.dls.text_tfm.as_item(('who saw it', contexts[i]))])[0].scores[0])
+    answer,place,prob = both.predict(('who saw it', contexts))
+    first = both.predict_batch([('who saw it', contexts)])[0]
+    assert (answer,place)==(first['answer'], tuple(first[k] for k in ('context','start','end') if k in first))
     found = [o for o in one if o['answer']]
     assert all(contexts[o['context']][o['start']:o['end']]==o['answer'] for o in found) and {o['context'] for o in found}==set(range(5))
     assert found[0]['context']==best and found[0]['answer']==next(o for o in alone[best] if o['answer'])['answer']

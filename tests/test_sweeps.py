@@ -66,6 +66,12 @@ def test_a_grid_is_tried_once_each(parameters, n):
     assert len(t)==len(t[t.names].drop_duplicates())==n and t.best['x']==.3
     assert len(sweep(bowl, dict(x=[0., .3, 1.]), n_trials=2, backend='optuna'))==2 # no more than were asked for
 
+def test_a_part_of_a_grid_is_of_different_combinations():
+    t = sweep(lambda a, b, c, d: float(a+b+c), dict(a=[0,1], b=[0,1,2], c=[0,1], d=[5]), n_trials=11, backend='optuna')
+    assert len(t[t.names].drop_duplicates())==len(t)==11 and t.valid_loss.min()==0
+    again = sweep(lambda a, b, c, d: float(a+b+c), dict(a=[0,1], b=[0,1,2], c=[0,1], d=[5]), n_trials=11, backend='optuna')
+    assert again.equals(t)
+
 def test_a_grid_of_wandb(monkeypatch):
     server = Server(monkeypatch, [dict(x=1.), dict(x=.3), dict(x=1.)])
     assert len(sweep(bowl, dict(x=[1., .3]), backend='wandb'))==2 and server.config['method']=='grid'

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, Features, List, Sequence, Value
 from tokenizers import ByteLevelBPETokenizer, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 
-from blurlike.all import (EntityCounts, Interpretation, TransformersLearner, masked_lm_learner, read_conll, read_tagged, scratch_checkpoint, sequence_classification_learner, spans_to_tags,
+from blurlike.all import (EntityCounts, Interpretation, TransformersLearner, compare, masked_lm_learner, read_conll, read_tagged, scratch_checkpoint, sequence_classification_learner, spans_to_tags,
     token_classification_learner)
 from blurlike.tasks.token_classification.tagged import tag_runs
 from small import COLUMNS, FRAMES
@@ -268,6 +268,30 @@ def test_spans_of_every_source(tmp_path, bert):
     sources = df,Dataset.from_pandas(df),listed,columns,sequence,tmp_path/'a.parquet',tmp_path/'a.jsonl',df.to_dict('records'),pd.read_parquet(tmp_path/'a.parquet')
     for data in sources: assert tagged(data)==want, data
     assert learner(bert, tmp_path/'a.parquet', words='text', tags='spans').names==['O','B-LOC','I-LOC','B-PER','I-PER']
+
+def test_new_rows_may_hold_spans_too(bert, tmp_path):
+    "Wherever rows with labels are taken: they become words and tags as those of the training did."
+    df = spans_frame(SPANS)
+    learn = learner(bert, df, words='text', tags='spans')
+    again = TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'m'))
+    df.to_json(tmp_path/'new.jsonl', orient='records', lines=True)
+    want = learn.report(read_tagged(df, 'text', 'spans')[0].source).scores.score.tolist()
+    for l in (learn, again):
+        for rows in (df, df.to_dict('records'), Dataset.from_pandas(df), tmp_path/'new.jsonl'): assert l.report(rows).scores.score.tolist()==want
+    with learn.no_bar():
+        assert learn.validate(dl=learn.dls.test_dl(df, with_labels=True))==learn.validate(dl=learn.dls.test_dl(df.to_dict('records'), with_labels=True))
+        assert len(compare(learn, again, df[:2]))==2
+    cut = spans_frame([span(0, 11), *SPANS[1:]])
+    with pytest.warns(UserWarning, match='begin or end inside a word'): assert [len(w) for w in learn.dls.test_dl(cut, with_labels=True).dataset.items.column('text')][:1]==[10]
+    learn = learner(bert, cut, words='text', tags='spans', align_spans='expand')
+    assert [len(w) for w in learn.dls.test_dl(cut, with_labels=True).dataset.items.column('text')][:1]==[9]
+
+def test_files_of_sentences_are_read_wherever_rows_are(bert, tmp_path):
+    path = tmp_path/'t.conll'
+    path.write_text('Ada B-PER\nmet O\nBob B-PER\n\nAda B-PER\nleft O\n\n'*8)
+    learn = learner(bert, path, words=0, tags=1)
+    assert len(learn.report(path))==16 and len(learn.uncertain(path, 3))==3
+    with learn.no_bar(), pytest.warns(UserWarning, match='of 16 rows have texts that a was trained on'): assert len(compare(learn, learn, path))==16
 
 def test_alignment_reaches_the_learner(bert):
     df = spans_frame([span(0, 11), *SPANS[1:]])

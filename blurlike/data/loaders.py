@@ -76,6 +76,7 @@ class TransformersDataLoaders(DataLoaders):
         "A loader over `test_items`, in their order; `TypeError` if they are no texts."
         check_many(test_items, 'test_dl')
         if len(test_items)==0: return self.valid.new(self.valid_ds.new_empty(), **kwargs)
+        if with_labels: test_items = self._as_read(test_items)
         test_items = given_rows(test_items, self.valid_ds.tls[0])
         if not isinstance(test_items, Rows): test_items = self._check_items(test_items)
         self._check_columns(get_first(test_items), self.valid_ds.tls[:None if with_labels else 1])
@@ -115,6 +116,12 @@ def _check_columns(self:TransformersDataLoaders, row, tls):
     for i,tl in enumerate(tls):
         getter = tl.tfms.fs[0] if len(tl.tfms.fs) else None
         if isinstance(getter, Column): _check_row(row, L(getter.names), i>0)
+
+@patch
+def _as_read(self:TransformersDataLoaders, items): # where the reader of the targets knows other forms of rows than the one that was trained on
+    getters = [tl.tfms.fs[0] for tl in self.valid_ds.tls if len(tl.tfms.fs)]
+    as_read = getattr(getters[-1], 'as_read', None)
+    return items if as_read is None else as_read(items, read_columns(getters[0]))
 
 @patch
 def _check_items(self:TransformersDataLoaders, items):

@@ -279,7 +279,8 @@ class Column(Transform):
         raw = rows.read(idxs, names)
         if len(names)==1: raw = raw[0]
         else: raw = list(zip(*raw))
-        if type(self) is Column and self.values is None: return raw,raw
+        is_plain = self.values is None and type(self)._read is Column._read and type(self)._value is Column._value
+        if is_plain: return raw,raw
         return [self._read(dict(zip(names, (v,) if len(names)==1 else v))) for v in raw],raw
     def placeholder(self, value)->dict: # row entries from which `value` is read
         return {self.names:value} if is_name(self.names) else dict(zip(self.names, value))

@@ -45,10 +45,11 @@ def _as_rows(data):
     raise TypeError(f"data must be a DataFrame, Dataset, DatasetDict, list of dicts or file path, not {type(data).__name__}")
 
 def read_rows(
-    data # `DataFrame`, `Dataset`, `DatasetDict`, list of dicts, or path of a csv, tsv, jsonl or parquet file
+    data, # `DataFrame`, `Dataset`, `DatasetDict`, list of dicts, or path of a csv, tsv, jsonl or parquet file
+    files:dict|None=None # Readers of files with other endings, as in `read_table`
 )->tuple[Rows,dict]: # All rows, and the row numbers of the named parts (a `DatasetDict` has them)
     "`data` as `Rows`; `TypeError`, `ValueError` or `FileNotFoundError` says what is wrong with it."
-    if isinstance(data, (str, Path)): data = read_table(data)
+    if isinstance(data, (str, Path)): data = read_table(data, files=files)
     if isinstance(data, list): data = _of_dicts(data)
     rows,parts = _joined(data) if isinstance(data, DatasetDict) else (_as_rows(data),{})
     if len(rows)==0: raise ValueError(f"the data has no rows (columns: {rows.columns})")

@@ -254,12 +254,15 @@ _not_a_table = (pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowInvalid
 
 def read_table(
     path, # A csv, tsv, jsonl or parquet file; the first three may be compressed (`.gz`, `.bz2`, `.xz`, `.zip`)
-    as_text=() # Columns of a csv or tsv that stay text, whatever they hold
+    as_text=(), # Columns of a csv or tsv that stay text, whatever they hold
+    files:dict|None=None # Readers of files with other endings, by these, e.g. those of a task
 )->pd.DataFrame: # Its rows
     "The table in a file; `ValueError` or `FileNotFoundError` says what is wrong with it."
     path = Path(path).expanduser()
     if path.is_dir(): raise IsADirectoryError(f"{str(path)!r} is a folder: pass one of its files")
     if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
+    read = (files or {}).get(path.suffix.lower())
+    if read is not None: return read(path)
     kind = _kind(path)
     if kind not in _readers:
         raise ValueError(f"cannot read {path.name!r}: known endings are {', '.join(_readers)}; read it with pandas, and pass the table")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from fastcore.basics import patch
+from fastcore.foundation import L
 from scipy.stats import binomtest
 
 from ..data.rows import Column, Rows
@@ -20,7 +21,7 @@ from .row_results import FEWEST_ROWS, draw_sums, interval
 from .score_report import ScoreReport, as_shown
 from ..show.report import count_of, short_text
 from ..show.tables import Table, as_text
-from ..support.arguments import check_counts, is_name, some_of
+from ..support.arguments import check_counts, some_of
 from ..support.warn import warn_user
 from ..train.metrics import lower_is_better
 
@@ -58,15 +59,15 @@ def _read_names(names):
     if taken is None: return names
     raise ValueError(f"names={names!r}: a column of the tables is called {taken!r}, call the model something else")
 
-def _text_keys(report): # (n,) numbers that are equal for equal texts
-    read = report.dl.reader
-    chunks = np.array_split(np.arange(len(report)), len(report)//10_000+1)
-    return np.array([report.dl.text_tfm.key(o) for places in chunks for o in read(places)[0]])
+def _text_keys(dl): # (n,) numbers that are equal for equal texts
+    n = len(dl.dataset)
+    chunks = np.array_split(np.arange(n), n//10_000+1)
+    return np.array([dl.text_tfm.key(o) for places in chunks for o in dl.reader(places)[0]])
 
 def _check_rows(a, b, names): # rows with the same numbers may be told by other columns
     is_known = a.dl is not None and b.dl is not None
     if not is_known or np.array_equal(a.numbers, b.numbers): return
-    for i in np.flatnonzero(_text_keys(a)!=_text_keys(b))[:1]:
+    for i in np.flatnonzero(_text_keys(a.dl)!=_text_keys(b.dl))[:1]:
         raise ValueError(f"row {a.numbers[i]} of {names[0]} and row {b.numbers[i]} of {names[1]} are different texts: the same rows are compared")
 
 def _check_alike(a, b, names): # do both tell of the same rows?
@@ -141,7 +142,7 @@ def _places(self:Comparison): # of rows that differ, those with the largest diff
     one,other = self.a.results,self.b.results
     off = np.abs(one.losses-other.losses)
     order = np.argsort(-off, kind='stable')
-    if one.told is None: return order[off[order]>0]
+    if one.told is None: return order[~np.isclose(one.losses, other.losses, rtol=1e-5, atol=1e-6)[order]] # two passes differ by rounding
     differ = np.array([x!=y for x,y in zip(one.told()[1], other.told()[1])], dtype=bool)
     return order[differ[order]]
 
@@ -214,25 +215,25 @@ def _repr_html_(self:Comparison):
     return f"<div>{said}{''.join(tables)}</div>"
 
 # %% ../../nbs/inspect/11_compare.ipynb #7c08000c
-def _keys(rows, names): # (n,) of the texts of rows; `None`: they are no plain texts
-    try: return pd.util.hash_pandas_object(pd.DataFrame({n:rows.column(n) for n in names}), index=False)
-    except (TypeError, KeyError): return None
+def _column_keys(dataset, names): # (n,) of plain texts in columns, many times as fast
+    return pd.util.hash_pandas_object(pd.DataFrame({n:dataset.items.column(n) for n in names}), index=False)
 
-def _n_trained(learn, rows): # how many of `rows` have texts that `learn` was trained on
-    dataset = learn.dls.train_ds
-    reader = dataset.tls[0].tfms.fs[0]
-    items = dataset.items
-    are_rows = all(isinstance(o, Rows) and not isinstance(o, PackedRows) for o in (items, rows))
-    if not are_rows or not isinstance(reader, Column): return 0
-    names = [reader.names] if is_name(reader.names) else list(reader.names)
-    here,there = (_keys(o, names) for o in (rows, items))
-    has_keys = here is not None and there is not None
-    return int(here.isin(there).sum()) if has_keys else 0
+def _both_keys(dl, train): # (n,) and (m,) of the texts of two loaders
+    getter = train.dataset.tls[0].tfms.fs[0]
+    are_columns = isinstance(getter, Column) and all(isinstance(o.dataset.items, Rows) for o in (dl, train))
+    try:
+        if are_columns: return [_column_keys(o.dataset, [*L(getter.names)]) for o in (dl, train)]
+    except (TypeError, KeyError): pass # lists of words, chats; columns with other names
+    return [pd.Series(_text_keys(o)) for o in (dl, train)]
 
-def _warn_trained(learn, rows, name):
-    n = _n_trained(learn, rows)
+def _warn_trained(learn, dl, name):
+    train = learn.dls.train
+    can_tell = len(train.dataset) and not isinstance(train.dataset.items, PackedRows) # blocks hold no texts
+    if not can_tell: return
+    here,there = _both_keys(dl, train)
+    n = int(here.isin(there).sum())
     if not n: return
-    warn_user(f"{n:,} of {len(rows):,} rows have texts that {name} was trained on, so its score is too good: "
+    warn_user(f"{n:,} of {len(here):,} rows have texts that {name} was trained on, so its score is too good: "
         "compare on rows that neither has seen")
 
 def _reports(a, b, rows, names, kwargs):
@@ -244,7 +245,7 @@ def _reports(a, b, rows, names, kwargs):
     items = one.dl.dataset.items
     if isinstance(items, PackedRows):
         raise ValueError("the validation part are blocks of tokens, which each model cuts for itself: pass rows=")
-    for learn,name in zip((a, b), names): _warn_trained(learn, items, name)
+    for learn,name in zip((a, b), names): _warn_trained(learn, one.dl, name)
     try: dl = b.dls.test_dl(items, with_labels=True)
     except KeyError as e: raise KeyError(f"{names[1]} cannot read the rows: {e.args[0]}") from None
     return one,b.report(dl, **kwargs)

@@ -190,7 +190,11 @@ def from_pretrained(cls:TransformersLearner,
     check_folder(folder, facts, trust_remote_code)
     adapter = facts['adapter']
     checkpoint = folder if adapter is None else base or adapter['base']
-    learn = learner_of(folder, facts, checkpoint, trust_remote_code, **kwargs)
+    try: learn = learner_of(folder, facts, checkpoint, trust_remote_code, **kwargs)
+    except OSError as e:
+        if adapter is None: raise
+        kind = FileNotFoundError if isinstance(e, FileNotFoundError) else OSError
+        raise kind(f"{str(folder)!r} holds adapters alone, and their checkpoint cannot be read ({e}): pass base=, where it is now") from e
     if adapter is not None:
         load_adapter(learn.model, folder, adapter if 'sum' in adapter else None)
         if kwargs.get('lr') is None: learn.lr = learn.default_lr() # adapters have their own

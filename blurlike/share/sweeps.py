@@ -10,6 +10,7 @@ import gc
 import inspect
 import math
 import os
+import random
 from itertools import product
 
 import numpy as np
@@ -147,20 +148,39 @@ def _suggest(trial, name, r):
 
 def _draw(trial, ranges): return {n:_suggest(trial, n, r) for n,r in ranges.items()}
 
+def _untried(ranges, tried, seed): # a combination of choices, at random
+    rng = random.Random(f'{seed} {len(tried)}')
+    while True:
+        params = {n:rng.choice(r['values']) for n,r in ranges.items()}
+        if params not in tried: return params
+
+def _ask(study, ranges, tried, seed): # a trial and its parameters
+    trial = study.ask()
+    params = _draw(trial, ranges)
+    is_new = params not in tried or not all('values' in r for r in ranges.values())
+    if is_new: return trial,params
+    study.tell(trial, state=_state('failed')) # which the search passes over
+    study.enqueue_trial({n:v for n,v in _untried(ranges, tried, seed).items() if len(ranges[n]['values'])>1})
+    trial = study.ask()
+    return trial,_draw(trial, ranges)
+
+def _state(note): # of a trial
+    from optuna.trial import TrialState
+    return {'':None, 'pruned':TrialState.PRUNED}.get(note, TrialState.FAIL)
+
 def _by_optuna(search, ranges, n_trials, project, prune):
     try: import optuna
     except ImportError: raise ImportError("backend='optuna' needs the package optuna: `pip install optuna`") from None
     pruner = optuna.pruners.MedianPruner() if prune else optuna.pruners.NopPruner()
     study = optuna.create_study(direction='minimize' if search.lower else 'maximize', study_name=project,
         sampler=optuna.samplers.TPESampler(seed=search.seed), pruner=pruner)
-    states = {'':None, 'pruned':optuna.trial.TrialState.PRUNED} # by the note of a trial
-    grid = _grid(ranges, n_trials)
+    grid,tried = _grid(ranges, n_trials),[]
     for i in range(len(grid) or n_trials):
-        trial = study.ask()
-        params = grid[i] if grid else _draw(trial, ranges)
+        trial,params = (study.ask(),grid[i]) if grid else _ask(study, ranges, tried, search.seed)
+        tried.append(params)
         value,note = search.trial(params, [_Prune(trial, search.metric)] if prune else [])
         if search.wrong is not None: return
-        study.tell(trial, None if note else value, states.get(note, optuna.trial.TrialState.FAIL))
+        study.tell(trial, None if note else value, _state(note))
 
 # %% ../../nbs/share/01_sweeps.ipynb #17b50010
 def _for_wandb(r):

@@ -45,6 +45,7 @@ def choice_number(
     if is_missing(label): raise ValueError("no label")
     is_number = isinstance(label, Integral) and not isinstance(label, (bool, np.bool_))
     i = int(label) if is_number else HOW[how](label, choices) # of a `ClassLabel`, whatever its names are
+    if i is None: how,i = 'choice',HOW['choice'](label, choices) # as predictions name it
     said = f"the label {label!r} is"
     if i is None: raise ValueError(f"{said} none of the choices {choices!r:.200}")
     if not 0<=i<len(choices):

@@ -148,11 +148,12 @@ def _inputs(self:AnswerPredictions, learn, inputs): # of one size
 # %% ../../../nbs/tasks/question_answering/05_predictions.ipynb #8e4c1e23
 @patch
 def one(self:AnswerPredictions, learn, item, rm_type_tfms=None, with_input=False):
-    "Answer, its place (start, end), and its probability; `''` where there is none."
+    "Answer, its place (start, end), of several contexts (context, start, end), and its probability; `''` where there is none."
     item = learn.texts_of([item])[0]
     tfm = learn.dls.text_tfm
     told = told_answers(item, read_answers(learn, [item])[0], tfm.unanswerable, threshold(learn))[0]
-    return (*([item] if with_input else []), told['answer'], (told['start'], told['end']), told['score'])
+    place = tuple(told[k] for k in ('context','start','end') if k in told)
+    return (*([item] if with_input else []), told['answer'], place, told['score'])
 
 @patch
 def many(self:AnswerPredictions, learn, items, bs=64,

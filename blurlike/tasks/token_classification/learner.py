@@ -28,10 +28,10 @@ from ...data.rows import Column
 from ...data.splits import read_split, split_rows, used_rows
 from ...share.serving import page_output
 from ...model.splitters import transformer_splitter
-from .tagged import broken_bio, is_entity_scheme, tag_runs
+from .tagged import CONLL, broken_bio, is_entity_scheme, read_conll, tag_runs
 from ...task import TargetKind, Task, register_learner, register_task, task_of
 from .token_category import TokenCategorize, TokenCategoryBlock
-from .tag_columns import balanced_tags, check_words, read_tagged, read_tags, tag_counts, tag_shares
+from .tag_columns import TagColumn, balanced_tags, check_words, read_tagged, read_tags, tag_counts, tag_shares
 from .tag_columns import RepairedTags # noqa: F401 (exports made before look for it here)
 
 # %% ../../../nbs/tasks/token_classification/06_learner.ipynb #21a0a002
@@ -86,9 +86,9 @@ def _fits(dls):
 
 
 token_classification = register_task(Task('token_classification', 'AutoModelForTokenClassification',
-    target=TokenCategoryBlock, read=Column, loss=TokenLoss, metrics=entity_metrics, predictions=WordPredictions(),
+    target=TokenCategoryBlock, read=TagColumn, loss=TokenLoss, metrics=entity_metrics, predictions=WordPredictions(),
     fits=_fits, example=lambda vocab: [vocab[0]], text=dict(is_split_into_words=True), kind=WordTags(), rate=4.,
-    judge=judge_tags, first_guess=lambda counts, n: tag_shares(counts).log()))
+    judge=judge_tags, files=dict.fromkeys(CONLL, read_conll), first_guess=lambda counts, n: tag_shares(counts).log()))
 
 # %% ../../../nbs/tasks/token_classification/06_learner.ipynb #1b7f26fd
 def _from_dls(dls, checkpoint, class_weights, loss_func, model_kwargs, common):
@@ -147,6 +147,7 @@ def token_classification_learner(
     check_words(used_rows(rows, splits), words)
     is_told = vocab is not None
     given,y = read_tags(rows, splits, words, tags, vocab, repair)
+    y.align_spans = align_spans
     vocab = checkpoint_order(given, checkpoint)
     class_weights = follow_order(class_weights, given, vocab, is_told)
     counts = tag_counts(rows, splits[0], y, vocab)
