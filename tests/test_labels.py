@@ -379,3 +379,9 @@ def test_arguments_of_others_lead_to_ours(name, said, bert):
 def test_a_seed_may_be_numpys(bert):
     a,b = (sequence_classification_learner(FRAMES['single'], bert, seed=s) for s in (3, np.int64(3)))
     assert (a.dls.valid_ds.items.numbers==b.dls.valid_ds.items.numbers).all() and all(map(torch.equal, a.model.parameters(), b.model.parameters()))
+
+@pytest.mark.parametrize('label', [['a','','b'], ['a','  ','b'], [['a'],['a',''],['b']]])
+def test_empty_labels_are_told_of(label, bert):
+    df = pd.DataFrame(dict(text=TEXTS[:24], label=label*8))
+    with pytest.warns(UserWarning, match='empty text is learnt as a label of its own'): learn = sequence_classification_learner(df, bert)
+    assert len(learn.names)==3

@@ -111,7 +111,9 @@ def _stand_for_names(flat, vocab): # do whole numbers stand for the names in the
     is_number = infer_dtype(flat) in ('integer','floating') and all(isinstance(v, str) for v in vocab)
     return is_number and flat.between(0, len(vocab)-1).all() and not set(map(str, flat.unique())) & set(vocab)
 
-def _warn_alike(vocab, name):
+def _warn_odd(vocab, name): # labels that may not be meant
+    if any(isinstance(v, str) and not v.strip() for v in vocab):
+        warn_user(f"column {name!r}: empty text is learnt as a label of its own. If it means that a row has none, leave such rows out")
     alike = alike_labels(vocab)
     if not alike: return
     warn_user(f"column {name!r}: the labels {name_alike(alike)} differ only by case, white space or spelling in Unicode; "
@@ -195,5 +197,5 @@ def read_target(
     else:
         vocab = _check_hot(cols, names, len(splits[0]), vocab)
         y = read_labels(names)
-    _warn_alike(vocab, names[0])
+    _warn_odd(vocab, names[0])
     return kind,vocab,y
