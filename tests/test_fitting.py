@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import fastai.callback.data # noqa: F401 (it gives loaders more methods)
+from fastai.callback.schedule import SchedCos, SchedNo, combine_scheds
 from fastai.losses import FocalLossFlat, LabelSmoothingCrossEntropyFlat
 from fastai.metrics import accuracy
 from fastai.optimizer import SGD, ranger
@@ -15,7 +17,7 @@ from small import BS, FRAMES, learner
 from torch import nn
 
 from blurlike.all import (Callback, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, masked_lm_learner,
-    sequence_classification_learner, set_seed, token_classification_learner)
+    plain_schedule, sequence_classification_learner, set_seed, token_classification_learner)
 from blurlike.train.run_facts import differences, run_facts
 
 def weights(learn): return {n:p.detach().clone() for n,p in learn.model.state_dict().items()}
@@ -32,6 +34,49 @@ class Falling(Callback):
     order = 55 # after the recorder, before trackers
     def __init__(self, column, values): self.column,self.values = column,values
     def after_epoch(self): self.recorder.values[-1][list(self.recorder.metric_names[1:]).index(self.column)] = self.values[self.epoch]
+
+def test_a_plateau_lowers_the_rate(bert):
+    "What fastai's callbacks write into `opt.hypers` is set, also where groups have rates of their own."
+    learn = learner('single', bert)
+    quiet(lambda: learn.fit(4, slice(1e-4, 1e-3), cbs=ReduceLROnPlateau('valid_loss', min_delta=10, patience=1)))
+    n = len(learn.dls.train)
+    assert learn.recorder.lrs[::n]==pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
+    assert [h['lr'] for h in learn.opt.hypers]==pytest.approx([1e-7, 10**-6.5, 1e-6]) and {g['owner']:g['lr'] for g in learn.opt.opt.param_groups}[0]==pytest.approx(1e-7)
+    for name,value in (('mom',.8), ('sqr_mom',.98), ('wd',.3), ('eps',1e-6)): learn.opt.hypers[1][name] = value
+    assert learn.opt.hypers[1]==dict(lr=pytest.approx(10**-6.5), mom=.8, sqr_mom=.98, wd=.3, eps=1e-6) and learn.opt.hypers[0]['mom']!=.8
+    with pytest.raises(ValueError, match='at least 0'): learn.opt.hypers[0]['lr'] = -1.
+    with pytest.raises(KeyError, match='no|not'): learn.opt.hypers[0]['speed'] = 1.
+
+@pytest.mark.parametrize('shares', [[.2,.8], [.1,.2,.7], [1/3,2/3], [.25,.75], [.6,.4]])
+def test_schedules_jump_where_fastais_do(shares):
+    s = combine_scheds(shares, [SchedNo(i, i) for i in range(len(shares))])
+    for n in (3, 5, 7, 10, 100): assert [plain_schedule(s)(i/n) for i in range(n)]==[float(s(i/n)) for i in range(n)]
+    moving = combine_scheds(shares, [SchedCos(i, i+1) for i in range(len(shares))])
+    for n in (5, 10, 100): assert [plain_schedule(moving)(i/n) for i in range(n)]==pytest.approx([float(moving(i/n)) for i in range(n)], abs=1e-6)
+
+def test_a_cycle_begins_at_its_rate(bert):
+    learn = learner('single', bert)
+    quiet(lambda: learn.fit_sgdr(2, 1, 1e-3))
+    n = len(learn.dls.train)
+    assert learn.recorder.lrs[0]==learn.recorder.lrs[n]==pytest.approx(1e-3) and min(learn.recorder.lrs)>1e-6
+
+def test_loaders_that_read_no_texts_are_refused(bert):
+    learn = learner('single', bert)
+    own = learn.dls
+    for odd in (own.weighted_dataloaders(np.ones(len(own.train_ds)), bs=5), own.partial_dataloaders(10, bs=5)):
+        with pytest.raises(TypeError, match='loaders of texts are expected, and (Weighted|Partial)DL is none'): learn.dls = odd
+    assert learn.dls is own
+
+@pytest.mark.parametrize('reorder', [True, False])
+def test_predictions_in_files_are_in_the_order_of_the_rows(reorder, bert, in_tmp):
+    learn = learner('single', bert)
+    quiet(lambda: learn.fit(2, 2e-3))
+    folders = [Path(n) for n in ('preds','targs')]
+    for f in folders: f.mkdir()
+    preds,targs = quiet(lambda: learn.get_preds(save_preds=folders[0], save_targs=folders[1], reorder=reorder))
+    kept = [torch.cat([torch.load(f/str(i), weights_only=False) for i in range(len(list(f.iterdir())))]) for f in folders]
+    assert torch.allclose(torch.as_tensor(kept[0]).softmax(-1), preds, atol=1e-5) and kept[1].tolist()==targs.tolist()
+    assert torch.allclose(preds, learn.get_preds()[0], atol=1e-5)
 
 @pytest.mark.parametrize('kind,column', [('regression','mae'), ('gaps','perplexity')])
 def test_less_of_an_error_is_better(kind, column, bert, in_tmp):

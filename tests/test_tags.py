@@ -115,6 +115,16 @@ def test_windows_and_cuts(checkpoint, side):
     assert [(e['entity_group'],e['word']) for e in found]==[o[:2] for o in told(learn, words)]
     learn.dls.tokenizer.truncation_side = 'right'
 
+@pytest.mark.parametrize('side', ['right','left'])
+def test_words_as_deep_in_two_windows_are_read_in_one_of_them_everywhere(checkpoint, side):
+    long = pd.DataFrame([dict(tokens=ws, tags=['O']*len(ws)) for ws in ([w for ws in frame(6, s).tokens for w in ws] for s in range(8))])
+    learn = learner(checkpoint, pd.concat([frame(), long], ignore_index=True), max_length=14, overlap=5, valid=list(range(24, 32)))
+    learn.dls.tokenizer.truncation_side = side
+    torch.nn.init.normal_(learn.model.classifier.weight, std=3.)
+    try:
+        for words,probs in zip(long.tokens, learn.get_preds()[0]): assert torch.allclose(learn.predict(words)[2], probs, atol=1e-5)
+    finally: learn.dls.tokenizer.truncation_side = 'right'
+
 def test_ignored_labels_and_unknown_strategies(bert):
     learn = guessing(learner(bert))
     words = [*WORDS[:6],'\u200b','\u200b']

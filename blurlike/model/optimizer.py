@@ -8,6 +8,7 @@ __all__ = ['adamw', 'plain_schedule', 'suggest_rate']
 # %% ../../nbs/model/07_optimizer.ipynb #cb8b05c8
 import inspect
 from bisect import bisect_right
+from functools import partial
 
 import numpy as np
 import torch
@@ -78,12 +79,23 @@ def _inner(self:adamw, i):
 @patch(as_prop=True)
 def param_lists(self:adamw): return [[p for g in self._inner(i) for p in g['params']] for i in range(self.n_groups)]
 
+class _Settings(dict):
+    "Those of one group: what is written here, as fastai's `ReduceLROnPlateau` does, is set"
+    def __init__(self, opt, i, values):
+        super().__init__(values)
+        self._set = partial(opt._set_of_group, i)
+    def __setitem__(self, k, v):
+        v = _plain_hyper(k, v)
+        _check_hyper(k, [v])
+        self._set(k, v)
+        super().__setitem__(k, v)
+
 @patch(as_prop=True)
 def hypers(self:adamw):
     def told(g):
         mom,sqr_mom = g['betas']
         return dict(lr=g['lr'], mom=mom, sqr_mom=sqr_mom, eps=g['eps'], wd=g['weight_decay'])
-    return [told(self._inner(i)[0]) for i in range(self.n_groups)]
+    return [_Settings(self, i, told(self._inner(i)[0])) for i in range(self.n_groups)]
 
 # %% ../../nbs/model/07_optimizer.ipynb #dc1c1f22
 @patch
@@ -101,12 +113,15 @@ def set_hyper(self:adamw, k, v):
 @patch
 def _set_hyper(self:adamw, k, v):
     _check_hyper(k, v)
-    for i,value in enumerate(v):
-        for g in self._inner(i):
-            if k=='wd': g['weight_decay'] = 0. if g.get('no_decay') else value
-            elif k in ('mom','sqr_mom'): g['betas'] = (value, g['betas'][1]) if k=='mom' else (g['betas'][0], value)
-            elif k in ('lr','eps'): g[k] = value
-            else: raise KeyError(f"{k!r} is not a setting of AdamW; it has lr, mom, sqr_mom, eps and wd")
+    for i,value in enumerate(v): self._set_of_group(i, k, value)
+
+@patch
+def _set_of_group(self:adamw, i, k, value):
+    for g in self._inner(i):
+        if k=='wd': g['weight_decay'] = 0. if g.get('no_decay') else value
+        elif k in ('mom','sqr_mom'): g['betas'] = (value, g['betas'][1]) if k=='mom' else (g['betas'][0], value)
+        elif k in ('lr','eps'): g[k] = value
+        else: raise KeyError(f"{k!r} is not a setting of AdamW; it has lr, mom, sqr_mom, eps and wd")
 
 # %% ../../nbs/model/07_optimizer.ipynb #2279cea4
 def plain_schedule(
@@ -119,6 +134,7 @@ def plain_schedule(
     ends = inside['pcts'].tolist()
     scheds = inside['scheds']
     def schedule(pos):
+        pos = float(np.float32(pos)) # as fastai's tensors compare it with their ends
         i = min(bisect_right(ends, pos), len(scheds))-1
         return scheds[i]((pos-ends[i])/(ends[i+1]-ends[i]))
     return schedule

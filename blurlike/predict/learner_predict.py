@@ -27,8 +27,8 @@ from fastcore.meta import delegates
 
 from ..support.arguments import check_counts, did_you_mean
 from ..data.batch import TransformersDL
-from ..data.loaders import (check_many, check_names, check_targets, check_tokens, given_rows, output_names,
-    own_loaders, plain_labels, read_columns, takes)
+from ..data.loaders import (check_loaders, check_many, check_names, check_targets, check_tokens, given_rows,
+    output_names, own_loaders, plain_labels, read_columns, takes)
 from ..support.finite import check_outputs
 from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold
 from ..model.decisions import with_activation, with_decisions
@@ -60,6 +60,7 @@ class PredictingLearner(Learner):
     @dls.setter
     def dls(self, dls):
         if self.own_names is None: self.own_names = output_names(self.dls or dls) # of a pickle, which had none
+        if hasattr(self.dls, 'text_tfm') and dls is not None: check_loaders(dls)
         for dl in getattr(dls, 'loaders', ()): self.check_loader(dl)
         if self.dls is not None: self._check_task(dls)
         own_loaders(dls)
@@ -305,6 +306,9 @@ def prediction_facts(self:PredictingLearner)->dict: # Name -> checksum or plain 
 class _Numbers(Callback): # `nan` is no prediction
     def after_pred(self): check_outputs(self.pred, unwrap(self.model))
 
+def _goes_to_files(save_preds=None, save_targs=None, **kwargs): # a batch each, which nobody puts in order again
+    return save_preds is not None or save_targs is not None
+
 def _in_order(dl, reorder, show): # all rows of `dl`, each once
     if not isinstance(dl, TransformersDL): return dl
     if dl.shuffle or dl.drop_last: dl = dl.new(shuffle=False, drop_last=False)
@@ -321,7 +325,7 @@ def get_preds(self:PredictingLearner, ds_idx=1, dl=None, reorder=True, inner=Fal
     is_empty = isinstance(dl, TransformersDL) and len(dl.dataset)==0
     if is_empty and gather is None: return self._no_preds(**kwargs)
     through = self.fastai_get_preds if gather is None else partial(gather, self)
-    dl = _in_order(dl, reorder, hasattr(self, 'progress'))
+    dl = _in_order(dl, reorder and not _goes_to_files(**kwargs), hasattr(self, 'progress'))
     with train_alone(unwrap(self.model)): return through(dl=dl, reorder=reorder, inner=inner, cbs=cbs, **kwargs)
 
 @patch

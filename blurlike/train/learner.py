@@ -21,7 +21,7 @@ from fastcore.meta import delegates
 
 from ..model.adapters import add_adapter, has_adapter, merged
 from ..data.batch import TransformersDL
-from ..data.loaders import check_targets, output_names
+from ..data.loaders import check_loaders, check_targets, output_names
 from .metrics import check_batch_metrics
 from .run import RunningLearner
 from ..model.class_weights import held_weights
@@ -68,7 +68,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
     ):
         _check_settings(metrics, precision)
         if cuda_graphs: _check_graphs(padding_free, gradient_checkpointing, compile)
-        _check_loaders(dls)
+        check_loaders(dls)
         self.task = task or task_of(dls)
         self.padding_free = padding_free
         self.packing = None
@@ -120,12 +120,7 @@ def _load(self:TransformersLearner, dls, checkpoint, model_kwargs):
     if isinstance(checkpoint, torch.nn.Module): return checkpoint
     raise ValueError("no registered task fits these targets: pass a loaded model and a loss_func, or task=")
 
-def _check_loaders(dls):
-    if hasattr(dls, 'text_tfm'): return
-    first = next(iter(getattr(dls, 'loaders', [dls])), dls)
-    way = ". For rows that count more, pass class_weights=" if hasattr(first, 'wgts') else ''
-    raise TypeError(f"loaders of texts are expected, and {type(first).__name__} is none: make them of a `DataBlock` whose first block is a "
-        f"`TransformersTextBlock`, with `dataloaders`{way}")
+
 
 def _place(model, device):
     if device is None or hasattr(model, 'hf_device_map') or num_distrib()>1: return # loaded where it is to be; or each process has a device to come

@@ -69,15 +69,17 @@ def _window_logits(learn, enc, bs, step): # (L,C) float32 array of each window; 
     return res
 
 # %% ../../../nbs/tasks/token_classification/04_word_labels.ipynb #30d13044
-def _merge(windows, overlap): # lists of (ids, offsets, words, logits, index) in the order of the text -> one such tuple
+def _merge(windows, overlap, left=False): # lists of (ids, offsets, words, logits, index) -> one such tuple; `left`: the end of the text is read first
     if len(windows)==1: return windows[0]
     parts,at = [],0
-    for w in windows:
+    if left: windows = windows[::-1]
+    for k,w in enumerate(windows):
         n = len(w[0])
-        parts.append((at+np.arange(n), np.minimum(np.arange(n), n-1-np.arange(n))))
+        rank = np.full(n, -k if left else k) # of windows where a token stands equally deep, that which is read first
+        parts.append((at+np.arange(n), np.minimum(np.arange(n), n-1-np.arange(n)), rank))
         at += n-overlap
-    place,context = (np.concatenate(p) for p in zip(*parts))
-    order = np.lexsort([-context, place])
+    place,context,rank = (np.concatenate(p) for p in zip(*parts))
+    order = np.lexsort([rank, -context, place])
     best = order[np.r_[True, np.diff(place[order])>0]]
     return tuple(np.concatenate(c)[best] for c in zip(*windows))
 
@@ -103,8 +105,7 @@ def sentences(
     res,start = [],0
     for item,n in zip(items, n_windows):
         windows = [_of_window(enc, i, logits[i]) for i in range(start, start+n)]
-        if tfm.tokenizer.truncation_side=='left': windows = windows[::-1]
-        res.append(Sentence(item, *_merge(windows, tfm.overlap or 0)))
+        res.append(Sentence(item, *_merge(windows, tfm.overlap or 0, tfm.tokenizer.truncation_side=='left')))
         start += n
     return res
 
