@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import (CategoryBlock, Checkpoints, ColReader, CSVLogger, DataBlock, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, TransformersTextBlock, masked_lm_learner, model_card, read_rows, row_numbers, sequence_classification_learner, split_rows,
+from blurlike.all import (CategoryBlock, Checkpoints, ColReader, CSVLogger, DataBlock, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, TransformersTextBlock, masked_lm_learner, model_card, read_rows, read_split, row_numbers, sequence_classification_learner, split_rows,
     token_classification_learner, used_rows)
 from blurlike.cli import main
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
@@ -466,3 +466,12 @@ def test_a_column_of_texts_is_told_by_the_text_for_validation(values, named, ber
     df = DF.assign(part=[values[i%4==0] for i in range(len(DF))])
     with pytest.raises(ValueError, match=re.escape(f"valid=(df['part']=={named!r}).to_numpy()")): learner('single', bert, df, valid='part')
     assert learner('single', bert, df, valid=(df['part']==named).to_numpy())
+
+@pytest.mark.parametrize('names,there,said', [(['1','0'], [1,0], True), (['1','2','3'], [1,2], True), (['0','1'], [0,1], False), (['a','b'], [0,1], False), (['1','0'], ['1','0'], False)])
+def test_numbers_beside_names_that_are_numbers(names, there, said):
+    own = Dataset.from_dict(dict(text=list('abcd'), label=[0,1]*2), features=Features(dict(text=Value('string'), label=ClassLabel(names=names))))
+    other = pd.DataFrame(dict(text=list('efgh'), label=there*2))
+    for pair in ((own, other), (other, own)):
+        if said:
+            with pytest.raises(ValueError, match="may be a name, or the number of one"): read_split(pair, .2)
+        else: assert len(read_split(pair, .2)[0])==8

@@ -8,13 +8,14 @@ __all__ = ['row_numbers', 'split_rows', 'own_part', 'is_table', 'read_split', 'u
 # %% ../../nbs/data/04_splits.ipynb #e42f870e
 import re
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict
 
-from ..support.arguments import is_number
+from ..support.arguments import is_number, is_whole, some_of
 from .draws import GroupSplitter, draw_rows, of_pool
 from .rows import Rows, with_names
 from .table_checks import check_columns, name_rows, read_rows
@@ -210,6 +211,17 @@ def _named_frame(table, names): # with the names that a `ClassLabel` in either t
     frame = table if isinstance(table, pd.DataFrame) else table.to_pandas()
     return frame.assign(**{c:with_names(frame[c], of) for c,of in names.items() if of})
 
+def _check_ids(tables, names):
+    for table,(c,of) in product(tables, names.items()):
+        if of and not table.label_names(c): _check_column_ids(table, c, of)
+
+def _check_column_ids(table, name, names): # numbers of a table that says nothing of names: ids, or names that are written so?
+    found = table.column(name).explode().unique().tolist()
+    odd = [v for v in found if is_whole(v) and str(v) in names and names.index(str(v))!=v]
+    if not odd: return
+    raise ValueError(f"column {name!r}: one table has the names {some_of(names, 5)}, and {odd[0]!r} of the other may be a name, or the number of one: "
+        "make it text in both tables, or numbers")
+
 def _joined(*tables): # `Rows`, and the numbers of both parts
     first,second = (o.columns for o in tables)
     shared = [c for c in first if c in second]
@@ -221,6 +233,7 @@ def _joined(*tables): # `Rows`, and the numbers of both parts
         rows.source.made_of = a,b # the files of a corpus live as long as its data set
         return rows,parts
     names = {c:tables[0].label_names(c) or tables[1].label_names(c) for c in shared}
+    _check_ids(tables, names)
     a,b = (_named_frame(o, names)[shared] for o in (a, b))
     rows = Rows(pd.concat([a, b], ignore_index=True), splits=dict(train=0, validation=len(a)))
     return rows,dict(train=np.arange(len(a)), validation=np.arange(len(a), len(rows)))
