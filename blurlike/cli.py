@@ -259,9 +259,9 @@ def _table(learn, data, texts): # a file, of a kind that the task alone knows, o
     from blurlike.all import read_rows, read_table
     return read_rows(read_table(data, texts, learn.task.files if learn.task else None))[0].source
 
-def _rows(learn, data, as_text=(), **wanted): # a file as a DataFrame; `wanted`: option -> columns that it names, and the names that the learner knows
-    texts = [str(n) for o in as_text for n in wanted[o][0] or _listed(wanted[o][1])]
-    df,new = _table(learn, data, texts),{}
+def _rows(learn, data, as_text, **wanted): # a file as a DataFrame; `wanted`: option -> columns that it names, and the names that the learner knows
+    given = {n:str(o) for asked,names in wanted.values() for o,n in zip(asked or _listed(names), _listed(names))}
+    df,new = _table(learn, data, [given[n] for n in as_text if n in given]),{}
     for option,(given,names) in wanted.items(): new |= _renamed(df, data, option, given, _listed(names))
     hidden = [n for n in new.values() if n in df.columns and n not in new] # by another column of their name
     return df.drop(columns=hidden).rename(columns=new)
@@ -296,20 +296,19 @@ def _as_known(df, column, names, several): # the column of labels, as the model 
 def _are_texts(names): return all(isinstance(n, str) for n in names)
 
 def _labelled(learn, data, text, label): # rows with texts and labels that the learner can use
-    from blurlike.all import Rows
+    from blurlike.all import Rows, text_columns
     texts,*labels = [tl.tfms.fs[0].names for tl in learn.dls.valid_ds.tls]
     kind = learn.task.kind
     has_names = kind is not None and kind.labels and not kind.of_words
     is_named = has_names and labels and not isinstance(labels[0], list)
-    are_texts = is_named and _are_texts(learn.names)
-    as_text = ('text','label') if are_texts else ('text',)
+    as_text = text_columns(learn.dls) + (labels if is_named and _are_texts(learn.names) else [])
     df = _rows(learn, data, as_text, text=(text, texts), **{'label':(label, names) for names in labels})
     learn.dls.text_tfm.check_rows(Rows(df), *_listed(texts))
     if not is_named: return df
     return _as_known(df, labels[0], learn.names, kind.several)
 
 def _items(learn, args, names): # what is to be read: lines of standard input, or the rows of a file
-    if args.data!='-': return _rows(learn, args.data, ('text',), text=(args.text, names))
+    if args.data!='-': return _rows(learn, args.data, _listed(names), text=(args.text, names))
     if args.text: raise ValueError("--text names columns of a file; standard input holds one text a line")
     if isinstance(names, list):
         raise ValueError("standard input holds one text a line, and this model reads several columns: "

@@ -7,9 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers as tf
+from datasets import Dataset
 from torch import nn
 from blurlike.all import (Callback, GradientAccumulation, Interpretation, ModelDoor, ModelLoss, NextTokenLoss, TargetScores, TokenizeNext, TransformersLearner, assistant_turns,
-    causal_lm_metrics, read_text,
+    as_messages, causal_lm_metrics, read_rows, read_split, read_text,
     attach_door, causal_lm_learner, export_onnx, gradio_app, load_onnx, model_card, sequence_classification_learner, token_bytes)
 from blurlike.model import token_scores as scores_module
 from fastai.losses import CrossEntropyLossFlat
@@ -263,6 +264,28 @@ def test_prompt_and_completion_are_tokenised_apart_as_in_prediction(folders):
     assert row==tok(pair[0])['input_ids']+tok(pair[1])['input_ids']+[0] and row!=tok(''.join(pair))['input_ids']+[0]
     asked = [i for part,_ in tfm.segments([pair[0]], prompt=True)[0] for i in part]
     assert row[:len(asked)]==asked
+
+def test_a_chat_in_columns(folders):
+    "As a `Dataset` has it whose feature is a sequence of dicts: a list for each key."
+    rows = [dict(messages={k:[m[k] for m in c] for k in ('role','content')}) for c in CHATS]
+    whole = lm('chat', folders('gpt2'))
+    for data in (pd.DataFrame(rows), Dataset.from_list(rows)):
+        learn = lm('chat', folders('gpt2'), data)
+        assert learn.dls.text_tfm.form=='chat'
+        for a,b in zip(learn.dls.valid, whole.dls.valid, strict=True): assert torch.equal(a[0], b[0])
+        assert learn.check() is not None and learn.validate()==whole.validate()
+    with pytest.raises(ValueError, match="row 2: the lists of a chat differ in length: {'role': 3, 'content': 2}"):
+        lm('chat', folders('gpt2'), [r if i!=2 else dict(messages=dict(role=['user','assistant','user'], content=['a','b'])) for i,r in enumerate(rows)])
+
+def test_whole_numbers_in_messages_stay_whole(tmp_path):
+    "Of keys that some messages lack: a template would write 3.0."
+    chats = [[dict(role='user', content='a', n=3), dict(role='assistant', content='b', call=dict(k=7))]]*10
+    df = pd.DataFrame(dict(messages=chats))
+    df.to_parquet(tmp_path/'c.parquet')
+    ds = Dataset.from_parquet(str(tmp_path/'c.parquet'), cache_dir=str(tmp_path))
+    for rows in (read_rows(tmp_path/'c.parquet')[0], read_split((ds, df), .2)[0]):
+        user,assistant = as_messages(rows[0]['messages'])
+        assert json.dumps(user['n'])=='3' and json.dumps(assistant['call']['k'])=='7'
 
 def test_a_chat_is_read_in_prediction_as_in_training():
     tfm = TokenizeNext(tokenizer_of(), form='chat')

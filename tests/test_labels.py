@@ -144,6 +144,33 @@ def test_names_are_compared_and_both_spellings_read(bert):
     names = make(bert, frame(cycle('neg','pos')))
     assert scored(names, named(cycle(1,0), ('pos','neg')))==cycle(0,1)
 
+def test_numbers_that_may_be_names_are_asked_about(bert):
+    "Of a learner whose labels are the names '1' and '0', a new table with numbers says nothing of which is meant; a csv of them holds names."
+    learn = make(bert, named(cycle(0,1), ('1','0')))
+    for rows in (frame(cycle(1,0)), frame(cycle([1],[0])).assign(label=cycle(0,1))):
+        with pytest.raises(ValueError, match="column 'label' holds [01], which may be the label '[01]', or label number [01], '[01]'"): scored(learn, rows)
+    assert scored(learn, frame(cycle('1','0')))==scored(learn, named(cycle(0,1), ('1','0')))==cycle(0,1)
+    frame(cycle('1','0')).to_csv('names.csv', index=False)
+    assert learn.report('names.csv').metrics==learn.report(frame(cycle('1','0'))).metrics
+    assert scored(make(bert, named(cycle(0,1), ('0','1'))), frame(cycle(1,0)))==cycle(1,0)
+
+@pytest.mark.parametrize('names', [('True','False'), ('true','false'), ('False','True')])
+def test_true_is_the_name_and_no_number(names, bert):
+    "A csv holds True where the text 'true' was written; as a number it would be the second name."
+    learn,ids = make(bert, named(cycle(0,1), names)),cycle(*([0,1] if names[0].lower()=='true' else [1,0]))
+    assert scored(learn, frame(cycle(True,False)))==ids
+    both = sequence_classification_learner((named(cycle(0,1), names), frame(cycle(True,False))), bert)
+    assert targets(both)==ids and both.names==list(names)
+    with pytest.raises(ValueError, match='holds True'): scored(make(bert, named(cycle(0,1))), frame(cycle(True,False)))
+
+@pytest.mark.parametrize('labels,said', [([2**70,5], '64 bits'), ([float(2**53),5.], 'floats'), ([[2**64],[5]], '64 bits')])
+def test_whole_numbers_that_no_file_keeps(labels, said):
+    refused(cycle(*labels), f'label .* a number of more digits than {said} tell apart: make the labels text', **(dict(problem_type='single_label_classification') if said=='floats' else {}))
+
+def test_digits_with_underscores_are_no_number():
+    refused(cycle('1_0','2.5'), "must hold numbers for regression, it holds '1_0'", problem_type='regression')
+    refused(cycle('nan','2.5'), "holds nan: missing and infinite values", problem_type='regression')
+
 def test_lists_of_names_and_numbers(bert):
     learn = make(bert, dataset(cycle([0],[1,0],[]), Sequence(NAMES)))
     for rows in (frame(cycle(['neg'],['pos','neg'],[])), frame(cycle([0],[1,0],[])), dataset(cycle([1],[0,1],[]), Sequence(ClassLabel(names=['pos','neg'])))): assert scored(learn, rows)[:3]==[[1,0],[1,1],[0,0]]

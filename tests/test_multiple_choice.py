@@ -383,6 +383,40 @@ def test_label_names_that_are_numbers(bert):
     for ds in (made(['0','1']), made(['1','2']).cast_column('label', Value('int64'))):
         assert multiple_choice_learner(ds, bert, valid=[0, 1], bs=2).dls.valid.one_batch()[1].tolist()==[1, 0]
 
+def digits(label, n=6): return pd.DataFrame(dict(text=TEXTS[:2]*n, a='4', b='7', c='1', label=list(label)*n))
+
+@pytest.mark.parametrize('label,places', [(['7','4'], [1,0]), (['7','1'], [1,2]), (['2','0'], [2,0])])
+def test_choices_that_are_digits_are_read_alike_from_every_file(label, places, bert, in_tmp):
+    rows = digits(label)
+    rows.to_csv('rows.csv', index=False)
+    rows.to_json('rows.jsonl', orient='records', lines=True)
+    rows.to_parquet('rows.parquet')
+    for data in (rows, 'rows.csv', 'rows.jsonl', 'rows.parquet'):
+        learn = multiple_choice_learner(data, bert, choices=['a','b','c'], valid=[0, 1], bs=2)
+        assert learn.dls.valid.one_batch()[1].tolist()==places
+    assert learn.report('rows.csv').metrics==learn.report(rows).metrics
+    learn.save_pretrained('m')
+    assert cli.main(['report', 'm', 'rows.csv', '--rows', '0'])==0
+
+def test_a_label_that_is_a_choice_and_a_number(bert):
+    "Text that names one choice and counts another is asked about; where each label is a choice it is one, and a word says so."
+    with pytest.warns(UserWarning, match="'label': each label is one of the choices of its row.* would be the number of one"):
+        learn = multiple_choice_learner(two(['1','2'], ('2','1','x')), bert, valid=[0, 1], bs=2)
+    assert learn.dls.valid.one_batch()[1].tolist()==[1, 0]
+    with pytest.raises(ValueError, match="the label 1 is the number of one choice, and another choice itself: give the text"):
+        learn.dls.test_dl(two([1, 2], ('1','2','x')), with_labels=True).one_batch()
+    plain = multiple_choice_learner(two([1, 2], ('2','1','x')), bert, valid=[0, 1], bs=2) # numbers are numbers
+    assert plain.dls.valid.one_batch()[1].tolist()==[1, 2]
+    with pytest.raises(ValueError, match="the label '1' is the number of one choice, and another choice itself: give letters"):
+        plain.dls.test_dl(two(['1', '0'], ('1','x','y')), with_labels=True).one_batch()
+
+def test_new_rows_with_names_that_are_other_numbers_than_ids(bert):
+    learn = multiple_choice_learner(two([1, 0]), bert, valid=[0, 1], bs=2)
+    features = Features(dict(text=Value('string'), choices=List(Value('string')), label=ClassLabel(names=['1','2'])))
+    ds = Dataset.from_dict(two([1, 0]).to_dict('list'), features=features)
+    for read in (lambda: learn.dls.test_dl(ds, with_labels=True), lambda: learn.report(ds)):
+        with pytest.raises(ValueError, match='ClassLabel whose names'): read()
+
 def test_relabel_takes_what_predictions_name(checkpoints):
     df = FRAMES['choice']
     learn = learner('choice', checkpoints('bert'))

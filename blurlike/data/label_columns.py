@@ -79,7 +79,8 @@ class LabelColumns(Column):
 
 # %% ../../nbs/data/05_label_columns.ipynb #928284ef
 def spelled_number(v): # text of a csv that has two spellings of one number, such as `1.1` and `1.10`
-    if not isinstance(v, str): return v
+    is_spelled = isinstance(v, str) and '_' not in v # which Python takes for a divider of digits
+    if not is_spelled: return v
     try: return float(v)
     except ValueError: return v
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_many', 'takes', 'given_rows', 'TransformersDataLoaders', 'own_loaders', 'check_loaders', 'read_columns',
-           'check_targets', 'plain_labels', 'output_names', 'check_names', 'check_tokens']
+           'text_columns', 'check_targets', 'plain_labels', 'output_names', 'check_names', 'check_tokens']
 
 # %% ../../nbs/data/16_loaders.ipynb #ad711605
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ from fastcore.foundation import L
 
 from .prefetch import name_error, name_items
 from .rows import Column, Rows
+from .table_files import are_typed
 from .tokens import TokenizeText
 from ..support.arguments import is_name, some_of
 
@@ -109,6 +110,15 @@ def read_columns(
     if isinstance(getter, Column): return getter.names
     cols = list(getter.cols) if isinstance(getter, ColReader) else []
     return cols[0] if len(cols)==1 else cols or None
+
+def text_columns(
+    dls:DataLoaders # Of a learner
+)->list: # Names of columns
+    "What stays text in a csv: texts, and labels that were learnt as text and look like numbers."
+    x,*y = [tl.tfms.fs[0] for tl in dls.valid_ds.tls if len(tl.tfms.fs)]
+    look_typed = are_typed(getattr(dls, 'vocab', None) or ())
+    labels = [n for o in y for n in (L(read_columns(o)) if look_typed else getattr(o, 'text_names', ()))]
+    return [*L(read_columns(x)), *labels]
 
 def _check_row(row, names, is_label):
     if isinstance(row, (dict, pd.Series)):

@@ -33,6 +33,9 @@ def _column_by_name(col, names): # all at once
     ends = np.cumsum([0, *given.map(len)])
     return pd.Series([found[a:b] for a,b in zip(ends, ends[1:])], index=given.index, dtype=object).reindex(col.index)
 
+def _of_bool(v, names): # a csv holds True for the name 'true'
+    return next((n for n in names if isinstance(n, str) and n.lower()==str(v).lower()), None)
+
 def with_names(
     col:pd.Series, # Ids, names, or lists of either
     names:list # Of a `ClassLabel`, in order
@@ -41,6 +44,7 @@ def with_names(
     def named(v):
         if isinstance(v, (list, tuple, np.ndarray)): return [named(o) for o in v]
         if isinstance(v, float): v = None if v!=v else int(v) if v.is_integer() else v # as pandas has whole numbers beside missing ones
+        if isinstance(v, (bool, np.bool_)): return _of_bool(v, names) or v
         is_id = isinstance(v, (int, np.integer)) and -1<=v<len(names)
         return _by_name(v, names) if is_id else v
     res = col.map(named).astype(object)
@@ -247,6 +251,7 @@ def name(self:Rows,
 class Column(Transform):
     "Reads one column of a row, or several as a tuple"
     input_types = (dict, pd.Series)
+    text_names = () # columns of a csv that stay text, whatever they look like
     def __init__(self,
         names, # Name of a column, or list of names
         values:list|None=None # What a number in the column stands for, e.g. the names of a `ClassLabel`
@@ -265,11 +270,18 @@ class Column(Transform):
         return [self._named(i) for i in v] if isinstance(v, (list, tuple, np.ndarray)) else self._named(v)
     def _named(self, i): # a name stays as it is
         if isinstance(i, str) and i in self.values: return i
-        is_number = isinstance(i, (int, np.integer)) and 0<=i<len(self.values)
-        if is_number: return self.values[i]
+        is_bool = isinstance(i, (bool, np.bool_))
+        name = _of_bool(i, self.values) if is_bool else None
+        if name is not None: return name
+        is_number = isinstance(i, (int, np.integer)) and not is_bool and 0<=i<len(self.values)
+        if is_number: return self._numbered(i)
         held = i.item() if isinstance(i, np.generic) else i
         last = len(self.values)-1
         raise ValueError(f"column {self.names!r} holds {held!r}: one of {some_of(self.values, 5)}, or its number (0 to {last}), is expected")
+    def _numbered(self, i):
+        if str(i) not in self.values or self.values.index(str(i))==i: return self.values[i]
+        raise ValueError(f"column {self.names!r} holds {int(i)}, which may be the label {str(i)!r}, or label number {int(i)}, {self.values[i]!r}: "
+            "make the column text where names are meant, or a ClassLabel where numbers are")
     def read_many(self,
         rows:Rows, # The data
         idxs # (n,) row numbers

@@ -208,7 +208,8 @@ def _table(rows): # its own rows alone
     return _as_frame(rows) if isinstance(rows.source, pd.DataFrame) else rows.source.select(rows.idxs)
 
 def _named_frame(table, names): # with the names that a `ClassLabel` in either table has for its ids
-    frame = table if isinstance(table, pd.DataFrame) else table.to_pandas()
+    frame = table
+    if isinstance(table, Dataset): frame = table.with_format('arrow')[:].to_pandas(integer_object_nulls=True)
     return frame.assign(**{c:with_names(frame[c], of) for c,of in names.items() if of})
 
 def _check_ids(tables, names):

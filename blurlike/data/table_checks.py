@@ -46,10 +46,11 @@ def _as_rows(data):
 
 def read_rows(
     data, # `DataFrame`, `Dataset`, `DatasetDict`, list of dicts, or path of a csv, tsv, jsonl or parquet file
-    files:dict|None=None # Readers of files with other endings, as in `read_table`
+    files:dict|None=None, # Readers of files with other endings, as in `read_table`
+    as_text=() # Columns of a csv or tsv that stay text, whatever they hold
 )->tuple[Rows,dict]: # All rows, and the row numbers of the named parts (a `DatasetDict` has them)
     "`data` as `Rows`; `TypeError`, `ValueError` or `FileNotFoundError` says what is wrong with it."
-    if isinstance(data, (str, Path)): data = read_table(data, files=files)
+    if isinstance(data, (str, Path)): data = read_table(data, as_text, files)
     if isinstance(data, list): data = _of_dicts(data)
     rows,parts = _joined(data) if isinstance(data, DatasetDict) else (_as_rows(data),{})
     if len(rows)==0: raise ValueError(f"the data has no rows (columns: {rows.columns})")

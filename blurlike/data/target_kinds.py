@@ -15,7 +15,7 @@ import pandas as pd
 from fastcore.basics import noop
 from pandas.api.types import infer_dtype, is_float_dtype, is_numeric_dtype
 
-from ..support.arguments import read_flag
+from ..support.arguments import is_number, read_flag
 from ..support.warn import warn_user
 from .rows import Rows
 from .label_columns import first_values, is_label_list, native_values
@@ -100,7 +100,8 @@ def _check_single(col, name):
 
 def _check_regression(col, name):
     if is_numeric_dtype(col): return
-    raise ValueError(f"column {name!r} must hold numbers for regression, it holds {col.iloc[0]!r}")
+    odd = next((v for v in native_values(col) if not is_number(v)), col.iloc[0])
+    raise ValueError(f"column {name!r} must hold numbers for regression, it holds {odd!r}")
 
 # %% ../../nbs/data/06_target_kinds.ipynb #d39291ca
 def _check_lists(col, name, kind, n_cols):
@@ -141,6 +142,13 @@ def _check_fractions(flat, name): # labels may be floats where a gap has made th
         raise ValueError(f"column {name!r} holds lists of fractions, e.g. {fractions[0]}: they are no labels. "
             "For several numbers give each a column of its own")
 
+def _check_exact(flat, kind, name): # whole numbers, as files and floats hold them
+    limit = dict(floating=2**53, integer=2**63).get(kind)
+    odd = [] if limit is None else [v for v in native_values(pd.unique(flat)) if abs(v)>=limit]
+    if not odd: return
+    kept = 'floats' if kind=='floating' else '64 bits'
+    raise ValueError(f"column {name!r} holds the label {odd[0]!r}, a number of more digits than {kept} tell apart: make the labels text")
+
 def check_label_types(
     flat:pd.Series, # Single labels
     name, # Of the column
@@ -150,6 +158,7 @@ def check_label_types(
     kind = infer_dtype(flat)
     if kind=='string': _check_text(pd.unique(flat), name)
     if kind=='floating' and in_lists: _check_fractions(flat, name)
+    _check_exact(flat, kind, name)
     if kind in ('string','integer','boolean','empty','floating'): return
     types = {type(v).__name__:v for v in native_values(flat)}
     odd = [v for v in types.values() if not isinstance(v, (str, bool, int, float))]

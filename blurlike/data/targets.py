@@ -169,7 +169,9 @@ def _check_numbers(cols, names, vocab):
         are = 'are' if len(names)>1 else 'is'
         raise ValueError(f"vocab= is for labels; {names} {are} read as numbers. For classes pass problem_type='single_label_classification'")
     for col,name in zip(cols, names):
-        if not np.isfinite(col.to_numpy(dtype=float)).all(): raise ValueError(f"column {name!r} holds infinite values")
+        odd = col[~np.isfinite(col.to_numpy(dtype=float))]
+        if len(odd):
+            raise ValueError(f"column {name!r} holds {odd.iloc[0]}: missing and infinite values cannot be learnt")
         if col.nunique()<2:
             raise ValueError(f"column {name!r} holds one value only, {col.iloc[0]!r}: there is nothing to predict")
     return names

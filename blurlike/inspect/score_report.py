@@ -16,7 +16,7 @@ from fastcore.foundation import L
 
 from ..support.arguments import some_of
 from ..data.batch import TransformersDL
-from ..data.loaders import check_targets
+from ..data.loaders import check_targets, text_columns
 from ..data.rows import Rows, name_numbers
 from ..data.table_checks import check_columns, read_rows
 from ..data.token_blocks import PackedRows
@@ -291,7 +291,9 @@ def rows_to_judge(
     "A loader over rows with targets; `ValueError` where there are none."
     if rows is None: dl = learn.dls.valid
     elif isinstance(rows, TransformersDL): dl = rows
-    else: dl = learn.dls.test_dl(read_rows(rows, getattr(learn.task, 'files', None))[0], with_labels=True)
+    else:
+        table,_ = read_rows(rows, getattr(learn.task, 'files', None), text_columns(learn.dls))
+        dl = learn.dls.test_dl(table, with_labels=True)
     check_targets(dl, learn.dls)
     if not len(dl.dataset): raise ValueError("there are no rows to report on: pass rows=, or keep a validation part")
     return dl.new(shuffle=False, drop_last=False) if dl.shuffle or dl.drop_last else dl

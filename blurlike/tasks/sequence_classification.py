@@ -8,6 +8,8 @@ __all__ = ['single_label', 'multi_label', 'regression', 'LabelSets', 'decode_sin
            'judge_numbers', 'best_constant', 'balanced_weights', 'sequence_classification_learner']
 
 # %% ../../nbs/tasks/00_sequence_classification.ipynb #18f87884
+from functools import partial
+
 import torch
 from fastai.data.block import CategoryBlock, MultiCategoryBlock, RegressionBlock
 from fastai.data.core import DataLoaders
@@ -30,7 +32,7 @@ from ..inspect.row_results import judged, number_results, set_results, single_re
 from ..predict.text_labels import LabelPredictions, abstained, check_one_way
 from ..model.pretrained import checkpoint_order
 from ..data.rows import Column, Rows
-from ..data.table_checks import check_columns, check_texts
+from ..data.table_checks import check_columns, check_texts, read_rows
 from ..data.splits import read_split, split_rows, used_rows
 from ..share.serving import page_output
 from ..model.splitters import transformer_splitter
@@ -233,7 +235,7 @@ def sequence_classification_learner(
         own = dict(problem_type=problem_type, vocab=vocab, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
         check_ready(max_length=max_length, overlap=overlap, **own)
         return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
-    rows,parts,valid = read_split(data, valid)
+    rows,parts,valid = read_split(data, valid, partial(read_rows, as_text=texts))
     check_columns(rows, *texts, *labels)
     splits = split_rows(rows, parts, valid, seed, () if problem_type==regression.name else labels)
     is_told = vocab is not None or len(labels)>1

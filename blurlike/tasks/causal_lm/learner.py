@@ -40,7 +40,7 @@ from ...task import Task, register_learner, register_task, task_of
 from .blocks import DocumentBlocks
 from .generation import NextTokenPredictions
 from .scores import causal_lm_metrics
-from .chats import as_messages
+from .chats import are_columns, as_messages
 from .texts import TokenizeNext
 from ...train.assembly import build_learner, check_ready
 from ...train.learner import TransformersLearner
@@ -78,7 +78,7 @@ def form_of(
     if len(columns)==2: return 'completion'
     first = rows.read([0], columns)[0][0]
     if isinstance(first, str): _check_no_json(first, columns)
-    return 'chat' if isinstance(first, (list, tuple, np.ndarray)) else 'text'
+    return 'chat' if isinstance(first, (list, tuple, np.ndarray)) or are_columns(first) else 'text'
 
 def _check_no_json(text, columns): # as a csv file has it, which cannot hold lists
     is_json = text.lstrip().startswith('[{') and '"role"' in text
@@ -254,7 +254,8 @@ def causal_lm_learner(
 # %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #b89e4d91
 def _read(data, columns, valid, split_by, seed): # all rows, those of both parts, what an item is, and are they lines of files?
     from_files = is_corpus(data[0] if isinstance(data, tuple) and len(data) else data)
-    read = partial(read_corpus, split_by=split_by, text=columns[0]) if from_files else read_rows
+    of_files = partial(read_corpus, split_by=split_by, text=columns[0])
+    read = of_files if from_files else partial(read_rows, as_text=columns)
     rows,parts,valid = read_split(data, valid, read)
     form = 'text' if from_files else form_of(rows, columns)
     return rows,split_rows(rows, parts, valid, seed),form,from_files

@@ -95,12 +95,13 @@ def check_rows(self:TokenizeNext, rows:Rows, *columns):
 
 @patch
 def parts(self:TokenizeNext, o)->list:
-    return [m['content'] for m in o] if isinstance(o, list) and self.form=='chat' else TokenizeText.parts(self, o)
+    is_chat = isinstance(o, (list, dict)) and self.form=='chat'
+    return [m['content'] for m in as_messages(o, answered=False)] if is_chat else TokenizeText.parts(self, o)
 
 @patch
 def key(self:TokenizeNext, o)->int:
     if self.form!='chat': return TokenizeText.key(self, o)
-    return hash(tuple((m['role'], ' '.join(m['content'].split())) for m in o))
+    return hash(tuple((m['role'], ' '.join(m['content'].split())) for m in as_messages(o, answered=False)))
 
 @patch
 def n_characters(self:TokenizeNext, o)->int:

@@ -110,7 +110,7 @@ def masked_lm_learner(
     tfm = TokenizeMasked(tokenizer, None, **options) # says at once what is wrong with them
     packed = _is_plain_text(data)
     block_size = _block_size(block_size, packed, max_length, tokenizer, checkpoint)
-    read = partial(read_corpus, split_by=split_by, text=text) if packed else read_rows
+    read = partial(read_corpus, split_by=split_by, text=text) if packed else partial(read_rows, as_text=[text])
     rows,parts,valid = read_split(data, valid, read)
     splits = split_rows(rows, parts, valid, seed)
     if not packed: check_texts(used_rows(rows, splits), text)

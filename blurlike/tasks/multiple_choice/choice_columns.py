@@ -11,12 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...support.arguments import some_of
 from ...support.warn import warn_user
 from ...data.prefetch import name_error
 from ...data.rows import Rows
 from .choices import choices_in
-from .right_choice import HOW, choice_number, whole_number
+from .right_choice import HOW, INSTEAD, check_class_names, choice_number
 
 # %% ../../../nbs/tasks/multiple_choice/02_choice_columns.ipynb #c4a1f002
 class FlatChoices:
@@ -116,12 +115,6 @@ def _warn_twice(choices, n, where): # those of the first of `n` rows
         f"choices {', '.join(map(str, alike))} are {choices[alike[0]]!r}. The model cannot tell them apart")
 
 # %% ../../../nbs/tasks/multiple_choice/02_choice_columns.ipynb #f4ec85d0
-def _check_label(label, choices, how):
-    i = choice_number(label, choices, how)
-    is_another = isinstance(label, str) and how!='choice' and label in choices and choices.index(label)!=i
-    if not is_another: return
-    raise ValueError(f"the label {label!r} is the {how} of one choice, and another choice itself: give numbers (from 0)")
-
 def _which_texts(labels): # (N,) bool
     if isinstance(labels.dtype, pd.StringDtype): return labels.notna().to_numpy()
     if labels.dtype!=object: return np.zeros(len(labels), dtype=bool)
@@ -141,11 +134,13 @@ def _places(labels, is_text, how, first): # (N,) of the choices that the labels 
     return labels.where(is_text).map(by_text).to_numpy(float, na_value=-1)
 
 # %% ../../../nbs/tasks/multiple_choice/02_choice_columns.ipynb #1fba632f
-def _check_names(label, names): # of a `ClassLabel`, which are read in place of its ids
-    numbers = [whole_number(n) for n in names or ()]
-    if None in numbers or numbers==list(range(len(numbers))): return
-    raise ValueError(f"column {label!r} is a ClassLabel whose names, {some_of(names, 5)}, are other numbers than its ids: is a choice meant by name, or by id? "
-        f"Pass numbers from 0; the ids are ds.cast_column({label!r}, datasets.Value('int64'))")
+def _warn_two_ways(labels, first, n, name): # each label is a choice; would each be the number or letter of one, too, and of another?
+    for how in ('number','letter'):
+        places = _places(labels, labels.notna(), how, None)
+        fits = ((places>=0) & (places<n)).all() and (places!=first).any()
+        if not fits: continue
+        warn_user(f"column {name!r}: each label is one of the choices of its row, and so it is read; each would be the {how} of one, too. "
+            f"If that is meant, give {INSTEAD[how]}")
 
 def read_how(
     rows:Rows, # All that train or validate
@@ -153,7 +148,7 @@ def read_how(
     flat:FlatChoices # Their choices
 )->str: # What the labels are: `number`, `letter` or `choice`
     "How all labels can be read; `ValueError` names the first that cannot."
-    _check_names(label, rows.label_names(label))
+    check_class_names(label, rows.label_names(label))
     labels = rows.column(label)
     is_text = _which_texts(labels)
     hits,first = flat.find(labels.where(is_text))
@@ -162,6 +157,7 @@ def read_how(
     is_place = (places>=0) & (places<flat.n) & (places==np.floor(places))
     could_be_two = hits>1 if how=='choice' else (hits>0) & (first!=places)
     for i in np.flatnonzero(~is_place | could_be_two):
-        try: _check_label(labels[i:i+1].tolist()[0], flat[i], how)
+        try: choice_number(labels[i:i+1].tolist()[0], flat[i], how)
         except ValueError as e: raise name_error(e, rows.name([i])) from None
+    if how=='choice': _warn_two_ways(labels, first, flat.n, label)
     return how

@@ -7,6 +7,8 @@ __all__ = ['multiple_choice', 'ChoicePredictions', 'TextChoicesBlock', 'RightCho
            'multiple_choice_learner']
 
 # %% ../../../nbs/tasks/multiple_choice/04_learner.ipynb #da36acc1
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +24,7 @@ from ...support.arguments import check_settings, column_names
 from ...data.batch import TransformersDL
 from ...data.prefetch import name_error
 from ...data.rows import Column
-from ...data.table_checks import check_columns, check_texts
+from ...data.table_checks import check_columns, check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
 from ...inspect.row_results import judged, mean_results
 from ...model.tokenizer import fit_length, load_tokenizer
@@ -165,7 +167,7 @@ def multiple_choice_learner(
     if isinstance(data, DataLoaders):
         check_ready(question=question, max_length=max_length, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
         return _from_dls(data, checkpoint, **common)
-    rows,parts,valid = read_split(data, valid)
+    rows,parts,valid = read_split(data, valid, partial(read_rows, as_text=[*texts, *columns, *labels]))
     check_columns(rows, *texts, *columns, *labels)
     splits = split_rows(rows, parts, valid, seed)
     used = used_rows(rows, splits)

@@ -95,6 +95,8 @@ NO_ANSWER = (-1, -1)
 
 class AnswerColumn(Column):
     "Reads the answers of a row, with its context"
+    @property
+    def text_names(self): return self.names[:1]
     def placeholder(self, value)->dict: # the text's columns hold the context
         is_one = len(self.names)==2
         return {self.names[0]:value} if is_one else dict(zip(self.names, _of_cell(value)))

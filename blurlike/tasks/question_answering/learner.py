@@ -112,7 +112,7 @@ def question_answering_learner(
     names = [*column_names(answers, 'answers', 2), columns[1]]
     _check_loss(loss_func)
     if seed is not None: set_seed(int(seed))
-    rows,parts,valid = read_split(data, valid, read_questions)
+    rows,parts,valid = read_split(data, valid, read_questions, [*columns, names[0]])
     _check_columns(rows, columns, names)
     splits = split_rows(rows, parts, _by_context(valid, parts, columns[1]), seed)
     used = used_rows(rows, splits)

@@ -47,10 +47,11 @@ def _is_nested(data):
     return is_path or isinstance(data, dict) and not isinstance(data, DatasetDict)
 
 def read_questions(
-    data # Nested json or a table
+    data, # Nested json or a table
+    as_text=() # As in `read_rows`
 )->tuple[Rows,dict]: # As from `read_rows`
     "`data` as `Rows`."
-    return read_rows(read_squad(data) if _is_nested(data) else data)
+    return read_rows(read_squad(data) if _is_nested(data) else data, as_text=as_text)
 
 # %% ../../../nbs/tasks/question_answering/07_squad.ipynb #83070492
 def _row_answers(values): # are there any?

@@ -8,6 +8,7 @@ __all__ = ['seq2seq', 'target_tfm_of', 'seq2seq_code', 'judge_targets', 'check_p
 
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #a128e4b7
 from copy import deepcopy
+from functools import partial
 
 import numpy as np
 from fastai.data.core import DataLoaders
@@ -16,7 +17,7 @@ from fastcore.meta import delegates
 from transformers import GenerationConfig
 
 from ...data.rows import Column, Rows
-from ...data.table_checks import check_columns, check_texts
+from ...data.table_checks import check_columns, check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
 from ...model.model_inputs import unwrap
 from ...model.tokenizer import load_config, load_tokenizer, max_positions
@@ -32,7 +33,7 @@ from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
 from .generation import Seq2SeqPredictions, decoder_input, room_for
 from .scores import sample_rows, seq2seq_metrics, untokenised
-from .texts import TokenizeSource, TokenizeTarget, source_block, target_block
+from .texts import TokenizeSource, TokenizeTarget, WrittenColumn, source_block, target_block
 import blurlike.tasks.seq2seq.faults # noqa: F401 (`check` knows them)
 import blurlike.tasks.seq2seq.tables # noqa: F401 (registers the displays)
 
@@ -178,7 +179,7 @@ def settle(
     if is_long: how.min_length = None
 
 seq2seq = register_task(Task('seq2seq', 'AutoModelForSeq2SeqLM',
-    block=source_block, target=_target_block, read=Column, example=lambda vocab: 'a',
+    block=source_block, target=_target_block, read=WrittenColumn, example=lambda vocab: 'a',
     fits=lambda dls: target_tfm_of(dls) is not None, loss=lambda weights: DecoderLoss(),
     metrics=lambda vocab: seq2seq_metrics(), text_metrics=lambda tfm: seq2seq_metrics(tfm.languages, tfm.score_rows),
     predictions=Seq2SeqPredictions(), plain_code=seq2seq_code, decoder_input=decoder_input,
@@ -281,7 +282,7 @@ def seq2seq_learner(
         check_ready(max_length=max_length, max_target_length=max_target_length, **own)
         learn = _from_dls(data, checkpoint, score_rows, metrics, **common)
     else:
-        rows,parts,valid = read_split(data, valid)
+        rows,parts,valid = read_split(data, valid, partial(read_rows, as_text=[source, target]))
         check_columns(rows, source, target)
         splits = split_rows(rows, parts, valid, seed)
         check_pairs_of_texts(used_rows(rows, splits), source, target, languages)
@@ -289,7 +290,9 @@ def seq2seq_learner(
         n_scored = 200 if score_rows is None else score_rows
         options = dict(prefix=prefix, languages=languages, max_target_length=max_target_length, score_rows=n_scored)
         own = seq2seq_metrics(languages, n_scored) if metrics is None else metrics
-        learn = build_learner(seq2seq, [], checkpoint, tokenizer, rows, splits, Column(source), Column(target), bs=bs,
+        x = Column(source)
+        y = WrittenColumn(target)
+        learn = build_learner(seq2seq, [], checkpoint, tokenizer, rows, splits, x, y, bs=bs,
             max_length=max_length, options=options, dl_kwargs=dl_kwargs, metrics=own, **common)
     set_generation(unwrap(learn.model), generate)
     _tell(learn, generate, metrics is not None)
