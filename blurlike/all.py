@@ -63,6 +63,7 @@ from .train.events import *
 from .train.progress_bars import *
 from .train.rates import *
 from .train.fitting import *
+from .predict.predicting_learner import *
 from .predict.learner_predict import *
 from .predict.written_text import *
 from .predict.thresholds import *
@@ -105,6 +106,7 @@ from .tasks.token_classification.tagged import *
 from .tasks.token_classification.token_category import *
 from .tasks.token_classification.entity_metrics import *
 from .tasks.token_classification.tagged_tables import *
+from .tasks.token_classification.sentences import *
 from .tasks.token_classification.word_labels import *
 from .tasks.token_classification.tag_columns import *
 from .tasks.token_classification.learner import *

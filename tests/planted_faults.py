@@ -33,7 +33,7 @@ FAULTS = [
     ('train/resume', 'if not found: return', 'return', 'checkpoints:other_things'), # a run goes on with other rows
     ('save/saved_facts', "has_sum = facts['format_version']>2 or told is not None", 'has_sum = told is not None', 'folders:sum_that_is_gone'), # a folder without its own sum is believed
     ('tasks/token_classification/tagged', "t[:2] in ('E-','S-')", "t[:2] in ('E-',)", 'token_classification:bio'), # an entity of one word goes on
-    ('tasks/token_classification/word_labels', 'np.lexsort([rank, -context, place])', 'np.lexsort([rank, context, place])', 'token_classification:two_windows'), # the window that knows least of a word
+    ('tasks/token_classification/sentences', 'np.lexsort([rank, -context, place])', 'np.lexsort([rank, context, place])', 'token_classification:two_windows'), # the window that knows least of a word
     ('tasks/token_classification/entity_metrics', '2*right/max(found+true, 1)', 'right/max(found+true, 1)', 'token_classification:seqevals'), # half the F1
     ('tasks/masked_lm/masking', 'kind<self.mask_share+self.random_share', 'kind<self.mask_share', 'masked_lm:shares'), # no random tokens
     ('tasks/multiple_choice/right_choice', "is_unclear = how=='choice' and choices.count(label)>1", 'is_unclear = False', 'multiple_choice:stands_twice multiple_choice:cannot_be_used'), # of two equal choices the first is right

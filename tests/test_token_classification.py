@@ -16,7 +16,7 @@ from blurlike.all import (ClassificationInterpretation, DataBlock, EntityCounts,
     broken_bio, read_conll, repair_bio, scratch_checkpoint, spans_to_tags, token_classification_learner)
 from blurlike.data.words import word_spans
 from blurlike.data.words import word_field, word_positions
-from blurlike.tasks.token_classification.word_labels import sentences
+from blurlike.tasks.token_classification.sentences import sentences
 
 NAMES,PLACES = 'Ada Lovelace Bob Grace Hopper Alan Turing'.split(),'Rome Paris Oslo Lima'.split()
 FILL = 'met saw likes the a of from in by unbelievably incomprehensible'.split()

@@ -33,12 +33,13 @@ from ..model.model_inputs import unwrap
 from ..model.optimizer import adamw, suggest_rate
 from ..model.padding_free import packed_again
 from ..model.precision import DevicePrecision
-from ..predict.learner_predict import PredictingLearner
+from ..predict.predicting_learner import PredictingLearner
 from ..model.pretrained import guard_labels, label_maps, load_transformer, start_bias
 from ..model.tokenizer import max_positions
 from ..model.splitters import layer_stacks, transformer_splitter
 from ..task import Task, task_of
 from ..support.warn import warn_user
+import blurlike.predict.learner_predict # noqa: F401 (adds `predict`, `predict_batch`, `get_preds`)
 import blurlike.show.tables # noqa: F401 (registers the displays)
 
 # %% ../../nbs/train/10_learner.ipynb #f8cc51e9
