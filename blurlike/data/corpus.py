@@ -74,6 +74,7 @@ def _files(data):
     if not files: raise ValueError(f"no text files ({', '.join(SUFFIXES)}) in {', '.join(map(str, paths))}")
     return files
 
+# %% ../../nbs/data/09_corpus.ipynb #44549444c1
 class Scratch:
     "A new folder for temporary files, `path`, that goes when nothing refers to this object any longer"
     def __init__(self):
@@ -84,6 +85,7 @@ class Scratch:
 def _remove(path, pid):
     if os.getpid()==pid: shutil.rmtree(path, ignore_errors=True) # not a forked worker
 
+# %% ../../nbs/data/09_corpus.ipynb #44549444c2
 def read_corpus(
     data, # A text file, a folder of them, or a list of paths
     split_by:str='line', # What is one text: `line` or `paragraph`

@@ -196,6 +196,7 @@ def _tables(self:Comparison): # heading -> table
     cells = [[as_shown(v) if isinstance(v, float) else as_text(v) for v in r] for r in shown.itertuples(index=False)]
     return res | {heading:Table([*map(str, shown.columns)], cells)}
 
+# %% ../../nbs/inspect/11_compare.ipynb #7c08000ac1
 @patch
 def _said(self:Comparison): # sentences
     m = self.mcnemar
@@ -250,6 +251,7 @@ def _reports(a, b, rows, names, kwargs):
     except KeyError as e: raise KeyError(f"{names[1]} cannot read the rows: {e.args[0]}") from None
     return one,b.report(dl, **kwargs)
 
+# %% ../../nbs/inspect/11_compare.ipynb #7c08000cc1
 def compare(
     a, # Learner, or its `ScoreReport`
     b, # The other learner, or its report of the same rows

@@ -253,6 +253,7 @@ class RowLosses(Callback):
     @property
     def counted(self)->np.ndarray: return self._ordered(self.counts) # (n,k)
 
+# %% ../../nbs/inspect/08_row_results.ipynb #7c060017c1
 def judged(
     learn, # Learner
     dl # Its rows have targets

@@ -44,6 +44,7 @@ def _read_by(dl, by): # a value for each row
     except (KeyError, ValueError):
         raise KeyError(f"by={by!r}: the rows have no such column; pass a function of a row") from None
 
+# %% ../../nbs/inspect/09_score_report.ipynb #7c060019c1
 def _quarters(values): # numbers, by their quarter
     whole = pd.api.types.is_integer_dtype(values)
     if not whole: values = values.astype(float)
@@ -61,6 +62,7 @@ def _quarters(values): # numbers, by their quarter
     tried = ([name(k, i, digits) for k,i in enumerate(ends)] for digits in (4, 8, 12, 17))
     return cut.cat.rename_categories(next(names for names in tried if len(set(names))==len(ends)))
 
+# %% ../../nbs/inspect/09_score_report.ipynb #7c060019c2
 def slices_of(
     dl, # `TransformersDL`
     by # Name of a column, or function of a row

@@ -157,6 +157,7 @@ def _predict_parts(learn, items, out, job, kwargs):
         write_file(_about(out), lambda about: about.write_text(json.dumps(facts)))
     write_file(out, write)
 
+# %% ../../nbs/predict/02_prediction_files.ipynb #0042a613c1
 def _predict_part(learn, items, part, seen, kwargs): # its warnings are told once, at the end
     facts = part.facts()
     with warnings.catch_warnings(record=True) as said:

@@ -49,6 +49,7 @@ def _keep(t, tensors):
     tensors[key] = t.detach().as_subclass(torch.Tensor).to('cpu', copy=True).contiguous()
     return key
 
+# %% ../../nbs/support/05_plain_data.ipynb #12b50006c1
 _unpackers = dict(
     tensor=lambda v,t: t[v].clone(),
     scalars=lambda v,t: list(t[v].clone().unbind()),

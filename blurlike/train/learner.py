@@ -89,6 +89,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         if compile: self._compile()
         if cuda_graphs: self.add_cb(CUDAGraphs())
 
+# %% ../../nbs/train/10_learner.ipynb #f8cc51e9c1
 def _n_groups(groups): # that an optimizer makes of what a splitter gives, where a list of parameters is one
     groups = list(groups)
     return len(groups) if groups and isinstance(groups[0], (list, tuple, L)) else 1

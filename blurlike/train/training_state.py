@@ -49,6 +49,7 @@ def set_random_states(
         if isinstance(dl, TransformersDL): dl.set_pass_state(state)
         else: dl.rng.setstate(state)
 
+# %% ../../nbs/train/07_training_state.ipynb #13c500c1
 def loaders_of(learn): return [getattr(dl, 'dl', dl) for dl in learn.dls.loaders] # without what fastai wraps around them for several processes
 
 def _tensors(learn): return dict([*unwrap(learn.model).named_parameters(), *unwrap(learn.model).named_buffers()])
@@ -104,6 +105,7 @@ def _metric_states(learn): # of a running epoch, where metrics are computed in t
     is_running = learn.training and getattr(getattr(learn, 'recorder', None), 'train_metrics', False)
     return [plain_vars(m) for m in learn.metrics] if is_running else []
 
+# %% ../../nbs/train/07_training_state.ipynb #13c50008c1
 def run_state(
     learn:Learner
 )->dict: # For `save_state`
@@ -129,6 +131,7 @@ def set_run_state(
     for m,values in zip(learn.metrics, state['metrics']): set_vars(m, values)
     if state['scaler']: learn.scaler.load_state_dict(state['scaler'])
 
+# %% ../../nbs/train/07_training_state.ipynb #13c50008c2
 def set_callbacks(learn, state):
     todo = list(learn.cbs)
     for name,values in state['callbacks']:

@@ -107,6 +107,7 @@ def pads_left(
         try: return torch.allclose(first(ids[:,3:], mask[:,3:]), first(ids, mask), atol=1e-4, rtol=1e-3)
         except Exception: return False # whatever a model that was not made for this may raise
 
+# %% ../../../nbs/tasks/causal_lm/05_generation.ipynb #cb03ad11c1
 def _may_pad(model, sizes, bs): # may texts of differing lengths be one batch?
     is_even = len(set(sizes))==1 and len(sizes)<=bs
     config = model.generation_config

@@ -260,6 +260,7 @@ def shown_parts(self:TokenizeNext,
     middle = max(first+1, (first+end)//2)
     return ids[first:middle],ids[middle:end]
 
+# %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #cb00ad27c1
 @patch
 def decodes(self:TokenizeNext, o): # (F,L) a row, or (L,) targets
     def text(ids): return self.tokenizer.decode(ids.tolist(), clean_up_tokenization_spaces=False)

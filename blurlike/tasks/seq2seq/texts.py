@@ -184,6 +184,7 @@ def uncut_sizes(self:TokenizeTarget,
     ids = self.token_ids(targets) if all(isinstance(t, str) for t in targets) else targets
     return np.array([len(i) for i in ids], dtype=np.int64)
 
+# %% ../../../nbs/tasks/seq2seq/00_texts.ipynb #e727407cc1
 @patch
 def collate(self:TokenizeTarget, column, x, fields):
     "(B,T) targets, padded with what does not count."

@@ -155,6 +155,7 @@ def entity_results(
     return RowResults(sums, measure, losses, lambda: _as_tuples(true, guess), are_found, tuple(types), c.by_label,
         averages, np.bincount(real[1], minlength=len(types)), _entity_cells(*sets, number))
 
+# %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #e1170711c1
 def judge_tags(learn, dl): # for the record's `judge`
     _,targets,guess,losses = judged(learn, dl)
     names = np.array([*learn.names, None], dtype=object) # the last is that of -1
