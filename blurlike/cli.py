@@ -260,8 +260,8 @@ def _table(learn, data, texts): # a file, of a kind that the task alone knows, o
     return read_rows(read_table(data, texts, learn.task.files if learn.task else None))[0].source
 
 def _rows(learn, data, as_text, **wanted): # a file as a DataFrame; `wanted`: option -> columns that it names, and the names that the learner knows
-    given = {n:str(o) for asked,names in wanted.values() for o,n in zip(asked or _listed(names), _listed(names))}
-    df,new = _table(learn, data, [given[n] for n in as_text if n in given]),{}
+    given = [(str(o), n) for asked,names in wanted.values() for o,n in zip(asked or _listed(names), _listed(names))]
+    df,new = _table(learn, data, [o for o,n in given if n in as_text]),{}
     for option,(given,names) in wanted.items(): new |= _renamed(df, data, option, given, _listed(names))
     hidden = [n for n in new.values() if n in df.columns and n not in new] # by another column of their name
     return df.drop(columns=hidden).rename(columns=new)

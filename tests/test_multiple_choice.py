@@ -397,6 +397,9 @@ def test_choices_that_are_digits_are_read_alike_from_every_file(label, places, b
     assert learn.report('rows.csv').metrics==learn.report(rows).metrics
     learn.save_pretrained('m')
     assert cli.main(['report', 'm', 'rows.csv', '--rows', '0'])==0
+    new = rows.rename(columns=dict(a='x', b='y', c='z')) # columns that others call otherwise
+    new.to_csv('new.csv', index=False)
+    assert cli.main(['report', 'm', 'new.csv', '--rows', '0', '--text', 'text', *'xyz', '--label', 'label', *'xyz'])==0
 
 def test_a_label_that_is_a_choice_and_a_number(bert):
     "Text that names one choice and counts another is asked about; where each label is a choice it is one, and a word says so."
