@@ -31,8 +31,10 @@ def test_a_part_that_fails_hides_no_other(tmp_path):
 def test_short_runs_that_ended_are_kept(tmp_path):
     few = ['--shared', SHARED, '--rows', '32', '--epochs', '1', '--arms', 'one_cycle']
     lists = [*few, '--sets', 'trec', '--seeds', '0', '--', *few, '--sets', 'sst2', '--seeds', *map(str, range(1000))]
-    done = subprocess.run([ROOT/'benchmarks'/'gpu'/'short_runs', tmp_path, '', '60', '1', *lists], capture_output=True, text=True, timeout=300, env=THIS)
-    runs = [json.loads(l) for l in (tmp_path/'ablation.jsonl').read_text().splitlines()]
+    for seconds in (60, 240): # the second where the machine is busy
+        done = subprocess.run([ROOT/'benchmarks'/'gpu'/'short_runs', tmp_path, '', str(seconds), '1', *lists], capture_output=True, text=True, timeout=600, env=THIS)
+        runs = [json.loads(l) for l in (tmp_path/'ablation.jsonl').read_text().splitlines()]
+        if len(runs)>1: break
     assert done.returncode==0 and [(r['set'],r['seed']) for r in runs[:2]]==[('trec',0),('sst2',0)] and len(runs)<1000, done.stdout+done.stderr
     assert not subprocess.run(['pgrep','-f','ablation.py --share 0/1'], capture_output=True, text=True).stdout # none goes on
 
