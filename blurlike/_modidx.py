@@ -325,6 +325,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'blurlike.data.rows._plain': ('data/rows.html#_plain', 'blurlike/data/rows.py'),
                                     'blurlike.data.rows._without_format': ('data/rows.html#_without_format', 'blurlike/data/rows.py'),
                                     'blurlike.data.rows.name_numbers': ('data/rows.html#name_numbers', 'blurlike/data/rows.py'),
+                                    'blurlike.data.rows.stands_elsewhere': ('data/rows.html#stands_elsewhere', 'blurlike/data/rows.py'),
                                     'blurlike.data.rows.with_names': ('data/rows.html#with_names', 'blurlike/data/rows.py')},
             'blurlike.data.splits': { 'blurlike.data.splits._are_rows': ('data/splits.html#_are_rows', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._are_two': ('data/splits.html#_are_two', 'blurlike/data/splits.py'),

@@ -111,15 +111,6 @@ def read_columns(
     cols = list(getter.cols) if isinstance(getter, ColReader) else []
     return cols[0] if len(cols)==1 else cols or None
 
-def text_columns(
-    dls:DataLoaders # Of a learner
-)->list: # Names of columns
-    "What stays text in a csv: texts, and labels that were learnt as text and look like numbers."
-    x,*y = [tl.tfms.fs[0] for tl in dls.valid_ds.tls if len(tl.tfms.fs)]
-    look_typed = are_typed(getattr(dls, 'vocab', None) or ())
-    labels = [n for o in y for n in (L(read_columns(o)) if look_typed else getattr(o, 'text_names', ()))]
-    return [*L(read_columns(x)), *labels]
-
 def _check_row(row, names, is_label):
     if isinstance(row, (dict, pd.Series)):
         missing = [n for n in names if n not in row]
@@ -129,6 +120,16 @@ def _check_row(row, names, is_label):
         columns = ', '.join(map(repr, names))
         found = f"the first item is {type(row).__name__}: {repr(row)[:60]}"
         raise TypeError(f"with_labels=True: rows are expected, with the labels in {columns}; {found}")
+
+# %% ../../nbs/data/16_loaders.ipynb #5c2f4fc1
+def text_columns(
+    dls:DataLoaders # Of a learner
+)->list: # Names of columns
+    "What stays text in a csv: texts, and labels that were learnt as text and look like numbers."
+    x,*y = [tl.tfms.fs[0] for tl in dls.valid_ds.tls if len(tl.tfms.fs)]
+    look_typed = are_typed(getattr(dls, 'vocab', None) or ())
+    labels = [n for o in y for n in (L(read_columns(o)) if look_typed else getattr(o, 'text_names', ()))]
+    return [*L(read_columns(x)), *labels]
 
 # %% ../../nbs/data/16_loaders.ipynb #5c2f4f79
 @patch

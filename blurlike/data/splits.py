@@ -17,7 +17,7 @@ from datasets import Dataset, DatasetDict
 
 from ..support.arguments import is_number, is_whole, some_of
 from .draws import GroupSplitter, draw_rows, of_pool
-from .rows import Rows, with_names
+from .rows import Rows, stands_elsewhere, with_names
 from .table_checks import check_columns, name_rows, read_rows
 
 # %% ../../nbs/data/04_splits.ipynb #ed71eae8
@@ -218,7 +218,7 @@ def _check_ids(tables, names):
 
 def _check_column_ids(table, name, names): # numbers of a table that says nothing of names: ids, or names that are written so?
     found = table.column(name).explode().unique().tolist()
-    odd = [v for v in found if is_whole(v) and str(v) in names and names.index(str(v))!=v]
+    odd = [v for v in found if is_whole(v) and stands_elsewhere(str(v), v, names)]
     if not odd: return
     raise ValueError(f"column {name!r}: one table has the names {some_of(names, 5)}, and {odd[0]!r} of the other may be a name, or the number of one: "
         "make it text in both tables, or numbers")

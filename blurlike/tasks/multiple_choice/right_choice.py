@@ -15,7 +15,7 @@ from fastai.losses import CrossEntropyLossFlat
 from fastai.torch_core import TensorCategory
 from fasttransform import Transform
 
-from ...data.rows import Column, Rows
+from ...data.rows import Column, Rows, stands_elsewhere
 from ...support.arguments import some_of
 from .choices import choices_in, is_missing
 
@@ -43,8 +43,7 @@ INSTEAD = dict(number='letters, or numbers (from 0) that are no text', letter='n
 
 def _check_meaning(label, choices, how, i): # text where numbers or letters are read, a number where choices are
     is_plain = isinstance(label, str)==(how=='choice')
-    text = str(label)
-    if is_plain or text not in choices or choices.index(text)==i: return
+    if is_plain or not stands_elsewhere(str(label), i, choices): return
     what = 'letter' if how=='letter' else 'number'
     raise ValueError(f"the label {label!r} is the {what} of one choice, and another choice itself: give {INSTEAD[how]}")
 
@@ -84,6 +83,7 @@ class ChoiceNumber(Transform):
         if nm=='encodes': return TensorChoice(choice_number(o[0], choices_in(o[1:]), self.how))
         return int(o) if isinstance(o, TensorChoice) else o
 
+# %% ../../../nbs/tasks/multiple_choice/01_right_choice.ipynb #313ae0c1
 def check_class_names(
     label, # Column
     names:list|None # Of its `ClassLabel`, which are read in place of its ids
@@ -97,8 +97,11 @@ def check_class_names(
 class ChoiceLabels(Column):
     "Reads the label of a row, with its choices"
     @property
-    def text_names(self): return self.names # as choices are: of 4, 7 and 12 the label 7 is the second
-    def as_read(self, items, columns): # before they are read
+    def text_names(self): return self.names
+    def as_read(self,
+        items, # Rows in any form
+        columns # With the texts
+    ): # The same; `ValueError` where names are other numbers than ids
         if isinstance(items, Dataset): items = Rows(items)
         label = self.names[0]
         has_label = isinstance(items, Rows) and label in items.columns
