@@ -96,6 +96,7 @@ from .inspect.row_faults import *
 from .inspect.data_check import *
 from .inspect.first_look import *
 from .inspect.row_results import *
+from .inspect.slices import *
 from .inspect.score_report import *
 from .inspect.confusion import *
 from .inspect.compare import *

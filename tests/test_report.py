@@ -10,7 +10,8 @@ from blurlike.all import CategoryBlock, ColReader, DataBlock, Interpretation, Ra
 from blurlike.cli import main
 from blurlike.inspect import row_results
 from blurlike.inspect.row_results import draw_sums, interval, mean_results, number_results, set_results, single_results
-from blurlike.inspect.score_report import NONE, ScoreReport, slices_of
+from blurlike.inspect.score_report import NONE, ScoreReport
+from blurlike.inspect.slices import slices_of
 from small import BS, CUES, FRAMES, EVERY_KIND, TEXTS, close, learner
 
 RNG = np.random.default_rng(0)
@@ -293,7 +294,7 @@ def test_by_the_command_line(trained, in_tmp, capsys):
     assert main(['report', 'm', 't.csv', '--by', 'language'])==2
 
 def test_quarters_are_named_by_what_is_in_them():
-    from blurlike.inspect.score_report import _quarters
+    from blurlike.inspect.slices import _quarters
     names = _quarters(pd.Series(np.linspace(.00274, .9, 40))).cat.categories
     assert names[0].startswith('0.00274 to ') and len(set(names))==4
     assert _quarters(pd.Series(range(3, 43))).cat.categories[0].startswith('3 to ')
