@@ -255,16 +255,13 @@ def _renamed(df, data, option, given, names): # columns of `df` -> names that th
     has = f"column {', '.join(missing)} is not in {data!r}, which has {', '.join(map(str, df.columns))}"
     raise ValueError(has + (f"; --{option} says which" if given==known else ''))
 
-def _table(learn, data, texts): # a file, of a kind that the task alone knows, or any other
-    from blurlike.all import read_rows, read_table
-    return read_rows(read_table(data, texts, learn.task.files if learn.task else None))[0].source
-
-def _rows(learn, data, as_text, **wanted): # a file as a DataFrame; `wanted`: option -> columns that it names, and the names that the learner knows
+def _rows(learn, data, as_text, **wanted): # a file, and its columns -> names of ours; `wanted`: option -> those given, and ours
+    from blurlike.all import read_again
     given = [(str(o), n) for asked,names in wanted.values() for o,n in zip(asked or _listed(names), _listed(names))]
-    df,new = _table(learn, data, [o for o,n in given if n in as_text]),{}
+    df,new = read_again(learn, data, [o for o,n in given if n in as_text]).source,{}
     for option,(given,names) in wanted.items(): new |= _renamed(df, data, option, given, _listed(names))
     hidden = [n for n in new.values() if n in df.columns and n not in new] # by another column of their name
-    return df.drop(columns=hidden).rename(columns=new)
+    return df.drop(columns=hidden).rename(columns=new),new
 
 def _known(o, names, by_text): # a label as the model knows it: files tell '1' and 1 apart, or not
     from blurlike.support.arguments import some_of
@@ -291,24 +288,31 @@ def _as_known(df, column, names, several): # the column of labels, as the model 
     def read(i, o):
         try: return _known(o, names, by_text)
         except ValueError as e: raise ValueError(f"column {column!r}, row {i}: {e}") from None
-    return df.assign(**{column:[read(i, o) for i,o in enumerate(df[column])]})
+    res = df.copy(deep=False)
+    res[column] = [read(i, o) for i,o in enumerate(df[column])]
+    return res
 
 def _are_texts(names): return all(isinstance(n, str) for n in names)
 
-def _labelled(learn, data, text, label): # rows with texts and labels that the learner can use
-    from blurlike.all import Rows, text_columns
-    texts,*labels = [tl.tfms.fs[0].names for tl in learn.dls.valid_ds.tls]
+def _are_named(learn, y): # is a label called as the model calls it?
     kind = learn.task.kind
     has_names = kind is not None and kind.labels and not kind.of_words
-    is_named = has_names and labels and not isinstance(labels[0], list)
+    return bool(has_names and y and not isinstance(y[0].names, list))
+
+def _labelled(learn, data, text, label): # rows with texts and labels, and the file's columns -> names of ours
+    from blurlike.all import Rows, text_columns
+    x,*y = [tl.tfms.fs[0] for tl in learn.dls.valid_ds.tls]
+    labels = [o.names for o in y]
+    is_named = _are_named(learn, y)
     as_text = text_columns(learn.dls) + (labels if is_named and _are_texts(learn.names) else [])
-    df = _rows(learn, data, as_text, text=(text, texts), **{'label':(label, names) for names in labels})
-    learn.dls.text_tfm.check_rows(Rows(df), *_listed(texts))
-    if not is_named: return df
-    return _as_known(df, labels[0], learn.names, kind.several)
+    df,new = _rows(learn, data, as_text, text=(text, x.names), **{'label':(label, names) for names in labels})
+    learn.dls.text_tfm.check_rows(Rows(df), *_listed(x.names))
+    stand_for_names = is_named and y[0].values is not None # numbers, which are read as in training
+    if not is_named or stand_for_names: return df,new
+    return _as_known(df, labels[0], learn.names, learn.task.kind.several),new
 
 def _items(learn, args, names): # what is to be read: lines of standard input, or the rows of a file
-    if args.data!='-': return _rows(learn, args.data, _listed(names), text=(args.text, names))
+    if args.data!='-': return _rows(learn, args.data, _listed(names), text=(args.text, names))[0]
     if args.text: raise ValueError("--text names columns of a file; standard input holds one text a line")
     if isinstance(names, list):
         raise ValueError("standard input holds one text a line, and this model reads several columns: "
@@ -333,14 +337,20 @@ def predict(args):
     with learn.no_bar():
         for p in learn.predict_batch(items, **kwargs): print(json.dumps(p, ensure_ascii=False))
 
+def _by(name, new): # a column of the file, which the learner knows by another name
+    if new.get(name, name)==name: return name
+    def of_row(row): return row[new[name]]
+    of_row.__name__ = name
+    return of_row
+
 def report(args):
     "Scores on labelled rows."
     from blurlike.all import Interpretation, TransformersLearner, tensor
     learn = TransformersLearner.from_pretrained(args.model)
-    rows = _labelled(learn, args.data, args.text, args.label)
+    rows,new = _labelled(learn, args.data, args.text, args.label)
     dl = learn.dls.test_dl(rows, with_labels=True)
     with _bars(learn):
-        found = learn.report(dl, by=args.by)
+        found = learn.report(dl, by=[_by(o, new) for o in _listed(args.by)])
         print(f'{len(found):,} rows: ' + ', '.join(f'{k} {v:.4f}' for k,v in found.metrics.items()))
         print(f'\n{found}')
         if not args.rows: return

@@ -226,6 +226,10 @@ def test_any_collection_of_labels(way, bert):
     assert scored(learn, data.iloc[:3])==[[1,0],[1,1],[0,1]]
     with learn.no_bar(): assert np.isfinite(learn.validate()[0])
 
+def test_categories_of_whole_floats():
+    for values in ([1.,2.], [2,1]): assert read(pd.Categorical(cycle(*values), categories=sorted(values)), problem_type='single_label_classification')[1]==[1,2]
+    assert [type(v) for v in read(pd.Categorical(cycle(1., 2.)), problem_type='single_label_classification')[1]]==[int,int]
+
 def test_missing_values_in_lists(): refused(frame([['a',pd.NA] if i==3 else ['a','b'] if i%2 else ['b'] for i in range(N)]), r'no label in row 3\b')
 
 @pytest.mark.parametrize('data,bad', [(cycle('a','b'), [None,np.nan,'c',3]), (cycle(['a'],['b','a']), [None,[None],[np.nan],['c'],'a',3]), (cycle(1.5,2), [None,np.nan,np.inf,'c'])], ids=['label','labels','number'])

@@ -377,9 +377,10 @@ def test_lone_surrogates_are_read_as_elsewhere(bert):
     assert torch.equal(found, plain)
 
 def test_label_names_that_are_numbers(bert):
-    "Of a `ClassLabel` names are read: where they are other numbers than its ids, either might be meant."
+    "Of a `ClassLabel` names are read: where they are other numbers or letters than its ids, either might be meant."
     def made(names): return Dataset.from_dict(two([1, 0]).to_dict('list'), features=Features(dict(text=Value('string'), choices=List(Value('string')), label=ClassLabel(names=names))))
-    with pytest.raises(ValueError, match="ClassLabel whose names, '1', '2', are other numbers than its ids.*cast_column"): multiple_choice_learner(made(['1','2']), bert)
+    with pytest.raises(ValueError, match="ClassLabel whose names, '1', '2', are other numbers or letters than its ids.*cast_column"): multiple_choice_learner(made(['1','2']), bert)
+    with pytest.raises(ValueError, match="ClassLabel whose names, 'B', 'A', are other"): multiple_choice_learner(made(['B','A']), bert)
     for ds in (made(['0','1']), made(['1','2']).cast_column('label', Value('int64'))):
         assert multiple_choice_learner(ds, bert, valid=[0, 1], bs=2).dls.valid.one_batch()[1].tolist()==[1, 0]
 
@@ -400,6 +401,16 @@ def test_choices_that_are_digits_are_read_alike_from_every_file(label, places, b
     new = rows.rename(columns=dict(a='x', b='y', c='z')) # columns that others call otherwise
     new.to_csv('new.csv', index=False)
     assert cli.main(['report', 'm', 'new.csv', '--rows', '0', '--text', 'text', *'xyz', '--label', 'label', *'xyz'])==0
+
+def test_numbers_of_a_column_that_had_gaps(bert, in_tmp):
+    "pandas writes them as floats."
+    rows = pd.DataFrame(dict(text=TEXTS[:12], a='one', b='other', label=[1.,0.]*6))
+    rows.to_csv('rows.csv', index=False)
+    for data in (rows, 'rows.csv'): assert multiple_choice_learner(data, bert, choices=['a','b'], valid=[0, 1], bs=2).dls.valid.one_batch()[1].tolist()==[1,0]
+    assert choice_number('1.0', ['1.0','x'], 'choice')==0 and choice_number(' 2 ', list('abc'), 'number')==2
+    with pytest.raises(ValueError, match='none of the choices'): choice_number('1.5', list('abc'), 'number')
+    rows.assign(label=[1.,None,*[0.,1.]*5]).to_csv('gaps.csv', index=False)
+    with pytest.raises(ValueError, match='row 1.*no label|no label.*row 1'): multiple_choice_learner('gaps.csv', bert, choices=['a','b'], valid=[0, 2], bs=2)
 
 def test_a_label_that_is_a_choice_and_a_number(bert):
     "Text that names one choice and counts another is asked about; where each label is a choice it is one, and a word says so."

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import (CategoryBlock, Checkpoints, ColReader, CSVLogger, DataBlock, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, TransformersTextBlock, masked_lm_learner, model_card, read_rows, read_split, row_numbers, sequence_classification_learner, split_rows,
+from blurlike.all import (CategoryBlock, Checkpoints, ColReader, CSVLogger, DataBlock, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, TransformersTextBlock, masked_lm_learner, model_card, read_corpus, read_rows, read_split, row_numbers, sequence_classification_learner, split_rows,
     token_classification_learner, used_rows)
 from blurlike.cli import main
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
@@ -268,6 +268,28 @@ def test_rows_that_are_not_used_are_not_looked_at(bert):
     learner('single', bert, df, valid=(range(1, 30), range(30, 47)))
     with pytest.raises(ValueError, match=r'row 47\b'): learner('single', bert, df, valid=(range(1, 30), range(30, 48)))
     assert used_rows(ROWS, ([4,2], [9])).column('text').tolist()==[TEXTS[i] for i in (2,4,9)]
+
+# Parts that have other names
+
+def test_parts_of_other_names():
+    ds = Dataset.from_pandas(DF)
+    def split(*names, valid=.2):
+        parts = DatasetDict({k:ds.select(range(12*i, 12*i+12)) for i,k in enumerate(names)})
+        return [o.tolist() for o in split_rows(*read_rows(parts), valid)]
+    rows = [list(range(12*i, 12*i+12)) for i in range(4)]
+    assert split('training','validation')==split('training','validation','test')==split('training','val',valid='val')==rows[:2]
+    assert split('a','b',valid='b')==rows[:2] and split('test','train','dev')==rows[1:3] and split('training','test',valid=None)==[rows[0],[]]
+    assert split('a','b','c',valid=(range(3), range(5, 9)))==[[0,1,2],[5,6,7,8]] # as it is told
+    for names,kwargs in ((['Train','Validation','Test'], {}), (['validation','test'], {}), (['a','b','c'], dict(valid='c')), (['a','b'], dict(valid=None)), (['validation','test'], dict(valid=range(3)))):
+        with pytest.raises(ValueError, match=f"the parts {', '.join(map(repr, names))}, and none called 'train': pass two"): split(*names, **kwargs)
+    other = pd.DataFrame(dict(text=TEXTS[:3], label=['bad','fine','good']))
+    rows,parts,valid = read_split(DatasetDict(training=ds.select(range(12)), test=ds.select(range(12, 24))), other)
+    assert [len(o) for o in split_rows(rows, parts, valid)]==[12,3]
+
+def test_files_of_a_corpus_that_are_held_out(in_tmp):
+    for i,n in enumerate(('a','test','b','valid')): (in_tmp/f'{n}.txt').write_text('\n'.join(TEXTS[12*i:12*i+12]))
+    rows,parts = read_corpus([f'{n}.txt' for n in ('a','test','b','valid')])
+    assert [[rows[int(i)]['text'] for i in o] for o in split_rows(rows, parts)]==[[t for t in TEXTS[:12]+TEXTS[24:36] if t], [t for t in TEXTS[36:48] if t]]
 
 # No validation
 

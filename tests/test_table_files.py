@@ -22,6 +22,17 @@ def refused(read, name, content, *said):
     with pytest.raises(ValueError) as e: read(name, content)
     for s in (name, *said): assert s in str(e.value)
 
+# Tables of one column
+
+@pytest.mark.parametrize('content,want', [
+    ('text\na\n \nb\n', ['a',' ','b']), ('text\na\n\t\nb', ['a','\t','b']), ('text\na\n\nb\n', ['a',None,'b']), ('text\na\n""\n', ['a',None]),
+    ('\n\ntext\na\n\n\n', ['a']), ('text\r\na\r\n\r\nb\r\n', ['a',None,'b']), ('text\n"a\n\nb"\nc\n', ['a\n\nb','c']), ('text\n', []), ('text', [])])
+def test_a_line_is_a_row(content, want, read):
+    df = read('a.csv', content)
+    assert df.columns.tolist()==['text'] and df.text.astype(object).where(df.text.notna(), None).tolist()==want
+
+def test_numbers_in_one_column(read): assert read('a.csv', 'n\n1\n2\n').n.tolist()==[1,2] and read('a.tsv', 'n\nTrue\nFalse\n').n.tolist()==[True,False]
+
 # Where a row ends
 
 @pytest.mark.parametrize('name,content,said', [

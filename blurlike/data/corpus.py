@@ -17,6 +17,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 from .rows import Rows
+from .splits import HELD_OUT
 
 # %% ../../nbs/data/09_corpus.ipynb #ea91b8c2
 SUFFIXES = ('.txt','.text','.md')
@@ -111,7 +112,11 @@ def read_corpus(
     dataset = Dataset.from_file(str(path))
     dataset.scratch = scratch # the file lives as long as the data set
     if len(parts)==1: parts = {} # whatever the name of one file, there is nothing beside it
-    return Rows(dataset),{k:_numbers(v) for k,v in parts.items()}
+    return Rows(dataset),_with_train({k:_numbers(v) for k,v in parts.items()})
+
+def _with_train(parts): # where no file is called so, all that are not held out are for training
+    rest = [v for k,v in parts.items() if k not in HELD_OUT]
+    return dict(train=np.sort(np.concatenate(rest))) | parts if rest else parts
 
 def _write(out, batch, schema):
     if batch: out.write_batch(pa.record_batch([pa.array(batch, pa.large_string())], schema=schema))

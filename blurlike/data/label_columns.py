@@ -52,14 +52,17 @@ class LabelLists(Column):
 # %% ../../nbs/data/05_label_columns.ipynb #3d9d31ff
 class LabelVector(Column):
     "Reads a vector of 0 and 1 as the list of the names that are set; `names` is a list of one column"
+    saved = 'values','is_class'
+    is_class = False # of a `ClassLabel`: the numbers come as its first two names
     def _read(self, row):
         flags = row[self.names[0]]
         n = len(self.values)
         is_vector = is_label_list(flags) and len(flags)==n
         if is_vector: return [name for name,f in zip(self.values, flags) if self._is_set(f)]
         raise ValueError(f"column {self.names[0]!r} holds {flags!r}: a vector of {n} times 0 or 1 is expected")
-    def _is_set(self, f): # numbers of a `ClassLabel` are read as its first two names
-        res = self.values.index(f)==1 if isinstance(f, str) and f in self.values else read_flag(f)
+    def _is_set(self, f):
+        is_name = self.is_class and isinstance(f, str) and f in self.values
+        res = self.values.index(f)==1 if is_name else read_flag(f)
         if res is not None: return res
         raise ValueError(f"column {self.names[0]!r} holds {first_values(native_values([f]))} in a vector of 0 and 1")
     def counts(self, rows): # how often each name is set, all at once

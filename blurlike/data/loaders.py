@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_many', 'takes', 'given_rows', 'TransformersDataLoaders', 'own_loaders', 'check_loaders', 'read_columns',
-           'text_columns', 'check_targets', 'plain_labels', 'output_names', 'check_names', 'check_tokens']
+           'text_columns', 'read_again', 'check_targets', 'plain_labels', 'output_names', 'check_names', 'check_tokens']
 
 # %% ../../nbs/data/16_loaders.ipynb #ad711605
 from collections.abc import Mapping
@@ -22,7 +22,8 @@ from fastcore.foundation import L
 
 from .prefetch import name_error, name_items
 from .rows import Column, Rows
-from .table_files import are_typed
+from .table_checks import check_columns, read_rows
+from .table_files import look_like_values
 from .tokens import TokenizeText
 from ..support.arguments import is_name, some_of
 
@@ -79,7 +80,8 @@ class TransformersDataLoaders(DataLoaders):
         if len(test_items)==0: return self.valid.new(self.valid_ds.new_empty(), **kwargs)
         if with_labels: test_items = self._as_read(test_items)
         test_items = given_rows(test_items, self.valid_ds.tls[0])
-        if not isinstance(test_items, Rows): test_items = self._check_items(test_items)
+        if isinstance(test_items, Rows): self._check_twice(test_items)
+        else: test_items = self._check_items(test_items)
         self._check_columns(get_first(test_items), self.valid_ds.tls[:None if with_labels else 1])
         return super().test_dl(test_items, rm_type_tfms=rm_type_tfms, with_labels=with_labels, **kwargs)
 
@@ -125,11 +127,25 @@ def _check_row(row, names, is_label):
 def text_columns(
     dls:DataLoaders # Of a learner
 )->list: # Names of columns
-    "What stays text in a csv: texts, and labels that were learnt as text and look like numbers."
+    "What stays text in a csv: texts, and labels that were learnt as text, of which some look like numbers."
     x,*y = [tl.tfms.fs[0] for tl in dls.valid_ds.tls if len(tl.tfms.fs)]
-    look_typed = are_typed(getattr(dls, 'vocab', None) or ())
-    labels = [n for o in y for n in (L(read_columns(o)) if look_typed else getattr(o, 'text_names', ()))]
-    return [*L(read_columns(x)), *labels]
+    look_typed = look_like_values(getattr(dls, 'vocab', None) or ())
+    def stays(o): # one column of labels; several are 0 and 1
+        names = read_columns(o)
+        return [names] if look_typed and is_name(names) else getattr(o, 'text_names', ())
+    return [*L(read_columns(x)), *(n for o in y for n in stays(o))]
+
+def read_again(
+    learn, # Learner
+    rows, # Table, or its path
+    as_text=None # Columns of a csv that stay text; `None`: those of the learner
+)->Rows:
+    "`rows` as the learner's own were read; `ValueError` for a `DatasetDict` of several parts, which are not judged together."
+    y = learn.dls.valid_ds.tls[-1].tfms.fs
+    files = getattr(y[0] if len(y) else None, 'files', None) or getattr(learn.task, 'files', None)
+    res,parts = read_rows(rows, files, text_columns(learn.dls) if as_text is None else as_text)
+    if len(parts)<2: return res
+    raise ValueError(f"the DatasetDict has the parts {some_of(list(parts), 5)}: pass one of them, e.g. `data[{[*parts][-1]!r}]`")
 
 # %% ../../nbs/data/16_loaders.ipynb #5c2f4f79
 @patch
@@ -137,6 +153,11 @@ def _check_columns(self:TransformersDataLoaders, row, tls):
     for i,tl in enumerate(tls):
         getter = tl.tfms.fs[0] if len(tl.tfms.fs) else None
         if isinstance(getter, Column): _check_row(row, L(getter.names), i>0)
+
+@patch
+def _check_twice(self:TransformersDataLoaders, rows): # of columns of one name the first would be read
+    getters = [tl.tfms.fs[0] for tl in self.valid_ds.tls if len(tl.tfms.fs)]
+    check_columns(rows, *(n for o in getters for n in L(read_columns(o)) if n in rows.columns))
 
 @patch
 def _as_read(self:TransformersDataLoaders, items): # where the reader of the targets knows other forms of rows than the one that was trained on

@@ -252,6 +252,7 @@ class Column(Transform):
     "Reads one column of a row, or several as a tuple"
     input_types = (dict, pd.Series)
     text_names = () # columns of a csv that stay text, whatever they look like
+    saved = ('values',) # attributes that a saved folder keeps
     def __init__(self,
         names, # Name of a column, or list of names
         values:list|None=None # What a number in the column stands for, e.g. the names of a `ClassLabel`
@@ -259,6 +260,10 @@ class Column(Transform):
         super().__init__()
         self.names,self.values = names,values
 
+    @property
+    def is_plain(self)->bool: # are values read as they are?
+        own = type(self)
+        return self.values is None and own._read is Column._read and own._value is Column._value
     def _call(self, nm, o, **kwargs): return self._read(o) if nm=='encodes' else o # one value each: no need of type dispatch
     def _read(self, row):
         try:
@@ -278,14 +283,19 @@ def stands_elsewhere(
     "Is `text` the name of another place?"
     return text in names and names.index(text)!=place
 
+def _whole(v): # an id, as csv files and pandas may hold it
+    if isinstance(v, str): return int(v) if v.isdecimal() else None
+    is_whole = isinstance(v, (int, np.integer)) or isinstance(v, (float, np.floating)) and float(v).is_integer()
+    return int(v) if is_whole else None
+
 @patch
 def _named(self:Column, i):
     if isinstance(i, str) and i in self.values: return i
     is_bool = isinstance(i, (bool, np.bool_))
     name = _of_bool(i, self.values) if is_bool else None
     if name is not None: return name
-    is_number = isinstance(i, (int, np.integer)) and not is_bool and 0<=i<len(self.values)
-    if is_number: return self._numbered(int(i))
+    number = None if is_bool else _whole(i)
+    if number is not None and 0<=number<len(self.values): return self._numbered(number)
     held = i.item() if isinstance(i, np.generic) else i
     last = len(self.values)-1
     raise ValueError(f"column {self.names!r} holds {held!r}: one of {some_of(self.values, 5)}, or its number (0 to {last}), is expected")
@@ -307,8 +317,7 @@ def read_many(self:Column,
     raw = rows.read(idxs, names)
     if len(names)==1: raw = raw[0]
     else: raw = list(zip(*raw))
-    is_plain = self.values is None and type(self)._read is Column._read and type(self)._value is Column._value
-    if is_plain: return raw,raw
+    if self.is_plain: return raw,raw
     return [self._read(dict(zip(names, (v,) if len(names)==1 else v))) for v in raw],raw
 
 @patch

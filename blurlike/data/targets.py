@@ -41,9 +41,14 @@ def _sorted_labels(values, name):
     try: return sorted(values)
     except TypeError: raise ValueError(mixed_types({type(v).__name__ for v in values}, name)) from None
 
+def _whole_as_int(values):
+    def read(v): return int(v) if isinstance(v, float) and v.is_integer() else v
+    return list(map(read, native_values(values)))
+
 def _vocab_of(flat, name, categories): # labels in the data, in order
-    values = [int(v) if isinstance(v, float) else v for v in native_values(pd.unique(flat))]
+    values = _whole_as_int(pd.unique(flat))
     if categories is None: return _sorted_labels(values, name)
+    categories = _whole_as_int(categories)
     unused = [c for c in categories if c not in set(values)]
     if unused:
         warn_user(f"column {name!r}: no row has the categories {first_values(unused)}; the model gets no output for them. "
@@ -65,9 +70,14 @@ def _read_vector(col, flat, name, names, is_class): # what reads 0/1 vectors; `N
             "Correct these rows or drop them")
     if not _are_flags(values, n, names, is_class): return None
     if names is None: return _unnamed_vector(name, n)
-    if len(names)==n: return LabelVector([name], names)
+    if len(names)==n: return _named_vector(name, names, is_class)
     if repeated:
         raise ValueError(f"column {name!r} holds vectors of {n} times 0 or 1, but there are {len(names)} names: {first_values(names)}")
+
+def _named_vector(name, names, is_class):
+    res = LabelVector([name], names)
+    res.is_class = is_class
+    return res
 
 def _unnamed_vector(name, n):
     warn_user(f"column {name!r}: lists of {n} times 0 or 1 are read as vectors, which say of {n} labels whether they are set. "

@@ -15,9 +15,8 @@ from fastcore.basics import patch
 
 from ..support.arguments import some_of
 from ..data.batch import TransformersDL
-from ..data.loaders import check_targets, text_columns
+from ..data.loaders import check_targets, read_again
 from ..data.rows import name_numbers
-from ..data.table_checks import read_rows
 from .row_results import FEWEST_ROWS, RowResults, draw_sums, interval, judge_losses
 from .slices import slices_by
 from ..model.decisions import check_activation, outdated_decisions
@@ -228,8 +227,7 @@ def rows_to_judge(
     if rows is None: dl = learn.dls.valid
     elif isinstance(rows, TransformersDL): dl = rows
     else:
-        table,_ = read_rows(rows, getattr(learn.task, 'files', None), text_columns(learn.dls))
-        dl = learn.dls.test_dl(table, with_labels=True)
+        dl = learn.dls.test_dl(read_again(learn, rows), with_labels=True)
     check_targets(dl, learn.dls)
     if not len(dl.dataset): raise ValueError("there are no rows to report on: pass rows=, or keep a validation part")
     return dl.new(shuffle=False, drop_last=False) if dl.shuffle or dl.drop_last else dl

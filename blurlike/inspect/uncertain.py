@@ -16,9 +16,8 @@ from fastcore.basics import patch
 from torch import nn
 
 from ..support.arguments import check_counts
-from ..data.loaders import check_many, text_columns
+from ..data.loaders import check_many, read_again
 from ..data.prefetch import items_from
-from ..data.table_checks import read_rows
 from ..model.model_inputs import split_windows, unwrap, writes_text
 from ..predict.prediction_files import rows_between
 from ..train.learner import TransformersLearner
@@ -160,8 +159,8 @@ def _told(item): # for a table
     if isinstance(item, tuple): return dict(zip(('text','text_pair'), item))
     return dict(text=item if isinstance(item, str) else ' '.join(item))
 
-def _known_rows(rows, files, as_text):
-    rows = read_rows(rows, files, as_text)[0].source if isinstance(rows, (str, Path)) else rows
+def _known_rows(learn, rows):
+    if isinstance(rows, (str, Path)): return read_again(learn, rows).source
     has_places = hasattr(rows, '__len__') and not isinstance(rows, (dict, set, frozenset)) # a `DatasetDict` is a dict
     if has_places: return rows
     raise TypeError(f"rows must be a list or Series of texts, a DataFrame, Dataset, list of dicts or file path, not {type(rows).__name__}")
@@ -179,7 +178,7 @@ def uncertain(self:TransformersLearner,
     _check_asked(self, n)
     check_counts(bs=bs)
     measure = measure_of(by)
-    rows = _known_rows(rows, getattr(self.task, 'files', None), text_columns(self.dls))
+    rows = _known_rows(self, rows)
     most = max(2*n, min(_times*n, _most_compared)) if diverse else n
     with self.as_decided(): numbers,doubts,items = _least_sure(self, rows, most, bs, measure)
     chosen = np.arange(len(items))[:n]

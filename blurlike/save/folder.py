@@ -33,7 +33,7 @@ from ..model.splitters import layerwise_splitter, transformer_splitter
 from ..task import find_task
 from ..support.warn import warn_user
 from .folder_check import check_folder, check_labels, folder_of, replace_save
-from .saved_facts import describe, options_of, read_facts, set_again, write_facts
+from .saved_facts import describe, is_code, options_of, read_facts, set_again, write_facts
 
 # %% ../../nbs/save/02_folder.ipynb #0506de9f
 def _save_tokenizer(tfm, path): # other tools that truncate shall do so where the learner did
@@ -69,6 +69,12 @@ def _base_of(learn):
         "save with merge=True")
 
 # %% ../../nbs/save/02_folder.ipynb #8df569ae
+def _warn_code(learn):
+    if not is_code(learn.dls.valid_ds.tls[0]): return
+    columns = describe(learn)['text']
+    warn_user(f"rows are read by get_x=, which a folder without code cannot hold: a reloaded learner reads {columns!r} of a row as it stands there. "
+        "Give it the texts themselves, or use `learn.export`")
+
 @patch
 def save_pretrained(self:TransformersLearner,
     folder, # Where to; an earlier save there is replaced, what others have put into it is kept
@@ -86,6 +92,7 @@ def save_pretrained(self:TransformersLearner,
         _save_tokenizer(self.dls.text_tfm, path)
         write_facts(path, describe(self) | dict(adapter=adapter))
     check_labels(unwrap(self.model).config.to_dict(), output_names(self.dls), "the model's config")
+    _warn_code(self)
     return replace_save(folder, write)
 
 # %% ../../nbs/save/02_folder.ipynb #c98e4557
@@ -95,6 +102,9 @@ def _label_reader(task, facts, where):
     if task.target is None: return None
     reader = task.read(facts['label'])
     if isinstance(reader, LabelVector): reader.values = facts['vocab'] # what its places stand for
+    odd = facts['reading'].keys()-{*getattr(reader, 'saved', ())}
+    if odd: raise ValueError(f"'reading' in {where!r} has {sorted(odd)[0]!r}, which {task.name} does not know")
+    for k,v in facts['reading'].items(): setattr(reader, k, v)
     return reader
 
 def _class_weights(loss, given): # those that were saved, unless a loss of one's own is `given` which has others

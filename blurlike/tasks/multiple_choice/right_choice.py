@@ -7,6 +7,7 @@ __all__ = ['HOW', 'INSTEAD', 'TensorChoice', 'whole_number', 'letter_of', 'choic
            'ChoiceLabels']
 
 # %% ../../../nbs/tasks/multiple_choice/01_right_choice.ipynb #9efdf9c3
+import re
 from numbers import Integral, Real
 
 import numpy as np
@@ -28,8 +29,8 @@ def whole_number(label): # of a label that is one, else `None`
     if isinstance(label, Integral): return int(label)
     is_whole = isinstance(label, Real) and float(label).is_integer()
     if is_whole: return int(label)
-    is_spelled = isinstance(label, str) and label.strip().isdecimal()
-    return int(label) if is_spelled else None
+    is_spelled = isinstance(label, str) and re.fullmatch(r'\d+(\.0+)?', label.strip()) # `1.0`: a csv of a column with gaps
+    return int(float(label)) if is_spelled else None
 
 def letter_of(label): # number of a letter, else `None`
     t = label.strip().upper() if isinstance(label, str) else ''
@@ -88,11 +89,11 @@ def check_class_names(
     label, # Column
     names:list|None # Of its `ClassLabel`, which are read in place of its ids
 ):
-    "Raise `ValueError` where the names are numbers, and other ones than the ids."
-    numbers = [whole_number(n) for n in names or ()]
+    "Raise `ValueError` where the names are numbers or letters, and of other choices than the ids."
+    numbers = [letter_of(n) if whole_number(n) is None else whole_number(n) for n in names or ()]
     if None in numbers or numbers==list(range(len(numbers))): return
-    raise ValueError(f"column {label!r} is a ClassLabel whose names, {some_of(names, 5)}, are other numbers than its ids: is a choice meant by name, or by id? "
-        f"Pass numbers from 0; the ids are ds.cast_column({label!r}, datasets.Value('int64'))")
+    raise ValueError(f"column {label!r} is a ClassLabel whose names, {some_of(names, 5)}, are other numbers or letters than its ids: "
+        f"is a choice meant by name, or by id? Pass numbers from 0; the ids are ds.cast_column({label!r}, datasets.Value('int64'))")
 
 class ChoiceLabels(Column):
     "Reads the label of a row, with its choices"

@@ -142,12 +142,14 @@ def token_classification_learner(
         own = dict(align_spans=align_spans, vocab=vocab, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
         check_ready(max_length=max_length, overlap=overlap, **own)
         return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
+    numbers = [o if isinstance(o, int) else None for o in (words, tags)]
     rows,parts,words,tags,valid = read_split(data, valid, read_tagged, words, tags, align_spans)
     splits = split_rows(rows, parts, valid, seed, [tags])
     check_words(used_rows(rows, splits), words)
     is_told = vocab is not None
     given,y = read_tags(rows, splits, words, tags, vocab, repair)
     y.align_spans = align_spans
+    if numbers!=[None, None]: y.file_columns = numbers
     vocab = checkpoint_order(given, checkpoint)
     class_weights = follow_order(class_weights, given, vocab, is_told)
     counts = tag_counts(rows, splits[0], y, vocab)

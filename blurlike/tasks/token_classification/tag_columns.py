@@ -7,6 +7,7 @@ __all__ = ['read_tagged', 'TagColumn', 'RepairedTags', 'read_tags', 'tag_counts'
 
 # %% ../../../nbs/tasks/token_classification/06_tag_columns.ipynb #81a5519f
 from collections import Counter
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -232,25 +233,33 @@ def _report_broken(lists, used, tags):
 
 class TagColumn(Column):
     "Reads the tags of words; rows of texts with character spans become such first"
-    align_spans = None # as in `token_classification_learner`
+    saved = 'values','repair','align_spans','file_columns'
+    repair,align_spans = False,None # as in `token_classification_learner`
+    file_columns = None # numbers of the columns of words and tags in a CoNLL file; `None`: the first and the last
+    @property
+    def files(self): # readers of such files
+        return dict.fromkeys(CONLL, partial(read_conll, **dict(zip(('word','tag'), self.file_columns or ()))))
+    @property
+    def is_plain(self): return self.values is None and not self.repair
+    def _value(self, v): return repair_bio([super()._value(v)])[0] if self.repair else super()._value(v)
     def as_read(self,
         items, # Rows, as `dls.test_dl` takes them
         words # Column of the words
     ): # The same, or words and tags of what is texts and spans
         "`items` in the form that the learner was trained on."
-        has_columns = isinstance(items, (Rows, pd.DataFrame, Dataset)) or isinstance(next(iter(items), None), dict)
-        rows = read_rows(items)[0] if has_columns else None
+        is_table = isinstance(items, (Rows, pd.DataFrame, Dataset))
+        has_columns = is_table or isinstance(next(iter(items), None), dict)
+        rows = read_rows(items if is_table else list(items))[0] if has_columns else None
         if rows is None or not {words, self.names}<={*rows.columns}: return items
         are_texts = isinstance(_first_value(rows, words), str) and _are_spans(_first_value(rows, self.names))
         return _from_spans(rows, words, self.names, self.align_spans) if are_texts else items
 
-class RepairedTags(TagColumn):
-    "Reads tags in which each `I-` that follows no tag of its type is a `B-`"
-    def _value(self, v): return repair_bio([super()._value(v)])[0]
+class RepairedTags(TagColumn): repair = True # of exports made before
 
 def _tag_reader(vocab, tags, values, repair):
-    is_repaired = repair and is_entity_scheme(vocab)
-    return (RepairedTags if is_repaired else TagColumn)(tags, values)
+    res = TagColumn(tags, values)
+    res.repair = repair and is_entity_scheme(vocab)
+    return res
 
 # %% ../../../nbs/tasks/token_classification/06_tag_columns.ipynb #2d35a3e0
 def read_tags(
