@@ -241,6 +241,15 @@ def test_as_torch_with_workers_gives_each_row_once(bert):
     strip = lambda rs: sorted(tuple(t for t in r if t!=dl.text_tfm.tokenizer.pad_token_id) for r in rs)
     assert strip(rows)==strip(once)
 
+def test_as_torch_with_workers_has_a_new_order_each_epoch(bert):
+    for make in (lambda: learner('single', bert).dls.train, lambda: masked_lm_learner(FRAMES['single'][['text']], bert, bs=5, valid=.25).dls.train):
+        def epochs(**kwargs):
+            loader = make().as_torch(**kwargs)
+            return [[(b['input_ids'].tolist(), b['labels'].tolist()) for b in loader] for _ in range(3)]
+        alone = epochs()
+        assert alone[0]!=alone[1]!=alone[2]
+        assert epochs(num_workers=2)==epochs(num_workers=1, persistent_workers=True)==alone
+
 def test_as_torch_without_targets(bert):
     learn = learner('single', bert)
     batch, = learn.dls.test_dl(TEXTS[:4]).as_torch()

@@ -1,5 +1,5 @@
 "Causal language models: the loss in chunks, what counts, packing, generation, saving."
-import json
+import json,warnings
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,13 @@ from blurlike.all import (Callback, GradientAccumulation, Interpretation, ModelD
     attach_door, causal_lm_learner, export_onnx, gradio_app, load_onnx, model_card, sequence_classification_learner, token_bytes)
 from blurlike.model import token_scores as scores_module
 from fastai.losses import CrossEntropyLossFlat
-from blurlike.model.model_inputs import accepted_names, documents_apart
+from blurlike.model.model_inputs import accepted_names, documents_apart, way_apart
+from blurlike.tasks.causal_lm.generation import pads_left
 from blurlike.predict import writing
 from fastai.metrics import AccumMetric, F1Score, Perplexity, accuracy
 from blurlike.tasks.causal_lm import generation
-from small import TEXTS, byte_tokenizer, close, weights
+from fastai.torch_core import set_seed
+from small import TEXTS, byte_tokenizer, close, in_tmp, learner, weights # noqa: F401 (fixture)
 from tokenizers.processors import TemplateProcessing
 
 SIZES = dict(vocab_size=400, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64)
@@ -897,3 +899,30 @@ def test_a_mask_does_not_stand_for_a_window():
     assert documents_apart(model, 'mask', accepted_names(model))
     model.config.sliding_window = 5
     assert not documents_apart(model, 'mask', accepted_names(model))
+
+def wide_llama(folder, tokenizer): # attention tells here: texts that see each other are no rounding
+    set_seed(0)
+    size = dict(hidden_size=128, intermediate_size=256, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, initializer_range=.1)
+    tf.LlamaForCausalLM(tf.LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=128, bos_token_id=0, eos_token_id=0, **size)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float32])
+def test_weights_in_half_precision_are_tried_as_such(dtype, checkpoints, in_tmp):
+    "Rounding is no sign of texts that see each other, of padding that does, or of positions that are missing."
+    folder = wide_llama(in_tmp/'wide', tf.AutoTokenizer.from_pretrained(checkpoints('llama')))
+    model = tf.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+    assert way_apart(model)=='positions' and pads_left(model)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', '.*see each other')
+        assert causal_lm_learner(pd.DataFrame(dict(text=TEXTS)), folder, bs=4, block_size=32, model_kwargs=dict(dtype=dtype)).dls.text_tfm.packed
+    model.forward = blind(model.forward) # it takes positions and looks at none: the texts of a row see each other
+    assert not documents_apart(model, 'positions', {'position_ids','attention_mask'})
+
+def blind(forward):
+    def call(input_ids=None, position_ids=None, **kwargs): return forward(input_ids=input_ids, **kwargs)
+    return call
+
+def test_a_function_of_outputs_is_refused_where_text_is_written(checkpoints):
+    learn = learner('prompts', checkpoints('llama'))
+    with pytest.raises(TypeError, match='no act='): learn.get_preds(act=lambda o: o)

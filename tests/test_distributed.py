@@ -18,14 +18,15 @@ def free_port():
         s.bind(('127.0.0.1', 0))
         return str(s.getsockname()[1])
 
-def run_ranks(world, *args):
-    "`two_processes.py` in `world` processes, with what a launcher tells each of them."
+def run_ranks(world, *args, code=CODE, cwd=HERE):
+    "`two_processes.py` in `world` processes, with what a launcher tells each of them; what each printed."
     port = free_port()
     def start(rank):
         told = dict(WORLD_SIZE=world, LOCAL_WORLD_SIZE=world, RANK=rank, LOCAL_RANK=rank, MASTER_ADDR='127.0.0.1', MASTER_PORT=port) if world>1 else {}
-        return run_fresh(CODE, *args, cwd=HERE, CUDA_VISIBLE_DEVICES='', **{k:str(v) for k,v in told.items()})
+        return run_fresh(code, *args, cwd=cwd, CUDA_VISIBLE_DEVICES='', **{k:str(v) for k,v in told.items()})
     with ThreadPoolExecutor(world) as pool: ended = list(pool.map(start, range(world)))
     for r in ended: assert r.returncode==0, r.stderr[-4000:]
+    return [r.stdout for r in ended]
 
 @pytest.fixture(scope='module')
 def found(bert, tmp_path_factory):
@@ -106,3 +107,23 @@ with learn.distrib_ctx(), learn.no_bar(): learn.fit(1, 1e-3)
     out = subprocess.run([sys.executable, '-m', 'accelerate.commands.launch', '--cpu', '--num_processes', '2', str(script)], capture_output=True, text=True, cwd=tmp_path, env=env)
     assert out.returncode==0, out.stderr[-3000:]
     assert 'this is the only process' in out.stderr and out.stdout.count('[0,')==1
+
+# What happens in one process alone
+
+def apart(what, bert, folder, world=2):
+    code = f"import runpy, sys\nsys.path.insert(0, {str(HERE)!r})\nrunpy.run_path({str(HERE/'ranks_apart.py')!r})"
+    return [json.loads(out.splitlines()[-1]) for out in run_ranks(world, what, bert, code=code, cwd=folder)]
+
+def test_a_loss_that_is_nan_in_one_process_leaves_all_weights_sound(bert, tmp_path):
+    found = apart('nan', bert, tmp_path)
+    for o in found: assert o['sound'] and 'the training loss is nan' in o['said'] and 'the weights are still those before' in o['said']
+    assert found[0]['norm']==found[1]['norm']
+
+def test_the_models_own_loss_is_of_all_rows(bert, tmp_path):
+    (one,),(first,second) = apart('loss', bert, tmp_path, 1),apart('loss', bert, tmp_path)
+    assert first['values']==second['values']
+    np.testing.assert_allclose(first['values'], one['values'], rtol=1e-5)
+
+def test_processes_that_are_stopped_a_batch_apart_leave_together(bert, tmp_path):
+    found = apart('stop', bert, tmp_path)
+    assert [o['said'] for o in found]==['SystemExit: 143']*2 and found[0]['steps'][-1]=='step-000000003'

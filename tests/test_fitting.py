@@ -280,3 +280,12 @@ def test_a_loss_of_each_row_is_no_loss_to_train_by(loss, bert):
     learn = learner('single', bert, loss_func=loss)
     with pytest.raises(ValueError, match=r"a loss of shape \(5,\), and training needs one number"): quiet(lambda: learn.fit(1))
     learn.validate() # its mean
+
+def test_later_loaders_are_read_as_the_model_reads(bert):
+    long = FRAMES['single'].assign(text=lambda d: d.text+' film'*80)
+    learn,other = learner('single', bert),learner('single', bert, long)
+    learn.dls.text_tfm.pad_to_multiple_of = 16 # as `compile=True` has it
+    other.dls.text_tfm.max_length = 100
+    with pytest.warns(UserWarning, match='max_length=100 is more than this model'): learn.dls = other.dls
+    assert learn.dls.text_tfm.max_length==64 and learn.dls.text_tfm.pad_to_multiple_of==16
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)

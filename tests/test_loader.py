@@ -335,3 +335,31 @@ def test_pad_to_multiple_of(bert):
     dls = loaders(bert)
     dls.text_tfm.pad_to_multiple_of = 16
     assert {x.shape[2]%16 for x,y in dls.train}=={0}
+
+def numbered(n=600): return pd.DataFrame(dict(text=[f'{i//100} {i//10%10} {i%10} film' for i in range(n)], label=['a','b']*(n//2)))
+
+def test_a_pass_within_a_pass(bert):
+    "What another pass remembers meanwhile changes nothing in this one: each row is seen once, and is the one that `now` names."
+    learn = sequence_classification_learner(numbered(), bert, valid=None, bs=4, dl_kwargs=dict(megabatch=20))
+    dl,decode = learn.dls.train,learn.dls.text_tfm.decode
+    dl.one_batch() # some rows are known from now on
+    for other in (dl.one_batch, lambda: next(iter(dl.new(shuffle=False))), dl.lengths):
+        seen = []
+        for i,(x,_) in enumerate(dl):
+            names = [int(str(decode(row)).replace('film', '').replace(' ', '')) for row in x]
+            assert names==dl.row_numbers(dl.now).tolist()
+            seen += names
+            if i%15==7: other()
+        assert sorted(seen)==list(range(600))
+
+def test_other_settings_within_a_pass(bert):
+    "Tokens that were cut shorter are not remembered for a reader that cuts later."
+    learn = sequence_classification_learner(numbered(), bert, valid=None, bs=4, max_length=4, dl_kwargs=dict(megabatch=20))
+    dl = learn.dls.train
+    dl.one_batch()
+    it = iter(dl)
+    next(it)
+    learn.dls.text_tfm.max_length = 16
+    dl.new(shuffle=False).one_batch()
+    for _ in it: pass
+    assert {int((x[:,0]!=0).sum(1).max()) for x,_ in dl.new(shuffle=False)}=={6}

@@ -589,3 +589,13 @@ def test_padding_on_the_left_changes_nothing(arch, checkpoints):
         assert [o['token'] for o in alone]==[o['token'] for o in beside]
         np.testing.assert_allclose([o['score'] for o in alone], [o['score'] for o in beside], rtol=1e-4)
     assert left[0].model_inputs.door.positions
+
+def test_a_text_that_is_cut_is_told_of(bert):
+    learn = mlm(bert, max_length=12)
+    with pytest.warns(UserWarning, match='longer than max_length=12') as told: learn.predict_batch(['the [MASK] '+'film '*20])
+    assert not any('overlap=' in str(w.message) for w in told)
+    calls = []
+    tokenize = learn.dls.text_tfm.tokenize
+    learn.dls.text_tfm.tokenize = lambda texts, count=True: calls.append(count) or tokenize(texts, count)
+    learn.predict_batch(['the [MASK] '+'film '*20])
+    assert calls==[False] # long texts are not read twice where there is nothing more to tell

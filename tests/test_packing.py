@@ -130,3 +130,16 @@ def test_saved_and_exported(bert, in_tmp):
     learn.export('learner.pkl')
     close(load_learner('learner.pkl').predict(TEXTS[0])[2], want, 1e-6)
     assert SMALL['hidden_size']==learn.model.config.hidden_size
+
+@pytest.mark.parametrize('lens', [(8,8),(10,6),(4,4,4,4),(16,),(12,4)])
+def test_as_many_tokens_as_the_padded_width(lens, checkpoints):
+    "Packed hidden states, (1,T,H), are as wide as padded ones then."
+    model,_ = model_and_batch(checkpoints, 'bert')
+    ids = torch.arange(len(lens)*16).view(len(lens), 16)%80+5
+    mask = (torch.arange(16)<torch.tensor(lens)[:,None]).long()
+    model.eval()
+    with torch.no_grad():
+        want = model(input_ids=ids, attention_mask=mask).logits
+        packing = Packing(model)
+        close(model(input_ids=ids, attention_mask=mask).logits, want, 1e-5)
+        packing.remove()

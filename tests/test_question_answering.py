@@ -13,7 +13,7 @@ from datasets import Dataset, DatasetDict
 from fastai.data.core import show_results
 from fastai.interpret import ClassificationInterpretation, Interpretation
 from runs import WHO, Cut, questions
-from small import FILLERS, SHARED, SMALL, byte_tokenizer, plain_answers as plain, in_tmp, word_tokenizer # noqa: F401 (fixture)
+from small import FILLERS, SHARED, SMALL, byte_tokenizer, plain_answers as plain, in_tmp, learner, word_tokenizer # noqa: F401 (fixture)
 from tokenizers import SentencePieceUnigramTokenizer
 from tokenizers.processors import TemplateProcessing
 
@@ -661,3 +661,6 @@ def test_a_look_leaves_the_threshold(bert, in_tmp):
     learn.loss_func.thresh = 7.
     learn.fit(1, 0.)
     assert learn.loss_func.thresh!=7.
+
+def test_a_function_of_outputs_is_refused(bert):
+    with pytest.raises(TypeError, match='no act='): learner('answers', bert).get_preds(act=lambda o: o)

@@ -212,3 +212,9 @@ def test_a_table_divided_by_another_sign(sign, tmp_path):
 def test_rows_come_in_the_order_in_which_they_are_asked_for(form):
     asked = [7, 2, 5, 0, 3] # no exchange of pairs, which would be its own reverse
     assert Rows(form(DF)).read(asked, ['text'])[0]==DF.text[asked].tolist()
+
+def test_a_mask_of_rows():
+    rows = Rows(pd.DataFrame(dict(a=range(6))))
+    for mask in ([True,False,True,False,False,True], np.array([1,0,1,0,0,1], dtype=bool)): assert rows[mask].column('a').tolist()==[0,2,5]
+    with pytest.raises(IndexError, match='a mask of 2 for 6 rows'): rows[[True,False]]
+    assert rows[[1,0]].column('a').tolist()==[1,0] and len(rows[[]])==0

@@ -288,3 +288,6 @@ def test_a_late_missing_metric_is_one_trial_that_failed(bert):
 @pytest.mark.parametrize('name', ['note','valid_loss'])
 def test_a_parameter_may_not_be_named_as_a_column_of_the_table(name):
     with pytest.raises(ValueError, match=f"parameter '{name}'.*column"): sweep(lambda **kwargs: 1., {name:[1, 2]}, n_trials=1, backend='optuna')
+
+def test_values_that_stand_twice():
+    assert read_range('x', [1,1,2,1])==dict(values=[1,2]) and read_range('x', [1,True,1.,'1'])==dict(values=[1,True,1.,'1'])

@@ -416,3 +416,7 @@ def test_arrays_are_lists(bert, tmp_path):
 def test_words_of_a_dataset(bert, words, what):
     rows = [dict(tokens=words if i==7 else 'ab' if isinstance(words, str) else [0, 0] if words==[1, 2] else ['a','b'], tags=['O','B-X']) for i in range(12)]
     with pytest.raises((TypeError, ValueError), match=f"column 'tokens'.*{what}"): learner(bert, Dataset.from_list(rows))
+
+def test_a_tuple_of_words(bert):
+    learn = learner(bert)
+    assert str(learn.predict(('met','Ada')))==str(learn.predict(['met','Ada'])) and learn.predict_batch([('met','Ada')])==learn.predict_batch([['met','Ada']])

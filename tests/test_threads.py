@@ -1,5 +1,5 @@
 "Predictions in several threads, in the middle of a fit, and from callbacks: each is what it would be alone, and training does not notice."
-import threading,warnings
+import gc,threading,warnings,weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,6 +14,7 @@ from small import activated, close, direct_logits, first, learner, weights
 from under_load import LONG,WORDS,gap,kinds,load,make_filler,make_tagger,same
 
 from blurlike.all import ModelInputsCallback
+from blurlike.model.fast_functions import in_place_of_torch
 from blurlike.model.turns import let_in, predict_together, train_alone
 
 def quietly(f, *args, **kwargs):
@@ -165,3 +166,31 @@ def test_who_waits_for_long_says_so(bert, monkeypatch):
             assert heard.wait(60) and not asked[0].done()
     with ThreadPoolExecutor(1) as pool, learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=Waits())
     assert 'neither will ever go on: predict in the callback itself' in said[0] and len(asked[0].result())==3
+
+def test_a_model_that_predicted_in_training_mode_is_let_go(bert):
+    learn = learner('single', bert)
+    learn.model.train()
+    learn.predict_batch(['good film'])
+    assert learn.model.training
+    model = weakref.ref(learn.model)
+    del learn
+    gc.collect()
+    assert model() is None
+
+def test_functions_stand_in_for_one_thread_alone():
+    theirs,asked,go_on = torch.nn.functional.dropout,threading.Event(),threading.Event()
+    def other(): # asks while the first thread has a stand-in, which closes within
+        asked.wait(10)
+        found = torch.nn.functional.dropout(torch.ones(3), 0.)
+        with in_place_of_torch(dropout=lambda *args: 'inner'):
+            go_on.set()
+            return found,torch.nn.functional.dropout()
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(other)
+        with in_place_of_torch(dropout=lambda *args: 'ours', embedding=lambda *args: 'table'):
+            with in_place_of_torch(dropout=lambda *args: 'last'): assert (torch.nn.functional.dropout(), torch.nn.functional.embedding())==('last','table')
+            assert torch.nn.functional.dropout()=='ours'
+            asked.set()
+            go_on.wait(10)
+        found,inner = job.result()
+    assert torch.equal(found, torch.ones(3)) and inner=='inner' and torch.nn.functional.dropout is theirs

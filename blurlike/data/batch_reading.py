@@ -71,33 +71,35 @@ def _check_memory(self:TransformersDL):
     tfm,tok = self.text_tfm,self.text_tfm.tokenizer
     self.memory.reset(self.n, (tfm.max_length, tfm.overlap, len(tok), tok.truncation_side, repr(tfm.tokenizer_kwargs)))
 
-@patch
-def _with_remembered(self:TransformersDL, rows, tokens, targets): # the rest of `rows` comes from memory
-    known = self.memory.where[rows]>=0
+def _with_remembered(rows, tokens, targets, before): # the rest of `rows` was known before
+    _,old_tokens,where,old_targets = before
+    known = where[rows]>=0
     place = np.argsort(np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)]))
     old = rows[known]
-    both = [self.memory.targets[i] for i in old.tolist()]+list(targets)
-    joined = Tokens.join([self.memory.tokens.pick(self.memory.where[old]), tokens])
+    both = [old_targets[i] for i in old.tolist()]+list(targets)
+    joined = Tokens.join([old_tokens.pick(where[old]), tokens])
     return joined,place,[both[i] for i in place]
 
 @patch
-def _assemble(self:TransformersDL, rows, new, result): # tokens, the place of each row in them, targets
-    memory = self.memory
-    if result is None: return memory.tokens,memory.where[rows],[memory.targets[i] for i in rows.tolist()]
+def _assemble(self:TransformersDL, rows, new, result, before): # tokens, the place of each row in them, targets
+    key,old_tokens,where,old_targets = before
+    if result is None: return old_tokens,where[rows],[old_targets[i] for i in rows.tolist()]
     tokens,targets,seen = result
-    is_lasting = self.reader.by_column or not self.shuffle
-    is_kept = is_lasting and memory.add(new, tokens, targets, seen)
+    is_lasting = (self.reader.by_column or not self.shuffle) and key==self.memory.key
+    is_kept = is_lasting and self.memory.add(new, tokens, targets, seen)
     if not is_kept: self._seen += seen
     if len(new)==len(rows): return tokens,np.arange(len(tokens)),targets
-    return self._with_remembered(rows, tokens, targets)
+    return _with_remembered(rows, tokens, targets, before)
 
 @patch
 def _read_ahead(self:TransformersDL, megabatches, seed=0):
-    is_first = self.memory.tokens is None
-    fresh = megabatches if is_first else [w[self.memory.where[w]<0] for w in megabatches]
+    before = self.memory.now() # another pass may begin within this one, and remember more
+    _,tokens,where,_ = before
+    fresh = megabatches if tokens is None else [w[where[w]<0] for w in megabatches]
     results = self._results(ReadMegabatch(self, [w for w in fresh if len(w)]), seed)
     try:
-        for rows,new in zip(megabatches, fresh): yield self._assemble(rows, new, next(results) if len(new) else None)
+        for rows,new in zip(megabatches, fresh):
+            yield self._assemble(rows, new, next(results) if len(new) else None, before)
     finally: getattr(results, 'close', lambda: None)()
 
 # %% ../../nbs/data/18_batch_reading.ipynb #323d0e4a

@@ -215,6 +215,10 @@ class Memory:
         self.seen = np.zeros(4, dtype=np.int64)
         self.where = np.full(n, -1, dtype=np.int32)
 
+    def now(self):
+        "What is known now, whatever comes meanwhile: (key, tokens, places in them, targets)."
+        return self.key,self.tokens,self.where.copy(),self.targets
+
     def add(self, idxs, tokens, targets, seen)->bool:
         "Remember the tokens of the rows `idxs`, and what `max_length` cost them, if there is room."
         nbytes = tokens.nbytes+512*len({id(t) for row in targets for t in row}) # about what a tensor takes; rows of one label share theirs

@@ -70,6 +70,12 @@ def _file_sizes(ds): # of the files that the rows are mapped from
     return {p:os.path.getsize(p) for p in paths if os.path.exists(p)}
 
 # %% ../../nbs/data/01_rows.ipynb #2c0d70b6
+def _as_places(given, n): # numbers of rows, or a mask of them
+    res = np.asarray(given)
+    if res.dtype!=bool: return res.astype(np.int64)
+    if len(res)!=n: raise IndexError(f"a mask of {len(res)} for {n} rows")
+    return np.flatnonzero(res)
+
 class Rows:
     "Rows of a `DataFrame` or `datasets.Dataset`, each read as a dict when indexed"
     noun,splits,changed = 'row',None,{} # what messages call one
@@ -107,7 +113,7 @@ class Rows:
         if isinstance(i, slice): return self._subset(self.numbers[i])
         if isinstance(i, torch.Tensor): i = i.tolist()
         is_one = isinstance(i, (int, np.integer))
-        if not is_one: return self._subset(self.numbers[np.asarray(i, dtype=np.int64)])
+        if not is_one: return self._subset(self.numbers[_as_places(i, len(self))])
         if not -len(self)<=i<len(self): raise IndexError(f"row {i} of {len(self)}")
         i = int(i%len(self) if self.idxs is None else self.idxs[i])
         return self._given(i) | {c:values[i] for c,values in self.changed.items() if i in values}

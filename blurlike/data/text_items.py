@@ -156,6 +156,11 @@ def _check_alone(self:TextItems, o): # where one column is read
     raise TypeError(f"expected a text (str), got a pair: this learner reads one text a row; {repr(o)[:60]}")
 
 @patch
+def _plain(self:TextItems, o): # a tuple of words is a list, one of two texts a pair
+    if not isinstance(o, tuple): return o
+    return list(o) if self.is_split_into_words else tuple(o)
+
+@patch
 def as_item(self:TextItems,
     o, # An item as the user gives it, no row
     columns=None, # What the learner reads: the name of a column, or the names of several; `None`: unknown
@@ -173,7 +178,7 @@ def as_item(self:TextItems,
     if lacks_other:
         names = ', '.join(map(str, columns))
         raise TypeError(f"expected a pair of texts ({names}), got one text: {o[:60]!r}; give both, e.g. ('A text.', 'Another.')")
-    return tuple(o) if isinstance(o, tuple) else o
+    return self._plain(o)
 
 # %% ../../nbs/data/11_text_items.ipynb #03a0b006
 @patch

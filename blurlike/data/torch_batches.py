@@ -46,7 +46,14 @@ class _Dicts(TorchIterable):
         return dict(labels=labels_of_windows(y, rows, real, size)) if of_windows is None else of_windows(y, real, size)
 
 # %% ../../nbs/data/21_torch_batches.ipynb #8c301307
+class _Loader(TorchDataLoader):
+    def __iter__(self):
+        self.dataset.dl.coming() # decided here, since workers have copies, which would each begin with the same pass
+        res = super().__iter__()
+        if self.num_workers: self.dataset.dl._coming = None
+        return res
+
 @patch
 def as_torch(self:TransformersDL, **kwargs)->TorchDataLoader: # `kwargs` are passed to it
     "A plain `torch` DataLoader of these batches as Hugging Face dicts, with `labels` if there are targets; what workers make is on the CPU."
-    return TorchDataLoader(_Dicts(self), batch_size=None, **kwargs)
+    return _Loader(_Dicts(self), batch_size=None, **kwargs)

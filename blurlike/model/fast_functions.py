@@ -7,7 +7,9 @@ __all__ = ['in_place_of_torch', 'fast_functions']
 
 # %% ../../nbs/model/20_fast_functions.ipynb #c485f4cb
 import threading
+from collections import Counter
 from contextlib import contextmanager
+from functools import wraps
 
 import torch.nn.functional as F
 
@@ -15,29 +17,37 @@ from .embedding_gradient import embedding
 from .fast_dropout import attention, dropout as _dropout
 
 # %% ../../nbs/model/20_fast_functions.ipynb #e94e444a
-_theirs = {} # name -> PyTorch's own, of those that have a stand-in
-_open = [] # for each that is open, its functions by name
+_theirs,_times = {},Counter() # name -> PyTorch's own, of those that have a stand-in; and how often it is open
 _lock = threading.Lock()
 
-def _put(names): # the stand-in of the last that has one, or PyTorch's
-    for name in names:
-        asked = [functions[name] for functions in _open if name in functions]
-        setattr(F, name, asked[-1] if asked else _theirs.pop(name))
+class _Here(threading.local): open = () # for each that is open in this thread, its functions by name
+_here = _Here()
+
+def _stand_in(name, theirs):
+    @wraps(theirs)
+    def call(*args, **kwargs):
+        return next((o[name] for o in reversed(_here.open) if name in o), theirs)(*args, **kwargs)
+    return call
 
 @contextmanager
 def in_place_of_torch(
     **functions # By their names in `torch.nn.functional`
 ):
-    "While open, these stand in `torch.nn.functional`, for all models and threads."
+    "While open, these stand in `torch.nn.functional`, for all models that this thread runs."
     with _lock:
-        for name in functions: _theirs.setdefault(name, getattr(F, name))
-        _open.append(functions)
-        _put(functions)
+        for name in functions:
+            if not _times[name]:
+                _theirs[name] = getattr(F, name)
+                setattr(F, name, _stand_in(name, _theirs[name]))
+            _times[name] += 1
+    before,_here.open = _here.open,(*_here.open, functions)
     try: yield
     finally:
+        _here.open = before
         with _lock:
-            _open[:] = [o for o in _open if o is not functions]
-            _put(functions)
+            for name in functions:
+                _times[name] -= 1
+                if not _times[name]: setattr(F, name, _theirs.pop(name))
 
 # %% ../../nbs/model/20_fast_functions.ipynb #9a13b4bd
 def fast_functions(

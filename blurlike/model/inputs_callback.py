@@ -33,6 +33,9 @@ class ModelLoss:
     def of_rows(self, pred, targ): # what is summed up by rows stays divided as it is
         self.like.reduction = 'none'
         return self.like(pred, targ)
+    def from_logits(self, pred, targ): # the mean, where the rows of other processes are among these
+        self.like.reduction = 'mean'
+        return self.like(pred, targ)
     def of_tokens(self, targ)->bool: return hasattr(self.like, 'of_tokens') and self.like.of_tokens(targ)
     def count(self, targ)->int: return int((targ!=-100).sum()) if self.of_tokens(targ) else len(targ)
     def activation(self, x): return self.like.activation(x)

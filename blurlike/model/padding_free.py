@@ -157,9 +157,12 @@ def _batch(self:Packing): # that is in this model now
 def enter(self:Packing, layer, args, kwargs):
     batch = self._batch()
     if batch is None: return None
-    def packed(k, v): return None if 'mask' in k else self.pack(v, batch)
     bound = self.signatures[layer].bind(*args, **kwargs)
     values = bound.arguments
+    came_packed = None if layer is self.layers[0] else next(iter(values)) # hidden states, perhaps as wide as padded ones
+    def packed(k, v):
+        if 'mask' in k: return None
+        return v if k==came_packed else self.pack(v, batch)
     values |= {k:packed(k, v) for k,v in values.items() if k!='kwargs'}
     if 'kwargs' in values: values['kwargs'] = {k:packed(k, v) for k,v in values['kwargs'].items()}
     return bound.args,bound.kwargs

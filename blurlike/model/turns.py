@@ -61,7 +61,9 @@ def leave(self:Turns, me):
         self.readers[me] -= 1
         if self.readers[me]: return
         del self.readers[me]
-        if not self.readers: _train_again(self.trained)
+        if not self.readers:
+            _train_again(self.trained)
+            self.trained = () # they would hold the model
         self.changed.notify_all()
 
 # %% ../../nbs/model/02_turns.ipynb #d44adeb1

@@ -53,9 +53,16 @@ class PredictingLearner(Learner):
         for dl in getattr(dls, 'loaders', ()): self.check_loader(dl)
         if self.dls is not None: self._check_task(dls)
         own_loaders(dls)
+        before = getattr(self.dls, 'text_tfm', None)
         vars(self)['dls'] = dls
-        if hasattr(dls, 'text_tfm'): _readers[self] = dls.text_tfm
+        if hasattr(dls, 'text_tfm'): self._take_reader(dls.text_tfm, before)
 
+    def _take_reader(self, tfm, before):
+        _readers[self] = tfm
+        follows = before is not None and before is not tfm
+        if follows: self._suit_reader(before)
+
+    def _suit_reader(self, before): pass # what was decided of the first loaders holds for others: see `TransformersLearner`
     def _check_task(self, dls): # of loaders that follow others
         is_unfit = self.task is not None and hasattr(dls, 'text_tfm') and not self.task.fits(dls)
         other = task_of(dls) if is_unfit else None

@@ -121,6 +121,8 @@ def gather(self:WrittenText, learn, dl, reorder=True, inner=False, cbs=None, act
     "`get_preds` by targets: log-probabilities as `PerRow`, targets, what the model writes, losses as means over the tokens of a row."
     odd = wanted.keys()-_asked.keys()
     if odd: raise TypeError(f"get_preds does not take {', '.join(odd)} where text is written")
+    if act is not None:
+        raise TypeError("get_preds takes no act= where text is written: its predictions are log-probabilities of tokens")
     wanted = _asked | wanted
     loader,back = _in_order(dl, reorder)
     found = GatherScores(self.shift, **wanted)

@@ -28,13 +28,17 @@ def _is_range(o): # two finite numbers, the greater one last
     def is_number(v): return isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
     return len(o)==2 and all(map(is_number, o)) and o[0]<o[1]
 
+def _once_each(values):
+    def is_same(a, b): return type(a) is type(b) and a==b
+    return [v for i,v in enumerate(values) if not any(is_same(v, o) for o in values[:i])]
+
 def read_range(
     name:str, # Of the parameter
     o # A tuple of two numbers, a list of values, or one value
 )->dict: # `values` of a choice, or `low`, `high`, and whether the range is `whole` or by its `log`
     "What is searched for one parameter; `ValueError` if that is nothing."
     if isinstance(o, list) and not o: raise ValueError(f"{name}=[] leaves nothing to choose from")
-    if not isinstance(o, tuple): return dict(values=o if isinstance(o, list) else [o])
+    if not isinstance(o, tuple): return dict(values=_once_each(o) if isinstance(o, list) else [o])
     if not _is_range(o):
         raise ValueError(f"{name}={o}: a tuple is a range, from a number to a greater one; for a choice give a list")
     low,high = o

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from fastai.callback.core import Callback
-from fastai.torch_core import distrib_barrier, rank_distrib
+from fastai.torch_core import distrib_barrier, num_distrib, rank_distrib
 from fastcore.basics import patch
 
 from ..support.files import file_hash, write_file, write_folder
@@ -149,7 +149,7 @@ def after_batch(self:Checkpoints):
         is_due = self.steps and self.batches%self.steps==0
         if is_due: self._save(self.epoch, self.done)
     may_leave = self.training or not self.recorder.train_metrics
-    if self.stop and may_leave: self._leave(self.epoch, self.done)
+    if may_leave and self._shall_stop(): self._leave(self.epoch, self.done)
 
 @patch
 def after_epoch(self:Checkpoints):
@@ -157,7 +157,7 @@ def after_epoch(self:Checkpoints):
     self._keep_best()
     self.done = 0
     if self.every=='epoch': self._save(self.epoch+1, 0)
-    if self.stop: self._leave(self.epoch+1, 0)
+    if self._shall_stop(): self._leave(self.epoch+1, 0)
 
 # %% ../../nbs/train/13_checkpoints.ipynb #087cf4e9
 def gather_ranks(
@@ -237,6 +237,14 @@ def _unlisten(self:Checkpoints):
 
 @patch
 def after_fit(self:Checkpoints): self._unlisten()
+
+@patch
+def _shall_stop(self:Checkpoints): # has a signal reached any process? They leave after one batch, since all write the checkpoint
+    if num_distrib()<2: return bool(self.stop)
+    told = torch.tensor(self.stop or 0, device=next(self.learn.model.parameters()).device)
+    torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
+    self.stop = int(told) or None
+    return self.stop is not None
 
 @patch
 def _on_signal(self:Checkpoints, s, frame):

@@ -113,7 +113,8 @@ def _see_all(self:SharedTrainer, dl):
     pred = self.learn.pred if dl.real else self.learn.pred[:0]
     self.learn.pred = gather_rows(pred.contiguous())
     self.learn._split(_cast_tensor(to_device(tuple(dl.whole), pred.device)))
-    self.learn.loss = self.learn.loss_grad = self.learn.loss_func(self.learn.pred, *self.learn.yb)
+    loss_func = getattr(self.learn.loss_func, 'from_logits', self.learn.loss_func) # a model's own is of its share
+    self.learn.loss = self.learn.loss_grad = loss_func(self.learn.pred, *self.learn.yb)
 
 @patch
 def mean(self:SharedTrainer, n): # of a number over the processes

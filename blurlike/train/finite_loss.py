@@ -55,7 +55,9 @@ def _leave_out_if_odd(self:FittingLearner): # the step of this batch, if its los
     sees_to_it = scaler is not None and scaler.is_enabled()
     can_skip = isinstance(self.opt, adamw) and self.loss.device.type in ('cuda','cpu') # where its kernel is told so
     self._leaves_out = can_skip and not sees_to_it
-    if self._leaves_out: self.opt.skip = ~torch.isfinite(self.loss_grad.detach()).all()
+    if not self._leaves_out: return
+    losses = torch.stack([o.detach().float().mean() for o in (self.loss, self.loss_grad)])
+    self.opt.skip = ~torch.isfinite(losses).all() # the first is of all processes, whose gradients are averaged
 
 # %% ../../nbs/train/04_finite_loss.ipynb #2368f413
 @patch

@@ -83,7 +83,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         if lr is None: self.lr = self.default_lr()
         _place(unwrap(self.model), getattr(dls, 'device', None))
         guard_labels(unwrap(self.model))
-        self._clip_length(max_positions(unwrap(self.model)))
+        self._suit_reader()
         self._count_losses()
         if precision: self.add_cb(DevicePrecision(amp_mode=precision))
         if compile: self._compile()
@@ -210,8 +210,9 @@ def _count_losses(self:TransformersLearner):
 
 # %% ../../nbs/train/10_learner.ipynb #7178b97f
 @patch
-def _clip_length(self:TransformersLearner, limit):
-    tfm = self.dls.text_tfm
+def _suit_reader(self:TransformersLearner, before=None): # as long as the model reads; `before`: that of the loaders which these follow
+    tfm,limit = self.dls.text_tfm,max_positions(unwrap(self.model))
+    if before is not None: tfm.pad_to_multiple_of = max(tfm.pad_to_multiple_of, before.pad_to_multiple_of)
     fits = limit is None or (tfm.max_length or limit+1)<=limit
     if fits: return
     asked,tfm.max_length = tfm.max_length,limit

@@ -124,9 +124,11 @@ def _check_gaps(tfm, ids, texts, start): # (L,) tokens of each text, of which th
 def _logits(self:MaskPredictions, learn, texts, bs): # yields (item, its (L,) token ids, places of its gaps, their (n,V) logits)
     tfm = learn.dls.text_tfm
     at,mask = tfm.fields.index('input_ids'),tfm.tokenizer.mask_token_id
+    seen = np.zeros(4, dtype=np.int64)
     for start in range(0, len(texts), bs*100):
         some = texts[start:start+bs*100]
-        tokens,_ = tfm.tokenize(some)
+        tokens,cut = tfm.tokenize(some, not tfm.is_reported('other'))
+        seen += cut
         ids = [tokens.flat[at][a:a+n].astype(np.int64) for a,n in zip(tokens.starts, tokens.lens)]
         _check_gaps(tfm, ids, some, start)
         order = np.argsort(-tokens.sizes, kind='stable')
@@ -135,6 +137,7 @@ def _logits(self:MaskPredictions, learn, texts, bs): # yields (item, its (L,) to
             hidden = x[:,at].as_subclass(torch.Tensor)==mask
             parts = learn.forward(x, hidden).split(hidden.sum(1).tolist())
             for r,logits in zip(rows, parts): yield start+r,ids[r],np.flatnonzero(ids[r]==mask),logits
+    tfm.report_cut(seen)
 
 # %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #0f7e0ad3
 def _one_token(tok, known, word): # its id

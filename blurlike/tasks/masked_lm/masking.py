@@ -50,6 +50,7 @@ class Spelled(TitledStr):
 class TokenizeMasked(TokenizeText):
     "A `TokenizeText` that hides tokens of a batch"
     learnt_by = 'mlm_probability','whole_word','mask_share','random_share' # options that predictions do not depend on
+    takes_overlap = False # what is longer than a block is the next block
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # Has a mask token
         max_length:int|None=None, # Maximum tokens of a text, special ones included

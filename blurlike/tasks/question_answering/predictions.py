@@ -113,6 +113,8 @@ class AnswerPredictions:
             with_targs=True, act=None, inner=False, cbs=None, **kwargs):
         "`get_preds` by answers."
         if kwargs: raise TypeError(f"get_preds does not take {', '.join(kwargs)} where answers are found")
+        if act is not None:
+            raise TypeError("get_preds takes no act= where answers are found: its predictions are their probabilities")
         dl,idxs = _with_order(dl)
         found = GatherAnswers(with_input, with_loss)
         contexts = learn.validation_context(cbs=[*(cbs or []), found], inner=inner)

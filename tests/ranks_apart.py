@@ -1,0 +1,39 @@
+"""What happens in one of two processes alone: `ranks_apart.py WHAT CHECKPOINT`. Each process prints one line of JSON.
+
+`nan`: a loss in the second process, looked at late, as on a GPU. `loss`: `ModelLoss` in validation. `stop`: SIGTERM, a batch apart."""
+import json,os,signal,sys,warnings
+
+import torch
+from fastai.callback.core import Callback
+from small import FRAMES
+
+from blurlike.all import Checkpoints, ModelLoss, TransformersLearner, rank_distrib, sequence_classification_learner
+from blurlike.train.checkpoints import checkpoints_in
+
+warnings.simplefilter('ignore')
+torch.set_num_threads(1)
+what,checkpoint = sys.argv[1:]
+
+class Bad(Callback):
+    order = -50
+    def after_pred(self):
+        if self.training and self.learn.train_iter==2 and rank_distrib()==1: self.learn.pred = self.learn.pred*float('nan')
+
+class Kill(Callback):
+    order = 10
+    def before_batch(self):
+        if self.training and self.learn.train_iter==2+rank_distrib(): os.kill(os.getpid(), signal.SIGTERM)
+
+no_dropout = dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.)
+loss = ModelLoss() if what=='loss' else None
+learn = sequence_classification_learner(FRAMES['single'][:47], checkpoint, bs=4, valid=.25, loss_func=loss, model_kwargs=no_dropout)
+if what=='nan': TransformersLearner._is_asked_late = lambda self: True
+cbs = dict(nan=[Bad()], stop=[Checkpoints('run'), Kill()], loss=[])[what]
+said = ''
+try:
+    with learn.distrib_ctx(), learn.no_bar(), learn.no_logging(): learn.fit(1, 0. if what=='loss' else 1e-3, cbs=cbs)
+except BaseException as e: said = f'{type(e).__name__}: {e}'
+weights = getattr(learn.model, 'module', learn.model).parameters()
+values = learn.recorder.values[-1][1:] if what=='loss' else []
+steps = [p.name for p in checkpoints_in('run')] if what=='stop' else []
+print(json.dumps(dict(said=said, sound=all(bool(p.isfinite().all()) for p in weights), norm=float(sum(p.double().abs().sum() for p in learn.model.parameters())), values=[float(v) for v in values], steps=steps)))
