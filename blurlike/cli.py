@@ -267,7 +267,7 @@ def _known(o, names, by_text): # a label as the model knows it: files tell '1' a
     from blurlike.support.arguments import some_of
     is_list = isinstance(o, (list, tuple)) or hasattr(o, 'tolist') and getattr(o, 'ndim', 0)
     if is_list: return [_known(v, names, by_text) for v in o]
-    text = str(int(o)) if isinstance(o, float) and o==int(o) else str(o)
+    text = str(int(o)) if isinstance(o, float) and o.is_integer() else str(o)
     if text not in by_text: raise ValueError(f"{o!r} is no label of this model, which knows {some_of(names, 20, str)}")
     return by_text[text]
 

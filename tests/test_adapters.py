@@ -319,3 +319,18 @@ def test_predictions_are_without_the_dropout_of_adapters(make, bert):
     one,two = again.predict_logits(TEXTS),again.predict_logits(TEXTS)
     assert one.equal(two)
     if make!='fresh': close(one, want)
+
+def test_an_error_while_merging_leaves_the_model_as_it_was(bert, monkeypatch):
+    learn = learner('single', bert, peft=LoraConfig(target_modules='all-linear', r=2))
+    before,calls = weights(learn.model),[]
+    merge = peft.tuners.lora.Linear.merge
+    def fails(self, *args, **kwargs):
+        calls.append(self)
+        if len(calls)==3: raise MemoryError('no room')
+        return merge(self, *args, **kwargs)
+    monkeypatch.setattr(peft.tuners.lora.Linear, 'merge', fails)
+    with pytest.raises(MemoryError): learn.save_pretrained('m')
+    assert not any(m.merged for m in calls) and not changed(learn.model, before) and not Path('m').exists()
+    monkeypatch.undo()
+    learn.save_pretrained('m')
+    close(TransformersLearner.from_pretrained('m').predict_logits(TEXTS[:3]), learn.predict_logits(TEXTS[:3]), 1e-5)

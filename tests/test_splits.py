@@ -280,7 +280,8 @@ def test_parts_of_other_names():
     assert split('training','validation')==split('training','validation','test')==split('training','val',valid='val')==rows[:2]
     assert split('a','b',valid='b')==rows[:2] and split('test','train','dev')==rows[1:3] and split('training','test',valid=None)==[rows[0],[]]
     assert split('a','b','c',valid=(range(3), range(5, 9)))==[[0,1,2],[5,6,7,8]] # as it is told
-    for names,kwargs in ((['Train','Validation','Test'], {}), (['validation','test'], {}), (['a','b','c'], dict(valid='c')), (['a','b'], dict(valid=None)), (['validation','test'], dict(valid=range(3)))):
+    assert split('Test','Train','Validation')==[rows[1],rows[2]] and split('a','b','c',valid='c')==[rows[0]+rows[1],rows[2]]
+    for names,kwargs in ((['validation','test'], {}), (['a','b','c'], {}), (['a','b'], dict(valid=None)), (['validation','test'], dict(valid='validation')), (['validation','test'], dict(valid=range(3)))):
         with pytest.raises(ValueError, match=f"the parts {', '.join(map(repr, names))}, and none called 'train': pass two"): split(*names, **kwargs)
     other = pd.DataFrame(dict(text=TEXTS[:3], label=['bad','fine','good']))
     rows,parts,valid = read_split(DatasetDict(training=ds.select(range(12)), test=ds.select(range(12, 24))), other)

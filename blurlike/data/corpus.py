@@ -115,7 +115,7 @@ def read_corpus(
     return Rows(dataset),_with_train({k:_numbers(v) for k,v in parts.items()})
 
 def _with_train(parts): # where no file is called so, all that are not held out are for training
-    rest = [v for k,v in parts.items() if k not in HELD_OUT]
+    rest = [v for k,v in parts.items() if k.lower() not in HELD_OUT]
     return dict(train=np.sort(np.concatenate(rest))) | parts if rest else parts
 
 def _write(out, batch, schema):

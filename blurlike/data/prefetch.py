@@ -144,7 +144,7 @@ class ReadMegabatch:
         bad = {i:e for idxs in later[:enough] for i,e in self._failing(idxs) if type(e) is type(error)}
         if not bad: return error
         first = next(iter(bad.values()))
-        if enough<len(later): first.args = (f"{first.args[0]} (not all rows were looked at)",)
+        if enough<len(later): first.args = (f"{first} (not all rows were looked at)",)
         return self.dl.reader.named(first, *sorted(bad))
 
     def _failing(self, idxs): # pairs of row number and error

@@ -98,9 +98,10 @@ def train_part(
     "The rows that may be trained on; `ValueError` where it is not clear which part is meant."
     if 'train' in parts: return parts['train']
     if len(parts)<2: return np.arange(n)
-    held = *HELD_OUT,*([valid] if isinstance(valid, str) else [])
-    others = [k for k in parts if k not in held]
-    if len(others)==1: return parts[others[0]]
+    is_named = isinstance(valid, str) and valid in parts
+    others = [v for k,v in parts.items() if k.lower() not in HELD_OUT and not (is_named and k==valid)]
+    is_clear = len(others)==1 or others and is_named
+    if is_clear: return np.sort(np.concatenate(others))
     a,b,*_ = parts
     raise ValueError(f"the data has the parts {', '.join(map(repr, parts))}, and none called 'train': "
         f"pass two of them, for training and for validation, e.g. (data[{a!r}], data[{b!r}])")
@@ -149,7 +150,8 @@ def own_part(
     parts:dict # Row numbers of named parts, from `read_rows`
 )->str|None: # Its name
     "The validation part that the data brings along, which a fraction stands for."
-    return next((n for n in _valid_names if n in parts), None)
+    by_name = {k.lower():k for k in parts}
+    return next((by_name[n] for n in _valid_names if n in by_name), None)
 
 def _by_fraction(rows, parts, pool, share, seed, labels):
     if not 0<share<1: raise ValueError(f"valid={share} is not a fraction between 0 and 1; for row numbers pass a list")

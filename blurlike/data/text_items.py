@@ -156,7 +156,7 @@ def _check_alone(self:TextItems, o): # where one column is read
     raise TypeError(f"expected a text (str), got a pair: this learner reads one text a row; {repr(o)[:60]}")
 
 @patch
-def _plain(self:TextItems, o): # a tuple of words is a list, one of two texts a pair
+def _as_taken(self:TextItems, o): # a tuple of words is a list, one of two texts a pair
     if not isinstance(o, tuple): return o
     return list(o) if self.is_split_into_words else tuple(o)
 
@@ -178,7 +178,7 @@ def as_item(self:TextItems,
     if lacks_other:
         names = ', '.join(map(str, columns))
         raise TypeError(f"expected a pair of texts ({names}), got one text: {o[:60]!r}; give both, e.g. ('A text.', 'Another.')")
-    return self._plain(o)
+    return self._as_taken(o)
 
 # %% ../../nbs/data/11_text_items.ipynb #03a0b006
 @patch

@@ -126,12 +126,14 @@ def merged(
     tuned = [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
     plain = plain_names(model)
     before = {n:p.detach().clone() for n,p in model.named_parameters() if '.base_layer.' in n}
-    for m in tuned: m.merge()
-    model._hf_peft_config_loaded = False
-    try: yield {plain[n]:t for n,t in model.state_dict().items() if plain[n] is not None}
+    try:
+        for m in tuned: m.merge()
+        model._hf_peft_config_loaded = False
+        yield {plain[n]:t for n,t in model.state_dict().items() if plain[n] is not None}
     finally:
         model._hf_peft_config_loaded = True
-        for m in tuned: m.unmerge()
+        for m in tuned:
+            if m.merged: m.unmerge() # an error may have come before
         _restore(model, before)
 
 # %% ../../nbs/model/06_adapters.ipynb #07b50017
