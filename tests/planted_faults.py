@@ -16,6 +16,7 @@ FAULTS = [
     ('data/tokenizer_calls', 'room-a<=overlap', 'room-a<overlap', 'batch:first_text'), # windows of a second text that never end
     ('data/rows', "'s' if len(numbers)>1 else ''", "''", 'texts:first_texts'), # "row 1, 2"
     ('data/batch_order', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch:row_order'), # validation rows are shuffled
+    ('data/batch_reading', 'known = where[rows]>=0', 'known = where[rows]>0', 'loader:within batch:row_order'), # the first row that was remembered is read from nowhere
     ('model/model_inputs', 'real[::width] = True', 'pass', 'model_inputs:without_any_token'), # an empty text has no window
     ('model/splitters', 'layer is None and name in new', 'False', 'splitters:new_weights'), # a new pooler is not in the head
     ('model/optimizer', 'weight_decay=0., no_decay=True', 'weight_decay=wd, no_decay=True', 'splitters:decay'), # decay of biases
@@ -29,7 +30,7 @@ FAULTS = [
     ('predict/conformal', 'round((n+1)*(1-alpha), 9)', 'round(n*(1-alpha), 9)', 'decisions:promise'), # sets that keep their promise less often
     ('train/training_state', "random.setstate(states['python'])", 'pass', 'checkpoints:random_numbers'), # another order after resuming
     ('train/epoch_weights', 'return max((k for k,v in sums.items()', 'return min((k for k,v in sums.items()', 'scores:equal_weights'), # the first of two equal epochs
-    ('train/checkpoints', 'if self.stop: self._leave(self.epoch+1, 0)', 'if self.stop: self._leave(self.epoch, 0)', 'checkpoints:signals'), # an epoch is trained twice after Ctrl-C
+    ('train/checkpoints', 'if self._shall_stop(): self._leave(self.epoch+1, 0)', 'if self._shall_stop(): self._leave(self.epoch, 0)', 'checkpoints:signals'), # an epoch is trained twice after Ctrl-C
     ('train/resume', 'if not found: return', 'return', 'checkpoints:other_things'), # a run goes on with other rows
     ('save/saved_facts', "has_sum = facts['format_version']>2 or told is not None", 'has_sum = told is not None', 'folders:sum_that_is_gone'), # a folder without its own sum is believed
     ('tasks/token_classification/tagged', "t[:2] in ('E-','S-')", "t[:2] in ('E-',)", 'token_classification:bio'), # an entity of one word goes on
@@ -42,6 +43,7 @@ FAULTS = [
     ('tasks/seq2seq/scores', 'scorer.score(sentences_of(r), sentences_of(w))', 'scorer.score(sentences_of(r), w)', 'seq2seq:rouge seq2seq:lsum'), # ROUGE-Lsum of one long sentence
     ('inspect/text_lengths', '(lens>limit).mean()', '(lens>=limit).mean()', 'inspection:plot_says'), # a text that just fits is told to be too long
     ('inspect/explain', 'found.sum(-1)[0]', 'found.abs().sum(-1)[0]', 'inspection:sum_to_the_difference'), # nothing speaks against
+    ('inspect/slices', "{'(none)':np.union1d(res.get('(none)', missing), missing)}", "{'(none)':missing}", 'report:slices'), # rows that are called so themselves are lost
     ('inspect/row_results', '_mean(_ratio(hits, true, np.nan))', '_mean(_ratio(hits, true))', 'report:scikit_learn'), # labels that no row has lower the balanced accuracy
     ('inspect/compare', 'int((r.difference>0)!=less)', 'int(r.difference>0)', 'compare:less_perplexity'), # the higher loss is better
     ('inspect/uncertain', 'return 1-(first-second)', 'return 1-first', 'uncertain:plain_model'), # a margin that is a confidence
