@@ -71,7 +71,7 @@ def _places(self:TextReading, enc): # of each token of each window (part, start,
     return [list(map(place, e.special_tokens_mask, e.sequence_ids, e.offsets, e.word_ids)) for e in enc.encodings]
 
 @patch
-def inputs(self:TextReading, window:int, accepted=None)->torch.Tensor: # (1,F,L) int64
+def inputs(self:TextReading, window:int)->torch.Tensor: # (1,F,L) int64
     "The token fields of a window, without padding."
     start = self.tokens.starts[window]
     end = start+self.tokens.lens[window]

@@ -92,7 +92,7 @@ def _begin(self:Checkpoints, run):
     self._sweep()
     if run.at is None: self._claim()
     self.facts = dict(format='blurlike run', format_version=RUN_FORMAT, call=run.name, arguments=_plain_arguments(run),
-        settings=self.settings(), callbacks=self._others(run), frozen_to=getattr(self.learn, 'frozen_to', 0),
+        settings=self.settings(), callbacks=self._others(), frozen_to=getattr(self.learn, 'frozen_to', 0),
         made_of=run_facts(self.learn), finished=False)
     self._write_facts()
 
@@ -124,7 +124,7 @@ def _claim(self:Checkpoints): # the folder is this run's from now on
 
 # %% ../../nbs/train/13_checkpoints.ipynb #2d2154b2
 @patch
-def _others(self:Checkpoints, run): # callbacks without which the run would be another one
+def _others(self:Checkpoints): # callbacks without which the run would be another one
     others = [type(cb).__name__ for cb in self.learn.cbs if cb is not self]
     return sorted(n for n in others if n!='ProgressCallback')
 

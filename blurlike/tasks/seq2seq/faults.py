@@ -41,7 +41,7 @@ def _facts(part): # of its rows: is the target a copy, is it longer, its script,
     longer = np.array([len(t)>len(s) for s,t in pairs], dtype=bool)
     return copies,longer,np.array([script_of(t) for _,t in pairs]),np.array([hash(t) for _,t in pairs], dtype=np.int64)
 
-def _odd_scripts(part, scripts): # a mask, where nearly all targets have one script
+def _odd_scripts(scripts): # a mask, where nearly all targets have one script
     names,n = np.unique(scripts[scripts!=''], return_counts=True)
     is_one = len(n)>1 and n.max()>=.8*n.sum()
     return (scripts!=names[n.argmax()]) & (scripts!='') if is_one else np.zeros(len(scripts), dtype=bool)
@@ -54,7 +54,7 @@ def findings(self:TokenizeSource, parts)->list:
         if self.languages is None:
             res += found_in(p, 'longer', longer & ~copies, '{n} ({share}) with a target longer than the source',
                 'look whether source and target are swapped, or whether these are no summaries')
-        res += found_in(p, 'script', _odd_scripts(p, scripts), '{n} ({share}) with a target in another script than most',
+        res += found_in(p, 'script', _odd_scripts(scripts), '{n} ({share}) with a target in another script than most',
             'look whether they are in the wrong language')
     if len(parts)<2: return res
     known = np.isin(facts[1][3], facts[0][3]) & ~np.isin(parts[1].texts, parts[0].texts)
