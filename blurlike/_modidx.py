@@ -2516,6 +2516,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'blurlike/predict/text_labels.py'),
                                               'blurlike.predict.text_labels.abstained': ( 'predict/text_labels.html#abstained',
                                                                                           'blurlike/predict/text_labels.py'),
+                                              'blurlike.predict.text_labels.check_no_act': ( 'predict/text_labels.html#check_no_act',
+                                                                                             'blurlike/predict/text_labels.py'),
                                               'blurlike.predict.text_labels.check_one_way': ( 'predict/text_labels.html#check_one_way',
                                                                                               'blurlike/predict/text_labels.py'),
                                               'blurlike.predict.text_labels.only_ours': ( 'predict/text_labels.html#only_ours',

@@ -925,4 +925,4 @@ def blind(forward):
 
 def test_a_function_of_outputs_is_refused_where_text_is_written(checkpoints):
     learn = learner('prompts', checkpoints('llama'))
-    with pytest.raises(TypeError, match='no act='): learn.get_preds(act=lambda o: o)
+    with pytest.raises(TypeError, match='takes no act='): learn.get_preds(act=lambda o: o)

@@ -663,4 +663,4 @@ def test_a_look_leaves_the_threshold(bert, in_tmp):
     assert learn.loss_func.thresh!=7.
 
 def test_a_function_of_outputs_is_refused(bert):
-    with pytest.raises(TypeError, match='no act='): learner('answers', bert).get_preds(act=lambda o: o)
+    with pytest.raises(TypeError, match='takes no act='): learner('answers', bert).get_preds(act=lambda o: o)

@@ -98,9 +98,9 @@ def train_part(
     "The rows that may be trained on; `ValueError` where it is not clear which part is meant."
     if 'train' in parts: return parts['train']
     if len(parts)<2: return np.arange(n)
-    is_named = isinstance(valid, str) and valid in parts
-    others = [v for k,v in parts.items() if k.lower() not in HELD_OUT and not (is_named and k==valid)]
-    is_clear = len(others)==1 or others and is_named
+    name = valid if isinstance(valid, str) else None
+    others = [v for k,v in parts.items() if k.lower() not in HELD_OUT and k!=name]
+    is_clear = len(others)==1 or others and name in parts
     if is_clear: return np.sort(np.concatenate(others))
     a,b,*_ = parts
     raise ValueError(f"the data has the parts {', '.join(map(repr, parts))}, and none called 'train': "

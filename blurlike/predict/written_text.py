@@ -16,7 +16,7 @@ from ..data.batch import FixedOrder, TransformersDL
 from ..data.token_fields import TokenTensor
 from ..model.token_scores import as_scores
 from ..model.model_inputs import unwrap
-from .text_labels import PerRow
+from .text_labels import PerRow, check_no_act
 from .writing import Continuation, check_writes, decoding
 
 # %% ../../nbs/predict/05_written_text.ipynb #9914938e
@@ -121,8 +121,7 @@ def gather(self:WrittenText, learn, dl, reorder=True, inner=False, cbs=None, act
     "`get_preds` by targets: log-probabilities as `PerRow`, targets, what the model writes, losses as means over the tokens of a row."
     odd = wanted.keys()-_asked.keys()
     if odd: raise TypeError(f"get_preds does not take {', '.join(odd)} where text is written")
-    if act is not None:
-        raise TypeError("get_preds takes no act= where text is written: its predictions are log-probabilities of tokens")
+    check_no_act(act, 'log-probabilities of tokens')
     wanted = _asked | wanted
     loader,back = _in_order(dl, reorder)
     found = GatherScores(self.shift, **wanted)

@@ -15,6 +15,7 @@ from fastcore.xtras import ContextManagers
 from ...data.batch import FixedOrder, TransformersDL
 from ...data.prefetch import ahead
 from ...data.tokens import Tokens
+from ...predict.text_labels import check_no_act
 from ...support.arguments import check_counts
 from ...support.progress import Progress
 from .answers import NO_ANSWER, TensorAnswer
@@ -113,8 +114,7 @@ class AnswerPredictions:
             with_targs=True, act=None, inner=False, cbs=None, **kwargs):
         "`get_preds` by answers."
         if kwargs: raise TypeError(f"get_preds does not take {', '.join(kwargs)} where answers are found")
-        if act is not None:
-            raise TypeError("get_preds takes no act= where answers are found: its predictions are their probabilities")
+        check_no_act(act, 'probabilities of answers')
         dl,idxs = _with_order(dl)
         found = GatherAnswers(with_input, with_loss)
         contexts = learn.validation_context(cbs=[*(cbs or []), found], inner=inner)
