@@ -101,7 +101,9 @@ def _label_reader(task, facts, where):
         raise ValueError(f"'label' in {where!r} is {facts['label']!r}, which it cannot be for {task.name}")
     if task.target is None: return None
     reader = task.read(facts['label'])
-    if isinstance(reader, LabelVector): reader.values = facts['vocab'] # what its places stand for
+    if isinstance(reader, LabelVector): # older folders do not tell how it reads
+        reader.values = facts['vocab']
+        reader.is_class = facts['format_version']<5
     odd = facts['reading'].keys()-{*getattr(reader, 'saved', ())}
     if odd: raise ValueError(f"'reading' in {where!r} has {sorted(odd)[0]!r}, which {task.name} does not know")
     for k,v in facts['reading'].items(): setattr(reader, k, v)

@@ -30,7 +30,7 @@ def whole_number(label): # of a label that is one, else `None`
     is_whole = isinstance(label, Real) and float(label).is_integer()
     if is_whole: return int(label)
     is_spelled = isinstance(label, str) and re.fullmatch(r'\d+(\.0+)?', label.strip()) # `1.0`: a csv of a column with gaps
-    return int(float(label)) if is_spelled else None
+    return int(label.split('.')[0]) if is_spelled else None
 
 def letter_of(label): # number of a letter, else `None`
     t = label.strip().upper() if isinstance(label, str) else ''
