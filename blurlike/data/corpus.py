@@ -114,6 +114,7 @@ def read_corpus(
     if len(parts)==1: parts = {} # whatever the name of one file, there is nothing beside it
     return Rows(dataset),_with_train({k:_numbers(v) for k,v in parts.items()})
 
+# %% ../../nbs/data/09_corpus.ipynb #44549444c2c1
 def _with_train(parts): # where no file is called so, all that are not held out are for training
     rest = [v for k,v in parts.items() if k.lower() not in HELD_OUT]
     return dict(train=np.sort(np.concatenate(rest))) | parts if rest else parts

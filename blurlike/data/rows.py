@@ -76,6 +76,7 @@ def _as_places(given, n): # numbers of rows, or a mask of them
     if len(res)!=n: raise IndexError(f"a mask of {len(res)} for {n} rows")
     return np.flatnonzero(res)
 
+# %% ../../nbs/data/01_rows.ipynb #2c0d70b6c1
 class Rows:
     "Rows of a `DataFrame` or `datasets.Dataset`, each read as a dict when indexed"
     noun,splits,changed = 'row',None,{} # what messages call one
@@ -289,6 +290,7 @@ def stands_elsewhere(
     "Is `text` the name of another place?"
     return text in names and names.index(text)!=place
 
+# %% ../../nbs/data/01_rows.ipynb #121cffc1c1
 def _whole(v): # an id, as csv files and pandas may hold it
     if isinstance(v, str): return int(v) if v.isdecimal() else None
     is_whole = isinstance(v, (int, np.integer)) or isinstance(v, (float, np.floating)) and float(v).is_integer()

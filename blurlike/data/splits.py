@@ -90,6 +90,7 @@ def _named_part(rows, parts, valid, pool, seed, labels): # row numbers for valid
     if is_number(valid): return _by_fraction(rows, parts, pool, valid, seed, labels)
     return row_numbers(rows, valid)
 
+# %% ../../nbs/data/04_splits.ipynb #f74f627ac1
 def train_part(
     parts:dict, # Row numbers of named parts, from `read_rows`
     n:int, # Rows
@@ -106,6 +107,7 @@ def train_part(
     raise ValueError(f"the data has the parts {', '.join(map(repr, parts))}, and none called 'train': "
         f"pass two of them, for training and for validation, e.g. (data[{a!r}], data[{b!r}])")
 
+# %% ../../nbs/data/04_splits.ipynb #f74f627ac2
 def split_rows(
     rows:Rows,  # All rows
     parts:dict, # Row numbers of named parts, from `read_rows`

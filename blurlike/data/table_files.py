@@ -164,6 +164,7 @@ def _typed(col, where): # a column of text as what it holds
     if not is_bool: _tell_text(spelled, where)
     return col
 
+# %% ../../nbs/data/00_table_files.ipynb #47216c0xc1
 def look_like_values(
     texts # A list
 )->bool: # Would a csv of some of these texts hold numbers, or True and False?

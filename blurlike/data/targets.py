@@ -41,6 +41,7 @@ def _sorted_labels(values, name):
     try: return sorted(values)
     except TypeError: raise ValueError(mixed_types({type(v).__name__ for v in values}, name)) from None
 
+# %% ../../nbs/data/07_targets.ipynb #a388ed94c1
 def _whole_as_int(values):
     def read(v): return int(v) if isinstance(v, float) and v.is_integer() else v
     return list(map(read, native_values(values)))

@@ -29,6 +29,7 @@ def _stand_in(name, theirs):
         return next((o[name] for o in reversed(_here.open) if name in o), theirs)(*args, **kwargs)
     return call
 
+# %% ../../nbs/model/20_fast_functions.ipynb #e94e444ac1
 @contextmanager
 def in_place_of_torch(
     **functions # By their names in `torch.nn.functional`

@@ -196,6 +196,7 @@ def needs_positions(
         "set `tokenizer.padding_side = 'right'`")
     return False
 
+# %% ../../nbs/model/03_model_inputs.ipynb #06a5f002c1
 def _off(a, b): return float((a-b).abs().max())
 def _is_exact(model): return next(model.parameters()).dtype in (torch.float32, torch.float64)
 

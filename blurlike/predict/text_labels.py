@@ -23,6 +23,7 @@ def only_ours(
     are_known = all(type(cb).__module__.startswith(('fastai.','blurlike.')) for cb in learn.cbs)
     return are_known or trains_here(unwrap(learn.model))
 
+# %% ../../nbs/predict/00_text_labels.ipynb #3301de2dc1
 def check_one_way(
     **asked # Options that each answer in a way of their own
 ):

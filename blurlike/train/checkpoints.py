@@ -238,6 +238,7 @@ def _unlisten(self:Checkpoints):
 @patch
 def after_fit(self:Checkpoints): self._unlisten()
 
+# %% ../../nbs/train/13_checkpoints.ipynb #e10023bdc1
 @patch
 def _shall_stop(self:Checkpoints): # has a signal reached any process? They leave after one batch, since all write the checkpoint
     if num_distrib()<2: return bool(self.stop)

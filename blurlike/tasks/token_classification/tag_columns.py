@@ -231,6 +231,7 @@ def _report_broken(lists, used, tags):
     warn_user(f"column {tags!r}: {len(row)} tags begin an entity with I- ({where}); they are learnt as they are. "
         "repair=True makes them B-")
 
+# %% ../../../nbs/tasks/token_classification/06_tag_columns.ipynb #2d35a3dec1
 class TagColumn(Column):
     "Reads the tags of words; rows of texts with character spans become such first"
     saved = 'values','repair','align_spans','file_columns'
