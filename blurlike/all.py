@@ -16,6 +16,7 @@ from .model.tokenizer import *
 from .model.pretrained import *
 from .data.table_files import *
 from .data.rows import *
+from .data.column import *
 from .data.table_checks import *
 from .data.draws import *
 from .data.splits import *

@@ -15,7 +15,8 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from scipy.stats import binomtest
 
-from ..data.rows import Column, Rows
+from ..data.column import Column
+from ..data.rows import Rows
 from ..data.token_blocks import PackedRows
 from .row_results import FEWEST_ROWS, draw_sums, interval
 from .score_report import ScoreReport, as_shown

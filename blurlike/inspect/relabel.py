@@ -12,7 +12,8 @@ from fastcore.basics import patch
 
 from ..support.arguments import some_of
 from ..data.prefetch import ReadMegabatch, name_error
-from ..data.rows import Column, Rows, name_numbers
+from ..data.column import Column
+from ..data.rows import Rows, name_numbers
 from .row_scan import kind_of_targets
 from ..model.decisions import DECISION_NAMES, changed_decisions, decisions_of
 from ..support.arguments import is_whole

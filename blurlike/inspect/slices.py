@@ -13,6 +13,7 @@ from fastcore.foundation import L
 from ..data.rows import Rows
 from ..data.table_checks import check_columns
 from ..data.token_blocks import PackedRows
+from ..support.cells import native
 
 # %% ../../nbs/inspect/09_slices.ipynb #add2d7e6
 _most_slices = 50
@@ -67,7 +68,7 @@ def slices_of(
     is_ordered = is_number or pd.api.types.is_datetime64_any_dtype(values)
     groups = values.groupby(values, observed=True, sort=is_ordered).indices
     order = groups if is_ordered else sorted(groups, key=lambda k: -len(groups[k]))
-    res = {k.item() if isinstance(k, np.generic) else k:groups[k] for k in order}
+    res = {native(k):groups[k] for k in order}
     missing = np.flatnonzero(values.isna())
     return res | ({'(none)':np.union1d(res.get('(none)', missing), missing)} if len(missing) else {})
 

@@ -11,7 +11,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from ..data.batch import TransformersDL
-from ..data.rows import Column
+from ..data.column import Column
 from ..data.tokens import whole_texts
 from ..support.arguments import check_counts
 from ..support.progress import Progress

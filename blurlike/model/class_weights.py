@@ -17,6 +17,7 @@ from fastai.losses import BaseLoss, LabelSmoothingCrossEntropy
 from torch import nn
 
 from ..support.arguments import some_of
+from ..support.cells import native_values
 from ..support.warn import warn_user
 
 # %% ../../nbs/model/09_class_weights.ipynb #871c8c11
@@ -43,7 +44,7 @@ def _in_order(given, vocab): # of the vocab, where `given` names labels
     if isinstance(given, pd.Series): given = _by_name(given, vocab)
     if not isinstance(given, Mapping): return given
     if set(given)==set(vocab): return [given[v] for v in vocab]
-    names = [v.item() if isinstance(v, np.generic) else v for v in sorted(given, key=str)]
+    names = native_values(sorted(given, key=str))
     hint = '; a number is another label than the same number as text' if set(map(str, given))==set(map(str, vocab)) else ''
     raise ValueError(f"class_weights names {names}, the labels are {vocab}{hint}")
 

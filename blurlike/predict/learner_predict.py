@@ -17,7 +17,7 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from ..data.batch import TransformersDL
-from ..data.loaders import check_many, check_targets, plain_labels
+from ..data.loaders import check_many, check_targets
 from ..model.decisions import decisions_of
 from ..model.fingerprints import checksum_of, config_facts, generation_facts, tokenizer_hash, weights_hash
 from ..model.int8 import predicting_in
@@ -27,6 +27,7 @@ from .predicting_learner import PredictingLearner
 from .prediction_files import predict_to_file
 from .text_labels import LabelPredictions
 from ..support.arguments import check_counts, did_you_mean
+from ..support.cells import native_values
 from ..support.finite import check_outputs
 
 # %% ../../nbs/predict/04_learner_predict.ipynb #10f6000c
@@ -52,7 +53,7 @@ def _as_in_data(decoded, learn): # fastai's `Category` is text, whatever the lab
     if not isinstance(decoded, Category): return decoded
     tfms = learn.dls.loaders[0].dataset.tls[-1].tfms.fs # `dls.vocab` asks all of them, which takes longer than a small model
     vocab = next((f.vocab for f in tfms if hasattr(f, 'vocab')), ())
-    return {str(n):n for n in plain_labels(vocab) if not isinstance(n, str)}.get(decoded, decoded)
+    return {str(n):n for n in native_values(vocab) if not isinstance(n, str)}.get(decoded, decoded)
 
 @patch
 def fastai_predict(self:PredictingLearner, text, rm_type_tfms=None, with_input=False):

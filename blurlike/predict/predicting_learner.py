@@ -23,7 +23,8 @@ from fastcore.foundation import L
 from ..data.loaders import (check_loaders, check_many, check_names, check_tokens, given_rows, output_names,
     own_loaders, read_columns, takes)
 from ..data.prefetch import ahead, name_error, name_items
-from ..data.rows import Column, Rows
+from ..data.column import Column
+from ..data.rows import Rows
 from ..data.table_checks import check_columns
 from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold
 from ..model.decisions import with_activation, with_decisions

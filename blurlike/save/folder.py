@@ -28,7 +28,7 @@ from ..data.loaders import output_names
 from ..model.pretrained import load_transformer
 from ..model.tokenizer import load_tokenizer
 from ..support.progress import late_bars
-from ..data.rows import Column
+from ..data.column import Column
 from ..model.splitters import layerwise_splitter, transformer_splitter
 from ..task import find_task
 from ..support.warn import warn_user

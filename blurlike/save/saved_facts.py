@@ -21,11 +21,12 @@ import blurlike
 from ..train.epoch_weights import epoch_of_weights, weight_sum
 from ..model.class_weights import held_weights, loss_name
 from ..model.decisions import DECISIONS, decisions_of
+from ..support.cells import native_values
 from ..support.files import file_hash, json_hash, read_json
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
-from ..data.loaders import output_names, plain_labels
-from ..data.rows import Column
+from ..data.loaders import output_names
+from ..data.column import Column
 from ..data.tokens import TokenizeText
 
 # %% ../../nbs/save/00_saved_facts.ipynb #55130360
@@ -52,7 +53,7 @@ def _reading(tl): # how targets are read, beyond the names of their columns
     getter = tl.tfms.fs[0] if len(tl.tfms.fs) else None
     held = {k:getattr(getter, k) for k in getattr(getter, 'saved', ())}
     told = {k:v for k,v in held.items() if v is not None and v is not False}
-    return {k:plain_labels(v) if isinstance(v, (list, tuple)) else v for k,v in told.items()}
+    return {k:native_values(v) if isinstance(v, (list, tuple)) else v for k,v in told.items()}
 
 # %% ../../nbs/save/00_saved_facts.ipynb #0af9e84a
 def options_of(dls): # of the text and of the target

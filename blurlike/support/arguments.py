@@ -53,17 +53,13 @@ def column_names(
     many = list(names)
     if not all(map(is_name, many)): raise TypeError(expected)
     if not many or most is not None and len(many)>most: raise ValueError(expected)
-    return [n.item() if isinstance(n, np.integer) else n for n in many]
+    return [int(n) if is_whole(n) else n for n in many]
 
 # %% ../../nbs/support/00_arguments.ipynb #3a3478d0
-_flags = {0:False, 1:True, '0':False, '1':True, 'false':False, 'true':True}
-
-def read_flag(v): return _flags.get(v.strip().lower() if isinstance(v, str) else v) # `None`: neither set nor not set
-
 def some_of(
     items, # A list, tuple or array
     most:int, # How many are told
-    write=repr # How one of them is written
+    write='{!r:.60}'.format # How one of them is written
 )->str: # e.g. `'a', 'b', ... (25 in all)`
     "The first of `items`, for a message."
     more = f', ... ({len(items):,} in all)' if len(items)>most else ''

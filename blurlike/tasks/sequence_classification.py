@@ -31,7 +31,8 @@ from ..data.loaders import output_names
 from ..inspect.row_results import judged, number_results, set_results, single_results
 from ..predict.text_labels import LabelPredictions, abstained, check_one_way
 from ..model.pretrained import checkpoint_order
-from ..data.rows import Column, Rows
+from ..data.column import Column
+from ..data.rows import Rows
 from ..data.table_checks import check_columns, check_texts, read_rows
 from ..data.splits import read_split, split_rows, used_rows
 from ..share.serving import page_output

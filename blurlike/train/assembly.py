@@ -22,7 +22,8 @@ from .learner import TransformersLearner, head_config
 from ..model.pretrained import load_transformer, start_bias
 from ..model.tokenizer import fit_length, load_tokenizer
 from ..data.prefetch import check_first_texts
-from ..data.rows import Column, Rows
+from ..data.column import Column
+from ..data.rows import Rows
 from ..task import Task
 
 # %% ../../nbs/train/11_assembly.ipynb #9bb4e33d

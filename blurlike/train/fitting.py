@@ -26,9 +26,8 @@ from ..model.padding_free import try_packing
 from ..model.turns import let_in, train_alone
 from ..support.warn import warn_user
 from .metrics import lower_is_better
-from . import finite_loss, rates # noqa: F401 (these make `FittingLearner` whole, as do bars)
+from . import finite_loss, progress_bars, rates # noqa: F401 (these make `FittingLearner` whole)
 from .events import FittingLearner
-from .progress_bars import ProgressCallback # noqa: F401 (exports made before look for it here)
 
 # %% ../../nbs/train/06_fitting.ipynb #9532b05f
 @patch

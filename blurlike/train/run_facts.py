@@ -19,7 +19,8 @@ from fastai.torch_core import num_distrib
 
 from .learner import TransformersLearner
 from ..model.fingerprints import checksum_of, config_facts, tokenizer_hash
-from ..data.rows import Column, Rows
+from ..data.column import Column
+from ..data.rows import Rows
 from ..model.model_inputs import unwrap
 
 # %% ../../nbs/train/12_run_facts.ipynb #4403d706

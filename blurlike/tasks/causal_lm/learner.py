@@ -21,7 +21,7 @@ from fastcore.meta import delegates
 from ...data.batch import TransformersDL
 from ...data.corpus import is_corpus, read_corpus
 from ...data.prefetch import name_error
-from ...data.rows import Column
+from ...data.column import Column
 from ...data.table_checks import check_columns, check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
 from ...model.inputs_callback import ModelLoss

@@ -24,7 +24,7 @@ from .masking import MaskedLMBlock, TokenizeMasked
 from .masked_metrics import judge_gaps, masked_lm_metrics
 from ...data.token_blocks import PackedRows
 from ...model.tokenizer import fit_length, load_tokenizer
-from ...data.rows import Column
+from ...data.column import Column
 from ...data.table_checks import check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
 from ...share.serving import page_output

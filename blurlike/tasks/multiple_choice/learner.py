@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from ...support.arguments import check_settings, column_names
 from ...data.batch import TransformersDL
 from ...data.prefetch import name_error
-from ...data.rows import Column
+from ...data.column import Column
 from ...data.table_checks import check_columns, check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
 from ...inspect.row_results import judged, mean_results

@@ -8,24 +8,22 @@ __all__ = ['NO_ANSWER', 'answers_in', 'check_answer', 'TensorAnswer', 'AnswerCol
 
 # %% ../../../nbs/tasks/question_answering/01_answers.ipynb #0a501004
 import re
-from numbers import Real
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from fastai.torch_core import TensorBase
 from fastcore.basics import patch
 from fasttransform import Transform
 
-from ...data.rows import Column
+from ...data.column import Column
+from ...support.cells import is_missing, whole_number
 from .questions import TokenizeQuestions, windows_of
 
 # %% ../../../nbs/tasks/question_answering/01_answers.ipynb #ef04c8b8
-def _is_missing(o): return o is None or o is pd.NA or (isinstance(o, float) and np.isnan(o))
 def _listed(o): # a cell as a list; an empty one holds nothing
     if isinstance(o, (list, tuple, np.ndarray)): return list(o)
-    is_empty = _is_missing(o) or isinstance(o, str) and not o
+    is_empty = is_missing(o) or isinstance(o, str) and not o
     return [] if is_empty else [o]
 
 def _of_dict(cell): # texts and starts
@@ -46,11 +44,11 @@ def _of_cell(cell): # texts and starts
 
 # %% ../../../nbs/tasks/question_answering/01_answers.ipynb #156b4f2d
 def _start(o): # as a whole number
-    is_whole = isinstance(o, Real) and not isinstance(o, bool) and float(o).is_integer()
-    if is_whole: return int(o)
+    number = whole_number(o)
+    if number is not None: return number
     raise TypeError(f"the start {o!r} of an answer is no whole number")
 
-def _without_start(o): return _is_missing(o) or o==-1 # which stands for none in some files
+def _without_start(o): return is_missing(o) or o==-1 # which stands for none in some files
 
 def answers_in(
     values # The cell with answers, or the cells with texts and with starts

@@ -11,7 +11,7 @@ from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 
 from ...data.batch import TransformersDL
-from ...data.rows import Column
+from ...data.column import Column
 from ...data.table_checks import check_columns
 from ...data.draws import GroupSplitter
 from ...data.splits import own_part, read_split, split_rows, used_rows

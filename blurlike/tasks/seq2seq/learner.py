@@ -16,7 +16,8 @@ from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 from transformers import GenerationConfig
 
-from ...data.rows import Column, Rows
+from ...data.column import Column
+from ...data.rows import Rows
 from ...data.table_checks import check_columns, check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
 from ...model.model_inputs import unwrap

@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from fasttransform import compose_tfms
 
 from ...data.prefetch import name_error, name_items
-from ...data.rows import Column
+from ...data.column import Column
 from ...model.token_scores import as_scores
 from ...support.arguments import check_counts
 from ...support.warn import warn_user

@@ -20,7 +20,7 @@ from fasttransform import Transform
 from transformers import PreTrainedTokenizerBase
 
 from ...data.batch import TransformersDL
-from ...data.rows import Column
+from ...data.column import Column
 from ...data.tokens import TokenizeText, TokenTensor
 from ...model.losses import IGNORED
 from ...model.tokenizer import load_tokenizer

@@ -24,7 +24,7 @@ from ...model.losses import TokenLoss
 from .entity_metrics import EntityCounts, entity_metrics, judge_tags
 from .word_labels import WordPredictions
 from ...model.pretrained import checkpoint_order
-from ...data.rows import Column
+from ...data.column import Column
 from ...data.splits import read_split, split_rows, used_rows
 from ...share.serving import page_output
 from ...model.splitters import transformer_splitter
@@ -32,7 +32,6 @@ from .tagged import CONLL, broken_bio, is_entity_scheme, read_conll, tag_runs
 from ...task import TargetKind, Task, register_learner, register_task, task_of
 from .token_category import TokenCategorize, TokenCategoryBlock
 from .tag_columns import TagColumn, balanced_tags, check_words, read_tagged, read_tags, tag_counts, tag_shares
-from .tag_columns import RepairedTags # noqa: F401 (exports made before look for it here)
 
 # %% ../../../nbs/tasks/token_classification/07_learner.ipynb #21a0a002
 _inner = tuple(f'{l}-' for l in 'IESLUMW') # of the tags of an entity scheme, all but `B-`
