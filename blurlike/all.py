@@ -57,6 +57,7 @@ from .data.targets import *
 from .show.tables import *
 from .show.report import *
 from .predict.text_labels import *
+from .predict.gathering import *
 from .train.csv_logger import *
 from .predict.writing import *
 from .predict.prediction_files import *

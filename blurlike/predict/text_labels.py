@@ -53,7 +53,7 @@ def abstained(
 # %% ../../nbs/predict/00_text_labels.ipynb #befa1c04
 class LabelPredictions:
     "One row of outputs for each text"
-    gather = None
+    gather = None # a kind of `Gather`, where a row has more than one prediction
     picks = None # of the outputs: the likeliest `one`, `some` that are likely enough; `None`: they are no labels with probabilities
     def __init__(self,
         decode # `(preds (B,C), vocab) -> list` of plain dicts, one a row

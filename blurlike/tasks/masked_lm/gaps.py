@@ -8,95 +8,45 @@ __all__ = ['GatherMasks', 'MaskPredictions', 'target_ids']
 # %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #cb12442f
 import numpy as np
 import torch
-from fastai.callback.core import Callback
 from fastcore.basics import getcallable, patch
-from fastcore.xtras import ContextManagers
 
 from ...support.arguments import check_counts
-from ...data.batch import FixedOrder, TransformersDL
 from ...data.prefetch import name_error, name_items
 from .masking import TensorMasked
 from ...support.progress import Progress
+from ...predict.gathering import Gather, one_width
 from ...predict.text_labels import PerRow
 from ...model.losses import IGNORED
 
 # %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #0c28ec35
-class GatherMasks(Callback):
-    "Keeps, batch by batch, what the model says of each gap"
-    def __init__(self,
-        act, # Logits to probabilities
-        **wanted # What is kept: `with_preds`, `with_targs` and so on, as in `get_preds`
-    ): self.act,self.wanted = act,wanted
+class GatherMasks(Gather):
+    "Keeps what the model says of each gap"
+    where = 'gaps are filled'
+    def keep(self):
+        targets = self._targets()
+        pred = self.learn.to_detach(self.pred)
+        hidden = targets!=IGNORED
+        if pred.ndim==3: pred = pred[hidden] # a door that picks has picked already
+        guesses = torch.full_like(targets, IGNORED)
+        act = self.act or getcallable(self.learn.loss_func, 'activation')
+        if self.wanted['with_preds']: self.preds += act(pred).split(hidden.sum(1).tolist())
+        if self.wanted['with_decoded']: self.guesses.append(guesses.masked_scatter(hidden, pred.argmax(-1)))
+        if self.wanted['with_targs']: self.targs.append(targets)
 
-    def before_validate(self): self.preds,self.targs,self.guesses,self.losses,self.inputs = [],[],[],[],[]
+    def _targets(self): # (B,L) what is hidden; without targets the mask tokens stand for themselves
+        if len(self.yb): return self.plain(self.y)
+        tfm = self.dls.text_tfm
+        ids = self.plain(self.xb[0])[:,tfm.fields.index('input_ids')]
+        return torch.where(ids==tfm.tokenizer.mask_token_id, ids, IGNORED)
 
-@patch
-def _targets(self:GatherMasks, x): # (B,L) what is hidden; without targets the mask tokens stand for themselves
-    if len(self.yb): return self.learn.to_detach(self.y).as_subclass(torch.Tensor)
-    tfm = self.dls.text_tfm
-    ids = x[:,tfm.fields.index('input_ids')]
-    return torch.where(ids==tfm.tokenizer.mask_token_id, ids, IGNORED)
-
-@patch
-def after_batch(self:GatherMasks):
-    x = self.learn.to_detach(self.xb[0]).as_subclass(torch.Tensor)
-    targets = self._targets(x)
-    hidden = targets!=IGNORED
-    pred = self.learn.to_detach(self.pred)
-    if pred.ndim==3: pred = pred[hidden] # a door that picks has picked already
-    guesses = torch.full_like(targets, IGNORED)
-    if self.wanted['with_preds']: self.preds += self.act(pred).split(hidden.sum(1).tolist())
-    if self.wanted['with_decoded']: self.guesses.append(guesses.masked_scatter(hidden, pred.argmax(-1)))
-    if self.wanted['with_targs']: self.targs.append(targets)
-    if self.wanted['with_loss']: self.losses.append(self.learn.to_detach(self.learn.loss))
-    if self.wanted['with_input']: self.inputs.append(x)
-
-# %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #0c28ec37
-def _one_width(ts, tfm): # (B,L) each -> (n,L)
-    if not ts: return torch.zeros(0, 0).long()
-    most = max(t.shape[1] for t in ts)
-    is_left = tfm.tokenizer.padding_side=='left'
-    def pad(t):
-        n = most-t.shape[1]
-        return torch.nn.functional.pad(t, (n, 0) if is_left else (0, n), value=IGNORED)
-    return torch.cat([pad(t) for t in ts])
-
-def _one_size(xs, tfm): # (B,F,L) each -> (n,F,L)
-    if not xs: return torch.zeros(0, 0, 0).long()
-    n = max(x.shape[1] for x in xs)
-    size = max(x.shape[2] for x in xs)
-    return torch.cat([tfm.pad_to(x, n, size) for x in xs])
-
-# %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #0c28ec38
-def _in_fixed_order(dl, reorder): # the loader, and the places of its rows in the order of the table; `None`: they stay as they come
-    if not isinstance(dl, TransformersDL): return dl,None
-    idxs = np.asarray(dl.get_idxs())
-    return dl.new(get_idxs=FixedOrder(idxs)),np.argsort(idxs, kind='stable') if reorder else None
-
-def _results(found, tfm, back): # as `get_preds` gives them
-    def order(t): return t if back is None else t[torch.from_numpy(back)]
-    def ids(ts): return TensorMasked(order(_one_width(ts, tfm)))
-    wanted,res = found.wanted,[None, None]
-    if wanted['with_preds']: res[0] = PerRow(found.preds if back is None else [found.preds[i] for i in back])
-    if wanted['with_targs']: res[1] = ids(found.targs)
-    if wanted['with_decoded']: res.append(ids(found.guesses))
-    if wanted['with_loss']: res.append(order(torch.cat(found.losses)) if found.losses else torch.zeros(0))
-    return (order(_one_size(found.inputs, tfm)), *res) if wanted['with_input'] else tuple(res)
+    def _beside(self, learn, ts): return TensorMasked(one_width(ts, learn.dls.tokenizer.padding_side=='left')) # ids, beside the tokens
+    def told_preds(self, learn): return PerRow(self.preds)
+    def told_targets(self, learn): return self._beside(learn, self.targs)
+    def told_decoded(self, learn, preds): return self._beside(learn, self.guesses)
 
 class MaskPredictions:
     "Tokens for the gaps of a text"
-    def gather(self, learn, dl, reorder=True, inner=False, cbs=None, act=None, with_preds=True, with_targs=True,
-            with_input=False, with_decoded=False, with_loss=False, **kwargs):
-        "`get_preds` by gaps."
-        if kwargs: raise TypeError(f"get_preds does not take {', '.join(kwargs)} where gaps are filled")
-        act = act or getcallable(learn.loss_func, 'activation')
-        found = GatherMasks(act, with_preds=with_preds, with_targs=with_targs, with_input=with_input,
-            with_decoded=with_decoded, with_loss=with_loss)
-        dl,back = _in_fixed_order(dl, reorder)
-        contexts = learn.validation_context(cbs=[*(cbs or []), found], inner=inner)
-        if with_loss: contexts.append(learn.loss_not_reduced())
-        with ContextManagers(contexts): learn._do_epoch_validate(dl=dl)
-        return _results(found, learn.dls.text_tfm, back)
+    gather = GatherMasks
 
 # %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #0f7e0acf
 def _with_gap(text, i, mask): # the text of item `i`, its gaps written as the tokenizer does

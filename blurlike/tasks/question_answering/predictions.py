@@ -6,16 +6,16 @@
 __all__ = ['told_answers', 'read_answers', 'GatherAnswers', 'AnswerPredictions']
 
 # %% ../../../nbs/tasks/question_answering/05_predictions.ipynb #0a505004
+from functools import cached_property
+
 import numpy as np
 import torch
-from fastai.callback.core import Callback
 from fastcore.basics import patch
-from fastcore.xtras import ContextManagers
 
-from ...data.batch import FixedOrder, TransformersDL
+from ...data.batch_order import TransformersDL
 from ...data.prefetch import ahead
 from ...data.tokens import Tokens
-from ...predict.text_labels import check_no_act
+from ...predict.gathering import Gather
 from ...support.arguments import check_counts
 from ...support.progress import Progress
 from .answers import NO_ANSWER, TensorAnswer
@@ -86,66 +86,37 @@ def read_answers(
     return res
 
 # %% ../../../nbs/tasks/question_answering/05_predictions.ipynb #2642a616
-class GatherAnswers(Callback):
-    "Keeps, batch by batch, the best answers of each row"
-    def __init__(self, with_input, with_loss): self.with_input,self.with_loss = with_input,with_loss
-    def before_validate(self): self.found,self.targs,self.losses,self.inputs = [],[],[],[]
-    def after_batch(self):
-        self.found += zip(*batch_answers(self.pred, self.xb[0], self.dls.text_tfm))
-        if len(self.yb): self.targs.append(self.learn.to_detach(self.y).as_subclass(torch.Tensor)[:,0,:2])
-        if self.with_loss: self.losses.append(self.learn.to_detach(self.learn.loss))
-        if self.with_input: self.inputs.append(self.learn.to_detach(self.xb[0]).as_subclass(torch.Tensor))
-    def targets(self, back): return TensorAnswer(torch.cat(self.targs)[back]) if self.targs else None
+class GatherAnswers(Gather):
+    "Keeps the best answers of each row"
+    where,instead = 'answers are found','probabilities of answers'
+    def keep(self):
+        self.guesses += zip(*batch_answers(self.pred, self.xb[0], self.dls.text_tfm))
+        if len(self.yb): self.targs.append(self.plain(self.y)[:,0,:2])
 
-def _with_order(dl): # a loader, and its row numbers in order
-    if not isinstance(dl, TransformersDL): return dl,None
-    idxs = np.asarray(dl.get_idxs())
-    return dl.new(get_idxs=FixedOrder(idxs)),idxs
+    @cached_property
+    def readings(self): # of a list of batches the texts are not known
+        if not isinstance(self.loader, TransformersDL): return [best_of(*f) for f in self.guesses]
+        idxs = self.loader.get_idxs()
+        items = [o for i in range(0, len(idxs), 1000) for o in self.loader.reader(idxs[i:i+1000])[0]]
+        return [best_of(*f, text=''.join(as_asked(o).contexts)) for f,o in zip(self.guesses, items)]
 
-def _placed_of(dl, idxs, found): # `Reading`s of rows; of a list of batches the texts are not known
-    if not isinstance(dl, TransformersDL): return [best_of(*f) for f in found]
-    items = [o for i in range(0, len(idxs), 1000) for o in dl.reader(idxs[i:i+1000])[0]]
-    return [best_of(*f, text=''.join(as_asked(o).contexts)) for f,o in zip(found, items)]
+    def told_preds(self, learn): # (n,2)
+        unanswerable = learn.dls.text_tfm.unanswerable
+        def of(r):
+            probs,none = _chances(r, unanswerable)
+            return [probs[0] if probs else 0., none]
+        return torch.tensor(list(map(of, self.readings))).reshape(-1, 2)
+
+    def told_targets(self, learn): return TensorAnswer(torch.cat(self.targs)) if self.targs else None
+    def told_decoded(self, learn, preds): # (n,2)
+        thresh = threshold(learn)
+        places = [NO_ANSWER if r.lacks(thresh) else r.places[0] for r in self.readings]
+        return TensorAnswer(torch.tensor(places).reshape(-1, 2).long())
 
 # %% ../../../nbs/tasks/question_answering/05_predictions.ipynb #834d6957
 class AnswerPredictions:
     "The place of an answer"
-    def gather(self, learn, dl, reorder=True, with_input=False, with_loss=False, with_decoded=False, with_preds=True,
-            with_targs=True, act=None, inner=False, cbs=None, **kwargs):
-        "`get_preds` by answers."
-        if kwargs: raise TypeError(f"get_preds does not take {', '.join(kwargs)} where answers are found")
-        check_no_act(act, 'probabilities of answers')
-        dl,idxs = _with_order(dl)
-        found = GatherAnswers(with_input, with_loss)
-        contexts = learn.validation_context(cbs=[*(cbs or []), found], inner=inner)
-        if with_loss: contexts.append(learn.loss_not_reduced())
-        with ContextManagers(contexts): learn._do_epoch_validate(dl=dl)
-        back = slice(None) if idxs is None or not reorder else torch.from_numpy(np.argsort(idxs, kind='stable'))
-        readings = _placed_of(dl, idxs, found.found)
-        res = self._probs(learn, readings)[back],found.targets(back)
-        if with_decoded: res += (TensorAnswer(self._places(learn, readings)[back]),)
-        if with_loss: res += (torch.cat([torch.zeros(0), *found.losses])[back],)
-        return (self._inputs(learn, found.inputs)[back], *res) if with_input else res
-
-# %% ../../../nbs/tasks/question_answering/05_predictions.ipynb #75ea2691
-@patch
-def _probs(self:AnswerPredictions, learn, readings): # (n,2)
-    unanswerable = learn.dls.text_tfm.unanswerable
-    def of(r):
-        probs,none = _chances(r, unanswerable)
-        return [probs[0] if probs else 0., none]
-    return torch.tensor([of(r) for r in readings]).reshape(-1, 2)
-
-@patch
-def _places(self:AnswerPredictions, learn, readings): # (n,2)
-    thresh = threshold(learn)
-    return torch.tensor([NO_ANSWER if r.lacks(thresh) else r.places[0] for r in readings]).reshape(-1, 2).long()
-
-@patch
-def _inputs(self:AnswerPredictions, learn, inputs): # of one size
-    if not inputs: return torch.zeros(0, 0, 0).long()
-    n,size = np.max([x.shape[1:] for x in inputs], axis=0).tolist()
-    return torch.cat([learn.dls.text_tfm.pad_to(x, n, size) for x in inputs])
+    gather = GatherAnswers
 
 # %% ../../../nbs/tasks/question_answering/05_predictions.ipynb #8e4c1e23
 @patch

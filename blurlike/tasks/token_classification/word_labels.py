@@ -6,16 +6,17 @@
 __all__ = ['no_word', 'is_read', 'GatherWords', 'WordPredictions']
 
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #40d103
+from functools import cached_property
+
 import numpy as np
 import torch
-from fastai.callback.core import Callback
 from fastcore.basics import getcallable, patch
-from fastcore.xtras import ContextManagers
 
-from ...data.batch import FixedOrder, TransformersDL
+from ...data.batch_order import TransformersDL
 from ...data.words import word_field, word_positions, word_spans
 from ...model.decisions import as_probabilities
 from ...model.model_inputs import unwrap
+from ...predict.gathering import Gather
 from ...predict.text_labels import PerRow, only_ours
 from ...support.progress import Progress
 from .sentences import sentences
@@ -43,26 +44,41 @@ def _numbers(learn, probs): # (n,) of the tags, -1: none; of a loss that does no
 def _names(learn, numbers): return [None if i<0 else learn.names[i] for i in numbers.tolist()]
 
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d1304a
-class GatherWords(Callback):
-    "Keeps, batch by batch, what the model says of the first token of each word"
-    def __init__(self, fields, with_preds, with_loss):
-        self.fields,self.with_preds,self.with_loss = fields,with_preds,with_loss
-
+class GatherWords(Gather):
+    "Keeps what the model says of the first token of each word"
+    where = 'each word has a prediction'
+    @classmethod
+    def fits(cls, dl, wanted): return isinstance(dl, TransformersDL) and not wanted.get('with_input')
     def before_validate(self):
-        self.rows,self.words,self.preds,self.losses = [],[],[],[]
-        self.n = 0
+        super().before_validate()
+        self.at,self.n = [],0 # number of the row, and of the word in it
 
-    def after_batch(self):
-        row,word,place = word_positions(word_field(self.xb[0], self.fields))
-        if self.with_preds:
-            self.rows.append(self.learn.to_detach(row+self.n))
-            self.words.append(self.learn.to_detach(word))
+    def keep(self):
+        row,word,place = word_positions(word_field(self.xb[0], self.loader.text_tfm.fields))
+        if self.wanted['with_preds']:
+            self.at.append(self.learn.to_detach(torch.stack([row+self.n, word])))
             self.preds.append(self.learn.to_detach(self.pred[row,place]))
-        if self.with_loss: self.losses.append(self.learn.to_detach(self.learn.loss))
         self.n += len(self.xb[0])
 
-def _read(dl, idxs): # words and targets of rows
-    texts,targets = [],[]
+    @cached_property
+    def rows(self): return _read(self.loader) # their words and targets
+
+    def told_preds(self, learn): # (n_words,C) of each row
+        res = PerRow(no_word(learn.names).repeat(len(t), 1) for t in self.rows[0])
+        if not self.preds: return res
+        act = self.act or getcallable(learn.loss_func, 'activation')
+        row,word = torch.cat(self.at, 1)
+        preds = act(torch.cat(self.preds))
+        ends = (row.diff().nonzero().squeeze(1)+1).tolist()
+        for a,b in zip([0,*ends], [*ends,len(row)]):
+            if b>a: res[int(row[a])][word[a:b]] = preds[a:b].to(res[0].dtype)
+        return res
+
+    def told_targets(self, learn): return PerRow(t[0] for t in self.rows[1]) if len(self.loader.dataset.tls)>1 else None
+    def told_decoded(self, learn, preds): return None if preds is None else PerRow(_numbers(learn, p) for p in preds)
+
+def _read(dl): # words and targets of its rows
+    idxs,texts,targets = dl.get_idxs(),[],[]
     for i in range(0, len(idxs), 10_000):
         t,y = dl.reader(idxs[i:i+10_000])
         texts += t
@@ -73,7 +89,7 @@ def _read(dl, idxs): # words and targets of rows
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d1304c
 class WordPredictions:
     "One row of outputs for each word"
-    picks = 'one'
+    picks,gather = 'one',GatherWords
     def flat(self, learn, preds, targets): # (N,C) and (N,) of the words that the model saw
         preds,targets = (o.contiguous().as_subclass(torch.Tensor) for o in (preds, targets))
         read = is_read(learn.names, preds)
@@ -84,58 +100,6 @@ class WordPredictions:
 def items_of(self:WordPredictions, learn, items):
     "The texts or lists of words in `items`; `TypeError` names the one that is neither."
     return learn.texts_of(items, check=learn.dls.text_tfm.check_or_text)
-
-# %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d1304f
-@patch
-def _preds(self:WordPredictions, learn, found, texts, act): # (n_words,C) of each row
-    if not found.with_preds: return None
-    act = act or getcallable(learn.loss_func, 'activation')
-    return self._rows(found, [len(t) for t in texts], act, learn.names)
-
-@patch
-def _rows(self:WordPredictions, found, lens, act, vocab): # (n_words,C) of each row
-    res = [no_word(vocab).repeat(n, 1) for n in lens]
-    if not found.preds: return res
-    row,word,preds = map(torch.cat, (found.rows, found.words, found.preds))
-    preds = act(preds)
-    ends = (row.diff().nonzero().squeeze(1)+1).tolist()
-    for a,b in zip([0,*ends], [*ends,len(row)]):
-        if b>a: res[int(row[a])][word[a:b]] = preds[a:b].to(res[0].dtype)
-    return res
-
-# %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d13050
-def _validate(learn, dl, found, inner, cbs): # `found` keeps what the model says
-    contexts = learn.validation_context(cbs=[*(cbs or []), found], inner=inner)
-    if found.with_loss: contexts.append(learn.loss_not_reduced())
-    with ContextManagers(contexts): learn._do_epoch_validate(dl=dl)
-
-def _targets(dl, targets): return [t[0] for t in targets] if len(dl.dataset.tls)>1 else None
-def _in_order(rows, back): return None if rows is None else PerRow(rows[i] for i in back)
-def _losses(found, back): return torch.cat(found.losses)[back] if found.losses else torch.zeros(0)
-
-def _decoded(learn, preds): return None if preds is None else [_numbers(learn, p) for p in preds]
-
-@patch
-def gather(self:WordPredictions, learn, dl, reorder=True, with_input=False, with_loss=False, with_decoded=False,
-    with_preds=True, with_targs=True, act=None, inner=False, cbs=None, **kwargs):
-    "`get_preds` by words: predictions and targets as `PerRow`, losses as means over the words of a row."
-    if with_input or not isinstance(dl, TransformersDL):
-        return learn.fastai_get_preds(dl=dl, reorder=reorder, with_input=with_input, with_loss=with_loss,
-            with_decoded=with_decoded, with_preds=with_preds, with_targs=with_targs, act=act, inner=inner, cbs=cbs,
-            **kwargs)
-    if kwargs: raise TypeError(f"get_preds does not take {', '.join(kwargs)} where each word has a prediction")
-    idxs = np.asarray(dl.get_idxs())
-    dl = dl.new(get_idxs=FixedOrder(idxs))
-    found = GatherWords(dl.text_tfm.fields, with_preds, with_loss)
-    _validate(learn, dl, found, inner, cbs)
-    texts,targets = _read(dl, idxs) if with_preds or with_targs else ([],[])
-    preds = self._preds(learn, found, texts, act)
-    targs = _targets(dl, targets) if with_targs else None
-    back = np.argsort(idxs, kind='stable') if reorder else np.arange(len(idxs))
-    res = [_in_order(preds, back), _in_order(targs, back)]
-    if with_decoded: res.append(_in_order(_decoded(learn, preds), back))
-    if with_loss: res.append(_losses(found, back))
-    return tuple(res)
 
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d13053
 def _given_words(s): # where each word is, and the place of its first token, -1 without
