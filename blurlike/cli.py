@@ -177,10 +177,10 @@ def _learner_options(args, make): # what was given for the learner function `mak
     return given
 
 def _check_run(args): # before anything is loaded; the folder for the trained model
-    from blurlike.all import check_target
+    from blurlike.all import check_destination
     if (args.resume or args.steps) and not args.checkpoints:
         raise ValueError(f"{'--resume' if args.resume else '--steps'} needs --checkpoints FOLDER")
-    out = check_target(args.out)
+    out = check_destination(args.out)
     for name in ('log','checkpoints'):
         given = getattr(args, name)
         path = given and Path(given).expanduser().absolute()

@@ -78,8 +78,8 @@ def main(argv=None):
     "Data, batch, learning rate, training, results, prediction, saving, reloading."
     args = arguments(argv)
     matplotlib.use('agg')
-    from blurlike.all import check_target
-    if args.out: check_target(args.out)
+    from blurlike.all import check_destination
+    if args.out: check_destination(args.out)
     set_seed(args.seed)
     learn = learner_of(args)
     title('a batch')

@@ -138,7 +138,7 @@ def _by_gradients(self:_Asking, window, out):
 
 # %% ../../nbs/inspect/02_explain.ipynb #20ef8fcd
 @patch
-def counted(self:_Asking, windows): # a bar, to explain an output of each of these
+def bar_for(self:_Asking, windows): # a bar, to explain an output of each of these
     def n_calls(i): return 1+len(_known_words(self.words[i])) if self.method=='occlusion' else self.steps+2
     n = {i:n_calls(i) for i in set(windows)}
     self.bar = Progress(sum(n[i] for i in windows), hasattr(self.learn, 'progress'))
@@ -188,7 +188,7 @@ def _explain_labels(ask, names, labels, words, method):
     is_none_predicted = labels is None and not predicted
     if is_none_predicted: method = f'no label is predicted, this one is the most probable; {method}'
     def told(i): return dict(label=names[i], score=float(probs[i]), logit=float(logits[i])) | ask.text(i)
-    with ask.counted([w for i in asked for w in ask.windows_of(i)[0]]): rows = list(map(told, asked))
+    with ask.bar_for([w for i in asked for w in ask.windows_of(i)[0]]): rows = list(map(told, asked))
     return Explanation(rows[0]['reading'], rows, method, predicted=predicted)
 
 # %% ../../nbs/inspect/02_explain.ipynb #cb63f017
@@ -237,7 +237,7 @@ def _explain_tags(ask, labels, words, method):
         return found | dict(words=ask.tag(*tagged.places[w], c))
 
     rows = [(w, c) for w in words for c in asked(w)]
-    with ask.counted([tagged.places[w][0] for w,_ in rows]): res = [told(*o) for o in rows]
+    with ask.bar_for([tagged.places[w][0] for w,_ in rows]): res = [told(*o) for o in rows]
     return Explanation(ask.reading, res, method, [w for w,_ in rows], labels is None)
 
 # %% ../../nbs/inspect/02_explain.ipynb #dfcdfd83
@@ -247,7 +247,7 @@ def _explain_own(ask, rows, labels, words, method):
     def told(r):
         found = dict(words=ask.of(r['window'], r['out']), reading=ask.whose[r['window']])
         return {k:r[k] for k in ('label','score','logit')} | found
-    with ask.counted([r['window'] for r in rows]): res = list(map(told, rows))
+    with ask.bar_for([r['window'] for r in rows]): res = list(map(told, rows))
     return Explanation(res[0]['reading'], res, method)
 
 # %% ../../nbs/inspect/02_explain.ipynb #e6b8eebc
@@ -271,7 +271,7 @@ def explain(self:TransformersLearner,
     tfm = self.dls.text_tfm
     item = self.texts_of([item], check=tfm.check_or_text)[0]
     names = tfm.output_names(item) or self.names
-    asked = getattr(getattr(self.task, 'predictions', None), 'asked', None)
+    asked = self.predictions.asked
     is_asked = bool(names) or asked is not None
     if not is_asked:
         raise ValueError("explain tells what speaks for a label, a choice, a tag or a number; this learner's task has none of them")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FEWEST_ROWS', 'RowResults', 'draw_sums', 'interval', 'LabelCounts', 'single_results', 'set_results', 'number_results',
-           'mean_results', 'RowLosses', 'judged', 'counted', 'judge_losses', 'token_results']
+           'mean_results', 'RowLosses', 'judged', 'counts_and_losses', 'judge_losses', 'token_results']
 
 # %% ../../nbs/inspect/08_row_results.ipynb #3ebd1089
 from collections.abc import Callable
@@ -251,7 +251,7 @@ class RowLosses(Callback):
     @property
     def of_rows(self)->np.ndarray: return self._ordered(self.losses) # (n,)
     @property
-    def counted(self)->np.ndarray: return self._ordered(self.counts) # (n,k)
+    def counts_of_rows(self)->np.ndarray: return self._ordered(self.counts) # (n,k)
 
 # %% ../../nbs/inspect/08_row_results.ipynb #7c060017c1
 def judged(
@@ -263,7 +263,7 @@ def judged(
     preds,targets,decoded = learn.get_preds(dl=dl, with_decoded=True, cbs=losses)
     return preds,targets,decoded,losses.of_rows
 
-def counted(
+def counts_and_losses(
     learn, # Learner
     dl, # Its rows have targets
     count:Callable # `learn -> (B,k)` numbers of a batch
@@ -271,7 +271,7 @@ def counted(
     "One pass over `dl`, of which no outputs are kept."
     found = RowLosses(count)
     learn.validate(dl=dl, cbs=found)
-    return found.counted,found.of_rows
+    return found.counts_of_rows,found.of_rows
 
 def judge_losses(learn, dl)->RowResults: # the mean loss of the rows, which each task has
     losses = RowLosses()
@@ -284,5 +284,5 @@ def token_results(
     count:Callable # `learn -> (B,3)` losses, tokens that are guessed right, tokens that count, of each row
 )->RowResults:
     "Perplexity and accuracy of tokens."
-    counts,losses = counted(learn, dl, count)
+    counts,losses = counts_and_losses(learn, dl, count)
     return mean_results(dict(perplexity=counts[:,0], accuracy=counts[:,1]), counts[:,2], losses, units=counts[:,2])

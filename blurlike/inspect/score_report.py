@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 from ..support.arguments import some_of
 from ..data.batch import TransformersDL
-from ..data.loaders import check_targets, read_again
+from ..data.loaders import check_labelled, read_again
 from ..data.rows import name_numbers
 from .row_results import FEWEST_ROWS, RowResults, draw_sums, interval, judge_losses
 from .slices import slices_by
@@ -228,7 +228,7 @@ def rows_to_judge(
     elif isinstance(rows, TransformersDL): dl = rows
     else:
         dl = learn.dls.test_dl(read_again(learn, rows), with_labels=True)
-    check_targets(dl, learn.dls)
+    check_labelled(dl, learn.dls)
     if not len(dl.dataset): raise ValueError("there are no rows to report on: pass rows=, or keep a validation part")
     return dl.new(shuffle=False, drop_last=False) if dl.shuffle or dl.drop_last else dl
 
@@ -238,7 +238,7 @@ def row_results(
 )->RowResults:
     "What one pass over `dl` finds, as the task says; the loss alone where it says nothing."
     judge = None if learn.task is None else learn.task.judge
-    gives_labels = judge is not None and getattr(learn.task.predictions, 'picks', None) is not None
+    gives_labels = judge is not None and learn.predictions.picks is not None
     if gives_labels: check_activation(learn.loss_func)
     return judge_losses(learn, dl) if judge is None else judge(learn, dl)
 

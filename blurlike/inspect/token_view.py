@@ -241,7 +241,7 @@ def shown_and_hidden(
         yield run[:n],run[n:]
 
 # %% ../../nbs/inspect/00_token_view.ipynb #8dfa4e13
-def counted(n, what): return f"{n:,} {what}{'s' if n!=1 else ''}"
+def so_many(n, what): return f"{n:,} {what}{'s' if n!=1 else ''}"
 
 # %% ../../nbs/inspect/00_token_view.ipynb #d79a6c82
 @patch(as_prop=True)
@@ -250,7 +250,7 @@ def told(self:ShownTokens)->str:
     n = len(r.full_ids)
     lost = sum(r.cut)
     unknown = sum(i==self.tok.unk_token_id for i in r.full_ids)
-    res = f"{counted(n, 'token')}, {counted(len(r.words), 'word')}"
+    res = f"{so_many(n, 'token')}, {so_many(len(r.words), 'word')}"
     if limit: res += f", max_length={limit:,}"
     if lost: res += f": {lost:,} tokens ({lost/n:.0%}) are cut off"
     elif len(r.ids)>1: res += f": read in {len(r.ids)} windows, {r.tfm.overlap} tokens in common"

@@ -50,14 +50,14 @@ def _check_asked(learn, n):
     if kind is not None and not kind.labels:
         raise TypeError("the predictions are numbers, and a model that gives a number does not tell how sure it is of it: "
             "label rows drawn at random, or learn classes of numbers")
-    if hasattr(learn.task.predictions, 'doubts'): return
+    if learn.predictions.doubts is not None: return
     raise TypeError(f"rows are ranked by the probabilities of their labels, and the predictions of {learn.task.name} have none")
 
 # %% ../../nbs/inspect/13_uncertain.ipynb #905bbd59
 _chunk = 6400 # rows that are read and predicted together
 
 def _of_chunk(learn, rows, start, bs, measure): # items and their doubts
-    predictions = learn.task.predictions
+    predictions = learn.predictions
     with items_from(start):
         items = predictions.items_of(learn, rows_between(rows, start, min(start+_chunk, len(rows))))
         doubts = torch.as_tensor(predictions.doubts(learn, items, bs, measure)).float().numpy()

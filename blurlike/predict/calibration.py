@@ -95,9 +95,9 @@ def _judge(picks, logits, targets):
 
 # %% ../../nbs/predict/08_calibration.ipynb #c5bd8955
 def _flat(learn, logits, targets): # (n,C), and (n,) or (n,C)
-    flat = getattr(learn.task.predictions, 'flat', None)
+    flat = learn.predictions.flat
     if flat is not None: logits,targets = flat(learn, logits, targets)
-    kind = torch.int64 if learn.task.predictions.picks=='one' else torch.float64
+    kind = torch.int64 if learn.predictions.picks=='one' else torch.float64
     return logits.float(),targets.as_subclass(torch.Tensor).to(kind)
 
 def check_picks(
@@ -105,7 +105,7 @@ def check_picks(
     what:str # Who asks
 ):
     "Raise `ValueError` unless the learner's answers are labels with probabilities."
-    if getattr(getattr(learn.task, 'predictions', None), 'picks', None): return
+    if learn.predictions.picks is not None: return
     name = 'this learner, which has no task' if learn.task is None else learn.task.name
     raise ValueError(f"{what} is for answers that are labels with probabilities, and those of {name} are none")
 
@@ -135,7 +135,7 @@ def _moved(loss_func, scaling): # thresholds that give the same labels after ano
 def _set_scaling(learn, scaling):
     if decisions_of(learn.loss_func)['conformal'] is not None:
         warn_user("the sets of `learn.conformal` were found by other probabilities, and their promise is gone: call it again")
-    changes = dict(thresh=_moved(learn.loss_func, scaling)) if learn.task.predictions.picks=='some' else {}
+    changes = dict(thresh=_moved(learn.loss_func, scaling)) if learn.predictions.picks=='some' else {}
     set_decisions(learn, scaling=scaling, conformal=None, **changes)
 
 @patch
@@ -147,7 +147,7 @@ def calibrate(self:PredictingLearner,
 )->Calibration: # Errors before and after, and cross-fitted: what to expect of new rows
     "Make probabilities say how often they are right, in one pass over validation rows."
     check_picks(self, 'calibrate')
-    picks = self.task.predictions.picks
+    picks = self.predictions.picks
     logits,targets = _flat(self, *labelled_preds(self, 'calibrate', ds_idx, dl, act=noop))
     _check_method(self, method, logits, targets)
     before = scaled(self.loss_func, logits)

@@ -46,7 +46,7 @@ def promised_quantile(
 # %% ../../nbs/predict/09_conformal.ipynb #813dfcea
 def _check_conformal(learn, alpha):
     check_picks(learn, 'conformal')
-    if hasattr(learn.task.predictions, 'flat'):
+    if learn.predictions.flat is not None:
         raise ValueError("conformal promises something of rows that are drawn one by one, and the words of a sentence are not: "
             "`predict_batch` tells the `score` of each answer")
     if is_number(alpha) and 0<alpha<1: return
@@ -62,7 +62,7 @@ def conformal(self:PredictingLearner,
     _check_conformal(self, alpha)
     probs,targets = labelled_preds(self, 'conformal', ds_idx, dl, least=1)
     targets = targets.as_subclass(torch.Tensor)
-    scores = label_scores(self.task.predictions.picks, probs, targets).numpy()
+    scores = label_scores(self.predictions.picks, probs, targets).numpy()
     promise = dict(alpha=float(alpha), quantile=promised_quantile(scores, alpha), rows=len(scores))
     set_decisions(self, conformal=promise)
     sizes = in_sets(self.loss_func, probs).sum(1).double()

@@ -17,7 +17,7 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from ..data.batch import TransformersDL
-from ..data.loaders import check_many, check_targets
+from ..data.loaders import check_many, check_labelled
 from ..model.decisions import decisions_of
 from ..model.fingerprints import checksum_of, config_facts, generation_facts, tokenizer_hash, weights_hash
 from ..model.int8 import predicting_in
@@ -26,7 +26,6 @@ from ..model.turns import train_alone
 from .gathering import gather
 from .predicting_learner import PredictingLearner
 from .prediction_files import predict_to_file
-from .text_labels import LabelPredictions
 from ..support.arguments import check_counts, did_you_mean
 from ..support.cells import native_values
 from ..support.finite import check_outputs
@@ -45,9 +44,8 @@ def _check_options(call, method, own, options): # names of arguments, as the use
 @patch
 def predict(self:PredictingLearner, item, rm_type_tfms=None, with_input=False, **kwargs):
     "Decoded prediction, its index, and probabilities for one text, pair or row; `TypeError` if it is none of these."
-    predictions = self.task.predictions if self.task is not None else LabelPredictions(None)
-    _check_options('predict', predictions.one, (), kwargs)
-    with self.as_decided(): *given,decoded,index,probs = predictions.one(self, item, rm_type_tfms, with_input, **kwargs)
+    _check_options('predict', self.predictions.one, (), kwargs)
+    with self.as_decided(): *given,decoded,index,probs = self.predictions.one(self, item, rm_type_tfms, with_input, **kwargs)
     return (*given, _as_in_data(decoded, self), index, probs)
 
 def _as_in_data(decoded, learn): # fastai's `Category` is text, whatever the labels were
@@ -71,7 +69,7 @@ def show_results(self:PredictingLearner,
     **kwargs
 ):
     "fastai's `show_results`; `ValueError` for rows without targets."
-    if dl is not None: check_targets(dl, self.dls)
+    if dl is not None: check_labelled(dl, self.dls)
     super(PredictingLearner, self).show_results(ds_idx, dl, **kwargs)
 
 # %% ../../nbs/predict/05_learner_predict.ipynb #bee15f40
@@ -89,12 +87,12 @@ def predict_batch(self:PredictingLearner,
         raise ValueError("this learner has no task to tell how predictions read; "
             "pass task= to PredictingLearner, or call get_preds")
     check_counts(bs=bs)
-    _check_options('predict_batch', self.task.predictions.many, ('bs', 'out', 'resume', 'precision'), kwargs)
+    _check_options('predict_batch', self.predictions.many, ('bs', 'out', 'resume', 'precision'), kwargs)
     check_many(items, 'predict_batch')
     told = {} if precision is None else dict(precision=precision)
     with self.as_decided():
         if out is not None: return predict_to_file(self, items, out, bs, resume, **told, **kwargs)
-        with predicting_in(self.model, precision): return self.task.predictions.many(self, items, bs, **kwargs)
+        with predicting_in(self.model, precision): return self.predictions.many(self, items, bs, **kwargs)
 
 # %% ../../nbs/predict/05_learner_predict.ipynb #ca12ad02
 @patch
@@ -103,7 +101,7 @@ def stream(self:PredictingLearner,
     **kwargs # Passed to the task's predictions, e.g. `max_new_tokens`
 ): # Yields str
     "What the model writes after `item`, piece by piece; `TypeError` where it writes none."
-    write = getattr(getattr(self.task, 'predictions', None), 'stream', None)
+    write = self.predictions.stream
     if write is None: raise TypeError("this learner's model writes no text: call `predict`")
     _check_options('stream', write, (), kwargs)
     return write(self, item, **kwargs)
@@ -142,8 +140,8 @@ def get_preds(self:PredictingLearner, ds_idx=1, dl=None, reorder=True, inner=Fal
     "fastai's `get_preds`: rows go through the model in order of length and come back in their own; `ValueError` where outputs are `nan`."
     cbs = L(cbs) if inner else [_Numbers(), *L(cbs)] # a fit goes on, and tells of its loss
     if dl is None: dl = self.dls[ds_idx].new(shuffle=False, drop_last=False)
-    if kwargs.get('with_loss'): check_targets(dl, self.dls)
-    kind = None if self.task is None else self.task.predictions.gather
+    if kwargs.get('with_loss'): check_labelled(dl, self.dls)
+    kind = self.predictions.gather
     is_empty = isinstance(dl, TransformersDL) and len(dl.dataset)==0
     if is_empty and kind is None: return self._no_preds(**kwargs)
     through = self.fastai_get_preds if kind is None else partial(gather, self, kind)

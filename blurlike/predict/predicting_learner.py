@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 
 from ..data.loaders import (check_loaders, check_many, check_names, check_tokens, given_rows, output_names,
-    own_loaders, read_columns, takes)
+    own_loaders, columns_read, takes)
 from ..data.prefetch import ahead, name_error, name_items
 from ..data.column import Column
 from ..data.rows import Rows
@@ -31,10 +31,11 @@ from ..model.decisions import with_activation, with_decisions
 from ..model.losses import TokenLoss, check_ignores
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
 from ..model.turns import predict_together
+from .text_labels import LabelPredictions
 from ..support.finite import check_outputs
 from ..support.progress import Progress
 from ..support.warn import warn_user
-from ..task import task_of
+from ..task import Predictions, task_of
 
 # %% ../../nbs/predict/04_predicting_learner.ipynb #5d0a1c03
 _readers = WeakKeyDictionary() # learner -> how texts are read for its model, whatever happens to its loaders; no part of its state
@@ -42,6 +43,8 @@ _readers = WeakKeyDictionary() # learner -> how texts are read for its model, wh
 class PredictingLearner(Learner):
     "A fastai `Learner` that predicts texts, by a `Task` which tells how predictions read"
     task = own_names = None
+    @property
+    def predictions(self)->Predictions: return LabelPredictions(None) if self.task is None else self.task.predictions # as tensors where nobody says how they read
     @property
     def names(self)->list: return output_names(self.dls) if self.own_names is None else list(self.own_names)
 
@@ -80,7 +83,7 @@ def takes_threshold(
     learn # Learner
 )->bool:
     "Is it a threshold that decides which labels a row gets?"
-    return learn.task is not None and getattr(learn.task.predictions, 'picks', None)=='some'
+    return learn.predictions.picks=='some'
 
 def _with_threshold(learn, loss): # as it can be used, if the user has set one
     thresh = getattr(loss, 'thresh', None)
@@ -123,7 +126,7 @@ def as_decided(self:PredictingLearner):
 # %% ../../nbs/predict/04_predicting_learner.ipynb #10f60008
 def _read_items(items, tl, tfm, check): # rows are read by the getter of the loaders
     getter = tl.tfms.fs[0]
-    columns = read_columns(getter)
+    columns = columns_read(getter)
     has_names = isinstance(getter, Column) and isinstance(items, Rows)
     if has_names: check_columns(items, *L(columns))
     def is_row(o): return isinstance(o, (dict, pd.Series)) and (columns is not None or takes(tl, o))
@@ -144,7 +147,7 @@ def texts_of(self:PredictingLearner,
     "The texts in `items`; `TypeError` or `KeyError` if there are none."
     check_many(items, 'predict_batch')
     tfm,tl = self.dls.text_tfm,self.dls.valid_ds.tls[0]
-    is_named = read_columns(tl.tfms.fs[0]) is not None # else the form of a row counts
+    is_named = columns_read(tl.tfms.fs[0]) is not None # else the form of a row counts
     if not is_named: items = given_rows(items, tl)
     elif isinstance(items, (pd.DataFrame, Dataset)): items = Rows(items)
     if len(items)==0: return []

@@ -14,6 +14,7 @@ from ..support.arguments import is_number
 from ..model.decisions import as_probabilities
 from ..model.model_inputs import gives_one_number, unwrap
 from ..model.turns import trains_here
+from ..task import Predictions
 
 # %% ../../nbs/predict/00_text_labels.ipynb #3301de2d
 def only_ours(
@@ -51,10 +52,8 @@ def abstained(
     return [o | {k:v for k,v in silent.items() if k in o and o['score']<least} | dict(guess=o['label']) for o in rows]
 
 # %% ../../nbs/predict/00_text_labels.ipynb #befa1c04
-class LabelPredictions:
+class LabelPredictions(Predictions):
     "One row of outputs for each text"
-    gather = None # a kind of `Gather`, where a row has more than one prediction
-    picks = None # of the outputs: the likeliest `one`, `some` that are likely enough; `None`: they are no labels with probabilities
     def __init__(self,
         decode # `(preds (B,C), vocab) -> list` of plain dicts, one a row
     ): self.decode = decode
@@ -89,9 +88,6 @@ class LabelPredictions:
         return self.decode(preds, learn.names)
 
 # %% ../../nbs/predict/00_text_labels.ipynb #0add9896
-@patch
-def items_of(self:LabelPredictions, learn, items)->list: return learn.texts_of(items)
-
 @patch
 def doubts(self:LabelPredictions, learn, items, bs, measure): # (n,); `measure` says it of (...,C) probabilities
     "How unsure the model is of each of `items`."

@@ -15,6 +15,7 @@ from ..model.model_inputs import unwrap
 from .gathering import Gather, one_width
 from .text_labels import PerRow
 from .writing import Continuation, check_writes, decoding
+from ..task import Predictions
 
 # %% ../../nbs/predict/06_written_text.ipynb #250cb3c3
 class GatherScores(Gather):
@@ -23,24 +24,23 @@ class GatherScores(Gather):
     @property
     def keeps_inputs(self): return self.wanted['with_input'] or self.wanted['with_decoded']
     def keep(self):
-        targets,shift = self.plain(self.y),self.learn.task.predictions.shift
+        targets,shift = self.plain(self.y),self.learn.predictions.shift
         if self.wanted['with_targs']: self.targs.append(targets)
         if not self.wanted['with_preds']: return
         scores = as_scores(self.learn.to_detach(self.pred), targets, shift)
         self.preds += scores[:,0].split((targets[:,shift:]!=-100).sum(1).tolist())
 
     def told_preds(self, learn): return PerRow(self.preds)
-    def told_targets(self, learn): return learn.task.predictions.targets(one_width(self.targs))
+    def told_targets(self, learn): return learn.predictions.targets(one_width(self.targs))
     def told_decoded(self, learn, preds): # what the model writes for these rows
-        predictions = learn.task.predictions
+        predictions = learn.predictions
         res = [torch.tensor([ids], dtype=torch.long) for x in self.inputs for ids in predictions.answers(learn, x)]
         return predictions.targets(one_width(res))
 
 # %% ../../nbs/predict/06_written_text.ipynb #9914938e
-class WrittenText:
+class WrittenText(Predictions):
     "Predictions that are texts"
-    reads_targets = True # does `gather` need them?
-    gather = GatherScores
+    gather,reads_targets = GatherScores,True
     targets,shift = TokenTensor,1 # type of what is told; places from a token to that which it tells
     def one(self, learn, item, rm_type_tfms=None, with_input=False,
         max_new_tokens:int|None=None, # Maximum tokens that are written; `None`: what suits

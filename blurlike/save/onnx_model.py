@@ -25,7 +25,7 @@ from ..model.inputs_callback import ModelInputsCallback
 from ..model.model_inputs import needs_positions, unwrap
 from ..model.tokenizer import load_config
 from .folder import keep_facts, learner_of
-from .folder_check import check_folder, check_target, folder_of, replace_save
+from .folder_check import check_folder, check_destination, folder_of, replace_save
 from .saved_facts import read_facts, write_facts
 
 # %% ../../nbs/save/04_onnx_model.ipynb #d43eacb1
@@ -175,7 +175,7 @@ def export_onnx(
 )->Path: # The folder, for `load_onnx`
     "Write the model as `model.onnx`, with tokenizer, config and `blurlike.json`; `ValueError` if it cannot be exported or computes something else."
     need_packages('onnx', 'onnxscript', 'onnxruntime')
-    check_target(folder, onnx=True)
+    check_destination(folder, onnx=True)
     is_learner = isinstance(learn_or_folder, TransformersLearner)
     learn = learn_or_folder if is_learner else TransformersLearner.from_pretrained(learn_or_folder)
     with tempfile.TemporaryDirectory() as tmp:

@@ -22,7 +22,7 @@ from ..save.onnx_model import load_onnx, need_packages
 # %% ../../nbs/share/03_serving.ipynb #19b50013
 @singledispatch
 def page_output(
-    predictions, # `learn.task.predictions`
+    predictions, # `learn.predictions`
     learn:TransformersLearner, # What predicts
     gr # The module gradio
 )->tuple: # Gradio's output components, and a function from a text or pair to their value
@@ -71,7 +71,7 @@ def answering(
 
 # %% ../../nbs/share/03_serving.ipynb #ff0426c6
 def page_with_boxes(
-    predictions, # `learn.task.predictions`
+    predictions, # `learn.predictions`
     learn:TransformersLearner, # What predicts
     gr, # The module gradio
     **settings # Passed to `gradio.Interface`
@@ -96,4 +96,4 @@ def gradio_app(
         raise ValueError("this learner has no task, so nothing is known of its predictions: pass task= to TransformersLearner")
     title = title or learn.task.name.replace('_', ' ')
     settings = dict(title=title, flagging_mode='never', analytics_enabled=False, api_name='predict') | kwargs
-    return page_of(learn.task.predictions, learn, gr, **settings)
+    return page_of(learn.predictions, learn, gr, **settings)

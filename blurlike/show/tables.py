@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 
-from ..data.loaders import check_targets
+from ..data.loaders import check_labelled
 from ..data.token_fields import TokenTensor
 
 # %% ../../nbs/show/00_tables.ipynb #633ea8f3
@@ -189,7 +189,7 @@ def from_learner(cls:ClassificationInterpretation,
     act=None # Activation; `None`: that of the loss
 )->ClassificationInterpretation:
     "As fastai's; `ValueError` where the outputs are no classes."
-    if dl is not None: check_targets(dl, learn.dls)
+    if dl is not None: check_labelled(dl, learn.dls)
     vocab = getattr(learn.dls[ds_idx] if dl is None else dl, 'vocab', None)
     if vocab is None or not len(vocab):
         raise ValueError("the outputs of this model are no classes that could be confused; "

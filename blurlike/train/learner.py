@@ -21,7 +21,7 @@ from fastcore.meta import delegates
 
 from ..model.adapters import add_adapter, has_adapter, merged
 from ..data.batch import TransformersDL
-from ..data.loaders import check_loaders, check_targets, output_names
+from ..data.loaders import check_loaders, check_labelled, output_names
 from .metrics import check_batch_metrics
 from .run import RunningLearner
 from ..model.class_weights import held_weights
@@ -230,7 +230,7 @@ def _set_device(self:TransformersLearner, b):
 @patch
 @delegates(Learner.validate)
 def validate(self:TransformersLearner, ds_idx=1, dl=None, cbs=None, **kwargs):
-    if dl is not None: check_targets(dl, self.dls)
+    if dl is not None: check_labelled(dl, self.dls)
     is_empty = dl is None and not len(self.dls[ds_idx].dataset)
     if is_empty:
         raise ValueError("there are no rows to validate on: pass a loader, `learn.validate(dl=learn.dls.test_dl(rows, with_labels=True))`")
@@ -268,8 +268,7 @@ class _Whole(tuple): # a batch that fastai's `summary` does not cut
 def summary(self:TransformersLearner):
     "fastai's `summary`; where predictions need targets, a batch with these is shown."
     dl = self.dls.train
-    reads_targets = getattr(getattr(self.task, 'predictions', None), 'reads_targets', False)
-    if reads_targets: dl.one_batch = lambda: _Whole(type(dl).one_batch(dl))
+    if self.predictions.reads_targets: dl.one_batch = lambda: _Whole(type(dl).one_batch(dl))
     try: return super(TransformersLearner, self).summary()
     finally: vars(dl).pop('one_batch', None)
 

@@ -14,6 +14,7 @@ from ...support.arguments import check_counts
 from ...data.prefetch import name_error, name_items
 from .masking import TensorMasked
 from ...support.progress import Progress
+from ...task import Predictions
 from ...predict.gathering import Gather, one_width
 from ...predict.text_labels import PerRow
 from ...model.losses import IGNORED
@@ -44,7 +45,7 @@ class GatherMasks(Gather):
     def told_targets(self, learn): return self._beside(learn, self.targs)
     def told_decoded(self, learn, preds): return self._beside(learn, self.guesses)
 
-class MaskPredictions:
+class MaskPredictions(Predictions):
     "Tokens for the gaps of a text"
     gather = GatherMasks
 

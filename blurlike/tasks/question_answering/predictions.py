@@ -18,6 +18,7 @@ from ...data.tokens import Tokens
 from ...predict.gathering import Gather
 from ...support.arguments import check_counts
 from ...support.progress import Progress
+from ...task import Predictions
 from .answers import NO_ANSWER, TensorAnswer
 from .decoding import N_BEST, Reading, batch_answers, best_of, threshold
 from .questions import Asked, as_asked
@@ -114,7 +115,7 @@ class GatherAnswers(Gather):
         return TensorAnswer(torch.tensor(places).reshape(-1, 2).long())
 
 # %% ../../../nbs/tasks/question_answering/05_predictions.ipynb #834d6957
-class AnswerPredictions:
+class AnswerPredictions(Predictions):
     "The place of an answer"
     gather = GatherAnswers
 

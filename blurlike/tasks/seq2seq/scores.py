@@ -20,6 +20,7 @@ from fasttransform import compose_tfms
 from ...data.prefetch import name_error, name_items
 from ...data.column import Column
 from ...model.token_scores import as_scores
+from ...predict.written_text import WrittenText
 from ...support.arguments import check_counts
 from ...support.warn import warn_user
 from ...train.learner import TransformersLearner
@@ -181,7 +182,7 @@ class WrittenScores:
         learn,self.learn = self.learn,None
         if not hasattr(getattr(self.dl, 'dataset', None), 'tls') or len(self.dl.dataset.tls)<2: return {}
         sources,targets = read_sample(self.dl, self.rows)
-        predictions = learn.task.predictions
+        predictions = learn.predictions
         ids = predictions.answered(learn, sources, bs=max(self.dl.bs, 32), show=False)
         written = [predictions.text(learn, i) for i in ids]
         return text_scores(written, targets, self.languages)
@@ -239,7 +240,7 @@ def score(self:TransformersLearner,
     **kwargs # How texts are written, as in `predict_batch`, e.g. `num_beams`
 )->pd.DataFrame: # A row a score, in percent, with its interval and how it was computed
     "Scores of what is written for all rows; `TypeError` where no texts are compared."
-    if not hasattr(self.task.predictions, 'answered'):
+    if not isinstance(self.predictions, WrittenText):
         raise TypeError("score compares what is written with targets, and this learner writes none: `validate` gives its metrics")
     check_counts(samples=samples)
     _check_writing(kwargs)

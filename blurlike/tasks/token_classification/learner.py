@@ -15,7 +15,7 @@ from fastcore.meta import delegates
 
 from ...support.arguments import check_settings, column_names
 from ...train.assembly import build_learner, check_ready
-from ...data.loaders import check_targets
+from ...data.loaders import check_labelled
 from ...inspect.row_faults import found_in
 from ...model.class_weights import follow_order, loss_with, read_class_weights
 from ...train.learner import TransformersLearner
@@ -174,7 +174,7 @@ def entity_report(self:TransformersLearner,
             "use `ClassificationInterpretation.from_learner(learn)` for their confusions")
     if not isinstance(ds_idx, int):
         raise TypeError(f"ds_idx is 0 or 1, not {type(ds_idx).__name__}: `learn.report(rows)` judges the rows of a table")
-    if dl is not None: check_targets(dl, self.dls)
+    if dl is not None: check_labelled(dl, self.dls)
     _,targets,found = self.get_preds(ds_idx=ds_idx, dl=dl, with_decoded=True)
     for f,t in zip(found, targets): counts.add(t.numpy(), f.numpy())
     return counts.report()

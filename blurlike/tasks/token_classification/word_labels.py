@@ -19,6 +19,7 @@ from ...model.model_inputs import unwrap
 from ...predict.gathering import Gather
 from ...predict.text_labels import PerRow, only_ours
 from ...support.progress import Progress
+from ...task import Predictions
 from .sentences import sentences
 from .tagged import is_entity_scheme, tag_runs
 from .tagged_tables import TaggedWords
@@ -87,7 +88,7 @@ def _read(dl): # words and targets of its rows
     return texts,targets
 
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d1304c
-class WordPredictions:
+class WordPredictions(Predictions):
     "One row of outputs for each word"
     picks,gather = 'one',GatherWords
     def flat(self, learn, preds, targets): # (N,C) and (N,) of the words that the model saw
