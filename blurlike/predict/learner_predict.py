@@ -45,7 +45,8 @@ def _check_options(call, method, own, options): # names of arguments, as the use
 def predict(self:PredictingLearner, item, rm_type_tfms=None, with_input=False, **kwargs):
     "Decoded prediction, its index, and probabilities for one text, pair or row; `TypeError` if it is none of these."
     _check_options('predict', self.predictions.one, (), kwargs)
-    with self.as_decided(): *given,decoded,index,probs = self.predictions.one(self, item, rm_type_tfms, with_input, **kwargs)
+    with self.as_decided(): found = self.predictions.one(self, item, rm_type_tfms, with_input, **kwargs)
+    *given,decoded,index,probs = found
     return (*given, _as_in_data(decoded, self), index, probs)
 
 def _as_in_data(decoded, learn): # fastai's `Category` is text, whatever the labels were

@@ -44,7 +44,8 @@ class PredictingLearner(Learner):
     "A fastai `Learner` that predicts texts, by a `Task` which tells how predictions read"
     task = own_names = None
     @property
-    def predictions(self)->Predictions: return LabelPredictions(None) if self.task is None else self.task.predictions # as tensors where nobody says how they read
+    def predictions(self)->Predictions: # of one row each, where no task says how they read
+        return LabelPredictions(None) if self.task is None else self.task.predictions
     @property
     def names(self)->list: return output_names(self.dls) if self.own_names is None else list(self.own_names)
 
