@@ -88,7 +88,7 @@ ARMS = dict(
     head_3=ours(head_faster, times=3), head_10=ours(head_faster, times=10), linear_head_3=ours(head_faster, times=3, by=linear), linear_head_10=ours(head_faster, times=10, by=linear),
     by_group=ours(by_group, lowest=.1), by_group_lr4=ours(by_group, lowest=.25, lr=4), unfreeze=ours(unfreeze_by_steps), fine_tune=ours(fine_tune), fine_tune_plain=ours(fine_tune_plain), fine_tune_lr2=ours(fine_tune, lr=2), fine_tune_flat=ours(fine_tune, lr=2, lr_mult=1), fine_tune_20=ours(fine_tune, lr=20, lr_mult=20), fine_tune_lr4=ours(fine_tune, lr=4), finder=ours(as_found),
     cycle_lr2=ours(lr=2), cycle_lr4=ours(lr=4), cycle_lr10=ours(lr=10), linear_lr2=ours(linear, lr=2), linear_lr4=ours(linear, lr=4), linear_lr_half=ours(linear, lr=.5), cycle_lr_half=ours(lr=.5),
-    trainer=trainer(), trainer_cosine=trainer(lr_scheduler_type='cosine'), trainer_lr2=trainer(lr=2), trainer_lr4=trainer(lr=4))
+    trainer=trainer(), trainer_cosine=trainer(lr_scheduler_type='cosine'), trainer_lr_half=trainer(lr=.5), trainer_lr2=trainer(lr=2), trainer_lr4=trainer(lr=4)) # at half of 1e-4, its own default
 
 @cache
 def read_part(shared, name, part):
