@@ -9,6 +9,7 @@ from fresh import ROOT, run_fresh
 # module, what it says, what it is made to say, and which tests should notice: `rows:order`, those of `test_rows.py` with `order` in their name
 FAULTS = [
     ('data/rows', 'for i in back]', 'for i in order]', 'rows:order_in_which'), # rows of a Dataset in another order
+    ('data/column', 'text in names and names.index(text)!=place', 'False', 'labels:class_label labels:asked labels:places'), # '1' may be a name or a number, and nobody asks
     ('data/table_files', "for s in ';\\t|,'", "for s in '\\t|,'", 'rows:divided_by_another'), # no hint at semicolons
     ('data/splits', 'if first<0 or last>=n', 'if first<0 or last>n', 'splits:do_not_split'), # one row too many is let through
     ('data/label_columns', '.drop_duplicates().label', '.label', 'labels:twice_in_a_row'), # a label that stands twice in a row counts twice
@@ -25,6 +26,7 @@ FAULTS = [
     ('model/token_scores', 'logits[at] += weights*(1-smoothing)', 'logits[at] += weights', 'causal_lm:written_over'), # another gradient of smoothed targets
     ('model/decisions', 'return logits*scale+bias', 'return logits*scale', 'decisions:by_hand'), # a calibration by label without its summands
     ('model/fast_dropout', '(a[part]*kept[part]).to(v.dtype).transpose', 'a[part].to(v.dtype).transpose', 'fast_dropout:formula'), # a gradient of values that knows no dropout
+    ('predict/gathering', "np.argsort(idxs, kind='stable'))", 'idxs)', 'masked_lm:order_of_rows'), # predictions in another order than their rows
     ('predict/prediction_files', "facts['rows'],facts['sha256'])==(self.start, self.rows, file_hash(self.path))", "facts['rows'])==(self.start, self.rows)", 'prediction_files:damaged'), # a damaged part is taken
     ('predict/thresholds', 'np.lexsort([abs(cuts-.5), -scores])', 'np.lexsort([-abs(cuts-.5), -scores])', 'decisions:nearest_to_a_half'), # of equally good thresholds the one farthest from 0.5
     ('predict/conformal', 'round((n+1)*(1-alpha), 9)', 'round(n*(1-alpha), 9)', 'decisions:promise'), # sets that keep their promise less often
@@ -47,6 +49,7 @@ FAULTS = [
     ('inspect/row_results', '_mean(_ratio(hits, true, np.nan))', '_mean(_ratio(hits, true))', 'report:scikit_learn'), # labels that no row has lower the balanced accuracy
     ('inspect/compare', 'int((r.difference>0)!=less)', 'int(r.difference>0)', 'compare:less_perplexity'), # the higher loss is better
     ('inspect/uncertain', 'return 1-(first-second)', 'return 1-first', 'uncertain:plain_model'), # a margin that is a confidence
+    ('support/cells', ' or v is pd.NA', '', 'multiple_choice:small_parts'), # `pd.NA` is a choice
     ('share/hub', "re.sub(r'([\\\\`*\\[\\]<>&#|])'", "re.sub(r'([\\\\`*\\[\\]<&#|])'", 'hub:markup'), # a `>` in a card is not escaped
 ]
 
