@@ -5,6 +5,7 @@ import inspect
 import json
 import math
 import sys
+from collections import Counter
 from contextlib import nullcontext
 from itertools import takewhile
 from pathlib import Path
@@ -184,6 +185,8 @@ def _check_run(args): # before anything is loaded; the folder for the trained mo
     for name in ('log','checkpoints'):
         given = getattr(args, name)
         path = given and Path(given).expanduser().absolute()
+        is_wrong = path and path.exists() and path.is_dir()==(name=='log')
+        if is_wrong: raise ValueError(f"--{name} {given} is a {'folder: give the name of a csv file' if name=='log' else 'file: give the name of a folder'}")
         if not path or path!=out and out not in path.parents: continue
         raise ValueError(f"--{name} {given} lies in --out {args.out}, which is for the trained model alone; give another name")
     return out
@@ -258,10 +261,12 @@ def _renamed(df, data, option, given, names): # columns of `df` -> names that th
 def _rows(learn, data, as_text, **wanted): # a file, and its columns -> names of ours; `wanted`: option -> those given, and ours
     from blurlike.all import read_again
     given = [(str(o), n) for asked,names in wanted.values() for o,n in zip(asked or _listed(names), _listed(names))]
+    twice = next((o for o,k in Counter(o for o,_ in given).items() if k>1), None)
+    if twice is not None: raise ValueError(f"column {twice!r} is named twice")
     df,new = read_again(learn, data, [o for o,n in given if n in as_text]).source,{}
     for option,(given,names) in wanted.items(): new |= _renamed(df, data, option, given, _listed(names))
-    hidden = [n for n in new.values() if n in df.columns and n not in new] # by another column of their name
-    return df.drop(columns=hidden).rename(columns=new),new
+    hidden = {n:f'{n} (of the file)' for n in new.values() if n in df.columns and n not in new} # by another column of their name
+    return df.rename(columns=new | hidden),new | hidden
 
 def _known(o, names, by_text): # a label as the model knows it: files tell '1' and 1 apart, or not
     from blurlike.support.arguments import some_of
@@ -303,6 +308,7 @@ def _labelled(learn, data, text, label): # rows with texts and labels, and the f
     from blurlike.all import Rows, text_columns
     x,*y = [tl.tfms.fs[0] for tl in learn.dls.valid_ds.tls]
     labels = [o.names for o in y]
+    if label and not y: raise ValueError(f"--label: the targets of {learn.task.name} are in the texts themselves; leave it out")
     is_named = _are_named(learn, y)
     as_text = text_columns(learn.dls) + (labels if is_named and _are_texts(learn.names) else [])
     df,new = _rows(learn, data, as_text, text=(text, x.names), **{'label':(label, names) for names in labels})
@@ -338,7 +344,7 @@ def predict(args):
         for p in learn.predict_batch(items, **kwargs): print(json.dumps(p, ensure_ascii=False))
 
 def _by(name, new): # a column of the file, which the learner knows by another name
-    if new.get(name, name)==name: return name
+    if new.get(name, name)==name: return name # the learner's own, or one that it does not read
     def of_row(row): return row[new[name]]
     of_row.__name__ = name
     return of_row

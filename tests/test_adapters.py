@@ -334,3 +334,21 @@ def test_an_error_while_merging_leaves_the_model_as_it_was(bert, monkeypatch):
     monkeypatch.undo()
     learn.save_pretrained('m')
     close(TransformersLearner.from_pretrained('m').predict_logits(TEXTS[:3]), learn.predict_logits(TEXTS[:3]), 1e-5)
+
+def test_the_base_is_not_saved_over(bert, in_tmp):
+    learner('single', bert).save_pretrained('base')
+    learn = adapted('base')
+    Path('link').symlink_to('base')
+    for folder in ('base','link', in_tmp/'base'):
+        with pytest.raises(ValueError, match='holds the checkpoint under these adapters'): learn.save_pretrained(folder, merge=False)
+    learn.save_pretrained('alone', merge=False)
+    with pytest.raises(ValueError, match='holds the checkpoint'): TransformersLearner.from_pretrained('alone').save_pretrained('base', merge=False)
+    assert TransformersLearner.from_pretrained('base').predict(TEXTS[0])
+
+def test_the_base_is_found_from_another_folder(bert, in_tmp, monkeypatch):
+    learner('single', bert).save_pretrained('base')
+    learn = adapted('base')
+    Path('elsewhere').mkdir()
+    monkeypatch.chdir('elsewhere')
+    learn.save_pretrained('../alone', merge=False)
+    assert TransformersLearner.from_pretrained('../alone').predict_batch(TEXTS)==learn.predict_batch(TEXTS)

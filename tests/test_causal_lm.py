@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import transformers as tf
 from datasets import Dataset
 from torch import nn
-from blurlike.all import (Callback, GradientAccumulation, Interpretation, ModelDoor, ModelLoss, NextTokenLoss, TargetScores, TokenizeNext, TransformersLearner, assistant_turns,
+from blurlike.all import (Rows, Callback, GradientAccumulation, Interpretation, ModelDoor, ModelLoss, NextTokenLoss, TargetScores, TokenizeNext, TransformersLearner, assistant_turns,
     as_messages, causal_lm_metrics, read_rows, read_split, read_text,
     attach_door, causal_lm_learner, export_onnx, gradio_app, load_onnx, model_card, sequence_classification_learner, token_bytes)
 from blurlike.model import token_scores as scores_module
@@ -926,3 +926,15 @@ def blind(forward):
 def test_a_function_of_outputs_is_refused_where_text_is_written(checkpoints):
     learn = learner('prompts', checkpoints('llama'))
     with pytest.raises(TypeError, match='takes no act='): learn.get_preds(act=lambda o: o)
+
+def test_chats_of_a_parquet_file_are_those_of_the_table(checkpoints, in_tmp):
+    calls = [dict(name='f', args=['a','b']), dict(name='g', args=['c'])]
+    chats = pd.DataFrame(dict(messages=[[dict(role='user', content='hi', tool_calls=None), dict(role='assistant', content='ok', tool_calls=calls)]]*8))
+    chats.to_parquet('chats.parquet')
+    tok = tf.AutoTokenizer.from_pretrained(checkpoints('llama'))
+    tok.chat_template = ("{% for m in messages %}{{ m.role }}{% if m.tool_calls %}{{ m.tool_calls|tojson }}{% endif %}{{ m.content }}{{ eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}assistant{% endif %}")
+    def read(data): return causal_lm_learner(data, checkpoints('llama'), text='messages', tokenizer=tok, bs=2, valid=[0, 1]).dls.valid.one_batch()[0]
+    whole = read(chats)
+    for data in ('chats.parquet', Dataset.from_parquet('chats.parquet', cache_dir='cache')): assert torch.equal(read(data), whole)
+    assert Rows(pd.read_parquet('chats.parquet'))[0]['messages'][1]['tool_calls']==calls

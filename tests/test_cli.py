@@ -1,6 +1,7 @@
 "`blurlike train`, `predict`, `report`, as a user types them."
 import importlib.util,io,json,os,shlex,subprocess,sys
 from contextlib import redirect_stderr,redirect_stdout
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -310,3 +311,25 @@ def test_an_argument_that_is_no_option_belongs_to_no_task(bert, in_tmp, capsys):
     with pytest.raises(SystemExit): main(['train', 'data.csv', str(bert), *QUICK, '--peft', 'x', '--out', 'm'])
     said = capsys.readouterr().err
     assert 'unrecognized arguments: --peft x' in said and 'belong to' not in said
+
+def test_slices_are_of_the_files_own_column(bert, in_tmp, capsys):
+    FRAMES['single'].to_csv('data.csv', index=False)
+    assert main(['train', 'data.csv', str(bert), *QUICK, '--out', 'model'])==0
+    FRAMES['single'].rename(columns=dict(label='gold')).assign(label=['a','b']*24).to_csv('other.csv', index=False)
+    capsys.readouterr()
+    assert main(['report', 'model', 'other.csv', '--label', 'gold', '--by', 'label', '--rows', '0'])==0
+    out = capsys.readouterr().out
+    assert 'label' in out and all(any(line.split()[:2]==[part,'24'] for line in out.splitlines()) for part in 'ab'), out
+
+def test_options_that_cannot_be_are_told_at_once(bert, in_tmp, capsys):
+    rows = pd.DataFrame(dict(text=TEXTS))
+    rows.to_csv('texts.csv', index=False)
+    assert main(['train', 'texts.csv', str(bert), '--task', 'masked_lm', *QUICK, '--out', 'gaps'])==0
+    FRAMES['pair'].to_csv('pairs.csv', index=False)
+    assert main(['train', 'pairs.csv', str(bert), *columns('pair'), *QUICK, '--out', 'pairs'])==0
+    Path('file').write_text('x')
+    for args,said in ((['report','gaps','texts.csv','--label','nothing'], '--label: the targets of masked_lm are in the texts'),
+            (['predict','pairs','pairs.csv','--text','one','one'], "column 'one' is named twice"),
+            (['train','texts.csv',str(bert),'--out','new','--log','.'], '--log . is a folder'),
+            (['train','texts.csv',str(bert),'--out','new','--checkpoints','file'], '--checkpoints file is a file')):
+        assert main(args)==2 and said in capsys.readouterr().err

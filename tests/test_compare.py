@@ -246,3 +246,10 @@ def test_the_same_rows_in_another_table_are_compared(bert):
     b = learner('single', bert, df.iloc[28:].reset_index(drop=True), valid=None)
     same = b.report(rows=df.iloc[28:].reset_index(drop=True))
     assert a.report().numbers.tolist()!=same.numbers.tolist() and len(compare(a.report(), same))==20
+
+def test_rounding_is_no_difference():
+    rng = np.random.default_rng(0)
+    losses = rng.random(40)
+    from blurlike.inspect.row_results import interval
+    assert interval(rng.normal(0, 1e-9, 100), 40)[0]<0<interval(rng.normal(0, 1e-9, 100), 40)[1] # and not: all draws agree
+    assert np.isnan(interval(np.full(100, losses[0]), 40)).all()

@@ -16,7 +16,7 @@ from runs import WORDS, Cut, gaps, tagger
 from small import BS, FRAMES, learner
 from torch import nn
 
-from blurlike.all import (Callback, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, masked_lm_learner,
+from blurlike.all import (Callback, CancelBatchException, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, masked_lm_learner,
     plain_schedule, sequence_classification_learner, set_seed, token_classification_learner)
 from blurlike.train.run_facts import differences, run_facts
 
@@ -289,3 +289,37 @@ def test_later_loaders_are_read_as_the_model_reads(bert):
     with pytest.warns(UserWarning, match='max_length=100 is more than this model'): learn.dls = other.dls
     assert learn.dls.text_tfm.max_length==64 and learn.dls.text_tfm.pad_to_multiple_of==16
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+
+# --- validations and errors in the middle of a fit
+
+class Looks(Callback):
+    "Validates, predicts and reports after each epoch, in the way that fastai's users do."
+    order = 70
+    def after_epoch(self):
+        if self.learn.in_training_run: self.learn.validate(), self.learn.get_preds(), self.learn.report()
+
+@pytest.mark.parametrize('kind,how', [('single', dict(precision='bf16')), ('single', {}), ('answers', {}), ('prompts', {})])
+def test_a_validation_between_epochs_changes_nothing(kind, how, bert, checkpoints):
+    def fitted(*cbs):
+        set_seed(3)
+        learn = learner(kind, checkpoints('llama') if kind=='prompts' else bert, **how)
+        quiet(lambda: learn.fit_one_cycle(2, 1e-2, cbs=[GradientAccumulation(12), *cbs]))
+        return learn
+    alone,looked = fitted(),fitted(Looks())
+    assert apart(weights(alone), weights(looked))==0
+    assert list(alone.recorder.hps['lr'])==list(looked.recorder.hps['lr'])!=[] and repr(alone.recorder.values)==repr(looked.recorder.values)
+
+@pytest.mark.parametrize('event,error', [('before_batch',KeyboardInterrupt), ('after_pred',KeyboardInterrupt), ('after_pred',CancelBatchException), ('after_loss',KeyboardInterrupt)])
+def test_half_precision_ends_with_the_batch(event, error, bert):
+    learn = learner('single', bert, precision='bf16')
+    def stop(self): raise error
+    cb = type('Stops', (Callback,), {event:stop, 'order':5 if event=='after_loss' else 20})()
+    try: quiet(lambda: learn.fit(1, 1e-3, cbs=cb))
+    except KeyboardInterrupt: pass
+    assert not torch.is_autocast_enabled('cpu') and nn.Linear(2, 2)(torch.ones(1, 2)).dtype==torch.float32
+
+def test_half_precision_ends_with_predictions_that_are_no_numbers(bert):
+    learn = learner('single', bert, precision='bf16')
+    with torch.no_grad(): learn.model.classifier.weight[0,0] = torch.nan
+    with pytest.raises(ValueError, match='nan'): quiet(learn.get_preds)
+    assert not torch.is_autocast_enabled('cpu')

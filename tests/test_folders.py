@@ -264,3 +264,22 @@ def test_ctrl_c_while_training(bert, in_tmp):
         err = p.communicate(timeout=60)[1]
     assert p.returncode==130 and 'with --resume goes on' in err and 'Traceback' not in err and not Path('m').exists()
     assert any(Path('run').glob('step-*'))
+
+def test_templates_of_a_chat_are_vouched_for_and_go_with_the_tokenizer(checkpoints, in_tmp):
+    learn = learner('chats', checkpoints('llama'))
+    tok = learn.dls.tokenizer
+    plain = tok.chat_template
+    tok.chat_template = dict(default=plain, tool='{{ 1 }}')
+    learn.save_pretrained('several')
+    assert TransformersLearner.from_pretrained('several').dls.tokenizer.chat_template==tok.chat_template
+    added = Path('several/additional_chat_templates/more.jinja')
+    added.write_text('{{ "other" }}')
+    for refused in (lambda: TransformersLearner.from_pretrained('several'), lambda: learn.save_pretrained('several')):
+        with pytest.raises((ValueError, FileExistsError), match='additional_chat_templates/more.jinja'): refused()
+    added.unlink()
+    changed_ = added.with_name('tool.jinja')
+    changed_.write_text('{{ 2 }}')
+    with pytest.raises(ValueError, match='is not as it was saved'): TransformersLearner.from_pretrained('several')
+    tok.chat_template = plain
+    learn.save_pretrained('several')
+    assert TransformersLearner.from_pretrained('several').dls.tokenizer.chat_template==plain

@@ -221,3 +221,11 @@ def test_the_card_tells_what_a_pipeline_leaves_out(bert):
     assert 'knows nothing of the decisions' not in model_card(several)
     several.threshold = .3
     assert 'knows nothing of the decisions' in model_card(several)
+
+def test_the_card_tells_of_the_fit_and_not_of_the_search_for_a_rate(bert):
+    learn = learner('single', bert)
+    learn.fit_one_cycle(1, 1e-3)
+    before = model_card(learn)
+    learn.lr_find(show_plot=False)
+    learn.freeze()
+    assert model_card(learn)==before and '1.0e-03' in before and f'{sum(p.numel() for p in learn.model.parameters()):,}' in before

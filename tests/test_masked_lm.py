@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers as tf
-from blurlike.all import (Callback, ColReader, DataBlock, GradientAccumulation, Interpretation, Learner, MaskedLMBlock, MaskedLoss, ModelInputsCallback, ModelLoss, PackedRows, Rows, TokenizeMasked, TransformersLearner, head_stands_alone, load_learner, load_tokenizer, masked_lm_learner, masked_lm_metrics, sequence_classification_learner, token_classification_learner)
+from blurlike.all import (causal_lm_learner, Callback, ColReader, DataBlock, GradientAccumulation, Interpretation, Learner, MaskedLMBlock, MaskedLoss, ModelInputsCallback, ModelLoss, PackedRows, Rows, TokenizeMasked, TransformersLearner, head_stands_alone, load_learner, load_tokenizer, masked_lm_learner, masked_lm_metrics, sequence_classification_learner, token_classification_learner)
 from fresh import fresh_process, here
 from small import FRAMES, SMALL, TEXTS, byte_tokenizer, close, weights, word_tokenizer
 
@@ -599,3 +599,22 @@ def test_a_text_that_is_cut_is_told_of(bert):
     learn.dls.text_tfm.tokenize = lambda texts, count=True: calls.append(count) or tokenize(texts, count)
     learn.predict_batch(['the [MASK] '+'film '*20])
     assert calls==[False] # long texts are not read twice where there is nothing more to tell
+
+@pytest.mark.parametrize('arch,make,one,other,item', [
+    ('bert', masked_lm_learner, {}, dict(whole_word=True), 'the film was [MASK] .'), ('llama', causal_lm_learner, dict(block_size=32), dict(block_size=0), 'the film was')])
+def test_other_loaders_may_have_other_fields(arch, make, one, other, item, checkpoints):
+    rows = pd.DataFrame(dict(text=TEXTS))
+    learn,second = (make(rows, checkpoints(arch), bs=5, valid=.25, **o) for o in (one, other))
+    learn.dls = second.dls
+    first = learn.predict(item, **dict(max_new_tokens=3) if arch=='llama' else {})
+    learn.validate()
+    assert str(first)==str(learn.predict(item, **dict(max_new_tokens=3) if arch=='llama' else {}))
+
+def test_no_windows(bert):
+    with pytest.raises(ValueError, match='reads no text in windows'): masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), bert, max_length=12, overlap=2, bs=5)
+
+@pytest.mark.parametrize('given', [dict(mlm_probability=.9), dict(bs=3), dict(valid=None), dict(whole_word=True), dict(split_by='paragraph')])
+def test_ready_loaders_are_not_made_otherwise(given, bert):
+    ready = masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), bert, bs=5).dls
+    masked_lm_learner(ready, bert, bs=16, valid=.2, mlm_probability=.15) # as they are by default
+    with pytest.raises(ValueError, match=f'{[*given][0]}=: these DataLoaders are made already'): masked_lm_learner(ready, bert, **given)

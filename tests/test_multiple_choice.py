@@ -439,3 +439,10 @@ def test_relabel_takes_what_predictions_name(checkpoints):
     learn.relabel([row], [wrong])
     place = learn.dls.train.row_numbers().tolist().index(row)
     assert df.choices[row][int(learn.dls.train.targets_of(np.array([place]))[0][0])]==wrong
+
+def test_sets_hold_no_choice_that_a_row_has_not(bert):
+    rows = pd.DataFrame(dict(text=TEXTS[:12], choices=[['good','bad','rain'][:2+i%2] for i in range(12)], label=[i//2%2 for i in range(12)]))
+    learn = multiple_choice_learner((rows, rows), bert, bs=5)
+    with torch.no_grad(): learn.model.classifier.weight.mul_(1e8) # sure, and sometimes wrong
+    told = learn.conformal(alpha=.1)
+    assert told['labels a row']==np.mean([len(s) for s in learn.predict_batch(rows, sets=True)])<=2.5

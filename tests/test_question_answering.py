@@ -664,3 +664,22 @@ def test_a_look_leaves_the_threshold(bert, in_tmp):
 
 def test_a_function_of_outputs_is_refused(bert):
     with pytest.raises(TypeError, match='takes no act='): learner('answers', bert).get_preds(act=lambda o: o)
+
+def test_a_look_decides_nothing(bert):
+    learn = asked(BOTH, bert)
+    items = BOTH[['question','context']][:12]
+    before = learn.predict_batch(items)
+    learn.validate(), learn.get_preds(), learn.report()
+    assert learn.loss_func.thresh==0 and learn.predict_batch(items)==before
+
+def test_a_loss_of_two_learners_holds_the_threshold_of_neither(bert):
+    loss = AnswerLoss()
+    one,two = (asked(BOTH, bert, loss_func=loss) for _ in range(2))
+    one.fit(1, 5e-3)
+    assert one.loss_func.thresh!=0==two.loss_func.thresh==loss.thresh
+
+def test_metrics_of_training_batches(bert):
+    learn = asked(FRAME, bert)
+    learn.recorder.train_metrics = True
+    learn.fit(1, 1e-3)
+    assert len(learn.recorder.values[0])==6 and 'train_f1' in list(learn.recorder.metric_names)

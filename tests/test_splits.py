@@ -498,3 +498,15 @@ def test_numbers_beside_names_that_are_numbers(names, there, said):
         if said:
             with pytest.raises(ValueError, match="may be a name, or the number of one"): read_split(pair, .2)
         else: assert len(read_split(pair, .2)[0])==8
+
+@pytest.mark.parametrize('first,second', [(['0','1','unknown'], ['0','1']), (['0','1'], ['0','1','unknown']), (['True','False','maybe'], ['True','False'])])
+def test_labels_of_two_files_are_of_one_type(first, second, bert, in_tmp):
+    for name,labels in (('train', first), ('valid', second)): pd.DataFrame(dict(text=TEXTS[:12], label=(labels*12)[:12])).to_csv(f'{name}.csv', index=False)
+    wanted = sorted({*first, *second})
+    for data,more in ((('train.csv','valid.csv'), {}), ('train.csv', dict(valid='valid.csv'))):
+        assert sequence_classification_learner(data, bert, vocab=wanted, **more).dls.vocab==wanted
+
+def test_columns_of_one_name_in_two_tables_are_left_out(bert):
+    more = FRAMES['single'][['label']].rename(columns=dict(label='x'))
+    one,two = (pd.concat([FRAMES['single'], *[more]*n], axis=1) for n in (2, 1))
+    for pair in ((one, two), (one, one)): assert sequence_classification_learner(pair, bert).dls.vocab==['bad','fine','good']

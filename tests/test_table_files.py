@@ -257,3 +257,16 @@ def test_six_forms_of_a_table_read_alike(seed, tmp_path):
         rows = read_rows(data)[0]
         assert rows.columns==list(df.columns) and len(rows)==len(df), form
         for c in df.columns: assert values(rows, c)==want[c], (form, c)
+
+@pytest.mark.parametrize('white', [' ', '\t ', ''])
+def test_white_space_before_the_header(white, in_tmp):
+    Path('t.csv').write_text(f'{white}\ntext,label\nfoo,1\n\nbar,2\n')
+    assert read_table('t.csv').to_dict('list')==dict(text=['foo','bar'], label=[1,2])
+    Path('one.csv').write_text(f'{white}\ntext\nfoo\nbar\n')
+    assert read_table('one.csv').text.tolist()==['foo','bar']
+
+def test_text_views_of_arrow(bert):
+    data = FRAMES['single']
+    views = pa.table(dict(text=pa.array(data.text, pa.string()).cast(pa.string_view()), label=pa.array(data.label)))
+    one,two = (sequence_classification_learner(o, bert, valid=[0, 1], bs=2).dls.valid.one_batch()[0] for o in (Dataset(views), data))
+    assert (one==two).all()

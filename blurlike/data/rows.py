@@ -37,7 +37,9 @@ _wrapped = pd.CategoricalDtype, pd.SparseDtype, pd.ArrowDtype
 
 def _plain(col): return pd.Series(col.tolist()) if isinstance(col.dtype, _wrapped) else col # with the dtype that its values have elsewhere
 
-def _as_list(v): return v.tolist() if isinstance(v, np.ndarray) else v # pandas reads the lists of a parquet file as arrays
+def _as_list(v): # pandas reads the lists of a parquet file as arrays, within lists and dicts too
+    if isinstance(v, np.ndarray): return v.tolist() if v.dtype!=object else list(map(_as_list, v))
+    return {k:_as_list(o) for k,o in v.items()} if isinstance(v, dict) else v
 
 def _arrays(df): return {c:df.iloc[:,i].array for i,c in reversed([*enumerate(df.columns)])} # of columns of one name the first
 

@@ -8,6 +8,7 @@ __all__ = ['HELD_OUT', 'row_numbers', 'train_part', 'split_rows', 'own_part', 'i
 # %% ../../nbs/data/05_splits.ipynb #e42f870e
 import re
 from contextlib import suppress
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -206,6 +207,19 @@ def _are_two(data): # tables
     if not isinstance(data, (tuple, list)) or len(data)!=2: return False
     return isinstance(data, tuple) or all(isinstance(o, (pd.DataFrame, Dataset)) for o in data)
 
+def _texts_in(rows): return {c for c in rows.columns if isinstance(rows.source, pd.DataFrame) and pd.api.types.is_string_dtype(rows.column(c))}
+
+def _read_two(data, valid, read, args): # a column that is text in one file is text in the other, though all in it may look like numbers
+    both = [read(o, *args) for o in (data, valid)]
+    as_text = getattr(read, 'keywords', {}).get('as_text')
+    are_files = [isinstance(o, (str, Path)) for o in (data, valid)]
+    if as_text is None or not any(are_files): return both
+    one,other = (_texts_in(rows) for rows,*_ in both)
+    apart = (one^other) & {*both[0][0].columns} & {*both[1][0].columns}
+    if not apart: return both
+    again = partial(read, as_text=[*as_text, *apart])
+    return [again(o, *args) if is_file else found for o,is_file,found in zip((data, valid), are_files, both)]
+
 def read_split(
     data, # A table, as for `read`, or a pair of them: for training and for validation
     valid, # As in `split_rows`, or a table
@@ -219,8 +233,7 @@ def read_split(
         raise ValueError(f"data holds two tables, for training and for validation: leave out valid={_said(valid)}, or one of them")
     if is_two: data,valid = data
     elif not is_table(valid): return (*read(data, *args), valid)
-    train,parts,*rest = read(data, *args)
-    other,*_ = read(valid, *args)
+    (train,parts,*rest),(other,*_) = _read_two(data, valid, read, args)
     train = train[train_part(parts, len(train))]
     return (*_joined(train, other), *rest, 'validation')
 
@@ -248,7 +261,7 @@ def _check_column_ids(table, name, names): # numbers of a table that says nothin
 
 def _joined(*tables): # `Rows`, and the numbers of both parts
     first,second = (o.columns for o in tables)
-    shared = [c for c in first if c in second]
+    shared = [c for c in first if c in second and first.count(c)==second.count(c)==1] # of two of one name nobody knows which
     if not shared: raise ValueError(f"the tables for training and for validation share no column: {first} and {second}")
     a,b = map(_table, tables)
     if isinstance(a, Dataset) and isinstance(b, Dataset):

@@ -139,6 +139,7 @@ def _check_arrow(rows, name, is_split_into_words): # Arrow text is valid UTF-8 b
     col = rows.arrow(name)
     if col.null_count: raise _no_text(name, rows.name(col.is_null().to_numpy()))
     if is_split_into_words: return pc.equal(pc.list_value_length(col), 0).to_numpy()
+    if pa.types.is_string_view(col.type): col = col.cast(pa.large_string())
     is_text = pa.types.is_string(col.type) or pa.types.is_large_string(col.type)
     if not is_text: raise _not_text(name, col.type, 'all rows')
     empty = [pc.equal(pc.utf8_trim_whitespace(c), '').to_numpy(zero_copy_only=False) for c in col.chunks]

@@ -47,12 +47,14 @@ def _kind(path): # the ending, without that of the compression
 # %% ../../nbs/data/00_table_files.ipynb #3ee21130
 _fewest_signs = 2 # columns by which a reading can be told from another
 
+def _is_there(row): return len(row)>1 or bool(row and row[0].strip()) # a line of white space is no header
+
 class _Shape: # of a file, read with or without quotes
     def __init__(self, path, sep, quoting):
         self.path,self.sep,self.quoting,self.odd_quote = path,sep,quoting,False
         with self.rows() as rows:
             try:
-                self.header = next((r for r in rows if r), [])
+                self.header = next(filter(_is_there, rows), [])
                 begun = rows.line_num
                 counts = Counter(map(len, rows))
                 self.spans_lines = rows.line_num-begun > sum(counts.values())
@@ -188,7 +190,7 @@ def _columns(path, sep, shape):
 
 def _one_column(shape): # where pandas takes blank lines, and lines of white space, for none
     with shape.rows() as rows: cells = [r[0] if r else None for r in rows]
-    begin = next(i for i,c in enumerate(cells) if c is not None)
+    begin = next(i for i,c in enumerate(cells) if c is not None and c.strip())
     while cells[-1] is None: cells.pop() # ends of lines at the end of the file
     return pd.DataFrame({shape.header[0]:[c or None for c in cells[begin+1:]]}, dtype=_arrow_text)
 

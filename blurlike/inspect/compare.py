@@ -103,7 +103,7 @@ def _scores(self:Comparison): # a row a score
         x,y = (v[name][0] for v in values)
         low,high = interval(off, len(self))
         do_agree = len(self)>=FEWEST_ROWS and np.isnan(low) # the draws
-        if do_agree: low = high = y-x
+        if do_agree: low = high = y-x if abs(y-x)>1e-9 else 0.
         rows[name] = [x, y, y-x, low, high, np.nan if np.isnan(low) else _two_sided(off)]
     return pd.DataFrame(rows.values(), index=[*rows], columns=[*self.names, 'difference','low','high','p'])
 

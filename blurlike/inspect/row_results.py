@@ -64,7 +64,7 @@ def interval(
     first = (.025*known).astype(int)
     last = np.maximum(np.ceil(.975*known).astype(int)-1, 0)
     res = np.take_along_axis(np.sort(values, axis=0), np.stack([first, last]), axis=0) # `nan` comes last
-    return np.where(np.isclose(*res, rtol=1e-9), np.nan, res)
+    return np.where(np.isclose(*res, rtol=1e-9, atol=1e-12), np.nan, res)
 
 # %% ../../nbs/inspect/08_row_results.ipynb #7c06000d
 def _ratio(a, b, none=0.): return np.divide(a, b, out=np.full(np.broadcast(a, b).shape, none), where=b>0)

@@ -31,6 +31,8 @@ def add_adapter(
 ):
     "Put adapters into `model`: they and a head of its own are trained from now on, nothing else; `ImportError` without the package peft."
     head = _trained_whole(model)
+    place = model.name_or_path
+    model.base_place = str(Path(place).absolute()) if place and Path(place).is_dir() else place # wherever the program goes
     if getattr(model, 'as_loaded', False): note_base(model, model)
     try: model.add_adapter(config, name)
     except ValueError as e: raise ValueError(f"peft={type(config).__name__} cannot be put into this model: {e}") from e

@@ -78,11 +78,16 @@ class ModelInputsCallback(Callback):
 @patch
 def before_fit(self:ModelInputsCallback):
     _refuse_mixing(self.learn.cbs)
-    tfm = self.learn.dls.text_tfm
-    is_other_model = unwrap(self.learn.model) is not self.hooked
-    are_other_data = tfm.fields!=self.door.fields or tfm.join!=self.door.join
-    if is_other_model or are_other_data: self.learn = self._learn # the door is hung in anew
+    self.suit()
     self._bind_loss()
+
+@patch
+def suit(self:ModelInputsCallback):
+    "Hang the door in anew where the model is another, or texts are read otherwise."
+    tfm = self._learn.dls.text_tfm
+    is_other_model = unwrap(self._learn.model) is not self.hooked
+    are_other_data = tfm.fields!=self.door.fields or tfm.join!=self.door.join
+    if is_other_model or are_other_data: self.learn = self._learn
 
 @patch
 def _bind_loss(self:ModelInputsCallback):

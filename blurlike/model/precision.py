@@ -25,7 +25,15 @@ def cpu_has_half(
 
 class DevicePrecision(MixedPrecision):
     "fastai's `MixedPrecision` on the device that trains, the CPU included"
-    name = 'mixed_precision'
+    name,is_inside = 'mixed_precision',False
+    def before_batch(self):
+        super().before_batch()
+        self.is_inside = True
+    def after_loss(self): self.leave()
+    def leave(self): # however the batch ended, an error and Ctrl-C included
+        if self.is_inside: super().after_loss()
+        self.is_inside = False
+
     def before_fit(self):
         device = self.dls.device.type
         self._check_range()

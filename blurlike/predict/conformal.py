@@ -52,6 +52,12 @@ def _check_conformal(learn, alpha):
     if is_number(alpha) and 0<alpha<1: return
     raise ValueError(f"alpha={alpha!r}: the share of rows whose right label may be missing is expected, above 0 and below 1")
 
+def _are_there(dl, most): # (n,most) bool: a row with fewer choices has nothing beyond them
+    idxs = np.arange(len(dl.dataset))
+    items = [o for i in range(0, len(idxs), 1000) for o in dl.reader(idxs[i:i+1000])[0]]
+    counts = torch.tensor([len(dl.text_tfm.output_names(o)) for o in items])
+    return torch.arange(most)<counts[:,None]
+
 @patch
 def conformal(self:PredictingLearner,
     alpha:float=.1, # Share of rows whose right label may be missing from their set
@@ -65,7 +71,9 @@ def conformal(self:PredictingLearner,
     scores = label_scores(self.predictions.picks, probs, targets).numpy()
     promise = dict(alpha=float(alpha), quantile=promised_quantile(scores, alpha), rows=len(scores))
     set_decisions(self, conformal=promise)
-    sizes = in_sets(self.loss_func, probs).sum(1).double()
+    sets = in_sets(self.loss_func, probs)
+    if self.dls.text_tfm.join=='compare': sets &= _are_there(self.dls[ds_idx] if dl is None else dl, sets.shape[1])
+    sizes = sets.sum(1).double()
     k = math.ceil(round((len(scores)+1)*(1-alpha), 9))
     low,high = beta(k, len(scores)+1-k).interval(.95)
     return pd.Series({'promised coverage':1-alpha, 'from':low, 'to':high, 'rows':len(scores),

@@ -66,6 +66,7 @@ class PredictingLearner(Learner):
         _readers[self] = tfm
         follows = before is not None and before is not tfm
         if follows: self._suit_reader(before)
+        if follows and hasattr(self, 'model_inputs'): self.model_inputs.suit()
 
     def _suit_reader(self, before): pass # what was decided of the first loaders holds for others: see `TransformersLearner`
     def _check_task(self, dls): # of loaders that follow others

@@ -63,12 +63,17 @@ def _save_alone(learn, path): # adapters, and what else the base does not hold
     return dict(base=base) | base_mark(model)
 
 def _base_of(learn):
-    base = learn.__dict__.get('facts', {}).get('adapter_base') or unwrap(learn.model).name_or_path
+    model = unwrap(learn.model)
+    base = learn.__dict__.get('facts', {}).get('adapter_base') or getattr(model, 'base_place', model.name_or_path)
     if base: return str(Path(base).absolute()) if Path(base).is_dir() else base
     raise ValueError("merge=False: this model was not loaded from a checkpoint, so nobody could find it again under the adapters; "
         "save with merge=True")
 
 # %% ../../nbs/save/02_folder.ipynb #8df569ae
+def _check_base(base, folder): # where adapters are to be saved alone
+    if not Path(base).is_dir() or Path(base).resolve()!=folder.resolve(): return
+    raise ValueError(f"{str(folder)!r} holds the checkpoint under these adapters, and merge=False would leave them alone there: give another name")
+
 def _warn_code(learn):
     if not is_code(learn.dls.valid_ds.tls[0]): return
     columns = describe(learn)['text']
@@ -87,6 +92,7 @@ def save_pretrained(self:TransformersLearner,
     check_weights(unwrap(self.model))
     if rank_distrib(): return Path(folder).expanduser().absolute() # the first process writes
     alone = not merge and has_adapter(unwrap(self.model))
+    if alone: _check_base(_base_of(self), Path(folder).expanduser())
     def write(path):
         with late_bars(hasattr(self, 'progress')): adapter = _save_alone(self, path) if alone else self.save_model(path)
         _save_tokenizer(self.dls.text_tfm, path)

@@ -31,11 +31,17 @@ def check_labels(
 
 # %% ../../nbs/save/01_folder_check.ipynb #a36cccc8
 READ = '.json','.jinja','.safetensors' # endings of files that transformers reads without being told to
+_READ_FOLDERS = 'additional_chat_templates', # and folders
 
 # %% ../../nbs/save/01_folder_check.ipynb #d8b2cf69
+def _name(p, folder): return p.relative_to(folder).as_posix()
+
+def _paths_in(folder): # of what it holds, and folders in it that transformers reads
+    return [q for p in sorted(folder.iterdir()) for q in (sorted(p.iterdir()) if p.name in _READ_FOLDERS and p.is_dir() else [p])]
+
 def _others_in(folder, saved): # paths of what others have put beside the files `saved`
     own = {'blurlike.json', *saved}
-    return [p for p in sorted(folder.iterdir()) if p.name not in own]
+    return [p for p in _paths_in(folder) if _name(p, folder) not in own]
 
 def _theirs(folder): # the same, of a saved folder or any other
     try: saved = {*read_json(folder/'blurlike.json')['sha256']}
@@ -56,7 +62,7 @@ def check_destination(
     if (folder/'model.onnx').exists()!=onnx:
         there = 'saved learner, which an export to ONNX' if onnx else 'model in ONNX, which a saved learner'
         raise FileExistsError(f"{str(folder)!r} holds a {there} would replace; give another name")
-    odd = [p.name for p in _theirs(folder) if p.suffix in READ]
+    odd = [_name(p, folder) for p in _theirs(folder) if p.suffix in READ]
     if not odd: return folder
     them = 'it' if len(odd)==1 else 'them'
     raise FileExistsError(f"{_not_saved(odd, folder)}, and transformers would read {them}: move {them} away, or give another name")
@@ -68,9 +74,11 @@ def _link(a, b): # the old name is deleted soon
 # %% ../../nbs/save/01_folder_check.ipynb #7d62196c
 def _keep_theirs(folder, path): # what others have put into `folder`, in `path` too
     for p in _theirs(folder) if folder.is_dir() else ():
-        if (path/p.name).exists(): continue
-        if p.is_dir() and not p.is_symlink(): shutil.copytree(p, path/p.name, symlinks=True, copy_function=_link)
-        else: _link(p, path/p.name)
+        to = path/_name(p, folder)
+        if to.exists(): continue
+        to.parent.mkdir(exist_ok=True)
+        if p.is_dir() and not p.is_symlink(): shutil.copytree(p, to, symlinks=True, copy_function=_link)
+        else: _link(p, to)
 
 def replace_save(
     folder, # Where to; an earlier save there is replaced, what others have put into it is kept
@@ -128,7 +136,7 @@ def _check_vouched(folder, saved, weights): # are all files there by which the m
         raise ValueError(f"{str(folder)!r} does not vouch for {name}: its blurlike.json was changed or cut off")
 
 def _check_added(folder, facts): # what transformers or peft would read beside what was saved
-    added = [p.name for p in _others_in(folder, facts['sha256']) if p.suffix in READ]
+    added = [_name(p, folder) for p in _others_in(folder, facts['sha256']) if p.suffix in READ]
     is_odd = facts['adapter'] is None and 'adapter_config.json' in facts['sha256'] # peft would read it
     if is_odd: added = ['adapter_config.json']
     if added: raise ValueError(f"{_not_saved(added, folder)}: move {'it' if len(added)==1 else 'them'} away")

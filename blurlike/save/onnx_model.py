@@ -186,7 +186,7 @@ def export_onnx(
         before = list(zip(batches, _logits(copy, batches)))
         def write(path):
             _export(copy, batches[1], path/'model.onnx', kwargs)
-            for p in filter(_is_copied, source.iterdir()): shutil.copy(p, path)
+            shutil.copytree(source, path, dirs_exist_ok=True, ignore=lambda _,names: [n for n in names if not _is_copied(Path(n))])
             write_facts(path, facts)
             _compare(type(copy.model).__name__, before, path)
         return replace_save(folder, write, onnx=True)

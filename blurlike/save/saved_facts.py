@@ -126,7 +126,8 @@ def write_facts(
     facts:dict # From `describe`, with `adapter`
 ):
     "Write `blurlike.json`: `facts`, the sums of all other files, and the sum of all that."
-    hashes = {p.name:file_hash(p) for p in sorted(folder.iterdir()) if p.is_file() and p.name!='blurlike.json'}
+    files = [p for p in sorted(folder.rglob('*')) if p.is_file() and p!=folder/'blurlike.json']
+    hashes = {p.relative_to(folder).as_posix():file_hash(p) for p in files}
     facts = json.loads(json.dumps(facts | dict(sha256=hashes), allow_nan=False)) # as they will be read
     (folder/'blurlike.json').write_text(json.dumps(facts | dict(facts_sha256=json_hash(facts)), indent=1))
 

@@ -11,7 +11,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from fastai.torch_core import rank_distrib, trainable_params
+from fastai.torch_core import rank_distrib
 from fastcore.basics import patch
 from huggingface_hub import EvalResult, HfApi, ModelCardData, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
@@ -124,10 +124,8 @@ def _epoch_table(epochs):
 
 # %% ../../nbs/share/02_hub.ipynb #18b5000a
 def _rates(learn): # highest learning rate of each group in the last fit
-    hypers = learn.opt.hypers
-    top = max(learn.recorder.lrs)
-    last = hypers[-1]['lr']
-    rates = [top*h['lr']/last for h in hypers] if last else [top]
+    top,now = (learn.recorder.of_fit[k] for k in ('top','rates'))
+    rates = [top*r/now[-1] for r in now] if now[-1] else [top]
     if max(rates)-min(rates)<1e-3*top: return f'{top:.1e}'
     return ', '.join(f'{r:.1e}' for r in rates) + ' (by group, head last)'
 
@@ -144,7 +142,7 @@ def _fit_settings(learn): # of the last fit
     half,opt_func = getattr(learn, 'mixed_precision', None),learn.opt_func
     while isinstance(opt_func, partial): opt_func = opt_func.func
     clip = learn.gradient_clip.max_norm if hasattr(learn, 'gradient_clip') else None
-    return {'trained parameters':_count(trainable_params(unwrap(learn.model))), 'highest learning rate':_rates(learn),
+    return {'trained parameters':f"{learn.recorder.of_fit['trained']:,}", 'highest learning rate':_rates(learn),
         'weight decay':learn.opt.hypers[-1].get('wd'), 'optimizer':_code(getattr(opt_func, '__name__', opt_func)),
         'precision':'float32' if half is None else f'mixed, {half.amp_mode.value}', 'gradients clipped to norm':clip}
 
@@ -154,7 +152,7 @@ def _training(learn, facts):
     if not _in_onnx(learn): res['parameters'] = _count(model.parameters())
     if facts['base']: res['base'] = _code(facts['base'])
     if facts['epochs']: res['epochs'] = len(facts['epochs']['rows'])
-    was_fitted = learn.opt is not None and epoch_of_weights(learn) is not None
+    was_fitted = hasattr(getattr(learn, 'recorder', None), 'of_fit') and epoch_of_weights(learn) is not None
     if was_fitted: res |= _fit_settings(learn)
     loss = facts['loss']
     weighted = ' with class weights' if loss['class_weights'] else ''

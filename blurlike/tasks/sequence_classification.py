@@ -234,7 +234,7 @@ def sequence_classification_learner(
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
         own = dict(problem_type=problem_type, vocab=vocab, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
-        check_ready(max_length=max_length, overlap=overlap, **own)
+        check_ready(sequence_classification_learner, valid=valid, bs=bs, max_length=max_length, overlap=overlap, **own)
         return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
     rows,parts,valid = read_split(data, valid, partial(read_rows, as_text=texts))
     check_columns(rows, *texts, *labels)

@@ -39,11 +39,15 @@ def check_arguments(
     others = [*inspect.signature(build_learner).parameters, 'text','label','words','tags','valid']
     for k in kwargs.keys()-known: raise TypeError(f"there is no argument {k!r}{did_you_mean(k, [*known, *others])}")
 
+def _is_given(v, default): return v is not default and not (isinstance(v, (int, float, str)) and v==default)
+
 def check_ready(
-    **given # Arguments that say how loaders are made
+    make, # The function of a learner
+    **given # Those of its arguments that say how loaders are made
 ):
     "Raise `ValueError` for one that was given beside ready `DataLoaders`, which it could not change."
-    odd = [f'{k}=' for k,v in given.items() if v is not None]
+    taken = inspect.signature(make).parameters
+    odd = [f'{k}=' for k,v in given.items() if _is_given(v, taken[k].default)]
     if odd: raise ValueError(f"{', '.join(odd)}: these DataLoaders are made already; it belongs to their blocks")
 
 # %% ../../nbs/train/11_assembly.ipynb #fb93cca5
@@ -120,9 +124,11 @@ def _divide(options, task): # those of the text block, and those of the target b
 def _text_block(task, tokenizer, limit, overlap, options):
     if task.block is None: return TransformersTextBlock(tokenizer, limit, overlap, **task.text)
     windows = {} if overlap is None else dict(overlap=overlap)
-    takes_windows = {'overlap','tokenizer_kwargs'} & set(inspect.signature(task.block).parameters)
+    takes_any = {'overlap','tokenizer_kwargs'} & set(inspect.signature(task.block).parameters)
+    block = task.block(tokenizer, limit, **windows if takes_any else {}, **options)
+    takes_windows = takes_any and block.type_tfms[0].takes_overlap
     if windows and not takes_windows: raise ValueError(f"{task.name} reads no text in windows: leave overlap= away")
-    return task.block(tokenizer, limit, **windows, **options)
+    return block
 
 def _target_block(task, vocab, tokenizer, options):
     if task.target is None: return None

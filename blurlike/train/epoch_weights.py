@@ -10,6 +10,7 @@ import hashlib
 import json
 
 from fastai.learner import Learner
+from fastai.torch_core import trainable_params
 
 from ..model.adapters import bit_sums
 from ..model.model_inputs import unwrap
@@ -30,6 +31,9 @@ def note_weights(
     if not hasattr(learn, 'recorder'): return
     before = getattr(learn.recorder, 'weight_sums', {}) if learn.epoch else {}
     learn.recorder.weight_sums = before | {learn.epoch:weight_sum(learn)}
+    if hasattr(learn, 'lr_finder') or not learn.recorder.lrs: return
+    trained = sum(p.numel() for p in trainable_params(unwrap(learn.model)))
+    learn.recorder.of_fit = dict(top=max(learn.recorder.lrs), rates=[h['lr'] for h in learn.opt.hypers], trained=trained)
 
 # %% ../../nbs/train/08_epoch_weights.ipynb #e9c4000c
 def epoch_of_weights(

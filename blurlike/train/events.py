@@ -23,6 +23,7 @@ from ..support.warn import warn_user
 class FittingLearner(Learner):
     "A fastai `Learner` whose fits can fail, be interrupted and be followed by others without a loss"
     padding_free,packing = False,None # shall batches be trained without padding, and how
+    _busy = () # callbacks in the middle of a fit
     fast_dropout = True # on a CPU, dropout as in model/fast_dropout?
 
 @patch
@@ -30,6 +31,12 @@ def __call__(self:FittingLearner, event_name):
     for name in L(event_name) if not isinstance(event_name, str) else (event_name,): self._call_one(name)
 
 def _is_only_in_fit(cb): return isinstance(cb, ONLY_IN_FIT) or getattr(type(cb), 'only_in_fit', False)
+
+@patch
+def _stays_out(self:FittingLearner, cb, event_name): # of a validation; one in the middle of a fit begins and ends no other
+    is_within = event_name in ('before_fit','after_fit') and id(cb) in self._busy
+    return is_within or _is_only_in_fit(cb)
+
 def _hears(cb, event_name): return event_name=='after_fit' or event_name in vars(cb) or hasattr(type(cb), event_name)
 
 # fastai asks every callback for every event, and each that has none asks the learner and the model: a millisecond a batch
@@ -42,7 +49,7 @@ def _listeners(self:FittingLearner, event_name): # looked up once, until the cal
     if key!=now or event_name in ('before_fit','before_epoch','before_validate'): self._table = _,table = now,{}
     if event_name not in table:
         cbs = [cb for cb in sorted(self.cbs, key=attrgetter('order')) if _hears(cb, event_name)]
-        table[event_name] = [cb for cb in cbs if not (outside and _is_only_in_fit(cb))]
+        table[event_name] = [cb for cb in cbs if not (outside and self._stays_out(cb, event_name))]
     return table[event_name]
 
 def _saved_nothing(cb): # of a fit: what fastai would load then is the file of another

@@ -23,6 +23,7 @@ from ..model.fast_functions import fast_functions
 from ..model.model_inputs import unwrap
 from ..model.optimizer import plain_schedule
 from ..model.padding_free import try_packing
+from ..model.precision import DevicePrecision
 from ..model.turns import let_in, train_alone
 from ..support.warn import warn_user
 from .metrics import lower_is_better
@@ -119,10 +120,12 @@ def _fit_alone(self:FittingLearner, n_epoch, lr, wd, cbs, kwargs):
     with self._epoch_columns() as known, self._without_others(), self.added_cbs(cbs):
         self._check_trackers(self.cbs, known)
         self._check_accumulation(self.cbs, n_epoch)
+        self._busy = {id(cb) for cb in self.cbs if cb is not self.recorder}
         try: super(FittingLearner, self).fit(n_epoch, lr=lr, wd=wd, **kwargs)
         except BaseException:
             self._abandon()
             raise
+        finally: self._busy = ()
     self.opt.zero_grad() # of rows that were accumulated and not stepped on: they are no part of the next fit
 
 @patch
@@ -140,7 +143,9 @@ def one_batch(self:FittingLearner, i, b):
     self._in_batch = self.training
     try:
         with self._functions(): super(FittingLearner, self).one_batch(i, b)
-    finally: self._in_batch = False
+    finally:
+        self._in_batch = False
+        if isinstance(getattr(self, 'mixed_precision', None), DevicePrecision): self.mixed_precision.leave()
 
 @patch
 def _functions(self:FittingLearner): # on a CPU, of a model that is called as it is written

@@ -234,7 +234,8 @@ def causal_lm_learner(
     _check_loss(loss_func)
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
-        check_ready(block_size=block_size, max_length=max_length, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
+        own = dict(valid=valid, bs=bs, split_by=split_by, block_size=block_size, max_length=max_length)
+        check_ready(causal_lm_learner, tokenizer=tokenizer, dl_kwargs=dl_kwargs, **own)
         return _checked(_from_dls(data, checkpoint, model_kwargs=model_kwargs, **common))
     _check_loaded(checkpoint)
     tokenizer = load_tokenizer(tokenizer or checkpoint)

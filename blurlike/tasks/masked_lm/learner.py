@@ -102,7 +102,9 @@ def masked_lm_learner(
     if seed is not None: set_seed(int(seed))
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
-        check_ready(block_size=block_size, max_length=max_length, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
+        own = dict(mlm_probability=mlm_probability, whole_word=whole_word, mask_share=mask_share, random_share=random_share)
+        own |= dict(valid=valid, bs=bs, split_by=split_by, block_size=block_size, max_length=max_length)
+        check_ready(masked_lm_learner, tokenizer=tokenizer, dl_kwargs=dl_kwargs, **own)
         return _from_dls(data, checkpoint, loss_func, model_kwargs, common)
     tokenizer = load_tokenizer(tokenizer or checkpoint)
     options = dict(mlm_probability=mlm_probability, whole_word=whole_word)

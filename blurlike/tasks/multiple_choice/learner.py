@@ -165,7 +165,8 @@ def multiple_choice_learner(
     if seed is not None: set_seed(int(seed))
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter, model_kwargs=model_kwargs) | kwargs
     if isinstance(data, DataLoaders):
-        check_ready(question=question, max_length=max_length, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
+        own = dict(question=question, valid=valid, bs=bs, max_length=max_length)
+        check_ready(multiple_choice_learner, tokenizer=tokenizer, dl_kwargs=dl_kwargs, **own)
         return _from_dls(data, checkpoint, **common)
     rows,parts,valid = read_split(data, valid, partial(read_rows, as_text=[*texts, *columns, *labels]))
     check_columns(rows, *texts, *columns, *labels)

@@ -45,7 +45,7 @@ def batch_answers(
 )->tuple: # (B,W,k), (B,W,k,2) and (B,W) arrays, for `best_of`
     "The best answers of each window of a batch."
     starts,ends = windows_of(x, tfm.fields)
-    logits = pred.as_subclass(torch.Tensor).unflatten(1, (starts.shape[1], -1))
+    logits = pred.detach().as_subclass(torch.Tensor).unflatten(1, (starts.shape[1], -1))
     found = window_answers(*(t.flatten(0, 1) for t in (logits, starts, ends)), tfm.max_answer_length)
     return tuple(t.unflatten(0, starts.shape[:2]).cpu().numpy() for t in found)
 

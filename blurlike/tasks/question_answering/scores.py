@@ -16,6 +16,7 @@ from fastcore.basics import patch
 from .decoding import batch_answers, best_of, threshold
 from .questions import as_asked
 from ...inspect.row_results import judged, mean_results
+from ...model.decisions import set_decisions
 from ...train.metrics import CountsMetric
 
 # %% ../../../nbs/tasks/question_answering/03_scores.ipynb #fdad9984
@@ -114,9 +115,9 @@ def _count(self:AnswerCounts):
     scores[silent] = lacks[silent,None]
     return _means(scores, lacks) | dict(threshold=thresh)
 
-def _choose(learn, lead, f1, lacks): # rows of one kind alone tell nothing; a look at what was trained changes nothing
-    is_chosen = learn.loss_func.thresh!=0 and not getattr(learn, 'in_training_run', False)
-    if lacks.any() and not lacks.all() and not is_chosen: learn.loss_func.thresh = best_threshold(lead, f1, lacks)
+def _choose(learn, lead, f1, lacks): # rows of one kind alone tell nothing; a look at a model changes nothing
+    has_both = lacks.any() and not lacks.all()
+    if has_both and getattr(learn, 'in_training_run', False): set_decisions(learn, thresh=best_threshold(lead, f1, lacks))
 
 # %% ../../../nbs/tasks/question_answering/03_scores.ipynb #7344026f
 def answer_metrics(

@@ -279,8 +279,8 @@ def seq2seq_learner(
     check_text_metrics(metrics, 'seq2seq_metrics()')
     common = dict(loss_func=_loss(loss_func, label_smoothing), splitter=splitter, model_kwargs=model_kwargs) | kwargs
     if isinstance(data, DataLoaders):
-        own = dict(prefix=prefix, languages=languages, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
-        check_ready(max_length=max_length, max_target_length=max_target_length, **own)
+        own = dict(prefix=prefix, languages=languages, valid=valid, bs=bs, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
+        check_ready(seq2seq_learner, max_length=max_length, max_target_length=max_target_length, **own)
         learn = _from_dls(data, checkpoint, score_rows, metrics, **common)
     else:
         rows,parts,valid = read_split(data, valid, partial(read_rows, as_text=[source, target]))

@@ -138,8 +138,9 @@ def token_classification_learner(
     if seed is not None: set_seed(int(seed))
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
-        own = dict(align_spans=align_spans, vocab=vocab, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
-        check_ready(max_length=max_length, overlap=overlap, **own)
+        own = dict(align_spans=align_spans, vocab=vocab, repair=repair, label_all_tokens=label_all_tokens, valid=valid, bs=bs)
+        own |= dict(max_length=max_length, overlap=overlap, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
+        check_ready(token_classification_learner, **own)
         return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
     numbers = [o if isinstance(o, int) else None for o in (words, tags)]
     rows,parts,words,tags,valid = read_split(data, valid, read_tagged, words, tags, align_spans)
