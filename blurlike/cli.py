@@ -177,18 +177,21 @@ def _learner_options(args, make): # what was given for the learner function `mak
     if odd: raise ValueError(f"{', '.join(odd)}: not for --task {args.task}")
     return given
 
+def _check_place(name, given, asked, out): # of the file or folder that a run writes beside its model
+    if given is None: return
+    path = Path(given).expanduser().absolute()
+    is_other = path.exists() and path.is_dir()==(name=='log')
+    there,wanted = ('folder','csv file') if name=='log' else ('file','folder')
+    if is_other: raise ValueError(f"--{name} {given} is a {there}: give the name of a {wanted}")
+    if path!=out and out not in path.parents: return
+    raise ValueError(f"--{name} {given} lies in --out {asked}, which is for the trained model alone; give another name")
+
 def _check_run(args): # before anything is loaded; the folder for the trained model
     from blurlike.all import check_destination
     if (args.resume or args.steps) and not args.checkpoints:
         raise ValueError(f"{'--resume' if args.resume else '--steps'} needs --checkpoints FOLDER")
     out = check_destination(args.out)
-    for name in ('log','checkpoints'):
-        given = getattr(args, name)
-        path = given and Path(given).expanduser().absolute()
-        is_wrong = path and path.exists() and path.is_dir()==(name=='log')
-        if is_wrong: raise ValueError(f"--{name} {given} is a {'folder: give the name of a csv file' if name=='log' else 'file: give the name of a folder'}")
-        if not path or path!=out and out not in path.parents: continue
-        raise ValueError(f"--{name} {given} lies in --out {args.out}, which is for the trained model alone; give another name")
+    for name in ('log','checkpoints'): _check_place(name, getattr(args, name), args.out, out)
     return out
 
 def _print_rows(learn):
@@ -258,14 +261,19 @@ def _renamed(df, data, option, given, names): # columns of `df` -> names that th
     has = f"column {', '.join(missing)} is not in {data!r}, which has {', '.join(map(str, df.columns))}"
     raise ValueError(has + (f"; --{option} says which" if given==known else ''))
 
-def _rows(learn, data, as_text, **wanted): # a file, and its columns -> names of ours; `wanted`: option -> those given, and ours
-    from blurlike.all import read_again
-    given = [(str(o), n) for asked,names in wanted.values() for o,n in zip(asked or _listed(names), _listed(names))]
+def _named_once(given): # pairs of columns of a file and names of ours
     twice = next((o for o,k in Counter(o for o,_ in given).items() if k>1), None)
     if twice is not None: raise ValueError(f"column {twice!r} is named twice")
+    return given
+
+def _rows(learn, data, as_text, **wanted): # a file, and its columns -> names of ours; `wanted`: option -> those given, and ours
+    from blurlike.all import read_again
+    columns = [(asked or _listed(names), _listed(names)) for asked,names in wanted.values()]
+    given = _named_once([(str(o), n) for asked,names in columns for o,n in zip(asked, names)])
     df,new = read_again(learn, data, [o for o,n in given if n in as_text]).source,{}
     for option,(given,names) in wanted.items(): new |= _renamed(df, data, option, given, _listed(names))
-    hidden = {n:f'{n} (of the file)' for n in new.values() if n in df.columns and n not in new} # by another column of their name
+    of_that_name = [n for n in new.values() if n in df.columns and n not in new] # which another column gets
+    hidden = {n:f'{n} (of the file)' for n in of_that_name}
     return df.rename(columns=new | hidden),new | hidden
 
 def _known(o, names, by_text): # a label as the model knows it: files tell '1' and 1 apart, or not

@@ -645,3 +645,8 @@ def test_adapters_alone_are_no_checkpoint(bert):
 def test_a_loader_without_labels_is_said_to_have_none(bert):
     learn = learner('single', bert)
     with pytest.raises(ValueError, match='texts without labels'): ClassificationInterpretation.from_learner(learn, dl=learn.dls.test_dl(TEXTS))
+
+@pytest.mark.parametrize('kind', MORE_KINDS)
+@pytest.mark.parametrize('name', ['task','rows','x','first_guess','options','dls'])
+def test_what_a_function_finds_by_itself_is_no_argument(kind, name, bert):
+    with pytest.raises(TypeError, match=f"there is no argument '{name}'"): learner(kind, bert, **{name:None})

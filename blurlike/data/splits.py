@@ -207,18 +207,21 @@ def _are_two(data): # tables
     if not isinstance(data, (tuple, list)) or len(data)!=2: return False
     return isinstance(data, tuple) or all(isinstance(o, (pd.DataFrame, Dataset)) for o in data)
 
-def _texts_in(rows): return {c for c in rows.columns if isinstance(rows.source, pd.DataFrame) and pd.api.types.is_string_dtype(rows.column(c))}
+def _texts_in(rows): # names of the columns that hold text
+    if not isinstance(rows.source, pd.DataFrame): return set()
+    return {c for c in rows.columns if pd.api.types.is_string_dtype(rows.column(c))}
 
 def _read_two(data, valid, read, args): # a column that is text in one file is text in the other, though all in it may look like numbers
     both = [read(o, *args) for o in (data, valid)]
     as_text = getattr(read, 'keywords', {}).get('as_text')
-    are_files = [isinstance(o, (str, Path)) for o in (data, valid)]
-    if as_text is None or not any(are_files): return both
-    one,other = (_texts_in(rows) for rows,*_ in both)
-    apart = (one^other) & {*both[0][0].columns} & {*both[1][0].columns}
+    apart = set() if as_text is None else _typed_apart(*(rows for rows,*_ in both))
     if not apart: return both
     again = partial(read, as_text=[*as_text, *apart])
+    are_files = [isinstance(o, (str, Path)) for o in (data, valid)]
     return [again(o, *args) if is_file else found for o,is_file,found in zip((data, valid), are_files, both)]
+
+def _typed_apart(a, b): # columns that are text in one table alone
+    return (_texts_in(a)^_texts_in(b)) & {*a.columns} & {*b.columns}
 
 def read_split(
     data, # A table, as for `read`, or a pair of them: for training and for validation
@@ -261,7 +264,7 @@ def _check_column_ids(table, name, names): # numbers of a table that says nothin
 
 def _joined(*tables): # `Rows`, and the numbers of both parts
     first,second = (o.columns for o in tables)
-    shared = [c for c in first if c in second and first.count(c)==second.count(c)==1] # of two of one name nobody knows which
+    shared = [c for c in first if first.count(c)==second.count(c)==1] # of two of one name nobody knows which
     if not shared: raise ValueError(f"the tables for training and for validation share no column: {first} and {second}")
     a,b = map(_table, tables)
     if isinstance(a, Dataset) and isinstance(b, Dataset):

@@ -37,7 +37,8 @@ _READ_FOLDERS = 'additional_chat_templates', # and folders
 def _name(p, folder): return p.relative_to(folder).as_posix()
 
 def _paths_in(folder): # of what it holds, and folders in it that transformers reads
-    return [q for p in sorted(folder.iterdir()) for q in (sorted(p.iterdir()) if p.name in _READ_FOLDERS and p.is_dir() else [p])]
+    def inside(p): return sorted(p.iterdir()) if p.name in _READ_FOLDERS and p.is_dir() else [p]
+    return [q for p in sorted(folder.iterdir()) for q in inside(p)]
 
 def _others_in(folder, saved): # paths of what others have put beside the files `saved`
     own = {'blurlike.json', *saved}

@@ -164,8 +164,8 @@ def _on_cpu(learn): # as onnxruntime computes
     learn.dls.device = torch.device('cpu')
     return learn
 
-def _is_copied(path): # what stands beside the weights in a saved folder
-    return path.suffix!='.safetensors' and path.name not in ('blurlike.json','model.safetensors.index.json')
+def _left_out(folder, names): # of a saved folder, the weights and what tells of them
+    return [n for n in names if n.endswith('.safetensors') or n in ('blurlike.json','model.safetensors.index.json')]
 
 # %% ../../nbs/save/04_onnx_model.ipynb #b0cc704e
 def export_onnx(
@@ -186,7 +186,7 @@ def export_onnx(
         before = list(zip(batches, _logits(copy, batches)))
         def write(path):
             _export(copy, batches[1], path/'model.onnx', kwargs)
-            shutil.copytree(source, path, dirs_exist_ok=True, ignore=lambda _,names: [n for n in names if not _is_copied(Path(n))])
+            shutil.copytree(source, path, dirs_exist_ok=True, ignore=_left_out)
             write_facts(path, facts)
             _compare(type(copy.model).__name__, before, path)
         return replace_save(folder, write, onnx=True)

@@ -163,7 +163,7 @@ def check_files(
 ):
     "Raise `ValueError` if a file of `folder` is not as it was saved. That proves integrity, not where the folder came from."
     for name,want in hashes.items():
-        is_outside = Path(name).as_posix()!=name or Path(name).is_absolute() or not {'', '.', '..'}.isdisjoint(name.split('/'))
+        is_outside = Path(name).as_posix()!=name or not {'', '.', '..'}.isdisjoint(name.split('/'))
         if is_outside: raise ValueError(f"{str(folder)!r} names a file outside of itself: {name!r}")
         if (folder/name).is_file() and file_hash(folder/name)==want: continue
         raise ValueError(f"{name} in {str(folder)!r} is not as it was saved: the file is damaged, was changed, or is missing")

@@ -30,14 +30,16 @@ from ..task import Task
 _elsewhere = dict(batch_size='bs= is the number of rows a batch', num_labels='the labels are read from the rows; vocab= names more',
     label_delim="pass the labels of a row as a list, e.g. `df['label'].str.split('|')`") # arguments of fastai's and Hugging Face's
 
+_found = {'task','rows','splits','x','y','options','first_guess','kwargs'} # what a function finds for `build_learner`
+
 def check_arguments(
     kwargs:dict # Arguments for `TransformersLearner`
 ):
     "Raise `TypeError` for a name that it does not know, with one like it."
-    known = set(inspect.signature(TransformersLearner).parameters)
+    known = set(inspect.signature(TransformersLearner).parameters)-{'dls','model','task'}
     for k in kwargs.keys()&_elsewhere.keys(): raise TypeError(f"there is no argument {k!r}: {_elsewhere[k]}")
-    others = [*inspect.signature(build_learner).parameters, 'text','label','words','tags','valid']
-    for k in kwargs.keys()-known: raise TypeError(f"there is no argument {k!r}{did_you_mean(k, [*known, *others])}")
+    others = set(inspect.signature(build_learner).parameters)-_found | {'text','label','words','tags','valid'}
+    for k in kwargs.keys()-known: raise TypeError(f"there is no argument {k!r}{did_you_mean(k, known | others)}")
 
 def _is_given(v, default): return v is not default and not (isinstance(v, (int, float, str)) and v==default)
 

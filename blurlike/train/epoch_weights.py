@@ -33,7 +33,8 @@ def note_weights(
     learn.recorder.weight_sums = before | {learn.epoch:weight_sum(learn)}
     if hasattr(learn, 'lr_finder') or not learn.recorder.lrs: return
     trained = sum(p.numel() for p in trainable_params(unwrap(learn.model)))
-    learn.recorder.of_fit = dict(top=max(learn.recorder.lrs), rates=[h['lr'] for h in learn.opt.hypers], trained=trained)
+    rates = [h['lr'] for h in learn.opt.hypers]
+    learn.recorder.of_fit = dict(top=max(learn.recorder.lrs), rates=rates, trained=trained)
 
 # %% ../../nbs/train/08_epoch_weights.ipynb #e9c4000c
 def epoch_of_weights(

@@ -16,7 +16,7 @@ import numpy as np
 from ...support.arguments import check_settings, column_names
 from ...data.corpus import is_corpus, read_corpus
 from .gaps import MaskPredictions
-from ...train.assembly import build_learner, check_ready
+from ...train.assembly import build_learner, check_arguments, check_ready
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
 from ...model.losses import MaskedLoss
@@ -96,13 +96,15 @@ def masked_lm_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that fills gaps."
+    check_arguments(kwargs)
     check_settings(bs=bs, max_length=max_length, block_size=block_size, seed=seed)
     text = column_names(text, 'text', 1)[0]
     check_text_metrics(metrics, 'masked_lm_metrics()', 'leaves out targets of -100')
     if seed is not None: set_seed(int(seed))
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
-        own = dict(mlm_probability=mlm_probability, whole_word=whole_word, mask_share=mask_share, random_share=random_share)
+        own = dict(mlm_probability=mlm_probability, whole_word=whole_word)
+        own |= dict(mask_share=mask_share, random_share=random_share)
         own |= dict(valid=valid, bs=bs, split_by=split_by, block_size=block_size, max_length=max_length)
         check_ready(masked_lm_learner, tokenizer=tokenizer, dl_kwargs=dl_kwargs, **own)
         return _from_dls(data, checkpoint, loss_func, model_kwargs, common)

@@ -117,7 +117,8 @@ def _count(self:AnswerCounts):
 
 def _choose(learn, lead, f1, lacks): # rows of one kind alone tell nothing; a look at a model changes nothing
     has_both = lacks.any() and not lacks.all()
-    if has_both and getattr(learn, 'in_training_run', False): set_decisions(learn, thresh=best_threshold(lead, f1, lacks))
+    is_training = getattr(learn, 'in_training_run', False)
+    if has_both and is_training: set_decisions(learn, thresh=best_threshold(lead, f1, lacks))
 
 # %% ../../../nbs/tasks/question_answering/03_scores.ipynb #7344026f
 def answer_metrics(

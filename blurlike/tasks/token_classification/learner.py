@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 
 from ...support.arguments import check_settings, column_names
-from ...train.assembly import build_learner, check_ready
+from ...train.assembly import build_learner, check_arguments, check_ready
 from ...data.loaders import check_labelled
 from ...inspect.row_faults import found_in
 from ...model.class_weights import follow_order, loss_with, read_class_weights
@@ -131,6 +131,7 @@ def token_classification_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that tags words."
+    check_arguments(kwargs)
     check_settings(bs=bs, max_length=max_length, overlap=overlap, seed=seed)
     words = column_names(words, 'words', 1)[0]
     tags = column_names(tags, 'tags', 1)[0]
@@ -138,7 +139,8 @@ def token_classification_learner(
     if seed is not None: set_seed(int(seed))
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
-        own = dict(align_spans=align_spans, vocab=vocab, repair=repair, label_all_tokens=label_all_tokens, valid=valid, bs=bs)
+        own = dict(align_spans=align_spans, vocab=vocab, repair=repair, label_all_tokens=label_all_tokens)
+        own |= dict(valid=valid, bs=bs)
         own |= dict(max_length=max_length, overlap=overlap, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
         check_ready(token_classification_learner, **own)
         return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
