@@ -4820,6 +4820,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'blurlike/train/assembly.py'),
                                          'blurlike.train.assembly.check_arguments': ( 'train/assembly.html#check_arguments',
                                                                                       'blurlike/train/assembly.py'),
+                                         'blurlike.train.assembly.check_found': ( 'train/assembly.html#check_found',
+                                                                                  'blurlike/train/assembly.py'),
                                          'blurlike.train.assembly.check_ready': ( 'train/assembly.html#check_ready',
                                                                                   'blurlike/train/assembly.py')},
             'blurlike.train.checkpoints': { 'blurlike.train.checkpoints.Checkpoints': ( 'train/checkpoints.html#checkpoints',

@@ -261,8 +261,8 @@ def _renamed(df, data, option, given, names): # columns of `df` -> names that th
     has = f"column {', '.join(missing)} is not in {data!r}, which has {', '.join(map(str, df.columns))}"
     raise ValueError(has + (f"; --{option} says which" if given==known else ''))
 
-def _named_once(given): # pairs of columns of a file and names of ours
-    twice = next((o for o,k in Counter(o for o,_ in given).items() if k>1), None)
+def _named_once(given): # pairs of columns of a file and names of ours; of two names one column would be
+    twice = next((o for o,k in Counter(o for o,_ in {*given}).items() if k>1), None)
     if twice is not None: raise ValueError(f"column {twice!r} is named twice")
     return given
 
@@ -272,9 +272,12 @@ def _rows(learn, data, as_text, **wanted): # a file, and its columns -> names of
     given = _named_once([(str(o), n) for asked,names in columns for o,n in zip(asked, names)])
     df,new = read_again(learn, data, [o for o,n in given if n in as_text]).source,{}
     for option,(given,names) in wanted.items(): new |= _renamed(df, data, option, given, _listed(names))
-    of_that_name = [n for n in new.values() if n in df.columns and n not in new] # which another column gets
-    hidden = {n:f'{n} (of the file)' for n in of_that_name}
-    return df.rename(columns=new | hidden),new | hidden
+    new |= _hidden(df, new)
+    return df.rename(columns=new),new
+
+def _hidden(df, new): # columns of the file whose name another one gets
+    names = [n for n in new.values() if n in df.columns and n not in new]
+    return {n:f'{n} (of the file)' for n in names}
 
 def _known(o, names, by_text): # a label as the model knows it: files tell '1' and 1 apart, or not
     from blurlike.support.arguments import some_of
@@ -312,11 +315,15 @@ def _are_named(learn, y): # is a label called as the model calls it?
     has_names = kind is not None and kind.labels and not kind.of_words
     return bool(has_names and y and not isinstance(y[0].names, list))
 
+def _check_label(learn, label, y):
+    if y or not label: return
+    raise ValueError(f"--label: the targets of {learn.task.name} are in the texts themselves; leave it out")
+
 def _labelled(learn, data, text, label): # rows with texts and labels, and the file's columns -> names of ours
     from blurlike.all import Rows, text_columns
     x,*y = [tl.tfms.fs[0] for tl in learn.dls.valid_ds.tls]
     labels = [o.names for o in y]
-    if label and not y: raise ValueError(f"--label: the targets of {learn.task.name} are in the texts themselves; leave it out")
+    _check_label(learn, label, y)
     is_named = _are_named(learn, y)
     as_text = text_columns(learn.dls) + (labels if is_named and _are_texts(learn.names) else [])
     df,new = _rows(learn, data, as_text, text=(text, x.names), **{'label':(label, names) for names in labels})

@@ -209,15 +209,16 @@ def _are_two(data): # tables
 
 def _texts_in(rows): # names of the columns that hold text
     if not isinstance(rows.source, pd.DataFrame): return set()
-    return {c for c in rows.columns if pd.api.types.is_string_dtype(rows.column(c))}
+    return {c for c in rows.columns if rows.columns.count(c)==1 and pd.api.types.is_string_dtype(rows.column(c))}
 
 def _read_two(data, valid, read, args): # a column that is text in one file is text in the other, though all in it may look like numbers
     both = [read(o, *args) for o in (data, valid)]
     as_text = getattr(read, 'keywords', {}).get('as_text')
-    apart = set() if as_text is None else _typed_apart(*(rows for rows,*_ in both))
+    are_files = [isinstance(o, (str, Path)) for o in (data, valid)]
+    can_change = as_text is not None and any(are_files)
+    apart = _typed_apart(*(rows for rows,*_ in both)) if can_change else ()
     if not apart: return both
     again = partial(read, as_text=[*as_text, *apart])
-    are_files = [isinstance(o, (str, Path)) for o in (data, valid)]
     return [again(o, *args) if is_file else found for o,is_file,found in zip((data, valid), are_files, both)]
 
 def _typed_apart(a, b): # columns that are text in one table alone

@@ -19,7 +19,7 @@ from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 
 from ..support.arguments import check_counts, check_settings, column_names, is_name
-from ..train.assembly import build_learner, check_arguments, check_ready
+from ..train.assembly import build_learner, check_found, check_ready
 from ..model.class_weights import follow_order, loss_with, read_class_weights
 from ..model.decisions import in_sets, label_threshold, read_threshold
 from ..data.label_columns import LabelVector, label_counts, read_labels, read_numbers
@@ -227,7 +227,7 @@ def sequence_classification_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that classifies texts: one label, several labels or numbers, as the label column says."
-    check_arguments(kwargs)
+    check_found(kwargs)
     check_settings(bs=bs, max_length=max_length, overlap=overlap, seed=seed)
     texts = column_names(text, 'text', 2)
     labels = column_names(label, 'label')

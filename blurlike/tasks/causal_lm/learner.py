@@ -42,7 +42,7 @@ from .generation import NextTokenPredictions
 from .scores import causal_lm_metrics
 from .chats import are_columns, as_messages
 from .texts import TokenizeNext
-from ...train.assembly import build_learner, check_arguments, check_ready
+from ...train.assembly import build_learner, check_found, check_ready
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
 import blurlike.tasks.causal_lm.faults # noqa: F401 (`check` knows them)
@@ -227,7 +227,7 @@ def causal_lm_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that goes on with texts."
-    check_arguments(kwargs)
+    check_found(kwargs)
     check_settings(bs=bs, max_length=max_length, block_size=block_size, seed=seed)
     columns = column_names(text, 'text', 2)
     if seed is not None: set_seed(int(seed))

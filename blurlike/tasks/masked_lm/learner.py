@@ -16,7 +16,7 @@ import numpy as np
 from ...support.arguments import check_settings, column_names
 from ...data.corpus import is_corpus, read_corpus
 from .gaps import MaskPredictions
-from ...train.assembly import build_learner, check_arguments, check_ready
+from ...train.assembly import build_learner, check_found, check_ready
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
 from ...model.losses import MaskedLoss
@@ -96,7 +96,7 @@ def masked_lm_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that fills gaps."
-    check_arguments(kwargs)
+    check_found(kwargs)
     check_settings(bs=bs, max_length=max_length, block_size=block_size, seed=seed)
     text = column_names(text, 'text', 1)[0]
     check_text_metrics(metrics, 'masked_lm_metrics()', 'leaves out targets of -100')

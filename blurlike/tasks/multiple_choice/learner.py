@@ -32,7 +32,7 @@ from ...model.splitters import transformer_splitter
 from ...model.decisions import as_probabilities, in_sets
 from ...predict.text_labels import LabelPredictions, abstained, check_one_way, only_ours
 from ...share.serving import page_output
-from ...train.assembly import build_learner, check_arguments, check_ready
+from ...train.assembly import build_learner, check_found, check_ready
 from ...train.learner import TransformersLearner
 from ...task import Task, register_learner, register_task
 from .choices import TokenizeChoices
@@ -157,7 +157,7 @@ def multiple_choice_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that picks the right one of several choices."
-    check_arguments(kwargs)
+    check_found(kwargs)
     check_settings(bs=bs, max_length=max_length, seed=seed)
     asked = [] if question is None else column_names(question, 'question', 1)
     texts = [*column_names(text, 'text', 1), *asked]

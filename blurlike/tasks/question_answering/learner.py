@@ -27,7 +27,7 @@ from .predictions import AnswerPredictions
 from .questions import TokenizeQuestions
 from .scores import answer_metrics, judge_answers
 from .squad import SQUAD, check_answers, read_questions
-from ...train.assembly import build_learner, check_arguments
+from ...train.assembly import build_learner, check_found
 from ...train.learner import TransformersLearner
 import blurlike.tasks.question_answering.tables # noqa: F401 (registers the displays)
 
@@ -106,7 +106,7 @@ def question_answering_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that finds the answer to a question in a text."
-    check_arguments(kwargs)
+    check_found(kwargs)
     check_settings(bs=bs, max_length=max_length, overlap=overlap, seed=seed)
     check_counts(max_answer_length=max_answer_length)
     columns = [*column_names(question, 'question', 1), *column_names(context, 'context', 1)]

@@ -29,7 +29,7 @@ from ...predict.writing import check_can_save, check_can_write
 from ...support.arguments import check_counts, check_settings, column_names, did_you_mean
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task
-from ...train.assembly import build_learner, check_arguments, check_ready
+from ...train.assembly import build_learner, check_found, check_ready
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
 from .generation import Seq2SeqPredictions, decoder_input, room_for
@@ -270,7 +270,7 @@ def seq2seq_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that writes a text from another."
-    check_arguments(kwargs)
+    check_found(kwargs)
     check_settings(bs=bs, max_length=max_length, seed=seed)
     if score_rows is not None: check_counts(0, score_rows=score_rows)
     source = column_names(source, 'source', 1)[0]

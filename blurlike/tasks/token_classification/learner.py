@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 
 from ...support.arguments import check_settings, column_names
-from ...train.assembly import build_learner, check_arguments, check_ready
+from ...train.assembly import build_learner, check_found, check_ready
 from ...data.loaders import check_labelled
 from ...inspect.row_faults import found_in
 from ...model.class_weights import follow_order, loss_with, read_class_weights
@@ -131,7 +131,7 @@ def token_classification_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that tags words."
-    check_arguments(kwargs)
+    check_found(kwargs)
     check_settings(bs=bs, max_length=max_length, overlap=overlap, seed=seed)
     words = column_names(words, 'words', 1)[0]
     tags = column_names(tags, 'tags', 1)[0]
