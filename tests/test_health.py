@@ -716,3 +716,14 @@ def test_marks_that_belong_to_letters_are_told(tmp_path):
     kept = AutoTokenizer.from_pretrained(bert)
     kept.backend_tokenizer.normalizer = BertNormalizer(strip_accents=False)
     assert not [f for f in sequence_classification_learner(rows, bert, tokenizer=kept, valid=.5).check() if f.what=='marks']
+
+@pytest.mark.parametrize('kind', ['single','pair','answers'])
+def test_tokens_of_windows_are_those_of_a_pass(kind, bert):
+    first,texts = ' '.join(FILLERS[:8]),[' '.join(np.random.default_rng(i).choice(FILLERS, 60)) for i in range(20)]
+    rows = dict(single=dict(text=texts, label=['a','b']*10), pair=dict(one=[first]*20, two=texts, same=['a','b']*10),
+        answers=dict(question=[first]*20, context=texts, answers=[dict(text=[t.split()[0]], answer_start=[0]) for t in texts]))[kind]
+    learn = learner(kind, bert, pd.DataFrame(rows), max_length=40, overlap=4, valid=None)
+    fields = learn.dls.text_tfm.fields
+    read = sum(int(x.unflatten(1, (-1, len(fields)))[:,:,fields.index('attention_mask')].sum()) for x,_ in learn.dls.train)
+    table = learn.check().lengths
+    assert table['tokens a pass'][table.max_length==40].tolist()==[read] and table.cost.tolist()[0]==1

@@ -6,6 +6,8 @@
 __all__ = ['length_table', 'cut_findings', 'wrong_labels']
 
 # %% ../../nbs/inspect/06_data_check.ipynb #16a50004
+from copy import copy
+
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
@@ -31,11 +33,13 @@ def _tokens_of_pass(sizes, bs, megabatch): # in batches of like length, padding 
         res += sum(int(part[j])*min(bs, len(part)-j) for j in range(0, len(part), bs))
     return res
 
-def _cut_to(sizes, limit, tfm): # tokens of each row that are read
-    if tfm.overlap is None: return np.minimum(sizes, limit)
-    special = tfm.tokenizer.num_special_tokens_to_add()
-    more = np.maximum(0, -(-(sizes-limit)//max(1, limit-special-tfm.overlap))) # further windows
-    return sizes+more*(special+tfm.overlap)
+def _windows_of_pass(part, limit, most=500): # by some rows: each window has what it begins with; `None`: a first text leaves no room
+    tfm = copy(part.dl.text_tfm)
+    tfm.max_length = limit
+    some = np.random.default_rng(0).permutation(part.idxs)[:most]
+    try: sizes = tfm.tokenize(part.dl.reader(some)[0], count=False)[0].sizes
+    except ValueError: return None
+    return int(sizes.sum())*part.n//len(some)
 
 # %% ../../nbs/inspect/06_data_check.ipynb #8d6123da
 def _is_of_blocks(part): return isinstance(part.dl.dataset.items, PackedRows)
@@ -64,9 +68,12 @@ def length_table(
     tfm = part.dl.text_tfm
     sizes = np.random.default_rng(0).permutation(part.sizes)
     longest = sizes.max()
-    def pass_of(l): return _tokens_of_pass(_cut_to(sizes, l, tfm), part.dl.bs, part.dl.megabatch)*part.n//len(sizes)
-    now = max(1, pass_of(tfm.max_length or int(longest)))
-    return pd.DataFrame([_length_row(l, sizes, tfm, pass_of(l), now) for l in _lengths(tfm, longest, limit)])
+    def pass_of(l):
+        if tfm.overlap is not None: return _windows_of_pass(part, l)
+        return _tokens_of_pass(np.minimum(sizes, l), part.dl.bs, part.dl.megabatch)*part.n//len(sizes)
+    now = max(1, pass_of(tfm.max_length or int(longest)) or 1)
+    of_length = {l:pass_of(l) for l in _lengths(tfm, longest, limit)}
+    return pd.DataFrame([_length_row(l, sizes, tfm, n, now) for l,n in of_length.items() if n is not None])
 
 # %% ../../nbs/inspect/06_data_check.ipynb #16a50019
 def cut_findings(
