@@ -2778,6 +2778,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'blurlike.save.onnx_model._named': ('save/onnx_model.html#_named', 'blurlike/save/onnx_model.py'),
                                           'blurlike.save.onnx_model._no_training': ( 'save/onnx_model.html#_no_training',
                                                                                      'blurlike/save/onnx_model.py'),
+                                          'blurlike.save.onnx_model._not_copied': ( 'save/onnx_model.html#_not_copied',
+                                                                                    'blurlike/save/onnx_model.py'),
                                           'blurlike.save.onnx_model._on_cpu': ( 'save/onnx_model.html#_on_cpu',
                                                                                 'blurlike/save/onnx_model.py'),
                                           'blurlike.save.onnx_model._reason': ( 'save/onnx_model.html#_reason',

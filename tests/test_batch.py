@@ -170,11 +170,6 @@ def test_a_loader_over_other_rows_keeps_its_settings():
     dl = dls.test_dl(pd.DataFrame(dict(text=words([3,9,1]))))
     assert isinstance(dl, TransformersDL) and dl.megabatch==3 and [sizes(b[0]).tolist() for b in dl]==[[5,11,3]]
 
-def test_a_loader_of_an_older_export_goes_on():
-    dl = loaders(words(lengths(30)), megabatch=3).train
-    del dl.megabatch # it had another name
-    assert dl.new().megabatch==200 and flat(rows_in(dl))
-
 def test_loaders_hold_no_model(bert):
     learn = learner('single', bert)
     todo,seen = [learn.dls],set()

@@ -164,7 +164,7 @@ def _on_cpu(learn): # as onnxruntime computes
     learn.dls.device = torch.device('cpu')
     return learn
 
-def _left_out(folder, names): # of a saved folder, the weights and what tells of them
+def _not_copied(folder, names): # of a saved folder, the weights and what tells of them
     return [n for n in names if n.endswith('.safetensors') or n in ('blurlike.json','model.safetensors.index.json')]
 
 # %% ../../nbs/save/04_onnx_model.ipynb #b0cc704e
@@ -186,7 +186,7 @@ def export_onnx(
         before = list(zip(batches, _logits(copy, batches)))
         def write(path):
             _export(copy, batches[1], path/'model.onnx', kwargs)
-            shutil.copytree(source, path, dirs_exist_ok=True, ignore=_left_out)
+            shutil.copytree(source, path, dirs_exist_ok=True, ignore=_not_copied)
             write_facts(path, facts)
             _compare(type(copy.model).__name__, before, path)
         return replace_save(folder, write, onnx=True)
