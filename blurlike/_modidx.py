@@ -4938,6 +4938,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'blurlike/train/events.py'),
                                        'blurlike.train.events.FittingLearner._listeners': ( 'train/events.html#fittinglearner._listeners',
                                                                                             'blurlike/train/events.py'),
+                                       'blurlike.train.events.FittingLearner._mark_busy': ( 'train/events.html#fittinglearner._mark_busy',
+                                                                                            'blurlike/train/events.py'),
                                        'blurlike.train.events.FittingLearner._set_aside': ( 'train/events.html#fittinglearner._set_aside',
                                                                                             'blurlike/train/events.py'),
                                        'blurlike.train.events.FittingLearner._stays_out': ( 'train/events.html#fittinglearner._stays_out',

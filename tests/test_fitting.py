@@ -309,6 +309,17 @@ def test_a_validation_between_epochs_changes_nothing(kind, how, bert, checkpoint
     assert apart(weights(alone), weights(looked))==0
     assert list(alone.recorder.hps['lr'])==list(looked.recorder.hps['lr'])!=[] and repr(alone.recorder.values)==repr(looked.recorder.values)
 
+@pytest.mark.parametrize('event,order', [('before_fit',0), ('after_fit',0), ('after_fit',60)])
+def test_a_validation_as_a_fit_begins_or_ends(event, order, bert):
+    def fitted(*cbs):
+        set_seed(3)
+        learn = learner('single', bert, precision='bf16')
+        quiet(lambda: learn.fit(1, 1e-3, cbs=cbs))
+        return weights(learn)
+    def look(self):
+        if '_kept' not in vars(self.learn): self.learn.validate()
+    assert apart(fitted(), fitted(type('LooksOnce', (Callback,), {event:look, 'order':order})()))==0
+
 @pytest.mark.parametrize('event,error', [('before_batch',KeyboardInterrupt), ('after_pred',KeyboardInterrupt), ('after_pred',CancelBatchException), ('after_loss',KeyboardInterrupt)])
 def test_half_precision_ends_with_the_batch(event, error, bert):
     learn = learner('single', bert, precision='bf16')

@@ -18,7 +18,7 @@ from .text_labels import PerRow, check_no_act
 # %% ../../nbs/predict/01_gathering.ipynb #9a700006
 class Gather(Callback):
     "Keeps, batch by batch, what `get_preds` tells of each row"
-    where = '' # does each row have more than one prediction, for messages
+    where = '' # a row has more than one prediction, for messages: `gaps are filled`
     instead = None # What predictions are, where `act` cannot change them
     @classmethod
     def fits(cls, dl, wanted)->bool: return True # otherwise fastai gathers
@@ -91,8 +91,8 @@ def gather(
     **asked # `with_preds`, `with_targs`, `with_input`, `with_decoded`, `with_loss`
 )->tuple: # As `get_preds` gives them
     "One pass over `dl`; `TypeError` for what fastai's `get_preds` takes and this does not."
-    fastais = not kind.fits(dl, asked)
-    if fastais: return learn.fastai_get_preds(dl=dl, reorder=reorder, inner=inner, cbs=cbs, act=act, **asked)
+    is_theirs = not kind.fits(dl, asked)
+    if is_theirs: return learn.fastai_get_preds(dl=dl, reorder=reorder, inner=inner, cbs=cbs, act=act, **asked)
     odd = asked.keys()-_by_default.keys()
     if odd: raise TypeError(f"get_preds does not take {', '.join(odd)} where {kind.where}")
     if kind.instead: check_no_act(act, kind.instead)

@@ -12,7 +12,7 @@ from operator import attrgetter
 from fastai.callback.core import event
 from fastai.callback.progress import CSVLogger
 from fastai.callback.tracker import SaveModelCallback, TrackerCallback
-from fastai.learner import Learner
+from fastai.learner import Learner, Recorder
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
@@ -28,7 +28,15 @@ class FittingLearner(Learner):
 
 @patch
 def __call__(self:FittingLearner, event_name):
-    for name in L(event_name) if not isinstance(event_name, str) else (event_name,): self._call_one(name)
+    for name in L(event_name) if not isinstance(event_name, str) else (event_name,):
+        if name=='after_fit': self._mark_busy(False)
+        self._call_one(name)
+        if name=='before_fit': self._mark_busy(True)
+
+@patch
+def _mark_busy(self:FittingLearner, are_so): # the callbacks of a fit; a validation is none
+    if '_kept' in vars(self): return
+    self._busy = {id(cb) for cb in self.cbs if not isinstance(cb, Recorder)} if are_so else ()
 
 def _is_only_in_fit(cb): return isinstance(cb, ONLY_IN_FIT) or getattr(type(cb), 'only_in_fit', False)
 

@@ -14,7 +14,7 @@ from fastai.callback.fp16 import AMPMode
 from fastai.callback.schedule import ParamScheduler
 from fastai.callback.tracker import TrackerCallback
 from fastai.callback.training import GradientAccumulation
-from fastai.learner import Learner, Recorder
+from fastai.learner import Learner
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
@@ -120,7 +120,6 @@ def _fit_alone(self:FittingLearner, n_epoch, lr, wd, cbs, kwargs):
     with self._epoch_columns() as known, self._without_others(), self.added_cbs(cbs):
         self._check_trackers(self.cbs, known)
         self._check_accumulation(self.cbs, n_epoch)
-        self._busy = {id(cb) for cb in self.cbs if not isinstance(cb, Recorder)}
         try: super(FittingLearner, self).fit(n_epoch, lr=lr, wd=wd, **kwargs)
         except BaseException:
             self._abandon()
