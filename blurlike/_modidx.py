@@ -355,6 +355,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'blurlike.data.splits._named_frame': ('data/splits.html#_named_frame', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._named_group': ('data/splits.html#_named_group', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._named_part': ('data/splits.html#_named_part', 'blurlike/data/splits.py'),
+                                      'blurlike.data.splits._of_slice': ('data/splits.html#_of_slice', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._of_valid': ('data/splits.html#_of_valid', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._read_two': ('data/splits.html#_read_two', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._said': ('data/splits.html#_said', 'blurlike/data/splits.py'),

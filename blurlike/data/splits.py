@@ -52,10 +52,17 @@ def _are_rows(o): return isinstance(o, slice) or hasattr(o, '__len__') and not i
 
 # %% ../../nbs/data/05_splits.ipynb #b188a0db
 def _array(given): # of whatever names rows
+    if isinstance(given, dict) and given:
+        raise TypeError(f"valid is a dict of {', '.join(map(repr, given))}: pass one of them, e.g. valid=other[{next(iter(given))!r}]")
     if _are_rows(given):
         with suppress(ValueError): return np.asarray(given if hasattr(given, '__array__') else list(given))
     raise TypeError(f"valid={_said(given)}: a fraction, a column, a split, row numbers, a mask, a slice, an index, a splitter, "
         "a table or None is expected")
+
+def _of_slice(n, given):
+    with suppress(TypeError): return np.arange(n)[given]
+    raise TypeError(f"valid={given} must go from one row number to another; for names in the index pass "
+        f"df.loc[{given.start!r}:{given.stop!r}].index")
 
 def _check_numbers(numbers, n):
     first = numbers.min()
@@ -71,7 +78,7 @@ def row_numbers(
     given # Row numbers, a boolean mask, a slice, or a pandas index
 )->np.ndarray: # Row numbers
     "Which rows are meant; `TypeError`, `ValueError` or `KeyError` says why none are."
-    if isinstance(given, slice): return np.arange(len(rows))[given]
+    if isinstance(given, slice): return _of_slice(len(rows), given)
     if isinstance(given, pd.Index) and given.dtype!=bool: return _looked_up(rows, given)
     res = _array(given)
     if not len(res): return np.zeros(0, dtype=np.int64)
