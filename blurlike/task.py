@@ -61,13 +61,13 @@ class Task:
     "What a learner needs to know about one task"
     name:str         # Unique name, written to `blurlike.json`, e.g. `single_label_classification`
     auto_model:str   # Name of the transformers Auto class that adds the head
-    target:Callable|None # `(vocab, **options) -> TransformBlock` for the targets; `None`: the text is its own target
-    read:Callable|None # `column name or names -> Column` that reads the raw target of a row
     loss:Callable    # `class_weights or None -> loss function`
     metrics:Callable # `vocab -> list` of metrics, used when the caller passes none
     predictions:Predictions # What answers `predict` and `predict_batch`, e.g. `LabelPredictions(decode)`
     fits:Callable    # `dls -> bool`: do the targets of these DataLoaders belong to this task?
-    example:Callable|None # `vocab -> ` one valid raw target, to set up loaders that hold no rows
+    target:Callable|None = None # `(vocab, **options) -> TransformBlock` for the targets; `None`: the text is its own target
+    read:Callable|None = None # `column name or names -> Column` that reads the raw target of a row
+    example:Callable|None = None # `vocab -> ` one valid raw target, to set up loaders that hold no rows
     config:dict = field(default_factory=dict) # Entries for the model's config, e.g. `problem_type`
     text:dict = field(default_factory=dict)   # Arguments for the text block, e.g. `is_split_into_words`
     block:Callable|None = None # `(tokenizer, max_length, **options) -> TransformBlock` for the text; `None`: `TransformersTextBlock`

@@ -7,7 +7,6 @@ __all__ = ['TransformersTextBlock']
 
 # %% ../../nbs/data/21_block.ipynb #9d0a8186
 from fastai.data.block import TransformBlock
-from transformers import PreTrainedTokenizerBase
 
 from .batch import TransformersDL
 from ..model.tokenizer import fit_length, load_tokenizer
@@ -24,8 +23,7 @@ class TransformersTextBlock(TransformBlock):
         **tokenizer_kwargs # Passed to each call of the tokenizer
     ):
         tokenizer = load_tokenizer(checkpoint, is_split_into_words)
-        is_tokenizer = isinstance(checkpoint, PreTrainedTokenizerBase)
-        limit = fit_length(max_length, tokenizer, None if is_tokenizer else checkpoint)
+        limit = fit_length(max_length, tokenizer, checkpoint)
         tfm = TokenizeText(tokenizer, limit, overlap, is_split_into_words, **tokenizer_kwargs)
         tfm.limit_given = max_length is not None
-        super().__init__(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False, num_workers=0))
+        super().__init__(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False))

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, concatenate_datasets
 
 from .rows import Rows, name_numbers
-from .table_files import other_sign, read_table, table_of
+from .table_files import other_sign, read_table, table_of, is_broken
 from ..support.warn import warn_user
 
 # %% ../../nbs/data/03_table_checks.ipynb #4ebc50ac
@@ -145,10 +145,9 @@ def _check_arrow(rows, name, is_split_into_words): # Arrow text is valid UTF-8 b
     empty = [pc.equal(pc.utf8_trim_whitespace(c), '').to_numpy(zero_copy_only=False) for c in col.chunks]
     return np.concatenate(empty)
 
-def _is_broken(text): return any('\ud800'<=c<='\udfff' for c in text)
 
 def _undecodable(col, step=10_000):
     for start in range(0, len(col), step):
         part = col.iloc[start:start+step]
         try: '\n'.join(part).encode()
-        except UnicodeEncodeError: return next(start+i for i,t in enumerate(part) if _is_broken(t))
+        except UnicodeEncodeError: return next(start+i for i,t in enumerate(part) if is_broken(t))

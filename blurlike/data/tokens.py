@@ -117,8 +117,7 @@ def _window_numbers(first, n): # (B,W), -1 where a text has fewer
 @patch
 def stack(self:TokenizeText,
     tokens:Tokens, # From `tokenize`
-    rows:np.ndarray|None=None, # (B,) which of its texts; `None`: all
-    side:str|None=None # Where padding goes, `left` or `right`; `None`: as always with this transform
+    rows:np.ndarray|None=None # (B,) which of its texts; `None`: all
 )->TokenTensor: # (B,W*F,L) int64
     "One batch, padded to its longest text and most windows."
     chosen = slice(None) if rows is None else rows
@@ -127,7 +126,7 @@ def stack(self:TokenizeText,
     size = max(1, int(lens.max())) # a batch of empty texts is one token of padding wide
     size += -size%self.pad_to_multiple_of
     at = np.arange(size)
-    if (side or self.padding_side)=='left': at = at-(size-lens)
+    if self.padding_side=='left': at = at-(size-lens)
     real = (at<lens)&(at>=0)
     index = np.where(real, tokens.starts[windows][...,None]+at, 0)
     res = np.empty((*windows.shape, len(tokens.flat), size), dtype=np.int64)

@@ -17,7 +17,8 @@ from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap, writes_text
 from ..model.door import take_out_recorders
 from ..model.turns import predict_together, train_alone
-from .token_view import read_texts, so_many, spell_token
+from .token_view import read_texts, spell_token
+from ..show.report import count_of
 
 # %% ../../nbs/inspect/14_attention.ipynb #15a00014
 @contextmanager
@@ -51,7 +52,7 @@ def attention(self:TransformersLearner,
     model,tokenizer = unwrap(self.model),self.dls.tokenizer
     windows = [(r, i) for r in read_texts(self, item) for i in range(len(r.ids))]
     is_there = is_whole(window) and 0<=window<len(windows)
-    if not is_there: raise ValueError(f"window={window!r}: this text is read in {so_many(len(windows), 'window')}")
+    if not is_there: raise ValueError(f"window={window!r}: this text is read in {count_of(len(windows), 'window')}")
     reading,window = windows[window]
     ids = reading.ids[window]
     reader = model.get_encoder() if writes_text(model) else model # a decoder would want targets

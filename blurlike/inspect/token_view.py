@@ -21,6 +21,7 @@ from ..show.tables import Table
 from ..data.words import has_no_spaces, word_spans
 from ..data.tokens import TokenizeText
 from ..data.text_items import repair_texts
+from ..show.report import count_of
 
 # %% ../../nbs/inspect/00_token_view.ipynb #15a00007
 SPECIAL = -1 # the word of a token that stands for no text
@@ -240,9 +241,6 @@ def shown_and_hidden(
         n = MOST_CUT if cut else len(run)
         yield run[:n],run[n:]
 
-# %% ../../nbs/inspect/00_token_view.ipynb #8dfa4e13
-def so_many(n, what): return f"{n:,} {what}{'s' if n!=1 else ''}"
-
 # %% ../../nbs/inspect/00_token_view.ipynb #d79a6c82
 @patch(as_prop=True)
 def told(self:ShownTokens)->str:
@@ -250,7 +248,7 @@ def told(self:ShownTokens)->str:
     n = len(r.full_ids)
     lost = sum(r.cut)
     unknown = sum(i==self.tok.unk_token_id for i in r.full_ids)
-    res = f"{so_many(n, 'token')}, {so_many(len(r.words), 'word')}"
+    res = f"{count_of(n, 'token')}, {count_of(len(r.words), 'word')}"
     if limit: res += f", max_length={limit:,}"
     if lost: res += f": {lost:,} tokens ({lost/n:.0%}) are cut off"
     elif len(r.ids)>1: res += f": read in {len(r.ids)} windows, {r.tfm.overlap} tokens in common"

@@ -21,6 +21,7 @@ from ..data.prefetch import items_from
 from ..model.model_inputs import split_windows, unwrap, writes_text
 from ..predict.prediction_files import rows_between
 from ..train.learner import TransformersLearner
+from ..predict.predicting_learner import need_task
 
 # %% ../../nbs/inspect/13_uncertain.ipynb #ab760cdb
 def _margin(probs):
@@ -44,8 +45,7 @@ def measure_of(
 # %% ../../nbs/inspect/13_uncertain.ipynb #d5d03ef6
 def _check_asked(learn, n):
     check_counts(n=n)
-    if learn.task is None:
-        raise ValueError("this learner has no task to tell what its predictions are: pass task= to TransformersLearner")
+    need_task(learn)
     kind = learn.task.kind
     if kind is not None and not kind.labels:
         raise TypeError("the predictions are numbers, and a model that gives a number does not tell how sure it is of it: "

@@ -85,7 +85,9 @@ def judges(
     kind:str # Name of a `TargetKind`
 ): # A decorator
     "Let `suspects` find wrong targets of this kind by the function `(rows, vocab, seed)` below."
-    def keep(f): return _judges.setdefault(kind, f)
+    def keep(f):
+        _judges[kind] = f
+        return f
     return keep
 
 # %% ../../nbs/inspect/03_wrong_labels.ipynb #09a5ec2x

@@ -7,7 +7,6 @@ __all__ = ['has_adapter', 'add_adapter', 'plain_names', 'merged', 'bit_sum', 'bi
            'load_adapter']
 
 # %% ../../nbs/model/06_adapters.ipynb #07b50004
-import hashlib
 import json
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import nn
 from ..support.arguments import some_of
 from .splitters import model_layout
 from ..support.warn import warn_user
+from ..support.files import checksum_of
 
 # %% ../../nbs/model/06_adapters.ipynb #07b50006
 def has_adapter(model:nn.Module)->bool: return getattr(model, '_hf_peft_config_loaded', False)
@@ -172,8 +172,7 @@ def base_mark(
     model:nn.Module # With adapters
 )->dict: # Plain data
     "Fingerprint of the base under the adapters."
-    sums = json.dumps(sorted(model.base_sums.items())).encode()
-    return dict(sum=hashlib.sha256(sums).hexdigest(), dtype=str(model.dtype))
+    return dict(sum=checksum_of(sorted(model.base_sums.items())), dtype=str(model.dtype))
 
 # %% ../../nbs/model/06_adapters.ipynb #07b50c1x
 def _file_name(name, adapter): # in a file of peft's

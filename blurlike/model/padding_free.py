@@ -211,12 +211,11 @@ def _trial_batch(model): # three texts of different lengths
 
 def try_packing(
     model:nn.Module, # Hugging Face model, on the device that it will train on
-    half:torch.dtype|None=None, # Precision of the training, `None`: float32
-    tolerance:float|None=None # Largest difference of a logit, as a share of the largest; `None`: 2% in half precision, else 0.1%
+    half:torch.dtype|None=None # Precision of the training, `None`: float32
 )->Packing|None: # `None` where the model does not work packed
     "A `Packing` of `model`, if the model gives the same logits with it."
     model,packing = unwrap(model),None
-    if tolerance is None: tolerance = 1e-3 if half is None else 2e-2
+    tolerance = 1e-3 if half is None else 2e-2 # of the largest logit
     batch = _trial_batch(model)
     autocast = torch.autocast(batch['input_ids'].device.type, dtype=half or torch.bfloat16, enabled=half is not None)
     def logits(): # where there are some for each token, padding has none that count

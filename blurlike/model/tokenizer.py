@@ -198,10 +198,11 @@ def max_positions(
 def fit_length(
     max_length:int|None, # What the user asks for, `None`: as much as fits
     tokenizer:PreTrainedTokenizerBase, # Its `model_max_length` counts where nothing was asked for
-    model=None           # Loaded model, config or checkpoint; `None`: unknown
+    model=None           # Loaded model, config or checkpoint; `None` or a tokenizer: unknown
 )->int|None:             # Number of tokens, special ones included; `None`: no limit
     "`max_length` checked against what the model can take; `ValueError` if it is above."
-    limit = None if model is None else max_positions(model)
+    is_unknown = model is None or isinstance(model, PreTrainedTokenizerBase)
+    limit = None if is_unknown else max_positions(model)
     if max_length is None:
         own = getattr(tokenizer, 'init_kwargs', {}) # where a learner read less, its folder tells both
         said = own.get('full_length', tokenizer.model_max_length)

@@ -19,16 +19,17 @@ from fastcore.meta import delegates
 from ..data.batch import TransformersDL
 from ..data.loaders import check_many, check_labelled
 from ..model.decisions import decisions_of
-from ..model.fingerprints import checksum_of, config_facts, generation_facts, tokenizer_hash, weights_hash
+from ..model.fingerprints import config_facts, generation_facts, tokenizer_hash, weights_hash
 from ..model.int8 import predicting_in
 from ..model.model_inputs import unwrap
 from ..model.turns import train_alone
 from .gathering import gather
-from .predicting_learner import PredictingLearner
+from .predicting_learner import PredictingLearner, need_task
 from .prediction_files import predict_to_file
 from ..support.arguments import check_counts, did_you_mean
 from ..support.cells import native_values
 from ..support.finite import check_outputs
+from ..support.files import checksum_of
 
 # %% ../../nbs/predict/05_learner_predict.ipynb #10f6000c
 def _check_options(call, method, own, options): # names of arguments, as the user knows them
@@ -84,9 +85,7 @@ def predict_batch(self:PredictingLearner,
     **kwargs   # Of the task, e.g. `top_k`, `threshold`, `sets`, `abstain`, `aggregation_strategy`, `max_new_tokens`; a wrong name lists them
 )->list:       # Plain dicts, one a row, in order; where words are labelled, a list of them a row. With `out` its path
     "Predictions for many texts, as plain dicts."
-    if self.task is None:
-        raise ValueError("this learner has no task to tell how predictions read; "
-            "pass task= to PredictingLearner, or call get_preds")
+    need_task(self, ', or call get_preds')
     check_counts(bs=bs)
     _check_options('predict_batch', self.predictions.many, ('bs', 'out', 'resume', 'precision'), kwargs)
     check_many(items, 'predict_batch')

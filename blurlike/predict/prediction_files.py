@@ -7,7 +7,6 @@ __all__ = ['rows_between', 'FilePart', 'predict_to_file']
 
 # %% ../../nbs/predict/03_prediction_files.ipynb #10d50004
 import glob
-import hashlib
 import json
 import shutil
 import warnings
@@ -20,7 +19,7 @@ from datasets import Dataset
 from fastcore.imports import noop
 
 from ..data.prefetch import items_from
-from ..support.files import file_hash, write_file
+from ..support.files import file_hash, write_file, checksum_of
 from ..support.one_writer import OneWriter
 from ..support.progress import Progress
 from ..support.warn import warn_user
@@ -70,7 +69,7 @@ def _texts_hash(learn, items): # whether they can be used, and what deserves a w
         warnings.simplefilter('ignore')
         try: texts = prompts(learn, items) if prompts else learn.texts_of(items, check=noop)
         except (TypeError, ValueError): texts = None # the prediction will name the item
-    return hashlib.sha256(json.dumps(texts, default=repr).encode()).hexdigest()
+    return checksum_of(texts)
 
 class FilePart:
     "The predictions of the rows from `start` on, and what tells them from those of others"

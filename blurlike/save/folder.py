@@ -34,6 +34,7 @@ from ..task import find_task
 from ..support.warn import warn_user
 from .folder_check import check_folder, check_labels, folder_of, replace_save
 from .saved_facts import describe, is_code, options_of, read_facts, set_again, write_facts
+from ..predict.predicting_learner import need_task
 
 # %% ../../nbs/save/02_folder.ipynb #0506de9f
 def _save_tokenizer(tfm, path): # other tools that truncate shall do so where the learner did
@@ -86,9 +87,7 @@ def save_pretrained(self:TransformersLearner,
     merge:bool=True # Merge adapters into the weights, for every program? `False`: adapters and head alone, which need the base checkpoint
 )->Path:   # The folder
     "Save model, tokenizer and all that the learner knows of its task, without pickle."
-    if self.task is None:
-        raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner, "
-            "or save the model with `learn.model.save_pretrained`")
+    need_task(self, ', or save the model with `learn.model.save_pretrained`')
     check_weights(unwrap(self.model))
     if rank_distrib(): return Path(folder).expanduser().absolute() # the first process writes
     alone = not merge and has_adapter(unwrap(self.model))

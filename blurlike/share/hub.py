@@ -22,6 +22,7 @@ from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
 from ..save.saved_facts import describe
 from ..train.epoch_weights import epoch_of_weights, scores_of
+from ..predict.predicting_learner import need_task
 
 # %% ../../nbs/share/02_hub.ipynb #18b50007
 def _hub_id(learn, base): # `base` if it is a name on the Hub; `None`: of a folder, or not known
@@ -219,8 +220,7 @@ def model_card(
 )->str: # Markdown under a block of YAML
     "The model card of `learn`: what it was trained on, with what, how it scored, how to load it."
     if not isinstance(learn, TransformersLearner): learn = TransformersLearner.from_pretrained(learn)
-    if learn.task is None:
-        raise ValueError("this learner has no task, so nothing could be told of its predictions: pass task= to TransformersLearner")
+    need_task(learn)
     facts = describe(learn)
     made = f"{_architecture(unwrap(learn.model))}, trained with fastai and blurlike."
     parts = [f'---\n{_front_matter(learn, facts, name, merge, data)}\n---', f"# {_plain(name.split('/')[-1])}", made]

@@ -18,6 +18,7 @@ from ..predict.written_text import WrittenText
 from ..save.folder_check import folder_of
 from ..save.saved_facts import describe
 from ..save.onnx_model import load_onnx, need_packages
+from ..predict.predicting_learner import need_task
 
 # %% ../../nbs/share/03_serving.ipynb #19b50013
 @singledispatch
@@ -92,8 +93,7 @@ def gradio_app(
     "A page on which texts are typed and predictions shown; a model of chats is talked to."
     gr, = need_packages('gradio')
     learn = _any_learner(learn_or_folder)
-    if learn.task is None:
-        raise ValueError("this learner has no task, so nothing is known of its predictions: pass task= to TransformersLearner")
+    need_task(learn)
     title = title or learn.task.name.replace('_', ' ')
     settings = dict(title=title, flagging_mode='never', analytics_enabled=False, api_name='predict') | kwargs
     return page_of(learn.predictions, learn, gr, **settings)

@@ -7,6 +7,7 @@ __all__ = ['drawn_rows', 'prediction_table', 'WandbCallback']
 
 # %% ../../nbs/share/00_tracking.ipynb #17a50020
 import importlib.util
+from ..predict.predicting_learner import need_task
 
 # %% ../../nbs/share/00_tracking.ipynb #17a50021
 if importlib.util.find_spec('wandb') is None:
@@ -147,8 +148,7 @@ class WandbCallback(fastai.callback.wandb.WandbCallback):
 
     def _check(self):
         if wandb.run is None: raise ValueError("You must call wandb.init() before training with WandbCallback()")
-        if self.log_model and self.learn.task is None:
-            raise ValueError("log_model=True saves with `save_pretrained`, which needs a task: pass task= to TransformersLearner")
+        if self.log_model: need_task(self.learn, ', or leave log_model= away')
 
 # %% ../../nbs/share/00_tracking.ipynb #a07619f7
 @patch

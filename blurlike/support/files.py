@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['flush', 'exchange', 'follow', 'set_mode', 'write_file', 'check_place', 'write_folder', 'file_hash', 'check_files',
-           'read_json', 'json_hash']
+           'read_json', 'checksum_of', 'json_hash']
 
 # %% ../../nbs/support/03_files.ipynb #00af0004
 import ctypes
@@ -189,6 +189,13 @@ def read_json(
     except ValueError as e: raise ValueError(f"{str(path)!r} is damaged: {e}") from None
     if isinstance(res, dict): return res
     raise ValueError(f"{str(path)!r} is damaged: it holds no object, but {type(res).__name__}")
+
+def checksum_of(
+    o, # Nested data
+    default=repr # Of what JSON cannot hold
+)->str: # Hexadecimal sha256
+    "A checksum of nested data, whatever the order of its keys."
+    return hashlib.sha256(json.dumps(o, sort_keys=True, default=default).encode()).hexdigest()
 
 def json_hash(
     o # Plain data

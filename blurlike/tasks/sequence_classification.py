@@ -15,11 +15,10 @@ from fastai.data.block import CategoryBlock, MultiCategoryBlock, RegressionBlock
 from fastai.data.core import DataLoaders
 from fastai.data.transforms import Categorize, MultiCategorize, EncodedMultiCategorize, RegressionSetup
 from fastai.losses import BCEWithLogitsLossFlat, MSELossFlat
-from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 
-from ..support.arguments import check_counts, check_settings, column_names, is_name
-from ..train.assembly import build_learner, check_found, check_ready
+from ..support.arguments import check_counts, column_names, is_name
+from ..train.assembly import begin, build_learner, ready_task
 from ..model.class_weights import follow_order, loss_with, read_class_weights
 from ..model.decisions import in_sets, label_threshold, read_threshold
 from ..data.label_columns import LabelVector, label_counts, read_labels, read_numbers
@@ -37,7 +36,7 @@ from ..data.table_checks import check_columns, check_texts, read_rows
 from ..data.splits import read_split, split_rows, used_rows
 from ..share.serving import page_output
 from ..model.splitters import transformer_splitter
-from ..task import TargetKind, Task, find_task, register_learner, register_task, task_of
+from ..task import TargetKind, Task, find_task, register_learner, register_task
 
 # %% ../../nbs/tasks/00_sequence_classification.ipynb #20a0a002
 class LabelSets(TargetKind):
@@ -227,16 +226,13 @@ def sequence_classification_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that classifies texts: one label, several labels or numbers, as the label column says."
-    check_found(kwargs)
-    check_settings(bs=bs, max_length=max_length, overlap=overlap, seed=seed)
+    args = dict(locals())
+    begin(kwargs, seed, bs=bs, max_length=max_length, overlap=overlap)
     texts = column_names(text, 'text', 2)
     labels = column_names(label, 'label')
-    if seed is not None: set_seed(int(seed))
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
-        own = dict(problem_type=problem_type, vocab=vocab, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
-        check_ready(sequence_classification_learner, valid=valid, bs=bs, max_length=max_length, overlap=overlap, **own)
-        return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
+        return _from_dls(args, class_weights, loss_func, model_kwargs=model_kwargs, **common)
     rows,parts,valid = read_split(data, valid, partial(read_rows, as_text=texts))
     check_columns(rows, *texts, *labels)
     splits = split_rows(rows, parts, valid, seed, () if problem_type==regression.name else labels)
@@ -260,11 +256,9 @@ def _check_vectors(y, vocab, label): # whose places would mean other labels
     raise ValueError(f"the checkpoint's labels are {vocab}, in this order; the vectors in column {label!r} say of {y.values}. "
         "Bring the vectors into the checkpoint's order")
 
-def _from_dls(dls, checkpoint, class_weights, loss_func, model_kwargs, common):
-    task = task_of(dls)
-    is_known = any(task is t for t in (single_label, multi_label, regression))
-    if not is_known:
-        raise ValueError("the targets of these DataLoaders are no sequence labels: "
-            "use CategoryBlock, MultiCategoryBlock or RegressionBlock")
+def _from_dls(args, class_weights, loss_func, **kwargs):
+    dls = args['data']
+    told = "have no labels of texts as targets: use CategoryBlock, MultiCategoryBlock or RegressionBlock"
+    task = ready_task(sequence_classification_learner, args, (single_label, multi_label, regression), told)
     loss_func = loss_with(task.loss, loss_func, _read_weights(class_weights, task, output_names(dls)))
-    return TransformersLearner(dls, checkpoint, task=task, loss_func=loss_func, model_kwargs=model_kwargs, **common)
+    return TransformersLearner(dls, args['checkpoint'], task=task, loss_func=loss_func, **kwargs)

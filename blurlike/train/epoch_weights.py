@@ -6,22 +6,19 @@
 __all__ = ['weight_sum', 'note_weights', 'epoch_of_weights', 'scores_of']
 
 # %% ../../nbs/train/08_epoch_weights.ipynb #e9c40003
-import hashlib
-import json
-
 from fastai.learner import Learner
 from fastai.torch_core import trainable_params
 
 from ..model.adapters import bit_sums
 from ..model.model_inputs import unwrap
+from ..support.files import checksum_of
 
 # %% ../../nbs/train/08_epoch_weights.ipynb #e9c40006
 def weight_sum(
     learn:Learner
 )->str: # Hexadecimal sha256
     "Fingerprint of the weights that are in the model now."
-    sums = bit_sums(unwrap(learn.model).parameters())
-    return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
+    return checksum_of(bit_sums(unwrap(learn.model).parameters()))
 
 # %% ../../nbs/train/08_epoch_weights.ipynb #e9c4000a
 def note_weights(

@@ -72,7 +72,6 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         check_loaders(dls)
         self.task = task or task_of(dls)
         self.padding_free = padding_free
-        self.packing = None
         model = self._load(dls, checkpoint, model_kwargs or {})
         self._begin_head(dls, unwrap(model), checkpoint, loss_func)
         _prepare(unwrap(model), peft, gradient_checkpointing)

@@ -80,8 +80,8 @@ def pr_auc(
     return LabelScore('pr_auc', partial(_area, func=skm.average_precision_score, average=average, both=False))
 
 # %% ../../nbs/train/16_named_metrics.ipynb #7c12000b
-def _by_label(y, p, several, func, whole):
-    if not several: return whole(y.argmax(1), p.argmax(1))
+def _by_label(y, p, several, func):
+    if not several: return func(y.argmax(1), p.argmax(1))
     keep = np.flatnonzero(y.any(0) & ~y.all(0))
     return np.mean([func(y[:,i], p[:,i]) for i in keep]) if len(keep) else np.nan
 
@@ -89,8 +89,8 @@ def _recall(y, p): return skm.recall_score(y, p, labels=np.unique(y), average='m
 
 def mcc()->LabelScore:
     "Matthews' correlation of targets and predictions."
-    return LabelScore('mcc', partial(_by_label, func=skm.matthews_corrcoef, whole=skm.matthews_corrcoef), decided=True)
+    return LabelScore('mcc', partial(_by_label, func=skm.matthews_corrcoef), decided=True)
 
 def balanced_accuracy()->LabelScore:
     "Mean recall of the labels that occur; of several labels, of each and of its absence."
-    return LabelScore('balanced_accuracy', partial(_by_label, func=_recall, whole=_recall), decided=True)
+    return LabelScore('balanced_accuracy', partial(_by_label, func=_recall), decided=True)

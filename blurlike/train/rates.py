@@ -15,7 +15,7 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from ..model.model_inputs import unwrap
-from ..model.optimizer import adamw
+from ..model.optimizer import adamw, plain_hyper
 from ..model.turns import train_alone
 from ..support.warn import tell_user, warn_user
 from .events import FittingLearner
@@ -134,6 +134,7 @@ def fine_tune(self:FittingLearner,
     "fastai's `fine_tune` with rates that move the body too."
     lowest = (self.lr.start or self.lr.stop) if isinstance(self.lr, slice) else self.lr
     usual = min(2e-3, 20*lowest)
+    plain_hyper('base_lr', base_lr)
     if isinstance(base_lr, slice):
         lr_mult = base_lr.stop/(base_lr.start or base_lr.stop/10)
         base_lr = 2*base_lr.stop

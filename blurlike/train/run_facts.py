@@ -18,10 +18,11 @@ import transformers
 from fastai.torch_core import num_distrib
 
 from .learner import TransformersLearner
-from ..model.fingerprints import checksum_of, config_facts, tokenizer_hash
+from ..model.fingerprints import config_facts, tokenizer_hash
 from ..data.column import Column
 from ..data.rows import Rows
 from ..model.model_inputs import unwrap
+from ..support.files import checksum_of
 
 # %% ../../nbs/train/12_run_facts.ipynb #4403d706
 def _plain(o): # what JSON cannot hold

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from fastai.data.block import TransformBlock
 from fastai.data.core import DataLoaders
 from fastai.losses import BaseLoss
-from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 
 from ...data.batch import TransformersDL
@@ -34,7 +33,7 @@ from ...inspect.row_results import token_results
 from ...model.turns import predict_together
 from ...predict.writing import check_can_save, check_can_write
 from ...share.serving import answering, page_of, page_output, page_with_boxes
-from ...support.arguments import check_settings, column_names
+from ...support.arguments import column_names
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task, task_of
 from .blocks import DocumentBlocks
@@ -42,7 +41,7 @@ from .generation import NextTokenPredictions
 from .scores import causal_lm_metrics
 from .chats import are_columns, as_messages
 from .texts import TokenizeNext
-from ...train.assembly import build_learner, check_found, check_ready
+from ...train.assembly import begin, build_learner, ready_task
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
 import blurlike.tasks.causal_lm.faults # noqa: F401 (`check` knows them)
@@ -57,14 +56,14 @@ def causal_lm_block(
 )->TransformBlock:
     "A text block whose batches say which tokens are learnt."
     tfm = TokenizeNext(load_tokenizer(tokenizer), max_length, form, packed)
-    return TransformBlock(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False, num_workers=0))
+    return TransformBlock(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False))
 
 def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeNext)
 
 def judge_next(learn, dl): return token_results(learn, dl, lambda l: scores_by_row(l.pred, l.y)) # for the record's `judge`
 
 causal_lm = register_task(Task('causal_lm', 'AutoModelForCausalLM',
-    block=causal_lm_block, target=None, read=None, example=None, fits=_fits,
+    block=causal_lm_block, fits=_fits,
     loss=lambda weights: NextTokenLoss(), metrics=causal_lm_metrics, predictions=NextTokenPredictions(),
     pipeline=dict(return_full_text=False), hub_tags=('text-generation',), judge=judge_next))
 
@@ -227,17 +226,16 @@ def causal_lm_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that goes on with texts."
-    check_found(kwargs)
-    check_settings(bs=bs, max_length=max_length, block_size=block_size, seed=seed)
+    args = dict(locals())
+    begin(kwargs, seed, bs=bs, max_length=max_length, block_size=block_size)
     columns = column_names(text, 'text', 2)
-    if seed is not None: set_seed(int(seed))
     check_text_metrics(metrics, 'causal_lm_metrics() (perplexity, accuracy and bits per byte)')
     _check_loss(loss_func)
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
-        own = dict(valid=valid, bs=bs, split_by=split_by, block_size=block_size, max_length=max_length)
-        check_ready(causal_lm_learner, tokenizer=tokenizer, dl_kwargs=dl_kwargs, **own)
-        return _checked(_from_dls(data, checkpoint, model_kwargs=model_kwargs, **common))
+        told = "do not say which tokens are learnt: use causal_lm_block"
+        task = ready_task(causal_lm_learner, args, [causal_lm], told)
+        return _checked(TransformersLearner(data, checkpoint, task=task, model_kwargs=model_kwargs, **common))
     _check_loaded(checkpoint)
     tokenizer = load_tokenizer(tokenizer or checkpoint)
     rows,splits,form,from_files = _read(data, columns, valid, split_by, seed)

@@ -42,7 +42,7 @@ class SpelledText(TitledStr):
 class TokenizeNext(TokenizeText):
     "A `TokenizeText` whose batches say which tokens are learnt"
     padding_side = 'right' # whatever the tokenizer says: that is for generation
-    limit_given = property(lambda self: True, lambda self, v: None) # windows are no remedy here
+    takes_overlap = False # a window would be another text
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # Has an end-of-text token
         max_length:int|None=None, # Maximum tokens of a row

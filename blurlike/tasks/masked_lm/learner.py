@@ -9,14 +9,13 @@ __all__ = ['masked_lm', 'MASKED_BLOCK', 'masked_lm_learner', 'in_blocks']
 from functools import partial
 
 from fastai.data.core import DataLoaders
-from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 import numpy as np
 
-from ...support.arguments import check_settings, column_names
+from ...support.arguments import column_names
 from ...data.corpus import is_corpus, read_corpus
 from .gaps import MaskPredictions
-from ...train.assembly import build_learner, check_found, check_ready
+from ...train.assembly import begin, build_learner, ready_task
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
 from ...model.losses import MaskedLoss
@@ -29,13 +28,13 @@ from ...data.table_checks import check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
 from ...share.serving import page_output
 from ...model.splitters import transformer_splitter
-from ...task import Task, decoder_knows, register_learner, register_task, task_of
+from ...task import Task, decoder_knows, register_learner, register_task
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #728edbe5
 def _fits(dls): return any(isinstance(f, TokenizeMasked) for f in dls.train_ds.tls[0].tfms.fs)
 
 masked_lm = register_task(Task('masked_lm', 'AutoModelForMaskedLM',
-    target=None, read=None, example=None, block=MaskedLMBlock, fits=_fits,
+    block=MaskedLMBlock, fits=_fits,
     loss=lambda weights: MaskedLoss(), metrics=masked_lm_metrics, predictions=MaskPredictions(),
     hub_tags=('fill-mask',), judge=judge_gaps,
     decoder_input=decoder_knows)) # BART fills gaps by writing the whole text
@@ -63,10 +62,9 @@ def _say_new_head(model):
     shared = ', the output layer shares the weights of the embeddings' if tied else ''
     print(f"The checkpoint holds no head for masked language modelling: it starts anew ({len(new)} new tensors{shared}).")
 
-def _from_dls(dls, checkpoint, loss_func, model_kwargs, common):
-    if task_of(dls) is not masked_lm: raise ValueError("these DataLoaders hide no tokens: use MaskedLMBlock")
-    common = dict(loss_func=loss_func, model_kwargs=model_kwargs) | common
-    learn = TransformersLearner(dls, checkpoint, task=masked_lm, **common)
+def _from_dls(args, **kwargs):
+    task = ready_task(masked_lm_learner, args, [masked_lm], "hide no tokens: use MaskedLMBlock")
+    learn = TransformersLearner(args['data'], args['checkpoint'], task=task, **kwargs)
     _say_new_head(learn.model)
     return learn
 
@@ -96,18 +94,12 @@ def masked_lm_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that fills gaps."
-    check_found(kwargs)
-    check_settings(bs=bs, max_length=max_length, block_size=block_size, seed=seed)
+    args = dict(locals())
+    begin(kwargs, seed, bs=bs, max_length=max_length, block_size=block_size)
     text = column_names(text, 'text', 1)[0]
     check_text_metrics(metrics, 'masked_lm_metrics()', 'leaves out targets of -100')
-    if seed is not None: set_seed(int(seed))
-    common = dict(metrics=metrics, splitter=splitter) | kwargs
-    if isinstance(data, DataLoaders):
-        own = dict(mlm_probability=mlm_probability, whole_word=whole_word)
-        own |= dict(mask_share=mask_share, random_share=random_share)
-        own |= dict(valid=valid, bs=bs, split_by=split_by, block_size=block_size, max_length=max_length)
-        check_ready(masked_lm_learner, tokenizer=tokenizer, dl_kwargs=dl_kwargs, **own)
-        return _from_dls(data, checkpoint, loss_func, model_kwargs, common)
+    common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter, model_kwargs=model_kwargs) | kwargs
+    if isinstance(data, DataLoaders): return _from_dls(args, **common)
     tokenizer = load_tokenizer(tokenizer or checkpoint)
     options = dict(mlm_probability=mlm_probability, whole_word=whole_word)
     options |= dict(mask_share=mask_share, random_share=random_share)
@@ -120,8 +112,7 @@ def masked_lm_learner(
     if not packed: check_texts(used_rows(rows, splits), text)
     if block_size: rows,splits = in_blocks(rows, splits, tfm, text, block_size)
     learn = build_learner(masked_lm, [], checkpoint, tokenizer, rows, splits, Column(text), None, bs=bs,
-        max_length=block_size or max_length, options=options, loss_func=loss_func,
-        model_kwargs=model_kwargs, dl_kwargs=dl_kwargs, **common)
+        max_length=block_size or max_length, options=options, dl_kwargs=dl_kwargs, **common)
     _say_new_head(learn.model)
     return learn
 

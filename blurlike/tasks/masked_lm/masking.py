@@ -183,9 +183,7 @@ class MaskedLMBlock(TransformBlock):
         **tokenizer_kwargs # Passed to each call of the tokenizer
     ):
         tokenizer = load_tokenizer(checkpoint)
-        is_tokenizer = isinstance(checkpoint, PreTrainedTokenizerBase)
-        limit = fit_length(max_length, tokenizer, None if is_tokenizer else checkpoint)
+        limit = fit_length(max_length, tokenizer, checkpoint)
         tfm = TokenizeMasked(tokenizer, limit, mlm_probability, whole_word, mask_share, random_share,
             **tokenizer_kwargs)
-        tfm.limit_given = max_length is not None
-        super().__init__(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False, num_workers=0))
+        super().__init__(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False))

@@ -16,11 +16,9 @@ from fastai.data.block import TransformBlock
 from fastai.data.core import DataLoaders
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
-from fastai.torch_core import set_seed
 from fastcore.meta import delegates
-from transformers import PreTrainedTokenizerBase
 
-from ...support.arguments import check_settings, column_names
+from ...support.arguments import column_names
 from ...data.batch import TransformersDL
 from ...data.prefetch import name_error
 from ...data.column import Column
@@ -32,7 +30,7 @@ from ...model.splitters import transformer_splitter
 from ...model.decisions import as_probabilities, in_sets
 from ...predict.text_labels import LabelPredictions, abstained, check_one_way, only_ours
 from ...share.serving import page_output
-from ...train.assembly import build_learner, check_found, check_ready
+from ...train.assembly import begin, build_learner, ready_task
 from ...train.learner import TransformersLearner
 from ...task import Task, register_learner, register_task
 from .choices import TokenizeChoices
@@ -91,11 +89,9 @@ class TextChoicesBlock(TransformBlock):
         question:bool=False # Do items have a question between text and choices?
     ):
         tokenizer = load_tokenizer(checkpoint)
-        is_tokenizer = isinstance(checkpoint, PreTrainedTokenizerBase)
-        limit = fit_length(max_length, tokenizer, None if is_tokenizer else checkpoint)
+        limit = fit_length(max_length, tokenizer, checkpoint)
         tfm = TokenizeChoices(tokenizer, limit, question)
-        tfm.limit_given = max_length is not None
-        super().__init__(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False, num_workers=0))
+        super().__init__(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False))
 
 def RightChoiceBlock(
     how:str='number' # What a label is: `number`, `letter` or `choice`
@@ -157,18 +153,17 @@ def multiple_choice_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that picks the right one of several choices."
-    check_found(kwargs)
-    check_settings(bs=bs, max_length=max_length, seed=seed)
+    args = dict(locals())
+    begin(kwargs, seed, bs=bs, max_length=max_length)
     asked = [] if question is None else column_names(question, 'question', 1)
     texts = [*column_names(text, 'text', 1), *asked]
     columns = column_names(choices, 'choices')
     labels = column_names(label, 'label', 1)
-    if seed is not None: set_seed(int(seed))
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter, model_kwargs=model_kwargs) | kwargs
     if isinstance(data, DataLoaders):
-        own = dict(question=question, valid=valid, bs=bs, max_length=max_length)
-        check_ready(multiple_choice_learner, tokenizer=tokenizer, dl_kwargs=dl_kwargs, **own)
-        return _from_dls(data, checkpoint, **common)
+        told = "hold no texts with choices: use TextChoicesBlock and RightChoiceBlock"
+        task = ready_task(multiple_choice_learner, args, [multiple_choice], told)
+        return TransformersLearner(data, checkpoint, task=task, **common)
     rows,parts,valid = read_split(data, valid, partial(read_rows, as_text=[*texts, *columns, *labels]))
     check_columns(rows, *texts, *columns, *labels)
     splits = split_rows(rows, parts, valid, seed)

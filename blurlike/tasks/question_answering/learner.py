@@ -7,7 +7,7 @@ __all__ = ['MAX_LENGTH', 'question_answering', 'questions_block', 'question_answ
 
 # %% ../../../nbs/tasks/question_answering/09_learner.ipynb #0a509004
 from fastai.data.block import TransformBlock
-from fastai.torch_core import set_seed
+from fastai.data.core import DataLoaders
 from fastcore.meta import delegates
 
 from ...data.batch import TransformersDL
@@ -18,7 +18,7 @@ from ...data.splits import own_part, read_split, split_rows, used_rows
 from ...model.inputs_callback import ModelLoss
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.splitters import transformer_splitter
-from ...support.arguments import check_counts, check_settings, column_names, is_number
+from ...support.arguments import check_counts, column_names, is_number
 from ...task import Task, decoder_knows, register_learner, register_task
 from .answers import AnswerColumn, AnswerLoss, AnswerPlaces
 from .card_and_page import answers_code
@@ -27,7 +27,7 @@ from .predictions import AnswerPredictions
 from .questions import TokenizeQuestions
 from .scores import answer_metrics, judge_answers
 from .squad import SQUAD, check_answers, read_questions
-from ...train.assembly import build_learner, check_found
+from ...train.assembly import begin, build_learner, ready_task
 from ...train.learner import TransformersLearner
 import blurlike.tasks.question_answering.tables # noqa: F401 (registers the displays)
 
@@ -45,7 +45,7 @@ def questions_block(
     max_length = max_length or MAX_LENGTH
     overlap = max_length//3 if overlap is None else overlap
     tfm = TokenizeQuestions(tokenizer, max_length, overlap, max_answer_length, unanswerable)
-    return TransformBlock(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False, num_workers=0))
+    return TransformBlock(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False))
 
 def _target_block(vocab): return TransformBlock(type_tfms=AnswerPlaces())
 def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeQuestions)
@@ -86,7 +86,7 @@ def _by_context(valid, parts, context):
 @register_learner
 @delegates(TransformersLearner)
 def question_answering_learner(
-    data, # SQuAD's json (path or dict); DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet file; a pair of them
+    data, # SQuAD's json (path or dict); DataFrame, Dataset, list of dicts, path of a csv/tsv/jsonl/parquet file; a pair; ready `DataLoaders`
     checkpoint, # Name on the Hub, folder, or loaded model
     question='question', # Column of the question
     context='context', # Column of the context
@@ -106,13 +106,17 @@ def question_answering_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that finds the answer to a question in a text."
-    check_found(kwargs)
-    check_settings(bs=bs, max_length=max_length, overlap=overlap, seed=seed)
+    args = dict(locals())
+    begin(kwargs, seed, bs=bs, max_length=max_length, overlap=overlap)
     check_counts(max_answer_length=max_answer_length)
     columns = [*column_names(question, 'question', 1), *column_names(context, 'context', 1)]
     names = [*column_names(answers, 'answers', 2), columns[1]]
     _check_loss(loss_func)
-    if seed is not None: set_seed(int(seed))
+    common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter, model_kwargs=model_kwargs) | kwargs
+    if isinstance(data, DataLoaders):
+        told = "hold no questions with contexts: use questions_block, and a TransformBlock of AnswerPlaces"
+        task = ready_task(question_answering_learner, args, [question_answering], told)
+        return TransformersLearner(data, checkpoint, task=task, **common)
     rows,parts,valid = read_split(data, valid, read_questions, [*columns, names[0]])
     _check_columns(rows, columns, names)
     splits = split_rows(rows, parts, _by_context(valid, parts, columns[1]), seed)
@@ -122,7 +126,6 @@ def question_answering_learner(
     has = _checked(used, columns, names)
     options = dict(max_answer_length=max_answer_length, unanswerable=not has.all())
     learn = build_learner(question_answering, [], checkpoint, own, rows, splits, Column(columns), AnswerColumn(names),
-        bs=bs, max_length=max_length, overlap=overlap, options=options, loss_func=loss_func, model_kwargs=model_kwargs,
-        dl_kwargs=dl_kwargs, metrics=metrics, splitter=splitter, **kwargs)
+        bs=bs, max_length=max_length, overlap=overlap, options=options, dl_kwargs=dl_kwargs, **common)
     tell_lost(lost_answers(used, columns, names, learn.dls.text_tfm), used, learn.dls.text_tfm)
     return learn

@@ -18,13 +18,11 @@ from .questions import as_asked
 from ...inspect.row_results import judged, mean_results
 from ...model.decisions import set_decisions
 from ...train.metrics import CountsMetric
+from ...data.words import spaced
 
 # %% ../../../nbs/tasks/question_answering/03_scores.ipynb #fdad9984
 _articles = re.compile(r'\b(a|an|the)\b', re.UNICODE)
 _no_punctuation = str.maketrans('', '', string.punctuation)
-_unspaced = re.compile('(['
-    '\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff' # Thai and Lao, Burmese, Khmer
-    '\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])') # kana, Chinese characters
 
 def normalized(
     answer:str
@@ -37,7 +35,7 @@ def answer_f1(
     answer:str # The one that was given
 )->float:
     "Harmonic mean of the shares of words in common."
-    gold,answer = (_unspaced.sub(r' \1 ', normalized(o)).split() for o in (gold, answer))
+    gold,answer = (spaced(normalized(o)).split() for o in (gold, answer))
     if not gold or not answer: return float(gold==answer)
     same = sum((Counter(gold) & Counter(answer)).values())
     return 2*same/(len(gold)+len(answer))

@@ -12,7 +12,6 @@ from functools import partial
 
 import numpy as np
 from fastai.data.core import DataLoaders
-from fastai.torch_core import set_seed
 from fastcore.meta import delegates
 from transformers import GenerationConfig
 
@@ -26,10 +25,10 @@ from ...model.splitters import transformer_splitter
 from ...model.token_scores import DecoderLoss, scores_by_row
 from ...inspect.row_results import token_results
 from ...predict.writing import check_can_save, check_can_write
-from ...support.arguments import check_counts, check_settings, column_names, did_you_mean
+from ...support.arguments import check_counts, column_names, did_you_mean
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task
-from ...train.assembly import build_learner, check_found, check_ready
+from ...train.assembly import begin, build_learner, ready_task
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
 from .generation import Seq2SeqPredictions, decoder_input, room_for
@@ -221,13 +220,13 @@ def _loss(loss_func, label_smoothing):
     if label_smoothing: raise ValueError("label_smoothing= is a setting of the usual loss: leave it or loss_func= away")
     return loss_func
 
-def _from_dls(dls, checkpoint, score_rows, metrics, **kwargs):
-    if target_tfm_of(dls) is None:
-        raise ValueError("these DataLoaders hold no texts that are written: use source_block and target_block")
+def _from_dls(args, score_rows, metrics, **kwargs):
+    task = ready_task(seq2seq_learner, args, [seq2seq], "hold no texts that are written: use source_block and target_block")
+    dls = args['data']
     tfm = dls.text_tfm
     if score_rows is not None: tfm.score_rows = score_rows
     if metrics is None: metrics = seq2seq_metrics(tfm.languages, tfm.score_rows)
-    return TransformersLearner(dls, checkpoint, task=seq2seq, metrics=metrics, **kwargs)
+    return TransformersLearner(dls, args['checkpoint'], task=task, metrics=metrics, **kwargs)
 
 def _tell_length(learn): # of what is written
     tl = learn.dls.train_ds.tls[-1]
@@ -270,19 +269,16 @@ def seq2seq_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that writes a text from another."
-    check_found(kwargs)
-    check_settings(bs=bs, max_length=max_length, seed=seed)
+    args = dict(locals())
+    begin(kwargs, seed, bs=bs, max_length=max_length)
     if score_rows is not None: check_counts(0, score_rows=score_rows)
     source = column_names(source, 'source', 1)[0]
     target = column_names(target, 'target', 1)[0]
-    if seed is not None: set_seed(int(seed))
     check_decoder(checkpoint)
     check_text_metrics(metrics, 'seq2seq_metrics()')
     common = dict(loss_func=_loss(loss_func, label_smoothing), splitter=splitter, model_kwargs=model_kwargs) | kwargs
     if isinstance(data, DataLoaders):
-        own = dict(prefix=prefix, languages=languages, valid=valid, bs=bs, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
-        check_ready(seq2seq_learner, max_length=max_length, max_target_length=max_target_length, **own)
-        learn = _from_dls(data, checkpoint, score_rows, metrics, **common)
+        learn = _from_dls(args, score_rows, metrics, **common)
     else:
         rows,parts,valid = read_split(data, valid, partial(read_rows, as_text=[source, target]))
         check_columns(rows, source, target)

@@ -25,10 +25,9 @@ from ...support.arguments import check_counts
 from ...support.warn import warn_user
 from ...train.learner import TransformersLearner
 from ...train.metrics import CountsMetric
+from ...data.words import spaced
 
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #956d644c
-_alone = re.compile('[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]')
-
 def _is_part(c): return c.isascii() and c.isalnum() or not c.isascii() and unicodedata.category(c)[0] in 'LMN' # of a word
 
 class AnyScript:
@@ -39,9 +38,9 @@ class AnyScript:
 
     def tokenize(self, text:str)->list:
         "The words of a text, in small letters."
-        spaced = ''.join(f' {c} ' if _alone.match(c) else c if _is_part(c) else ' ' for c in text.lower())
+        parts = ''.join(c if _is_part(c) else ' ' for c in text.lower())
         def stem(w): return self.stemmer.stem(w) if self.stemmer and w.isascii() and len(w)>3 else w
-        return [stem(w) for w in spaced.split()]
+        return [stem(w) for w in spaced(parts).split()]
 
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #e43f3881
 _sentence_end = re.compile(r'(?<=[.!?؟۔।])["\'”’)\]]*\s+|(?<=[。！？])')

@@ -212,8 +212,7 @@ def source_block(
 )->TransformBlock:
     "A block for texts that become other texts."
     tfm = TokenizeSource(load_tokenizer(tokenizer), max_length, prefix, languages, score_rows)
-    loaders = dict(drop_last=False, num_workers=0, megabatch=1)
-    return TransformBlock(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=loaders)
+    return TransformBlock(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False, megabatch=1))
 
 def target_block(
     tokenizer, # That of the sources

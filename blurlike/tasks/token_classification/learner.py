@@ -9,12 +9,11 @@ __all__ = ['token_classification', 'WordTags', 'token_classification_learner']
 import numpy as np
 import pandas as pd
 from fastai.data.core import DataLoaders
-from fastai.torch_core import set_seed
 from fastcore.basics import patch
 from fastcore.meta import delegates
 
-from ...support.arguments import check_settings, column_names
-from ...train.assembly import build_learner, check_found, check_ready
+from ...support.arguments import column_names
+from ...train.assembly import begin, build_learner, ready_task
 from ...data.loaders import check_labelled
 from ...inspect.row_faults import found_in
 from ...model.class_weights import follow_order, loss_with, read_class_weights
@@ -29,7 +28,7 @@ from ...data.splits import read_split, split_rows, used_rows
 from ...share.serving import page_output
 from ...model.splitters import transformer_splitter
 from .tagged import CONLL, broken_bio, is_entity_scheme, read_conll, tag_runs
-from ...task import TargetKind, Task, register_learner, register_task, task_of
+from ...task import TargetKind, Task, register_learner, register_task
 from .token_category import TokenCategorize, TokenCategoryBlock
 from .tag_columns import TagColumn, balanced_tags, check_words, read_tagged, read_tags, tag_counts, tag_shares
 
@@ -90,13 +89,12 @@ token_classification = register_task(Task('token_classification', 'AutoModelForT
     judge=judge_tags, files=dict.fromkeys(CONLL, read_conll), first_guess=lambda counts, n: tag_shares(counts).log()))
 
 # %% ../../../nbs/tasks/token_classification/07_learner.ipynb #1b7f26fd
-def _from_dls(dls, checkpoint, class_weights, loss_func, model_kwargs, common):
-    if task_of(dls) is not token_classification:
-        raise ValueError("the targets of these DataLoaders are no tags of words: "
-            "use TokenCategoryBlock, and TransformersTextBlock with is_split_into_words=True")
+def _from_dls(args, class_weights, loss_func, **kwargs):
+    told = "have no tags of words as targets: use TokenCategoryBlock, and TransformersTextBlock with is_split_into_words=True"
+    task = ready_task(token_classification_learner, args, [token_classification], told)
+    dls = args['data']
     loss_func = loss_with(TokenLoss, loss_func, read_class_weights(class_weights, list(dls.vocab)))
-    return TransformersLearner(dls, checkpoint, task=token_classification, loss_func=loss_func,
-        model_kwargs=model_kwargs, **common)
+    return TransformersLearner(dls, args['checkpoint'], task=task, loss_func=loss_func, **kwargs)
 
 def _say_metric(vocab): # which one there is where tags tell of no entities
     if is_entity_scheme(vocab): return
@@ -131,19 +129,14 @@ def token_classification_learner(
     **kwargs # Passed to `TransformersLearner`
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that tags words."
-    check_found(kwargs)
-    check_settings(bs=bs, max_length=max_length, overlap=overlap, seed=seed)
+    args = dict(locals())
+    begin(kwargs, seed, bs=bs, max_length=max_length, overlap=overlap)
     words = column_names(words, 'words', 1)[0]
     tags = column_names(tags, 'tags', 1)[0]
     check_text_metrics(metrics, 'entity_metrics(vocab)', 'leaves out targets of -100')
-    if seed is not None: set_seed(int(seed))
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
-        own = dict(align_spans=align_spans, vocab=vocab, repair=repair, label_all_tokens=label_all_tokens)
-        own |= dict(valid=valid, bs=bs)
-        own |= dict(max_length=max_length, overlap=overlap, tokenizer=tokenizer, dl_kwargs=dl_kwargs)
-        check_ready(token_classification_learner, **own)
-        return _from_dls(data, checkpoint, class_weights, loss_func, model_kwargs, common)
+        return _from_dls(args, class_weights, loss_func, model_kwargs=model_kwargs, **common)
     numbers = [o if isinstance(o, int) else None for o in (words, tags)]
     rows,parts,words,tags,valid = read_split(data, valid, read_tagged, words, tags, align_spans)
     splits = split_rows(rows, parts, valid, seed, [tags])

@@ -17,6 +17,7 @@ import pandas as pd
 from seqeval.metrics.sequence_labeling import get_entities
 
 from ...data.words import has_no_spaces, word_spans
+from ...support.arguments import is_whole
 
 # %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #2e2b8977
 _schemes = 'BIES','BILU','BMES','BMEW'
@@ -196,13 +197,11 @@ def border_of_word(
     return at
 
 # %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #b187c751
-def _is_number(n): return isinstance(n, (int, np.integer)) and not isinstance(n, bool)
-
 def _checked(span, text, align): # (start, end, label)
     a,b,label = (span[k] for k in ('start','end','label'))
-    if not (_is_number(a) and _is_number(b)):
+    if not (is_whole(a) and is_whole(b)):
         raise TypeError(f"span {a!r}:{b!r}: start and end must be whole numbers, of characters")
-    is_label = isinstance(label, str) and label.strip() or _is_number(label)
+    is_label = isinstance(label, str) and label.strip() or is_whole(label)
     if not is_label: raise TypeError(f"span {a}:{b} has the label {label!r}: the name of a type is expected")
     if not 0<=a<b<=len(text):
         raise ValueError(f"span {a}:{b} ({label}) is empty or not within the text of {len(text)} characters")
