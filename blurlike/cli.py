@@ -4,6 +4,7 @@ import argparse
 import inspect
 import json
 import math
+import os
 import sys
 from collections import Counter
 from contextlib import nullcontext
@@ -51,14 +52,16 @@ def _column(s): return int(s) if s.lstrip('-').isdigit() else s # columns of a C
 FOLDER = 'folder that `train` (or `learn.save_pretrained`) wrote, or its name on the Hub'
 PAIR = 'column of the text, or two of a pair (default: as in training)'
 
-def parser()->argparse.ArgumentParser:
+def parser(
+    task:str|None=None # Whose own options are known too; `None`: those of all tasks alone
+)->argparse.ArgumentParser:
     "The command line."
     about = 'Train Hugging Face transformers on text, predict and report, without a notebook.'
     raw = argparse.RawDescriptionHelpFormatter
     p = argparse.ArgumentParser(prog='blurlike', description=about, epilog=EXAMPLES, formatter_class=raw)
     p.add_argument('--traceback', action='store_true', help='show where an error came from')
     sub = p.add_subparsers(dest='command', required=True, metavar='{train,predict,report}')
-    _train_parser(sub)
+    _train_parser(sub, task)
     _predict_parser(sub)
     _report_parser(sub)
     return p
@@ -80,8 +83,8 @@ def _predict_parser(sub):
     q.add_argument('--max-new-tokens', type=_number(int, 1), help='where texts are written: the most tokens of each (default: as the model was saved)')
     q.add_argument('--abstain', type=float, help='one answer a row: leave it out where its probability is lower')
     q.add_argument('--sets', action='store_true', default=None, help='the labels in the set that `learn.conformal` has promised')
-    q.add_argument('--aggregation', default='words', choices=['words','none','simple','first','average','max'],
-        help="how a tagger's tokens become entities (%(default)s: those that the scores count; "
+    q.add_argument('--aggregation', choices=['words','none','simple','first','average','max'],
+        help="how a tagger's tokens become entities (words: those that the scores count, the default; "
         "the others: as in Hugging Face's pipeline)")
 
 def _report_parser(sub):
@@ -99,9 +102,9 @@ def _sub(sub, name, about, example):
     told = dict(help=about, description=about[:1].upper()+about[1:]+'.', epilog=f'example:\n  {example}')
     return sub.add_parser(name, **told, formatter_class=argparse.RawDescriptionHelpFormatter)
 
-OURS = ['sequence_classification','token_classification','masked_lm','causal_lm'] # others may be registered
+OURS = ['sequence_classification','token_classification','multiple_choice','question_answering','masked_lm','causal_lm','seq2seq'] # others may be registered
 
-def _train_parser(sub):
+def _train_parser(sub, task):
     q = _sub(sub, 'train', 'train a checkpoint on a file and save it', EXAMPLES.split('\n')[2].strip())
     q.add_argument('data', help="csv, tsv, jsonl, parquet or CoNLL file; SQuAD's json for question_answering; "
         'for masked_lm and causal_lm plain text files or a folder of them too')
@@ -134,6 +137,7 @@ def _train_parser(sub):
     run.add_argument('--checkpoints', help='folder for checkpoints of the run, so that it can go on after a crash')
     run.add_argument('--steps', type=_number(int, 1), help='steps from one checkpoint to the next (default: one per epoch)')
     run.add_argument('--resume', action='store_true', help='go on with the run in --checkpoints')
+    if task: _add_own_options(q, task)
 
 def _number_or_text(kind): # of an argument, which may be left out
     numbers = {kind, *get_args(kind)} & {int, float}
@@ -151,15 +155,25 @@ def _from_json(text):
     try: return json.loads(text)
     except ValueError: raise argparse.ArgumentTypeError(f"""{text!r} is no JSON, e.g. '{{"num_beams": 4}}'""") from None
 
-def _own_options(args, rest): # where no option above is called so
+def _add_own_options(p, task): # of the function of a task, where no option of all tasks is called so
     from blurlike.all import LEARNERS
-    p = argparse.ArgumentParser(prog=f'blurlike train --task {args.task}', usage=argparse.SUPPRESS, add_help=False)
-    make = LEARNERS.get(args.task)
+    make = LEARNERS.get(task)
     taken = {} if make is None else inspect.signature(make).parameters
     for n in _own_names(make):
-        p.add_argument(f"--{n.replace('_', '-')}", default=argparse.SUPPRESS, **_told(taken[n].annotation))
-    args,odd = p.parse_known_args(rest, args)
-    if odd: p.error(f"unrecognized arguments: {' '.join(odd)}{_tasks_with(odd, LEARNERS)}")
+        name = f"--{n.replace('_', '-')}"
+        if name not in p._option_string_actions: p.add_argument(name, default=argparse.SUPPRESS, **_told(taken[n].annotation))
+
+def read_arguments(
+    argv:list|None=None # `None`: those of the program
+)->argparse.Namespace:
+    "What the command line says; `SystemExit` with a message where that cannot be read."
+    args,rest = parser().parse_known_args(argv)
+    if not rest: return args
+    if args.command!='train': parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    from blurlike.all import LEARNERS # which takes longer than all of this
+    whole = parser(args.task)
+    args,odd = whole.parse_known_args(argv)
+    if odd: whole.error(f"unrecognized arguments: {' '.join(odd)}{_tasks_with(odd, LEARNERS)}")
     return args
 
 def _tasks_with(odd, learners): # those whose function takes all of these options
@@ -186,12 +200,29 @@ def _check_place(name, given, asked, out): # of the file or folder that a run wr
     if path!=out and out not in path.parents: return
     raise ValueError(f"--{name} {given} lies in --out {asked}, which is for the trained model alone; give another name")
 
-def _check_run(args): # before anything is loaded; the folder for the trained model
-    from blurlike.all import check_destination
+def _check_log(args): # that it takes the place of nothing but an epoch table
+    if args.log is None: return
+    path = Path(args.log).expanduser()
+    if args.checkpoints and Path(args.checkpoints).expanduser().absolute() in path.absolute().parents:
+        raise ValueError(f"--log {args.log} lies in --checkpoints {args.checkpoints}, which is for checkpoints alone; give another name")
+    if not path.is_file() or not path.stat().st_size: return
+    with open(path, 'rb') as f: is_table = f.read(6)==b'epoch,'
+    if not is_table: raise ValueError(f"--log {args.log} is there already, and is no epoch table: give the name of a new file")
+
+def _check_checkpoints(args): # that a run can begin there, or go on
     if (args.resume or args.steps) and not args.checkpoints:
         raise ValueError(f"{'--resume' if args.resume else '--steps'} needs --checkpoints FOLDER")
+    if not args.checkpoints or args.resume: return
+    if any(Path(args.checkpoints).expanduser().glob('step-*')):
+        raise ValueError(f"--checkpoints {args.checkpoints} holds those of another run: --resume goes on with it, "
+            "or give another folder")
+
+def _check_run(args): # before anything is loaded; the folder for the trained model
+    from blurlike.all import check_destination
+    _check_checkpoints(args)
     out = check_destination(args.out)
     for name in ('log','checkpoints'): _check_place(name, getattr(args, name), args.out, out)
+    _check_log(args)
     return out
 
 def _print_rows(learn):
@@ -349,11 +380,9 @@ def predict(args):
     asked = learn.dls.text_tfm.typed_columns(_listed(names))
     items = _items(learn, args, asked if len(asked)>1 else asked[0])
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
-    joins_tokens = 'aggregation_strategy' in inspect.signature(learn.task.predictions.many).parameters
     of_call = 'threshold','top_k','abstain','sets','precision','num_beams','max_new_tokens'
-    asked = {k:getattr(args, k) for k in of_call}
+    asked = {k:getattr(args, k) for k in of_call} | dict(aggregation_strategy=args.aggregation)
     kwargs = dict(bs=args.bs) | {k:v for k,v in asked.items() if v is not None}
-    if joins_tokens: kwargs['aggregation_strategy'] = args.aggregation
     if args.out: return print(f'saved: {learn.predict_batch(items, out=args.out, resume=args.resume, **kwargs)}')
     with learn.no_bar():
         for p in learn.predict_batch(items, **kwargs): print(json.dumps(p, ensure_ascii=False))
@@ -397,12 +426,13 @@ def _check_paths(args): # before the imports, which take longer than this
 
 def main(argv=None):
     "Run a command; 2 and a message where the user's input cannot be used, 130 after Ctrl-C."
-    args,rest = parser().parse_known_args(argv)
-    if rest and args.command!='train': parser().error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest: args = _own_options(args, rest)
+    args = read_arguments(argv)
     try:
         _check_paths(args)
         dict(train=train, predict=predict, report=report)[args.command](args)
+    except BrokenPipeError: # whoever read what is printed has enough of it, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141 # as shells know it
     except KeyboardInterrupt:
         if args.traceback: raise
         print(f"\nblurlike: interrupted; {_after_interrupt(args)}", file=sys.stderr)

@@ -20,7 +20,7 @@ from blurlike.predict import writing
 from fastai.metrics import AccumMetric, F1Score, Perplexity, accuracy
 from blurlike.tasks.causal_lm import generation
 from fastai.torch_core import set_seed
-from small import TEXTS, byte_tokenizer, close, in_tmp, learner, weights # noqa: F401 (fixture)
+from small import FRAMES, TEXTS, byte_tokenizer, close, in_tmp, learner, weights # noqa: F401 (fixture)
 from tokenizers.processors import TemplateProcessing
 
 SIZES = dict(vocab_size=400, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64)
@@ -938,3 +938,21 @@ def test_chats_of_a_parquet_file_are_those_of_the_table(checkpoints, in_tmp):
     whole = read(chats)
     for data in ('chats.parquet', Dataset.from_parquet('chats.parquet', cache_dir='cache')): assert torch.equal(read(data), whole)
     assert Rows(pd.read_parquet('chats.parquet'))[0]['messages'][1]['tool_calls']==calls
+
+def test_each_batch_draws_its_own(trained):
+    learn = trained('gpt2')
+    drawn = [o['generated_text'] for o in learn.predict_batch([PROMPTS[0]]*12, bs=3, temperature=3., seed=0, max_new_tokens=8)]
+    assert len(set(drawn))>6
+    assert drawn==[o['generated_text'] for o in learn.predict_batch([PROMPTS[0]]*12, bs=3, temperature=3., seed=0, max_new_tokens=8)]
+
+@pytest.mark.parametrize('given,said', [(dict(seed='a'),"seed='a'"), (dict(seed=2**70),'below 2\\*\\*63'), (dict(seed=1.5),'seed=1.5'), (dict(temperature=1e-45),'0.0001'), (dict(temperature=float('nan')),'0.0001')], ids=str)
+def test_what_nothing_can_be_drawn_by(trained, given, said):
+    with pytest.raises(ValueError, match=said): trained('gpt2').predict(PROMPTS[0], **dict(temperature=1.) | given)
+
+def test_score_is_for_texts_with_targets(trained):
+    with pytest.raises(TypeError, match='writes none'): trained('gpt2').score()
+
+def test_check_advises_what_can_be_done(checkpoints):
+    learn = causal_lm_learner(FRAMES['prompts'], checkpoints('llama'), text=['prompt','completion'], bs=5, max_length=12)
+    cut = [f for f in learn.check().findings if f.what=='cut']
+    assert cut and not any('overlap' in f.remedy for f in cut)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from blurlike.all import Checkpoints, TransformersLearner, gradio_app, token_classification_learner
-from blurlike.cli import main, parser
+from blurlike.cli import main
 from fresh import here
 from small import COLUMNS, FRAMES, KINDS, TEXTS, learner, table
 
@@ -278,12 +278,10 @@ def test_help_teaches(capsys):
     with pytest.raises(SystemExit): main([])
 
 def test_examples_in_the_help_are_read():
-    from blurlike.cli import EXAMPLES, _own_options
+    from blurlike.cli import EXAMPLES, read_arguments
     lines = [shlex.split(line.split('|')[-1]) for line in EXAMPLES.splitlines() if 'blurlike ' in line]
     assert len(lines)==9
-    for line in lines:
-        args,rest = parser().parse_known_args(line[1:])
-        if rest: _own_options(args, rest)
+    for line in lines: read_arguments(line[1:])
 
 def test_help_is_quick():
     "It does not wait for torch."
@@ -333,3 +331,42 @@ def test_options_that_cannot_be_are_told_at_once(bert, in_tmp, capsys):
             (['train','texts.csv',str(bert),'--out','new','--log','.'], '--log . is a folder'),
             (['train','texts.csv',str(bert),'--out','new','--checkpoints','file'], '--checkpoints file is a file')):
         assert main(args)==2 and said in capsys.readouterr().err
+
+def test_a_log_takes_the_place_of_no_other_file(bert, in_tmp, capsys):
+    FRAMES['single'].to_csv('data.csv', index=False)
+    before = open('data.csv').read()
+    argv = ['train', 'data.csv', str(bert), *QUICK, '--out', 'm']
+    assert main([*argv, '--log', 'data.csv'])==2 and 'is no epoch table' in capsys.readouterr().err and open('data.csv').read()==before
+    assert main([*argv, '--log', 'log.csv'])==0 and main([*argv, '--log', 'log.csv'])==0 # one of an earlier run
+    assert main([*argv, '--checkpoints', 'run', '--log', 'run/log.csv'])==2 and 'lies in --checkpoints' in capsys.readouterr().err
+    assert not os.path.exists('run')
+
+def test_a_run_begins_in_no_folder_of_another(bert, in_tmp, capsys):
+    FRAMES['single'].to_csv('data.csv', index=False)
+    argv = ['train', 'data.csv', str(bert), *QUICK, '--out', 'm', '--checkpoints', 'run']
+    assert main(argv)==0
+    capsys.readouterr()
+    assert main(argv)==2
+    out,err = capsys.readouterr()
+    assert '--resume goes on with it' in err and 'rows to train on' not in out # before anything was loaded
+
+def test_options_of_a_task_may_come_first():
+    from blurlike.cli import read_arguments
+    args = read_arguments(['train', '--task', 'seq2seq', '--source', 'dialogue', 'data.jsonl', 'checkpoint', '--out', 'q'])
+    assert (args.data, args.checkpoint, args.source)==('data.jsonl', 'checkpoint', ['dialogue'])
+
+def test_entities_are_asked_of_taggers_alone(bert, in_tmp, capsys):
+    FRAMES['single'].to_csv('data.csv', index=False)
+    learner('single', bert).save_pretrained('m')
+    assert main(['predict', 'm', 'data.csv', '--aggregation', 'first'])==2
+    assert 'aggregation_strategy' in capsys.readouterr().err
+
+def test_whoever_reads_may_have_enough(bert, in_tmp):
+    pd.concat([FRAMES['single']]*40).to_csv('data.csv', index=False)
+    learner('single', bert).save_pretrained('m')
+    code = "import sys; from blurlike.cli import main; sys.exit(main(['predict', 'm', 'data.csv']))"
+    with subprocess.Popen([sys.executable, '-c', code], env=here(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        p.stdout.readline()
+        p.stdout.close()
+        err = p.stderr.read()
+    assert p.returncode==141 and 'Errno' not in err and 'Exception' not in err, err

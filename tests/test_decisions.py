@@ -17,6 +17,7 @@ from blurlike.all import (COUNT_SCORES, Checkpoints, ModelLoss, SaveModelCallbac
     export_onnx, fit_scaling, label_cuts, label_scores, load_learner, load_onnx, mcc, model_card, outdated_decisions, promised_quantile, read_facts, reliability, token_classification_learner,
     with_decisions)
 from blurlike.model.decisions import scaled
+from blurlike.predict import calibration
 from blurlike.train.training_state import load_weights, save_weights
 from small import CUES, FRAMES, SHARED, close, learner, table
 from test_formats import same, write
@@ -714,3 +715,8 @@ def test_a_loss_that_does_not_tell_what_logits_mean_answers_nothing(bert):
     assert numbers.predict_batch([TEXT])[0]['score']==pytest.approx(numbers.predict_logits([TEXT]).item())
 
 TEXT = 'a great film'
+
+def test_a_scaling_that_gains_nothing_is_told(bert, monkeypatch):
+    learn = learner('single', bert)
+    monkeypatch.setattr(calibration, 'cross_fitted', lambda n, fit, apply: 9*apply(fit(np.arange(n)), np.arange(n))) # far too sure
+    with pytest.warns(UserWarning, match='do not expect better probabilities'): learn.calibrate(show_plot=False)

@@ -648,3 +648,8 @@ def test_tta_leaves_the_records_of_training(bert, in_tmp):
     losses,values,log = list(learn.recorder.losses),list(learn.recorder.values),(in_tmp/'history.csv').read_text()
     with learn.no_bar(), learn.no_logging(): close(learn.tta()[0], learn.get_preds()[0], 1e-6)
     assert learn.recorder.losses==losses and learn.recorder.values==values and (in_tmp/'history.csv').read_text()==log
+
+def test_loaders_of_fastais_own_are_refused(bert):
+    block = DataBlock((TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'))
+    dls = block.weighted_dataloaders(FRAMES['single'], wgts=np.ones(48), bs=5)
+    with pytest.raises(ValueError, match='weighted_dataloaders'): Learner(dls, transformers.AutoModelForSequenceClassification.from_pretrained(bert, num_labels=3), cbs=ModelInputsCallback())

@@ -727,3 +727,10 @@ def test_tokens_of_windows_are_those_of_a_pass(kind, bert):
     read = sum(int(x.unflatten(1, (-1, len(fields)))[:,:,fields.index('attention_mask')].sum()) for x,_ in learn.dls.train)
     table = learn.check().lengths
     assert table['tokens a pass'][table.max_length==40].tolist()==[read] and table.cost.tolist()[0]==1
+
+def test_a_judge_takes_the_place_of_an_earlier_one(monkeypatch):
+    from blurlike.inspect import wrong_labels
+    monkeypatch.setattr(wrong_labels, '_judges', {})
+    judges = wrong_labels.judges
+    first,second = judges('mine')(lambda *_: 1),judges('mine')(lambda *_: 2)
+    assert first is not second and wrong_labels._judges['mine'] is second

@@ -416,3 +416,11 @@ def test_empty_labels_are_told_of(label, bert):
     df = pd.DataFrame(dict(text=TEXTS[:24], label=label*8))
     with pytest.warns(UserWarning, match='empty text is learnt as a label of its own'): learn = sequence_classification_learner(df, bert)
     assert len(learn.names)==3
+
+def test_quantities_that_were_read_as_text(bert):
+    df = FRAMES['single'].assign(label=[f'{i%7/2+.25:.2f}' for i in range(48)])
+    with pytest.warns(UserWarning, match=r"numbers written as text.*astype\(float\)"): sequence_classification_learner(df, bert)
+    for kind,labels in ((dict(problem_type='single_label_classification'), df.label), ({}, [f'1.{i%4}' if i%8 else '1.10' for i in range(48)])): # versions
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            sequence_classification_learner(df.assign(label=labels), bert, **kind)

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers as tf
-from blurlike.all import (causal_lm_learner, Callback, ColReader, DataBlock, GradientAccumulation, Interpretation, Learner, MaskedLMBlock, MaskedLoss, ModelInputsCallback, ModelLoss, PackedRows, Rows, TokenizeMasked, TransformersLearner, head_stands_alone, load_learner, load_tokenizer, masked_lm_learner, masked_lm_metrics, sequence_classification_learner, token_classification_learner)
+from blurlike.all import (causal_lm_learner, Callback, ColReader, DataBlock, GradientAccumulation, Interpretation, Learner, MaskedLMBlock, MaskedLoss, ModelInputsCallback, ModelLoss, PackedRows, Rows, TokenizeMasked, TransformersLearner, head_stands_alone, load_learner, load_tokenizer, masked_lm_learner, masked_lm_metrics, read_corpus, sequence_classification_learner, token_classification_learner)
 from fresh import fresh_process, here
 from small import FRAMES, SMALL, TEXTS, byte_tokenizer, close, weights, word_tokenizer
 
@@ -618,3 +618,24 @@ def test_ready_loaders_are_not_made_otherwise(given, bert):
     ready = masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), bert, bs=5).dls
     masked_lm_learner(ready, bert, bs=16, valid=.2, mlm_probability=.15) # as they are by default
     with pytest.raises(ValueError, match=f'{[*given][0]}=: these DataLoaders are made already'): masked_lm_learner(ready, bert, **given)
+
+def test_one_text_that_is_cut_is_told_too(bert):
+    learn = masked_lm_learner(FRAMES['single'], bert, max_length=8)
+    with pytest.warns(UserWarning, match='were cut off'): learn.predict('[MASK] '+'film '*30)
+
+def test_gaps_in_both_spellings(checkpoints):
+    learn = masked_lm_learner(FRAMES['single'], checkpoints('roberta'))
+    assert len(learn.predict(f'a [MASK] film {learn.dls.tokenizer.mask_token}')[1])==2
+
+@pytest.mark.parametrize('given', [dict(temperature='1'), dict(temperature=float('nan')), dict(temperature=1., seed='a')], ids=str)
+def test_what_no_gap_can_be_drawn_by(given, bert):
+    with pytest.raises((TypeError, ValueError), match='|'.join(f'{k}=' for k in given)): masked_lm_learner(FRAMES['single'], bert).predict('a [MASK]', **given)
+
+def test_how_files_are_divided_is_nothing_for_tables(bert):
+    with pytest.raises(ValueError, match="split_by='paragraph'"): masked_lm_learner(FRAMES['single'], bert, split_by='paragraph')
+
+def test_a_corpus_is_what_its_files_say(tmp_path):
+    (tmp_path/'a.txt').write_text('def f(x):\n    if x:\n        return 1\n\nb\n')
+    (tmp_path/'.ipynb_checkpoints').mkdir()
+    (tmp_path/'.ipynb_checkpoints'/'a-checkpoint.txt').write_text('b\n')
+    assert [o['text'] for o in read_corpus(tmp_path, split_by='paragraph')[0]]==['def f(x):\n    if x:\n        return 1', 'b']

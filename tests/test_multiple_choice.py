@@ -241,8 +241,8 @@ def test_the_command_line_knows_the_columns_of_a_task(bert, tmp_path, capsys):
         with pytest.raises(SystemExit): cli.main([*train, *rest])
         assert 'unrecognized arguments' in capsys.readouterr().err
     with pytest.raises(SystemExit): cli.main(['report', 'm', 'q.csv', '--question', 'ask'])
-    own = cli.parser().parse_known_args([*train, '--task', 'masked_lm', '--whole-word', '--mlm-probability', '.3'])
-    assert vars(cli._own_options(*own)).items()>=dict(whole_word=True, mlm_probability=[.3]).items()
+    own = cli.read_arguments([*train, '--task', 'masked_lm', '--whole-word', '--mlm-probability', '.3'])
+    assert vars(own).items()>=dict(whole_word=True, mlm_probability=[.3]).items()
 
 # --- what the data may hold
 

@@ -215,3 +215,14 @@ def test_columns_that_the_first_row_lacks(suffix, bs, bert): # a context has a n
     for order in (1, -1):
         found = read(predict_to_file(learn, items[::order], f'{order}.{suffix}', bs=64, part=bs))[::order]
         assert [o.get('context') for o in found]==[o.get('context') for o in expected] and [o['answer'] for o in found]==[o['answer'] for o in expected]
+
+@pytest.mark.parametrize('part', [-1, 0, 2.5])
+def test_a_part_has_rows(part, single, tmp_path):
+    with pytest.raises(ValueError, match='part='): predict_to_file(single, TEXTS, tmp_path/'p.jsonl', part=part)
+    assert not (tmp_path/'p.jsonl').exists()
+
+def test_each_part_draws_its_own(checkpoints, tmp_path):
+    learn = learner('prompts', checkpoints('llama'))
+    path = predict_to_file(learn, ['is it so: the film']*12, tmp_path/'p.jsonl', part=3, temperature=3., seed=0, max_new_tokens=8)
+    drawn = [json.loads(l)['generated_text'] for l in path.read_text().splitlines()]
+    assert len(set(drawn))>6

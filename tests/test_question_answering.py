@@ -13,7 +13,7 @@ from datasets import Dataset, DatasetDict
 from fastai.data.core import show_results
 from fastai.interpret import ClassificationInterpretation, Interpretation
 from runs import WHO, Cut, questions
-from small import FILLERS, SHARED, SMALL, byte_tokenizer, plain_answers as plain, in_tmp, learner, word_tokenizer # noqa: F401 (fixture)
+from small import FILLERS, SHARED, SMALL, TEXTS, byte_tokenizer, plain_answers as plain, in_tmp, learner, word_tokenizer # noqa: F401 (fixture)
 from tokenizers import SentencePieceUnigramTokenizer
 from tokenizers.processors import TemplateProcessing
 
@@ -683,3 +683,10 @@ def test_metrics_of_training_batches(bert):
     learn.recorder.train_metrics = True
     learn.fit(1, 1e-3)
     assert len(learn.recorder.values[0])==6 and 'train_f1' in list(learn.recorder.metric_names)
+
+def test_ready_loaders(bert, capsys):
+    made = learner('answers', bert)
+    learn = question_answering_learner(made.dls, bert)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert [m.name for m in learn.metrics]==[m.name for m in made.metrics] and learn.predict(('the film was', TEXTS[0]))
+    with pytest.raises(ValueError, match='hold no questions'): question_answering_learner(learner('single', bert).dls, bert)

@@ -792,3 +792,33 @@ def test_score_takes_one_text_a_row(tmp_path):
     for given in (dict(num_return_sequences=2), dict(out=tmp_path/'x.jsonl')):
         with pytest.raises(TypeError, match='one text a row'): make().score(**given)
     with pytest.raises(ValueError, match='samples=0'): make().score(samples=0)
+
+@pytest.mark.parametrize('used_first', [True, False])
+def test_loaders_with_one_tokenizer_have_languages_of_their_own(used_first):
+    tok = language_tokenizer('nllb')
+    first = by_hand(languages=('eng_Latn','deu_Latn'), tokenizer=tok)
+    if used_first: learn = TransformersLearner(first, multilingual(tok, 'nllb'), metrics=[])
+    by_hand(languages=('deu_Latn','fra_Latn'), tokenizer=tok)
+    if not used_first: learn = TransformersLearner(first, multilingual(tok, 'nllb'), metrics=[])
+    x,y = learn.dls.train.one_batch()
+    codes = tok.convert_tokens_to_ids(['eng_Latn','deu_Latn'])
+    ids = learn.dls.text_tfm.named(x)['input_ids']
+    assert all(codes[0] in row and codes[1] not in row for row in ids.tolist())
+    assert all(codes[1] in row and codes[0] not in row for row in y.tolist())
+
+def test_drawn_texts_differ_from_batch_to_batch():
+    learn = make()
+    spread(learn.model)
+    for several in (1, 2):
+        drawn = learn.predict_batch([SOURCES[0]]*12, bs=3, temperature=3., seed=0, num_return_sequences=several)
+        assert len({str(o) for o in drawn})>6
+
+def test_a_model_that_wrote_longer_texts_for_another_learner(capsys):
+    model = encoder_decoder()
+    seq2seq_learner(FRAME.assign(target=[text(20) for _ in range(N)]), model, tokenizer=TOKENIZER, score_rows=0, bs=5)
+    with pytest.warns(UserWarning, match='now writes up to'):
+        seq2seq_learner(FRAME.assign(target=[text(3) for _ in range(N)]), model, tokenizer=TOKENIZER, score_rows=0, bs=5)
+
+@pytest.mark.parametrize('given,said', [(dict(generate=dict(eos_token_id=None)),'must end a text'), (dict(generate=dict(min_new_tokens=100)),'min_new_tokens=100'), (dict(prefix=3),'prefix=3')], ids=str)
+def test_settings_that_could_not_be_followed(given, said):
+    with pytest.raises((TypeError, ValueError), match=said): make(**given)

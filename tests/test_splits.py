@@ -1,6 +1,7 @@
 "Which rows train, and which validate: drawn label by label, kept together, or as the user says; and what is no set of rows."
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -511,3 +512,20 @@ def test_columns_of_one_name_in_two_tables_are_left_out(bert):
     more = FRAMES['single'][['label']].rename(columns=dict(label='x'))
     one,two = (pd.concat([FRAMES['single'], *[more]*n], axis=1) for n in (2, 1))
     for pair in ((one, two), (one, one)): assert sequence_classification_learner(pair, bert).dls.vocab==['bad','fine','good']
+
+def test_rows_that_are_neither_are_not_trained_on(bert):
+    df = DF.assign(sp=['train']*30+['test']*8+['valid']*10)
+    with pytest.raises(ValueError, match=r"drop the rows of \['test'\], which would be trained on, and pass valid=\(df\['sp'\]=='valid'\)"): learner('single', bert, df, valid='sp')
+
+def test_a_fraction_of_data_with_a_part_of_its_own(bert):
+    data = DatasetDict(train=Dataset.from_pandas(DF), validation=Dataset.from_pandas(DF.head(12)))
+    with pytest.raises(ValueError, match="valid=0.1: the data has a part 'validation'"): sequence_classification_learner(data, bert, valid=.1)
+    assert len(sequence_classification_learner(data, bert).dls.valid_ds)==12
+
+def test_a_series_of_numbers_that_the_index_has_elsewhere():
+    df = DF.set_index(pd.Index(range(10, 58)))
+    with pytest.warns(UserWarning, match=r'pass pd.Index\(valid\)'): assert row_numbers(Rows(df), pd.Series([20,21])).tolist()==[20,21]
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        row_numbers(Rows(DF), pd.Series([20,21]))
+        row_numbers(Rows(df), [20,21])

@@ -21,6 +21,7 @@ from .draws import GroupSplitter, draw_rows, of_pool
 from .column import stands_elsewhere, with_names
 from .rows import Rows
 from .table_checks import check_columns, name_rows, read_rows
+from ..support.warn import warn_user
 
 # %% ../../nbs/data/05_splits.ipynb #ed71eae8
 def _said(valid): # for messages
@@ -73,6 +74,14 @@ def _check_numbers(numbers, n):
     if not twice.any(): return
     raise ValueError(f"valid holds row {numbers[twice][0]} more than once ({twice.sum():,} such in all)")
 
+def _warn_index(rows, numbers): # which may be names in the table's index
+    index = rows.source.index if isinstance(rows.source, pd.DataFrame) and rows.idxs is None else None
+    if index is None or not index.is_unique: return
+    at = index.get_indexer(numbers)
+    if (at<0).any() or (at==numbers).all(): return
+    warn_user("valid= is a Series of numbers, which are taken for row numbers: places in the table, from 0. "
+        "Its index has these numbers at other places; for those pass pd.Index(valid)")
+
 def row_numbers(
     rows:Rows, # All rows
     given # Row numbers, a boolean mask, a slice, or a pandas index
@@ -87,6 +96,7 @@ def row_numbers(
         raise TypeError(f"valid={_said(given)} must hold row numbers (whole numbers), or True and False; it holds {res.tolist()[0]!r}")
     if res.dtype==bool: return _mask(rows, res, given)
     _check_numbers(res, len(rows))
+    if isinstance(given, pd.Series): _warn_index(rows, res)
     return res.astype(np.int64)
 
 # %% ../../nbs/data/05_splits.ipynb #f74f627a
@@ -145,8 +155,8 @@ def _check_parts(trn, val, valid, n):
     both = trains & validates
     if both.any():
         raise ValueError(f"valid={_said(valid)} has {name_rows(both)} in both parts, training and validation")
-    for part,name in ((trn,'training'), (val,'validation')):
-        if len(part)==0: raise ValueError(f"the {name} part is empty: valid={_said(valid)} of {n} rows leaves it none")
+    for part,name,way in ((trn,'training',''), (val,'validation','; valid=None trains on all')):
+        if len(part)==0: raise ValueError(f"the {name} part is empty: valid={_said(valid)} of {n} rows leaves it none{way}")
 
 # %% ../../nbs/data/05_splits.ipynb #9f671924
 def _named_group(rows, parts, valid):
@@ -169,11 +179,22 @@ def _by_fraction(rows, parts, pool, share, seed, labels):
     own = own_part(parts)
     if own is not None and len(parts)==1:
         raise ValueError(f"the data has a part {own!r} and none to train on: pass the part itself, `data[{own!r}]`, to train on some of it")
-    return draw_rows(rows, pool, share, seed, labels) if own is None else parts[own]
+    if own is None: return draw_rows(rows, pool, share, seed, labels)
+    if share!=0.2:
+        raise ValueError(f"valid={share}: the data has a part {own!r}, which validates. Leave valid= out, or pass the part that trains alone, to draw from it")
+    return parts[own]
 
 # %% ../../nbs/data/05_splits.ipynb #b941ba0e
 def _of_valid(held): # the text that stands for validation rows
-    return next((v for v in held if re.fullmatch('(valid.*|val|dev.*|test|true|1|yes)', v, re.I)), held[-1])
+    known = '(valid.*|val|dev.*)','(test|true|1|yes)'
+    return next((v for k in known for v in held if re.fullmatch(k, v, re.I)), held[-1])
+
+def _told_texts(name, held): # how a column of these texts says which rows validate
+    valid = _of_valid(held)
+    train = [v for v in held if v!=valid and re.match('train', v, re.I)]
+    rest = [v for v in held if v not in (valid, *train)]
+    drop = f"drop the rows of {some_of(rest, 3)}, which would be trained on, and " if train and rest else ''
+    return f". These are texts: {drop}pass valid=(df[{name!r}]=={valid!r}).to_numpy()"
 
 def _by_name(rows, parts, name):
     if name in parts: return parts[name]
@@ -184,9 +205,9 @@ def _by_name(rows, parts, name):
     kind = pd.api.types.infer_dtype(flags, skipna=False)
     odd = kind not in ('boolean','integer','floating') or flags.isna().any() or not set(flags.unique())<={0, 1}
     if not odd: return np.flatnonzero(flags.to_numpy(dtype=bool))
-    held = flags.astype(str).unique().tolist()[:5]
-    hint = f". These are texts: pass valid=(df[{name!r}]=={_of_valid(held)!r}).to_numpy()" if kind=='string' else ''
-    raise ValueError(f"column {name!r} must hold True for validation rows and False for the others; it holds {held}{hint}")
+    held = flags.astype(str).unique().tolist()
+    hint = _told_texts(name, held) if kind=='string' else ''
+    raise ValueError(f"column {name!r} must hold True for validation rows and False for the others; it holds {held[:5]}{hint}")
 
 def _as_frame(rows): return rows.source if rows.idxs is None else rows.source.iloc[rows.idxs]
 

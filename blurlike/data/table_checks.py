@@ -42,7 +42,8 @@ def _as_rows(data):
     if isinstance(data, (IterableDataset, IterableDatasetDict)):
         raise TypeError("an IterableDataset has no length and cannot be split; pass `Dataset.from_generator(...)`, "
             "or the first rows: `Dataset.from_list(list(ds.take(n)))`")
-    raise TypeError(f"data must be a DataFrame, Dataset, DatasetDict, list of dicts or file path, not {type(data).__name__}")
+    way = {'dict':': `pd.DataFrame(data)` makes one of it', 'Table':': `data.to_pandas()` makes one of it'}.get(type(data).__name__, '')
+    raise TypeError(f"data must be a DataFrame, Dataset, DatasetDict, list of dicts or file path, not {type(data).__name__}{way}")
 
 def read_rows(
     data, # `DataFrame`, `Dataset`, `DatasetDict`, list of dicts, or path of a csv, tsv, jsonl or parquet file

@@ -95,11 +95,15 @@ def _quoting(path, sep): # that of `csv`, and the shape of the file
     if quoted.spans_lines and plain.exact and plain.n>=_fewest_signs: _refuse_stray(path, quoted, plain.n)
     return quoted
 
+def _reading(path, sep): # what may have to be said of such a file
+    with _open_text(path, None) as f: header = f.readline()
+    return 'quoting=csv.QUOTE_NONE' if header.count(';')<=header.count(sep) else "sep=';'"
+
 def _check_quotes(path, quoted):
     if not quoted.odd_quote: return
     first,last,_ = quoted.find(lambda row, n: False)
     raise ValueError(f"{path.name!r}, line {first}: a quote opens a field and is not closed as it should be (by line {last}); close it, "
-        "double quotes inside of a field, or read the file with `pd.read_csv(..., quoting=csv.QUOTE_NONE)`")
+        f"double quotes inside of a field, or read the file with `pd.read_csv(..., {_reading(path, quoted.sep)})`")
 
 def _check_fields(path, quoted):
     if quoted.fits or _may_be_numbered(quoted): return

@@ -7,6 +7,7 @@ __all__ = ['TARGET_KINDS', 'infer_kind', 'all_flags', 'check_kind', 'check_label
            'name_alike']
 
 # %% ../../nbs/data/07_target_kinds.ipynb #66b50004
+import re
 import unicodedata
 from collections import Counter
 from itertools import chain
@@ -48,6 +49,17 @@ def _warn_joined(col, name):
     warn_user(f"column {name!r}: {some_of(found, 5)} are each a class of its own here, and their parts are labels of other rows. "
         f"For several labels a text split them, `df[{name!r}].str.split({sep!r})`; if they are classes, pass problem_type='single_label_classification'")
 
+_decimal = re.compile(r'[-+]?\d+\.\d+')
+
+def _warn_decimals(col, name): # quantities that were read as text
+    values = [v for v in col.unique()[:10_000] if isinstance(v, str)]
+    if len(values)<3 or not all(map(_decimal.fullmatch, values)): return
+    numbers = {float(v) for v in values}
+    are_names = len(numbers)<len(values) or all(n%1==0 for n in numbers) # two spellings of one number are no quantities
+    if are_names: return
+    warn_user(f"column {name!r} holds numbers written as text, {some_of(sorted(values), 3)}, and each is a class of its own here. "
+        f"For quantities pass numbers, `df[{name!r}].astype(float)`; if they are classes, pass problem_type='single_label_classification'")
+
 def infer_kind(
     cols:list, # Columns (Series) of raw targets
     names:list # Their names
@@ -61,6 +73,7 @@ def infer_kind(
             f"For several labels {_as_lists(col, name)}. For classes pass problem_type='single_label_classification'")
     if not is_float_dtype(col):
         _warn_joined(col, name)
+        _warn_decimals(col, name)
         return _single
     if (col%1!=0).any(): return _regression
     some = native_values(sorted(col.unique()))[:5]

@@ -100,7 +100,7 @@ def _refuse_unknown(unknown, where, name, vocab): # labels that no training row 
     if vocab is not None: raise ValueError(f"{said} {is_or_are} not in vocab, {some_of(vocab, 5)} ({where})")
     swapped = '. Nearly every row has a label of its own: are text= and label= swapped?' if len(unknown)>20 else ''
     raise ValueError(f"{said} {'occur' if many else 'occurs'} only in validation ({where}): move such rows to training with valid=[...], "
-        f"try another seed, or drop them{swapped}")
+        f"try another seed, drop them, or name all labels with vocab=[...]{swapped}")
 
 # %% ../../nbs/data/08_targets.ipynb #66d4002f
 def _check_labels(flat, n_train, used, single, name, vocab): # Series of labels, numbered by their rows

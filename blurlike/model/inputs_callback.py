@@ -62,7 +62,10 @@ class ModelInputsCallback(Callback):
     def _attach(self):
         self.hooked = unwrap(self._learn.model)
         dls = self._learn.dls
-        tfm = dls.text_tfm
+        tfm = getattr(dls, 'text_tfm', None)
+        if tfm is None:
+            raise ValueError("these DataLoaders have no batches of a TransformersTextBlock: fastai's `weighted_dataloaders` and "
+                "`partial_dataloaders` make loaders of its own, so call `dataloaders`")
         side = None if tfm.padding_side==dls.tokenizer.padding_side else tfm.padding_side
         told = self._of_task() | dict(join=tfm.join, side=side)
         self.door,self.handles = attach_door(self.hooked, dls.tokenizer, self.keep_output, tfm.fields, **told)

@@ -72,7 +72,9 @@ def _check(model):
 @contextmanager
 def _int8(model):
     _check(model)
-    layers = [m for m in model.modules() if type(m) is nn.Linear and m.weight.numel()>SMALL]
+    linear = [m for m in model.modules() if type(m) is nn.Linear]
+    if not linear: raise ValueError("precision='int8' is for linear layers of PyTorch, and this model has none (one in ONNX is as it was exported)")
+    layers = [m for m in linear if m.weight.numel()>SMALL]
     before = _here.layers
     _here.layers = {id(m.weight):Int8Linear(m) for m in layers}
     try:

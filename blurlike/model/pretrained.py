@@ -19,7 +19,7 @@ import transformers
 from transformers import PreTrainedTokenizerBase
 
 from ..support.arguments import some_of
-from .tokenizer import is_learner, load_config, location_of, no_checkpoint
+from .tokenizer import is_learner, load_config, location_of, no_checkpoint, load_tokenizer
 from ..support.progress import late_bars
 from ..support.warn import warn_user
 from ..task import TASKS
@@ -263,6 +263,17 @@ def _of_checkpoint(checkpoint, auto_model, config, **kwargs):
     return model
 
 # %% ../../nbs/model/01_pretrained.ipynb #e005d6fc
+def _warn_other_tokenizer(tokenizer, checkpoint): # where the model would read other words than it learnt
+    name = getattr(tokenizer, 'name_or_path', '')
+    if not name or str(name) in (str(checkpoint), location_of(checkpoint)): return
+    try: own = load_tokenizer(checkpoint).get_vocab()
+    except OSError: return # it brings none along
+    vocab = tokenizer.get_vocab()
+    odd = sum(vocab.get(token)!=i for token,i in own.items())
+    if odd<=.1*len(own): return
+    warn_user(f"{odd:,} of the {len(own):,} tokens of {str(checkpoint)!r} are missing or others in the tokenizer, which is of {str(name)!r}: "
+        "the model reads other words than those that it learnt. Take the tokenizer of the checkpoint")
+
 def load_transformer(
     checkpoint,     # Name, folder, loaded model, or a learner whose model is to be trained on
     auto_model:str, # Name of the Auto class, e.g. `AutoModelForSequenceClassification`
@@ -275,6 +286,7 @@ def load_transformer(
     if is_learner(checkpoint): return _from_learner(checkpoint, auto_model, tokenizer, config, **kwargs)
     if isinstance(checkpoint, torch.nn.Module): model = _of_object(checkpoint, config)
     else:
+        _warn_other_tokenizer(tokenizer, checkpoint)
         kwargs = dict(dtype=torch.float32, trust_remote_code=False) | kwargs # half precision, as some are kept in, does not train well
         model = _of_checkpoint(checkpoint, auto_model, config, **kwargs)
     resize_for(model, tokenizer)

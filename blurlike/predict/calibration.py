@@ -160,6 +160,9 @@ def calibrate(self:PredictingLearner,
     table = pd.DataFrame({k:[calibration_error(bins), loss] for k,(bins,loss) in found.items()},
         index=['calibration error','loss']).T
     if method=='temperature': table['temperature'] = [_temperature(self.loss_func), *[_temperature(after)]*2]
+    if not table.loss['cross-fitted']<table.loss['before']:
+        warn_user(f"of rows that it was not chosen by this scaling has a loss of {table.loss['cross-fitted']:.4f}, and without it {table.loss['before']:.4f}: "
+            "do not expect better probabilities of new rows. `set_decisions(learn, scaling=None)` takes it back")
     _set_scaling(self, after.scaling)
     res = Calibration(table, {k:found[k][0] for k in ('before','after')})
     if show_plot: res.plot()

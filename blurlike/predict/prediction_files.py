@@ -23,6 +23,7 @@ from ..support.files import file_hash, write_file, checksum_of
 from ..support.one_writer import OneWriter
 from ..support.progress import Progress
 from ..support.warn import warn_user
+from ..support.arguments import check_counts
 
 # %% ../../nbs/predict/03_prediction_files.ipynb #10d50007
 def _flat(pred): # the guesses for several gaps as one list
@@ -103,6 +104,7 @@ def predict_to_file(
 )->Path: # `out`, with a row for each item, in order
     "Predictions in a file; `FileExistsError` if it is there already, or parts of it and no `resume`; `ValueError` if they are of another job."
     out = Path(out).expanduser().absolute()
+    if part is not None: check_counts(part=part)
     if out.suffix not in ('.parquet','.jsonl'):
         raise ValueError(f"out={out.name!r}: predictions are written as .parquet or .jsonl")
     if out.exists() and not resume:
@@ -159,6 +161,7 @@ def _predict_parts(learn, items, out, job, kwargs):
 # %% ../../nbs/predict/03_prediction_files.ipynb #0042a613c1
 def _predict_part(learn, items, part, seen, kwargs): # its warnings are told once, at the end
     facts = part.facts()
+    if kwargs.get('seed') is not None: kwargs = kwargs | dict(seed=kwargs['seed']+part.start) # else each part would draw the same
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter('always')
         try:

@@ -16,6 +16,7 @@ from .gathering import Gather, one_width
 from .text_labels import PerRow
 from .writing import Continuation, check_writes, decoding
 from ..task import Predictions
+from ..model.turns import predict_together
 
 # %% ../../nbs/predict/06_written_text.ipynb #250cb3c3
 class GatherScores(Gather):
@@ -52,8 +53,10 @@ class WrittenText(Predictions):
         "What is written for an item."
         prompt, = prompts = self.prompts(learn, [item])
         how = self.how(learn, temperature, top_p, num_beams)
-        ids, = self.answered(learn, prompts, 1, max_new_tokens, how, seed, show=False)
-        res = self.text(learn, ids),torch.tensor(ids, dtype=torch.long),self.log_probs(learn, prompt, ids)
+        with predict_together(unwrap(learn.model)): # text and probabilities are of the same weights
+            ids, = self.answered(learn, prompts, 1, max_new_tokens, how, seed, show=False)
+            log_probs = self.log_probs(learn, prompt, ids)
+        res = self.text(learn, ids),torch.tensor(ids, dtype=torch.long),log_probs
         return (prompt, *res) if with_input else res
 
     def many(self, learn, items, bs=64,

@@ -21,7 +21,7 @@ from ...model.tokenizer import max_positions
 from ...model.pretrained import n_embeddings
 from ...model.token_scores import NextTokenLoss
 from ...model.turns import predict_together
-from ...predict.writing import NEW_TOKENS, Continuation, by_length, counts_source, decoding, in_rounds, rates_source
+from ...predict.writing import NEW_TOKENS, Continuation, Draws, by_length, counts_source, decoding, in_rounds, rates_source
 from ...predict.written_text import WrittenText
 from ...support.arguments import check_counts
 from .chats import as_messages
@@ -134,9 +134,10 @@ def written(
     sizes = np.array(list(map(len, ids)))
     may_pad = _may_pad(model, sizes, bs)
     alike = _alike(model, how, rooms, sizes, may_pad)
+    draws = Draws(seed)
     def prompts(rows): return [ids[r] for r in rows],rooms[rows]
     def write(rows, take):
-        batch = Continuation(learn, *prompts(rows), how, stops, seed)
+        batch = Continuation(learn, *prompts(rows), how, stops, draws)
         return batch.finish((lambda n: prompts(take(n))) if may_pad else None)
     return by_length(sizes, write, bs, show and hasattr(learn, 'progress'), alike)
 
@@ -157,7 +158,7 @@ class NextTokenPredictions(WrittenText):
     def begun(self, learn, prompt, max_new_tokens, how, seed)->Continuation:
         ids = prompt_ids(learn, [prompt])
         rooms = rooms_for(unwrap(learn.model), ids, max_new_tokens)
-        return Continuation(learn, ids, rooms, how, learn.dls.text_tfm.stops(), seed)
+        return Continuation(learn, ids, rooms, how, learn.dls.text_tfm.stops(), Draws(seed))
 
     def log_probs(self, learn, prompt, new): # (n,) of the tokens `new` after the prompt
         tfm = learn.dls.text_tfm

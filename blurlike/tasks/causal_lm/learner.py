@@ -18,7 +18,7 @@ from fastai.losses import BaseLoss
 from fastcore.meta import delegates
 
 from ...data.batch import TransformersDL
-from ...data.corpus import is_corpus, read_corpus
+from ...data.corpus import is_corpus, read_corpus, check_split_by
 from ...data.prefetch import name_error
 from ...data.column import Column
 from ...data.table_checks import check_columns, check_texts, read_rows
@@ -255,6 +255,7 @@ def causal_lm_learner(
 def _read(data, columns, valid, split_by, seed): # all rows, those of both parts, what an item is, and are they lines of files?
     from_files = is_corpus(data[0] if isinstance(data, tuple) and len(data) else data)
     of_files = partial(read_corpus, split_by=split_by, text=columns[0])
+    check_split_by(split_by, from_files)
     read = of_files if from_files else partial(read_rows, as_text=columns)
     rows,parts,valid = read_split(data, valid, read)
     form = 'text' if from_files else form_of(rows, columns)

@@ -18,6 +18,7 @@ from ...task import Predictions
 from ...predict.gathering import Gather, one_width
 from ...predict.text_labels import PerRow
 from ...model.losses import IGNORED
+from ...predict.writing import check_between
 
 # %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #0c28ec35
 class GatherMasks(Gather):
@@ -53,7 +54,7 @@ class MaskPredictions(Predictions):
 def _with_gap(text, i, mask): # the text of item `i`, its gaps written as the tokenizer does
     where = name_items([i])
     if not isinstance(text, str): raise name_error(TypeError("a text with gaps is expected, not a pair"), where)
-    if mask not in text: text = text.replace('[MASK]', mask)
+    text = text.replace('[MASK]', mask)
     if mask in text: return text
     known = ' or '.join(dict.fromkeys(['[MASK]', mask]))
     raise name_error(ValueError(f"no gap to fill: write {known} where a token is wanted, in {text[:60]!r}"), where)
@@ -164,10 +165,10 @@ def one(self:MaskPredictions, learn, item, rm_type_tfms=None, with_input=False,
     targets=None # Words to choose from, as in `many`; probabilities stay those of the whole vocabulary
 ): # Filled text, token and its probability; lists of tokens and probabilities where there are several gaps
     "A text whose gaps are filled."
-    if temperature is not None and temperature<=0:
-        raise ValueError(f"temperature={temperature} must be above 0; leave it out for the likeliest token")
+    check_between('temperature', temperature, np.finfo(np.float32).max, 'above 0 (0.0001 or more); leave it out for the likeliest token')
+    if seed is not None: check_counts(0, seed=seed)
     text,tok = self.texts_of(learn, [item])[0],learn.dls.tokenizer
-    with learn.predicting(): logits = next(self._logits(learn, [text], 1))[-1]
+    with learn.predicting(): (*_,logits), = self._logits(learn, [text], 1)
     probs = logits.softmax(-1)
     among = target_ids(tok, targets)
     if among is not None: logits = torch.full_like(logits, -torch.inf).index_copy(1, among, logits[:,among])

@@ -13,7 +13,7 @@ from fastcore.meta import delegates
 import numpy as np
 
 from ...support.arguments import column_names
-from ...data.corpus import is_corpus, read_corpus
+from ...data.corpus import is_corpus, read_corpus, check_split_by
 from .gaps import MaskPredictions
 from ...train.assembly import begin, build_learner, ready_task
 from ...train.learner import TransformersLearner
@@ -106,6 +106,7 @@ def masked_lm_learner(
     tfm = TokenizeMasked(tokenizer, None, **options) # says at once what is wrong with them
     packed = _is_plain_text(data)
     block_size = _block_size(block_size, packed, max_length, tokenizer, checkpoint)
+    check_split_by(split_by, packed)
     read = partial(read_corpus, split_by=split_by, text=text) if packed else partial(read_rows, as_text=[text])
     rows,parts,valid = read_split(data, valid, read)
     splits = split_rows(rows, parts, valid, seed)

@@ -13,7 +13,7 @@ from ...model.model_inputs import unwrap
 from ...model.tokenizer import max_positions
 from ...model.token_scores import DecoderLoss
 from ...model.turns import predict_together
-from ...predict.writing import (NEW_TOKENS, Continuation, by_length, counts_source, decoding, drawing,
+from ...predict.writing import (NEW_TOKENS, Continuation, Draws, by_length, counts_source, decoding, drawing,
     rates_source, stop_options)
 from ...predict.written_text import WrittenText
 from ...support.arguments import check_counts
@@ -88,19 +88,17 @@ class Sources:
         mask = self.inputs.get('attention_mask', torch.ones_like(self.inputs['input_ids']))
         return dict(ids=self.inputs['input_ids'], hidden=encoded[0], mask=mask, kind=type(encoded))
 
-    def continuation(self, room, how, seed=None)->Continuation:
+    def continuation(self, room, how, draws=None)->Continuation:
         config = self.model.generation_config
         start = config.decoder_start_token_id if config.decoder_start_token_id is not None else config.bos_token_id
         rooms = np.full(self.n, room)
-        return Continuation(self.learn, [[start]]*self.n, rooms, how, stops_of(self.model), seed, self.read())
+        return Continuation(self.learn, [[start]]*self.n, rooms, how, stops_of(self.model), draws, self.read())
 
-    def several(self, n, room, how, seed=None)->list: # of each row `n` lists of token ids
-        is_seeded = seed is not None
+    def several(self, n, room, how, draws)->list: # of each row `n` lists of token ids
         stops = stops_of(self.model)
         options = how | dict(num_return_sequences=n, max_new_tokens=room, eos_token_id=stops) | stop_options(self.learn)
-        drawn = drawing(how)
-        with self.learn.predicting(), predict_together(self.model), drawn, torch.random.fork_rng(enabled=is_seeded):
-            if is_seeded: torch.manual_seed(seed)
+        drawn = draws.going_on(self.inputs['input_ids'].device)
+        with self.learn.predicting(), predict_together(self.model), drawing(how), drawn:
             out = self.model.generate(**self.inputs, return_dict_in_generate=False, **options)[:,1:].tolist()
         ends = [next((i+1 for i,t in enumerate(row) if t in stops), len(row)) for row in out]
         rows = [row[:e] for row,e in zip(out, ends)]
@@ -137,10 +135,11 @@ class Seq2SeqPredictions(WrittenText):
         room = room_for(model, max_new_tokens)
         how = how or chosen(model)
         tokens = self.tokens(tfm, texts)
+        draws = Draws(seed)
         def write(rows, take):
             batch = Sources(learn, tfm.stack(tokens, rows))
-            if several>1: return batch.several(several, room, how, seed)
-            return batch.continuation(room, how, seed).finish()
+            if several>1: return batch.several(several, room, how, draws)
+            with predict_together(model): return batch.continuation(room, how, draws).finish()
         alike,bs = _apart(model, how, several, tokens.sizes, bs)
         return by_length(tokens.sizes, write, bs, show and hasattr(learn, 'progress'), alike)
 
@@ -161,7 +160,7 @@ class Seq2SeqPredictions(WrittenText):
     def begun(self, learn, source, max_new_tokens, how, seed)->Continuation:
         tfm = learn.dls.text_tfm
         room = room_for(unwrap(learn.model), max_new_tokens)
-        return Sources(learn, tfm.stack(self.tokens(tfm, [source]))).continuation(room, how, seed)
+        return Sources(learn, tfm.stack(self.tokens(tfm, [source]))).continuation(room, how, Draws(seed))
 
     def many(self, learn, items, bs=64,
         max_new_tokens:int|None=None, # As in `one`

@@ -239,7 +239,8 @@ def score(self:TransformersLearner,
     **kwargs # How texts are written, as in `predict_batch`, e.g. `num_beams`
 )->pd.DataFrame: # A row a score, in percent, with its interval and how it was computed
     "Scores of what is written for all rows; `TypeError` where no texts are compared."
-    if not isinstance(self.predictions, WrittenText):
+    has_targets = isinstance(self.predictions, WrittenText) and len(self.dls.valid_ds.tls)>1
+    if not has_targets:
         raise TypeError("score compares what is written with targets, and this learner writes none: `validate` gives its metrics")
     check_counts(samples=samples)
     _check_writing(kwargs)

@@ -82,8 +82,10 @@ class TokenizeSource(TokenizeText):
         score_rows:int=200 # Validation rows for which texts are written each epoch
     ):
         check_languages(tokenizer, languages)
+        if not isinstance(prefix, (str, type(None))): raise TypeError(f"prefix={prefix!r}: a text is expected, e.g. 'summarize: '")
         set_languages(tokenizer, languages)
-        super().__init__(tokenizer, max_length)
+        is_marked = languages is not None and hasattr(tokenizer, 'src_lang')
+        super().__init__(copy.deepcopy(tokenizer) if is_marked else tokenizer, max_length) # others may mark it anew
         self.score_rows = score_rows
         self.prefix,self.languages = prefix,None if languages is None else list(languages)
         has_marks = bool(language_codes(tokenizer)) and not hasattr(tokenizer, 'src_lang')
@@ -123,6 +125,7 @@ def end_of_text(
 class TokenizeTarget(Transform):
     "Target texts to token ids, and back"
     order,vocab = 1,() # the outputs have no names
+    language = None # code that targets are marked with; `None`: that of the tokenizer
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # That of the sources
         max_target_length:int|None=None # Maximum tokens of a target; `None`: no limit
@@ -138,8 +141,11 @@ class TokenizeTarget(Transform):
     def limit(self)->int|None: return self.max_target_length # of tokens
     @property
     def reader(self): # a copy that no source is read with
-        key = len(self.source_tokenizer),getattr(self.source_tokenizer, 'tgt_lang', None)
-        if self._copy[0]!=key: self._copy = key,copy.deepcopy(self.source_tokenizer)
+        language = self.language or getattr(self.source_tokenizer, 'tgt_lang', None)
+        key = len(self.source_tokenizer),language
+        if self._copy[0]!=key:
+            self._copy = key,copy.deepcopy(self.source_tokenizer)
+            if language is not None: self._copy[1].tgt_lang = language
         return self._copy[1]
 
     def _call(self, nm, o, **kwargs):
