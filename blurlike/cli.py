@@ -102,7 +102,8 @@ def _sub(sub, name, about, example):
     told = dict(help=about, description=about[:1].upper()+about[1:]+'.', epilog=f'example:\n  {example}')
     return sub.add_parser(name, **told, formatter_class=argparse.RawDescriptionHelpFormatter)
 
-OURS = ['sequence_classification','token_classification','multiple_choice','question_answering','masked_lm','causal_lm','seq2seq'] # others may be registered
+OURS = ['sequence_classification','token_classification','multiple_choice','question_answering', # others may be registered
+    'masked_lm','causal_lm','seq2seq']
 
 def _train_parser(sub, task):
     q = _sub(sub, 'train', 'train a checkpoint on a file and save it', EXAMPLES.split('\n')[2].strip())
@@ -161,7 +162,8 @@ def _add_own_options(p, task): # of the function of a task, where no option of a
     taken = {} if make is None else inspect.signature(make).parameters
     for n in _own_names(make):
         name = f"--{n.replace('_', '-')}"
-        if name not in p._option_string_actions: p.add_argument(name, default=argparse.SUPPRESS, **_told(taken[n].annotation))
+        if name in p._option_string_actions: continue
+        p.add_argument(name, default=argparse.SUPPRESS, **_told(taken[n].annotation))
 
 def read_arguments(
     argv:list|None=None # `None`: those of the program
@@ -207,7 +209,8 @@ def _check_log(args): # that it takes the place of nothing but an epoch table
         raise ValueError(f"--log {args.log} lies in --checkpoints {args.checkpoints}, which is for checkpoints alone; give another name")
     if not path.is_file() or not path.stat().st_size: return
     with open(path, 'rb') as f: is_table = f.read(6)==b'epoch,'
-    if not is_table: raise ValueError(f"--log {args.log} is there already, and is no epoch table: give the name of a new file")
+    if is_table: return
+    raise ValueError(f"--log {args.log} is there already, and is no epoch table: give the name of a new file")
 
 def _check_checkpoints(args): # that a run can begin there, or go on
     if (args.resume or args.steps) and not args.checkpoints:

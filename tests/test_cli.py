@@ -352,7 +352,7 @@ def test_a_run_begins_in_no_folder_of_another(bert, in_tmp, capsys):
 
 def test_options_of_a_task_may_come_first():
     from blurlike.cli import read_arguments
-    args = read_arguments(['train', '--task', 'seq2seq', '--source', 'dialogue', 'data.jsonl', 'checkpoint', '--out', 'q'])
+    args = read_arguments(['train', '--task', 'seq2seq', '--source', 'dialogue', '--out', 'q', 'data.jsonl', 'checkpoint'])
     assert (args.data, args.checkpoint, args.source)==('data.jsonl', 'checkpoint', ['dialogue'])
 
 def test_entities_are_asked_of_taggers_alone(bert, in_tmp, capsys):

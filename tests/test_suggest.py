@@ -15,7 +15,7 @@ from torch import nn
 
 from blurlike.train import suggest
 from blurlike.all import TransformersLearner, curve_doubt, sequence_classification_learner, suggest_epochs, suggest_rate, token_classification_learner
-from small import BS, FRAMES, learner, table, word_tokenizer
+from small import BS, FRAMES, table, word_tokenizer
 
 df = FRAMES['single']
 
@@ -200,4 +200,4 @@ def test_a_program_takes_no_rate_that_means_nothing(doubt, bert, monkeypatch):
     assert 30<=seen[0]<=40 and (rate==learn.suggest().lr)==(doubt is not None) and ('finder suggests' in whence)==(doubt is None)
 
 def test_a_slice_without_an_end(bert):
-    with pytest.raises(ValueError, match='its end is missing'): learner('single', bert).fine_tune(1, slice(1e-5, None))
+    with pytest.raises(ValueError, match='its end is missing'): sequence_classification_learner(FRAMES['single'], bert).fine_tune(1, slice(1e-5, None))

@@ -13,12 +13,11 @@ from fastai.metrics import Perplexity
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, FocalLoss, FocalLossFlat, L1LossFlat, LabelSmoothingCrossEntropy, LabelSmoothingCrossEntropyFlat, MSELossFlat
 from runs import WORDS, gaps
 from safetensors.torch import load_file
-from transformers import BertTokenizerFast
 from sklearn import metrics as skm
 from small import FRAMES, changed, close, learner, weights
 
 from blurlike.all import (SGD, adamw, Callback, CancelBatchException, CategoryBlock, Checkpoints, SaveModelCallback, TerminateOnNaNCallback, Column, DataBlock, GradientAccumulation, Interpretation, MaskedLoss, ModelLoss, TokenLoss, TransformersLearner, TransformersTextBlock,
-    held_weights, load_learner, load_tokenizer, nn, read_class_weights, sequence_classification_learner, token_classification_learner)
+    held_weights, load_learner, load_tokenizer, nn, read_class_weights, scratch_checkpoint, sequence_classification_learner, token_classification_learner)
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 W,TAGS = torch.tensor([1.,5.,.2]),torch.tensor([.3,4.,1.]) # of bad, fine, good; of O, B-LONG, I-LONG
@@ -451,11 +450,7 @@ def test_perplexity_is_that_of_the_loss_beside_it(bert):
     assert perplexity==pytest.approx(np.exp(loss), rel=1e-5)
 
 def test_a_tokenizer_of_another_checkpoint_is_told(checkpoints, tmp_path):
-    own = checkpoints('bert')
-    other = tmp_path/'other'
-    vocab = {t:i for i,t in enumerate(reversed([t for t,_ in sorted(load_tokenizer(own).get_vocab().items(), key=lambda o: o[1])]))}
-    (tmp_path/'vocab.txt').write_text('\n'.join(vocab))
-    BertTokenizerFast(vocab_file=str(tmp_path/'vocab.txt')).save_pretrained(other)
+    own,other = checkpoints('bert'),scratch_checkpoint(['rain fell on old roofs'], num_hidden_layers=1)
     with pytest.warns(UserWarning, match='reads other words than those that it learnt'): sequence_classification_learner(FRAMES['single'], own, tokenizer=other)
     load_tokenizer(own).save_pretrained(tmp_path/'same')
     with warnings.catch_warnings():

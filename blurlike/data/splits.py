@@ -156,7 +156,8 @@ def _check_parts(trn, val, valid, n):
     if both.any():
         raise ValueError(f"valid={_said(valid)} has {name_rows(both)} in both parts, training and validation")
     for part,name,way in ((trn,'training',''), (val,'validation','; valid=None trains on all')):
-        if len(part)==0: raise ValueError(f"the {name} part is empty: valid={_said(valid)} of {n} rows leaves it none{way}")
+        if len(part): continue
+        raise ValueError(f"the {name} part is empty: valid={_said(valid)} of {n} rows leaves it none{way}")
 
 # %% ../../nbs/data/05_splits.ipynb #9f671924
 def _named_group(rows, parts, valid):
@@ -180,9 +181,9 @@ def _by_fraction(rows, parts, pool, share, seed, labels):
     if own is not None and len(parts)==1:
         raise ValueError(f"the data has a part {own!r} and none to train on: pass the part itself, `data[{own!r}]`, to train on some of it")
     if own is None: return draw_rows(rows, pool, share, seed, labels)
-    if share!=0.2:
-        raise ValueError(f"valid={share}: the data has a part {own!r}, which validates. Leave valid= out, or pass the part that trains alone, to draw from it")
-    return parts[own]
+    if share==0.2: return parts[own] # the default
+    raise ValueError(f"valid={share}: the data has a part {own!r}, which validates. Leave valid= out, "
+        "or pass the part that trains alone, to draw from it")
 
 # %% ../../nbs/data/05_splits.ipynb #b941ba0e
 def _of_valid(held): # the text that stands for validation rows

@@ -46,7 +46,8 @@ def _in_order(given, vocab): # of the vocab, where `given` names labels
     if set(given)==set(vocab): return [given[v] for v in vocab]
     names = native_values(sorted(given, key=str))
     hint = '; a number is another label than the same number as text' if set(map(str, given))==set(map(str, vocab)) else ''
-    raise ValueError(f"class_weights names {names}, and each of the labels needs a weight: {vocab}{hint}")
+    if set(given)<set(vocab): hint = '; each of them needs one'
+    raise ValueError(f"class_weights names {names}, the labels are {vocab}{hint}")
 
 def _by_name(series, vocab): # a Series without an index of its own is a list
     index = series.index

@@ -73,7 +73,8 @@ def _check(model):
 def _int8(model):
     _check(model)
     linear = [m for m in model.modules() if type(m) is nn.Linear]
-    if not linear: raise ValueError("precision='int8' is for linear layers of PyTorch, and this model has none (one in ONNX is as it was exported)")
+    if not linear:
+        raise ValueError("precision='int8' is for linear layers of PyTorch, and this model has none (one in ONNX is as it was exported)")
     layers = [m for m in linear if m.weight.numel()>SMALL]
     before = _here.layers
     _here.layers = {id(m.weight):Int8Linear(m) for m in layers}

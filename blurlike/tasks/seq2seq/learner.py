@@ -177,7 +177,9 @@ def settle(
     how = model.generation_config
     most = longest_target(dls.train_ds.tls[-1], target)
     before = getattr(model, 'writes_at_most', most) # for another learner
-    if before>most: warn_user(f"a learner before this one has the same model, which wrote up to {before} tokens for it, and now writes up to {most} for both")
+    if before>most:
+        warn_user(f"a learner before this one has the same model, which wrote up to {before} tokens for it, "
+            f"and now writes up to {most} for both")
     how.max_length,how.max_new_tokens = None,most
     model.writes_at_most = most
     is_long = (how.min_length or 0)>how.max_new_tokens # of the data that the checkpoint was trained on
@@ -208,7 +210,8 @@ def set_generation(
     if not is_known: raise TypeError(f"generate={generate!r}: a dict is expected, e.g. dict(num_beams=4)")
     given = dict(generate or {})
     for name in given: _check_setting(name)
-    if given.get('eos_token_id', 0) is None: raise ValueError("generate= holds eos_token_id=None, but something must end a text: leave it out")
+    if given.get('eos_token_id', 0) is None:
+        raise ValueError("generate= holds eos_token_id=None, but something must end a text: leave it out")
     check_counts(**{n:given[n] for n in ('num_beams','max_new_tokens') if given.get(n) is not None})
     if 'max_length' in given: # it counts the token that the decoder starts from, and transformers would take the other of the two
         check_counts(2, max_length=given['max_length'])
@@ -219,7 +222,8 @@ def set_generation(
     check_can_save(model)
     if given.get('max_new_tokens'): room_for(model, given['max_new_tokens'])
     least,most = how.min_new_tokens or 0,how.max_new_tokens
-    if most and least>most: raise ValueError(f"generate= holds min_new_tokens={least}, and up to {most} are written: give max_new_tokens too")
+    if not most or least<=most: return
+    raise ValueError(f"generate= holds min_new_tokens={least}, and up to {most} are written: give max_new_tokens too")
 
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #dd597f1b
 def _loss(loss_func, label_smoothing):

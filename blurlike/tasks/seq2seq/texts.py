@@ -82,7 +82,8 @@ class TokenizeSource(TokenizeText):
         score_rows:int=200 # Validation rows for which texts are written each epoch
     ):
         check_languages(tokenizer, languages)
-        if not isinstance(prefix, (str, type(None))): raise TypeError(f"prefix={prefix!r}: a text is expected, e.g. 'summarize: '")
+        is_text = prefix is None or isinstance(prefix, str)
+        if not is_text: raise TypeError(f"prefix={prefix!r}: a text is expected, e.g. 'summarize: '")
         set_languages(tokenizer, languages)
         is_marked = languages is not None and hasattr(tokenizer, 'src_lang')
         super().__init__(copy.deepcopy(tokenizer) if is_marked else tokenizer, max_length) # others may mark it anew
