@@ -58,6 +58,7 @@ class TransformersDL(TfmdDL):
 # %% ../../nbs/data/18_batch_order.ipynb #b0a00005
 @patch(as_prop=True)
 def text_tfm(self:TransformersDL)->TokenizeText:
+    "How texts become tokens."
     return next(f for f in self.dataset.tls[0].tfms.fs if isinstance(f, TokenizeText))
 
 # %% ../../nbs/data/18_batch_order.ipynb #9902b15d
@@ -92,7 +93,8 @@ def coming(self:TransformersDL)->tuple: # Row numbers in order, and the seed of 
     return self._coming
 
 @patch
-def pass_state(self:TransformersDL): # from which the order of the next pass follows
+def pass_state(self:TransformersDL):
+    "What the order of the next pass follows from, for `set_pass_state`."
     return self.rng.getstate() if self._coming is None else self._before
 
 @patch

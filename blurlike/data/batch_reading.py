@@ -22,6 +22,7 @@ from .token_fields import Tokens
 # %% ../../nbs/data/19_batch_reading.ipynb #b0b00006
 @patch(as_prop=True)
 def reader(self:TransformersDL)->RowReader:
+    "What reads and tokenises rows, by their places."
     if self._reader is None: self._reader = RowReader(self)
     return self._reader
 
@@ -35,7 +36,8 @@ def __getstate__(self:TransformersDL):
 def part(self:TransformersDL)->str: return 'training' if getattr(self.dataset, 'split_idx', None)==0 else 'other'
 
 @patch
-def report_cut(self:TransformersDL): # of this pass, and of rows remembered from others
+def report_cut(self:TransformersDL):
+    "Tell what `max_length` cut off in this pass, and in rows remembered from others."
     self.text_tfm.report_cut(self._seen+self.memory.seen, self.part)
 
 @patch

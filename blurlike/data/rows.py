@@ -79,7 +79,9 @@ class Rows:
         if isinstance(source, Dataset): self._files = _file_sizes(source)
 
     @property
-    def columns(self)->list: return list(self.source.columns if self._arrays is not None else self.source.column_names)
+    def columns(self)->list:
+        "Names of the columns."
+        return list(self.source.columns if self._arrays is not None else self.source.column_names)
     @property
     def numbers(self)->np.ndarray: return np.arange(len(self.source)) if self.idxs is None else self.idxs # of its rows in `source`
     @property
@@ -193,7 +195,8 @@ def categories(self:Rows,
 
 # %% ../../nbs/data/01_rows.ipynb #b84089de
 @patch
-def changed_rows(self:Rows)->np.ndarray: # their places among these
+def changed_rows(self:Rows)->np.ndarray:
+    "(m,) places of the rows in which something was changed."
     known = {i for values in self.changed.values() for i in values}
     return np.flatnonzero(np.isin(self.numbers, list(known))) if known else np.zeros(0, dtype=np.int64)
 
@@ -223,7 +226,9 @@ def only_start(self:Rows)->int: # in `source`, of the one split that all rows ar
     return [*self.splits.values()][which[0]] if len(which)==1 else 0
 
 @patch(as_prop=True)
-def given_numbers(self:Rows)->np.ndarray: return self.numbers-self.only_start # (n,) as whoever gave the table counts them
+def given_numbers(self:Rows)->np.ndarray:
+    "(n,) row numbers as whoever gave the table counts them."
+    return self.numbers-self.only_start
 
 @patch
 def name(self:Rows,

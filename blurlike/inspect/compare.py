@@ -112,7 +112,8 @@ def _two_sided(off): # twice the share of draws on the other side of 0
     return min(1., 2*(min(np.sum(off<=0), np.sum(off>=0))+1)/(n+1))
 
 @patch(as_prop=True)
-def mcnemar(self:Comparison)->dict|None: # Rows that one alone has right, and the exact probability; `None`: rows are not right or wrong
+def mcnemar(self:Comparison)->dict|None:
+    "How many rows one alone has right, and the exact probability (McNemar 1947); `None` where rows are not right or wrong."
     one,other = self.a.results.right,self.b.results.right
     if one is None: return None
     n = int((one & ~other).sum())

@@ -36,12 +36,14 @@ def _words(reading): return [reading.word_text(w) for w in reading.words]
 
 # %% ../../nbs/inspect/01_explanation.ipynb #6641ea7e
 @patch(as_prop=True)
-def names(self:Explanation)->list: # one a row
+def names(self:Explanation)->list:
+    "What each row explains."
     about = [f' ({self.words[w]})' for w in self.where] if self.where else ['']*len(self.rows)
     return [as_text(r['label'])+w for r,w in zip(self.rows, about)]
 
 @patch(as_prop=True)
-def frame(self:Explanation)->pd.DataFrame: # of several texts one below the other
+def frame(self:Explanation)->pd.DataFrame:
+    "A row a word, a column for each output that is explained; several texts one below the other."
     names = self.names
     heads = [n if names.count(n)<2 else f'{n} {i}' for i,n in enumerate(names)]
     texts = {id(r):r for r in map(self._reading, self.rows)} or {0:self.reading}

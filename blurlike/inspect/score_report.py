@@ -78,14 +78,16 @@ class ScoreReport:
     @cached_property
     def drawn(self)->np.ndarray: return draw_sums(self.results.sums, self.samples, self.seed) # (S,k)
     @cached_property
-    def scores(self)->pd.DataFrame: # A row a score: `score`, `low`, `high`
+    def scores(self)->pd.DataFrame:
+        "A row a score: `score`, and its interval from `low` to `high`."
         one,many = (self.results.measure(s) for s in (self.results.total(), self.drawn))
         rows = {k:[v[0], *interval(many[k], len(self))] for k,v in one.items()}
         return pd.DataFrame(rows.values(), index=[*rows], columns=['score','low','high'])
 
 # %% ../../nbs/inspect/10_score_report.ipynb #7c06001d
 @patch(as_prop=True)
-def labels(self:ScoreReport)->pd.DataFrame|None: # A row a label: scores with their intervals, and how often it is true
+def labels(self:ScoreReport)->pd.DataFrame|None:
+    "A row a label: scores with their intervals, and how often it is true; `None` where there are no labels."
     r = self.results
     if r.by_label is None: return None
     total = r.total()
@@ -98,7 +100,8 @@ def labels(self:ScoreReport)->pd.DataFrame|None: # A row a label: scores with th
     return res.assign(support=[*r.support, *[r.support.sum()]*len(more)])
 
 @patch(as_prop=True)
-def slices(self:ScoreReport)->pd.DataFrame|None: # A row a slice: how many rows, and its scores with their intervals
+def slices(self:ScoreReport)->pd.DataFrame|None:
+    "A row a slice: how many rows, and its scores with their intervals; `None` where `by=` was left out."
     if not self.places: return None
     r,rows,index = self.results,[],[]
     for by,values in self.places.items():
@@ -110,7 +113,8 @@ def slices(self:ScoreReport)->pd.DataFrame|None: # A row a slice: how many rows,
 
 # %% ../../nbs/inspect/10_score_report.ipynb #7c06001e
 @patch(as_prop=True)
-def confusion(self:ScoreReport)->pd.DataFrame|None: # (C,C) how often the label of a row was taken for that of a column
+def confusion(self:ScoreReport)->pd.DataFrame|None:
+    "(C,C) how often the label of a row was taken for that of a column; `None` where there are no labels."
     r = self.results
     if r.cells is None: return None
     n = len(r.names)+1

@@ -71,11 +71,17 @@ class DataReport(list):
         self.notes,self.tables = notes,tables
 
     @property
-    def labels(self)->pd.DataFrame|None: return self.tables.get('labels')
+    def labels(self)->pd.DataFrame|None:
+        "How many rows have which label, by part; `None` where there are none."
+        return self.tables.get('labels')
     @property
-    def lengths(self)->pd.DataFrame|None: return self.tables.get('lengths')
+    def lengths(self)->pd.DataFrame|None:
+        "How long texts are, in tokens, and what a `max_length` would cut off; `None` where that was not looked at."
+        return self.tables.get('lengths')
     @property
-    def suspects(self)->pd.DataFrame|None: return self.tables.get('suspects')
+    def suspects(self)->pd.DataFrame|None:
+        "Rows whose label looks wrong, the most suspect first; `None` unless `check(labels=True)` looked for them."
+        return self.tables.get('suspects')
 
     def rows(self,
         what:str, # Name of a finding

@@ -184,9 +184,13 @@ def _compile(self:TransformersLearner):
     self.fast_dropout = False # compiled layers have their own
 
 @patch
-def to_fp16(self:TransformersLearner, **kwargs): return self.to_fp32().add_cb(DevicePrecision(**kwargs)) # in place of another precision
+def to_fp16(self:TransformersLearner, **kwargs):
+    "fastai's `to_fp16`, on a CPU too; it takes the place of another precision."
+    return self.to_fp32().add_cb(DevicePrecision(**kwargs))
 @patch
-def to_bf16(self:TransformersLearner): return self.to_fp16(amp_mode=AMPMode.BF16)
+def to_bf16(self:TransformersLearner):
+    "fastai's `to_bf16`, on a CPU too; it takes the place of another precision."
+    return self.to_fp16(amp_mode=AMPMode.BF16)
 
 # %% ../../nbs/train/10_learner.ipynb #0435de65
 @patch
@@ -273,7 +277,10 @@ def summary(self:TransformersLearner):
 
 # %% ../../nbs/train/10_learner.ipynb #0e6a806e
 @patch
-def save_model(self:TransformersLearner, folder): # plain, with adapters merged
+def save_model(self:TransformersLearner,
+    folder # Where to
+):
+    "Save the model alone, adapters merged into its weights; `save_pretrained` saves all that predictions need."
     model = unwrap(self.model)
     if not has_adapter(model): return model.save_pretrained(folder)
     with merged(model) as state: model.save_pretrained(folder, state_dict=state)
