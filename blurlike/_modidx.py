@@ -5247,6 +5247,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'blurlike/train/training_state.py'),
                                                'blurlike.train.training_state._own_modules': ( 'train/training_state.html#_own_modules',
                                                                                                'blurlike/train/training_state.py'),
+                                               'blurlike.train.training_state._paired': ( 'train/training_state.html#_paired',
+                                                                                          'blurlike/train/training_state.py'),
                                                'blurlike.train.training_state._remembered': ( 'train/training_state.html#_remembered',
                                                                                               'blurlike/train/training_state.py'),
                                                'blurlike.train.training_state._set_module': ( 'train/training_state.html#_set_module',

@@ -127,7 +127,7 @@ def drawing(
     "Within: no other thread draws, where texts are drawn."
     return _draws if how['do_sample'] else nullcontext()
 
-# %% ../../nbs/predict/02_writing.ipynb #a7e46a91
+# %% ../../nbs/predict/02_writing.ipynb #d7a50002
 class Draws:
     "The random numbers of a seed, which go on from one batch to the next; those of the process stay as they were"
     def __init__(self,
@@ -152,6 +152,7 @@ class Draws:
             cuda = torch.cuda.get_rng_state(device) if on_cuda else None
             self.state = torch.get_rng_state(),cuda
 
+# %% ../../nbs/predict/02_writing.ipynb #a7e46a91
 class Continuation:
     "Prompts that are being continued"
     def __init__(self,

@@ -132,20 +132,23 @@ def set_run_state(
     if state['scaler']: learn.scaler.load_state_dict(state['scaler'])
 
 # %% ../../nbs/train/07_training_state.ipynb #13c50008c2
-def set_callbacks(learn, state):
-    todo = list(learn.cbs)
-    for name,values in state['callbacks']:
+def _paired(cbs, named): # callbacks, and what was kept of each by the name of its class
+    todo = list(cbs)
+    for name,kept in named:
         cb = next((cb for cb in todo if type(cb).__name__==name), None)
         if cb is None: continue
         todo.remove(cb)
-        set_vars(cb, values)
+        yield cb,kept
+
+def set_callbacks(
+    learn, # Learner
+    state:dict # From `run_state`
+):
+    "Give its callbacks back what was kept of them."
+    for cb,values in _paired(learn.cbs, state['callbacks']): set_vars(cb, values)
 
 def _set_modules(learn, state):
-    todo = list(learn.cbs)
-    for name,states in state.get('modules', []):
-        cb = next((cb for cb in todo if type(cb).__name__==name), None)
-        if cb is None: continue
-        todo.remove(cb)
+    for cb,states in _paired(learn.cbs, state.get('modules', [])):
         for k,values in states.items(): _set_module(cb, k, values)
 
 def _set_module(cb, name, values):
