@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers as tf
+from datasets import DatasetDict
 from fastai.data.core import DataLoaders
 from fastai.torch_core import set_seed
 from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
@@ -155,7 +156,9 @@ _own = object()
 LEARNERS = dict(choice=multiple_choice_learner, answers=question_answering_learner, prompts=causal_lm_learner, chats=causal_lm_learner, summaries=seq2seq_learner)
 def learner(kind, checkpoint, data=_own, **kwargs):
     "A one-line learner for the table of `kind`."
-    loaders = {} if isinstance(data, DataLoaders) else dict(bs=BS, valid=.25) # ready ones are made already
+    loaders = {} if isinstance(data, DataLoaders) else dict(bs=BS) # ready ones are made already
+    has_own = isinstance(data, (DataLoaders, DatasetDict)) # a part that validates
+    if not has_own: loaders['valid'] = .25
     return LEARNERS.get(kind, sequence_classification_learner)(FRAMES[kind] if data is _own else data, checkpoint, **(loaders | COLUMNS[kind] | kwargs))
 
 def texts_of(kind, df):

@@ -954,5 +954,5 @@ def test_score_is_for_texts_with_targets(trained):
 
 def test_check_advises_what_can_be_done(checkpoints):
     learn = causal_lm_learner(FRAMES['prompts'], checkpoints('llama'), text=['prompt','completion'], bs=5, max_length=12)
-    cut = [f for f in learn.check().findings if f.what=='cut']
+    cut = [f for f in learn.check() if f.what=='cut']
     assert cut and not any('overlap' in f.remedy for f in cut)

@@ -550,7 +550,7 @@ def test_every_kind_of_table(bert, in_tmp):
     df = pd.DataFrame(dict(text=TEXTS))
     df.to_csv('t.csv', index=False)
     parts = datasets.DatasetDict(train=datasets.Dataset.from_pandas(df[:30]), validation=datasets.Dataset.from_pandas(df[30:].reset_index(drop=True)))
-    for data,n in ((df, 36), (datasets.Dataset.from_pandas(df), 36), (parts, 30), (df.to_dict('records'), 36), ('t.csv', 36)): assert len(mlm(bert, data).dls.train_ds)==n
+    for data,n in ((df, 36), (datasets.Dataset.from_pandas(df), 36), (parts, 30), (df.to_dict('records'), 36), ('t.csv', 36)): assert len(mlm(bert, data, valid=.2 if data is parts else .25).dls.train_ds)==n
     with pytest.warns(UserWarning, match='max_length=8'): list(mlm(bert, df, max_length=8).dls.train)
 
 def test_fastais_tools_on_blocks(bert, in_tmp, capsys):

@@ -515,7 +515,7 @@ def test_columns_of_one_name_in_two_tables_are_left_out(bert):
 
 def test_rows_that_are_neither_are_not_trained_on(bert):
     df = DF.assign(sp=['train']*30+['test']*8+['valid']*10)
-    with pytest.raises(ValueError, match=r"drop the rows of \['test'\], which would be trained on, and pass valid=\(df\['sp'\]=='valid'\)"): learner('single', bert, df, valid='sp')
+    with pytest.raises(ValueError, match=r"drop the rows of 'test', which would be trained on, and pass valid=\(df\['sp'\]=='valid'\)"): learner('single', bert, df, valid='sp')
 
 def test_a_fraction_of_data_with_a_part_of_its_own(bert):
     data = DatasetDict(train=Dataset.from_pandas(DF), validation=Dataset.from_pandas(DF.head(12)))

@@ -52,7 +52,8 @@ def _warn_joined(col, name):
 _decimal = re.compile(r'[-+]?\d+\.\d+')
 
 def _warn_decimals(col, name): # quantities that were read as text
-    values = [v for v in col.unique()[:10_000] if isinstance(v, str)]
+    some = col.iloc[:10_000]
+    values = set(some) if all(isinstance(v, str) for v in some) else ()
     if len(values)<3 or not all(map(_decimal.fullmatch, values)): return
     numbers = {float(v) for v in values}
     are_names = len(numbers)<len(values) or all(n%1==0 for n in numbers) # two spellings of one number are no quantities

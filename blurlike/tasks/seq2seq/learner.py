@@ -201,6 +201,20 @@ def _check_setting(name):
     if name not in known:
         raise TypeError(f"generate= holds {name!r}, which is no setting of GenerationConfig{did_you_mean(name, known)}")
 
+def _read_settings(given):
+    for name in given: _check_setting(name)
+    if given.get('eos_token_id', 0) is None:
+        raise ValueError("generate= holds eos_token_id=None, but something must end a text: leave it out")
+    check_counts(**{n:given[n] for n in ('num_beams','max_new_tokens') if given.get(n) is not None})
+    if 'max_length' not in given: return given
+    check_counts(2, max_length=given['max_length']) # it counts the token that the decoder starts from, and transformers would take the other of the two
+    return dict(max_new_tokens=given.pop('max_length')-1) | given
+
+def _check_least(how): # tokens that are written, and the most
+    least = how.min_new_tokens or 0
+    if not how.max_new_tokens or least<=how.max_new_tokens: return
+    raise ValueError(f"generate= holds min_new_tokens={least}, and up to {how.max_new_tokens} are written: give max_new_tokens too")
+
 def set_generation(
     model, # Changed in place
     generate:dict|None=None # Settings of the user's
@@ -208,22 +222,13 @@ def set_generation(
     "Write into the model's `generation_config` how it writes; `TypeError` for a setting that there is not."
     is_known = generate is None or isinstance(generate, dict)
     if not is_known: raise TypeError(f"generate={generate!r}: a dict is expected, e.g. dict(num_beams=4)")
-    given = dict(generate or {})
-    for name in given: _check_setting(name)
-    if given.get('eos_token_id', 0) is None:
-        raise ValueError("generate= holds eos_token_id=None, but something must end a text: leave it out")
-    check_counts(**{n:given[n] for n in ('num_beams','max_new_tokens') if given.get(n) is not None})
-    if 'max_length' in given: # it counts the token that the decoder starts from, and transformers would take the other of the two
-        check_counts(2, max_length=given['max_length'])
-        given = dict(max_new_tokens=given.pop('max_length')-1) | given
+    given = _read_settings(dict(generate or {}))
     how = model.generation_config
     how.update(**given)
     if 'decoder_start_token_id' in given: model.config.decoder_start_token_id = how.decoder_start_token_id # it learns from it too
     check_can_save(model)
     if given.get('max_new_tokens'): room_for(model, given['max_new_tokens'])
-    least,most = how.min_new_tokens or 0,how.max_new_tokens
-    if not most or least<=most: return
-    raise ValueError(f"generate= holds min_new_tokens={least}, and up to {most} are written: give max_new_tokens too")
+    _check_least(how)
 
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #dd597f1b
 def _loss(loss_func, label_smoothing):
