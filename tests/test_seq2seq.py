@@ -822,3 +822,8 @@ def test_a_model_that_wrote_longer_texts_for_another_learner(capsys):
 @pytest.mark.parametrize('given,said', [(dict(generate=dict(eos_token_id=None)),'must end a text'), (dict(generate=dict(min_new_tokens=100)),'min_new_tokens=100'), (dict(prefix=3),'prefix=3')], ids=str)
 def test_settings_that_could_not_be_followed(given, said):
     with pytest.raises((TypeError, ValueError), match=said): make(**given)
+
+def test_lengths_of_what_a_checkpoint_was_trained_on_are_no_limit():
+    model = encoder_decoder()
+    model.generation_config.min_new_tokens = 99
+    assert seq2seq_learner(FRAME, model, tokenizer=TOKENIZER, score_rows=0, bs=5).model.generation_config.min_new_tokens is None

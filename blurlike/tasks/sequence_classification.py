@@ -214,7 +214,7 @@ def sequence_classification_learner(
     max_length:int|None=None, # Maximum tokens per text; `None`: what the model takes
     overlap:int|None=None, # Tokens shared by neighbouring windows of a long text; `None`: long texts are cut, with a report
     class_weights=None, # `'balanced'`, a dict or Series by label, or a list in the order of the vocab; for `loss_func` too
-    metrics=None, # `None`: accuracy and F1; for several labels F1; for numbers error and correlations
+    metrics=None, # `None`: accuracy and F1 (of two labels that of the second); for several labels F1; for numbers error and correlations
     loss_func=None, # `None`: that of the target; `ModelLoss()`: the model's own
     splitter=transformer_splitter, # Groups of parameters
     seed:int|None=42, # Of the split, the new head, dropout and the order of batches; `None`: leave the random states alone

@@ -21,8 +21,8 @@ from ...model.tokenizer import max_positions
 from ...model.pretrained import n_embeddings
 from ...model.token_scores import NextTokenLoss
 from ...model.turns import predict_together
-from blurlike.predict.writing import (NEW_TOKENS, Continuation, Draws, by_length, counts_source, decoding, in_rounds,
-    rates_source)
+from ...predict.writing import NEW_TOKENS, Continuation, Draws, by_length, counts_source
+from ...predict.writing import decoding, in_rounds, rates_source
 from ...predict.written_text import WrittenText
 from ...support.arguments import check_counts
 from .chats import as_messages

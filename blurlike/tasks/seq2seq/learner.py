@@ -182,8 +182,8 @@ def settle(
             f"and now writes up to {most} for both")
     how.max_length,how.max_new_tokens = None,most
     model.writes_at_most = most
-    is_long = (how.min_length or 0)>how.max_new_tokens # of the data that the checkpoint was trained on
-    if is_long: how.min_length = None
+    for n in ('min_length','min_new_tokens'): # of the data that the checkpoint was trained on
+        if (getattr(how, n) or 0)>most: setattr(how, n, None)
 
 seq2seq = register_task(Task('seq2seq', 'AutoModelForSeq2SeqLM',
     block=source_block, target=_target_block, read=WrittenColumn, example=lambda vocab: 'a',
