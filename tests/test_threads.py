@@ -10,7 +10,7 @@ from fastai.callback.core import Callback, event
 from fastai.learner import Learner
 from fastai.torch_core import set_seed
 
-from small import activated, close, direct_logits, first, learner, weights
+from small import ARCH, FRAMES, activated, asked_of, close, direct_logits, first, learner, weights
 from under_load import LONG,WORDS,gap,kinds,load,make_filler,make_tagger,same
 
 from blurlike.all import ModelInputsCallback
@@ -58,6 +58,33 @@ def test_a_fit_does_not_notice_predictions_in_other_threads(bert, kind):
     assert len(found)>3
     assert not [n for n,p in beside.model.named_parameters() if not torch.equal(p, weights(alone.model)[n])]
     assert beside.recorder.values==alone.recorder.values
+
+@pytest.mark.parametrize('kind', ['prompts','summaries'])
+def test_what_is_written_during_a_fit_is_of_the_weights_of_one_step(checkpoints, kind):
+    learn,states,found,stop = learner(kind, checkpoints(ARCH[kind])),[],[],threading.Event()
+    item = asked_of(kind, FRAMES[kind])[0]
+    def written(): return learn.predict(item, max_new_tokens=24)
+    class Keeps(Callback):
+        def before_fit(self):
+            self.keep()
+            thread.start()
+        def after_step(self): self.keep()
+        def keep(self): states.append({k:v.clone() for k,v in learn.model.state_dict().items()})
+    def ask():
+        while not stop.is_set(): found.append(written())
+    thread = threading.Thread(target=ask)
+    try:
+        with learn.no_bar(), learn.no_logging(): quietly(learn.fit, 2, 3e-2, cbs=Keeps())
+    finally:
+        stop.set()
+        thread.join()
+    known = []
+    for state in states:
+        learn.model.load_state_dict(state)
+        known.append(quietly(written))
+    assert len({text for text,*_ in known})>1 and found
+    for text,ids,log_probs in found:
+        assert any(text==t and len(ids)==len(i) and torch.allclose(log_probs, lp, atol=1e-4) for t,i,lp in known)
 
 EVENTS = [e for e in vars(event).values() if isinstance(e, str) and e.startswith(('before','after')) and 'create' not in e]
 class Predicts(Callback):

@@ -89,7 +89,7 @@ def stream(self:WrittenText, learn, item,
     top_p:float|None=None, # As in `one`
     seed:int|None=None # As in `one`
 ): # Yields str
-    "The pieces of a text as they come; joined they are what `predict` gives without beams."
+    "The pieces of a text as they come; joined they are what `predict` gives without beams, if the model does not train meanwhile."
     prompt, = self.prompts(learn, [item])
     how = self.how(learn, temperature, top_p) | dict(num_beams=1)
     return self.pieces(learn, self.begun(learn, prompt, max_new_tokens, how, seed))

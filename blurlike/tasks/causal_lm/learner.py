@@ -183,7 +183,7 @@ def _block_size(block_size, form, limit, model): # 0: a text a row
     if block_size is not None:
         _check_apart(model)
         if block_size<=(limit or block_size): return block_size
-        raise ValueError(f"block_size={block_size} is more than the {limit} tokens that the model takes")
+        raise ValueError(f"block_size={block_size} is more than the {limit} tokens of a row (max_length=, or what the model takes)")
     if way_apart(model)!='none': return min(limit or CAUSAL_BLOCK, CAUSAL_BLOCK)
     warn_user(f"{type(model).__name__} would let the texts of a block see each other, whatever it is told: each text is a row of its own instead, "
         "as with block_size=0")

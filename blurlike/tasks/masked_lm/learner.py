@@ -47,7 +47,7 @@ def _block_size(block_size, packed, max_length, tokenizer, checkpoint):
     limit = fit_length(max_length, tokenizer, checkpoint)
     if block_size is None: return min(limit or MASKED_BLOCK, MASKED_BLOCK)
     if limit is not None and block_size>limit:
-        raise ValueError(f"block_size={block_size} is more than the {limit} tokens that the model takes")
+        raise ValueError(f"block_size={block_size} is more than the {limit} tokens of a row (max_length=, or what the model takes)")
     return block_size
 
 def _is_plain_text(data): # in files, not in rows
