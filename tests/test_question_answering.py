@@ -20,7 +20,7 @@ from tokenizers.processors import TemplateProcessing
 from blurlike import cli
 from blurlike.all import (Checkpoints, ModelLoss, TransformersLearner, export_onnx, gradio_app, load_learner, load_onnx, model_card, page_output, prediction_rows,
     question_answering, question_answering_learner)
-from blurlike.all import (AnswerLoss, AnswerPlaces, TokenizeQuestions, answer_scores, answers_in, best_of, best_threshold,
+from blurlike.all import (AnswerLoss, AnyScript, AnswerPlaces, TokenizeQuestions, answer_scores, answers_in, best_of, best_threshold,
     read_answers, read_squad, threshold, window_answers, windows_of)
 
 # --- data
@@ -690,3 +690,8 @@ def test_ready_loaders(bert, capsys):
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
     assert [m.name for m in learn.metrics]==[m.name for m in made.metrics] and learn.predict(('the film was', TEXTS[0]))
     with pytest.raises(ValueError, match='hold no questions'): question_answering_learner(learner('single', bert).dls, bert)
+
+def test_rare_chinese_signs_are_words_too():
+    from blurlike.tasks.question_answering.scores import answer_f1
+    assert answer_f1('\U00020000\U00020001', '\U00020000')==pytest.approx(2/3)
+    assert AnyScript().tokenize('\U00020000\U00020001 ab')==['\U00020000', '\U00020001', 'ab']

@@ -219,3 +219,9 @@ def test_linear_schedule(bert):
     assert np.allclose(np.diff(rates, n=2, axis=0)[n//10+2:], 0, atol=1e-8)
     assert rates[-1].max()<1e-3*2/n and rates[0].max()<1e-3/5
     with pytest.raises(ValueError, match='warmup=1.5'): learn.fit_linear(1, 1e-3, warmup=1.5)
+
+def test_int8_is_for_linear_layers(monkeypatch):
+    from blurlike.model import int8
+    monkeypatch.setattr(int8, 'has_int8', lambda: True)
+    with pytest.raises(ValueError, match='this model has none'):
+        with int8.predicting_in(torch.nn.Embedding(2, 2), 'int8'): pass
