@@ -98,6 +98,7 @@ def check_split_by(
     if of_files or split_by=='line': return
     raise ValueError(f"split_by={split_by!r} divides plain text files into texts; here each row of a table is one: leave it out")
 
+# %% ../../nbs/data/10_corpus.ipynb #e2a6c003b
 def read_corpus(
     data, # A text file, a folder of them, or a list of paths
     split_by:str='line', # What is one text: `line` or `paragraph`

@@ -74,6 +74,7 @@ def _check_numbers(numbers, n):
     if not twice.any(): return
     raise ValueError(f"valid holds row {numbers[twice][0]} more than once ({twice.sum():,} such in all)")
 
+# %% ../../nbs/data/05_splits.ipynb #e2a6c001b
 def _warn_index(rows, numbers): # which may be names in the table's index
     index = rows.source.index if isinstance(rows.source, pd.DataFrame) and rows.idxs is None else None
     if index is None or not index.is_unique: return
@@ -190,6 +191,7 @@ def _of_valid(held): # the text that stands for validation rows
     known = '(valid.*|val|dev.*)','(test|true|1|yes)'
     return next((v for k in known for v in held if re.fullmatch(k, v, re.I)), held[-1])
 
+# %% ../../nbs/data/05_splits.ipynb #e2a6c002b
 def _told_texts(name, held): # how a column of these texts says which rows validate
     valid = _of_valid(held)
     train = [v for v in held if v!=valid and re.match('train', v, re.I)]

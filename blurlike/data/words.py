@@ -64,6 +64,7 @@ def has_no_spaces(
     "Has `text` signs of a script that sets no spaces between words?"
     return _no_spaces.search(text) is not None
 
+# %% ../../nbs/data/09_words.ipynb #e2a6c005b
 def spaced(
     text:str # Any text
 )->str:

@@ -190,6 +190,7 @@ def read_json(
     if isinstance(res, dict): return res
     raise ValueError(f"{str(path)!r} is damaged: it holds no object, but {type(res).__name__}")
 
+# %% ../../nbs/support/03_files.ipynb #e2a6c004b
 def checksum_of(
     o, # Nested data
     default=repr # Of what JSON cannot hold

@@ -54,6 +54,7 @@ def check_arguments(
 
 def _is_given(v, default): return v is not default and not (isinstance(v, (int, float, str)) and v==default)
 
+# %% ../../nbs/train/11_assembly.ipynb #e2a6c007b
 _of_learner = {'data','checkpoint','metrics','loss_func','class_weights','splitter','seed','model_kwargs',
     'generate','score_rows','label_smoothing'} # the others say how loaders are made
 

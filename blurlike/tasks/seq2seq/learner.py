@@ -215,6 +215,7 @@ def _check_least(how): # tokens that are written, and the most
     if not how.max_new_tokens or least<=how.max_new_tokens: return
     raise ValueError(f"generate= holds min_new_tokens={least}, and up to {how.max_new_tokens} are written: give max_new_tokens too")
 
+# %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #e2a6c006b
 def set_generation(
     model, # Changed in place
     generate:dict|None=None # Settings of the user's
