@@ -1,4 +1,6 @@
-"The one star-import: fastai's core and all of blurlike, whose tasks register here. Written by hand: nbdev's `__all__` would hide what is only passed on."
+"""The one star-import: fastai's core and what users of blurlike call (`__all__`, at the end).
+
+All modules are imported here, since tasks and methods of learners register themselves. Written by hand."""
 import importlib.util as _util
 import warnings as _warnings
 
@@ -7,6 +9,7 @@ with _warnings.catch_warnings(): # fastai.layers scripts an activation as it is 
     from fastai.basics import *
 from fastai.callback.all import *
 from fastai.interpret import *
+_OF_FASTAI = [n for n in dir() if not n.startswith('_')]
 
 from .support.files import *
 from .support.progress import *
@@ -150,3 +153,22 @@ from .tasks.seq2seq.learner import *
 from .support.docstrings import tell_parameters as _tell_parameters
 
 _tell_parameters(globals())
+
+__all__ = _OF_FASTAI+'''
+TransformersLearner load_onnx export_onnx OnnxModel
+sequence_classification_learner token_classification_learner masked_lm_learner multiple_choice_learner causal_lm_learner question_answering_learner seq2seq_learner
+
+TransformersTextBlock TokenCategoryBlock MaskedLMBlock TextChoicesBlock RightChoiceBlock questions_block causal_lm_block source_block target_block
+TransformersDL TransformersDataLoaders TokenTensor TextPair Words Rows Column GroupSplitter
+read_table read_rows read_split read_corpus read_conll read_tagged read_squad spans_to_tags
+
+ModelInputsCallback ModelLoss ModelDoor attach_door load_transformer load_tokenizer load_config scratch_checkpoint label_maps
+transformer_splitter layerwise_splitter adamw CUDAGraphs Packing
+TokenLoss MaskedLoss NextTokenLoss AnswerLoss
+entity_metrics masked_lm_metrics causal_lm_metrics answer_metrics seq2seq_metrics roc_auc pr_auc mcc balanced_accuracy
+
+Checkpoints Checkpoint last_checkpoint find_checkpoints suggest_rate suggest_epochs sweep gather_ranks
+compare plot_confusion most_confused_labels predict_to_file PerRow gradio_app model_card
+
+Task TargetKind Predictions TokenizeText TextItems TASKS LEARNERS register_task register_learner find_task judges
+'''.split()

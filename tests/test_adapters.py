@@ -12,7 +12,7 @@ from blurlike.all import Checkpoints, TransformersLearner, layerwise_splitter, m
 from peft import IA3Config, LoraConfig
 from runs import WORDS, Cut
 from safetensors.torch import load_file
-from small import ARCH, ARCHS, FRAMES, TEXTS, changed, close, learner, weights
+from small import ARCH, ARCHS, FRAMES, TEXTS, changed, close, first, learner, weights
 from test_checkpoints import Stop, equal, quiet
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -22,7 +22,7 @@ def adapted(checkpoint, **kwargs): return learner('single', checkpoint, **dict(p
 def is_adapter(n): return 'lora_' in n or 'ia3_' in n
 def folder_size(folder): return sum(p.stat().st_size for p in Path(folder).rglob('*') if p.suffix=='.safetensors')
 
-@pytest.mark.parametrize('arch', ARCHS)
+@pytest.mark.parametrize('arch', first(ARCHS))
 def test_families(arch, checkpoints):
     "Only adapters and head are trained, in groups; merged and alone they predict the same after reloading"
     learn = adapted(checkpoints(arch))
@@ -128,7 +128,7 @@ def test_resumed(bert, tmp_path):
     quiet(again, lambda: again.resume(tmp_path/'run'))
     assert equal(weights(again.model), weights(whole.model))
 
-@pytest.mark.parametrize('arch', ['bert','roberta','deberta','gpt2','bart','modernbert'])
+@pytest.mark.parametrize('arch', first(['bert','gpt2','roberta','deberta','bart','modernbert'], 2))
 def test_gradient_checkpointing(arch, checkpoints):
     "The same losses and weights, from activations that are computed again"
     found = []
@@ -180,7 +180,7 @@ def alike(a, b, tol):
     if isinstance(a, (list, tuple)): return len(a)==len(b) and all(alike(x, y, tol) for x,y in zip(a, b))
     return a==pytest.approx(b, abs=tol)
 
-@pytest.mark.parametrize('name', SETTINGS)
+@pytest.mark.parametrize('name', first(SETTINGS, 6))
 def test_settings(name, bert):
     learn = learner('single', bert, peft=SETTINGS[name]())
     before = weights(learn.model)
@@ -277,7 +277,7 @@ def test_added_tokens_under_adapters(rows, task, bert):
     quiet(learn, lambda: learn.fit(1, 1e-2))
     reloads(learn, ['<x> film','<x>'] if task=='labels' else ['the <x> [MASK]'])
 
-@pytest.mark.parametrize('name', ['module','biases','rows','dora'])
+@pytest.mark.parametrize('name', first(['rows','module','biases','dora']))
 def test_resumed_settings(name, bert):
     def make():
         set_seed(3)
@@ -291,7 +291,7 @@ def test_resumed_settings(name, bert):
     quiet(again, lambda: again.resume('run'))
     assert equal(weights(again.model), weights(whole.model))
 
-@pytest.mark.parametrize('kind', ['single','prompts','summaries'])
+@pytest.mark.parametrize('kind', first(['single','prompts','summaries']))
 def test_a_wrapped_model_is_refused_with_the_way(kind, checkpoints, in_tmp):
     "Its folder would have no config, and its base would be taken for its body."
     task = dict(single='SEQ_CLS', prompts='CAUSAL_LM', summaries='SEQ_2_SEQ_LM')[kind]

@@ -11,7 +11,7 @@ from excluded import EXCLUDED, NO_TEXT, PADDING, PADDING_OF
 from models import MAPPINGS, TASKS
 
 FAMILIES = 'bert distilbert roberta xlm-roberta deberta-v2 electra albert mpnet modernbert xlnet t5 bart gpt2 llama qwen2 gemma'.split()
-FIRST = 'bert','deberta-v2','t5','gpt2' # the others are slow
+FIRST = 'bert','t5' # the others are slow
 def marks(kind): return () if kind in FIRST else pytest.mark.slow
 
 @pytest.mark.parametrize('kind,task', [pytest.param(k, t, marks=marks(k)) for i,k in enumerate(FAMILIES) for j,t in enumerate(TASKS)

@@ -259,8 +259,8 @@ def test_nothing_is_reported_where_nothing_is_cut(kwargs, bert):
 
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('item', ['','   ','\n\t'], ids=repr)
-def test_predict_an_empty_text(item, kind, bert):
-    learn,items = learner(kind, bert),(item, item) if kind=='pair' else item_of(kind, item)
+def test_predict_an_empty_text(item, kind, trained):
+    learn,items = trained(kind),(item, item) if kind=='pair' else item_of(kind, item)
     with learn.no_bar(): probs = learn.predict(items)[2]
     close(probs, activated(kind, direct_logits(learn.model, learn.dls.tokenizer, [items]))[0])
     assert len(learn.predict_batch([items,items]))==2
@@ -280,34 +280,34 @@ def test_predict_100_000_characters(kind, bert):
     close(probs, activated(kind, direct_logits(learn.model, learn.dls.tokenizer, [items]))[0])
 
 @pytest.mark.parametrize('item', ['\x00','\u200b','水'*100,'🏔️','a\ud800b'], ids=ascii)
-def test_predict_odd_characters(item, bert):
-    learn = learner('single', bert)
+def test_predict_odd_characters(item, trained):
+    learn = trained('single')
     with learn.no_bar(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         assert learn.predict(item)[2].sum().item()==pytest.approx(1, abs=1e-5)
 
 @pytest.mark.parametrize('kind,item', [(k, o) for k in MORE_KINDS for o in (None,1,1.5,float('nan'),b'x',['a',1],('a',),('a','b','c'),('a',None),torch.zeros(3)) if k!='choice' or not isinstance(o, tuple)], ids=repr)
-def test_predict_what_is_no_text(item, kind, checkpoint):
-    learn = learner(kind, checkpoint)
+def test_predict_what_is_no_text(item, kind, trained):
+    learn = trained(kind)
     with learn.no_bar(), pytest.raises(TypeError) as e: learn.predict(item)
     assert '\n' not in str(e.value) and type(item).__name__ in str(e.value)
 
 @pytest.mark.parametrize('kind', ['single','pair'])
-def test_predict_a_dict_that_is_no_row(kind, bert):
-    learn = learner(kind, bert)
+def test_predict_a_dict_that_is_no_row(kind, trained):
+    learn = trained(kind)
     with learn.no_bar(), pytest.raises(TypeError, match="'a'"): learn.predict({'a':1})
 
 @pytest.mark.parametrize('items', [['a',None], ['a',3], ['a', ('a','b')], ['a', b'x'], [1.5]], ids=repr)
-def test_predict_batch_names_the_item(items, bert):
-    with pytest.raises(TypeError, match=f'item {len(items)-1}'): learner('single', bert).predict_batch(items)
+def test_predict_batch_names_the_item(items, trained):
+    with pytest.raises(TypeError, match=f'item {len(items)-1}'): trained('single').predict_batch(items)
 
 def test_predict_batch_of_one_text(bert):
     with pytest.raises(TypeError, match='list of texts.*predict'): learner('single', bert).predict_batch('a text')
 
 @pytest.mark.parametrize('items,said', [(DatasetDict(train=Dataset.from_dict(dict(text=['a']))), "has 'train': pass one of its parts"), (dict(text=['a','b']), r"`\[row\]`, columns as `pd.DataFrame"),
     ({'a'}, 'pass `list'), ((t for t in 'ab'), 'not a generator'), (Path('new.csv'), 'rows of a file'), ('new.csv', 'rows of a file')], ids=lambda o: type(o).__name__)
-def test_what_is_no_list_of_items(items, said, bert):
-    learn = learner('single', bert)
+def test_what_is_no_list_of_items(items, said, trained):
+    learn = trained('single')
     for call in (learn.predict_batch, learn.dls.test_dl, learn.texts_of):
         with pytest.raises(TypeError, match=said): call(items)
 
@@ -349,8 +349,8 @@ def test_two_rows_are_enough(bert):
 
 @pytest.mark.parametrize('kind', EVERY_KIND)
 @pytest.mark.parametrize('items', [[], pd.DataFrame(columns=['text','one','two']), Dataset.from_dict(dict(text=[],one=[],two=[])), pd.Series([], dtype=str)], ids=['list','frame','dataset','series'])
-def test_empty_test_dl(items, kind, checkpoint):
-    learn = learner(kind, checkpoint)
+def test_empty_test_dl(items, kind, trained):
+    learn = trained(kind)
     dl = learn.dls.test_dl(items)
     preds,targs = learn.get_preds(dl=dl)
     assert len(dl.dataset)==len(preds)==0 and (targs is None or len(targs)==0)

@@ -236,6 +236,7 @@ def test_as_torch_with_workers_gives_each_row_once(bert):
     strip = lambda rs: sorted(tuple(t for t in r if t!=dl.text_tfm.tokenizer.pad_token_id) for r in rs)
     assert strip(rows)==strip(once)
 
+@pytest.mark.slow
 def test_as_torch_with_workers_has_a_new_order_each_epoch(bert):
     for make in (lambda: learner('single', bert).dls.train, lambda: masked_lm_learner(FRAMES['single'][['text']], bert, bs=5, valid=.25).dls.train):
         def epochs(**kwargs):

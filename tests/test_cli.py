@@ -87,7 +87,7 @@ def test_standard_input_and_other_columns(bert, in_tmp, capsys, monkeypatch):
     assert main(['predict', 'm', 'other.csv', '--text', 'body', '--out', 'p.parquet'])==0
     assert pd.read_parquet('p.parquet').to_dict('records')==TransformersLearner.from_pretrained('m').predict_batch(TEXTS)
 
-@pytest.mark.parametrize('n,steps', [(24, 40), (200, 40), (400, 80), (1000, 100)])
+@pytest.mark.parametrize('n,steps', [(24, 40), (200, 40), pytest.param(400, 80, marks=pytest.mark.slow), pytest.param(1000, 100, marks=pytest.mark.slow)])
 def test_the_finder_goes_through_few_rows_twice(n, steps, bert, in_tmp, capsys, monkeypatch):
     table('single', n).to_csv('data.csv', index=False)
     find,seen = TransformersLearner.lr_find,[]
@@ -205,6 +205,7 @@ def test_lists_in_a_csv_are_asked_about(bert, in_tmp, capsys):
         assert "column 'tags'" in err and "'sure']" in err and 'jsonl or parquet' in err and 'literal_eval' in err
     assert main([*argv, '--problem-type', 'single_label_classification', '--valid', '0.1'])==0 # one who means it
 
+@pytest.mark.slow
 def test_entities_are_whole_words(bert, in_tmp, capsys):
     learn = token_classification_learner([dict(tokens=t.split(), tags=['B-X' if i%3==0 else 'O' for i,_ in enumerate(t.split())]) for t in TEXTS], bert, bs=8)
     learn.model.classifier.weight.data.normal_(0, 5) # each token is of another opinion
@@ -240,7 +241,7 @@ def test_a_report_of_odd_files(bert, in_tmp):
         (df.assign(label=[*df.label[:3], 'great', *df.label[4:]]), "column 'label', row 3: 'great' is no label of this model, which knows bad, fine, good")):
         assert said in _report(bad)
 
-@pytest.mark.parametrize('labels,seen', [(['1','2','3+'], ['1','2']), ([1,2,3], ['1','2','x']), ([True,False], [True,False]), ([0,1,2], [0.,1.])])
+@pytest.mark.parametrize('labels,seen', [(['1','2','3+'], ['1','2']), *(pytest.param(*o, marks=pytest.mark.slow) for o in (([1,2,3], ['1','2','x']), ([True,False], [True,False]), ([0,1,2], [0.,1.])))])
 def test_labels_are_those_of_the_model_however_a_file_is_read(labels, seen, bert, in_tmp):
     df = FRAMES['single'].assign(label=lambda d: [labels[i%len(labels)] for i in range(len(d))])
     df.to_csv('data.csv', index=False)
@@ -361,6 +362,7 @@ def test_entities_are_asked_of_taggers_alone(bert, in_tmp, capsys):
     assert main(['predict', 'm', 'data.csv', '--aggregation', 'first'])==2
     assert 'aggregation_strategy' in capsys.readouterr().err
 
+@pytest.mark.slow
 def test_whoever_reads_may_have_enough(bert, in_tmp):
     pd.concat([FRAMES['single']]*40).to_csv('data.csv', index=False)
     learner('single', bert).save_pretrained('m')

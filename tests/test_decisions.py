@@ -262,6 +262,7 @@ def test_scaled_by_hand():
     assert torch.equal(scaled(loss, logits), want) and torch.equal(loss.activation(logits), want.softmax(-1))
     assert scaled(CrossEntropyLossFlat(), logits) is logits
 
+@pytest.mark.slow
 def test_calibrated_in_one_pass_and_everywhere(single, capsys):
     rows = SINGLE.iloc[single.dls.valid_ds.items.idxs]
     logits,y = single.get_preds(act=lambda x: x)

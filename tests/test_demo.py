@@ -6,6 +6,7 @@ import pytest
 from blurlike.demo import PACKAGES, arguments, docstrings, main
 from small import COLUMNS, FRAMES
 
+@pytest.mark.slow
 def test_docstrings_do_not_name_their_package():
     texts = docstrings('numpy', 200)
     assert len(texts)==len(set(texts))==200 and not any(p in t.lower() for t in texts for p in PACKAGES)

@@ -30,17 +30,13 @@ def run_ranks(world, *args, code=CODE, cwd=HERE):
 
 @pytest.fixture(scope='module')
 def found(bert, tmp_path_factory):
+    "What one process told, and what two that `torchrun` started."
     folder = tmp_path_factory.mktemp('two')
     run_ranks(1, bert, folder/'one.json', 8)
-    run_ranks(2, bert, folder/'two.json', 4)
-    return json.loads((folder/'one.json').read_text()),json.loads((folder/'two.json').read_text())
-
-def test_torchrun_starts_the_same(found, bert, tmp_path):
-    command = [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', 'two_processes.py', bert, tmp_path/'two.json', '4']
+    command = [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', 'two_processes.py', bert, folder/'two.json', '4']
     out = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=HERE, env=ENV)
     assert out.returncode==0, out.stderr[-4000:]
-    for name,told in json.loads((tmp_path/'two.json').read_text()).items():
-        np.testing.assert_allclose(told['table'], found[1][name]['table'], rtol=1e-6, err_msg=name)
+    return json.loads((folder/'one.json').read_text()),json.loads((folder/'two.json').read_text())
 
 @pytest.mark.parametrize('task', ['single','choice','weights','multi','tokens_a_batch','tags','windows','gaps','answers','texts','summaries'])
 def test_two_are_one(task, found):

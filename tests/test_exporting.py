@@ -35,7 +35,7 @@ from blurlike.all import *
 learn = load_learner(sys.argv[1])
 with learn.no_bar(): print(json.dumps([learn.predict(t)[2].tolist() for t in json.loads(sys.argv[2])]))'''
 
-@pytest.mark.parametrize('cbs', [lambda: [CSVLogger()], lambda: [fastai.callback.progress.CSVLogger()], lambda: [SaveModelCallback()], lambda: [EarlyStoppingCallback()]])
+@pytest.mark.parametrize('cbs', first([lambda: [CSVLogger()], lambda: [fastai.callback.progress.CSVLogger()], lambda: [SaveModelCallback()], lambda: [EarlyStoppingCallback()]]))
 @pytest.mark.parametrize('where', first(['fit','learner']))
 def test_export_after_callbacks(where, cbs, bert, tmp_path_factory):
     learn = learner('single', bert, cbs=cbs() if where=='learner' else None)
@@ -248,6 +248,7 @@ def test_validate_with_save_model_callback_attached(bert):
     assert list(learn.recorder.values)==table and list(learn.recorder.losses)==losses
     learn.recorder.plot_loss()
 
+@pytest.mark.slow
 def test_a_csv_file_is_added_to(bert):
     learn = learner('single', bert, cbs=CSVLogger())
     with learn.no_bar(), learn.no_logging():

@@ -13,7 +13,7 @@ from fastai.metrics import accuracy
 from fastai.optimizer import SGD, ranger
 from peft import LoraConfig
 from runs import WORDS, Cut, gaps, tagger
-from small import BS, FRAMES, learner
+from small import BS, FRAMES, first, learner
 from torch import nn
 
 from blurlike.all import (Callback, CancelBatchException, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, masked_lm_learner,
@@ -173,7 +173,7 @@ def test_an_interrupted_finder_leaves_optimizer_and_table(bert, in_tmp):
 
 # --- rates
 
-@pytest.mark.parametrize('call', ['fit','fit_one_cycle','fit_linear','fit_flat_cos','fine_tune'])
+@pytest.mark.parametrize('call', first(['fit_one_cycle','fine_tune','fit','fit_linear','fit_flat_cos'], 2))
 @pytest.mark.parametrize('lr', [np.float32(1e-3), np.array(1e-3), torch.tensor(1e-3)], ids=['numpy','array','torch'])
 def test_rates_of_numpy_and_torch(lr, call, bert):
     learn = learner('single', bert)
@@ -233,7 +233,7 @@ def test_metrics_that_would_count_padding(bert):
     with pytest.raises(ValueError, match='accuracy of fastai.*padding too.*entity_metrics'): token_classification_learner(WORDS, bert, bs=8, metrics=[accuracy])
     with pytest.raises(ValueError, match='accuracy of fastai.*masked_lm_metrics'): masked_lm_learner(FRAMES['single'], bert, bs=8, metrics=accuracy)
 
-@pytest.mark.parametrize('arch', ['bert','roberta','distilbert','modernbert'])
+@pytest.mark.parametrize('arch', first(['bert','modernbert','roberta','distilbert'], 2))
 def test_taggers_without_padding(arch, checkpoints):
     none = dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.)
     kwargs = dict(distilbert=dict(dropout=0., attention_dropout=0.), modernbert={}).get(arch, none)
@@ -298,7 +298,8 @@ class Looks(Callback):
     def after_epoch(self):
         if self.learn.in_training_run: self.learn.validate(), self.learn.get_preds(), self.learn.report()
 
-@pytest.mark.parametrize('kind,how', [('single', dict(precision='bf16')), ('single', {}), ('answers', {}), ('prompts', {})])
+@pytest.mark.parametrize('kind', first(['single','answers','prompts'], 2))
+@pytest.mark.parametrize('how', first([{}, dict(precision='bf16')]), ids=str)
 def test_a_validation_between_epochs_changes_nothing(kind, how, bert, checkpoints):
     def fitted(*cbs):
         set_seed(3)

@@ -69,6 +69,7 @@ def test_of_very_many_cut_tokens_the_first_are_drawn(side, bert, capsys):
         return re.findall(r'\(… ([0-9,]+) more\)', text),re.findall(r'>\(… ([0-9,]+) more\)<', page)
     assert told(36)==([],[]) and told(37)==(['1'],['1']) and told(5006)==(['4,970'],['4,970'])
 
+@pytest.mark.slow
 def test_very_long_texts_take_time_by_their_length(bert):
     "100,000 characters take a second; by the square of their number they took more than a minute."
     learn,windows,text = learner('single', bert, max_length=32),learner('single', bert, max_length=32, overlap=4),('in the old film '*6250)[:100_000]
@@ -159,6 +160,7 @@ def canine(folder):
     tf.CanineModel(tf.CanineConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=37, max_position_embeddings=64, num_hash_buckets=32, downsampling_rate=2, local_transformer_stride=8)).save_pretrained(folder)
     return sequence_classification_learner(FRAMES['single'], folder, bs=BS, max_length=24)
 
+@pytest.mark.slow
 def test_a_slow_tokenizer(tmp_path):
     learn = canine(tmp_path)
     shown = ShownTokens(read_text(learn, LONG))
@@ -167,6 +169,7 @@ def test_a_slow_tokenizer(tmp_path):
     assert 'occlusion' in told.method and len(told.words)==len('a lovely film')
     assert np.isfinite(told.rows[0]['words']).all()
 
+@pytest.mark.slow
 def test_attention_of_shortened_texts_is_left_out(tmp_path):
     "CANINE's layers see pieces of the text, but for the last."
     learn = canine(tmp_path)
@@ -321,7 +324,7 @@ def knowing():
 
 needs_captum = pytest.mark.skipif(importlib.util.find_spec('captum') is None, reason='captum is not installed')
 
-@pytest.mark.parametrize('method', [pytest.param('integrated_gradients', marks=needs_captum), 'occlusion'])
+@pytest.mark.parametrize('method', [pytest.param('integrated_gradients', marks=[needs_captum, pytest.mark.slow]), 'occlusion'])
 def test_the_word_that_decides(method, knowing):
     "Of nine texts most are decided by the cue in them; a model may also know a label by the absence of the others' cues."
     found = 0
@@ -420,7 +423,7 @@ def test_long_texts(method, bert):
     assert np.isfinite(told.rows[0]['words']).all()
     with torch.no_grad(): assert told.rows[0]['score']==pytest.approx(windows.predict_batch([LONG])[0]['score'], abs=1e-4)
 
-@pytest.mark.parametrize('method', [pytest.param('integrated_gradients', marks=needs_captum), 'occlusion'])
+@pytest.mark.parametrize('method', [pytest.param('integrated_gradients', marks=[needs_captum, pytest.mark.slow]), 'occlusion'])
 def test_tags(method, bert):
     learn = tagger(bert, valid=.1)
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(12, 5e-3)

@@ -109,6 +109,7 @@ def test_an_error_in_a_worker_comes_out_with_row_and_traceback(bert):
     dls.train.dataset.tls[0].items._arrays = Rows(df)._arrays
     with pytest.raises(Exception, match='(?s)worker.*row 77: '): list(dls.train)
 
+@pytest.mark.slow
 def test_a_killed_worker_is_an_error_and_no_waiting(bert):
     dls = loaders(bert, n=400, dl_kwargs=dict(num_workers=2, timeout=20))
     class Dies:
@@ -117,6 +118,7 @@ def test_a_killed_worker_is_an_error_and_no_waiting(bert):
     dls.train._reader.by_column = True
     with pytest.raises(RuntimeError, match='exited unexpectedly|killed'): list(dls.train)
 
+@pytest.mark.slow
 def test_leaving_early_leaves_no_thread(bert):
     dls = loaders(bert, n=400)
     for _ in dls.train: break
@@ -139,6 +141,7 @@ def test_interrupting_an_epoch_leaves_no_thread_and_a_learner_that_trains_on(ber
         learn.fit(1, 1e-3)
     assert not threads() and np.isfinite(learn.recorder.values[-1][0])
 
+@pytest.mark.slow
 def test_no_process_is_left_and_no_warning_of_the_fork(bert, capfd):
     import multiprocessing as mp
     dls = loaders(bert, n=400, dl_kwargs=dict(num_workers=2))

@@ -8,7 +8,7 @@ import transformers
 from blurlike.all import Callback, ModelInputsCallback, ModelLoss, Packing, load_tokenizer
 from blurlike.model.model_call import ModelCall
 from fastai.torch_core import set_seed
-from small import ARCHS, BS, FRAMES, EVERY_KIND, N, SMALL, TEXTS, accepted, activated, close, direct_logits, encode, joined, learner, texts_of, valid_frame
+from small import ARCHS, BS, EVERY_KIND, FRAMES, N, SMALL, TEXTS, accepted, activated, close, direct_logits, encode, first, joined, learner, texts_of, valid_frame
 from transformers.modeling_outputs import ModelOutput
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -145,7 +145,7 @@ def with_special(tokenizer, ids):
     n = next(i for i in range(len(whole)) if whole[i:i+len(mid)]==mid)
     return whole[:n]+ids+whole[n+len(mid):]
 
-@pytest.mark.parametrize('kind', ['single','multi','regression'])
+@pytest.mark.parametrize('kind', first(['single','multi','regression']))
 def test_pooled_logits_are_the_mean_of_the_windows(kind, arch, checkpoints):
     learn = learner(kind, checkpoints(arch), **OVERLAP)
     tok,texts = learn.dls.tokenizer,texts_of(kind, valid_frame(learn, kind))
@@ -264,6 +264,7 @@ def held(learn, x, y):
     loss.backward()
     return loss.item(),[p.grad.clone() for p in learn.model.parameters() if p.grad is not None],sum(sizes)
 
+@pytest.mark.slow
 @pytest.mark.parametrize('packed', [False, True])
 def test_windows_of_many_texts_are_not_all_kept_for_the_gradient(packed, bert, monkeypatch):
     "A batch of long texts holds what twice as many short ones would, and its gradient is the same, dropout included."

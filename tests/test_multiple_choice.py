@@ -192,6 +192,7 @@ def test_in_onnx(learn, tmp_path):
     by_hand, = served.model.session.run(['logits'], {k:v[None] for k,v in enc.items()}) # as the plain model takes them: (1,choices,L)
     close(torch.from_numpy(by_hand[0]), direct(learn.model, learn.dls.tokenizer, ITEMS[2]))
 
+@pytest.mark.slow
 def test_page(bert, learn):
     pytest.importorskip('gradio')
     page,(q,choices) = gradio_app(learn),ITEMS[1]

@@ -92,6 +92,7 @@ def counted(a, b):
 os.replace = counted
 with learn.no_bar(): predict_to_file(learn, [f'a film of {i} days' for i in range(40)], 'p.parquet', bs=4, part=4, resume=True)'''
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on(single):
     single.save_pretrained('m')
     def run(n): return run_fresh(JOB, 'm', n)

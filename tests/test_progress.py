@@ -12,7 +12,7 @@ from transformers.utils import logging
 import blurlike.inspect.first_look as first_look
 import blurlike.support.progress as module
 from blurlike.all import Progress, TransformersDL, TransformersLearner, late_bars, masked_lm_learner, no_bars, scratch_checkpoint, token_classification_learner
-from small import BS, TEXTS, learner, table
+from small import BS, TEXTS, first, learner, table
 
 @pytest.fixture
 def bars(monkeypatch):
@@ -190,7 +190,7 @@ def drawn(call, out=Terminal, slow=True):
 LOADS = dict(learner=lambda c, learn: learner('single', c), another=lambda c, learn: learner('single', learn), loaded=lambda c, learn: TransformersLearner.from_pretrained('saved'),
     scratch=lambda c, learn: scratch_checkpoint(TEXTS), save=lambda c, learn: learn.save_pretrained('again'))
 
-@pytest.mark.parametrize('job', LOADS)
+@pytest.mark.parametrize('job', first(LOADS, 2))
 def test_loading_and_saving(job, bert, in_tmp):
     learn = learner('single', bert)
     learn.save_pretrained('saved')

@@ -14,6 +14,7 @@ def public(tree): # names in `__all__`
 def of_modules():
     found = collections.defaultdict(list)
     for path in sorted((ROOT/'blurlike').rglob('*.py')):
+        if path.name=='all.py': continue # a choice of them
         for name in public(ast.parse(path.read_text())): found[name].append(path.stem)
     return found
 
@@ -30,3 +31,18 @@ def test_names_of_fastai_stay_fastais():
     fastais = {name:getattr(m, name) for m in (fastai.basics, fastai.callback.all, fastai.interpret) for name in dir(m) if not name.startswith('_')}
     hidden = {name for name in of_modules() if name in fastais and getattr(blurlike.all, name, fastais[name]) is not fastais[name]}
     assert hidden==REPLACED|HTML
+
+def star_import():
+    found = {}
+    exec('from blurlike.all import *', found)
+    return found
+
+def test_the_star_import_gives_what_users_call_and_no_more():
+    import fastai.basics
+    import blurlike.all
+    found,modules = star_import(),of_modules().keys()
+    fastais = set(blurlike.all._OF_FASTAI)
+    chosen = set(blurlike.all.__all__)-fastais
+    assert chosen<=modules and found.keys() & modules-fastais==chosen and 50<len(chosen)<100
+    assert found['noop'] is fastai.basics.noop and found['load_learner'] is blurlike.all.load_learner is not fastai.basics.load_learner
+    assert blurlike.all.lower_is_better # by its name the rest can be had too

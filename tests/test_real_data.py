@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(not ENCODER.is_dir(), reason='needs ../shared wi
 
 def read(name, n): return pd.DataFrame([json.loads(l) for l in open(SHARED/'data'/f'{name}.jsonl', encoding='utf-8')][:n])
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore:.*cut off')
 def test_reviews_as_the_pipeline_reads_them(tmp_path):
     df = read('imdb_sample/valid', 24)
@@ -65,6 +66,7 @@ def test_entities_and_gaps_of_real_sentences_are_the_pipelines(tmp_path):
     texts = [' '.join(['[MASK]' if i==len(w)//2 else o for i,o in enumerate(w)]) for w in df.tokens[60:]]
     assert all(map(same, sum(filler.predict_batch(texts, top_k=3), []), sum((pipe(t, top_k=3) for t in texts), [])))
 
+@pytest.mark.slow
 def test_questions_with_two_to_five_answers():
     df = read('truthfulqa_mc/valid', 12)
     learn = multiple_choice_learner(df, ENCODER, text='question', valid=[0,1,2], bs=4)

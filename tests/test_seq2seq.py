@@ -14,7 +14,7 @@ from fastai.interpret import Interpretation
 from fastai.learner import load_learner
 from fastai.metrics import accuracy
 from fastai.torch_core import set_seed
-from small import SHARED, SMALL, byte_tokenizer, close, word_tokenizer
+from small import SHARED, SMALL, byte_tokenizer, close, first, word_tokenizer
 
 from blurlike.all import (ROUGE, TRANSLATION, ModelLoss, TransformersLearner, TransformersTextBlock, has_package, model_card, rouge_of_rows, seq2seq_learner,
     sentences_of, sequence_classification_learner, signature, source_block, sweep, target_block, text_scores)
@@ -168,7 +168,7 @@ def plain(learn, source, **kwargs): # what transformers writes for one text
     with torch.no_grad(): ids = learn.model.generate(**enc, **kwargs)[0,1:].tolist()
     return ids[:ids.index(SEP)+1] if SEP in ids else ids
 
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', first(MODELS, 2))
 def test_what_is_written_is_what_generate_writes(name, monkeypatch):
     monkeypatch.setattr(writing, 'ROUND', 2)
     learn = make(name)
@@ -315,7 +315,7 @@ SETTINGS = dict(begins=dict(begin_suppress_tokens=list(range(V//2))), encoder_ng
     rated=dict(encoder_repetition_penalty=1.8), rated_beams=dict(encoder_repetition_penalty=1.8, num_beams=3), static=dict(cache_implementation='static'),
     texts=dict(stop_strings=['a','e']), longest=dict(max_new_tokens=40))
 
-@pytest.mark.parametrize('setting', SETTINGS)
+@pytest.mark.parametrize('setting', first(SETTINGS, 3))
 def test_settings_hold_in_batches_and_rounds(setting, monkeypatch):
     "Of the source's tokens, of the first token alone, of all that is written: `generate` is called for some tokens and some rows at a time"
     monkeypatch.setattr(writing, 'ROUND', 3)

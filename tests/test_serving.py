@@ -69,7 +69,7 @@ def test_same_knows_differences():
     assert not same([dict(a=.5)], [dict(a=.51)])
     assert not same([dict(b='x')], [dict(b='y')]) and not same([1], [1,2])
 
-LATER = 'deberta','bart','modernbert','gpt2' # to export one takes seconds
+LATER = 'roberta','deberta','bart','modernbert','gpt2' # to export one takes seconds
 
 @pytest.mark.parametrize('arch', [pytest.param(a, marks=[pytest.mark.slow]*(a in LATER)) for a in CASES])
 @pytest.mark.filterwarnings('ignore:.*cut')
@@ -84,6 +84,7 @@ def test_predicts_the_same(exported, arch):
     assert len({json.dumps(p) for p in want})>1, 'the model says the same of everything'
     assert not list(folder.glob('*.safetensors')) and 'model.onnx' in [p.name for p in folder.iterdir()]
 
+@pytest.mark.slow
 @pytest.mark.parametrize('arch', ['bert','distilbert','roberta'])
 def test_scores_the_same(exported, arch):
     folder,learn,_ = exported(arch)
@@ -95,6 +96,7 @@ def test_scores_the_same(exported, arch):
     close(list(served.scores), list(learn.scores), 1e-4)
     if arch=='bert': close(served.get_preds()[0], learn.get_preds()[0], 1e-4)
 
+@pytest.mark.slow
 def test_left_padding_gets_its_positions(exported):
     folder,learn,texts = exported('gpt2')
     served = load_onnx(folder)
@@ -125,6 +127,7 @@ def test_other_weights_make_another_job(exported, in_tmp):
     assert pair.predict_batch(texts, out='preds.jsonl').is_file()
     assert same([json.loads(o) for o in open('preds.jsonl')], exported('bert')[1].predict_batch(texts))
 
+@pytest.mark.slow
 def test_what_is_refused(exported, bert, monkeypatch, tmp_path):
     folder,learn,_ = exported('bert')
     with pytest.raises(ValueError, match='open it with `load_onnx`'): TransformersLearner.from_pretrained(folder)
@@ -208,6 +211,7 @@ def test_two_pages_beside_a_notebook(ask, bert):
         pages,here = pool.map(page, apps),pool.map(lambda _: [float(learn.predict(t)[2].max()) for t in texts], range(2))
         for found in (*pages, *here): np.testing.assert_allclose(found, want, atol=1e-5)
 
+@pytest.mark.slow
 def test_page_of_a_folder_with_pairs(ask, exported, tmp_path):
     folder,learn,texts = exported('bert')
     for where in (learn.save_pretrained(tmp_path/'saved'), folder):
@@ -215,6 +219,7 @@ def test_page_of_a_folder_with_pairs(ask, exported, tmp_path):
         assert [c.label for c in app.input_components]==['one','two'] and app.title=='Alike?'
         for told,p in zip(ask(app, *texts[:3]), learn.predict_batch(texts[:3])): assert told['label']==str(p['label']) and abs(told['confidences'][0]['confidence']-p['score'])<1e-4
 
+@pytest.mark.slow
 def test_page_of_several_labels(ask, bert):
     learn = quiet(learner('multi', bert))
     texts = FRAMES['multi'].text.tolist()[:6]
@@ -225,6 +230,7 @@ def test_page_of_several_labels(ask, bert):
     for told,p in zip(ask(gradio_app(learn), *texts), preds): # gradio gives {} where none is given
         assert same([dict(label=o['label'], score=o['confidence']) for o in told.get('confidences', [])], p)
 
+@pytest.mark.slow
 def test_page_of_numbers(ask, bert):
     learn = quiet(learner('regression', bert))
     close(ask(gradio_app(learn), *TEXTS[:3]), [p['score'] for p in learn.predict_batch(TEXTS[:3])])

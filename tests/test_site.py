@@ -8,6 +8,7 @@ import pytest
 from browser import chromium, contrasts # noqa: F401 (fixture)
 from fresh import here
 from test_notebooks import NOTEBOOKS
+from test_public_names import star_import
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
@@ -63,7 +64,7 @@ def test_tutorials_come_first_and_in_order(site):
 
 def documented():
     "The functions and classes in the `__all__` of our modules: constants have no entry."
-    for path in ROOT.glob('blurlike/**/*.py'):
+    for path in ROOT.glob('blurlike/*/**/*.py'):
         body = ast.parse(path.read_text()).body
         public = {n for o in body if isinstance(o, ast.Assign) and getattr(o.targets[0], 'id', '')=='__all__' for n in ast.literal_eval(o.value)}
         yield from (o.name for o in body if isinstance(o, (ast.FunctionDef, ast.ClassDef)) and o.name in public)
@@ -98,8 +99,8 @@ def test_code_in_prose_names_its_language_and_compiles():
 
 def test_names_in_code_of_the_prose_exist():
     "What is imported from or called in blurlike exists, and takes these arguments."
-    import blurlike.all as bl
     import builtins,inspect
+    public = star_import()
     for where,text in proses():
         if 'With blurr:' in text: continue # its own code, of old
         defined,trees = set(),[ast.parse(m[2]) for m in PYTHON.finditer(text)]
@@ -111,10 +112,10 @@ def test_names_in_code_of_the_prose_exist():
         for n in (n for t in trees for n in ast.walk(t) if isinstance(n, ast.Call)):
             name = n.func.id if isinstance(n.func, ast.Name) else None
             if name is None and isinstance(n.func, ast.Attribute) and getattr(n.func.value, 'id', '').startswith('learn'):
-                assert hasattr(bl.TransformersLearner, n.func.attr), f'{where}: a learner has no {n.func.attr}'
+                assert hasattr(public['TransformersLearner'], n.func.attr), f'{where}: a learner has no {n.func.attr}'
             if name is None or name in defined or hasattr(builtins, name): continue
-            f = getattr(bl, name, None)
-            assert f is not None, f'{where}: {name} is nowhere'
+            f = public.get(name)
+            assert f is not None, f'{where}: {name} is nowhere in the star-import'
             given,takes = [k.arg for k in n.keywords if k.arg],inspect.signature(f).parameters
             if not any(p.kind is p.VAR_KEYWORD for p in takes.values()): assert set(given)<=set(takes), f'{where}: {name} does not take {set(given)-set(takes)}'
 

@@ -48,6 +48,7 @@ def test_complexity(code, n):
     import ast
     assert complexity(functions(ast.parse(f'def f():\n    {code}'))[0])==n
 
+@pytest.mark.slow
 def test_the_table_counts_this_tree(capsys):
     measure_style.main(ROOT/'blurlike', ROOT/'nbs')
     assert 'functions of complexity over 10' in capsys.readouterr().out

@@ -15,7 +15,7 @@ from torch import nn
 
 from blurlike.train import suggest
 from blurlike.all import TransformersLearner, curve_doubt, sequence_classification_learner, suggest_epochs, suggest_rate, token_classification_learner
-from small import BS, FRAMES, table, word_tokenizer
+from small import BS, FRAMES, first, table, word_tokenizer
 
 df = FRAMES['single']
 
@@ -37,7 +37,7 @@ def test_a_fit_without_a_rate_takes_one_that_suits_the_width(wide):
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1)
     assert max(learn.recorder.hps['lr'])==pytest.approx(5e-5, rel=.05)
 
-@pytest.mark.parametrize('fit', ['fit_one_cycle','fit_linear','fit'])
+@pytest.mark.parametrize('fit', first(['fit_one_cycle','fit_linear','fit']))
 def test_the_head_of_many_labels_takes_four_times_the_rate_of_the_body(fit, wide):
     learn,seen = learner(wide),Rates()
     assert learn.lr==learn.suggest().lr==slice(5e-5, 2e-4) and '5e-05 to 0.0002' in str(learn.suggest())
@@ -156,6 +156,7 @@ def told(learn, **kwargs):
 
 ROWS = table('single', 320)
 
+@pytest.mark.slow
 @pytest.mark.parametrize('can_learn', [True, False])
 def test_a_rate_is_doubtful_where_the_curve_hardly_falls(can_learn, bert):
     rows = ROWS if can_learn else ROWS.assign(label=np.random.default_rng(0).permutation(ROWS.label))
@@ -170,6 +171,7 @@ def test_few_steps_tell_nothing(bert):
     assert 'are too few for a suggestion' in told(learn, num_it=12)[1][0]
     assert told(learn, num_it=12, suggest_funcs=None)==(None, []) # none was asked for
 
+@pytest.mark.slow
 def test_two_rates_are_told_as_two(wide, capsys):
     from blurlike.cli import _fit
     from types import SimpleNamespace

@@ -72,6 +72,7 @@ def test_a_part_of_a_grid_is_of_different_combinations():
     again = sweep(lambda a, b, c, d: float(a+b+c), dict(a=[0,1], b=[0,1,2], c=[0,1], d=[5]), n_trials=11, backend='optuna')
     assert again.equals(t)
 
+@pytest.mark.slow
 def test_a_grid_of_wandb(monkeypatch):
     server = Server(monkeypatch, [dict(x=1.), dict(x=.3), dict(x=1.)])
     assert len(sweep(bowl, dict(x=[1., .3]), backend='wandb'))==2 and server.config['method']=='grid'
@@ -86,6 +87,7 @@ def test_the_search_searches():
     rates = sweep(lambda lr: 0., dict(lr=(1e-6, 1e-2)), n_trials=40, backend='optuna').lr
     assert 5<(rates<1e-4).sum()<35 # half of the range, by its logarithm
 
+@pytest.mark.slow
 def test_a_seed_repeats_all_of_it(bert):
     def make(bs): return learner('single', bert, bs=bs, seed=None, valid=list(range(36, 48))) # the head and the order of batches come from the state of the trial
     ts = []
@@ -213,6 +215,7 @@ class Server:
         assert sweep_id=='the-sweep' and project==self.project
         for self.now in self.choices[:count]: function()
 
+@pytest.mark.slow
 def test_wandb(bert, monkeypatch):
     server = Server(monkeypatch, [dict(bs=8, lr=1e-3, wd=.1), dict(bs=16, lr=-1., wd=.1), dict(bs=16, lr=1e-2, wd=.1)])
     logged = []

@@ -25,7 +25,7 @@ def quietly(f, *args, **kwargs):
 @pytest.fixture(scope='module')
 def ways(checkpoints): return quietly(kinds, checkpoints('bert'))
 
-@pytest.mark.parametrize('kind', first(['single','windows','batch','pairs','choice','tags','tags_of_words','tags_in_windows','by_call','gaps','two_learners','preds','explain','gradients','attention'], 3))
+@pytest.mark.parametrize('kind', first(['single','windows','batch','pairs','choice','tags','tags_of_words','tags_in_windows','by_call','gaps','two_learners','preds','explain','gradients','attention']))
 def test_eight_threads_are_answered_as_one(ways, kind):
     assert quietly(load, ways[kind], 20)==dict(errors=[], differ=0)
 
@@ -40,7 +40,7 @@ def trained(make, bert, cbs=(), precision=None, **kwargs):
     with learn.no_logging(): learn.fit_one_cycle(2, 1e-2, cbs=list(cbs))
     return learn
 
-@pytest.mark.parametrize('kind', MAKERS)
+@pytest.mark.parametrize('kind', first(MAKERS, 2))
 def test_a_fit_does_not_notice_predictions_in_other_threads(bert, kind):
     make,found,stop = MAKERS[kind],[],threading.Event()
     alone = quietly(trained, make, bert)
@@ -59,7 +59,7 @@ def test_a_fit_does_not_notice_predictions_in_other_threads(bert, kind):
     assert not [n for n,p in beside.model.named_parameters() if not torch.equal(p, weights(alone.model)[n])]
     assert beside.recorder.values==alone.recorder.values
 
-@pytest.mark.parametrize('kind', ['prompts','summaries'])
+@pytest.mark.parametrize('kind', first(['prompts','summaries']))
 def test_what_is_written_during_a_fit_is_of_the_weights_of_one_step(checkpoints, kind):
     learn,states,found,stop = learner(kind, checkpoints(ARCH[kind])),[],[],threading.Event()
     item = asked_of(kind, FRAMES[kind])[0]
@@ -97,6 +97,7 @@ class Predicts(Callback):
         self.asked[name] += 1
         self.learn.predict(self.item), self.learn.predict_batch([self.item, self.item])
 
+@pytest.mark.slow
 @pytest.mark.parametrize('precision', first([None, 'bf16']))
 @pytest.mark.parametrize('kind', first(MAKERS, 2))
 def test_predictions_at_any_event_leave_training_as_it_is(bert, kind, precision):

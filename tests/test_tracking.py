@@ -174,12 +174,13 @@ def test_blocks_are_text(checkpoints):
     t = quiet(learn, lambda: prediction_table(learn, drawn_rows(learn, 4)))
     assert len(t.data)>1 and all(isinstance(r[0], str) and not r[0].startswith('(') for r in t.data)
 
+@pytest.mark.slow
 def test_without_wandb_it_says_what_to_install():
     code = "import importlib.util as u\nf = u.find_spec\nu.find_spec = lambda n, *a: None if n=='wandb' else f(n, *a)\ntry: import blurlike.share.tracking\nexcept ImportError as e: print('said', e)"
     r = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, timeout=300)
     assert 'pip install wandb' in r.stdout, r.stderr[-500:]
 
-@pytest.mark.parametrize('kind', ['single','tags','gaps','prompts','summaries'])
+@pytest.mark.parametrize('kind', first(['single','tags','gaps','prompts','summaries'], 2))
 def test_training_does_not_notice(kind, checkpoints, sent):
     "The same weights and epoch table with a tracker and without, to the last bit"
     def run(*cbs):
@@ -292,6 +293,7 @@ def test_a_run_that_was_interrupted(n, bert, sent, monkeypatch):
     np.testing.assert_allclose([o['epoch']-3 for o in got.values()], [o['epoch'] for o in expected.values()])
     assert epochs(sent)[-1]==ends[-1] | dict(epoch=6) and len(tables(sent))==1
 
+@pytest.mark.slow
 def test_in_another_run(bert, monkeypatch):
     start()
     job = interrupted(bert, 12, same=False, log_model=True)

@@ -112,6 +112,7 @@ def said_cuts(call):
         call()
     return [str(w.message) for w in said if 'cut off' in str(w.message)]
 
+@pytest.mark.slow
 def test_cut_texts_are_told_once_of_a_line(bert):
     "Learners that are made and trained in a loop say it once; another length, another line or another run of the cell say it again."
     def same(): return folds(bert, [0, 0, 0])
