@@ -23,6 +23,14 @@ from .turns import predict_together
 class _Here(threading.local):
     def __init__(self): self.calls = [] # of this thread, asked for or under way, innermost last
     def of(self, model): return next((c for c in reversed(self.calls) if c.door.model is model), None)
+    def begin(self, call):
+        self.calls.append(call)
+        return call
+    def end(self, call): self.calls[:] = [c for c in self.calls if c is not call]
+    @contextmanager
+    def during(self, call):
+        try: yield self.begin(call)
+        finally: self.end(call)
 
 _here = _Here()
 
@@ -60,11 +68,10 @@ def ask(self:ModelDoor,
 )->ModelCall: # To be given to `forget`
     "Until `forget`, calls in this thread go through this door; the first of them is about these labels and tokens."
     head_only = select is not None and self._head_alone()
-    _here.calls.append(ModelCall(self, labels, select, head_only, targets, score))
-    return _here.calls[-1]
+    return _here.begin(ModelCall(self, labels, select, head_only, targets, score))
 
 @patch
-def forget(self:ModelDoor, call): _here.calls[:] = [c for c in _here.calls if c is not call]
+def forget(self:ModelDoor, call): _here.end(call)
 
 @patch
 @contextmanager
@@ -99,9 +106,8 @@ def _call_for_batch(self:ModelDoor): # that was asked for, or one for who has no
     call = _here.of(self.model)
     if call is not None and not call.open: return call if call.door is self else None
     if self.model.__dict__.get('_blurlike_door') is not self: return None
-    call = ModelCall(self)
+    call = _here.begin(ModelCall(self))
     call.unasked = True
-    _here.calls.append(call)
     return call
 
 # %% ../../nbs/model/14_door.ipynb #c13427e5
@@ -111,12 +117,8 @@ class _PlainCall: # of which the door is to know nothing
     def head_sees(self, output): return None
 
 @patch
-@contextmanager
 def _passed_by(self:ModelDoor): # within a call that is asked for the model is tried as it is written, with other tokens
-    call = _PlainCall(self)
-    _here.calls.append(call)
-    try: yield
-    finally: self.forget(call)
+    return _here.during(_PlainCall(self))
 
 @patch
 def only_picked(self:ModelDoor, module, args, output):
@@ -229,9 +231,7 @@ def head_stands_alone(
     wanted = torch.tensor([[0,1,0,0,1,0],[0,0,1,0,0,0]], device=x.device).bool()
     def logits(head_only):
         call = ModelCall(door, None, wanted, head_only, x[:,door.fields.index('input_ids')])
-        _here.calls.append(call)
-        try: return model(x)
-        finally: door.forget(call)
+        with _here.during(call): return model(x)
     with torch.no_grad(), predict_together(model):
         try:
             alone = logits(True)
@@ -251,11 +251,8 @@ class HeadCall:
 
 def _by_way_of_model(door, hidden): # -> (N,V)
     ids = torch.ones(1, 1, dtype=torch.long, device=hidden.device)
-    call = HeadCall(door, hidden)
-    _here.calls.append(call)
     beside = dict(decoder_input_ids=ids) if writes_text(door.model) else {}
-    try: output = door.model(input_ids=ids, **beside)
-    finally: door.forget(call)
+    with _here.during(HeadCall(door, hidden)): output = door.model(input_ids=ids, **beside)
     return read_outputs(output, door.outputs, type(door.model).__name__)[0]
 
 def head_parameters(
