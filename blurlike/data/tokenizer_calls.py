@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from .text_items import TextItems, check_text, repair_text, repair_texts
 from ..support.warn import tell_user
+from ..model.tokenizer import need_fast
 
 # %% ../../nbs/data/13_tokenizer_calls.ipynb #09c40007
 class TokenizerCalls(TextItems):
@@ -32,7 +33,7 @@ class TokenizerCalls(TextItems):
     ):
         super().__init__(is_split_into_words)
         if overlap is not None: _check_overlap(overlap, max_length, tokenizer)
-        if is_split_into_words: _check_fast(tokenizer)
+        if is_split_into_words: need_fast(tokenizer, 'lists of words need')
         self.tokenizer,self.max_length,self.overlap = tokenizer,max_length,overlap
         self.tokenizer_kwargs = kwargs
         self.with_words = is_split_into_words # shall `word_ids` be among the fields?
@@ -55,10 +56,6 @@ def _check_overlap(overlap, max_length, tokenizer):
     if not 0<=overlap<room:
         raise ValueError(f"overlap={overlap} must be at least 0 and less than the {room} text tokens of a window")
 
-def _check_fast(tokenizer):
-    if tokenizer.is_fast: return
-    raise ValueError("lists of words need a fast tokenizer, whose word_ids() say which token belongs to which word; "
-        f"{type(tokenizer).__name__} is none")
 
 # %% ../../nbs/data/13_tokenizer_calls.ipynb #09c40009
 @patch(as_prop=True)

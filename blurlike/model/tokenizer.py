@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_torchvision', 'scratch_checkpoint', 'check_checkpoint', 'is_learner', 'load_config', 'load_tokenizer',
-           'ensure_pad', 'max_positions', 'fit_length']
+           'need_fast', 'ensure_pad', 'max_positions', 'fit_length']
 
 # %% ../../nbs/model/00_tokenizer.ipynb #8c51dd30
 import importlib
@@ -151,10 +151,17 @@ def _prepend_space(tokenizer): # one of no class of its own (Llama 3, Qwen) know
     raw = tokenizer.backend_tokenizer
     raw.normalizer = Prepend(' ') if raw.normalizer is None else Sequence([raw.normalizer, Prepend(' ')])
 
+def need_fast(
+    tokenizer, # That is to tell where a token comes from
+    what:str, # That cannot be without it, e.g. `lists of words need`
+    tells:str='word_ids() say which token belongs to which word' # What a fast tokenizer knows
+):
+    "`ValueError` for a tokenizer in Python alone."
+    if tokenizer.is_fast: return
+    raise ValueError(f"{what} a fast tokenizer, whose {tells}; {type(tokenizer).__name__} is none")
+
 def _drops_spaces(tokenizer): # is a list of words read as if they stood without spaces?
-    if not tokenizer.is_fast:
-        raise ValueError("lists of words need a fast tokenizer, whose word_ids() say which token belongs to which word; "
-            f"{type(tokenizer).__name__} is none")
+    need_fast(tokenizer, 'lists of words need')
     raw = tokenizer.backend_tokenizer
     as_words = raw.encode(['a','a'], is_pretokenized=True, add_special_tokens=False)
     return as_words.ids!=raw.encode('a a', add_special_tokens=False).ids

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 
 from ...support.arguments import is_number
 from ...data.batch import TransformersDL
-from ...model.tokenizer import fit_length, load_tokenizer
+from ...model.tokenizer import fit_length, load_tokenizer, need_fast
 from ...model.losses import IGNORED
 from ...data.tokens import TokenizeText
 from ...data.token_fields import TokenTensor
@@ -88,9 +88,7 @@ def _check_options(self:TokenizeMasked):
     are_shares = self.mask_share>=0 and self.random_share>=0 and self.mask_share+self.random_share<=1
     if not are_shares:
         raise ValueError(f"mask_share={self.mask_share} and random_share={self.random_share} must be at least 0 and together at most 1")
-    if self.whole_word and not tokenizer.is_fast:
-        raise ValueError("whole_word=True needs a fast tokenizer, whose word_ids() say which token belongs to which word; "
-            f"{type(tokenizer).__name__} is none")
+    if self.whole_word: need_fast(tokenizer, 'whole_word=True needs')
 
 # %% ../../../nbs/tasks/masked_lm/00_masking.ipynb #fb10fc3b
 @patch(as_prop=True)

@@ -17,6 +17,7 @@ from ...data.table_checks import check_texts
 from ...data.tokens import TokenizeText
 from ...support.arguments import check_counts
 from ...support.warn import warn_user
+from ...model.tokenizer import need_fast
 
 # %% ../../../nbs/tasks/question_answering/00_questions.ipynb #eba15596
 class Asked(tuple):
@@ -66,9 +67,7 @@ class TokenizeQuestions(TokenizeText):
         max_answer_length:int=30, # Maximum tokens of an answer
         unanswerable:bool=False # May a context not hold the answer?
     ):
-        if not tokenizer.is_fast:
-            raise ValueError("answers need a fast tokenizer, whose offsets say where in the context a token stands; "
-                f"{type(tokenizer).__name__} is none")
+        need_fast(tokenizer, 'answers need', 'offsets say where in the context a token stands')
         check_counts(max_answer_length=max_answer_length)
         room = max_length-tokenizer.num_special_tokens_to_add(pair=True)
         if not 0<=overlap<room:
