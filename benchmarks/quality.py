@@ -4,7 +4,7 @@ Both sides fine-tune the same encoder on the same rows with the same epochs, bat
 are scored by the same code on the same validation rows. Ours: the one-line learner of the task, all defaults, and
 `fit_one_cycle`, for tags `fit_linear`. The Trainer: fused AdamW, weight decay 0.01, linear decay after 10% warm-up, gradients clipped at 1 (its default),
 the padding collator of the task; for tags, the first token of a word carries its tag. Both evaluate after each epoch.
-Runs alternate (of ud_english_ewt with the first seed alone); each finished run is kept in a jsonl file, so that a stopped benchmark goes on where it was.
+Runs alternate; each finished run is kept in a jsonl file, so that a stopped benchmark goes on where it was.
 """
 import argparse
 import json
@@ -151,7 +151,7 @@ def run_all(args, runs):
     res = []
     for name in args.sets:
         budget = {k:getattr(args, k) for k in ('epochs','bs','lr','device')} | dict(rows=args.rows or SETS[name][3], max_length=args.max_length or SETS[name][4])
-        for seed in args.seeds[:1] if name=='ud_english_ewt' else args.seeds:
+        for seed in args.seeds:
             data = load(args, name, seed)
             for side in (ours, trainer):
                 run = budget | dict(set=name, seed=seed, side=side.__name__) | (dict(fit=fit_name(args, name)) if side is ours else {})
