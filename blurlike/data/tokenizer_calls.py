@@ -56,7 +56,6 @@ def _check_overlap(overlap, max_length, tokenizer):
     if not 0<=overlap<room:
         raise ValueError(f"overlap={overlap} must be at least 0 and less than the {room} text tokens of a window")
 
-
 # %% ../../nbs/data/13_tokenizer_calls.ipynb #09c40009
 @patch(as_prop=True)
 def fields(self:TokenizerCalls)->list:
