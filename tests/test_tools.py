@@ -1,7 +1,9 @@
 "The authoring tools: notebooks as text and back (`tools/nbsrc.py`), notebooks as Markdown (`tools/nb2md.py`)."
 import copy,sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import conftest
 import pytest
 from fastcore.nbio import mk_cell, new_nb, read_nb, write_nb
 
@@ -70,3 +72,9 @@ def test_faults_can_be_planted():
     "Each place that `planted_faults.py` names is still there, once."
     from planted_faults import FAULTS
     assert [(m, said) for m,said,*_ in FAULTS if (ROOT/'blurlike'/f'{m}.py').read_text().count(said)!=1]==[]
+
+def test_parts_of_the_slow_tests():
+    "Each part has some; those that share what takes a minute stay together"
+    items = [SimpleNamespace(nodeid=f'tests/test_x.py::test_{i}', fixturenames=['site'] if i<3 else ['bert']) for i in range(60)]
+    parts = [conftest._part(o, 3) for o in items]
+    assert set(parts)=={0,1,2} and len(set(parts[:3]))==1 and min(map(parts.count, parts))>10
