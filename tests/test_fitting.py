@@ -9,7 +9,7 @@ import torch
 import fastai.callback.data # noqa: F401 (it gives loaders more methods)
 from fastai.callback.schedule import SchedCos, SchedNo, combine_scheds
 from fastai.losses import FocalLossFlat, LabelSmoothingCrossEntropyFlat
-from fastai.metrics import accuracy
+from fastai.metrics import F1Score, RocAuc, RocAucBinary, accuracy, top_k_accuracy
 from fastai.optimizer import SGD, ranger
 from peft import LoraConfig
 from runs import WORDS, Cut, gaps, tagger
@@ -280,6 +280,36 @@ def test_a_loss_of_each_row_is_no_loss_to_train_by(loss, bert):
     learn = learner('single', bert, loss_func=loss)
     with pytest.raises(ValueError, match=r"a loss of shape \(5,\), and training needs one number"): quiet(lambda: learn.fit(1))
     learn.validate() # its mean
+
+def of_each_row(pred, targ): return pred.argmax(-1)==targ
+def by_name(pred, targ): return dict(right=accuracy(pred, targ))
+
+@pytest.mark.parametrize('kind,metric,match', [('single', F1Score(), "f1_score.*average='binary'"), ('single', top_k_accuracy, 'top_k_accuracy.*out of range'),
+    ('single', of_each_row, 'of_each_row.*in place of one number'), ('multi', by_name, 'by_name.*dict'), ('multi', accuracy, 'accuracy'), ('single', RocAucBinary(), 'roc_auc_score')])
+def test_a_metric_that_cannot_score_is_told_before_the_epoch_is_over(kind, metric, match, bert):
+    learn = learner(kind, bert, metrics=metric)
+    class Count(Callback):
+        n = 0
+        def after_batch(self): self.n += 1
+    count = Count()
+    with pytest.raises(ValueError, match=rf'metrics: {match}'): quiet(lambda: learn.fit(3, cbs=count))
+    assert count.n==1
+
+def test_a_metric_that_fails_on_a_batch_alone_is_let_be(bert):
+    "Two rows hold not all labels, the validation rows do; and to find that out draws no number that training would have drawn."
+    def trained(metric):
+        set_seed(1, reproducible=True)
+        learn = learner('single', bert, bs=2, metrics=metric)
+        quiet(lambda: learn.fit(1, 1e-3))
+        return learn
+    auc,plain = trained(RocAuc()),trained(accuracy)
+    assert 0<=auc.recorder.values[0][2]<=1 and apart(weights(auc), weights(plain))==0
+
+def test_metrics_that_no_epoch_asks_are_not_asked(bert):
+    learn = learner('single', bert, metrics=F1Score())
+    quiet(lambda: learn.lr_find(num_it=3, show_plot=False))
+    learn = learner('single', bert, valid=None, metrics=F1Score())
+    quiet(lambda: learn.fit(1))
 
 def test_later_loaders_are_read_as_the_model_reads(bert):
     long = FRAMES['single'].assign(text=lambda d: d.text+' film'*80)

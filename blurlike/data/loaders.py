@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['check_many', 'takes', 'given_rows', 'TransformersDataLoaders', 'own_loaders', 'check_loaders', 'columns_read',
-           'text_columns', 'read_again', 'check_labelled', 'output_names', 'check_names', 'check_tokens']
+           'text_columns', 'read_again', 'check_labelled', 'output_names', 'some_targets', 'check_names',
+           'check_tokens']
 
 # %% ../../nbs/data/17_loaders.ipynb #ad711605
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
@@ -200,6 +202,17 @@ def output_names(
 )->list: # Label values, or for numbers the names of their columns
     "Names of the outputs of a model for `dls`, in order; none where the text is its own target."
     return _names_of(getattr(dls, 'train_ds', None))
+
+# %% ../../nbs/data/17_loaders.ipynb #3f5d1a02
+def some_targets(
+    ds, # A part of fastai's `Datasets`
+    most:int=10_000 # Rows
+)->list: # Encoded targets
+    "Targets of evenly spaced rows; none where one cannot be read, which is told when batches are made."
+    tl = ds.tls[-1]
+    at = np.unique(np.linspace(0, len(tl)-1, min(most, len(tl))).astype(int))
+    try: return [torch.as_tensor(tl[int(i)]) for i in at]
+    except Exception: return []
 
 # %% ../../nbs/data/17_loaders.ipynb #5d0a1c02
 def _difference(names, own): # in words

@@ -24,6 +24,7 @@ class FittingLearner(Learner):
     "A fastai `Learner` whose fits can fail, be interrupted and be followed by others without a loss"
     padding_free,packing = False,None # shall batches be trained without padding, and how
     _busy = () # callbacks in the middle of a fit
+    _unscored,_scored = False,None # are metrics still to be asked about a first batch, and which were
     fast_dropout = True # on a CPU, dropout as in model/fast_dropout?
 
 @patch

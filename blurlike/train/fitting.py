@@ -15,10 +15,12 @@ from fastai.callback.schedule import ParamScheduler
 from fastai.callback.tracker import TrackerCallback
 from fastai.callback.training import GradientAccumulation
 from fastai.learner import Learner
+from fastai.torch_core import num_distrib
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 
+from ..data.loaders import some_targets
 from ..model.fast_functions import fast_functions
 from ..model.model_inputs import unwrap
 from ..model.optimizer import plain_schedule
@@ -26,7 +28,7 @@ from ..model.padding_free import try_packing
 from ..model.precision import DevicePrecision
 from ..model.turns import let_in, train_alone
 from ..support.warn import warn_user
-from .metrics import lower_is_better
+from .metrics import check_scores, lower_is_better
 from . import finite_loss, progress_bars, rates # noqa: F401 (these make `FittingLearner` whole)
 from .events import FittingLearner
 
@@ -103,6 +105,26 @@ def _or_in_half(model, dtype): # what else may help, told at the end of a senten
     no_kernel = slides and dtype is None and next(model.parameters()).device.type=='cuda'
     return ", or set precision='bf16': attention that slides has a kernel in half precision alone" if no_kernel else ''
 
+# %% ../../nbs/train/06_fitting.ipynb #6c1e0b02
+@patch
+def _will_score(self:FittingLearner, known): # after the epoch, and not before, as with `train_metrics`
+    recorder = getattr(self, 'recorder', None)
+    is_blind = recorder is None or recorder.train_metrics or known==['train_loss']
+    are_new = self.metrics is not self._scored
+    return are_new and not is_blind and num_distrib()<2 and not hasattr(self, 'lr_finder')
+
+@patch
+def _score_first(self:FittingLearner):
+    self._unscored = False
+    pred,y = self.pred,self.y
+    are_tensors = isinstance(pred, torch.Tensor) and isinstance(y, torch.Tensor)
+    is_of_texts = are_tensors and pred.ndim==2 and y.ndim<3 and len(pred)==len(y)
+    valid = getattr(self.dls, 'valid_ds', None)
+    has_targets = len(getattr(valid, 'tls', ()))>1
+    if not is_of_texts or not has_targets: return
+    check_scores(self.metrics, self, lambda n: some_targets(valid, n or len(valid)))
+    self._scored = self.metrics
+
 # %% ../../nbs/train/06_fitting.ipynb #e030893d
 @patch
 @delegates(Learner.fit)
@@ -120,6 +142,7 @@ def _fit_alone(self:FittingLearner, n_epoch, lr, wd, cbs, kwargs):
     with self._epoch_columns() as known, self._without_others(), self.added_cbs(cbs):
         self._check_trackers(self.cbs, known)
         self._check_accumulation(self.cbs, n_epoch)
+        self._unscored = self._will_score(known)
         try: super(FittingLearner, self).fit(n_epoch, lr=lr, wd=wd, **kwargs)
         except BaseException:
             self._abandon()
@@ -142,6 +165,7 @@ def one_batch(self:FittingLearner, i, b):
     self._in_batch = self.training
     try:
         with self._functions(): super(FittingLearner, self).one_batch(i, b)
+        if self.training and self._unscored: self._score_first()
     finally:
         self._in_batch = False
         if isinstance(getattr(self, 'mixed_precision', None), DevicePrecision): self.mixed_precision.leave()

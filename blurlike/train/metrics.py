@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['f1_score', 'f1_multi', 'single_label_metrics', 'multi_label_metrics', 'regression_metrics', 'CountsMetric',
-           'check_text_metrics', 'check_batch_metrics', 'lower_is_better']
+           'check_text_metrics', 'check_batch_metrics', 'check_scores', 'lower_is_better']
 
 # %% ../../nbs/train/00_metrics.ipynb #3a0a57fa
 import re
+import warnings
 from functools import partial
 
 import torch
@@ -103,6 +104,45 @@ def check_batch_metrics(
         name = getattr(func, '__name__', 'the function')
         raise ValueError(f"metrics: {name} of scikit-learn takes all targets, then all predictions, and would be called with the predictions of a batch first: "
             f"pass skm_to_fastai({name}), and for numbers skm_to_fastai({name}, is_class=False)")
+
+# %% ../../nbs/train/00_metrics.ipynb #6c1e0a02
+class _MadeUp: # a learner, but for its predictions
+    def __init__(self, learn, pred, y): self.learn,self.pred,self.y,self.yb = learn,pred,y,(y,)
+    def __getattr__(self, name): return getattr(self.learn, name)
+
+def _fault(metric, learn): # in words; `None`: it gives a number
+    metric.reset()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            metric.accumulate(learn)
+            value = metric.value
+    except Exception as e: return f"{type(e).__name__}: {e}"
+    finally: metric.reset()
+    n = value.numel() if isinstance(value, torch.Tensor) else getattr(value, 'size', 1)
+    if n==1 and not isinstance(value, (dict,list,tuple)): return None
+    return f"it gives {type(value).__name__} in place of one number"
+
+def _made_up(learn, targets): # predictions like its own beside `targets`, without a draw that training would miss
+    y = torch.stack(targets).to(learn.y.device)
+    pred = torch.randn(len(y), *learn.pred.shape[1:], generator=torch.Generator().manual_seed(0))
+    return _MadeUp(learn, pred.to(learn.pred), y)
+
+def check_scores(
+    metrics, # Of a learner
+    learn, # Learner, or what has its `pred`, `y` and `yb`: (B,C) logits and their targets
+    targets # `n -> list`: targets of `n` of the rows to be validated, `None`: of all
+):
+    "Raise `ValueError` for a metric that cannot score such predictions."
+    some = targets(1_000)
+    has_all = some and (some[0].is_floating_point() or torch.stack(some).max()<learn.pred.shape[-1]) # no rows with more choices than these
+    if not has_all: return
+    for m in metrics:
+        if _fault(m, learn) is None and _fault(m, _made_up(learn, some)) is None: continue
+        fault = _fault(m, _made_up(learn, targets(None)))
+        if fault is None: continue
+        raise ValueError(f"metrics: {m.name} cannot score predictions of the shape {tuple(learn.pred.shape)} beside targets of the shape "
+            f"{tuple(learn.y.shape)}, and would fail after the epoch. {fault}")
 
 # %% ../../nbs/train/00_metrics.ipynb #09a5f00b
 def _named(words, abbreviations): # either stands anywhere in a name, or as a word of its own
