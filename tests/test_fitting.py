@@ -1,6 +1,7 @@
 "What a fit does beside the same done by hand: to weights, trackers, records, optimizers; and what it refuses."
 import warnings
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ import fastai.callback.data # noqa: F401 (it gives loaders more methods)
 from fastai.callback.schedule import SchedCos, SchedNo, combine_scheds
 from fastai.losses import FocalLossFlat, LabelSmoothingCrossEntropyFlat
 from fastai.metrics import F1Score, RocAuc, RocAucBinary, accuracy, top_k_accuracy
-from fastai.optimizer import SGD, ranger
+from fastai.optimizer import SGD, OptimWrapper, ranger
 from peft import LoraConfig
 from runs import WORDS, Cut, gaps, tagger
 from small import BS, FRAMES, first, learner
 from torch import nn
 
-from blurlike.all import (Callback, CancelBatchException, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, masked_lm_learner,
+from blurlike.all import (Callback, CancelBatchException, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, load_learner, masked_lm_learner,
     plain_schedule, sequence_classification_learner, set_seed, token_classification_learner)
 from blurlike.train.run_facts import differences, run_facts
 
@@ -46,6 +47,14 @@ def test_a_plateau_lowers_the_rate(bert):
     assert learn.opt.hypers[1]==dict(lr=pytest.approx(10**-6.5), mom=.8, sqr_mom=.98, wd=.3, eps=1e-6) and learn.opt.hypers[0]['mom']!=.8
     with pytest.raises(ValueError, match='at least 0'): learn.opt.hypers[0]['lr'] = -1.
     with pytest.raises(KeyError, match='no|not'): learn.opt.hypers[0]['speed'] = 1.
+
+def test_a_plateau_lowers_the_rate_of_a_wrapped_optimizer(bert, in_tmp):
+    learn = learner('single', bert, opt_func=partial(OptimWrapper, opt=torch.optim.RMSprop))
+    quiet(lambda: learn.fit(4, slice(1e-4, 1e-3), cbs=ReduceLROnPlateau('valid_loss', min_delta=10, patience=1)))
+    assert learn.recorder.lrs[::len(learn.dls.train)]==pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
+    assert [g['lr'] for g in learn.opt.opt.param_groups]==[h['lr'] for h in learn.opt.hypers]==pytest.approx([1e-7, 10**-6.5, 1e-6])
+    learn.export('m.pkl')
+    assert load_learner('m.pkl').predict('film')[0]==learn.predict('film')[0]
 
 @pytest.mark.parametrize('shares', [[.2,.8], [.1,.2,.7], [1/3,2/3], [.25,.75], [.6,.4]])
 def test_schedules_jump_where_fastais_do(shares):

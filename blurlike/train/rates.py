@@ -10,12 +10,13 @@ import fastai.callback.all # noqa: F401 (adds `fit_one_cycle`, `lr_find` and mor
 import numpy as np
 from fastai.callback.schedule import ParamScheduler, SchedLin, combine_scheds
 from fastai.learner import Learner
+from fastai.optimizer import OptimWrapper
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from ..model.model_inputs import unwrap
-from ..model.optimizer import adamw, plain_hyper
+from ..model.optimizer import WritableOptimWrapper, adamw, plain_hyper
 from ..model.turns import train_alone
 from ..support.warn import tell_user, warn_user
 from .events import FittingLearner
@@ -110,6 +111,7 @@ def _new_opt(self:FittingLearner): # optimizers of PyTorch's take no `slice`
     has_own = 'lr' in getattr(self.opt_func, 'keywords', ())
     if isinstance(rates, slice) and not has_own: self.lr = rates.stop
     super(FittingLearner, self).create_opt()
+    if type(self.opt) is OptimWrapper: self.opt.__class__ = WritableOptimWrapper
     if self.wd_bn_bias and isinstance(self.opt, adamw): self.opt.decay_all()
     if has_own: return
     self.lr = rates
