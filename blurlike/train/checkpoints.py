@@ -102,6 +102,7 @@ def leave(self:Checkpoints):
     if self._writer is not None: self._writer.release()
     self._writer = None
 
+# %% ../../nbs/train/13_checkpoints.ipynb #686c9305
 @patch
 def _sweep(self:Checkpoints): # what a process that was killed had begun to write
     for p in self.folder.glob('.*') if self.folder.is_dir() else ():
@@ -170,6 +171,7 @@ def gather_ranks(
     torch.distributed.all_gather_object(res, o)
     return res
 
+# %% ../../nbs/train/13_checkpoints.ipynb #11ed27b6
 @patch
 def _save(self:Checkpoints, epoch, batch):
     learn,run = self.learn,self.learn.run_now

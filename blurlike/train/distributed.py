@@ -54,6 +54,7 @@ def _unread(model): # parameters of a pooler whose encoder is read by a decoder:
     pooler = getattr(encoder, 'pooler', None)
     return [] if pooler is None else [p for p in pooler.parameters() if p.requires_grad]
 
+# %% ../../nbs/train/14_distributed.ipynb #cdd25d6f
 class SharedTrainer(DistributedTrainer):
     "fastai's `DistributedTrainer`, in which each process has its share of every batch"
     name = 'distributed_trainer'
@@ -108,6 +109,7 @@ def _weigh(self:SharedTrainer, dl):
         if not dl.real: self.learn.loss_grad = self.learn.loss_grad*0
     self.learn.loss = (total[1]/(float(total[0]) or 1)).to(self.learn.loss.dtype)
 
+# %% ../../nbs/train/14_distributed.ipynb #d76fc2ab
 @patch
 def _see_all(self:SharedTrainer, dl):
     pred = self.learn.pred if dl.real else self.learn.pred[:0]

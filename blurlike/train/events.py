@@ -48,6 +48,7 @@ def _stays_out(self:FittingLearner, cb, event_name): # of a validation; one in t
 
 def _hears(cb, event_name): return event_name=='after_fit' or event_name in vars(cb) or hasattr(type(cb), event_name)
 
+# %% ../../nbs/train/02_events.ipynb #dad98091
 # fastai asks every callback for every event, and each that has none asks the learner and the model: a millisecond a batch
 @patch
 def _listeners(self:FittingLearner, event_name): # looked up once, until the callbacks change or something begins
@@ -61,6 +62,7 @@ def _listeners(self:FittingLearner, event_name): # looked up once, until the cal
         table[event_name] = [cb for cb in cbs if not (outside and self._stays_out(cb, event_name))]
     return table[event_name]
 
+# %% ../../nbs/train/02_events.ipynb #2dca4d8c
 def _saved_nothing(cb): # of a fit: what fastai would load then is the file of another
     loads = isinstance(cb, SaveModelCallback) and cb.run and not (cb.every_epoch or cb.at_end)
     if not loads or cb.best is None or math.isfinite(cb.best): return False
@@ -105,6 +107,7 @@ def __exit__(self:FittingLearner, exc_type, exc_value, tb):
     try: super(FittingLearner, self).__exit__(exc_type, exc_value, tb)
     finally: self._take_back()
 
+# %% ../../nbs/train/02_events.ipynb #9637a648
 @patch
 @delegates(Learner.tta)
 def tta(self:FittingLearner, ds_idx=1, dl=None, **kwargs):

@@ -46,6 +46,7 @@ def _backward(self:FittingLearner):
     else: self._check_loss(_sound)
     super(FittingLearner, self)._backward()
 
+# %% ../../nbs/train/04_finite_loss.ipynb #e86ea5fa
 @patch
 def _is_asked_late(self:FittingLearner): return self.loss.device.type!='cpu' # a device that is asked now would stand still
 

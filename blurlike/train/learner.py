@@ -6,7 +6,6 @@
 __all__ = ['TransformersLearner', 'head_config']
 
 # %% ../../nbs/train/10_learner.ipynb #4f672c8e
-import numpy as np
 import torch
 from fastai.callback.fp16 import AMPMode
 from fastai.callback.training import GradientClip
@@ -239,6 +238,7 @@ def _do_epoch_validate(self:TransformersLearner, ds_idx=1, dl=None):
     if has_weights: self.loss_func.to(next(self.model.parameters()).device)
     super(TransformersLearner, self)._do_epoch_validate(ds_idx, dl)
 
+# %% ../../nbs/train/10_learner.ipynb #0fbaa4e8
 @patch
 def _do_epoch_train(self:TransformersLearner):
     self.check_loader(self.dls.train)

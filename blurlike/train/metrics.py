@@ -31,6 +31,7 @@ def f1_score(
     name,average = ('f1','binary') if n_classes==2 else ('f1_macro','macro')
     return _OfOne(skm.f1_score, to_np=True, invert_arg=True, name=name, average=average, zero_division=0)
 
+# %% ../../nbs/train/00_metrics.ipynb #1c1dee7c
 class _OfSets(AccumMetric): # of the labels that `predict` would give
     def accumulate(self, learn):
         probs = scaled(learn.loss_func, learn.pred).sigmoid()
@@ -47,6 +48,7 @@ def f1_multi(
 
 def _accuracy_multi(targets, preds): return (targets==preds).mean()
 
+# %% ../../nbs/train/00_metrics.ipynb #5e03bf15
 def single_label_metrics(vocab)->list:
     "Share of rows that are right, and F1."
     return [_OfOne(skm.accuracy_score, to_np=True, invert_arg=True, name='accuracy'), f1_score(len(vocab))]
@@ -123,6 +125,7 @@ def _fault(metric, learn): # in words; `None`: it gives a number
     if n==1 and not isinstance(value, (dict,list,tuple)): return None
     return f"it gives {type(value).__name__} in place of one number"
 
+# %% ../../nbs/train/00_metrics.ipynb #5a6f787f
 def _made_up(learn, targets): # predictions like its own beside `targets`, without a draw that training would miss
     y = torch.stack(targets).to(learn.y.device)
     pred = torch.randn(len(y), *learn.pred.shape[1:], generator=torch.Generator().manual_seed(0))

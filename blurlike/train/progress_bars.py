@@ -28,6 +28,7 @@ class _Rows(_NoBar):
     def update_graph(self, *args, **kwargs): pass
     def write(self, line, table=False): ConsoleMasterBar.write(self, line, table)
 
+# %% ../../nbs/train/03_progress_bars.ipynb #0be3aa56
 class ProgressCallback(fastai.callback.progress.ProgressCallback):
     "Draw bars where someone can see them; into a file or pipe write the rows of the epoch table alone"
     def before_fit(self):

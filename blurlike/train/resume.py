@@ -46,6 +46,7 @@ class Checkpoint:
         set_random_states(self.state['random'][rank_distrib()], loaders_of(learn))
         return self.epoch
 
+# %% ../../nbs/train/17_resume.ipynb #e95fb96c
 def last_checkpoint(
     folder # Of a `Checkpoints`
 )->Checkpoint: # The newest that is whole

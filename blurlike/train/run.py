@@ -51,6 +51,7 @@ def _in_run(inner): # the training method `inner`, which begins a run where ther
             self.run_now = None
     return call
 
+# %% ../../nbs/train/09_run.ipynb #350af22c
 FIRST_LOOKS = [] # functions `look(learn)`, called before each fit
 RUNS = 'fit','fit_one_cycle','fit_linear','fit_flat_cos','fit_sgdr','fine_tune' # what may be called anew
 

@@ -45,6 +45,7 @@ class Suggestion(NamedTuple):
         lines = [f'{k:<7} {values[k]:<{width}}  {reason}' for k,reason in self.why.items()]
         return '\n'.join([*lines, f'-> learn.fit_one_cycle({self.epochs}, {_as_code(self.lr)})'])
 
+# %% ../../nbs/train/15_suggest.ipynb #2d3024a8
 @patch
 def suggest(self:TransformersLearner)->Suggestion: # Displays its reasons
     "Suggested epochs, learning rate and batch size for these rows and this model; nothing is trained."
