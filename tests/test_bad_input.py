@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
-from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, mae, model_card, output_names)
+from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, mae, masked_lm_learner, model_card, output_names,
+    seq2seq_learner, sequence_classification_learner, token_classification_learner)
 from small import FRAMES, KINDS, EVERY_KIND, MORE_KINDS, TEXTS, activated, byte_tokenizer, changed, close, direct_logits, item_of, learner, small_bert, texts_of, valid_frame, weights, word_tokenizer
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Sequence, Value
 
@@ -583,9 +584,23 @@ def test_a_list_is_no_text(bert):
     for f in (learn.predict, learn.explain, learn.show_tokens):
         with pytest.raises(TypeError, match='for several texts call `predict_batch`'): f(['one text','another'])
 
-@pytest.mark.parametrize('wrong,like', [('max_lenght','max_length'), ('valid_pct','valid'), ('metric','metrics')])
+@pytest.mark.parametrize('wrong,like', [('max_lenght','max_length'), ('valid_pct','valid'), ('metric','metrics'), ('lable','label')])
 def test_a_misspelt_argument_is_named(wrong, like, bert):
-    with pytest.raises(TypeError, match=f"no argument '{wrong}'; did you mean '{like}'"): learner('single', bert, **{wrong:1})
+    "Before any column is looked for."
+    with pytest.raises(TypeError, match=f"no argument '{wrong}'; did you mean '{like}'"): learner('single', bert, text='review', **{wrong:1})
+    dls = learner('single', bert).dls
+    with pytest.raises(TypeError, match=f"no argument '{wrong}'; did you mean '{like}'"): learner('single', bert, dls, **{wrong:1})
+
+@pytest.mark.parametrize('wrong,told', [('num_train_epochs','fit_one_cycle'), ('learning_rate','fit_one_cycle'), ('per_device_train_batch_size','bs='), ('weight_decay','wd='), ('fp16','precision='),
+    ('eval_dataset','valid='), ('gradient_accumulation_steps','GradientAccumulation'), ('model_name','second argument'), ('padding','by themselves'), ('num_workers','dl_kwargs='), ('epochs','fit_one_cycle')])
+def test_arguments_of_other_libraries_lead_to_ours(wrong, told, bert):
+    for kind in ('single','choice','answers'):
+        with pytest.raises(TypeError, match=f"no argument '{wrong}': .*{told}"): learner(kind, bert, **{wrong:1})
+
+@pytest.mark.parametrize('make,wrong,takes', [(token_classification_learner,'label','words, tags'), (token_classification_learner,'text','words, tags'), (masked_lm_learner,'label','text, mlm_probability'),
+    (causal_lm_learner,'label','text'), (seq2seq_learner,'text','source, target'), (sequence_classification_learner,'words','text, label')])
+def test_a_column_of_another_task_is_no_misspelling(make, wrong, takes, bert):
+    with pytest.raises(TypeError, match=f"no argument '{wrong}'; {make.__name__} takes data, {takes}, .*TransformersLearner"): make(FRAMES['single'], bert, **{wrong:'text'})
 
 def test_metrics_by_name_are_refused(bert):
     with pytest.raises(TypeError, match="metrics='accuracy'"): learner('single', bert, metrics='accuracy')

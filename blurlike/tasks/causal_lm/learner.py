@@ -227,7 +227,7 @@ def causal_lm_learner(
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that goes on with texts."
     args = dict(locals())
-    begin(kwargs, seed, bs=bs, max_length=max_length, block_size=block_size)
+    begin(causal_lm_learner, kwargs, seed, bs=bs, max_length=max_length, block_size=block_size)
     columns = column_names(text, 'text', 2)
     check_text_metrics(metrics, 'causal_lm_metrics() (perplexity, accuracy and bits per byte)')
     _check_loss(loss_func)

@@ -95,7 +95,7 @@ def masked_lm_learner(
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that fills gaps."
     args = dict(locals())
-    begin(kwargs, seed, bs=bs, max_length=max_length, block_size=block_size)
+    begin(masked_lm_learner, kwargs, seed, bs=bs, max_length=max_length, block_size=block_size)
     text = column_names(text, 'text', 1)[0]
     check_text_metrics(metrics, 'masked_lm_metrics()', 'leaves out targets of -100')
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter, model_kwargs=model_kwargs) | kwargs

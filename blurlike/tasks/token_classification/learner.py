@@ -130,7 +130,7 @@ def token_classification_learner(
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that tags words."
     args = dict(locals())
-    begin(kwargs, seed, bs=bs, max_length=max_length, overlap=overlap)
+    begin(token_classification_learner, kwargs, seed, bs=bs, max_length=max_length, overlap=overlap)
     words = column_names(words, 'words', 1)[0]
     tags = column_names(tags, 'tags', 1)[0]
     check_text_metrics(metrics, 'entity_metrics(vocab)', 'leaves out targets of -100')
