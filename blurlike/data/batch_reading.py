@@ -93,6 +93,7 @@ def _assemble(self:TransformersDL, rows, new, result, before): # tokens, the pla
     if len(new)==len(rows): return tokens,np.arange(len(tokens)),targets
     return _with_remembered(rows, tokens, targets, before)
 
+# %% ../../nbs/data/19_batch_reading.ipynb #81c33b78
 @patch
 def _read_ahead(self:TransformersDL, megabatches, seed=0):
     before = self.memory.now() # another pass may begin within this one, and remember more

@@ -32,6 +32,7 @@ def is_corpus(
     if not isinstance(data, (str, Path)): return False
     return Path(data).expanduser().is_dir() or Path(data).suffix.lower() in SUFFIXES
 
+# %% ../../nbs/data/10_corpus.ipynb #add14f4f
 def _lines(f): # those of a file, a very long one in pieces
     rest = ''
     for part in iter(lambda: f.readline(LONGEST_PIECE), ''):

@@ -8,6 +8,7 @@ __all__ = ['of_pool', 'draw_rows', 'GroupSplitter']
 # %% ../../nbs/data/04_draws.ipynb #d7a30004
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
 from ..support.cells import read_flag
 from .rows import Rows
@@ -119,23 +120,26 @@ class GroupSplitter:
         valid = np.isin(groups, order[free][:np.abs(ends-n).argmin()+1])
         return np.flatnonzero(~valid),np.flatnonzero(valid)
 
-    def _needed(self, rows, groups, order, labels): # which groups in `order` are the last ones with a label
-        needed = np.zeros(len(order), dtype=bool)
-        if not labels: return needed
-        which,codes,_ = _labels(rows, labels)
-        place = np.argsort(order)[groups[which]] # in `order`, of each label's group
-        if len(codes): needed[pd.Series(place).groupby(codes).max()] = True
-        return needed
+# %% ../../nbs/data/04_draws.ipynb #6af67278
+@patch
+def _needed(self:GroupSplitter, rows, groups, order, labels): # which groups in `order` are the last ones with a label
+    needed = np.zeros(len(order), dtype=bool)
+    if not labels: return needed
+    which,codes,_ = _labels(rows, labels)
+    place = np.argsort(order)[groups[which]] # in `order`, of each label's group
+    if len(codes): needed[pd.Series(place).groupby(codes).max()] = True
+    return needed
 
-    def _groups(self, rows, seed): # (n,) the number of each row's group; the groups in random order
-        check_columns(rows, self.group)
-        said = f"column {self.group!r}"
-        col = rows.column(self.group)
-        absent = col.isna()
-        if absent.any(): raise ValueError(f"{said} names no group in {rows.name(absent)}: fill it, or drop these rows")
-        try: groups,names = pd.factorize(col)
-        except TypeError:
-            kind = type(col.iloc[0]).__name__
-            raise TypeError(f"{said} holds {kind}s, which name no group: one text or number a row is expected") from None
-        if len(names)<2: raise ValueError(f"{said} holds one group only, {names.tolist()[0]!r}: it cannot be divided")
-        return groups,_random(seed).permutation(len(names))
+@patch
+def _groups(self:GroupSplitter, rows, seed): # (n,) the number of each row's group; the groups in random order
+    check_columns(rows, self.group)
+    said = f"column {self.group!r}"
+    col = rows.column(self.group)
+    absent = col.isna()
+    if absent.any(): raise ValueError(f"{said} names no group in {rows.name(absent)}: fill it, or drop these rows")
+    try: groups,names = pd.factorize(col)
+    except TypeError:
+        kind = type(col.iloc[0]).__name__
+        raise TypeError(f"{said} holds {kind}s, which name no group: one text or number a row is expected") from None
+    if len(names)<2: raise ValueError(f"{said} holds one group only, {names.tolist()[0]!r}: it cannot be divided")
+    return groups,_random(seed).permutation(len(names))

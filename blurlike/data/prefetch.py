@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from fastai.data.transforms import ToTensor
+from fastcore.basics import patch
 from fasttransform import Pipeline
 
 from ..support.arguments import is_name
@@ -85,29 +86,33 @@ class RowReader:
         targets = [self._targets(k, tl, tl.tfms.fs[0].read_many(items, idxs)[0]) for k,tl in enumerate(self.tls[1:])]
         return texts,list(zip(*targets)) if targets else [()]*len(texts)
 
-    def _item(self, i):
-        try: return self.dl.do_item(int(i))
-        except Exception as e: raise self.named(e, i)
+# %% ../../nbs/data/15_prefetch.ipynb #ebfe2ae6
+@patch
+def _item(self:RowReader, i):
+    try: return self.dl.do_item(int(i))
+    except Exception as e: raise self.named(e, i)
 
-    def _targets(self, k, tl, values):
-        rest,res = tl.tfms.fs[1:],[]
-        many = getattr(rest[0], 'many', None) if len(rest)==1 else None # a target that is best read many at a time
-        if many is not None: return many(values)
-        for value in values:
-            key = (k, *value) if isinstance(value, (list, tuple, np.ndarray)) else (k, value)
-            target = self.known.get(key)
-            if target is None:
-                target = value
-                for f in rest: target = f(target, split_idx=tl.split_idx)
-                if len(self.known)<10_000: self.known[key] = target
-            res.append(target)
-        return res
+@patch
+def _targets(self:RowReader, k, tl, values):
+    rest,res = tl.tfms.fs[1:],[]
+    many = getattr(rest[0], 'many', None) if len(rest)==1 else None # a target that is best read many at a time
+    if many is not None: return many(values)
+    for value in values:
+        key = (k, *value) if isinstance(value, (list, tuple, np.ndarray)) else (k, value)
+        target = self.known.get(key)
+        if target is None:
+            target = value
+            for f in rest: target = f(target, split_idx=tl.split_idx)
+            if len(self.known)<10_000: self.known[key] = target
+        res.append(target)
+    return res
 
-    def named(self, e, *idxs):
-        "The error `e`, whose message now begins with the rows that raise it."
-        idxs = np.array(idxs, dtype=np.int64)
-        items = self.tls[0].items
-        return name_error(e, items.name(idxs) if isinstance(items, Rows) else name_numbers(self.dl.row_numbers(idxs)))
+@patch
+def named(self:RowReader, e, *idxs):
+    "The error `e`, whose message now begins with the rows that raise it."
+    idxs = np.array(idxs, dtype=np.int64)
+    items = self.tls[0].items
+    return name_error(e, items.name(idxs) if isinstance(items, Rows) else name_numbers(self.dl.row_numbers(idxs)))
 
 # %% ../../nbs/data/15_prefetch.ipynb #aff1376e
 def ahead(
@@ -138,25 +143,6 @@ class ReadMegabatch:
             if getattr(e, 'has_row', False): raise
             raise self.named(e, k) from None
 
-    def named(self, error, k):
-        "The `error` of megabatch `k`, with all rows that raise the like, in later ones too: nobody wants to hear of them one by one."
-        later = self.megabatches[k:] if self.dl.reader.by_column else self.megabatches[k:k+1]
-        enough = next((n for n in range(1, len(later)) if sum(map(len, later[:n]))>=_most_searched), len(later))
-        bad = {i:e for idxs in later[:enough] for i,e in self._failing(idxs) if type(e) is type(error)}
-        if not bad: return error
-        first = next(iter(bad.values()))
-        if enough<len(later): first.args = (f"{first} (not all rows were looked at)",)
-        return self.dl.reader.named(first, *sorted(bad))
-
-    def _failing(self, idxs): # pairs of row number and error
-        try:
-            self._read(idxs, False)
-            return []
-        except Exception as e:
-            if len(idxs)==1: return [(int(idxs[0]), e)]
-        half = len(idxs)//2
-        return self._failing(idxs[:half])+self._failing(idxs[half:])
-
     def _read(self, idxs, count):
         texts,targets = self.dl.reader(idxs)
         for k,tl in enumerate(self.dl.dataset.tls[1:]):
@@ -168,6 +154,29 @@ class ReadMegabatch:
         fields = [np.zeros(0, dtype=np.uint8)]*len(self.dl.text_tfm.fields)
         return Tokens(fields, np.zeros(0, dtype=np.int32)),[],np.zeros(4, dtype=np.int64)
 
+# %% ../../nbs/data/15_prefetch.ipynb #8fe60b5c
+@patch
+def named(self:ReadMegabatch, error, k):
+    "The `error` of megabatch `k`, with all rows that raise the like, in later ones too: nobody wants to hear of them one by one."
+    later = self.megabatches[k:] if self.dl.reader.by_column else self.megabatches[k:k+1]
+    enough = next((n for n in range(1, len(later)) if sum(map(len, later[:n]))>=_most_searched), len(later))
+    bad = {i:e for idxs in later[:enough] for i,e in self._failing(idxs) if type(e) is type(error)}
+    if not bad: return error
+    first = next(iter(bad.values()))
+    if enough<len(later): first.args = (f"{first} (not all rows were looked at)",)
+    return self.dl.reader.named(first, *sorted(bad))
+
+@patch
+def _failing(self:ReadMegabatch, idxs): # pairs of row number and error
+    try:
+        self._read(idxs, False)
+        return []
+    except Exception as e:
+        if len(idxs)==1: return [(int(idxs[0]), e)]
+    half = len(idxs)//2
+    return self._failing(idxs[:half])+self._failing(idxs[half:])
+
+# %% ../../nbs/data/15_prefetch.ipynb #05609b7e
 class MegabatchBytes:
     "The megabatches of a pass, for worker processes: as bytes, since tensors would each hold a file open"
     def __init__(self, read): self.read = read
@@ -220,29 +229,34 @@ class Memory:
         "What is known now, whatever comes meanwhile: (key, tokens, places in them, targets)."
         return self.key,self.tokens,self.where.copy(),self.targets
 
-    def add(self, idxs, tokens, targets, seen)->bool:
-        "Remember the tokens of the rows `idxs`, and what `max_length` cost them, if there is room."
-        nbytes = tokens.nbytes+512*len({id(t) for row in targets for t in row}) # about what a tensor takes; rows of one label share theirs
-        if self.nbytes+nbytes>self.limit or len(idxs)!=len(tokens): return False
-        self.new.append((idxs, tokens))
-        self.nbytes += nbytes
-        if self.targets is None: self.targets = [None]*len(self.where)
-        for i,t in zip(idxs.tolist(), targets): self.targets[i] = t
-        self.seen += seen
-        return True
+# %% ../../nbs/data/15_prefetch.ipynb #49e837b4
+@patch
+def add(self:Memory, idxs, tokens, targets, seen)->bool:
+    "Remember the tokens of the rows `idxs`, and what `max_length` cost them, if there is room."
+    nbytes = tokens.nbytes+512*len({id(t) for row in targets for t in row}) # about what a tensor takes; rows of one label share theirs
+    if self.nbytes+nbytes>self.limit or len(idxs)!=len(tokens): return False
+    self.new.append((idxs, tokens))
+    self.nbytes += nbytes
+    if self.targets is None: self.targets = [None]*len(self.where)
+    for i,t in zip(idxs.tolist(), targets): self.targets[i] = t
+    self.seen += seen
+    return True
 
-    def replace(self, idxs, targets):
-        "Remember other targets for those of the rows `idxs` that are known."
-        known = None if self.key is None else self.targets
-        for i,t in zip(idxs.tolist(), targets) if known is not None else ():
-            if known[i] is not None: known[i] = t
+@patch
+def replace(self:Memory, idxs, targets):
+    "Remember other targets for those of the rows `idxs` that are known."
+    known = None if self.key is None else self.targets
+    for i,t in zip(idxs.tolist(), targets) if known is not None else ():
+        if known[i] is not None: known[i] = t
 
-    def settle(self):
-        "Join what is new to what is known."
-        if not self.new: return
-        parts = ([self.tokens] if self.tokens is not None else [])+[t for _,t in self.new]
-        at = 0 if self.tokens is None else len(self.tokens)
-        for idxs,_ in self.new:
-            self.where[idxs] = np.arange(at, at+len(idxs))
-            at += len(idxs)
-        self.tokens,self.new = Tokens.join(parts),[]
+# %% ../../nbs/data/15_prefetch.ipynb #f21ee783
+@patch
+def settle(self:Memory):
+    "Join what is new to what is known."
+    if not self.new: return
+    parts = ([self.tokens] if self.tokens is not None else [])+[t for _,t in self.new]
+    at = 0 if self.tokens is None else len(self.tokens)
+    for idxs,_ in self.new:
+        self.where[idxs] = np.arange(at, at+len(idxs))
+        at += len(idxs)
+    self.tokens,self.new = Tokens.join(parts),[]

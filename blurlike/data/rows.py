@@ -91,24 +91,29 @@ class Rows:
     def itertuples(self): return iter(self)
     def __repr__(self): return f"Rows({len(self):,} x {self.columns})"
 
-    def __getitem__(self, i):
-        "Row `i` as a dict, or the subset at a slice or list of numbers."
-        if isinstance(i, str):
-            raise TypeError(f"these are all rows, which are read by number: column {i!r} of them is `rows.column({i!r})`; "
-                "to ask something of each row, pass fastai's `FuncSplitter(f)`")
-        if isinstance(i, slice): return self._subset(self.numbers[i])
-        if isinstance(i, torch.Tensor): i = i.tolist()
-        is_one = isinstance(i, (int, np.integer))
-        if not is_one: return self._subset(self.numbers[_as_places(i, len(self))])
-        if not -len(self)<=i<len(self): raise IndexError(f"row {i} of {len(self)}")
-        i = int(i%len(self) if self.idxs is None else self.idxs[i])
-        return self._given(i) | {c:values[i] for c,values in self.changed.items() if i in values}
+# %% ../../nbs/data/01_rows.ipynb #4ed2d04d
+@patch
+def __getitem__(self:Rows, i):
+    "Row `i` as a dict, or the subset at a slice or list of numbers."
+    if isinstance(i, str):
+        raise TypeError(f"these are all rows, which are read by number: column {i!r} of them is `rows.column({i!r})`; "
+            "to ask something of each row, pass fastai's `FuncSplitter(f)`")
+    if isinstance(i, slice): return self._subset(self.numbers[i])
+    if isinstance(i, torch.Tensor): i = i.tolist()
+    is_one = isinstance(i, (int, np.integer))
+    if not is_one: return self._subset(self.numbers[_as_places(i, len(self))])
+    if not -len(self)<=i<len(self): raise IndexError(f"row {i} of {len(self)}")
+    i = int(i%len(self) if self.idxs is None else self.idxs[i])
+    return self._given(i) | {c:values[i] for c,values in self.changed.items() if i in values}
 
-    def _subset(self, idxs): return Rows(self.source, idxs, self.splits, self.changed)
-    def _given(self, i): # row `i` of the source
-        if self._arrays is not None: return {c:_as_list(a[i]) for c,a in self._arrays.items()}
-        row = self.source[i]
-        return row | {c:_by_name(row[c], names) for c,names in self._names.items()}
+@patch
+def _subset(self:Rows, idxs): return Rows(self.source, idxs, self.splits, self.changed)
+
+@patch
+def _given(self:Rows, i): # row `i` of the source
+    if self._arrays is not None: return {c:_as_list(a[i]) for c,a in self._arrays.items()}
+    row = self.source[i]
+    return row | {c:_by_name(row[c], names) for c,names in self._names.items()}
 
 # %% ../../nbs/data/01_rows.ipynb #2c0d70b7
 @patch
@@ -140,6 +145,7 @@ def _read(self:Rows, idxs, names): # as the source has it
     res = {n:_by_name(v, self._names[n]) if n in self._names else v for n,v in res.items()}
     return [[res[n][i] for i in back] for n in names]
 
+# %% ../../nbs/data/01_rows.ipynb #ce443c37
 @patch
 def check_files(self:Rows):
     "Raise `FileNotFoundError` if a file of the `Dataset` has gone or shrunk since: reading on would crash the process."
@@ -176,6 +182,7 @@ def arrow(self:Rows, name)->pa.ChunkedArray:
     res = self.source.select_columns([name]).with_format('arrow')[:].column(name)
     return res if self.idxs is None else res.take(pa.array(self.idxs))
 
+# %% ../../nbs/data/01_rows.ipynb #77a694fe
 @patch
 def label_names(self:Rows,
     name # Name of a column
@@ -216,6 +223,7 @@ def name_numbers(
     if not len(numbers): return ''
     return f"{noun}{'s' if len(numbers)>1 else ''} {some_of(numbers, 10, str)}"
 
+# %% ../../nbs/data/01_rows.ipynb #27ef9d98
 @patch
 def _split_of(self:Rows, numbers): return np.searchsorted([*self.splits.values()], numbers, side='right')-1 # its number
 

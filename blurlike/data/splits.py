@@ -150,6 +150,7 @@ def split_rows(
     _check_parts(trn, val, valid, len(rows))
     return trn,val
 
+# %% ../../nbs/data/05_splits.ipynb #c627dc60
 def _check_parts(trn, val, valid, n):
     trains,validates = np.zeros((2, n), dtype=bool)
     trains[trn] = validates[val] = True
@@ -212,6 +213,7 @@ def _by_name(rows, parts, name):
     hint = _told_texts(name, held) if kind=='string' else ''
     raise ValueError(f"column {name!r} must hold True for validation rows and False for the others; it holds {held[:5]}{hint}")
 
+# %% ../../nbs/data/05_splits.ipynb #fc9ac1c1
 def _as_frame(rows): return rows.source if rows.idxs is None else rows.source.iloc[rows.idxs]
 
 def _by_splitter(rows, pool, splitter, seed, labels):
@@ -238,6 +240,7 @@ def _are_two(data): # tables
     if not isinstance(data, (tuple, list)) or len(data)!=2: return False
     return isinstance(data, tuple) or all(isinstance(o, (pd.DataFrame, Dataset)) for o in data)
 
+# %% ../../nbs/data/05_splits.ipynb #597d4684
 def _texts_in(rows): # names of the columns that hold text
     if not isinstance(rows.source, pd.DataFrame): return set()
     return {c for c in rows.columns if rows.columns.count(c)==1 and pd.api.types.is_string_dtype(rows.column(c))}
@@ -255,6 +258,7 @@ def _read_two(data, valid, read, args): # a column that is text in one file is t
 def _typed_apart(a, b): # columns that are text in one table alone
     return (_texts_in(a)^_texts_in(b)) & {*a.columns} & {*b.columns}
 
+# %% ../../nbs/data/05_splits.ipynb #9520eaca
 def read_split(
     data, # A table, as for `read`, or a pair of them: for training and for validation
     valid, # As in `split_rows`, or a table
@@ -294,6 +298,7 @@ def _check_column_ids(table, name, names): # numbers of a table that says nothin
     raise ValueError(f"column {name!r}: one table has the names {some_of(names, 5)}, and {odd[0]!r} of the other may be a name, or the number of one: "
         "make it text in both tables, or numbers")
 
+# %% ../../nbs/data/05_splits.ipynb #8e78f6cd
 def _joined(*tables): # `Rows`, and the numbers of both parts
     first,second = (o.columns for o in tables)
     shared = [c for c in first if first.count(c)==second.count(c)==1] # of two of one name nobody knows which

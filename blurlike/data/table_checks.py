@@ -27,6 +27,14 @@ def _joined(data): # the parts of a DatasetDict as one, with their row numbers
     begins = dict(zip(data, starts.tolist()))
     return Rows(concatenate_datasets([Rows(ds).source for ds in data.values()]), splits=begins),parts
 
+def _same_labels(parts):
+    (first,here),*others = ((name, ds.features) for name,ds in parts.items())
+    for name,there in others:
+        if there==here: continue
+        raise ValueError(f"the splits {first!r} and {name!r} have different features: {here} and {there}; "
+            "cast one to the other's: `ds.cast(features)`")
+
+# %% ../../nbs/data/03_table_checks.ipynb #50b2d085
 def _of_dicts(data):
     odd = next((i for i,r in enumerate(data) if not isinstance(r, dict)), None)
     if odd is None: return table_of(data)
@@ -45,6 +53,7 @@ def _as_rows(data):
     way = {'dict':': `pd.DataFrame(data)` makes one of it', 'Table':': `data.to_pandas()` makes one of it'}.get(type(data).__name__, '')
     raise TypeError(f"data must be a DataFrame, Dataset, DatasetDict, list of dicts or file path, not {type(data).__name__}{way}")
 
+# %% ../../nbs/data/03_table_checks.ipynb #f5aceabe
 def read_rows(
     data, # `DataFrame`, `Dataset`, `DatasetDict`, list of dicts, or path of a csv, tsv, jsonl or parquet file
     files:dict|None=None, # Readers of files with other endings, as in `read_table`
@@ -56,13 +65,6 @@ def read_rows(
     rows,parts = _joined(data) if isinstance(data, DatasetDict) else (_as_rows(data),{})
     if len(rows)==0: raise ValueError(f"the data has no rows (columns: {rows.columns})")
     return rows,parts
-
-def _same_labels(parts):
-    (first,here),*others = ((name, ds.features) for name,ds in parts.items())
-    for name,there in others:
-        if there==here: continue
-        raise ValueError(f"the splits {first!r} and {name!r} have different features: {here} and {there}; "
-            "cast one to the other's: `ds.cast(features)`")
 
 # %% ../../nbs/data/03_table_checks.ipynb #daab53ea
 def _inside(rows, name): # another column?
@@ -136,6 +138,13 @@ def _check_frame(rows, name, is_split_into_words): # which texts are empty
     raise ValueError(f"column {name!r}, {rows.name([bad])}: the text holds a lone surrogate, which no tokenizer can read; "
         "repair it with `text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')`")
 
+def _undecodable(col, step=10_000):
+    for start in range(0, len(col), step):
+        part = col.iloc[start:start+step]
+        try: '\n'.join(part).encode()
+        except UnicodeEncodeError: return next(start+i for i,t in enumerate(part) if is_broken(t))
+
+# %% ../../nbs/data/03_table_checks.ipynb #f4d2ac11
 def _check_arrow(rows, name, is_split_into_words): # Arrow text is valid UTF-8 by construction
     col = rows.arrow(name)
     if col.null_count: raise _no_text(name, rows.name(col.is_null().to_numpy()))
@@ -145,10 +154,3 @@ def _check_arrow(rows, name, is_split_into_words): # Arrow text is valid UTF-8 b
     if not is_text: raise _not_text(name, col.type, 'all rows')
     empty = [pc.equal(pc.utf8_trim_whitespace(c), '').to_numpy(zero_copy_only=False) for c in col.chunks]
     return np.concatenate(empty)
-
-
-def _undecodable(col, step=10_000):
-    for start in range(0, len(col), step):
-        part = col.iloc[start:start+step]
-        try: '\n'.join(part).encode()
-        except UnicodeEncodeError: return next(start+i for i,t in enumerate(part) if is_broken(t))

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+from fastcore.basics import patch
 
 from ..support.warn import warn_user
 
@@ -75,14 +76,16 @@ class _Shape: # of a file, read with or without quotes
                 yield csv.reader(f, delimiter=self.sep, quoting=self.quoting, strict=True)
         finally: csv.field_size_limit(limit)
 
-    def find(self, is_odd): # first and last line of a row, and how many fields it has; `None`: its quotes are odd
-        with self.rows() as rows:
-            line = 0
-            try:
-                for row in rows:
-                    if is_odd(row, rows.line_num-line): return line+1,rows.line_num,len(row)
-                    line = rows.line_num
-            except csv.Error: return line+1,rows.line_num,None
+# %% ../../nbs/data/00_table_files.ipynb #9a7798da
+@patch
+def find(self:_Shape, is_odd): # first and last line of a row, and how many fields it has; `None`: its quotes are odd
+    with self.rows() as rows:
+        line = 0
+        try:
+            for row in rows:
+                if is_odd(row, rows.line_num-line): return line+1,rows.line_num,len(row)
+                line = rows.line_num
+        except csv.Error: return line+1,rows.line_num,None
 
 # %% ../../nbs/data/00_table_files.ipynb #a02bcb25
 def _quoting(path, sep): # that of `csv`, and the shape of the file
@@ -95,6 +98,7 @@ def _quoting(path, sep): # that of `csv`, and the shape of the file
     if quoted.spans_lines and plain.exact and plain.n>=_fewest_signs: _refuse_stray(path, quoted, plain.n)
     return quoted
 
+# %% ../../nbs/data/00_table_files.ipynb #37403a5e
 def _reading(path, sep): # what may have to be said of such a file
     with _open_text(path, None) as f: header = f.readline()
     return 'quoting=csv.QUOTE_NONE' if header.count(';')<=header.count(sep) else "sep=';'"
@@ -119,6 +123,7 @@ def _refuse_stray(path, quoted, n_fields): # quotes by which lines would be lost
 
 def _may_be_numbered(shape): return shape.counts=={shape.n+1} # R leaves the name of its row numbers out
 
+# %% ../../nbs/data/00_table_files.ipynb #1cf963f3
 def other_sign(
     columns # Names of columns
 )->str: # A hint, or nothing
@@ -243,6 +248,7 @@ def table_of(
 
 def is_broken(o)->bool: return isinstance(o, str) and any('\ud800'<=c<='\udfff' for c in o)
 
+# %% ../../nbs/data/00_table_files.ipynb #8ebaa4ac
 def _once(pairs): # an object of JSON, whose keys differ
     res = dict(pairs)
     if len(res)==len(pairs): return res
@@ -278,6 +284,7 @@ _readers = {
     '.parquet':lambda p, as_text: pd.read_parquet(p, to_pandas_kwargs=dict(integer_object_nulls=True))} # whole numbers beside missing ones stay whole
 _not_a_table = (pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowInvalid, *_damaged)
 
+# %% ../../nbs/data/00_table_files.ipynb #9f79fda0
 def read_table(
     path, # A csv, tsv, jsonl or parquet file; the first three may be compressed (`.gz`, `.bz2`, `.xz`, `.zip`)
     as_text=(), # Columns of a csv or tsv that stay text, whatever they hold

@@ -34,6 +34,7 @@ def _as_lists(col, name):
     if not _written_lists(col): return f"split it, e.g. `df[{name!r}].str.split(',')`"
     return f"keep the lists in a jsonl or parquet file, which a csv file is not made for, or read them with `df[{name!r}].map(ast.literal_eval)`"
 
+# %% ../../nbs/data/07_target_kinds.ipynb #9af3ce55
 def _joined(values): # those whose parts are values of their own, or parts of others
     for sep in '|;,':
         parts = {v:{p.strip() for p in v.split(sep)} for v in values}
@@ -61,6 +62,7 @@ def _warn_decimals(col, name): # quantities that were read as text
     warn_user(f"column {name!r} holds numbers written as text, {some_of(sorted(values), 3)}, and each is a class of its own here. "
         f"For quantities pass numbers, `df[{name!r}].astype(float)`; if they are classes, pass problem_type='single_label_classification'")
 
+# %% ../../nbs/data/07_target_kinds.ipynb #198c34a1
 def infer_kind(
     cols:list, # Columns (Series) of raw targets
     names:list # Their names
@@ -164,6 +166,7 @@ def _check_exact(flat, kind, name): # whole numbers, as files and floats hold th
     kept = 'floats' if kind=='floating' else '64 bits'
     raise ValueError(f"column {name!r} holds the label {odd[0]!r}, a number of more digits than {kept} tell apart: make the labels text")
 
+# %% ../../nbs/data/07_target_kinds.ipynb #f4b6a80d
 def check_label_types(
     flat:pd.Series, # Single labels
     name, # Of the column

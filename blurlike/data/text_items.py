@@ -126,6 +126,7 @@ def divided(self:TextItems,
     "A text divided into words where items are lists of words; else `o`."
     return [o[a:b] for a,b in word_spans(o)] if self._is_undivided(o) else o
 
+# %% ../../nbs/data/12_text_items.ipynb #6e476936
 @patch
 def check_rows(self:TextItems,
     rows:Rows, # The data

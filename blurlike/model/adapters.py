@@ -41,6 +41,7 @@ def add_adapter(
     _train_head(model, head)
     _warn_untrained_tokens(model)
 
+# %% ../../nbs/model/06_adapters.ipynb #0b1bbc77
 def _trained_whole(model): # parameters
     new = getattr(model, 'new_weights', frozenset())
     by_name = dict(model.named_parameters())
@@ -82,6 +83,7 @@ def _module(name):
     for wrapper in ('.base_layer','.original_module','.token_adapter'): name = name.replace(wrapper, '')
     return name.rpartition('.')[0]
 
+# %% ../../nbs/model/06_adapters.ipynb #204a3e72
 def _warn_untrained_tokens(model):
     if not getattr(model, 'grown_weights', ()): return
     if any(p.requires_grad for p in model.get_input_embeddings().parameters()): return
@@ -186,6 +188,7 @@ def _save_configs(model, names, folder): # of the adapters; peft reads that of t
         model.peft_config[name].save_pretrained(folder)
         if i: (folder/'adapter_config.json').rename(folder/f'adapter_config_{i}.json')
 
+# %% ../../nbs/model/06_adapters.ipynb #32dca797
 def save_adapter(
     model:nn.Module, # With adapters
     folder:Path # Gets `adapter_model.safetensors`, `adapter_config.json`, and in `head.safetensors` what else differs from the base

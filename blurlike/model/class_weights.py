@@ -40,6 +40,7 @@ def _balanced(name, weights):
     if weights is not None: return weights()
     raise ValueError("class_weights='balanced' needs the raw data; with DataLoaders pass the weights")
 
+# %% ../../nbs/model/09_class_weights.ipynb #897c55de
 def _in_order(given, vocab): # of the vocab, where `given` names labels
     if isinstance(given, pd.Series): given = _by_name(given, vocab)
     if not isinstance(given, Mapping): return given
@@ -94,6 +95,7 @@ def held_weights(
     found = ((n, getattr(inner, n, None)) for n in ('pos_weight','weight'))
     return next(((n, w) for n,w in found if isinstance(w, torch.Tensor)), (None, None))
 
+# %% ../../nbs/model/09_class_weights.ipynb #58355f50
 def _check_takes(loss_func, default, name): # can `loss_func` be given weights, as its attribute `name`?
     said = loss_name(loss_func)
     inner = getattr(loss_func, 'func', loss_func)
@@ -106,6 +108,7 @@ def _check_takes(loss_func, default, name): # can `loss_func` be given weights, 
         raise ValueError(f"loss_func={said} takes no class weights: leave out class_weights=, "
             f"or pass a loss that has {name or 'them'}=, such as {loss_name(default(None))}")
 
+# %% ../../nbs/model/09_class_weights.ipynb #585be13f
 def loss_with(
     default, # `weights -> loss function`, a task's
     loss_func=None, # The user's; `None`: the task's

@@ -91,32 +91,38 @@ class GraphedForward:
         self.failed = None # why no more graphs are made
         self.left = None # replays until the next backward pass; `None`: as many as there are calls
 
-    def size(self, n:int)->int: # of `n` tokens, padded
-        rounded = -(-n//self.step)*self.step
-        return rounded if self.limit is None else max(n, min(rounded, self.limit))
+# %% ../../nbs/model/16_cuda_graphs.ipynb #166ddb7e
+@patch
+def size(self:GraphedForward, n:int)->int: # of `n` tokens, padded
+    rounded = -(-n//self.step)*self.step
+    return rounded if self.limit is None else max(n, min(rounded, self.limit))
 
-    def fits(self, args, inputs)->bool: # may these be replayed?
-        ids = inputs.get('input_ids')
-        if args or ids is None or 'attention_mask' not in inputs or not torch.is_grad_enabled(): return False
-        are_alike = all(isinstance(v, torch.Tensor) and v.shape==ids.shape for v in inputs.values())
-        return are_alike and ids.ndim==2 and len(ids)==self.rows and self.size(ids.shape[1])<=self.longest
+@patch
+def fits(self:GraphedForward, args, inputs)->bool: # may these be replayed?
+    ids = inputs.get('input_ids')
+    if args or ids is None or 'attention_mask' not in inputs or not torch.is_grad_enabled(): return False
+    are_alike = all(isinstance(v, torch.Tensor) and v.shape==ids.shape for v in inputs.values())
+    return are_alike and ids.ndim==2 and len(ids)==self.rows and self.size(ids.shape[1])<=self.longest
 
-    def __call__(self, *args, **inputs):
-        if self.failed or self.left==0 or not self.fits(args, inputs): return self.plain(*args, **inputs)
-        n = inputs['input_ids'].shape[1]
-        more = self.size(n)-n
-        padded = {k:F.pad(v, (0, more), value=self.pads.get(k, 0)) for k,v in inputs.items()}
-        graph = self.graph_for(padded)
-        if graph is None: return self.plain(**inputs)
-        self._part_gradients()
-        if self.left: self.left -= 1
-        found = graph(*padded.values())
-        cut = [o[:,:n] if is_long else o for o,is_long in zip(found, self.of_tokens)]
-        return SimpleNamespace(**{k:o.clone() for k,o in zip(self.outputs, cut)}) # the next replay writes over what it gave
+# %% ../../nbs/model/16_cuda_graphs.ipynb #40968878
+@patch
+def __call__(self:GraphedForward, *args, **inputs):
+    if self.failed or self.left==0 or not self.fits(args, inputs): return self.plain(*args, **inputs)
+    n = inputs['input_ids'].shape[1]
+    more = self.size(n)-n
+    padded = {k:F.pad(v, (0, more), value=self.pads.get(k, 0)) for k,v in inputs.items()}
+    graph = self.graph_for(padded)
+    if graph is None: return self.plain(**inputs)
+    self._part_gradients()
+    if self.left: self.left -= 1
+    found = graph(*padded.values())
+    cut = [o[:,:n] if is_long else o for o,is_long in zip(found, self.of_tokens)]
+    return SimpleNamespace(**{k:o.clone() for k,o in zip(self.outputs, cut)}) # the next replay writes over what it gave
 
-    def _part_gradients(self): # an earlier batch's, from the memory that the graph will write to
-        for p in self.params:
-            if p.grad is not None: p.grad = p.grad.clone()
+@patch
+def _part_gradients(self:GraphedForward): # an earlier batch's, from the memory that the graph will write to
+    for p in self.params:
+        if p.grad is not None: p.grad = p.grad.clone()
 
 # %% ../../nbs/model/16_cuda_graphs.ipynb #ded0b09d
 @patch
@@ -133,6 +139,7 @@ def graph_for(self:GraphedForward,
     if key not in self.graphs: self.graphs[key] = self._make(inputs)
     return self.graphs[key]
 
+# %% ../../nbs/model/16_cuda_graphs.ipynb #7104f02f
 @patch
 def _make(self:GraphedForward, inputs):
     function = OfTensors(self.model, self.plain, inputs, self.outputs)
@@ -178,26 +185,31 @@ class CUDAGraphs(Callback):
         self._model,self._told = unwrap(self.learn.model),False
         self._door = next(cb for cb in self.learn.cbs if isinstance(cb, ModelInputsCallback))
 
-    def before_train(self):
-        why = self._why_not()
-        if why is not None: return self._leave(why)
-        if self._forward is None: self._forward = self._make()
-        self._forward.look()
+# %% ../../nbs/model/16_cuda_graphs.ipynb #26109ba2
+@patch
+def before_train(self:CUDAGraphs):
+    why = self._why_not()
+    if why is not None: return self._leave(why)
+    if self._forward is None: self._forward = self._make()
+    self._forward.look()
 
-    def _make(self):
-        tfm = self.learn.dls.text_tfm
-        pads = {f:tfm.pad_value(f) for f in tfm.fields}
-        return GraphedForward(self._model, self._capture_in_one_pool(), self.learn.dl.bs, pads,
-            self._door.door.outputs, self.step, self.longest)
+@patch
+def _make(self:CUDAGraphs):
+    tfm = self.learn.dls.text_tfm
+    pads = {f:tfm.pad_value(f) for f in tfm.fields}
+    return GraphedForward(self._model, self._capture_in_one_pool(), self.learn.dl.bs, pads,
+        self._door.door.outputs, self.step, self.longest)
 
-    def _capture_in_one_pool(self):
-        if self.capture is not None: return self.capture
-        return partial(capture_graph, pool=torch.cuda.graph_pool_handle())
+@patch
+def _capture_in_one_pool(self:CUDAGraphs):
+    if self.capture is not None: return self.capture
+    return partial(capture_graph, pool=torch.cuda.graph_pool_handle())
 
-    def _leave(self, why): # train without graphs, and say so once
-        self._forward = None
-        if not self._told: warn_user(f"cuda_graphs=True, but {why}: training goes on without")
-        self._told = True
+@patch
+def _leave(self:CUDAGraphs, why): # train without graphs, and say so once
+    self._forward = None
+    if not self._told: warn_user(f"cuda_graphs=True, but {why}: training goes on without")
+    self._told = True
 
 # %% ../../nbs/model/16_cuda_graphs.ipynb #d868217f
 @patch
@@ -215,6 +227,7 @@ def after_pred(self:CUDAGraphs):
     failed = self._forward is not None and self._forward.failed
     if failed: self._leave(f"this model cannot be captured ({failed})")
 
+# %% ../../nbs/model/16_cuda_graphs.ipynb #153821c8
 @patch
 def after_batch(self:CUDAGraphs): self._put_back() # where the batch was cancelled
 

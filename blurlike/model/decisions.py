@@ -68,6 +68,7 @@ def with_decisions(
     res.activation = Calibrated(res)
     return res
 
+# %% ../../nbs/model/17_decisions.ipynb #c2953a75
 def changed_decisions(
     loss_func, # Of a learner
     decisions:dict # From `decisions_of`
@@ -100,6 +101,7 @@ def with_activation(
     res.flatten = False # shapes are as they were for the loss itself
     return res
 
+# %% ../../nbs/model/17_decisions.ipynb #2edd4448
 NO_ACTIVATION = ("the loss of this learner has no activation, so that its predictions are no probabilities: "
     "use one that has, such as BCEWithLogitsLossFlat() or CrossEntropyLossFlat()")
 
@@ -141,6 +143,7 @@ def label_threshold(
     thresh = getattr(loss_func, 'thresh', None)
     return .5 if thresh is None else thresh
 
+# %% ../../nbs/model/17_decisions.ipynb #a1c3efff
 def _check_probability(t, name):
     if is_number(t) and 0<t<1 and 0<np.float32(t)<1: return float(t) # as the loss will hold it
     raise ValueError(f"{name} is {t!r}: a probability above 0 and below 1 is expected")
@@ -158,6 +161,7 @@ def _by_label(thresholds):
     if thresholds.index.is_unique: return thresholds.to_dict()
     raise ValueError(f"threshold names {thresholds.index[thresholds.index.duplicated()][0]!r} more than once")
 
+# %% ../../nbs/model/17_decisions.ipynb #dded040d
 def read_threshold(
     threshold, # A probability; a dict or Series by label; or one for each of `vocab`, in order
     vocab:list, # Labels

@@ -34,7 +34,7 @@ class _Here(threading.local):
 
 _here = _Here()
 
-
+# %% ../../nbs/model/14_door.ipynb #fdc93b64
 class ModelDoor:
     "The hooks in a model, and what they need to know of it"
     def __init__(self,

@@ -62,6 +62,7 @@ def _parts(n, heads, table): # slices of texts and heads, of so few tables of th
 def _like_rows(q, size): # (B,H,L,size), in memory as (B,L,H,size): what follows reads it a token at a time
     return q.new_empty(q.shape[0], q.shape[2], q.shape[1], size).transpose(1, 2)
 
+# %% ../../nbs/model/18_fast_dropout.ipynb #3766b187
 class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(ctx, q, k, v, bias, p, scale):

@@ -59,23 +59,28 @@ class ModelInputsCallback(Callback):
         self.handles,self._learn = (),learn
         if learn is not None: self._attach()
 
-    def _attach(self):
-        self.hooked = unwrap(self._learn.model)
-        dls = self._learn.dls
-        tfm = getattr(dls, 'text_tfm', None)
-        if tfm is None:
-            raise ValueError("these DataLoaders have no batches of a TransformersTextBlock: fastai's `weighted_dataloaders` and "
-                "`partial_dataloaders` make loaders of its own, so call `dataloaders`")
-        side = None if tfm.padding_side==dls.tokenizer.padding_side else tfm.padding_side
-        told = self._of_task() | dict(join=tfm.join, side=side)
-        self.door,self.handles = attach_door(self.hooked, dls.tokenizer, self.keep_output, tfm.fields, **told)
-        self._bind_loss()
+# %% ../../nbs/model/15_inputs_callback.ipynb #54c4477b
+@patch
+def _attach(self:ModelInputsCallback):
+    self.hooked = unwrap(self._learn.model)
+    dls = self._learn.dls
+    tfm = getattr(dls, 'text_tfm', None)
+    if tfm is None:
+        raise ValueError("these DataLoaders have no batches of a TransformersTextBlock: fastai's `weighted_dataloaders` and "
+            "`partial_dataloaders` make loaders of its own, so call `dataloaders`")
+    side = None if tfm.padding_side==dls.tokenizer.padding_side else tfm.padding_side
+    told = self._of_task() | dict(join=tfm.join, side=side)
+    self.door,self.handles = attach_door(self.hooked, dls.tokenizer, self.keep_output, tfm.fields, **told)
+    self._bind_loss()
 
-    def _task(self): return getattr(self._learn, 'task', None) or task_of(self._learn.dls) # a plain fastai `Learner` has none but that of its targets
+@patch
+def _task(self:ModelInputsCallback): # a plain fastai `Learner` has none but that of its targets
+    return getattr(self._learn, 'task', None) or task_of(self._learn.dls)
 
-    def _of_task(self): # what the task says of the model
-        task = self._task()
-        return {} if task is None else dict(outputs=task.outputs, decoder_input=task.decoder_input)
+@patch
+def _of_task(self:ModelInputsCallback): # what the task says of the model
+    task = self._task()
+    return {} if task is None else dict(outputs=task.outputs, decoder_input=task.decoder_input)
 
 # %% ../../nbs/model/15_inputs_callback.ipynb #77726a27
 @patch
@@ -126,6 +131,7 @@ def before_batch(self:ModelInputsCallback):
     self.call = self.door.ask(targets if self._own_loss() is not None else None, targets=plain, **asked)
     self.call.on_cpu = getattr(self.learn.xb[0], 'on_cpu', None)
 
+# %% ../../nbs/model/15_inputs_callback.ipynb #7af12ece
 @patch
 def after_pred(self:ModelInputsCallback): # one number a text: as its target is, for losses, metrics and `get_preds`
     pred = self.learn.pred
@@ -136,6 +142,7 @@ def _of_one_number(self:ModelInputsCallback):
     is_target = not len(self.learn.yb) or self.learn.yb[0].ndim==1
     return is_target and gives_one_number(self.hooked)
 
+# %% ../../nbs/model/15_inputs_callback.ipynb #4086b014
 @patch
 def after_batch(self:ModelInputsCallback):
     self._forget()
@@ -149,6 +156,7 @@ def _forget(self:ModelInputsCallback):
     if self.call is not None: self.door.forget(self.call)
     self.call = None
 
+# %% ../../nbs/model/15_inputs_callback.ipynb #e7cd8146
 @patch
 def after_loss(self:ModelInputsCallback): # fastai's losses give a subclass of Tensor, in which each operation takes a detour through Python
     is_tensor = len(self.learn.yb) and isinstance(self.learn.loss, torch.Tensor)
@@ -188,7 +196,7 @@ def _even_out(self:ModelInputsCallback, cb): # inputs of a `GatherPredsCallback`
     if _are_of_tokens(targets, 2, shapes): cb.targets = [(t,) for t in self._same_tokens(targets, shapes, -100)]
     cb.inputs = [(x,) for x in self._same_size(inputs)]
 
-
+# %% ../../nbs/model/15_inputs_callback.ipynb #58389113
 @patch
 def _same_tokens(self:ModelInputsCallback, ts, shapes, value): # (B,w*n,...) each -> (B,W*N,...)
     most = np.max(shapes, axis=0).tolist()

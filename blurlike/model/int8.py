@@ -69,6 +69,7 @@ def _check(model):
     if not has_int8():
         raise ValueError("precision='int8': this processor has no instructions for it (VNNI, AMX), it would be slower than float32")
 
+# %% ../../nbs/model/21_int8.ipynb #f3c1f7a7
 @contextmanager
 def _int8(model):
     _check(model)

@@ -123,6 +123,7 @@ def _weighed_part(loss_func): # fastai's label smoothing divides the targets' pa
     getattr(res, 'func', res).eps = 0.
     return lambda pred, y: (1-inner.eps)*res(pred, y), inner.weight
 
+# %% ../../nbs/model/08_losses.ipynb #3406172a
 class AvgCountedLoss(AvgLoss):
     "fastai's `AvgLoss`, in which a batch weighs what its loss was divided by"
     def reset(self):

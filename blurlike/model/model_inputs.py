@@ -58,6 +58,7 @@ def number_of(
     arrived.synchronize()
     return float(host)
 
+# %% ../../nbs/model/03_model_inputs.ipynb #059d0682
 def _state(t): return t.data_ptr(), t.shape, None if t.is_inference() else t._version # changes with what is in `t`
 
 def keep_copy(
@@ -235,6 +236,7 @@ def as_documents(
     is_before = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
     return told | dict(attention_mask=((document[:,:,None]==document[:,None])&is_before)[:,None])
 
+# %% ../../nbs/model/03_model_inputs.ipynb #0382164f
 def _slides(model): # does a layer see near tokens alone, which a mask of one's own takes away?
     config = getattr(model, 'config', None)
     return getattr(config and config.get_text_config(), 'sliding_window', None) is not None
@@ -259,6 +261,7 @@ def documents_apart(
     is_sure = joined is None or 4*_off(beside, alone)<_off(joined, alone)
     return is_sure and are_alike(beside, alone, model)
 
+# %% ../../nbs/model/03_model_inputs.ipynb #cff9b4f3
 def way_apart(
     model:nn.Module, # Hugging Face model
     accepted:set|None=None # Names that its `forward` takes; `None`: those of its signature

@@ -58,19 +58,21 @@ class adamw(OptimWrapper):
         super().__init__(opt=torch.optim.AdamW(inner, lr=highest, betas=(mom,sqr_mom), eps=eps, fused=True))
         if isinstance(lr, slice): self.set_hyper('lr', lr)
 
-    def step(self, closure=None):
-        groups,alike = self.opt.param_groups,{}
-        for g in groups: alike.setdefault((g['lr'],g['betas'],g['eps'],g['weight_decay']), []).append(g)
-        def joined(gs): return gs[0] | dict(params=[p for g in gs for p in g['params']])
-        self.opt.param_groups = [joined(gs) for gs in alike.values()] # one kernel for all groups that are set alike
-        if self.skip is not None: self.opt.found_inf = self.skip.float() # as gradient scalers tell it
-        try: return self.opt.step(closure)
-        finally:
-            self.opt.param_groups = groups
-            if self.skip is not None: del self.opt.found_inf
-            self.skip = None
-
     def zero_grad(self): self.opt.zero_grad() # to `None`: zeros would lie beside the next gradients, and be added to them
+
+# %% ../../nbs/model/07_optimizer.ipynb #e4846ac8
+@patch
+def step(self:adamw, closure=None):
+    groups,alike = self.opt.param_groups,{}
+    for g in groups: alike.setdefault((g['lr'],g['betas'],g['eps'],g['weight_decay']), []).append(g)
+    def joined(gs): return gs[0] | dict(params=[p for g in gs for p in g['params']])
+    self.opt.param_groups = [joined(gs) for gs in alike.values()] # one kernel for all groups that are set alike
+    if self.skip is not None: self.opt.found_inf = self.skip.float() # as gradient scalers tell it
+    try: return self.opt.step(closure)
+    finally:
+        self.opt.param_groups = groups
+        if self.skip is not None: del self.opt.found_inf
+        self.skip = None
 
 # %% ../../nbs/model/07_optimizer.ipynb #d9b2e3d6
 @patch

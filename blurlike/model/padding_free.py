@@ -177,6 +177,7 @@ def pack(self:Packing, v, batch): # (B,L,...) or (1,L,...) -> (1,T,...); all els
     if id(v) not in batch.seen: batch.seen[id(v)] = v,packed()
     return batch.seen[id(v)][1]
 
+# %% ../../nbs/model/05_padding_free.ipynb #10411248
 @patch
 def leave(self:Packing, layer, args, output):
     batch = self._batch()
@@ -209,6 +210,7 @@ def _trial_batch(model): # three texts of different lengths
     mask = (torch.arange(size, device=device)<torch.tensor([[size],[5],[2]], device=device)).long()
     return dict(input_ids=ids*mask, attention_mask=mask)
 
+# %% ../../nbs/model/05_padding_free.ipynb #a72263dc
 def try_packing(
     model:nn.Module, # Hugging Face model, on the device that it will train on
     half:torch.dtype|None=None # Precision of the training, `None`: float32

@@ -8,6 +8,7 @@ __all__ = ['cpu_has_half', 'DevicePrecision']
 # %% ../../nbs/model/10_precision.ipynb #9bdb871e
 import torch
 from fastai.callback.fp16 import AMPMode, MixedPrecision
+from fastcore.basics import patch
 from fastcore.foundation import L
 from torch.amp import GradScaler
 
@@ -23,6 +24,7 @@ def cpu_has_half(
     kind = 'bf16' if dtype==torch.bfloat16 else 'fp16'
     return any(has for name,has in torch.cpu.get_capabilities().items() if kind in name)
 
+# %% ../../nbs/model/10_precision.ipynb #3e8951a8
 class DevicePrecision(MixedPrecision):
     "fastai's `MixedPrecision` on the device that trains, the CPU included"
     name,is_inside = 'mixed_precision',False
@@ -45,13 +47,16 @@ class DevicePrecision(MixedPrecision):
         self.learn.scaler = GradScaler(device, **self.kwargs)
         self.scales = L()
 
-    def _warn_slow(self, half):
-        if cpu_has_half(half): return
-        name = str(half).removeprefix('torch.')
-        warn_user(f"this processor has no instructions for {name}: mixed precision works, but it is slower than float32 here")
+# %% ../../nbs/model/10_precision.ipynb #ce644a9c
+@patch
+def _warn_slow(self:DevicePrecision, half):
+    if cpu_has_half(half): return
+    name = str(half).removeprefix('torch.')
+    warn_user(f"this processor has no instructions for {name}: mixed precision works, but it is slower than float32 here")
 
-    def _check_range(self): # transformers keeps parts of some models in float32, since their numbers go beyond those of float16
-        kept = getattr(unwrap(self.learn.model), '_keep_in_fp32_modules', None)
-        if self.amp_mode==AMPMode.BF16 or not kept: return
-        raise ValueError(f"{type(unwrap(self.learn.model)).__name__} has numbers beyond float16 (in {', '.join(kept)}), and its loss would be nan: "
-            "take precision='bf16', or float32")
+@patch
+def _check_range(self:DevicePrecision): # transformers keeps parts of some models in float32, since their numbers go beyond those of float16
+    kept = getattr(unwrap(self.learn.model), '_keep_in_fp32_modules', None)
+    if self.amp_mode==AMPMode.BF16 or not kept: return
+    raise ValueError(f"{type(unwrap(self.learn.model)).__name__} has numbers beyond float16 (in {', '.join(kept)}), and its loss would be nan: "
+        "take precision='bf16', or float32")

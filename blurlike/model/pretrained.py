@@ -245,6 +245,7 @@ def _loaded(checkpoint, own, auto_model, **told): # -> the model, and what was i
         has_no_head = 'Unrecognized configuration class' in str(e)
         raise (_no_head(own, auto_model) if has_no_head else e) from None
 
+# %% ../../nbs/model/01_pretrained.ipynb #ce87d62e
 def _of_checkpoint(checkpoint, auto_model, config, **kwargs):
     own = load_config(checkpoint)
     known = _other_names(own, config)

@@ -34,6 +34,7 @@ def _layer_places(stacks): # beginning of the names of each layer's parameters -
 
 def _tables(model): return {n for n,m in model.named_modules() if isinstance(m, nn.Embedding)}
 
+# %% ../../nbs/model/04_splitters.ipynb #fd10eb65
 def model_layout(
     model:nn.Module # Hugging Face model
 )->list: # Lists of trainable parameters: embeddings, each layer, head; each parameter once, no list empty

@@ -156,6 +156,7 @@ def as_scores(
     counted = ids!=-100
     return token_scores(pred[:,:ids.shape[1]][counted], ids[counted], smoothing)
 
+# %% ../../nbs/model/11_token_scores.ipynb #b084ade1
 def scores_by_row(
     pred:torch.Tensor, # As in `as_scores`
     targ:torch.Tensor, # (B,L) targets
@@ -208,6 +209,7 @@ class NextTokenLoss(TokenLoss):
     def count(self, target)->float: return float(self.told(target)[1].sum())
     def activation(self, x): return x
 
+# %% ../../nbs/model/11_token_scores.ipynb #05563463
 class DecoderLoss(NextTokenLoss):
     "A `NextTokenLoss` of what a decoder says, whose input is shifted already"
     shift = 0

@@ -202,6 +202,7 @@ def max_positions(
     tables = _offset_tables(model, config, side)
     return min(_said_positions(config, side) + [m.num_embeddings-m.padding_idx-1 for m in tables], default=None)
 
+# %% ../../nbs/model/00_tokenizer.ipynb #2123e273
 def fit_length(
     max_length:int|None, # What the user asks for, `None`: as much as fits
     tokenizer:PreTrainedTokenizerBase, # Its `model_max_length` counts where nothing was asked for

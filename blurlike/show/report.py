@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
 from ..data.rows import name_numbers
 from .tables import Table
@@ -31,6 +32,7 @@ class Finding:
         rows = f": {name_numbers(self.rows)}" if len(self.rows) else ''
         return f"{self.what} ({self.part}): {self.message}{rows}"
 
+# %% ../../nbs/show/01_report.ipynb #af0fd979
 def count_of(
     n:int, # How many
     one:str # What one is called
@@ -46,6 +48,7 @@ def short_text(
     text = ' | '.join(text) if isinstance(text, tuple) else ' '.join(text) if isinstance(text, list) else str(text)
     return textwrap.shorten(text[:1000], n, placeholder=' …') if ' ' in text[:n] else text[:n]
 
+# %% ../../nbs/show/01_report.ipynb #c097f1e8
 def _table(df): return Table(list(map(str, df.columns)), [list(map(str, r)) for r in df.itertuples(index=False)])
 
 _most_rows = 20
@@ -83,36 +86,43 @@ class DataReport(list):
         "Rows whose label looks wrong, the most suspect first; `None` unless `check(labels=True)` looked for them."
         return self.tables.get('suspects')
 
-    def rows(self,
-        what:str, # Name of a finding
-        part:str|None=None # Only those of this part: `training` or `validation`
-    )->np.ndarray: # (n,) row numbers
-        "The rows of all findings called `what`; none where nothing of that name was found."
-        found = [f.rows for f in self if f.what==what and part in (None, f.part)]
-        return np.concatenate(found or [np.zeros(0, dtype=np.int64)])
+# %% ../../nbs/show/01_report.ipynb #43147be2
+@patch
+def rows(self:DataReport,
+    what:str, # Name of a finding
+    part:str|None=None # Only those of this part: `training` or `validation`
+)->np.ndarray: # (n,) row numbers
+    "The rows of all findings called `what`; none where nothing of that name was found."
+    found = [f.rows for f in self if f.what==what and part in (None, f.part)]
+    return np.concatenate(found or [np.zeros(0, dtype=np.int64)])
 
-    def frame(self)->pd.DataFrame:
-        "The findings as a table, one a row."
-        cells = [(f.what, f.part, len(f.rows), f.rows.tolist(), f.message, f.remedy, f.example) for f in self]
-        return pd.DataFrame(cells, columns=['what','part','n','rows','message','remedy','example'])
+@patch
+def frame(self:DataReport)->pd.DataFrame:
+    "The findings as a table, one a row."
+    cells = [(f.what, f.part, len(f.rows), f.rows.tolist(), f.message, f.remedy, f.example) for f in self]
+    return pd.DataFrame(cells, columns=['what','part','n','rows','message','remedy','example'])
 
-    def _drawn(self):
-        return [(name, _short_table(df, _n_last.get(name, 0))) for name,df in self.tables.items() if len(df)]
+# %% ../../nbs/show/01_report.ipynb #d652d312
+@patch
+def _drawn(self:DataReport):
+    return [(name, _short_table(df, _n_last.get(name, 0))) for name,df in self.tables.items() if len(df)]
 
-    def _repr_html_(self):
-        cells = [[f.what, f.part, f.message, name_numbers(f.rows), f.remedy, f.example] for f in self]
-        found = Table(['found','in','what','rows','remedy','example'], cells) if self else 'Nothing was found.'
-        parts = [*self.notes, found]
-        for name,t in self._drawn(): parts += [f'{name}:', t]
-        def drawn(o): return o._repr_html_() if isinstance(o, Table) else f'<p dir="auto">{html.escape(o)}</p>'
-        return f"<div>{''.join(map(drawn, parts))}</div>"
+@patch
+def _repr_html_(self:DataReport):
+    cells = [[f.what, f.part, f.message, name_numbers(f.rows), f.remedy, f.example] for f in self]
+    found = Table(['found','in','what','rows','remedy','example'], cells) if self else 'Nothing was found.'
+    parts = [*self.notes, found]
+    for name,t in self._drawn(): parts += [f'{name}:', t]
+    def drawn(o): return o._repr_html_() if isinstance(o, Table) else f'<p dir="auto">{html.escape(o)}</p>'
+    return f"<div>{''.join(map(drawn, parts))}</div>"
 
-    def __repr__(self):
-        wrap = lambda s, first, rest: textwrap.fill(s, 110, initial_indent=first, subsequent_indent=rest)
-        lines = [wrap(o, '', '  ') for o in self.notes]
-        for f in self:
-            lines += ['', wrap(str(f), '✗ ', '  '), wrap(f.remedy, '  → ', '    ')]
-            if f.example: lines.append(f'  e.g. {f.example!r}')
-        if not self: lines += ['', 'Nothing was found.']
-        for name,t in self._drawn(): lines += ['', f'{name}:', repr(t)]
-        return '\n'.join(lines)
+@patch
+def __repr__(self:DataReport):
+    wrap = lambda s, first, rest: textwrap.fill(s, 110, initial_indent=first, subsequent_indent=rest)
+    lines = [wrap(o, '', '  ') for o in self.notes]
+    for f in self:
+        lines += ['', wrap(str(f), '✗ ', '  '), wrap(f.remedy, '  → ', '    ')]
+        if f.example: lines.append(f'  e.g. {f.example!r}')
+    if not self: lines += ['', 'Nothing was found.']
+    for name,t in self._drawn(): lines += ['', f'{name}:', repr(t)]
+    return '\n'.join(lines)

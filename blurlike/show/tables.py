@@ -64,20 +64,23 @@ class Table:
         widths = [max([len(head), *(min(len(s), 72) for s in cells)]) for head,*cells in zip(*rows)]
         return '\n'.join(line for i,r in enumerate(rows) for line in _wrapped(r, widths, i>0))
 
-    def numbered(self,
-        numbers # (n,) of the rows, `None`: they have none
-    ):
-        "This table, each row with its number before it."
-        if numbers is None: return self
-        self.columns = ['row', *self.columns]
-        self.rows = [[str(n), *r] for n,r in zip(numbers, self.rows)]
-        return self
+# %% ../../nbs/show/00_tables.ipynb #ee6589b4
+@patch
+def numbered(self:Table,
+    numbers # (n,) of the rows, `None`: they have none
+):
+    "This table, each row with its number before it."
+    if numbers is None: return self
+    self.columns = ['row', *self.columns]
+    self.rows = [[str(n), *r] for n,r in zip(numbers, self.rows)]
+    return self
 
-    def show(self):
-        "Draw the table where the user is."
-        try: from IPython.display import display
-        except ImportError: print(self)
-        else: display(self)
+@patch
+def show(self:Table):
+    "Draw the table where the user is."
+    try: from IPython.display import display
+    except ImportError: print(self)
+    else: display(self)
 
 # %% ../../nbs/show/00_tables.ipynb #b978bcad
 def as_text(
@@ -98,6 +101,7 @@ def _texts(samples, trunc_at): # headings and cells of the inputs
     heads = list(dict.fromkeys(h for r in rows for h in r)) or ['text']
     return heads,[[cut(r.get(h, '')) for h in heads] for r in rows]
 
+# %% ../../nbs/show/00_tables.ipynb #4cbe9029
 def _numbers(o): # `None` for labels
     if isinstance(o, float): return [o]
     are_numbers = isinstance(o, tuple) and o and all(isinstance(i, float) for i in o)

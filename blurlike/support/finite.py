@@ -30,6 +30,7 @@ def check_weights(
     raise ValueError(f"nothing was written for this {what}: {len(odd)} of the model's tensors hold nan or infinity, "
         f"e.g. {odd[0]}; {_remedy}")
 
+# %% ../../nbs/support/06_finite.ipynb #66d422f1
 def why_not_finite(
     model:nn.Module # Whose outputs are no numbers
 )->str: # What to do, too

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from weakref import WeakSet
 
+from fastcore.basics import patch
+
 # %% ../../nbs/support/04_one_writer.ipynb #ca650fc3
 def _lock(f): # at once, or `OSError`
     if os.name=='nt':
@@ -21,6 +23,7 @@ def _lock(f): # at once, or `OSError`
 
 _held = WeakSet()
 
+# %% ../../nbs/support/04_one_writer.ipynb #e78b2a3a
 class OneWriter:
     "Holds the file `path` until `release`; `BlockingIOError` where another writer holds it"
     def __init__(self,
@@ -31,20 +34,6 @@ class OneWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while self.file is None: self._open(what)
         _held.add(self)
-
-    def _open(self, what):
-        f = os.open(self.path, os.O_RDWR|os.O_CREAT)
-        try:
-            _lock(f)
-            if self._is(f): self.file,f = f,None # the file may have been deleted by the one who had it before
-        except OSError as e:
-            raise BlockingIOError(f"another process or thread is writing in {what}: wait for its end, or give another name") from e
-        finally:
-            if f is not None: os.close(f)
-
-    def _is(self, f):
-        with suppress(FileNotFoundError): return os.path.samestat(os.fstat(f), os.stat(self.path))
-        return False
 
     def _forget(self): # closed here, still held by the process that opened it
         if self.file is not None: os.close(self.file)
@@ -58,6 +47,23 @@ class OneWriter:
 
     def __enter__(self): return self
     def __exit__(self, *args): self.release()
+
+# %% ../../nbs/support/04_one_writer.ipynb #22f93e21
+@patch
+def _open(self:OneWriter, what):
+    f = os.open(self.path, os.O_RDWR|os.O_CREAT)
+    try:
+        _lock(f)
+        if self._is(f): self.file,f = f,None # the file may have been deleted by the one who had it before
+    except OSError as e:
+        raise BlockingIOError(f"another process or thread is writing in {what}: wait for its end, or give another name") from e
+    finally:
+        if f is not None: os.close(f)
+
+@patch
+def _is(self:OneWriter, f):
+    with suppress(FileNotFoundError): return os.path.samestat(os.fstat(f), os.stat(self.path))
+    return False
 
 # %% ../../nbs/support/04_one_writer.ipynb #77ec3803
 def _forget_all():

@@ -28,6 +28,7 @@ def _plain_tensors(o, tensors): # `None`: `o` is made of none
     is_numeric = isinstance(o, np.ndarray) and o.dtype.kind in 'biuf'
     return dict(array=_keep(torch.from_numpy(o), tensors)) if is_numeric else None
 
+# %% ../../nbs/support/05_plain_data.ipynb #213ff6ee
 def to_plain(
     o, # Numbers, texts, tensors, arrays, and lists, tuples, dicts and slices of them
     tensors:dict # Takes the tensors, by number

@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 
 import fastprogress.fastprogress as fastprogress
+from fastcore.basics import patch
 from fastcore.imports import IN_NOTEBOOK
 from fastprogress.fastprogress import progress_bar
 from transformers.utils import logging
@@ -36,23 +37,26 @@ class Progress:
         Progress._open += 1
         return self
 
-    def step(self,
-        n:int=1 # Pieces that are done now
-    ):
-        "Count `n` pieces."
-        self.done += n
-        may_begin = self.drawn is None and self.show and self.done<self.total
-        if may_begin and time.time()-self.start>=self.delay: self._begin()
-        if self.drawn is not None: self.drawn.update(int(min(self.done, self.total-1))) # the end takes it away
-
-    def _begin(self):
-        self.drawn = progress_bar(range(self.total), leave=False)
-        self.drawn.update(0)
-        self.drawn.start_t = self.start # the time left is told of the whole
-
     def __exit__(self, *args):
         Progress._open -= 1
         if self.drawn is not None: self.drawn.on_iter_end()
+
+# %% ../../nbs/support/02_progress.ipynb #e4251ca0
+@patch
+def step(self:Progress,
+    n:int=1 # Pieces that are done now
+):
+    "Count `n` pieces."
+    self.done += n
+    may_begin = self.drawn is None and self.show and self.done<self.total
+    if may_begin and time.time()-self.start>=self.delay: self._begin()
+    if self.drawn is not None: self.drawn.update(int(min(self.done, self.total-1))) # the end takes it away
+
+@patch
+def _begin(self:Progress):
+    self.drawn = progress_bar(range(self.total), leave=False)
+    self.drawn.update(0)
+    self.drawn.start_t = self.start # the time left is told of the whole
 
 # %% ../../nbs/support/02_progress.ipynb #1d0b4a03
 @contextmanager
