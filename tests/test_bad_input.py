@@ -602,6 +602,22 @@ def test_arguments_of_other_libraries_lead_to_ours(wrong, told, bert):
 def test_a_column_of_another_task_is_no_misspelling(make, wrong, takes, bert):
     with pytest.raises(TypeError, match=f"no argument '{wrong}'; {make.__name__} takes data, {takes}, .*TransformersLearner"): make(FRAMES['single'], bert, **{wrong:'text'})
 
+def test_a_column_that_one_of_two_tables_lacks(bert):
+    train,valid = FRAMES['single'][:30],FRAMES['single'][30:]
+    for a,b,which in ((train, valid.rename(columns=dict(label='target')), 'validation'), (train.rename(columns=dict(label='target')), valid, 'training')):
+        for tables in ((a, b), tuple(map(Dataset.from_pandas, (a.reset_index(drop=True), b.reset_index(drop=True))))):
+            with pytest.raises(KeyError, match=rf"no column 'label' in the table for {which}, which has \['text', 'target'\]"): learner('single', bert, tables[0], valid=tables[1])
+
+def test_a_misspelt_label_in_a_table_for_validation(bert):
+    train,valid = FRAMES['single'][:30],FRAMES['single'][30:]
+    typo = valid.assign(label=valid.label.replace('good', 'goood'))
+    with pytest.raises(ValueError, match=r"'goood' occurs only in validation \(rows .*\); did you mean 'good'\? Correct them there"): learner('single', bert, train, valid=typo)
+    for valid in ([0,1,2], [3,4]): # drawn from the same table: another draw helps
+        data = FRAMES['single'].assign(label=['rare' if i==valid[0] else o for i,o in enumerate(FRAMES['single'].label)])
+        with pytest.raises(ValueError, match=r"'rare' occurs only in validation .*: move such rows to training"): learner('single', bert, data, valid=valid)
+    words = pd.DataFrame(dict(tokens=[['a','b']]*6, tags=[['B-LOC','O']]*5+[['B-LOCC','O']]))
+    with pytest.raises(ValueError, match=r"'B-LOCC' occurs only in validation .*; did you mean 'B-LOC'\?"): token_classification_learner(words[:5], bert, valid=words[5:])
+
 def test_metrics_by_name_are_refused(bert):
     with pytest.raises(TypeError, match="metrics='accuracy'"): learner('single', bert, metrics='accuracy')
 

@@ -63,6 +63,7 @@ def _as_places(given, n): # numbers of rows, or a mask of them
 class Rows:
     "Rows of a `DataFrame` or `datasets.Dataset`, each read as a dict when indexed"
     noun,splits,changed = 'row',None,{} # what messages call one
+    alone = {} # column of one of two joined tables -> which lacks it, and what that has
     def __init__(self,
         source, # `DataFrame` or `datasets.Dataset`
         idxs=None, # Row numbers of this subset, `None`: all

@@ -299,6 +299,9 @@ def _check_column_ids(table, name, names): # numbers of a table that says nothin
         "make it text in both tables, or numbers")
 
 # %% ../../nbs/data/05_splits.ipynb #8e78f6cd
+def _alone(train, valid): # columns of one table, which the other has not
+    return {c:('validation', valid) for c in train if c not in valid} | {c:('training', train) for c in valid if c not in train}
+
 def _joined(*tables): # `Rows`, and the numbers of both parts
     first,second = (o.columns for o in tables)
     shared = [c for c in first if first.count(c)==second.count(c)==1] # of two of one name nobody knows which
@@ -308,11 +311,13 @@ def _joined(*tables): # `Rows`, and the numbers of both parts
         both = DatasetDict(train=a.select_columns(shared), validation=b.select_columns(shared))
         rows,parts = read_rows(both)
         rows.source.made_of = a,b # the files of a corpus live as long as its data set
+        rows.alone = _alone(first, second)
         return rows,parts
     names = {c:tables[0].label_names(c) or tables[1].label_names(c) for c in shared}
     _check_ids(tables, names)
     a,b = (_named_frame(o, names)[shared] for o in (a, b))
     rows = Rows(pd.concat([a, b], ignore_index=True), splits=dict(train=0, validation=len(a)))
+    rows.alone = _alone(first, second)
     return rows,dict(train=np.arange(len(a)), validation=np.arange(len(a), len(rows)))
 
 # %% ../../nbs/data/05_splits.ipynb #b2df377d

@@ -79,6 +79,9 @@ def check_columns(
 ):
     "Raise `KeyError` for columns that `rows` does not have."
     missing = [n for n in names if n not in rows.columns]
+    if missing and missing[0] in rows.alone:
+        which,there = rows.alone[missing[0]]
+        raise KeyError(f"no column {missing[0]!r} in the table for {which}, which has {there}")
     if missing:
         told = other_sign(rows.columns)+_inside(rows, missing[0])
         raise KeyError(f"no column {missing[0]!r}; the data has {rows.columns}{told}")

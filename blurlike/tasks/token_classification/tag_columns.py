@@ -23,6 +23,7 @@ from ...support.cells import is_missing
 from ...data.target_kinds import alike_labels, name_alike
 from ...data.column import Column
 from ...data.rows import Rows
+from ...data.targets import never_trained
 from ...data.table_checks import check_columns, check_texts, read_rows
 from .tagged import (CONLL, border_of_word, broken_bio, is_entity_scheme, is_in_word,
     odd_tags, read_conll, repair_bio, spans_to_tags, tag_order)
@@ -213,13 +214,12 @@ def _report_alike(names, tags):
 
 # %% ../../../nbs/tasks/token_classification/06_tag_columns.ipynb #2d35a3dc
 def _check_vocab(vocab, lists, used, tags, given): # does it hold all tags, and more than one?
-    unknown = set(chain.from_iterable(lists))-set(vocab)
+    unknown = sorted(set(chain.from_iterable(lists))-set(vocab), key=str)
     if unknown:
-        told = ', '.join(map(repr, sorted(map(str, unknown))))
-        where = _named_with(lists, used, unknown)
+        told = ', '.join(map(repr, map(str, unknown)))
+        where = _named_with(lists, used, {*unknown})
         if given: raise ValueError(f"column {tags!r}: {told} is not in vocab ({where}): add it")
-        raise ValueError(f"column {tags!r}: {told} occurs only in validation ({where}): "
-            "move such rows to training with valid=[...], try another seed, pass vocab=[...], or drop them")
+        raise ValueError(never_trained(f'column {tags!r}: {told}', where, unknown, vocab, used.splits is not None))
     if len(vocab)<2:
         raise ValueError(f"column {tags!r} holds one tag only, {vocab[0]!r}: there is nothing to tell apart")
 
