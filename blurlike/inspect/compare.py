@@ -60,6 +60,7 @@ def _read_names(names):
     if taken is None: return names
     raise ValueError(f"names={names!r}: a column of the tables is called {taken!r}, call the model something else")
 
+# %% ../../nbs/inspect/12_compare.ipynb #51c63094
 def _text_keys(dl): # (n,) numbers that are equal for equal texts
     n = len(dl.dataset)
     chunks = np.array_split(np.arange(n), n//10_000+1)
@@ -111,6 +112,7 @@ def _two_sided(off): # twice the share of draws on the other side of 0
     n = np.count_nonzero(~np.isnan(off))
     return min(1., 2*(min(np.sum(off<=0), np.sum(off>=0))+1)/(n+1))
 
+# %% ../../nbs/inspect/12_compare.ipynb #5c915912
 @patch(as_prop=True)
 def mcnemar(self:Comparison)->dict|None:
     "How many rows one alone has right, and the exact probability (McNemar 1947); `None` where rows are not right or wrong."
@@ -239,6 +241,7 @@ def _warn_trained(learn, dl, name):
     warn_user(f"{n:,} of {len(here):,} rows have texts that {name} was trained on, so its score is too good: "
         "compare on rows that neither has seen")
 
+# %% ../../nbs/inspect/12_compare.ipynb #51a3ace9
 def _reports(a, b, rows, names, kwargs):
     is_same = getattr(a.task, 'judge', None) is getattr(b.task, 'judge', None) # what is found of a row
     if not is_same:

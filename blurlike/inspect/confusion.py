@@ -60,6 +60,7 @@ def plot_confusion(
     ax.figure.tight_layout()
     return ax
 
+# %% ../../nbs/inspect/11_confusion.ipynb #78049881
 def _write_cells(ax, shown, form): # the numbers that are not 0
     middle = shown.max()/2
     for i,j in zip(*np.nonzero(shown)):
@@ -91,6 +92,7 @@ def _flat(numbers): # of rows, or of their words
     numbers = np.concatenate([np.asarray(o) for o in numbers]) if isinstance(numbers, list) else np.asarray(numbers)
     return numbers.ravel().astype(np.int64)
 
+# %% ../../nbs/inspect/11_confusion.ipynb #1d0a01ec
 @patch
 def print_classification_report(self:ClassificationInterpretation):
     "fastai's; `ValueError` where a row may have several labels, of which it would read the first two."

@@ -105,6 +105,7 @@ def _fewer_words(rows, seed): # whole sentences
     order = np.random.default_rng(seed).permutation(len(rows))
     return [rows[i] for i in np.sort(order[np.cumsum([len(rows[i][1]) for i in order])<=_most_words])]
 
+# %% ../../nbs/inspect/06_data_check.ipynb #268e15d4
 def _item_tokens(items, tfm): # ids without special ones, of each item; of two texts as one list that tells what both have
     parts = list(map(tfm.parts, items))
     n_parts = set(map(len, parts))

@@ -199,6 +199,7 @@ def _word_numbers(words, reading):
     known = [reading.word_text(w) for w in reading.words][:20]
     raise TypeError(f"words={words!r}: numbers of words are expected, from 0; the words are {known}")
 
+# %% ../../nbs/inspect/02_explain.ipynb #e0ee4b1c
 def _telling_words(learn, tags): # the first of each entity, or those with a tag of another scheme
     kind = getattr(learn.task, 'kind', None)
     return kind.begins(tags) if kind is not None else []
@@ -222,6 +223,7 @@ class _Tagged:
         last = max(self.places, default=0)
         raise ValueError(f"words={missing}: the model reads the words {first} to {last} of this text, {len(self.tags)} in all")
 
+# %% ../../nbs/inspect/02_explain.ipynb #3f30f51d
 def _explain_tags(ask, labels, words, method):
     learn,names = ask.learn,ask.learn.names
     words = _word_numbers(words, ask.reading)

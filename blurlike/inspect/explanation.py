@@ -73,6 +73,7 @@ def _draw(text, words, values): # words as (number, start, end) in the text
         at = hidden[-1][2]
     return ''.join(res)+html.escape(text[at:])
 
+# %% ../../nbs/inspect/01_explanation.ipynb #526f3b8b
 @patch
 def _drawn(self:Explanation, row):
     reading = self._reading(row)

@@ -52,6 +52,7 @@ def _read_rows(rows):
     if odd: raise TypeError(f"rows holds {odd[0]!r}: row numbers (whole numbers) are expected")
     return rows
 
+# %% ../../nbs/inspect/15_relabel.ipynb #4272b696
 _short = dict(train='training', valid='validation') # as the loaders are called
 def _named_part(part): return _short.get(part, part) if isinstance(part, str) else part
 
@@ -69,6 +70,7 @@ def _read_parts(part, n, loaders): # of each row; `None`: it is looked for in al
     if odd: raise ValueError(f"part={odd[0]!r}: {known} is expected")
     return res
 
+# %% ../../nbs/inspect/15_relabel.ipynb #acd449be
 def _check_lengths(rows, **others):
     for name,values in others.items():
         if len(values)==len(rows): continue
@@ -150,6 +152,7 @@ def _before(dl, places, entries): # what stands in the columns
     values = dl.dataset.tls[1].items.read(places, columns) if entries else [[]]
     return values[0] if len(columns)==1 else [dict(zip(columns, v)) for v in zip(*values)]
 
+# %% ../../nbs/inspect/15_relabel.ipynb #6ddb256e
 @patch
 def relabel(self:TransformersLearner,
     rows, # Row numbers, as `check`, `report` and top losses show them

@@ -73,6 +73,7 @@ def _empty(part):
     told = '{n} ({share}) with a text without letters and digits'
     return res+found_in(part, 'scant', part.empty==1, told, 'look whether they mean anything, or drop them')
 
+# %% ../../nbs/inspect/05_row_faults.ipynb #3ee68ba2
 def _unreadable(part):
     told = '{n} ({share}) with a text of which the tokenizer knows no token'
     remedy = 'drop or repair them, or take a checkpoint that knows their script'
@@ -95,6 +96,7 @@ def _stripped(part):
     remedy = 'take a checkpoint whose tokenizer keeps them: a cased or multilingual one, or strip_accents=False'
     return found_in(part, 'marks', part.stripped>0, told, remedy)
 
+# %% ../../nbs/inspect/05_row_faults.ipynb #6b264695
 def text_findings(
     parts:list # `DataPart`s that were scanned, training first
 )->list: # `Finding`s
@@ -133,6 +135,7 @@ def _alike(parts, have): # rows of all spellings but the most frequent
     remedy = 'write them in one way, if they mean the same'
     return [Finding('alike', p.name, p.rows(p.with_labels(odd)), told, remedy) for p in wrong]
 
+# %% ../../nbs/inspect/05_row_faults.ipynb #03902baf
 def _rare(train, counts): # of tags those that occur at all: a scheme has more of them than a text
     if not train.whole: return []
     rare = [l for l,n in counts.items() if n<_few and (n or not train.kind.of_words)]

@@ -54,6 +54,7 @@ def draw_sums(
         res.append((sums.T@times.T.astype(float)).T)
     return np.concatenate(res)
 
+# %% ../../nbs/inspect/08_row_results.ipynb #89ad6d39
 def interval(
     values:np.ndarray, # (S,...) scores of draws
     n:int # Rows
@@ -112,6 +113,7 @@ def micro(self:LabelCounts, sums)->dict: # (S,) over all labels together
     hits,found,true,*_ = (o.sum(-1) for o in self.parts(sums)[:3])
     return dict(precision=_ratio(hits, found), recall=_ratio(hits, true), f1=_ratio(2*hits, found+true))
 
+# %% ../../nbs/inspect/08_row_results.ipynb #861e1b24
 @patch
 def accuracy(self:LabelCounts, sums)->np.ndarray: # (S,)
     *_,right,total = self.parts(sums)
@@ -220,6 +222,7 @@ def number_results(
     def told(): return tuple(o[:,0].tolist() if len(names)==1 else list(map(tuple, o.tolist())) for o in values)
     return RowResults(sums, measure, losses, told, names=tuple(names), by_label=by_label if len(names)>1 else None)
 
+# %% ../../nbs/inspect/08_row_results.ipynb #97b16d00
 def mean_results(
     numerators:dict, # name -> (n,)
     denominator:np.ndarray, # (n,)
@@ -263,6 +266,7 @@ def judged(
     preds,targets,decoded = learn.get_preds(dl=dl, with_decoded=True, cbs=losses)
     return preds,targets,decoded,losses.of_rows
 
+# %% ../../nbs/inspect/08_row_results.ipynb #b6e3dead
 def counts_and_losses(
     learn, # Learner
     dl, # Its rows have targets

@@ -107,6 +107,7 @@ def _columns(kept): # chunks one after the other
     if not kept: return [np.zeros(0, dtype=t) for t in _kept.values()]
     return [np.concatenate([np.asarray(o, dtype=t) for o in column]) for column,t in zip(zip(*kept), _kept.values())]
 
+# %% ../../nbs/inspect/04_row_scan.ipynb #9ce6b82e
 @patch
 def scan(self:DataPart,
     kind:TargetKind|None, # Of the targets
@@ -217,6 +218,7 @@ def _parts(learn, rows, seed, tokens): # those that have rows
         if tokens and _can_compare_all(p): p.every = DataPart(p.dl, p.name)
     return parts
 
+# %% ../../nbs/inspect/04_row_scan.ipynb #0a5220a4
 @contextmanager
 def same_randomness():
     "Within, the user's transforms may draw what they like."

@@ -165,6 +165,7 @@ def rows(self:ScoreReport,
     if right is not None: keep &= r.right==right
     return self.numbers[keep & self._in_part(part)]
 
+# %% ../../nbs/inspect/10_score_report.ipynb #b04bd65d
 @patch
 def _in_cells(self:ScoreReport, label, prediction): # (n,) bool
     cells = self.results.cells
@@ -212,6 +213,7 @@ def _tables(self:ScoreReport): # heading -> table
         res[name] = _drawn_table(df.droplevel(0), '')
     return res
 
+# %% ../../nbs/inspect/10_score_report.ipynb #bd194fff
 @patch
 def __repr__(self:ScoreReport):
     tables = (f'{k}:\n{t!r}' if k else repr(t) for k,t in self._tables().items())
@@ -250,6 +252,7 @@ def _own_metrics(learn): # of the last pass
     found = zip(['loss', *(m.name for m in learn.metrics)], getattr(learn, 'final_record', []))
     return {k:float(v) for k,v in found if v is not None}
 
+# %% ../../nbs/inspect/10_score_report.ipynb #8678dad5
 @patch
 def report(self:TransformersLearner,
     rows=None, # Table with targets, its path, or a loader; `None`: the validation part

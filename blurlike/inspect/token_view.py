@@ -97,6 +97,7 @@ def _words_between(a, b, tokens, text): # one, or of many tokens one each
     starts = sorted({a, *(start for start,_ in tokens if start>a and _begins_word(text, start))})
     return list(zip(starts, [*starts[1:], b]))
 
+# %% ../../nbs/inspect/00_token_view.ipynb #36dc74ca
 @patch
 def _words(self:TextReading): # of the text, cut or not: (part, start, end), or the number of a given word
     if self.given: return list(range(len(self.parts[0])))

@@ -117,6 +117,7 @@ def embed(self:TransformersLearner,
             "embed is for models that read only")
     return self._embedded(self.texts_of(items, check=self.dls.text_tfm.check_or_text), bs)
 
+# %% ../../nbs/inspect/13_uncertain.ipynb #eceabc46
 @patch
 def _embedded(self:TransformersLearner, items, bs): # (n,H) float32
     tfm,res = self.dls.text_tfm,[]

@@ -143,6 +143,7 @@ def _word_features(words): # a list for each
             f'l {shapes[i-1]}', f'r {shapes[i+1]}']
     return [of(i) for i in range(2, len(words)+2)]
 
+# %% ../../nbs/inspect/03_wrong_labels.ipynb #9c8aa997
 def _around(words, i): # the words around one, which is marked
     near = [*words[max(0, i-6):i], f'»{words[i]}«', *words[i+1:i+7]]
     return ' '.join([*['…']*(i>6), *near, *['…']*(i+7<len(words))])

@@ -138,6 +138,7 @@ def _set_scaling(learn, scaling):
     changes = dict(thresh=_moved(learn.loss_func, scaling)) if learn.predictions.picks=='some' else {}
     set_decisions(learn, scaling=scaling, conformal=None, **changes)
 
+# %% ../../nbs/predict/08_calibration.ipynb #27272d71
 @patch
 def calibrate(self:PredictingLearner,
     method:str='temperature', # One number for all logits; or `vector`: two for each label, where rows allow it, by which answers may change
@@ -168,6 +169,7 @@ def calibrate(self:PredictingLearner,
     if show_plot: res.plot()
     return res
 
+# %% ../../nbs/predict/08_calibration.ipynb #1b1ecf3d
 def _temperature(loss_func): # `nan` of a scaling by label
     scale = (decisions_of(loss_func)['scaling'] or dict(scale=1.))['scale']
     return np.nan if isinstance(scale, list) else 1/scale

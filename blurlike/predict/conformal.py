@@ -58,6 +58,7 @@ def _are_there(dl, most): # (n,most) bool: a row with fewer choices has nothing 
     counts = torch.tensor([len(dl.text_tfm.output_names(o)) for o in items])
     return torch.arange(most)<counts[:,None]
 
+# %% ../../nbs/predict/09_conformal.ipynb #e2c8770c
 @patch
 def conformal(self:PredictingLearner,
     alpha:float=.1, # Share of rows whose right label may be missing from their set

@@ -38,8 +38,6 @@ from ..support.warn import warn_user
 from ..task import Predictions, task_of
 
 # %% ../../nbs/predict/04_predicting_learner.ipynb #5d0a1c03
-_readers = WeakKeyDictionary() # learner -> how texts are read for its model, whatever happens to its loaders; no part of its state
-
 def need_task(
     learn, # A learner
     instead:str='' # What can be done without one
@@ -48,6 +46,7 @@ def need_task(
     if learn.task is not None: return
     raise ValueError(f"this learner has no task, which says what its predictions are: pass task= to TransformersLearner{instead}")
 
+# %% ../../nbs/predict/04_predicting_learner.ipynb #4d44c511
 class PredictingLearner(Learner):
     "A fastai `Learner` that predicts texts, by a `Task` which tells how predictions read"
     task = own_names = None
@@ -73,23 +72,31 @@ class PredictingLearner(Learner):
         vars(self)['dls'] = dls
         if hasattr(dls, 'text_tfm'): self._take_reader(dls.text_tfm, before)
 
-    def _take_reader(self, tfm, before):
-        _readers[self] = tfm
-        follows = before is not None and before is not tfm
-        if follows: self._suit_reader(before)
-        if follows and hasattr(self, 'model_inputs'): self.model_inputs.suit()
+# %% ../../nbs/predict/04_predicting_learner.ipynb #1925828c
+_readers = WeakKeyDictionary() # learner -> how texts are read for its model, whatever happens to its loaders; no part of its state
 
-    def _suit_reader(self, before): pass # what was decided of the first loaders holds for others: see `TransformersLearner`
-    def _check_task(self, dls): # of loaders that follow others
-        is_unfit = self.task is not None and hasattr(dls, 'text_tfm') and not self.task.fits(dls)
-        other = task_of(dls) if is_unfit else None
-        if other is None: return
-        raise ValueError(f"these loaders are for {other.name}, and this learner's task is {self.task.name}: make a new learner of these rows")
+@patch
+def _take_reader(self:PredictingLearner, tfm, before):
+    _readers[self] = tfm
+    follows = before is not None and before is not tfm
+    if follows: self._suit_reader(before)
+    if follows and hasattr(self, 'model_inputs'): self.model_inputs.suit()
 
-    def check_loader(self, dl):
-        "Raise `ValueError` where `dl` has other labels than the model, or other tokens."
-        check_names(dl, self.names)
-        check_tokens(dl, _readers.get(self) or getattr(self.dls, 'text_tfm', None))
+@patch
+def _suit_reader(self:PredictingLearner, before): pass # what was decided of the first loaders holds for others: see `TransformersLearner`
+
+@patch
+def _check_task(self:PredictingLearner, dls): # of loaders that follow others
+    is_unfit = self.task is not None and hasattr(dls, 'text_tfm') and not self.task.fits(dls)
+    other = task_of(dls) if is_unfit else None
+    if other is None: return
+    raise ValueError(f"these loaders are for {other.name}, and this learner's task is {self.task.name}: make a new learner of these rows")
+
+@patch
+def check_loader(self:PredictingLearner, dl):
+    "Raise `ValueError` where `dl` has other labels than the model, or other tokens."
+    check_names(dl, self.names)
+    check_tokens(dl, _readers.get(self) or getattr(self.dls, 'text_tfm', None))
 
 # %% ../../nbs/predict/04_predicting_learner.ipynb #5d0a1c06
 def takes_threshold(
@@ -112,6 +119,7 @@ def _tell_lost(before, loss):
     warn_user(f"this loss comes without the {' and '.join(lost)} of the one before, and the learner answers without: find them again, "
         "or set with_decisions(loss, **decisions_of(learn.loss_func)) instead")
 
+# %% ../../nbs/predict/04_predicting_learner.ipynb #d38e102b
 _record = ContextVar('record', default=(None,None)) # the learner that answers, and its loss as it was when it began to
 
 @patch(as_prop=True)
@@ -214,6 +222,7 @@ def predict_logits(self:PredictingLearner,
     tfm.report_cut(seen)
     return cat(res).clone()
 
+# %% ../../nbs/predict/04_predicting_learner.ipynb #0becf6c0
 @patch
 def _tokens(self:PredictingLearner, texts, chunk): # an error names all items that raise it
     tfm = self.dls.text_tfm

@@ -40,6 +40,7 @@ def _write_part(preds, path, kind):
     if kind=='.parquet': return pq.write_table(_as_table(_columns(preds)), path)
     path.write_text(''.join(json.dumps(p)+'\n' for p in preds))
 
+# %% ../../nbs/predict/03_prediction_files.ipynb #54fa1393
 def _join_lines(parts, path):
     with open(path, 'wb') as out:
         for p in parts:
@@ -54,6 +55,7 @@ def _join(parts, path, kind):
             tables = [schema.empty_table(), pq.read_table(p)] # which may lack columns
             out.write_table(pa.concat_tables(tables, promote_options='permissive').cast(schema))
 
+# %% ../../nbs/predict/03_prediction_files.ipynb #6b19216b
 def rows_between(
     items, # Dataset, DataFrame, Series or list
     i:int, # First row
@@ -124,6 +126,7 @@ def predict_to_file(
         shutil.rmtree(folder)
     return out
 
+# %% ../../nbs/predict/03_prediction_files.ipynb #1716e395
 def _whole(v): # an option; of arrays and Series `repr` leaves out digits, and entries
     read = getattr(v, 'to_dict', None) or getattr(v, 'tolist', None)
     return read() if read else v

@@ -58,21 +58,6 @@ class LabelPredictions(Predictions):
         decode # `(preds (B,C), vocab) -> list` of plain dicts, one a row
     ): self.decode = decode
 
-    def one(self, learn, item, rm_type_tfms=None, with_input=False):
-        "Decoded prediction, its index, and (C,) probabilities."
-        text = learn.texts_of([item])[0]
-        is_plain = len(learn.dls.valid_ds.tls)==2 and only_ours(learn)
-        if not is_plain: return learn.fastai_predict(text, rm_type_tfms, with_input)
-        preds = self._meant(learn, learn.predict_logits([text]))
-        if gives_one_number(unwrap(learn.model)): preds = preds.squeeze(1) # as in `get_preds`
-        index = getcallable(learn.loss_func, 'decodes')(preds)
-        dl = learn.dls.valid
-        if not getattr(dl, '_types', None): dl._one_pass()
-        _,target_type = next(iter(dl._types.values()))
-        res = dl.dataset.tls[1].decode(retain_types(index[0], typs=target_type)),index[0],preds[0]
-        tfm = learn.dls.text_tfm
-        return (tfm.decode(tfm.stack(tfm.tokenize([text], count=False)[0])[0]),)+res if with_input else res
-
     def many(self, learn, items, bs=64):
         "Plain dicts, one a row."
         return self.read(learn, self.probabilities(learn, items, bs))
@@ -86,6 +71,23 @@ class LabelPredictions(Predictions):
 
     def read(self, learn, preds): # (B,C)
         return self.decode(preds, learn.names)
+
+# %% ../../nbs/predict/00_text_labels.ipynb #f09abc96
+@patch
+def one(self:LabelPredictions, learn, item, rm_type_tfms=None, with_input=False):
+    "Decoded prediction, its index, and (C,) probabilities."
+    text = learn.texts_of([item])[0]
+    is_plain = len(learn.dls.valid_ds.tls)==2 and only_ours(learn)
+    if not is_plain: return learn.fastai_predict(text, rm_type_tfms, with_input)
+    preds = self._meant(learn, learn.predict_logits([text]))
+    if gives_one_number(unwrap(learn.model)): preds = preds.squeeze(1) # as in `get_preds`
+    index = getcallable(learn.loss_func, 'decodes')(preds)
+    dl = learn.dls.valid
+    if not getattr(dl, '_types', None): dl._one_pass()
+    _,target_type = next(iter(dl._types.values()))
+    res = dl.dataset.tls[1].decode(retain_types(index[0], typs=target_type)),index[0],preds[0]
+    tfm = learn.dls.text_tfm
+    return (tfm.decode(tfm.stack(tfm.tokenize([text], count=False)[0])[0]),)+res if with_input else res
 
 # %% ../../nbs/predict/00_text_labels.ipynb #0add9896
 @patch

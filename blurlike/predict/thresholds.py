@@ -165,6 +165,7 @@ def _warn_many(given, right): # labels a row
     warn_user(f"with these thresholds a row is given {given:.1f} labels, and has {right:.1f}: the model does not tell these labels apart well, "
         "and the score asks for many. Train longer, or choose by metric='f0.5'")
 
+# %% ../../nbs/predict/07_thresholds.ipynb #3d319a5e
 @patch
 def tune_threshold(self:PredictingLearner,
     metric='f1', # What shall be high: `f1`, `f2`, `f0.5`, `mcc`, `balanced_accuracy`, or a function `(tp, fp, fn, tn) -> score` of arrays

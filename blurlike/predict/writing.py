@@ -49,6 +49,7 @@ def check_can_save(
     except (TypeError, ValueError) as e:
         raise ValueError(f"the model could not be saved with its settings of how it writes (`generation_config`): change them first. {e}") from None
 
+# %% ../../nbs/predict/02_writing.ipynb #16bcaf25
 def check_between(
     name:str, # Of an argument
     v, # Its value; `None`: none was given
@@ -283,6 +284,7 @@ def join(self:Continuation,
         a.keys = torch.cat([a.keys, b.keys])
         a.values = torch.cat([a.values, b.values])
 
+# %% ../../nbs/predict/02_writing.ipynb #335c167e
 @patch
 def _fit(self:Continuation, size): # tokens a row, the padding before them included
     more = size-self.ids.shape[1]

@@ -59,18 +59,6 @@ class WrittenText(Predictions):
         res = self.text(learn, ids),torch.tensor(ids, dtype=torch.long),log_probs
         return (prompt, *res) if with_input else res
 
-    def many(self, learn, items, bs=64,
-        max_new_tokens:int|None=None, # As in `one`
-        temperature:float|None=None, # As in `one`
-        top_p:float|None=None, # As in `one`
-        num_beams:int|None=None, # As in `one`
-        seed:int|None=None # As in `one`; what is drawn depends on `bs` too
-    )->list: # Dicts `{'generated_text'}`
-        "What is written for many items."
-        prompts = self.prompts(learn, items)
-        found = self.answered(learn, prompts, bs, max_new_tokens, self.how(learn, temperature, top_p, num_beams), seed)
-        return [dict(generated_text=self.told(p, self.text(learn, ids))) for p,ids in zip(prompts, found)]
-
     def prompts(self, learn, items)->list: return learn.texts_of(items)
     def told(self, prompt, text): return text
     def chosen(self, learn, temperature, top_p, num_beams)->dict: # arguments of `generate`
@@ -80,6 +68,20 @@ class WrittenText(Predictions):
         return self.chosen(learn, temperature, top_p, num_beams)
     def text(self, learn, ids):
         return learn.dls.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+# %% ../../nbs/predict/06_written_text.ipynb #3f24cc62
+@patch
+def many(self:WrittenText, learn, items, bs=64,
+    max_new_tokens:int|None=None, # As in `one`
+    temperature:float|None=None, # As in `one`
+    top_p:float|None=None, # As in `one`
+    num_beams:int|None=None, # As in `one`
+    seed:int|None=None # As in `one`; what is drawn depends on `bs` too
+)->list: # Dicts `{'generated_text'}`
+    "What is written for many items."
+    prompts = self.prompts(learn, items)
+    found = self.answered(learn, prompts, bs, max_new_tokens, self.how(learn, temperature, top_p, num_beams), seed)
+    return [dict(generated_text=self.told(p, self.text(learn, ids))) for p,ids in zip(prompts, found)]
 
 # %% ../../nbs/predict/06_written_text.ipynb #da9324cc
 @patch

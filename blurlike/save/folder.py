@@ -48,6 +48,7 @@ def _save_tokenizer(tfm, path): # other tools that truncate shall do so where th
         tok.save_pretrained(path)
     finally: tok.model_max_length,tok.init_kwargs = limit,given
 
+# %% ../../nbs/save/02_folder.ipynb #47a8046a
 def _base_model(learn, base): # as the checkpoint holds it
     config = head_config(learn.task, output_names(learn.dls))
     with warnings.catch_warnings():
@@ -194,6 +195,7 @@ def _check_weights(learn, folder): # did each find its place, and is each place 
         names = some_of(sorted(learn.model.new_weights), 5, str)
         raise ValueError(f"the weights in {str(folder)!r} are not complete: {names} are missing or have another shape")
 
+# %% ../../nbs/save/02_folder.ipynb #f41774db
 @patch(cls_method=True)
 def from_pretrained(cls:TransformersLearner,
     folder_or_repo, # Folder, or name of a repository on the Hub, written by `save_pretrained`

@@ -53,6 +53,7 @@ def _not_saved(names, folder): # as a message begins
     was = 'was' if len(names)==1 else 'were'
     return f"{', '.join(names)} in {str(folder)!r} {was} not saved with the learner"
 
+# %% ../../nbs/save/01_folder_check.ipynb #c02ec047
 def check_destination(
     folder, # Where a learner shall be saved
     onnx:bool=False # By `export_onnx`?
@@ -68,11 +69,11 @@ def check_destination(
     them = 'it' if len(odd)==1 else 'them'
     raise FileExistsError(f"{_not_saved(odd, folder)}, and transformers would read {them}: move {them} away, or give another name")
 
+# %% ../../nbs/save/01_folder_check.ipynb #7d62196c
 def _link(a, b): # the old name is deleted soon
     try: os.link(a, b, follow_symlinks=False)
     except OSError: shutil.copy2(a, b, follow_symlinks=False)
 
-# %% ../../nbs/save/01_folder_check.ipynb #7d62196c
 def _keep_theirs(folder, path): # what others have put into `folder`, in `path` too
     for p in _theirs(folder) if folder.is_dir() else ():
         to = path/_name(p, folder)
@@ -115,6 +116,7 @@ def _is_code(k, v): # would code be fetched, imported or run by this entry?
 
 def _code_in(config): return [k for o in _dicts_in(config) for k,v in o.items() if _is_code(k, v)]
 
+# %% ../../nbs/save/01_folder_check.ipynb #70249431
 def _check_code(folder, name, trust_remote_code, but=()):
     config = read_json(folder/name, finite=False) # transformers writes Infinity
     found = [] if trust_remote_code else [k for k in _code_in(config) if k not in but]

@@ -191,6 +191,7 @@ def export_onnx(
             _compare(type(copy.model).__name__, before, path)
         return replace_save(folder, write, onnx=True)
 
+# %% ../../nbs/save/04_onnx_model.ipynb #87b399f3
 def load_onnx(
     folder_or_repo, # What `export_onnx` wrote
     **kwargs # Passed to `onnxruntime.InferenceSession`, e.g. `providers`, `sess_options`

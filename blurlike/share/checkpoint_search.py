@@ -86,6 +86,7 @@ def _online_api():
     if not constants.is_offline_mode(): return HfApi()
     raise ConnectionError("find_checkpoints needs the network, but HF_HUB_OFFLINE=1 keeps huggingface_hub off it: unset that variable")
 
+# %% ../../nbs/share/04_checkpoint_search.ipynb #9bdb31e2
 def find_checkpoints(
     task, # Name of a task or of its one-line learner, e.g. `'sequence_classification'`; a `Task`, or a learner
     language=None, # Code, e.g. `'de'`, or `'multilingual'`; a list: those that know all of them; `None`: any

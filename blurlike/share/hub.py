@@ -47,6 +47,7 @@ def hub_tag(
     own = next(iter(learn.task.trained_tags), None)
     return pipeline_of(learn.task) or getattr(learn.dls.text_tfm, 'hub_tag', own)
 
+# %% ../../nbs/share/02_hub.ipynb #95bc8b32
 def _is_peft(learn, merge): return has_adapter(unwrap(learn.model)) and not merge
 
 def _results(learn, scores, data): # as the Hub lists them
@@ -147,6 +148,7 @@ def _fit_settings(learn): # of the last fit
         'weight decay':learn.opt.hypers[-1].get('wd'), 'optimizer':_code(getattr(opt_func, '__name__', opt_func)),
         'precision':'float32' if half is None else f'mixed, {half.amp_mode.value}', 'gradients clipped to norm':clip}
 
+# %% ../../nbs/share/02_hub.ipynb #a8736633
 def _training(learn, facts):
     model = unwrap(learn.model)
     res = {'architecture':_code(_architecture(model))}
@@ -212,6 +214,7 @@ def _usage(learn, facts, name, merge):
     if tag is None: return res + _without_us.format(code=plain_code(learn, name))
     return res + _without_us.format(code=pipe) + '\n' + _not_in_pipe(facts)
 
+# %% ../../nbs/share/02_hub.ipynb #f876cbf0
 def model_card(
     learn, # A learner, perhaps trained; or its folder from `save_pretrained`
     name:str='model', # Of the repository, or the folder that the card shall name
@@ -252,6 +255,7 @@ def _repo(api, repo_id, private, revision): # made if it is new, and its branch 
     if is_branch: api.create_branch(repo, branch=revision, exist_ok=True)
     return repo
 
+# %% ../../nbs/share/02_hub.ipynb #c97c4d56
 @patch
 def push_to_hub(self:TransformersLearner,
     repo_id:str, # `name`, or `owner/name`

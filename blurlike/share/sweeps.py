@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
+from fastcore.basics import patch
 
 from ..train.learner import TransformersLearner
 from ..train.metrics import lower_is_better
@@ -106,32 +107,36 @@ class _Search:
             self.fit(learn, **{n:params[n] for n in self.fits})
         return learn
 
-    def trial(self, params, cbs=()): # value, and what went wrong
-        value,note,learn = float('nan'),'',self
-        try:
-            learn = self.train(params, cbs)
-            value = last_value(learn, self.metric)
-            if math.isnan(value): note = f"ValueError: {self.metric} is nan"
-        except Exception as e:
-            note = 'pruned' if type(e).__name__=='TrialPruned' else f'{type(e).__name__}: {e}'
-            is_trained = learn is not self
-            if is_trained and self._has_no_value(): self.wrong = e
-        has_failed = note not in ('','pruned') and self.wrong is None
-        if has_failed: warn_user(f"trial {len(self.rows)} with {params} failed: {note}")
-        if torch.cuda.is_available(): gc.collect() # learner and callbacks know each other, and hold memory of the device
-        self.rows.append(params | {self.metric:value, 'note':note})
-        return value,note
+# %% ../../nbs/share/01_sweeps.ipynb #ef4b39e9
+@patch
+def trial(self:_Search, params, cbs=()): # value, and what went wrong
+    value,note,learn = float('nan'),'',self
+    try:
+        learn = self.train(params, cbs)
+        value = last_value(learn, self.metric)
+        if math.isnan(value): note = f"ValueError: {self.metric} is nan"
+    except Exception as e:
+        note = 'pruned' if type(e).__name__=='TrialPruned' else f'{type(e).__name__}: {e}'
+        is_trained = learn is not self
+        if is_trained and self._has_no_value(): self.wrong = e
+    has_failed = note not in ('','pruned') and self.wrong is None
+    if has_failed: warn_user(f"trial {len(self.rows)} with {params} failed: {note}")
+    if torch.cuda.is_available(): gc.collect() # learner and callbacks know each other, and hold memory of the device
+    self.rows.append(params | {self.metric:value, 'note':note})
+    return value,note
 
-    def _has_no_value(self): return all(math.isnan(r[self.metric]) for r in self.rows) # of any trial so far
+@patch
+def _has_no_value(self:_Search): return all(math.isnan(r[self.metric]) for r in self.rows) # of any trial so far
 
-    def table(self):
-        if self._has_no_value():
-            first = f"; the first: {self.rows[0]['note']}" if self.rows else ''
-            raise RuntimeError(f"none of {len(self.rows)} trials gave a value{first}")
-        rows = pd.DataFrame(self.rows).rename_axis('trial')
-        res = Trials(rows.sort_values(self.metric, ascending=self.lower, kind='stable', na_position='last'))
-        res.names = self.names
-        return res
+@patch
+def table(self:_Search):
+    if self._has_no_value():
+        first = f"; the first: {self.rows[0]['note']}" if self.rows else ''
+        raise RuntimeError(f"none of {len(self.rows)} trials gave a value{first}")
+    rows = pd.DataFrame(self.rows).rename_axis('trial')
+    res = Trials(rows.sort_values(self.metric, ascending=self.lower, kind='stable', na_position='last'))
+    res.names = self.names
+    return res
 
 # %% ../../nbs/share/01_sweeps.ipynb #17b5000e
 class _Prune(Callback):
@@ -145,6 +150,7 @@ class _Prune(Callback):
         self.done += 1
         if self._trial.should_prune(): raise TrialPruned(f"after {self.done} epochs")
 
+# %% ../../nbs/share/01_sweeps.ipynb #e97dd94a
 def _suggest(trial, name, r):
     if 'values' in r: return r['values'][0] if len(r['values'])==1 else trial.suggest_categorical(name, r['values'])
     if r['whole']: return trial.suggest_int(name, r['low'], r['high'])
@@ -168,6 +174,7 @@ def _ask(study, ranges, tried, seed): # a trial and its parameters
     trial = study.ask()
     return trial,_draw(trial, ranges)
 
+# %% ../../nbs/share/01_sweeps.ipynb #d7440d0a
 def _state(note): # of a trial
     from optuna.trial import TrialState
     return {'':None, 'pruned':TrialState.PRUNED}.get(note, TrialState.FAIL)
@@ -227,6 +234,7 @@ def _check_sweep(parameters, fit, metric, n_trials, prune):
     if taken is None: return
     raise ValueError(f"parameter {taken!r} has the name of a column of the table of trials; call it something else")
 
+# %% ../../nbs/share/01_sweeps.ipynb #fa3cade9
 def sweep(
     learner_fn, # Makes a learner from the parameters that it names; without `fit` it also trains it. May return the number itself
     parameters:dict, # Name -> a tuple (range), a list (choice), or a fixed value

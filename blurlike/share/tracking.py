@@ -58,6 +58,7 @@ def _call(learn): # the training method under way, with its defaults
     defaults = {k:p.default for k,p in parameters.items() if k!='cbs' and p.default is not p.empty}
     return dict(method=run.name) | _plain(defaults | run.arguments)
 
+# %% ../../nbs/share/00_tracking.ipynb #e54d21f9
 def _learner_facts(learn):
     model = unwrap(learn.model)
     half = getattr(learn, 'mixed_precision', None)
@@ -114,6 +115,7 @@ def drawn_rows(
     try: return dl.new(get_idxs=FixedOrder(np.array(rows)), shuffle=False, drop_last=False, share=None, max_tokens=None)
     finally: random.setstate(state) # fastai draws a seed for each new loader
 
+# %% ../../nbs/share/00_tracking.ipynb #35e6f35b
 def _of_given(preds, decoded): # where several may be given, -1 for what is not
     is_mask = getattr(decoded, 'dtype', None)==torch.bool
     return preds.where(decoded, -1) if is_mask else preds
@@ -179,6 +181,7 @@ def _begin(self:WandbCallback): # where the run has come to
 def _end_step(self:WandbCallback): # what is logged later belongs to the next one
     if self.__dict__.pop('_open', False): wandb.run.log({})
 
+# %% ../../nbs/share/00_tracking.ipynb #fe0e85b3
 @patch
 def _log_dataset(self:WandbCallback):
     is_default = self.log_dataset is True
@@ -218,6 +221,7 @@ def _send(self:WandbCallback, values): # a step that was logged before an interr
     wandb.run.log(values, step=max(self.logged_step, wandb.run.step))
     self._open = True
 
+# %% ../../nbs/share/00_tracking.ipynb #cd21dde3
 @patch
 def after_epoch(self:WandbCallback):
     self.logged_epochs += 1

@@ -90,6 +90,7 @@ _one_of_all = ('threshold={!r}: each row has one label here, and that is the lik
 _many_answers = ('abstain={!r}: several labels a row are answers of their own, most of which are sure that they are not given. '
     'A higher threshold= gives those that are sure; sets=True all that may be right')
 
+# %% ../../nbs/tasks/00_sequence_classification.ipynb #253efa73
 class SetPredictions(LabelPredictions):
     "Those labels of a text that are likelier than the learner's threshold"
     picks = 'some'
@@ -119,6 +120,7 @@ class SetPredictions(LabelPredictions):
         is_set = (torch.logit(probs, 1e-7)-torch.logit(thresh, 1e-7)).sigmoid()
         return measure(torch.stack([is_set, 1-is_set], -1)).amax(-1)
 
+# %% ../../nbs/tasks/00_sequence_classification.ipynb #d2d976ce
 @page_output.register
 def _(predictions:SetPredictions, learn, gr): # the labels that are given, as everywhere
     def given(item): return {str(o['label']):o['score'] for o in predictions.many(learn, [item])[0]}
@@ -138,6 +140,7 @@ def judge_numbers(learn, dl):
     preds,targets,_,losses = judged(learn, dl)
     return number_results(targets.numpy(), preds.numpy(), learn.names, losses)
 
+# %% ../../nbs/tasks/00_sequence_classification.ipynb #f4b3105a
 single_label = register_task(Task('single_label_classification', 'AutoModelForSequenceClassification',
     target  = lambda vocab: CategoryBlock(vocab=vocab, sort=False), read=Column,
     loss    = weighted_cross_entropy,
@@ -158,6 +161,7 @@ multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequ
     first_guess = log_odds,
     kind    = LabelSets(), pipeline=dict(truncation=True, top_k=None), judge=judge_sets))
 
+# %% ../../nbs/tasks/00_sequence_classification.ipynb #cf94d4d0
 _judged = 'Numbers were judged in {n} rows, by ridge regression over tokens: {told}.'
 
 regression = register_task(Task('regression', 'AutoModelForSequenceClassification',
@@ -251,6 +255,7 @@ def sequence_classification_learner(
         bs=bs, max_length=max_length, overlap=overlap, class_weights=weights, first_guess=guess,
         loss_func=loss_func, model_kwargs=model_kwargs, dl_kwargs=dl_kwargs, **common)
 
+# %% ../../nbs/tasks/00_sequence_classification.ipynb #0c7b6542
 def _check_vectors(y, vocab, label): # whose places would mean other labels
     if not isinstance(y, LabelVector) or vocab==y.values: return
     raise ValueError(f"the checkpoint's labels are {vocab}, in this order; the vectors in column {label!r} say of {y.values}. "

@@ -30,6 +30,7 @@ def _by_message(o):
     if len(set(lengths.values()))>1: raise ValueError(f"the lists of a chat differ in length: {lengths}")
     return [dict(zip(lists, values)) for values in zip(*lists.values())]
 
+# %% ../../../nbs/tasks/causal_lm/00_chats.ipynb #00bc84fb
 def as_messages(
     o, # A list of dicts with `role` and `content`
     answered:bool=True # Must the assistant have said something?
@@ -86,6 +87,7 @@ def _turn(tokenizer, messages, i, text): # where message `i` stands in the rende
         "what the assistant said cannot be told from the rest. End each chat with its first answer, or mark the answers "
         "in the template with {% generation %}")
 
+# %% ../../../nbs/tasks/causal_lm/00_chats.ipynb #280d979f
 def _without_tail(tokenizer, text, a, b): # a turn ends with its end token; a line break behind it is the template's
     kept = text[a:b].rstrip()
     return (a, a+len(kept)) if kept.endswith(tuple(tokenizer.all_special_tokens)) else (a, b)

@@ -85,6 +85,7 @@ def _check_no_json(text, columns): # as a csv file has it, which cannot hold lis
     raise TypeError(f"column {columns[0]!r} holds chats written as JSON, which would be learnt as plain texts: "
         f"read them with df[{columns[0]!r}].map(json.loads), or keep them in jsonl or parquet")
 
+# %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #a94a7cf0
 def check_items(
     rows, # `Rows` that train or validate
     columns:list, # One or two
@@ -151,6 +152,7 @@ def _check_loaded(checkpoint): # if it is a model; by their names the right ones
     if not (isinstance(checkpoint, torch.nn.Module) and writes_text(checkpoint)): return
     raise ValueError(f"{type(checkpoint).__name__} reads a text and writes another one: seq2seq_learner trains it")
 
+# %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #353fe41c
 def _check_model(model):
     if is_causal(model): return
     raise ValueError(f"{type(model).__name__} sees the tokens that come after: it was made from an encoder's checkpoint, which writes no text. "

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 import torch
+from fastcore.basics import patch
 from ...train.metrics import CountsMetric
 
 from ...model.token_scores import as_scores
@@ -76,16 +77,19 @@ class NextTokenCounts:
         self.right += scores[1]
         self.n_bytes += int(sizes[ids].sum()-own[ids[begins]].sum())
 
-    def _bytes_of(self, tfm): # looked up once
-        n = len(tfm.tokenizer)
-        if self.sizes is None or self.sizes[0]!=n: self.sizes = n,token_bytes(tfm.tokenizer),own_spaces(tfm)
-        return self.sizes[1:]
+# %% ../../../nbs/tasks/causal_lm/04_scores.ipynb #8bb5ab1e
+@patch
+def _bytes_of(self:NextTokenCounts, tfm): # looked up once
+    n = len(tfm.tokenizer)
+    if self.sizes is None or self.sizes[0]!=n: self.sizes = n,token_bytes(tfm.tokenizer),own_spaces(tfm)
+    return self.sizes[1:]
 
-    def value(self, name):
-        if not self.n: return None
-        if name=='perplexity': return math.exp(min(self.loss/self.n, 700))
-        if name=='accuracy': return self.right/self.n
-        return self.loss/math.log(2)/self.n_bytes if self.n_bytes else None
+@patch
+def value(self:NextTokenCounts, name):
+    if not self.n: return None
+    if name=='perplexity': return math.exp(min(self.loss/self.n, 700))
+    if name=='accuracy': return self.right/self.n
+    return self.loss/math.log(2)/self.n_bytes if self.n_bytes else None
 
 def causal_lm_metrics(vocab=None)->list:
     "Perplexity, accuracy and bits per byte over all tokens that count."

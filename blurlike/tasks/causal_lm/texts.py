@@ -39,6 +39,7 @@ class SpelledText(TitledStr):
     "A text, and its tokens one by one"
     spelled = ()
 
+# %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #fac5bf99
 class TokenizeNext(TokenizeText):
     "A `TokenizeText` whose batches say which tokens are learnt"
     padding_side = 'right' # whatever the tokenizer says: that is for generation
@@ -93,6 +94,7 @@ def encodes(self:TokenizeNext, o): # a block is an array
 def check_rows(self:TokenizeNext, rows:Rows, *columns):
     if self.form!='chat': check_texts(rows, *columns)
 
+# %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #ca2e5e2c
 @patch
 def parts(self:TokenizeNext, o)->list:
     is_chat = isinstance(o, (list, dict)) and self.form=='chat'
@@ -107,6 +109,7 @@ def key(self:TokenizeNext, o)->int:
 def n_characters(self:TokenizeNext, o)->int:
     return o.shape[-1] if isinstance(o, np.ndarray) else sum(map(len, self.parts(o)))
 
+# %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #53ac5631
 @patch
 def example(self:TokenizeNext, columns=None, words=('a',)):
     text = ' '.join(words)
@@ -193,6 +196,7 @@ def cut(self:TokenizeNext, row:list)->tuple[list,list]: # segments -> ids, and 1
     ids,counted = _laid(row)
     return ids[:self.max_length],counted[:self.max_length]
 
+# %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #8996d5bd
 @patch
 def tokenize(self:TokenizeNext, texts, count=True):
     is_given = len(texts) and isinstance(texts[0], np.ndarray)

@@ -41,6 +41,7 @@ def _gaps(text, truth, guess=None, trunc_at=None): # a text with its gaps, for a
     end = ' …' if len(at)<len(there) else ''
     return ''.join(plain)+end,''.join(rich)+end
 
+# %% ../../../nbs/tasks/masked_lm/02_gap_tables.ipynb #fe921afc
 def _marked(columns, rows, numbers=None): # rows of (plain, rich) texts and of notes
     plain = [[text[0],*notes] for text,notes in rows]
     rich = [[text[1],*map(html.escape, notes)] for text,notes in rows]

@@ -127,6 +127,7 @@ def _guesses(tok, ids, gaps, probs, tokens): # of each gap
     alone = len(gaps)==1
     return [[_guess(tok, ids, gap, t, p, alone) for t,p in zip(ts, ps)] for gap,ts,ps in zip(gaps, tokens, probs)]
 
+# %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #717293b4
 @patch
 def many(self:MaskPredictions, learn, items, bs=64,
     top_k:int=5, # Guesses for each gap
@@ -158,6 +159,7 @@ def _choose(logits, temperature, seed): # (n,V) -> (n,) tokens
     random = None if seed is None else torch.Generator().manual_seed(seed)
     return torch.multinomial((logits/temperature).softmax(-1), 1, generator=random).squeeze(-1)
 
+# %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #d1af20c8
 @patch
 def one(self:MaskPredictions, learn, item, rm_type_tfms=None, with_input=False,
     temperature:float|None=None, # Draw a token instead of taking the likeliest: below 1 likely ones are drawn more often, above 1 less

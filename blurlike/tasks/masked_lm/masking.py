@@ -115,6 +115,7 @@ def _pick(self:TokenizeMasked, x, ids, rows, key): # (B,L) bool
     if self.whole_word: units = word_field(x, self.fields)[:,0].abs().numpy()
     return real & (addressed_random(key, rows, units)<self.mlm_probability)
 
+# %% ../../../nbs/tasks/masked_lm/00_masking.ipynb #fd2cf365
 @patch
 def _replace(self:TokenizeMasked, ids, rows, key, places): # (B,L) what stands for each, if it is picked
     kind = addressed_random(key, rows, places, 1)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from fastcore.basics import patch
 
 from ...support.warn import warn_user
 from ...data.prefetch import name_error
@@ -38,25 +39,27 @@ class FlatChoices:
         a,b = np.searchsorted(self.whose, [i, i+1])
         return self.texts[a:b].to_pylist()
 
-    @property
-    def unsound(self)->np.ndarray: # (N,) bool, whose choices cannot be used
-        empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(self.texts), ''), True).to_numpy(zero_copy_only=False)
-        return (self.n<2) | (np.bincount(self.whose, empty, len(self.n))>0)
+# %% ../../../nbs/tasks/multiple_choice/02_choice_columns.ipynb #e4afe33b
+@patch(as_prop=True)
+def unsound(self:FlatChoices)->np.ndarray: # (N,) bool, whose choices cannot be used
+    empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(self.texts), ''), True).to_numpy(zero_copy_only=False)
+    return (self.n<2) | (np.bincount(self.whose, empty, len(self.n))>0)
 
-    @property
-    def twice(self)->np.ndarray: # numbers of the rows that have a choice twice
-        def alike(k): # places whose choice stands `k` places further on too
-            same = pc.equal(self.texts[:-k], self.texts[k:]).to_numpy(zero_copy_only=False)
-            return self.whose[:-k][same & (self.whose[:-k]==self.whose[k:])]
-        return np.unique(np.concatenate([alike(k) for k in range(1, self.n.max(initial=1))] or [self.whose[:0]]))
+@patch(as_prop=True)
+def twice(self:FlatChoices)->np.ndarray: # numbers of the rows that have a choice twice
+    def alike(k): # places whose choice stands `k` places further on too
+        same = pc.equal(self.texts[:-k], self.texts[k:]).to_numpy(zero_copy_only=False)
+        return self.whose[:-k][same & (self.whose[:-k]==self.whose[k:])]
+    return np.unique(np.concatenate([alike(k) for k in range(1, self.n.max(initial=1))] or [self.whose[:0]]))
 
-    def find(self, texts)->tuple: # a Series (N,) of text or `None`: how often each stands among the choices of its row, and where first
-        texts = texts.astype(object).map(_encodable, na_action='ignore').to_numpy(object)
-        mine = pa.array(texts, pa.large_string(), from_pandas=True).take(pa.array(self.whose))
-        is_it = pc.fill_null(pc.equal(self.texts, mine), False).to_numpy(zero_copy_only=False)
-        first = np.full(len(self.n), -1)
-        first[self.whose[is_it][::-1]] = self.place[is_it][::-1]
-        return np.bincount(self.whose[is_it], minlength=len(self.n)),first
+@patch
+def find(self:FlatChoices, texts)->tuple: # a Series (N,) of text or `None`: how often each stands among the choices of its row, and where first
+    texts = texts.astype(object).map(_encodable, na_action='ignore').to_numpy(object)
+    mine = pa.array(texts, pa.large_string(), from_pandas=True).take(pa.array(self.whose))
+    is_it = pc.fill_null(pc.equal(self.texts, mine), False).to_numpy(zero_copy_only=False)
+    first = np.full(len(self.n), -1)
+    first[self.whose[is_it][::-1]] = self.place[is_it][::-1]
+    return np.bincount(self.whose[is_it], minlength=len(self.n)),first
 
 def _encodable(text): return text if text.isascii() else text.encode(errors='replace').decode()
 

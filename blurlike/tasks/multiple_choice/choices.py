@@ -171,6 +171,7 @@ def long_choices(self:TokenizeChoices,
         if size>=self.room: res[int(whose[i])] = max(size, res.get(int(whose[i]), 0))
     return res
 
+# %% ../../../nbs/tasks/multiple_choice/00_choices.ipynb #d2f699b3
 @patch
 def no_room_beside(self:TokenizeChoices, n:int)->ValueError: # a choice of `n` tokens
     return ValueError(f"a choice has {n} tokens, which leaves max_length={self.max_length} no room for the text: "

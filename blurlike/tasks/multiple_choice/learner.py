@@ -99,6 +99,7 @@ def RightChoiceBlock(
     "`TransformBlock` for the right choice; `get_y` gives the label and the choices of a row, or the label and each choice."
     return TransformBlock(type_tfms=ChoiceNumber(how))
 
+# %% ../../../nbs/tasks/multiple_choice/04_learner.ipynb #93138cb6
 def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeChoices)
 
 def judge_choices(learn, dl): # for the record's `judge`

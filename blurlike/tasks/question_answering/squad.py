@@ -40,6 +40,7 @@ def _read_json(path):
     try: return json.loads(path.read_text(encoding='utf-8'))
     except ValueError as e: raise ValueError(f"{path.name!r} cannot be read as json: {e}") from e
 
+# %% ../../../nbs/tasks/question_answering/07_squad.ipynb #03990dab
 SQUAD = {'.json':read_squad} # readers of files by their suffix
 
 def _is_nested(data):

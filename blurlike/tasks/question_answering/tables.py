@@ -37,6 +37,7 @@ class ReadTokens(tuple):
             at = b
         return res
 
+# %% ../../../nbs/tasks/question_answering/04_tables.ipynb #53e7d7f5
 def _tokens_once(starts, ends, ids): # (W,L) each: the tokens of the context, however many windows hold them
     signs = {} # by their end; the start of a window's first token may tell a space that it has in no other
     for window in zip(starts.tolist(), ends.tolist(), ids.tolist()):

@@ -8,6 +8,7 @@ __all__ = ['decoder_input', 'chosen', 'room_for', 'stops_of', 'Sources', 'Seq2Se
 # %% ../../../nbs/tasks/seq2seq/02_generation.ipynb #02244577
 import numpy as np
 import torch
+from fastcore.basics import patch
 
 from ...model.model_inputs import unwrap
 from ...model.tokenizer import max_positions
@@ -88,21 +89,24 @@ class Sources:
         mask = self.inputs.get('attention_mask', torch.ones_like(self.inputs['input_ids']))
         return dict(ids=self.inputs['input_ids'], hidden=encoded[0], mask=mask, kind=type(encoded))
 
-    def continuation(self, room, how, draws=None)->Continuation:
-        config = self.model.generation_config
-        start = config.decoder_start_token_id if config.decoder_start_token_id is not None else config.bos_token_id
-        rooms = np.full(self.n, room)
-        return Continuation(self.learn, [[start]]*self.n, rooms, how, stops_of(self.model), draws, self.read())
+# %% ../../../nbs/tasks/seq2seq/02_generation.ipynb #1cfb8009
+@patch
+def continuation(self:Sources, room, how, draws=None)->Continuation:
+    config = self.model.generation_config
+    start = config.decoder_start_token_id if config.decoder_start_token_id is not None else config.bos_token_id
+    rooms = np.full(self.n, room)
+    return Continuation(self.learn, [[start]]*self.n, rooms, how, stops_of(self.model), draws, self.read())
 
-    def several(self, n, room, how, draws)->list: # of each row `n` lists of token ids
-        stops = stops_of(self.model)
-        options = how | dict(num_return_sequences=n, max_new_tokens=room, eos_token_id=stops) | stop_options(self.learn)
-        drawn = draws.going_on(self.inputs['input_ids'].device)
-        with self.learn.predicting(), predict_together(self.model), drawing(how), drawn:
-            out = self.model.generate(**self.inputs, return_dict_in_generate=False, **options)[:,1:].tolist()
-        ends = [next((i+1 for i,t in enumerate(row) if t in stops), len(row)) for row in out]
-        rows = [row[:e] for row,e in zip(out, ends)]
-        return [rows[i:i+n] for i in range(0, len(rows), n)]
+@patch
+def several(self:Sources, n, room, how, draws)->list: # of each row `n` lists of token ids
+    stops = stops_of(self.model)
+    options = how | dict(num_return_sequences=n, max_new_tokens=room, eos_token_id=stops) | stop_options(self.learn)
+    drawn = draws.going_on(self.inputs['input_ids'].device)
+    with self.learn.predicting(), predict_together(self.model), drawing(how), drawn:
+        out = self.model.generate(**self.inputs, return_dict_in_generate=False, **options)[:,1:].tolist()
+    ends = [next((i+1 for i,t in enumerate(row) if t in stops), len(row)) for row in out]
+    rows = [row[:e] for row,e in zip(out, ends)]
+    return [rows[i:i+n] for i in range(0, len(rows), n)]
 
 # %% ../../../nbs/tasks/seq2seq/02_generation.ipynb #440b1e0a
 def _check_several(n, how):
@@ -148,39 +152,45 @@ class Seq2SeqPredictions(WrittenText):
         tfm.report_cut(seen)
         return tokens
 
-    def answers(self, learn, x): # of a batch
-        model = unwrap(learn.model)
-        how = chosen(model)
-        room = room_for(model)
-        parts = _rows(learn.dls.text_tfm, x) if counts_source(model) else [x]
-        return [ids for p in parts for ids in Sources(learn, p).continuation(room, how).finish()]
-
     def chosen(self, learn, *asked): return chosen(unwrap(learn.model), *asked)
-
-    def begun(self, learn, source, max_new_tokens, how, seed)->Continuation:
-        tfm = learn.dls.text_tfm
-        room = room_for(unwrap(learn.model), max_new_tokens)
-        return Sources(learn, tfm.stack(self.tokens(tfm, [source]))).continuation(room, how, Draws(seed))
-
-    def many(self, learn, items, bs=64,
-        max_new_tokens:int|None=None, # As in `one`
-        temperature:float|None=None, # As in `one`
-        top_p:float|None=None, # As in `one`
-        num_beams:int|None=None, # As in `one`
-        num_return_sequences:int=1, # Texts for each; more than one need as many beams, or a temperature
-        seed:int|None=None # As in `one`; what is drawn depends on `bs` too
-    )->list: # Dicts `{'generated_text'}`; of several texts lists of them
-        "What is written for many texts."
-        how = self.how(learn, temperature, top_p, num_beams)
-        _check_several(num_return_sequences, how)
-        found = self.answered(learn, learn.texts_of(items), bs, max_new_tokens, how, seed, several=num_return_sequences)
-        def told(ids): return dict(generated_text=self.text(learn, ids))
-        return [told(o) if num_return_sequences==1 else list(map(told, o)) for o in found]
 
     def text(self, learn, ids): return super().text(learn, ids).strip()
 
-    def log_probs(self, learn, source, ids): # (n,) of the tokens `ids`
-        tfm = learn.dls.text_tfm
-        x = tfm.stack(tfm.tokenize([source], False)[0])
-        targets = torch.tensor([ids])
-        with learn.predicting(): return learn.forward(x, **DecoderLoss().wanted(targets), targets=targets)[:,0].clone()
+# %% ../../../nbs/tasks/seq2seq/02_generation.ipynb #6a01f635
+@patch
+def many(self:Seq2SeqPredictions, learn, items, bs=64,
+    max_new_tokens:int|None=None, # As in `one`
+    temperature:float|None=None, # As in `one`
+    top_p:float|None=None, # As in `one`
+    num_beams:int|None=None, # As in `one`
+    num_return_sequences:int=1, # Texts for each; more than one need as many beams, or a temperature
+    seed:int|None=None # As in `one`; what is drawn depends on `bs` too
+)->list: # Dicts `{'generated_text'}`; of several texts lists of them
+    "What is written for many texts."
+    how = self.how(learn, temperature, top_p, num_beams)
+    _check_several(num_return_sequences, how)
+    found = self.answered(learn, learn.texts_of(items), bs, max_new_tokens, how, seed, several=num_return_sequences)
+    def told(ids): return dict(generated_text=self.text(learn, ids))
+    return [told(o) if num_return_sequences==1 else list(map(told, o)) for o in found]
+
+# %% ../../../nbs/tasks/seq2seq/02_generation.ipynb #728b1139
+@patch
+def answers(self:Seq2SeqPredictions, learn, x): # of a batch
+    model = unwrap(learn.model)
+    how = chosen(model)
+    room = room_for(model)
+    parts = _rows(learn.dls.text_tfm, x) if counts_source(model) else [x]
+    return [ids for p in parts for ids in Sources(learn, p).continuation(room, how).finish()]
+
+@patch
+def begun(self:Seq2SeqPredictions, learn, source, max_new_tokens, how, seed)->Continuation:
+    tfm = learn.dls.text_tfm
+    room = room_for(unwrap(learn.model), max_new_tokens)
+    return Sources(learn, tfm.stack(self.tokens(tfm, [source]))).continuation(room, how, Draws(seed))
+
+@patch
+def log_probs(self:Seq2SeqPredictions, learn, source, ids): # (n,) of the tokens `ids`
+    tfm = learn.dls.text_tfm
+    x = tfm.stack(tfm.tokenize([source], False)[0])
+    targets = torch.tensor([ids])
+    with learn.predicting(): return learn.forward(x, **DecoderLoss().wanted(targets), targets=targets)[:,0].clone()

@@ -106,6 +106,7 @@ def target_limit(
     if max_target_length is None or limit is None or max_target_length<=limit: return max_target_length or limit
     raise ValueError(f"max_target_length={max_target_length} is more than the {limit} tokens that the decoder takes")
 
+# %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #61655846
 def _first_token(tokenizer): # of a text, as far as the tokenizer has one
     found = (getattr(tokenizer, f'{n}_token_id') for n in ('bos','cls','pad'))
     return next(i for i in found if i is not None)

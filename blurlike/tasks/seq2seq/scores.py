@@ -99,6 +99,7 @@ def translation_metrics(
     from sacrebleu.metrics import BLEU, CHRF
     return dict(bleu=BLEU(tokenize=_tokenizer_for(language)), chrf=CHRF())
 
+# %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #2cfa453f
 ROUGE_HOW = 'rouge-score, F, words of any script, English stemmed'
 
 def signature(
@@ -188,6 +189,7 @@ class WrittenScores:
 
     def __getstate__(self): return self.__dict__ | dict(learn=None, dl=None, found=None)
 
+# %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #e65247c8
 def seq2seq_metrics(
     languages=None, # As in `text_scores`
     rows:int|None=200 # For which texts are written; 0: none
@@ -230,6 +232,7 @@ def _check_references(targets):
     bad = [i for i,t in enumerate(targets) if not isinstance(t, str) or not t.strip()]
     if bad: raise name_error(ValueError("there is no target to compare with"), name_items(bad))
 
+# %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #b7d58e4c
 @patch
 def score(self:TransformersLearner,
     rows=None, # Table with sources and targets; `None`: the validation part

@@ -39,6 +39,7 @@ def language_codes(
     special = {str(t) for t in tokenizer.added_tokens_decoder.values()}
     return sorted(special-{str(t) for t in tokenizer.special_tokens_map.values()})
 
+# %% ../../../nbs/tasks/seq2seq/00_texts.ipynb #4e7f0881
 def check_languages(
     tokenizer:PreTrainedTokenizerBase, # Any
     languages # Two codes, of the source and of the target; `None`: none were given
@@ -123,6 +124,7 @@ def end_of_text(
     raise ValueError(f"this tokenizer ({type(tokenizer).__name__}) has no token that ends a text, so a model could not learn where to stop: "
         "set `tokenizer.eos_token` to a token of its vocabulary")
 
+# %% ../../../nbs/tasks/seq2seq/00_texts.ipynb #92a76fa7
 class TokenizeTarget(Transform):
     "Target texts to token ids, and back"
     order,vocab = 1,() # the outputs have no names
@@ -173,6 +175,7 @@ def token_ids(self:TokenizeTarget,
     with _one_mode: ids = self.reader(text_target=texts, verbose=False)['input_ids']
     return [_ended(i, self.end, None) for i in ids]
 
+# %% ../../../nbs/tasks/seq2seq/00_texts.ipynb #b126e725
 @patch
 def many(self:TokenizeTarget,
     texts:list # Targets

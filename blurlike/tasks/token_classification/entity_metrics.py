@@ -40,18 +40,6 @@ class EntityCounts:
         if not self.strict: return {run for run in tag_runs(tags, scheme=True) if run[0] is not None}
         return {(e.tag, e.start, e.end) for e in Entities([list(map(in_iobes, tags))], self.scheme).entities[0]}
 
-    def add(self,
-        true, # (n,) numbers of the tags of a sentence
-        pred  # (n,) those predicted
-    ):
-        "Count a sentence."
-        self.words += len(true)
-        self.right += int((true==pred).sum())
-        if not self.entities or not len(true): return
-        true,pred = (self._entities(self.names[o].tolist()) for o in (true, pred))
-        for i,found in enumerate((true & pred, pred, true)):
-            for kind,*_ in found: self.counts[kind][i] += 1
-
     @staticmethod
     def _scores(right, found, true): # precision, recall, F1
         return right/max(found, 1),right/max(true, 1),2*right/max(found+true, 1)
@@ -62,19 +50,35 @@ class EntityCounts:
     @property
     def _total(self): return sum(self.counts.values(), np.zeros(3, dtype=np.int64)) # over all types
 
-    def value(self, name):
-        if name=='accuracy': return self.right/max(self.words, 1)
-        return dict(zip(('precision','recall','f1'), self._scores(*self._total)))[name]
+# %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #387f36a0
+@patch
+def add(self:EntityCounts,
+    true, # (n,) numbers of the tags of a sentence
+    pred  # (n,) those predicted
+):
+    "Count a sentence."
+    self.words += len(true)
+    self.right += int((true==pred).sum())
+    if not self.entities or not len(true): return
+    true,pred = (self._entities(self.names[o].tolist()) for o in (true, pred))
+    for i,found in enumerate((true & pred, pred, true)):
+        for kind,*_ in found: self.counts[kind][i] += 1
 
-    def report(self)->pd.DataFrame: # One row a type, then the micro and macro averages
-        "Precision, recall, F1 and support of each type of entity."
-        rows = {k:[*self._scores(*c), c[2]] for k,c in sorted(self.counts.items())}
-        each = np.array(list(rows.values())).reshape(-1, 4)
-        total = self._total
-        macro = each[:,:3].mean(0) if len(each) else [0.]*3
-        rows |= {'micro avg':[*self._scores(*total), total[2]], 'macro avg':[*macro, total[2]]}
-        columns = ['precision','recall','f1','support']
-        return pd.DataFrame(rows.values(), index=[*rows], columns=columns).astype(dict(support=int))
+@patch
+def value(self:EntityCounts, name):
+    if name=='accuracy': return self.right/max(self.words, 1)
+    return dict(zip(('precision','recall','f1'), self._scores(*self._total)))[name]
+
+@patch
+def report(self:EntityCounts)->pd.DataFrame: # One row a type, then the micro and macro averages
+    "Precision, recall, F1 and support of each type of entity."
+    rows = {k:[*self._scores(*c), c[2]] for k,c in sorted(self.counts.items())}
+    each = np.array(list(rows.values())).reshape(-1, 4)
+    total = self._total
+    macro = each[:,:3].mean(0) if len(each) else [0.]*3
+    rows |= {'micro avg':[*self._scores(*total), total[2]], 'macro avg':[*macro, total[2]]}
+    columns = ['precision','recall','f1','support']
+    return pd.DataFrame(rows.values(), index=[*rows], columns=columns).astype(dict(support=int))
 
 # %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #507a1c11
 def _all_tags(learn): # of each row of a batch, whatever was cut off; `None` where nobody knows
@@ -131,6 +135,7 @@ def _n_alike(one, other): return sum(a==b for a,b in zip(one, other))
 def _types_in(true, guess): return sorted({kind for found in (*true, *guess) for kind,*_ in found})
 def _as_tuples(true, guess): return tuple([tuple(tags) for tags in rows] for rows in (true, guess))
 
+# %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #512c6c54
 def entity_results(
     true:list, # Tags of each row
     guess:list, # Those predicted

@@ -214,6 +214,7 @@ def _aligned(text, a, b, align):
     step = -1 if align=='expand' else 1
     return border_of_word(text, a, step),border_of_word(text, b, -step)
 
+# %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #16c41240
 def spans_to_tags(
     text:str, # A text
     spans:list, # Dicts with `start`, `end` (exclusive) and `label`

@@ -105,6 +105,7 @@ def _word_costs(probs, target, words): # (W,) minus the logarithm of the probabi
     own = target.as_subclass(torch.Tensor)[places]
     return -probs[places].gather(1, own[:,None]).squeeze(1).clamp(min=1e-9).log()
 
+# %% ../../../nbs/tasks/token_classification/03_tagged_tables.ipynb #397e7cdd
 @show_batch.dispatch
 def _show_batch(x:TokenTensor, y:TensorTokenCategory, samples, ctxs=None, max_n=9, trunc_at:int|None=150, **kwargs):
     rows = [(*_cut(s[0], [_at(s[1], s[0])], trunc_at), [], ()) for s in samples[:max_n]]

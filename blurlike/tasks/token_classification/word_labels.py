@@ -64,19 +64,26 @@ class GatherWords(Gather):
     @cached_property
     def rows(self): return _read(self.loader) # their words and targets
 
-    def told_preds(self, learn): # (n_words,C) of each row
-        res = PerRow(no_word(learn.names).repeat(len(t), 1) for t in self.rows[0])
-        if not self.preds: return res
-        act = self.act or getcallable(learn.loss_func, 'activation')
-        row,word = torch.cat(self.at, 1)
-        preds = act(torch.cat(self.preds))
-        ends = (row.diff().nonzero().squeeze(1)+1).tolist()
-        for a,b in zip([0,*ends], [*ends,len(row)]):
-            if b>a: res[int(row[a])][word[a:b]] = preds[a:b].to(res[0].dtype)
-        return res
+# %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #df8e2932
+@patch
+def told_preds(self:GatherWords, learn): # (n_words,C) of each row
+    res = PerRow(no_word(learn.names).repeat(len(t), 1) for t in self.rows[0])
+    if not self.preds: return res
+    act = self.act or getcallable(learn.loss_func, 'activation')
+    row,word = torch.cat(self.at, 1)
+    preds = act(torch.cat(self.preds))
+    ends = (row.diff().nonzero().squeeze(1)+1).tolist()
+    for a,b in zip([0,*ends], [*ends,len(row)]):
+        if b>a: res[int(row[a])][word[a:b]] = preds[a:b].to(res[0].dtype)
+    return res
 
-    def told_targets(self, learn): return PerRow(t[0] for t in self.rows[1]) if len(self.loader.dataset.tls)>1 else None
-    def told_decoded(self, learn, preds): return None if preds is None else PerRow(_numbers(learn, p) for p in preds)
+@patch
+def told_targets(self:GatherWords, learn):
+    return PerRow(t[0] for t in self.rows[1]) if len(self.loader.dataset.tls)>1 else None
+
+@patch
+def told_decoded(self:GatherWords, learn, preds):
+    return None if preds is None else PerRow(_numbers(learn, p) for p in preds)
 
 def _read(dl): # words and targets of its rows
     idxs,texts,targets = dl.get_idxs(),[],[]
