@@ -342,8 +342,6 @@ def _as_known(df, column, names, several): # the column of labels, as the model 
     res[column] = [read(i, o) for i,o in enumerate(df[column])]
     return res
 
-def _are_texts(names): return all(isinstance(n, str) for n in names)
-
 def _are_named(learn, y): # is a label called as the model calls it?
     kind = learn.task.kind
     has_names = kind is not None and kind.labels and not kind.of_words
@@ -359,8 +357,7 @@ def _labelled(learn, data, text, label): # rows with texts and labels, and the f
     labels = [o.names for o in y]
     _check_label(learn, label, y)
     is_named = _are_named(learn, y)
-    as_text = text_columns(learn.dls) + (labels if is_named and _are_texts(learn.names) else [])
-    df,new = _rows(learn, data, as_text, text=(text, x.names), **{'label':(label, names) for names in labels})
+    df,new = _rows(learn, data, text_columns(learn.dls), text=(text, x.names), **{'label':(label, names) for names in labels})
     learn.dls.text_tfm.check_rows(Rows(df), *_listed(x.names))
     stand_for_names = is_named and y[0].values is not None # numbers, which are read as in training
     if not is_named or stand_for_names: return df,new

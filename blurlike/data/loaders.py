@@ -25,7 +25,6 @@ from .prefetch import name_error, name_items
 from .column import Column
 from .rows import Rows
 from .table_checks import check_columns, read_rows
-from .table_files import look_like_values
 from .tokens import TokenizeText
 from ..support.arguments import is_name, some_of
 from ..support.cells import native_values
@@ -132,10 +131,11 @@ def text_columns(
 )->list: # Names of columns
     "What stays text in a csv: texts, and labels that were learnt as text, of which some look like numbers."
     x,*y = [tl.tfms.fs[0] for tl in dls.valid_ds.tls if len(tl.tfms.fs)]
-    look_typed = look_like_values(getattr(dls, 'vocab', None) or ())
+    vocab = getattr(dls, 'vocab', None) or ()
+    are_texts = len(vocab)>0 and all(isinstance(v, str) for v in vocab)
     def stays(o): # one column of labels; several are 0 and 1
         names = columns_read(o)
-        return [names] if look_typed and is_name(names) else getattr(o, 'text_names', ())
+        return [names] if are_texts and is_name(names) else getattr(o, 'text_names', ())
     return [*L(columns_read(x)), *(n for o in y for n in stays(o))]
 
 def read_again(

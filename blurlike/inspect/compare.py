@@ -6,8 +6,6 @@
 __all__ = ['Comparison', 'compare']
 
 # %% ../../nbs/inspect/12_compare.ipynb #7c080004
-import html
-
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -21,13 +19,13 @@ from ..data.token_blocks import PackedRows
 from .row_results import FEWEST_ROWS, draw_sums, interval
 from .score_report import ScoreReport, as_shown
 from ..show.report import count_of, short_text
-from ..show.tables import Table, as_text
+from ..show.tables import Table, Told, as_text
 from ..support.arguments import check_counts, some_of
 from ..support.warn import warn_user
 from ..train.metrics import lower_is_better
 
 # %% ../../nbs/inspect/12_compare.ipynb #7c080007
-class Comparison:
+class Comparison(Told):
     "What `compare` found, drawn as tables in a notebook and as text elsewhere"
     def __init__(self,
         a:ScoreReport, # Of one model
@@ -208,16 +206,6 @@ def _said(self:Comparison): # sentences
     n,k = [*m.values()][:2]
     told = f"{count_of(n, 'row')} right for {self.names[0]} alone, {k:,} for {self.names[1]} alone"
     return [self._verdict(), f"{told} (McNemar's exact test: p = {m['p']:.2g})."]
-
-@patch
-def __repr__(self:Comparison):
-    return '\n\n'.join(['\n'.join(self._said()), *(f'{k}:\n{t!r}' if k else repr(t) for k,t in self._tables().items())])
-
-@patch
-def _repr_html_(self:Comparison):
-    said = ''.join(f'<p>{html.escape(s)}</p>' for s in self._said())
-    tables = (f'{f"<p>{html.escape(k)}:</p>" if k else ""}{t._repr_html_()}' for k,t in self._tables().items())
-    return f"<div>{said}{''.join(tables)}</div>"
 
 # %% ../../nbs/inspect/12_compare.ipynb #7c08000c
 def _column_keys(dataset, names): # (n,) of plain texts in columns, many times as fast

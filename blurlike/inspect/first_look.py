@@ -6,14 +6,11 @@
 __all__ = []
 
 # %% ../../nbs/inspect/07_first_look.ipynb #16f10004
-from types import MethodType
-
 import numpy as np
-from fastai.data.transforms import ToTensor
 from fastai.torch_core import rank_distrib
-from fasttransform import Pipeline
 
 from .row_scan import conflicting_texts, parts_of, same_randomness
+from ..data.prefetch import is_plain
 from ..data.rows import name_numbers
 from ..train.run import FIRST_LOOKS
 from ..data.token_blocks import PackedRows
@@ -24,11 +21,8 @@ from ..support.warn import warn_user
 _quick,_quick_by_item,_budget = 5_000,1_000,20_000_000 # rows, rows that must be read one by one, characters
 
 def _harmless(dl): # are the transforms known to do nothing but read?
-    if isinstance(dl.dataset.items, PackedRows) or not isinstance(dl.create_item, MethodType): return False
-    after = dl.after_item.fs if isinstance(dl.after_item, Pipeline) else [None]
-    readers = [type(f) for tl in dl.dataset.tls for f in tl.tfms.fs]
-    are_known = all(t.__module__.startswith(('fastai.data.transforms','blurlike.')) for t in readers)
-    return are_known and all(type(f) is ToTensor for f in after)
+    readers = [f for tl in dl.dataset.tls for f in tl.tfms.fs]
+    return not isinstance(dl.dataset.items, PackedRows) and dl.reader.is_own and all(map(is_plain, readers))
 
 def _many(mask, share): return mask.sum()>=3 and mask.sum()>=share*len(mask)
 

@@ -6,7 +6,6 @@
 __all__ = ['NONE', 'as_shown', 'ScoreReport', 'rows_to_judge', 'row_results']
 
 # %% ../../nbs/inspect/10_score_report.ipynb #7c060004
-import html
 from functools import cached_property
 
 import numpy as np
@@ -21,7 +20,7 @@ from .row_results import FEWEST_ROWS, RowResults, draw_sums, interval, judge_los
 from .slices import slices_by
 from ..model.decisions import check_activation, outdated_decisions
 from ..show.report import count_of
-from ..show.tables import Table, as_text
+from ..show.tables import Table, Told, as_text
 from ..support.arguments import check_counts
 from ..train.learner import TransformersLearner
 
@@ -57,7 +56,7 @@ def _plain(v):
     return _number(v) if isinstance(v, float) else as_text(v)
 
 # %% ../../nbs/inspect/10_score_report.ipynb #b72b3554
-class ScoreReport:
+class ScoreReport(Told):
     "What `learn.report` found, drawn as tables in a notebook and as text elsewhere"
     def __init__(self,
         results:RowResults, # Of a pass
@@ -192,11 +191,11 @@ def _slice_named(part, known): # which of the pairs of `known` is meant
 _most_shown = 20
 
 @patch
-def _note(self:ScoreReport):
+def _said(self:ScoreReport):
     n = len(self)
     aged = f"; {' and '.join(self.outdated)} found before the last training" if self.outdated else ''
-    if n<FEWEST_ROWS: return f"{count_of(n, 'row')}, too few for intervals{aged}"
-    return f"{n:,} rows; in brackets where the score is in 95% of {len(self.drawn):,} draws of as many rows{aged}"
+    if n<FEWEST_ROWS: return [f"{count_of(n, 'row')}, too few for intervals{aged}"]
+    return [f"{n:,} rows; in brackets where the score is in 95% of {len(self.drawn):,} draws of as many rows{aged}"]
 
 @patch
 def _tables(self:ScoreReport): # heading -> table
@@ -212,17 +211,6 @@ def _tables(self:ScoreReport): # heading -> table
         name = f'by the column {by}' if f'by {by}' in res else f'by {by}'
         res[name] = _drawn_table(df.droplevel(0), '')
     return res
-
-# %% ../../nbs/inspect/10_score_report.ipynb #bd194fff
-@patch
-def __repr__(self:ScoreReport):
-    tables = (f'{k}:\n{t!r}' if k else repr(t) for k,t in self._tables().items())
-    return '\n\n'.join([self._note(), *tables])
-
-@patch
-def _repr_html_(self:ScoreReport):
-    tables = (f'{"" if not k else f"<p>{html.escape(k)}:</p>"}{t._repr_html_()}' for k,t in self._tables().items())
-    return f"<div><p>{html.escape(self._note())}</p>{''.join(tables)}</div>"
 
 # %% ../../nbs/inspect/10_score_report.ipynb #7c060021
 def rows_to_judge(

@@ -53,8 +53,7 @@ def _check_conformal(learn, alpha):
     raise ValueError(f"alpha={alpha!r}: the share of rows whose right label may be missing is expected, above 0 and below 1")
 
 def _are_there(dl, most): # (n,most) bool: a row with fewer choices has nothing beyond them
-    idxs = np.arange(len(dl.dataset))
-    items = [o for i in range(0, len(idxs), 1000) for o in dl.reader(idxs[i:i+1000])[0]]
+    items,_ = dl.reader(np.arange(len(dl.dataset)))
     counts = torch.tensor([len(dl.text_tfm.output_names(o)) for o in items])
     return torch.arange(most)<counts[:,None]
 

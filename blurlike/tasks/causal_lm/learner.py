@@ -35,7 +35,7 @@ from ...predict.writing import check_can_save, check_can_write
 from ...share.serving import answering, page_of, page_output, page_with_boxes
 from ...support.arguments import column_names
 from ...support.warn import warn_user
-from ...task import Task, register_learner, register_task, task_of
+from ...task import Task, register_learner, register_task
 from .blocks import DocumentBlocks
 from .generation import NextTokenPredictions
 from .scores import causal_lm_metrics
@@ -200,11 +200,6 @@ def _packed(rows, splits, tfm, text, block_size): # `DocumentBlocks`, and the bl
     res = DocumentBlocks([rows[s] for s in splits], tfm, text, block_size)
     n_train,n_valid = res.sizes
     return res,(np.arange(n_train), n_train+np.arange(n_valid))
-
-def _from_dls(dls, checkpoint, **kwargs):
-    if task_of(dls) is not causal_lm:
-        raise ValueError("these DataLoaders do not say which tokens are learnt: use causal_lm_block")
-    return TransformersLearner(dls, checkpoint, task=causal_lm, **kwargs)
 
 # %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #cb05ad14
 @register_learner

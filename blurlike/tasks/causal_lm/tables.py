@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ...data.text_items import repair_texts
 from ...data.token_fields import TokenTensor
 from ...inspect.token_view import TextReading, reading_of
-from ...show.tables import MarkedTable, Table, as_text, dearest, prediction_rows, shortened
+from ...show.tables import Table, as_text, dearest, prediction_rows, shortened
 from .joints import joined_parts
 from .texts import TensorNext, TokenizeNext
 
@@ -32,8 +32,7 @@ def counted_cell(
 # %% ../../../nbs/tasks/causal_lm/06_tables.ipynb #cb04ad12
 @show_batch.dispatch
 def _show_batch(x:TokenTensor, y:TensorNext, samples, ctxs=None, max_n=9, trunc_at:int|None=150, **kwargs):
-    cells = [counted_cell(s[0], trunc_at) for s in samples[:max_n]]
-    MarkedTable(['text'], [[p] for p,_ in cells], [[r] for _,r in cells]).show()
+    Table(['text'], [[counted_cell(s[0], trunc_at)] for s in samples[:max_n]]).show()
 
 def _written_rows(samples, outs, trunc_at=None): # headings and rows
     def row(text, out):
@@ -51,13 +50,8 @@ def _(y:TensorNext, samples, outs, preds): return _written_rows(samples, outs)
 @plot_top_losses.dispatch
 def _plot_top_losses(x:TokenTensor, y:TensorNext, samples, outs, raws, losses,
         trunc_at:int|None=150, numbers=None, **kwargs):
-    plain,rich = [],[]
-    for s,r,l in zip(samples, raws, losses):
-        told = [as_text(l.item()), dearest(s[1].spelled, r)]
-        a,b = counted_cell(s[0], trunc_at)
-        plain.append([a, *told])
-        rich.append([b, *map(html.escape, told)])
-    MarkedTable(['text','loss','dearest tokens'], plain, rich).numbered(numbers).show()
+    def row(s, r, l): return [counted_cell(s[0], trunc_at), as_text(l.item()), dearest(s[1].spelled, r)]
+    Table(['text','loss','dearest tokens'], list(map(row, samples, raws, losses))).numbered(numbers).show()
 
 # %% ../../../nbs/tasks/causal_lm/06_tables.ipynb #cb04ad16
 class NextReading(TextReading):

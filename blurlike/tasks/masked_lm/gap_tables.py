@@ -11,7 +11,7 @@ import html
 from fastai.data.core import show_batch, show_results
 from fastai.interpret import plot_top_losses
 
-from ...show.tables import MARK_COLORS, MarkedTable, as_text, prediction_rows
+from ...show.tables import MARK_COLORS, Table, as_text, prediction_rows
 from .masking import TensorMasked
 from ...data.token_fields import TokenTensor
 
@@ -42,28 +42,23 @@ def _gaps(text, truth, guess=None, trunc_at=None): # a text with its gaps, for a
     return ''.join(plain)+end,''.join(rich)+end
 
 # %% ../../../nbs/tasks/masked_lm/02_gap_tables.ipynb #fe921afc
-def _marked(columns, rows, numbers=None): # rows of (plain, rich) texts and of notes
-    plain = [[text[0],*notes] for text,notes in rows]
-    rich = [[text[1],*map(html.escape, notes)] for text,notes in rows]
-    MarkedTable(columns, plain, rich).numbered(numbers).show()
-
 @show_batch.dispatch
 def _show_batch(x:TokenTensor, y:TensorMasked, samples, ctxs=None, max_n=9, trunc_at:int|None=150, **kwargs):
-    _marked(['text'], [(_gaps(*s[:2], trunc_at=trunc_at), []) for s in samples[:max_n]])
+    Table(['text'], [[_gaps(*s[:2], trunc_at=trunc_at)] for s in samples[:max_n]]).show()
 
 @show_results.dispatch
 def _show_results(x:TokenTensor, y:TensorMasked, samples, outs, ctxs=None, max_n=9, trunc_at:int|None=150, **kwargs):
     rows = []
     for s,o in list(zip(samples, outs))[:max_n]:
         hidden = [(t.strip(), g.strip()) for t,g in zip(s[1], o[0]) if t is not None]
-        rows.append((_gaps(s[0], s[1], o[0], trunc_at), [f'{sum(t==g for t,g in hidden)} of {len(hidden)}']))
-    _marked(['text','right'], rows)
+        rows.append([_gaps(s[0], s[1], o[0], trunc_at), f'{sum(t==g for t,g in hidden)} of {len(hidden)}'])
+    Table(['text','right'], rows).show()
 
 @plot_top_losses.dispatch
 def _plot_top_losses(x:TokenTensor, y:TensorMasked, samples, outs, raws, losses,
         trunc_at:int|None=150, numbers=None, **kwargs):
-    rows = [(_gaps(s[0], s[1], o[0], trunc_at), [as_text(l.item())]) for s,o,l in zip(samples, outs, losses)]
-    _marked(['text','loss'], rows, numbers)
+    rows = [[_gaps(s[0], s[1], o[0], trunc_at), as_text(l.item())] for s,o,l in zip(samples, outs, losses)]
+    Table(['text','loss'], rows).numbered(numbers).show()
 
 # %% ../../../nbs/tasks/masked_lm/02_gap_tables.ipynb #6a9b0101
 @prediction_rows.register

@@ -7,12 +7,13 @@ __all__ = ['lettered']
 
 # %% ../../../nbs/tasks/multiple_choice/03_choice_tables.ipynb #c0784b19
 import html
+from itertools import repeat
 
 from fastai.data.core import show_batch, show_results
 from fastai.interpret import plot_top_losses
 
 from ...data.token_fields import TokenTensor
-from ...show.tables import MarkedTable, as_text, prediction_rows
+from ...show.tables import Table, as_text, prediction_rows, shortened
 from .right_choice import TensorChoice
 
 # %% ../../../nbs/tasks/multiple_choice/03_choice_tables.ipynb #be74be99
@@ -27,15 +28,10 @@ def _told(choices, right, guess=None): # for a terminal, and for a notebook
     return ' | '.join(lines),'<br>'.join(rich)
 
 def _show(samples, guesses, notes, trunc_at, numbers=None): # `notes`: heading -> cells
-    def cut(t):
-        words = t.split(' ')
-        return t if trunc_at is None or len(words)<=trunc_at else ' '.join(words[:trunc_at])+' …'
-    heads = ['text', 'choices', *notes]
-    told = [_told(list(map(cut, s[0].choices)), s[1], g) for s,g in zip(samples, guesses)]
-    more = list(zip(*notes.values())) if notes else [()]*len(told)
-    plain = [[cut(s[0].text), t[0], *m] for s,t,m in zip(samples, told, more)]
-    rich = [[html.escape(cut(s[0].text)), t[1], *map(html.escape, m)] for s,t,m in zip(samples, told, more)]
-    MarkedTable(heads, plain, rich).numbered(numbers).show()
+    def cut(t): return shortened(t, trunc_at)
+    more = zip(*notes.values()) if notes else repeat(())
+    rows = [[cut(s[0].text), _told(list(map(cut, s[0].choices)), s[1], g), *m] for s,g,m in zip(samples, guesses, more)]
+    Table(['text','choices',*notes], rows).numbered(numbers).show()
 
 # %% ../../../nbs/tasks/multiple_choice/03_choice_tables.ipynb #a1a34077
 @show_batch.dispatch

@@ -126,11 +126,6 @@ def _check_long(rows, x, flat, tfm): # names the rows
     if not bad: return
     raise name_error(tfm.no_room_beside(max(bad.values())), rows.name(maybe[list(bad)]))
 
-def _from_dls(dls, checkpoint, **kwargs):
-    if not _fits(dls):
-        raise ValueError("these DataLoaders hold no texts with choices: use TextChoicesBlock and RightChoiceBlock")
-    return TransformersLearner(dls, checkpoint, task=multiple_choice, **kwargs)
-
 # %% ../../../nbs/tasks/multiple_choice/04_learner.ipynb #fc26e26b
 @register_learner
 @delegates(TransformersLearner)

@@ -97,8 +97,7 @@ class GatherAnswers(Gather):
     @cached_property
     def readings(self): # of a list of batches the texts are not known
         if not isinstance(self.loader, TransformersDL): return [best_of(*f) for f in self.guesses]
-        idxs = self.loader.get_idxs()
-        items = [o for i in range(0, len(idxs), 1000) for o in self.loader.reader(idxs[i:i+1000])[0]]
+        items,_ = self.loader.reader(self.loader.get_idxs())
         return [best_of(*f, text=''.join(as_asked(o).contexts)) for f,o in zip(self.guesses, items)]
 
     def told_preds(self, learn): # (n,2)

@@ -16,7 +16,7 @@ from fastai.interpret import plot_top_losses
 from fastcore.basics import patch
 
 from ...data.tokens import TokenTensor
-from ...show.tables import MarkedTable, as_text, prediction_rows
+from ...show.tables import Table, as_text, prediction_rows
 from .answers import TensorAnswer
 from .questions import TokenizeQuestions, windows_of
 from .scores import answer_scores
@@ -116,13 +116,9 @@ def _golds(y, samples): # places of all right answers of each sample
 def _answer_texts(read, places): return list(dict.fromkeys(_answer_text(read, p) for p in places))
 
 def _show(samples, guesses, notes, n, numbers=None): # `notes`: heading -> cells
-    plain,rich = [],[]
-    more = list(zip(*notes.values())) if notes else [()]*len(samples)
-    for (read,gold,*_),guess,cells in zip(samples, guesses, more):
-        text = marked_context(read, gold, guess, n)
-        plain.append([read[0], text[0], *cells])
-        rich.append([html.escape(read[0]), text[1], *map(html.escape, cells)])
-    MarkedTable(['question','context',*notes], plain, rich).numbered(numbers).show()
+    more = zip(*notes.values()) # each caller has some
+    rows = [[s[0][0], marked_context(*s[:2], g, n), *m] for s,g,m in zip(samples, guesses, more)]
+    Table(['question','context',*notes], rows).numbered(numbers).show()
 
 @show_batch.dispatch
 def _show_batch(x:TokenTensor, y:TensorAnswer, samples, ctxs=None, max_n=9, trunc_at:int|None=40, **kwargs):

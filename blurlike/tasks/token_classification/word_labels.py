@@ -86,11 +86,8 @@ def told_decoded(self:GatherWords, learn, preds):
     return None if preds is None else PerRow(_numbers(learn, p) for p in preds)
 
 def _read(dl): # words and targets of its rows
-    idxs,texts,targets = dl.get_idxs(),[],[]
-    for i in range(0, len(idxs), 10_000):
-        t,y = dl.reader(idxs[i:i+10_000])
-        texts += t
-        targets += y
+    idxs = dl.get_idxs()
+    texts,targets = dl.reader(idxs)
     if len(texts)!=len(idxs): raise ValueError("a transform skips items here: predictions could not be told apart")
     return texts,targets
 
