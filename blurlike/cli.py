@@ -357,7 +357,8 @@ def _labelled(learn, data, text, label): # rows with texts and labels, and the f
     labels = [o.names for o in y]
     _check_label(learn, label, y)
     is_named = _are_named(learn, y)
-    df,new = _rows(learn, data, text_columns(learn.dls), text=(text, x.names), **{'label':(label, names) for names in labels})
+    asked = {'label':(label, names) for names in labels}
+    df,new = _rows(learn, data, text_columns(learn.dls), text=(text, x.names), **asked)
     learn.dls.text_tfm.check_rows(Rows(df), *_listed(x.names))
     stand_for_names = is_named and y[0].values is not None # numbers, which are read as in training
     if not is_named or stand_for_names: return df,new

@@ -6,8 +6,9 @@ import pytest
 import torch
 from datasets import Dataset
 from fastai.data.transforms import ItemGetter
+from fasttransform import Pipeline
 
-from blurlike.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, RandomSplitter, TransformersLearner, TransformersTextBlock, load_learner,
+from blurlike.all import (Callback, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, RandomSplitter, TransformersLearner, TransformersTextBlock, TokenTensor, Transform, load_learner,
     sequence_classification_learner)
 from small import learner
 
@@ -38,6 +39,46 @@ def test_a_datablock_takes_every_kind_of_row(readers, table, bert, in_tmp):
     preds,targets = learn.get_preds(dl=learn.dls.test_dl(rows, with_labels=True))
     assert [learn.names[i] for i in targets]==[r['label'] for r in BLOCK_ROWS[:4]]
     torch.testing.assert_close(preds, want.softmax(-1))
+
+class LastWord(Transform):
+    def encodes(self, x:str): return x.split()[-1]
+def last_word(t): return t.split()[-1]
+class Other(Callback): "One of the user's"
+class OtherFirst(Transform):
+    def encodes(self, x:TokenTensor):
+        x = x.clone()
+        x[:,0,1] = 9 # another word at the beginning
+        return x
+CHANGES = dict(item=dict(item_tfms=LastWord()), getter=dict(get_x=Pipeline([ColReader('text'), last_word])), batch=dict(batch_tfms=OtherFirst()))
+
+@pytest.mark.parametrize('how', CHANGES)
+def test_what_changes_a_text_changes_it_in_predictions_too(how, bert, in_tmp):
+    rows = pd.DataFrame(BLOCK_ROWS)
+    getters = dict(get_x=ColReader('text'), get_y=ColReader('label')) | CHANGES[how]
+    dls = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), splitter=RandomSplitter(seed=1), **getters).dataloaders(rows, bs=4)
+    learn = TransformersLearner(dls, bert)
+    with learn.no_bar(), learn.no_logging(): learn.fit(8, 1e-2) # so that texts differ
+    learn.export('learn.pkl')
+    some,texts = rows[:4],rows.text[:4].tolist()
+    want = learn.get_preds(dl=learn.dls.test_dl(some))[0]
+    assert want.std(0).max()>.01
+    for made in (learn, load_learner('learn.pkl')):
+        for given in (some, texts): torch.testing.assert_close(torch.tensor([o['score'] for o in made.predict_batch(given)]), want.max(1).values)
+        torch.testing.assert_close(torch.stack([made.predict(t)[2] for t in texts]), want)
+        made.add_cb(Other())
+        torch.testing.assert_close(torch.stack([made.predict(t)[2] for t in texts]), want) # by way of fastai's own
+    with pytest.warns(UserWarning, match=f"texts are changed by .*(LastWord|last_word|OtherFirst), which a folder"): learn.save_pretrained('saved')
+    if how!='batch':
+        with pytest.raises(IndexError, match='item 1: list index'): learn.predict_batch(['good', ' '])
+
+@pytest.mark.parametrize('passes', [0, 1])
+def test_transforms_that_come_later(passes, bert):
+    "What was remembered of the texts before is forgotten."
+    learn = learner('single', bert)
+    with learn.no_bar(), learn.no_logging(): learn.fit(passes, 1e-3)
+    learn.dls.add_tfms([LastWord()], 'after_item')
+    tfm = learn.dls.text_tfm
+    for dl in learn.dls.loaders: assert all(len(str(tfm.decode(o)).split())==1 for x,_ in dl for o in x)
 
 @pytest.mark.parametrize('items,match', [(dict(text=['a','b']), "this dict has 'text'"), ('a good film', 'takes a list of texts'), ([3], 'item 0.*got int'),
     ([('a good film','p')], 'item 0.*one text a row'), ((o for o in 'ab'), 'generator')])

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader as TorchDataLoader, get_worker_info
 
 from ..support.progress import Progress
 from .batch_order import TransformersDL
-from .prefetch import Memory, ReadMegabatch, MegabatchBytes, RowReader, ahead, quiet_fork
+from .prefetch import Memory, ReadMegabatch, MegabatchBytes, RowReader, ahead, own_transforms, quiet_fork
 from .token_fields import Tokens
 
 # %% ../../nbs/data/19_batch_reading.ipynb #b0b00006
@@ -71,7 +71,9 @@ def _results(self:TransformersDL, read, seed): # of each megabatch that must be 
 @patch
 def _check_memory(self:TransformersDL):
     tfm,tok = self.text_tfm,self.text_tfm.tokenizer
-    self.memory.reset(self.n, (tfm.max_length, tfm.overlap, len(tok), tok.truncation_side, repr(tfm.tokenizer_kwargs)))
+    after = tuple(map(id, own_transforms(self.after_item) or ()))
+    settings = tfm.max_length,tfm.overlap,len(tok),tok.truncation_side,repr(tfm.tokenizer_kwargs)
+    self.memory.reset(self.n, (*settings, after))
 
 def _with_remembered(rows, tokens, targets, before): # the rest of `rows` was known before
     _,old_tokens,where,old_targets = before

@@ -300,7 +300,8 @@ def _check_column_ids(table, name, names): # numbers of a table that says nothin
 
 # %% ../../nbs/data/05_splits.ipynb #8e78f6cd
 def _alone(train, valid): # columns of one table, which the other has not
-    return {c:('validation', valid) for c in train if c not in valid} | {c:('training', train) for c in valid if c not in train}
+    of_train = {c:('validation', valid) for c in train if c not in valid}
+    return of_train | {c:('training', train) for c in valid if c not in train}
 
 def _joined(*tables): # `Rows`, and the numbers of both parts
     first,second = (o.columns for o in tables)

@@ -104,13 +104,16 @@ def never_trained(
     is_text = len(unknown)==1 and isinstance(unknown[0], str)
     meant = did_you_mean(unknown[0], [v for v in known if isinstance(v, str)]) if is_text else ''
     way = 'correct them there, drop them' if is_joined else 'move such rows to training with valid=[...], try another seed, drop them'
-    way = f'{meant} {way.capitalize()}' if meant else f': {way}'
-    return f"{told} {'occur' if len(unknown)>1 else 'occurs'} only in validation ({where}){way}, or name all labels with vocab=[...]"
+    if meant: way = way.capitalize()
+    occur = 'occur' if len(unknown)>1 else 'occurs'
+    return f"{told} {occur} only in validation ({where}){meant or ':'} {way}, or name all labels with vocab=[...]"
 
 def _refuse_unknown(unknown, used, rows, name, vocab, known): # labels that no training row has, or that the vocab does not name
-    many,where = len(unknown)>1,used.name(rows)
+    many = len(unknown)>1
+    where = used.name(rows)
     said = f"column {name!r}: label{'s' if many else ''} {some_of(unknown, 5)}"
-    if vocab is not None: raise ValueError(f"{said} {'are' if many else 'is'} not in vocab, {some_of(vocab, 5)} ({where})")
+    if vocab is not None:
+        raise ValueError(f"{said} {'are' if many else 'is'} not in vocab, {some_of(vocab, 5)} ({where})")
     swapped = '. Nearly every row has a label of its own: are text= and label= swapped?' if len(unknown)>20 else ''
     raise ValueError(never_trained(said, where, unknown, known, used.splits is not None)+swapped)
 
@@ -123,7 +126,8 @@ def _check_labels(flat, n_train, used, single, name, vocab): # Series of labels,
     odd = flat[~flat.isin(train.unique() if vocab is None else vocab)]
     unknown = sorted(native_values(odd.unique()), key=str)
     is_told = vocab is not None or len(train) # without training rows all are unknown
-    if unknown and is_told: _refuse_unknown(unknown, used, odd.index.unique(), name, vocab, native_values(train.unique()))
+    if unknown and is_told:
+        _refuse_unknown(unknown, used, odd.index.unique(), name, vocab, native_values(train.unique()))
     _check_seen(train, single, name)
 
 def _check_vocab(vocab, name): # given by the user

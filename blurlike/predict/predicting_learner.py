@@ -21,8 +21,8 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 
 from ..data.loaders import (check_loaders, check_many, check_names, check_tokens, given_rows, output_names,
-    own_loaders, columns_read, takes)
-from ..data.prefetch import ahead, name_error, name_items
+    own_loaders, columns_read, takes, text_changes)
+from ..data.prefetch import ahead, name_error, name_items, own_transforms
 from ..data.column import Column
 from ..data.rows import Rows
 from ..data.table_checks import check_columns
@@ -145,15 +145,22 @@ def as_decided(self:PredictingLearner):
     finally: _record.reset(token)
 
 # %% ../../nbs/predict/04_predicting_learner.ipynb #10f60008
-def _read_items(items, tl, tfm, check): # rows are read by the getter of the loaders
+def _changed(o, transforms): # as fastai calls those of validation
+    for f in transforms: o = f(o, split_idx=1)
+    return o
+
+def _read_items(items, tl, tfm, check, before, after): # rows are read by the getter of the loaders
     getter = tl.tfms.fs[0]
     columns = columns_read(getter)
     has_names = isinstance(getter, Column) and isinstance(items, Rows)
     if has_names: check_columns(items, *L(columns))
     def is_row(o): return isinstance(o, (dict, pd.Series)) and (columns is not None or takes(tl, o))
     for i,o in enumerate(items):
-        try: yield tfm.as_item(getter(o) if is_row(o) else o, columns, check)
-        except (TypeError, KeyError) as e: raise name_error(TypeError(e.args[0]), name_items([i])) from None
+        try:
+            text = _changed(getter(o) if is_row(o) else o, before)
+            yield _changed((tfm.as_item(text, columns, check),), after)[0]
+        except (TypeError, KeyError) as e: raise name_error(TypeError(*e.args[:1]), name_items([i])) from None
+        except Exception as e: raise name_error(e, name_items([i])) from None
 
 def _warn_empty(items, tfm):
     empty = [i for i,o in enumerate(items) if not any(t.strip() for t in tfm.parts(o))]
@@ -163,7 +170,8 @@ def _warn_empty(items, tfm):
 @patch
 def texts_of(self:PredictingLearner,
     items, # List or Series of texts or pairs, DataFrame, Dataset, or list of dicts with the columns that the learner was trained on
-    check=None # Raises `TypeError` for an item that cannot be used; `None`: as the loaders were built
+    check=None, # Raises `TypeError` for an item that cannot be used; `None`: as the loaders were built
+    changed:bool=True # As the transforms of a `DataBlock` change them?
 )->list:  # Texts, pairs or lists of words
     "The texts in `items`; `TypeError` or `KeyError` if there are none."
     check_many(items, 'predict_batch')
@@ -172,7 +180,8 @@ def texts_of(self:PredictingLearner,
     if not is_named: items = given_rows(items, tl)
     elif isinstance(items, (pd.DataFrame, Dataset)): items = Rows(items)
     if len(items)==0: return []
-    res = list(_read_items(items, tl, tfm, check))
+    before,after = text_changes(self.dls) if changed else ([],[])
+    res = list(_read_items(items, tl, tfm, check, before, after))
     _warn_empty(res, tfm)
     return res
 
@@ -196,7 +205,8 @@ def forward(self:PredictingLearner,
     device,door = next(self.model.parameters()).device,self.model_inputs.door
     select,targets = (None if t is None else t.to(device) for t in (select, targets))
     with predict_together(door.model), door.asked(select, score, targets):
-        res = to_float(self.model(x.as_subclass(torch.Tensor).to(device))).cpu()
+        x = _changed((x.to(device),), own_transforms(self.dls.valid.after_batch) or [])[0]
+        res = to_float(self.model(x.as_subclass(torch.Tensor))).cpu()
     return check_outputs(res, door.model)
 
 # %% ../../nbs/predict/04_predicting_learner.ipynb #10f6000a

@@ -76,9 +76,9 @@ class LabelPredictions(Predictions):
 @patch
 def one(self:LabelPredictions, learn, item, rm_type_tfms=None, with_input=False):
     "Decoded prediction, its index, and (C,) probabilities."
-    text = learn.texts_of([item])[0]
     is_plain = len(learn.dls.valid_ds.tls)==2 and only_ours(learn)
-    if not is_plain: return learn.fastai_predict(text, rm_type_tfms, with_input)
+    text = learn.texts_of([item], changed=is_plain)[0]
+    if not is_plain: return learn.fastai_predict(text, rm_type_tfms, with_input) # which changes it itself
     preds = self._meant(learn, learn.predict_logits([text]))
     if gives_one_number(unwrap(learn.model)): preds = preds.squeeze(1) # as in `get_preds`
     index = getcallable(learn.loss_func, 'decodes')(preds)

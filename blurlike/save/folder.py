@@ -24,7 +24,8 @@ from ..support.finite import check_weights
 from ..data.label_columns import LabelVector
 from ..train.learner import TransformersLearner, head_config
 from ..model.model_inputs import unwrap
-from ..data.loaders import output_names
+from ..data.loaders import output_names, text_changes
+from ..data.prefetch import own_transforms
 from ..model.pretrained import load_transformer
 from ..model.tokenizer import load_tokenizer
 from ..support.progress import late_bars
@@ -77,6 +78,10 @@ def _check_base(base, folder): # where adapters are to be saved alone
     raise ValueError(f"{str(folder)!r} holds the checkpoint under these adapters, and merge=False would leave them alone there: give another name")
 
 def _warn_code(learn):
+    changes = [f for fs in text_changes(learn.dls) for f in fs] + (own_transforms(learn.dls.valid.after_batch) or [])
+    if changes:
+        warn_user(f"texts are changed by {some_of(changes, 5, lambda f: f.name)}, which a folder without code cannot hold: "
+            "a reloaded learner reads them as they are given. Change them before, or use `learn.export`")
     if not is_code(learn.dls.valid_ds.tls[0]): return
     columns = describe(learn)['text']
     warn_user(f"rows are read by get_x=, which a folder without code cannot hold: a reloaded learner reads {columns!r} of a row as it stands there. "

@@ -28,23 +28,33 @@ from ..data.rows import Rows
 from ..task import Task
 
 # %% ../../nbs/train/11_assembly.ipynb #9bb4e33d
-_data,_epochs = 'the data are the first argument',"epochs and rate are said to the fit: `learn.fit_one_cycle(3, 2e-5)`"
-_schedule = "the fit chooses the schedule: `fit_one_cycle`, `fit_linear(warmup=)`, `fit_flat_cos`"
-_elsewhere = dict(batch_size='bs= is the number of rows a batch', num_labels='the labels are read from the rows; vocab= names more',
-    label_delim="pass the labels of a row as a list, e.g. `df['label'].str.split('|')`",
-    per_device_train_batch_size='bs= is the number of rows a batch', per_device_eval_batch_size='pass dl_kwargs=dict(val_bs=...)',
-    num_workers='pass dl_kwargs=dict(num_workers=...)', device='pass dl_kwargs=dict(device=...)', val_bs='pass dl_kwargs=dict(val_bs=...)',
-    num_train_epochs=_epochs, epochs=_epochs, n_epoch=_epochs, learning_rate=_epochs, lr_scheduler_type=_schedule, warmup_ratio=_schedule, warmup_steps=_schedule,
-    weight_decay='wd= is the weight decay', fp16="pass precision='fp16'", bf16="pass precision='bf16'",
-    gradient_accumulation_steps='pass cbs=GradientAccumulation(n_acc=...), which counts rows',
-    train_dataset=_data, df=_data, eval_dataset='pass valid=, or data=(train, valid)', valid_df='pass valid=, or data=(train, valid)',
-    model_name='the checkpoint is the second argument', model_name_or_path='the checkpoint is the second argument',
-    padding='batches are padded by themselves', truncation='texts are cut at max_length=',
-    seq_len='max_length= is the most tokens of a text, block_size= of a block', drop_mult='pass model_kwargs=dict(hidden_dropout_prob=...)',
-    is_lm='take masked_lm_learner or causal_lm_learner', compute_metrics='pass metrics=',
-    output_dir='path= is where files go; `cbs=Checkpoints(folder)` of the fit keeps checkpoints') # names in fastai and Hugging Face
-_columns = {'text','label','words','tags','source','target','question','context','choices','answers'} # of one task or another
+_hints = { # names in fastai and Hugging Face, and ours
+    'batch_size per_device_train_batch_size': "bs= is the number of rows a batch",
+    'per_device_eval_batch_size val_bs': "pass dl_kwargs=dict(val_bs=...)",
+    'num_workers': "pass dl_kwargs=dict(num_workers=...)",
+    'device': "pass dl_kwargs=dict(device=...)",
+    'epochs n_epoch num_train_epochs learning_rate': "epochs and rate are said to the fit: `learn.fit_one_cycle(3, 2e-5)`",
+    'lr_scheduler_type warmup_ratio warmup_steps': "the fit chooses: `fit_one_cycle`, `fit_linear(warmup=)`, `fit_flat_cos`",
+    'weight_decay': "wd= is the weight decay",
+    'fp16': "pass precision='fp16'",
+    'bf16': "pass precision='bf16'",
+    'gradient_accumulation_steps': "pass cbs=GradientAccumulation(n_acc=...), which counts rows",
+    'compute_metrics': "pass metrics=",
+    'output_dir': "path= is where files go; `cbs=Checkpoints(folder)` of the fit keeps checkpoints",
+    'train_dataset df': "the data are the first argument",
+    'eval_dataset valid_df': "pass valid=, or data=(train, valid)",
+    'model_name model_name_or_path': "the checkpoint is the second argument",
+    'padding': "batches are padded by themselves",
+    'truncation': "texts are cut at max_length=",
+    'seq_len': "max_length= is the most tokens of a text, block_size= of a block",
+    'drop_mult': "pass model_kwargs=dict(hidden_dropout_prob=...)",
+    'is_lm': "take masked_lm_learner or causal_lm_learner",
+    'num_labels': "the labels are read from the rows; vocab= names more",
+    'label_delim': "pass the labels of a row as a list, e.g. `df['label'].str.split('|')`"}
+_elsewhere = {name:hint for names,hint in _hints.items() for name in names.split()}
 
+# %% ../../nbs/train/11_assembly.ipynb #9bb4e340
+_columns = {'text','label','words','tags','source','target','question','context','choices','answers'} # of one task or another
 _found = {'task','dls','model','rows','splits','x','y','options','first_guess'} # of `build_learner` and `TransformersLearner`
 
 def check_arguments(
@@ -57,7 +67,8 @@ def check_arguments(
     for k in kwargs.keys()-known.keys():
         if k in _elsewhere: raise TypeError(f"there is no argument {k!r}: {_elsewhere[k]}")
         like = '' if k in _columns else did_you_mean(k, [*known, *own])
-        raise TypeError(f"there is no argument {k!r}{like or f'; {make.__name__} takes {some_of(own, 30, str)}, and what TransformersLearner takes'}")
+        takes = f'; {make.__name__} takes {some_of(own, 30, str)}, and what TransformersLearner takes'
+        raise TypeError(f"there is no argument {k!r}{like or takes}")
 
 def begin(
     make, # The function of a task

@@ -76,7 +76,7 @@ def _in_set(learn, probs): # (W,) -> numbers of choices, the likeliest first
 @page_output.register
 def _(predictions:ChoicePredictions, learn, gr):
     def scores(item):
-        item = learn.texts_of([item])[0]
+        item = learn.texts_of([item], changed=False)[0]
         return dict(zip(lettered(item.choices), learn.predict(item)[2].tolist()))
     return gr.Label(label='Choice', num_top_classes=10), scores
 
