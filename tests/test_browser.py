@@ -221,7 +221,9 @@ TEXTS = dict(english='the film was long and good', arabic='كان الفيلم �
 DISPLAYS = [f"""from IPython.display import display
 import torch
 from blurlike.all import *
+from blurlike.show.tables import Table
 from blurlike.tasks.masked_lm.masking import Spelled, TensorMasked
+from blurlike.tasks.token_classification.tagged_tables import TaggedTable, TaggedWords
 from blurlike.data.token_fields import TokenTensor
 texts = {list(TEXTS.values())!r}""",
     'Table(["text","target",""], [[t,"neg","✗✓"[i%2]] for i,t in enumerate(texts)])',

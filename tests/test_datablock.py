@@ -67,7 +67,7 @@ def test_what_changes_a_text_changes_it_in_predictions_too(how, bert, in_tmp):
         torch.testing.assert_close(torch.stack([made.predict(t)[2] for t in texts]), want)
         made.add_cb(Other())
         torch.testing.assert_close(torch.stack([made.predict(t)[2] for t in texts]), want) # by way of fastai's own
-    with pytest.warns(UserWarning, match=f"texts are changed by .*(LastWord|last_word|OtherFirst), which a folder"): learn.save_pretrained('saved')
+    with pytest.warns(UserWarning, match="texts are changed by .*(LastWord|last_word|OtherFirst), which a folder"): learn.save_pretrained('saved')
     if how!='batch':
         with pytest.raises(IndexError, match='item 1: list index'): learn.predict_batch(['good', ' '])
 

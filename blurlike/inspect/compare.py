@@ -6,6 +6,8 @@
 __all__ = ['Comparison', 'compare']
 
 # %% ../../nbs/inspect/12_compare.ipynb #7c080004
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -256,6 +258,8 @@ def compare(
 )->Comparison:
     "Is the difference between two models more than noise, and on which rows do they differ?"
     are_reports = [isinstance(o, ScoreReport) for o in (a, b)]
+    for o,name in zip((a, b), names):
+        if isinstance(o, (str, Path)): raise TypeError(f"{name} is {str(o)!r}: pass the learner, `TransformersLearner.from_pretrained({str(o)!r})`")
     if any(are_reports) and (rows is not None or not all(are_reports)):
         raise TypeError("two learners are compared, or two reports of the same rows, without rows=")
     if not all(are_reports): a,b = _reports(a, b, rows, names, dict(seed=seed))

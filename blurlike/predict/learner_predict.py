@@ -26,7 +26,7 @@ from ..model.turns import train_alone
 from .gathering import gather
 from .predicting_learner import PredictingLearner, need_task
 from .prediction_files import predict_to_file
-from ..support.arguments import check_counts, did_you_mean
+from ..support.arguments import check_counts, check_taken
 from ..support.cells import native_values
 from ..support.finite import check_outputs
 from ..support.files import checksum_of
@@ -37,10 +37,7 @@ def _check_options(call, method, own, options): # names of arguments, as the use
     known = inspect.signature(method).parameters
     if any(p.kind is p.VAR_KEYWORD for p in known.values()): return
     known = [*own, *(n for n in known if n not in ('learn', 'item', 'items', 'bs', *own))]
-    for k in options:
-        if k in known: continue
-        meant = did_you_mean(k, known, '{}=')
-        raise TypeError(f"{call} takes no {k}= here{meant} (it takes {', '.join(known)})")
+    check_taken(f'{call} takes no {{}}= here', options, known)
 
 @patch
 def predict(self:PredictingLearner, item, rm_type_tfms=None, with_input=False, **kwargs):

@@ -15,9 +15,9 @@ import transformers
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
 
-from ..support.arguments import check_counts
+from ..support.arguments import check_counts, did_you_mean
 from ..support.warn import warn_user
-from ..task import TASKS, Task, find_task
+from ..task import LEARNERS, TASKS, Task, find_task
 from .hub import pipeline_of
 
 # %% ../../nbs/share/04_checkpoint_search.ipynb #f1c01363
@@ -32,7 +32,10 @@ def task_named(
     if not isinstance(task, str):
         raise TypeError(f"task={task!r}: the name of a task is expected, e.g. 'sequence_classification'")
     of_learner = 'automodelfor'+_squeezed(task.removesuffix('_learner'))
-    return next((t for t in TASKS.values() if t.auto_model.lower()==of_learner), None) or find_task(task)
+    found = next((t for t in TASKS.values() if t.auto_model.lower()==of_learner), None)
+    if found is not None or task in TASKS: return found or find_task(task)
+    names = LEARNERS.keys()
+    raise KeyError(f"unknown task {task!r}{did_you_mean(task, [*names, *TASKS])} (there are {', '.join(sorted(names))})")
 
 # %% ../../nbs/share/04_checkpoint_search.ipynb #20262f0a
 def _tags(task, trained):

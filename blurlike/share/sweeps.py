@@ -67,8 +67,7 @@ def last_value(
     names = list(learn.recorder.metric_names[1:])
     values = learn.recorder.values[-1]
     if metric in names[:len(values)]: return float(values[names.index(metric)])
-    there = ', '.join(n for n in names if n!='time')
-    raise ValueError(f"metric={metric!r} is no column of the epoch table, which has {there}")
+    raise _no_column(metric, [n for n in names if n!='time'])
 
 # %% ../../nbs/share/01_sweeps.ipynb #17b5000c
 def _takes(f, names): # which of `names` are arguments of `f`? what `**kwargs` swallows may go nowhere
@@ -103,9 +102,22 @@ class _Search:
         if self.seed is not None: set_seed(int(self.seed))
         learn = self.learner_fn(**{n:params[n] for n in self.makes})
         if self.fit is not None:
+            self._check_column(learn)
             learn.add_cbs([cb for cb in cbs if not any(isinstance(o, type(cb)) for o in learn.cbs)])
             self.fit(learn, **{n:params[n] for n in self.fits})
         return learn
+
+# %% ../../nbs/share/01_sweeps.ipynb #bc60a9af
+def _no_column(metric, names): return ValueError(f"metric={metric!r} is no column of the epoch table, which has {', '.join(names)}")
+
+@patch
+def _check_column(self:_Search, learn): # before its fit
+    recorder = getattr(learn, 'recorder', None)
+    if recorder is None or recorder.train_metrics: return
+    names = ['train_loss','valid_loss', *(m.name for m in learn.metrics)]
+    if self.metric in names: return
+    self.wrong = _no_column(self.metric, names)
+    raise self.wrong
 
 # %% ../../nbs/share/01_sweeps.ipynb #ef4b39e9
 @patch

@@ -12,6 +12,7 @@ from functools import wraps
 from fastai.callback.core import CancelEpochException
 from fastcore.basics import patch
 
+from ..support.arguments import check_taken
 from .epoch_weights import note_weights
 from .fitting import FittingLearner
 from .training_state import loaders_of, random_states, set_random_states
@@ -35,11 +36,19 @@ class Run:
         for c in self.keepers: c.leave()
 
 # %% ../../nbs/train/09_run.ipynb #c26745fa
+def _bound(method, *args, **kwargs): # its arguments by name; `TypeError` for others, which says what it takes
+    signature = inspect.signature(method)
+    takes_more = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    known = [n for n in signature.parameters if n!='self']
+    if not takes_more: check_taken(f'{method.__name__} takes no {{}}=', kwargs, known)
+    try: return signature.bind(*args, **kwargs).arguments
+    except TypeError as e: raise TypeError(f"{method.__name__}: {e} (it takes {', '.join(known)})") from None
+
 def _in_run(inner): # the training method `inner`, which begins a run where there is none
     @wraps(inner)
     def call(self, *args, **kwargs):
         if self.run_now is not None: return inner(self, *args, **kwargs)
-        given = inspect.signature(inner).bind(self, *args, **kwargs).arguments
+        given = _bound(inner, self, *args, **kwargs)
         arguments = {k:v for k,v in given.items() if k not in ('self','cbs')}
         self.run_now = Run(inner.__name__, arguments, self.__dict__.pop('_resume_at', None))
         try:
