@@ -5205,6 +5205,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'blurlike.train.resume._facts_of': ('train/resume.html#_facts_of', 'blurlike/train/resume.py'),
                                        'blurlike.train.resume._made_by': ('train/resume.html#_made_by', 'blurlike/train/resume.py'),
                                        'blurlike.train.resume._read_run': ('train/resume.html#_read_run', 'blurlike/train/resume.py'),
+                                       'blurlike.train.resume._show_epochs': ('train/resume.html#_show_epochs', 'blurlike/train/resume.py'),
                                        'blurlike.train.resume.last_checkpoint': ( 'train/resume.html#last_checkpoint',
                                                                                   'blurlike/train/resume.py')},
             'blurlike.train.run': { 'blurlike.train.run.Run': ('train/run.html#run', 'blurlike/train/run.py'),

@@ -243,6 +243,17 @@ def test_after_the_end(bert, whole):
     assert len(table(learn))==1 and len(learn.recorder.losses)==8 and last_checkpoint('run').epoch==1
     assert [p.name for p in sorted(Path('run').glob('step*'))]==['step-000000000','step-000000008']
 
+def test_epochs_of_a_run_that_is_over_have_headings(bert, in_tmp, capsys):
+    learn = classifier(bert)
+    with learn.no_bar(): learn.fit(2, 1e-3, cbs=Checkpoints('run'))
+    rows,other = learn.recorder.values,classifier(bert)
+    capsys.readouterr()
+    with pytest.warns(UserWarning, match='is finished'): other.resume('run')
+    head,*lines = capsys.readouterr().out.strip().splitlines()
+    assert head.split()==['epoch','train_loss','valid_loss',*(m.name for m in learn.metrics),'time'] and [f'{r[0]:.6f}' for r in rows]==[l.split()[1] for l in lines]
+    with other.no_logging(), pytest.warns(UserWarning, match='is finished'): other.resume('run')
+    assert not capsys.readouterr().out
+
 def test_lr_find_and_validate_make_no_checkpoints(bert):
     learn = classifier(bert, cbs=Checkpoints('run'))
     quiet(learn, lambda: (learn.lr_find(show_plot=False), learn.validate(), learn.get_preds()))

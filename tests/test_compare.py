@@ -1,5 +1,6 @@
 "`compare`: paired bootstrap and McNemar's test, rows on which two models differ; and confusions of many labels that can be read."
 import warnings
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -48,6 +49,10 @@ def test_names_that_tables_can_tell_apart():
     for names in (('x','x'), ('x',), ('x','target'), ('p','x')):
         with pytest.raises(ValueError, match='names='): Comparison(a, b, names=names)
     with pytest.raises(ValueError, match='samples=0'): Comparison(a, b, samples=0)
+
+def test_a_folder_is_no_learner():
+    for pair,name in (((None, 'saved'), 'b'), ((Path('saved'), None), 'a')):
+        with pytest.raises(TypeError, match=f"{name} is 'saved': pass the learner, `TransformersLearner.from_pretrained"): compare(*pair)
 
 def test_more_than_noise_and_no_more():
     a,b = report_of(Y, noisy(Y, .6, 1)),report_of(Y, noisy(Y, .3, 2))

@@ -79,7 +79,7 @@ def test_nothing_suits(hub):
     assert len(found)==0 and list(found.columns)[:3]==['name','parameters','downloads']
 
 @pytest.mark.parametrize('args,kwargs,error,said', [
-    (('juggling',), {}, KeyError, "unknown task 'juggling'; known: .*single_label"), ((3,), {}, TypeError, 'the name of a task'),
+    (('juggling',), {}, KeyError, r"unknown task 'juggling' \(there are causal_lm, .*sequence_classification"), (('sequence_clasification',), {}, KeyError, "did you mean 'sequence_classification'"), ((3,), {}, TypeError, 'the name of a task'),
     (('masked_lm','German'), {}, ValueError, "language='German': a code"), (('masked_lm',), dict(max_parameters=0), ValueError, 'max_parameters=0: a whole number'),
     (('masked_lm',), dict(max_parameters='1B'), ValueError, "max_parameters='1B'"), (('masked_lm',), dict(n=0), ValueError, 'n=0'),
     (('masked_lm',), dict(licence='mit'), TypeError, 'licence')])

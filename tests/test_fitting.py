@@ -197,6 +197,11 @@ def test_rates_that_are_none(lr, match, call, bert):
     with pytest.raises(ValueError, match=f'lr=.*{match}'): quiet(lambda: getattr(learn, call)(1, lr))
     assert apart(before, weights(learn))==0
 
+@pytest.mark.parametrize('call,given,told', [('fit_one_cycle', dict(n_epoch=1, lr=1e-3), r'fit_one_cycle takes no lr=; did you mean lr_max=\? \(it takes n_epoch, lr_max'), ('fine_tune', dict(epochs=1, lr=1e-3), 'fine_tune takes no lr=; did you mean base_lr='),
+    ('fit_one_cycle', dict(n_epochs=1), 'did you mean n_epoch='), ('fit', {}, "fit: missing a required argument: 'n_epoch'"), ('fit_flat_cos', dict(n_epoch=1, cb=[]), 'did you mean cbs=')])
+def test_arguments_that_a_fit_does_not_take(call, given, told, bert):
+    with pytest.raises(TypeError, match=told): getattr(learner('single', bert), call)(**given)
+
 def test_a_slice_without_an_end(bert):
     with pytest.raises(ValueError, match='its end is missing'): learner('single', bert).fit(1, slice(1e-3, None))
     with pytest.raises(ValueError, match='wd=-0.1: numbers of at least 0'): learner('single', bert).fit(1, 1e-3, wd=-.1)

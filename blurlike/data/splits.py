@@ -75,13 +75,13 @@ def _check_numbers(numbers, n):
     raise ValueError(f"valid holds row {numbers[twice][0]} more than once ({twice.sum():,} such in all)")
 
 # %% ../../nbs/data/05_splits.ipynb #e2a6c001b
-def _warn_index(rows, numbers, kind): # which may be names in the table's index
+def _warn_index(rows, numbers): # which may be names in the table's index
     index = rows.source.index if isinstance(rows.source, pd.DataFrame) and rows.idxs is None else None
     if index is None or not index.is_unique: return
     at = index.get_indexer(numbers)
     if (at<0).any() or (at==numbers).all(): return
-    warn_user(f"valid= is a {kind} of numbers, which are taken for row numbers: places in the table, from 0. "
-        "Its index has all of these numbers, at other places; for those pass pd.Index(valid)")
+    warn_user("valid= is a Series of numbers, which are taken for row numbers: places in the table, from 0. "
+        "Its index has these numbers at other places; for those pass pd.Index(valid)")
 
 def row_numbers(
     rows:Rows, # All rows
@@ -97,7 +97,7 @@ def row_numbers(
         raise TypeError(f"valid={_said(given)} must hold row numbers (whole numbers), or True and False; it holds {res.tolist()[0]!r}")
     if res.dtype==bool: return _mask(rows, res, given)
     _check_numbers(res, len(rows))
-    _warn_index(rows, res, type(given).__name__)
+    if isinstance(given, pd.Series): _warn_index(rows, res)
     return res.astype(np.int64)
 
 # %% ../../nbs/data/05_splits.ipynb #f74f627a

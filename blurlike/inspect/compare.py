@@ -259,7 +259,8 @@ def compare(
     "Is the difference between two models more than noise, and on which rows do they differ?"
     are_reports = [isinstance(o, ScoreReport) for o in (a, b)]
     for o,name in zip((a, b), names):
-        if isinstance(o, (str, Path)): raise TypeError(f"{name} is {str(o)!r}: pass the learner, `TransformersLearner.from_pretrained({str(o)!r})`")
+        if isinstance(o, (str, Path)):
+            raise TypeError(f"{name} is {str(o)!r}: pass the learner, `TransformersLearner.from_pretrained({str(o)!r})`")
     if any(are_reports) and (rows is not None or not all(are_reports)):
         raise TypeError("two learners are compared, or two reports of the same rows, without rows=")
     if not all(are_reports): a,b = _reports(a, b, rows, names, dict(seed=seed))

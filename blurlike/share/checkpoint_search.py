@@ -34,8 +34,8 @@ def task_named(
     of_learner = 'automodelfor'+_squeezed(task.removesuffix('_learner'))
     found = next((t for t in TASKS.values() if t.auto_model.lower()==of_learner), None)
     if found is not None or task in TASKS: return found or find_task(task)
-    names = LEARNERS.keys()
-    raise KeyError(f"unknown task {task!r}{did_you_mean(task, [*names, *TASKS])} (there are {', '.join(sorted(names))})")
+    known = ', '.join(sorted(LEARNERS))
+    raise KeyError(f"unknown task {task!r}{did_you_mean(task, [*LEARNERS, *TASKS])} (there are {known})")
 
 # %% ../../nbs/share/04_checkpoint_search.ipynb #20262f0a
 def _tags(task, trained):

@@ -14,6 +14,7 @@ from fastai.torch_core import distrib_barrier, rank_distrib
 from fastcore.basics import patch
 from fastcore.foundation import L
 
+from ..show.tables import Table
 from ..support.files import check_files
 from ..support.plain_data import from_plain, load_state
 from ..support.warn import warn_user
@@ -146,11 +147,17 @@ def resume(self:TransformersLearner,
     finally: self.__dict__.pop('_resume_at', None)
 
 # %% ../../nbs/train/17_resume.ipynb #31f89465
+def _show_epochs(learn, rows): # of a run that is over, for which nothing draws a table
+    if learn.logger is not print: return # `no_logging`
+    columns = ['epoch','train_loss','valid_loss', *(m.name for m in learn.metrics), 'time']
+    if not rows or {*map(len, rows)}!={len(columns)}: return print(*rows, sep='\n')
+    Table(columns, [[f'{v:.6f}' if isinstance(v, float) else str(v) for v in r] for r in rows]).show()
+
 @patch
 def _finished(self:TransformersLearner, folder, at, facts):
     best = folder/'best.safetensors'
     has_best = facts['settings']['best'] and best.exists()
     load_weights(self, best if has_best else at.folder/'model.safetensors')
     set_callbacks(self, at.state['run'])
-    for row in [r for table in at.state['table'] for r in table]: self.logger(row)
+    _show_epochs(self, [r for table in at.state['table'] for r in table])
     warn_user(f"the run in {str(folder)!r} is finished: its weights are in the model, nothing was left to train")
