@@ -27,7 +27,7 @@ from ..model.model_inputs import unwrap
 from ..data.loaders import output_names, text_changes
 from ..data.prefetch import own_transforms
 from ..model.pretrained import load_transformer
-from ..model.tokenizer import load_tokenizer
+from ..model.tokenizer import kept_settings, load_tokenizer
 from ..support.progress import late_bars
 from ..data.column import Column
 from ..model.splitters import layerwise_splitter, transformer_splitter
@@ -43,6 +43,8 @@ def _save_tokenizer(tfm, path): # other tools that truncate shall do so where th
     limit,given = tok.model_max_length,tok.init_kwargs
     own = dict(padding_side=tok.padding_side, truncation_side=tok.truncation_side) # not saved otherwise if set later
     if tfm.max_length is not None: own['full_length'] = given.get('full_length', limit) # what a learner made of the folder may read
+    settings = kept_settings(tfm.tokenizer_kwargs)
+    if settings or 'call_settings' in given: own['call_settings'] = settings
     try:
         if tfm.max_length is not None: tok.model_max_length = tfm.max_length
         tok.init_kwargs = given | own
