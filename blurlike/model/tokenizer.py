@@ -145,8 +145,9 @@ def kept_settings(
 )->dict: # Some of them; a warning tells the others
     "What of `settings` can go with a tokenizer."
     res = {k:v for k,v in settings.items() if _is_known(k, v)}
-    lost = [f'{k}={v!r:.60}' for k,v in settings.items() if k not in res]
-    if lost: warn_user(f"the tokenizer is called with {', '.join(lost)}, which no folder and no new learner keeps: say it to the text block again")
+    lost = ', '.join(f'{k}={v!r:.60}' for k,v in settings.items() if k not in res)
+    if lost:
+        warn_user(f"the tokenizer is called with {lost}, which no folder and no new learner keeps: say it to the text block again")
     return res
 
 def call_settings(
