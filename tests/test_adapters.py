@@ -86,6 +86,15 @@ def test_alone_is_small_and_trains_on(bert):
     third = TransformersLearner.from_pretrained(again.save_pretrained('again', merge=False))
     assert torch.equal(third.predict_logits(TEXTS[:4]), again.predict_logits(TEXTS[:4]))
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_comes_back(dtype, bert):
+    learn = adapted(bert, model_kwargs=dict(dtype=dtype))
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('alone', merge=False))
+    assert {p.dtype for p in again.model.parameters()}=={dtype} and torch.equal(again.predict_logits(TEXTS[:4]), learn.predict_logits(TEXTS[:4]))
+    assert TransformersLearner.from_pretrained('alone', model_kwargs=dict(dtype=torch.float32)).model.dtype is torch.float32
+    merged = TransformersLearner.from_pretrained(learn.save_pretrained('merged'))
+    assert merged.model.dtype is dtype and torch.allclose(merged.predict_logits(TEXTS[:4]), learn.predict_logits(TEXTS[:4]), atol=.05) # the sum is rounded
+
 def test_loaded_adapters_are_merged_too(bert):
     learn = adapted(bert)
     quiet(learn, lambda: learn.fit(1, 1e-2))

@@ -87,6 +87,9 @@ ATTACKS = dict(
     a_weight_less=(lambda f: weights(f, lambda t: {k:v for k,v in t.items() if k!='classifier.bias'}), 'not complete.*classifier.bias'),
     a_weight_more=(lambda f: weights(f, lambda t: t | dict(extra=torch.zeros(2))), 'no place for.*extra'),
     label_names=(lambda f: config(f, id2label={'0':'a','1':'b','2':'c'}, label2id=dict(a=0, b=1, c=2)), "id2label in .*config.json.*'a'.*labels are.*'bad'"),
+    an_argument=(lambda f: config(f, 'tokenizer_config.json', call_settings=dict(return_tensors='np')), "call_settings in tokenizer_config.json.*'np'"),
+    an_odd_argument=(lambda f: config(f, 'tokenizer_config.json', call_settings=dict(add_special_tokens=0)), 'call_settings.*cannot be'),
+    odd_arguments=(lambda f: config(f, 'tokenizer_config.json', call_settings=['verbose']), 'call_settings.*cannot be'),
     an_option=(lambda f: write(f, target_options=dict(evil=1)), "target_options.*'evil'"))
 
 @pytest.fixture(scope='module')

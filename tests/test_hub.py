@@ -217,6 +217,9 @@ def test_the_card_tells_what_a_pipeline_leaves_out(bert):
     said = 'reads the first 12 tokens of a longer text alone'
     assert said in model_card(learn) and '| batch size | up to 100 tokens |' in model_card(learn)
     assert said not in model_card(learner('single', bert, max_length=12))
+    assert 'It calls the tokenizer' not in model_card(learn)
+    learn.dls.text_tfm.tokenizer_kwargs = dict(add_special_tokens=False)
+    assert 'It calls the tokenizer without add_special_tokens=False.' in model_card(learn)
     several = learner('multi', bert)
     assert 'knows nothing of the decisions' not in model_card(several)
     several.threshold = .3

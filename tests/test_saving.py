@@ -1,11 +1,11 @@
 "Saved folders: the same predictions in a process that knows nothing, no pickle, plain Hugging Face reads them too, and a failed save harms nothing."
-import hashlib,json
+import hashlib,json,warnings
 
 import numpy as np
 import pytest
 import torch
 import transformers
-from blurlike.all import (ClassificationInterpretation, CSVLogger, GradientClip, Interpretation, ModelLoss, TransformersLearner, accuracy, noop, layerwise_splitter, load_tokenizer, output_names, trainable_params)
+from blurlike.all import (CategoryBlock, ClassificationInterpretation, ColReader, CSVLogger, DataBlock, GradientClip, Interpretation, MaskedLMBlock, ModelLoss, RandomSplitter, TransformersLearner, TransformersTextBlock, accuracy, noop, layerwise_splitter, load_tokenizer, output_names, trainable_params)
 from blurlike.save.saved_facts import FORMAT, write_facts
 from fresh import fresh_process
 from small import ARCHS, AUTO_MODELS, BS, FRAMES, KINDS, MORE_KINDS, SAME_WIDTH, TEXTS, VOCABS, WRITING, activated, asked_of, changed, close, direct_logits, direct_preds, first, head_names, learner, table, texts_of, valid_frame, weights, with_answers
@@ -194,6 +194,97 @@ def test_label_types_come_back(bert):
         again = TransformersLearner.from_pretrained(learner('single', bert, FRAMES['single'].assign(label=label)).save_pretrained('m'))
         assert list(again.dls.vocab)==vocab and type(again.dls.vocab[0]) is type(vocab[0])
         with again.no_bar(): assert np.isfinite(again.validate(dl=again.dls.test_dl(FRAMES['single'].assign(label=label), with_labels=True))[0])
+
+LONG = ' '.join(TEXTS[:6])
+
+@pytest.mark.parametrize('kwargs', [dict(max_length=12), dict(overlap=4), dict(max_length=12, overlap=2), dict(overlap=None), dict(max_length=None)], ids=str)
+def test_reading_may_be_other_than_it_was(kwargs, bert):
+    learn = learner('single', bert, max_length=24, overlap=None if 'overlap' in kwargs and kwargs['overlap'] else 3)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('m'), bs=2, dl_kwargs=dict(megabatch=3), **kwargs)
+    want = learner('single', learn.model, tokenizer=bert, **(dict(max_length=24, overlap=learn.dls.text_tfm.overlap) | kwargs))
+    assert torch.equal(again.predict_logits([LONG, *TEXTS[:4]]), want.predict_logits([LONG, *TEXTS[:4]]))
+    assert not torch.allclose(again.predict_logits([LONG]), learn.predict_logits([LONG]), atol=1e-6)
+    assert (again.dls.train.bs,again.dls.train.megabatch)==(2,3)
+
+@pytest.mark.parametrize('kwargs,message', [(dict(overlap=62), 'overlap=62 must be.*less than the 62'), (dict(max_length=65), 'max_length=65 is more than the 64'), (dict(max_length=2), 'no room for text'), (dict(overlap=-1), 'overlap=-1'),
+    (dict(bs=0), 'bs=0'), (dict(bs=None), 'bs=None'), (dict(max_length='10'), "max_length='10'"), (dict(overlap=True), 'overlap=True')], ids=str)
+def test_reading_that_cannot_be(kwargs, message, saved):
+    with pytest.raises(ValueError, match=message): TransformersLearner.from_pretrained(saved['single'][1], **kwargs)
+    with pytest.raises(ValueError, match='reads no text in windows'): TransformersLearner.from_pretrained(saved['choice'][1], overlap=2)
+
+@pytest.mark.parametrize('name', ['x','y','rows','splits','task','tokenizer','vocab','options','class_weights','first_guess','dls','checkpoint','text','label','data','max_lenght','batch_size','nonsense'])
+def test_what_the_folder_tells_is_no_argument(name, saved, monkeypatch):
+    monkeypatch.setattr(transformers.AutoModelForSequenceClassification, 'from_pretrained', lambda *a, **k: pytest.fail('the model was loaded'))
+    way = dict(max_lenght="did you mean 'max_length'", batch_size='bs= is', class_weights='pass loss_func=', nonsense='takes bs, max_length').get(name, 'the folder tells it')
+    with pytest.raises(TypeError, match=f"no argument '{name}'.*{way}"): TransformersLearner.from_pretrained(saved['single'][1], **{name:'single_label_classification'})
+
+@with_answers
+def test_model_kwargs_of_a_reloaded_learner(kind, learn, folder):
+    again = TransformersLearner.from_pretrained(folder, model_kwargs=dict(attn_implementation='eager', dtype=torch.float64))
+    assert again.model.config._attn_implementation=='eager' and again.model.dtype is torch.float64
+    if kind not in WRITING: assert json.loads(json.dumps(again.predict_batch(asked_of(kind, valid_frame(learn, kind))[:2])))
+
+def test_model_kwargs_that_are_not_to_be_chosen(saved, monkeypatch):
+    folder = saved['single'][1]
+    assert TransformersLearner.from_pretrained(folder, model_kwargs=dict(use_safetensors=True, trust_remote_code=False, hidden_dropout_prob=.3)).model.config.hidden_dropout_prob==.3
+    for kwargs,message in ((dict(trust_remote_code=True), 'pass trust_remote_code= itself'), (dict(use_safetensors=False), 'True is needed')):
+        with pytest.raises(ValueError, match=f'model_kwargs hold {[*kwargs][0]}=.*{message}'): TransformersLearner.from_pretrained(folder, model_kwargs=kwargs)
+    with pytest.raises(TypeError, match="model_kwargs hold 'id2label'"): TransformersLearner.from_pretrained(folder, model_kwargs=dict(id2label={0:'a'}))
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float64], ids=str)
+def test_weights_keep_their_type(dtype, bert):
+    learn = learner('single', bert, model_kwargs=dict(dtype=dtype))
+    torch.nn.init.normal_(learn.model.classifier.weight)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('m'))
+    assert {p.dtype for p in again.model.parameters()}=={dtype} and again.predict_batch(TEXTS)==learn.predict_batch(TEXTS)
+    as_kept = learner('single', 'm', model_kwargs=dict(dtype='auto'))
+    assert as_kept.model.dtype is dtype and TransformersLearner.from_pretrained(as_kept.save_pretrained('n')).predict_batch(TEXTS)==learn.predict_batch(TEXTS)
+    assert TransformersLearner.from_pretrained('m', model_kwargs=dict(dtype=torch.float32)).model.dtype is torch.float32
+    assert learner('single', 'm').model.dtype is torch.float32 # half precision does not train well
+
+def test_mixed_precision_leaves_the_type_of_weights(bert):
+    learn = learner('single', bert, precision='bf16')
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('m'), precision='bf16')
+    assert {p.dtype for p in again.model.parameters()}=={torch.float32} and again.predict_batch(TEXTS)==learn.predict_batch(TEXTS)
+
+# How the tokenizer is called
+
+MARKED = ['a [SEP] great film', *TEXTS[:3]]
+def by_hand(bert, **kwargs):
+    block = DataBlock((TransformersTextBlock(bert, **kwargs), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(seed=1))
+    res = TransformersLearner(block.dataloaders(FRAMES['single'], bs=BS), bert)
+    torch.nn.init.normal_(res.model.classifier.weight)
+    return res
+
+@pytest.mark.parametrize('kwargs', [dict(add_special_tokens=False), dict(split_special_tokens=True), dict(add_special_tokens=False, split_special_tokens=True, truncation='longest_first')], ids=str)
+def test_settings_of_the_tokenizers_calls_come_back(kwargs, bert):
+    learn = by_hand(bert, **kwargs)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        again = TransformersLearner.from_pretrained(learn.save_pretrained('m'))
+        third = TransformersLearner.from_pretrained(again.save_pretrained('n'))
+    assert 'call_settings' not in learn.dls.tokenizer.init_kwargs
+    want = learn.predict_batch(MARKED)
+    assert by_hand(bert).dls.test_dl(MARKED).one_batch()[0].tolist()!=learn.dls.test_dl(MARKED).one_batch()[0].tolist()
+    others = again,third,learner('single', learn),learner('single', 'm'),learner('single', again)
+    for o in others: assert o.predict_batch(MARKED)==want and o.dls.text_tfm.tokenizer_kwargs==kwargs
+    over = by_hand(again, **{k:k=='add_special_tokens' for k in kwargs if k!='truncation'}) # what the user says goes first
+    assert over.dls.test_dl(MARKED).one_batch()[0].tolist()==by_hand(bert).dls.test_dl(MARKED).one_batch()[0].tolist()
+    assert TransformersLearner.from_pretrained(over.save_pretrained('o')).dls.text_tfm.tokenizer_kwargs==over.dls.text_tfm.tokenizer_kwargs
+
+def test_settings_of_a_gap_fillers_tokenizer(bert):
+    dls = DataBlock(MaskedLMBlock(bert, split_special_tokens=True), get_x=ColReader('text'), splitter=RandomSplitter(seed=1)).dataloaders(FRAMES['single'], bs=BS)
+    learn = TransformersLearner(dls, bert)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('m'))
+    assert again.dls.test_dl(MARKED).one_batch()[0].tolist()==learn.dls.test_dl(MARKED).one_batch()[0].tolist()
+    assert learner('single', 'm').dls.text_tfm.tokenizer_kwargs==dict(split_special_tokens=True)
+
+def test_settings_that_are_lost_are_told(bert):
+    learn = by_hand(bert, padding_side='right', add_special_tokens=False)
+    with pytest.warns(UserWarning, match="called with padding_side='right', which no folder"): learn.save_pretrained('m')
+    assert TransformersLearner.from_pretrained('m').dls.text_tfm.tokenizer_kwargs==dict(add_special_tokens=False)
+    with pytest.warns(UserWarning, match="called with padding_side='right'"): learner('single', learn)
 
 # Going on
 

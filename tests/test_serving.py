@@ -64,6 +64,15 @@ def same(a, b): # the same texts and numbers, these but for the last digits
     if isinstance(a, (list, tuple)): return len(a)==len(b) and all(map(same, a, b))
     return abs(a-b)<=1e-4 if isinstance(a, float) else a==b
 
+def test_half_precision_and_settings_of_calls_in_onnx(bert, tmp_path):
+    learn = learner('single', bert, model_kwargs=dict(dtype=torch.bfloat16))
+    learn.dls.text_tfm.tokenizer_kwargs = dict(split_special_tokens=True)
+    texts = ['a [SEP] great film', *TEXTS[:3]]
+    served = load_onnx(export_onnx(learn, tmp_path/'onnx'))
+    assert served.dls.text_tfm.tokenizer_kwargs==dict(split_special_tokens=True)
+    wide = TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'m'), model_kwargs=dict(dtype=torch.float32))
+    assert same(served.predict_batch(texts), wide.predict_batch(texts)) # onnxruntime computes in float32
+
 def test_same_knows_differences():
     assert same([dict(a=.5, b='x')], [dict(a=.50001, b='x')])
     assert not same([dict(a=.5)], [dict(a=.51)])

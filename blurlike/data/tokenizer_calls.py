@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from .text_items import TextItems, check_text, repair_text, repair_texts
 from ..support.warn import tell_user
-from ..model.tokenizer import need_fast
+from ..model.tokenizer import call_settings, need_fast
 
 # %% ../../nbs/data/13_tokenizer_calls.ipynb #09c40007
 class TokenizerCalls(TextItems):
@@ -29,13 +29,13 @@ class TokenizerCalls(TextItems):
         max_length:int|None=None, # Maximum tokens per window, special ones included; `None`: no limit
         overlap:int|None=None,    # Tokens that neighbouring windows of a long text share; `None`: long texts are cut
         is_split_into_words:bool=False, # Are items lists of words?
-        **kwargs                  # Passed to each call of the tokenizer
+        **kwargs                  # Passed to each call of the tokenizer, beside what goes with it
     ):
         super().__init__(is_split_into_words)
         if overlap is not None: _check_overlap(overlap, max_length, tokenizer)
         if is_split_into_words: need_fast(tokenizer, 'lists of words need')
         self.tokenizer,self.max_length,self.overlap = tokenizer,max_length,overlap
-        self.tokenizer_kwargs = kwargs
+        self.tokenizer_kwargs = call_settings(tokenizer) | kwargs
         self.with_words = is_split_into_words # shall `word_ids` be among the fields?
         self.limit_given = max_length is not None
         self.reported = set() # of what `report_cut` has told

@@ -251,6 +251,8 @@ def _of_checkpoint(checkpoint, auto_model, config, **kwargs):
     known = _other_names(own, config)
     if 'id2label' in config: config = {k:v for k,v in config.items() if k!='num_labels'} # it follows; both together are warned of
     told = dict(ignore_mismatched_sizes=True) | config
+    taken = sorted(told.keys() & kwargs.keys())
+    if taken: raise TypeError(f"model_kwargs hold {taken[0]!r}, which is found by itself here: leave it out")
     model,info = _loaded(checkpoint, own, auto_model, **told, **kwargs)
     _check_part(model.config, own, auto_model)
     for t in (*model.parameters(), *model.buffers()):

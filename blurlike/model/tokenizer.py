@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['check_torchvision', 'scratch_checkpoint', 'check_checkpoint', 'is_learner', 'load_config', 'load_tokenizer',
-           'need_fast', 'ensure_pad', 'max_positions', 'fit_length']
+           'kept_settings', 'call_settings', 'need_fast', 'ensure_pad', 'max_positions', 'fit_length']
 
 # %% ../../nbs/model/00_tokenizer.ipynb #8c51dd30
+import copy
 import importlib
 import importlib.util
+import reprlib
 import tempfile
 from pathlib import Path
 
@@ -113,7 +115,7 @@ def load_tokenizer(
     **kwargs    # Passed to `AutoTokenizer.from_pretrained`
 )->PreTrainedTokenizerBase: # Always has a pad token
     "The tokenizer of `checkpoint`, with a pad token; `OSError` names the checkpoint if it has no tokenizer or does not exist."
-    if is_learner(checkpoint): return _of_learner(checkpoint.dls.tokenizer, is_split_into_words)
+    if is_learner(checkpoint): return _of_learner(checkpoint, is_split_into_words)
     if isinstance(checkpoint, PreTrainedTokenizerBase): return _as_given(checkpoint, is_split_into_words)
     if isinstance(checkpoint, transformers.PreTrainedModel): checkpoint = _source_of(checkpoint)
     check_checkpoint(checkpoint)
@@ -130,7 +132,40 @@ def _fetch_tokenizer(checkpoint, **kwargs):
     if not is_made_up: return tok
     raise OSError(f"checkpoint {str(checkpoint)!r} holds no tokenizer (only special tokens were found); pass `tokenizer=` (name, folder or object)")
 
-def _of_learner(tokenizer, is_split_into_words):
+# %% ../../nbs/model/00_tokenizer.ipynb #5e7a1c02
+_flags = True,False
+_cuts = 'longest_first','only_first','only_second','do_not_truncate'
+_known_settings = dict(add_special_tokens=_flags, split_special_tokens=_flags, truncation=(None, *_flags, *_cuts),
+    return_token_type_ids=(None, *_flags), return_attention_mask=(None, *_flags), verbose=_flags)
+
+def _is_known(name, v): return any(type(v) is type(o) and v==o for o in _known_settings.get(name, ()))
+
+def kept_settings(
+    settings:dict # Arguments of each call of a tokenizer
+)->dict: # Some of them; a warning tells the others
+    "What of `settings` can go with a tokenizer."
+    res = {k:v for k,v in settings.items() if _is_known(k, v)}
+    lost = ', '.join(f'{k}={v!r:.60}' for k,v in settings.items() if k not in res)
+    if lost:
+        warn_user(f"the tokenizer is called with {lost}, which no folder and no new learner keeps: say it to the text block again")
+    return res
+
+def call_settings(
+    tokenizer:PreTrainedTokenizerBase # Perhaps of a learner
+)->dict: # Arguments of each call
+    "How the learner called `tokenizer`; `ValueError` for what it cannot have been."
+    res = getattr(tokenizer, 'init_kwargs', {}).get('call_settings', {})
+    is_sound = isinstance(res, dict) and all(_is_known(k, v) for k,v in res.items())
+    if is_sound: return dict(res)
+    raise ValueError(f"call_settings in tokenizer_config.json of {tokenizer.name_or_path!r} are {reprlib.repr(res)}, which they cannot be")
+
+# %% ../../nbs/model/00_tokenizer.ipynb #5e7a1c03
+def _of_learner(learn, is_split_into_words):
+    tokenizer = learn.dls.tokenizer
+    settings = kept_settings(learn.dls.text_tfm.tokenizer_kwargs)
+    if settings!=call_settings(tokenizer): # a copy: that of the learner may be read by others too
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.init_kwargs['call_settings'] = settings
     if not (is_split_into_words and _drops_spaces(tokenizer)): return tokenizer
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)

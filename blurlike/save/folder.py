@@ -15,11 +15,11 @@ from fastai.torch_core import rank_distrib
 from fastcore.basics import patch
 
 from ..model.adapters import base_mark, has_adapter, load_adapter, note_base, save_adapter
-from ..train.assembly import build_learner
+from ..train.assembly import build_learner, check_arguments
 from ..train.epoch_weights import weight_sum
 from ..model.class_weights import held_weights, loss_name
 from ..model.decisions import set_decisions, decisions_of
-from ..support.arguments import some_of
+from ..support.arguments import check_settings, some_of
 from ..support.finite import check_weights
 from ..data.label_columns import LabelVector
 from ..train.learner import TransformersLearner, head_config
@@ -27,7 +27,7 @@ from ..model.model_inputs import unwrap
 from ..data.loaders import output_names, text_changes
 from ..data.prefetch import own_transforms
 from ..model.pretrained import load_transformer
-from ..model.tokenizer import load_tokenizer
+from ..model.tokenizer import kept_settings, load_tokenizer
 from ..support.progress import late_bars
 from ..data.column import Column
 from ..model.splitters import layerwise_splitter, transformer_splitter
@@ -43,6 +43,8 @@ def _save_tokenizer(tfm, path): # other tools that truncate shall do so where th
     limit,given = tok.model_max_length,tok.init_kwargs
     own = dict(padding_side=tok.padding_side, truncation_side=tok.truncation_side) # not saved otherwise if set later
     if tfm.max_length is not None: own['full_length'] = given.get('full_length', limit) # what a learner made of the folder may read
+    settings = kept_settings(tfm.tokenizer_kwargs)
+    if settings or 'call_settings' in given: own['call_settings'] = settings
     try:
         if tfm.max_length is not None: tok.model_max_length = tfm.max_length
         tok.init_kwargs = given | own
@@ -125,10 +127,10 @@ def _class_weights(loss, given): # those that were saved, unless a loss of one's
     return torch.tensor(loss['class_weights']) if loss['class_weights'] is not None and lacks else None
 
 # %% ../../nbs/save/02_folder.ipynb #d9763d9b
-def _set_up(task, facts, checkpoint, tokenizer, where, **kwargs):
+def _set_up(task, facts, checkpoint, tokenizer, where, **kwargs): # `kwargs` go before what was saved
     options = facts['target_options']
     x = (task.read_text or Column)(facts['text'])
-    kwargs |= {k:facts[k] for k in ('bs','max_length','overlap')} | dict(x=x, options=options)
+    kwargs = {k:facts[k] for k in ('bs','max_length','overlap')} | kwargs | dict(x=x, options=options)
     try: learn = build_learner(task, facts['vocab'], checkpoint, tokenizer, **kwargs)
     except TypeError as e:
         if not any(repr(k) in str(e) for k in options): raise
@@ -155,7 +157,8 @@ def learner_of(
     facts:dict, # From `read_facts`
     checkpoint, # Folder, name or loaded model
     trust_remote_code:bool=False, # Run Python code that the folder names?
-    **kwargs # Passed to `TransformersLearner`
+    model_kwargs:dict|None=None, # Passed to the model's `from_pretrained`
+    **kwargs # Passed to `build_learner`
 )->TransformersLearner: # Without rows
     "A learner around `checkpoint`, set up as `facts` say; a warning if it had a loss or splitter of its own."
     task = find_task(facts['task'])
@@ -165,13 +168,39 @@ def learner_of(
     given = dict(splitter=_splitters.get(facts['splitter'], transformer_splitter)) | kwargs
     y = _label_reader(task, facts, where)
     tokenizer = load_tokenizer(folder, task.reads_words, trust_remote_code=trust_remote_code)
+    model_kwargs = _model_kwargs(model_kwargs or {}, facts, trust_remote_code)
     learn = _set_up(task, facts, checkpoint, tokenizer, where, y=y, class_weights=_class_weights(loss, loss_func),
-        model_kwargs=dict(use_safetensors=True, trust_remote_code=trust_remote_code), **given)
+        model_kwargs=model_kwargs, **given)
     _warn_changed(learn, facts, kwargs)
     is_own = loss_func is None and loss_name(learn.loss_func)==loss['name']
     if is_own: set_again(learn.loss_func, loss.get('settings', {}))
     _decide_again(learn, facts['decisions'], loss_func)
     return learn
+
+# %% ../../nbs/save/02_folder.ipynb #6955480e
+_reading = 'bs','max_length','overlap','dl_kwargs' # may be other than they were, as may what `TransformersLearner` takes
+_of_folder = {'class_weights','task','tokenizer','vocab','x','y','rows','splits','options','first_guess','dls',
+    'model','data','checkpoint','valid','text','label','words','tags','source','target','question','context',
+    'choices','answers'}
+
+def _check_given(kwargs):
+    for k in kwargs.keys() & _of_folder:
+        way = 'pass the folder as the checkpoint of a new learner'
+        if k=='class_weights': way = 'pass loss_func=, with them as its weight'
+        raise TypeError(f"there is no argument {k!r}: the folder tells it; for another {way}")
+    check_arguments(TransformersLearner.from_pretrained, kwargs, _reading)
+    check_settings(**{k:kwargs[k] for k in ('bs','max_length','overlap') if k in kwargs})
+
+_float_types = {str(t):t for t in (torch.float16, torch.bfloat16, torch.float32, torch.float64)}
+
+def _model_kwargs(given, facts, trust_remote_code): # with what is not to be chosen here
+    own = dict(use_safetensors=True, trust_remote_code=trust_remote_code)
+    for k,v in own.items():
+        way = '; pass trust_remote_code= itself' if k=='trust_remote_code' else ''
+        if given.get(k, v)!=v: raise ValueError(f"model_kwargs hold {k}={given[k]!r}, and {v!r} is needed here{way}")
+    adapter = facts['adapter']
+    dtype = 'auto' if adapter is None else _float_types.get(adapter.get('dtype'), torch.float32) # of the base as it was
+    return dict(dtype=dtype) | given | own
 
 # %% ../../nbs/save/02_folder.ipynb #db0fc403
 def _decide_again(learn, decisions, given): # what the user says goes before what was saved
@@ -206,9 +235,10 @@ def from_pretrained(cls:TransformersLearner,
     folder_or_repo, # Folder, or name of a repository on the Hub, written by `save_pretrained`
     trust_remote_code:bool=False, # Run Python code that the folder names? Only if you trust where it came from
     base=None, # Checkpoint under adapters that were saved alone; `None`: where it was then
-    **kwargs # Passed to `TransformersLearner`, e.g. `cbs`; `loss_func` where the saved one was your own
+    **kwargs # `max_length`, `overlap`, `bs`, `dl_kwargs` other than saved, and what `TransformersLearner` takes, e.g. `cbs`, `model_kwargs`
 )->TransformersLearner: # Without rows: give it some with `learn.dls = ...`, or pass the folder as checkpoint with new data
     "The learner that was saved: it predicts the same numbers, shows and trains on. Nothing in the folder is executed."
+    _check_given(kwargs)
     folder = folder_of(folder_or_repo)
     facts = read_facts(folder)
     check_folder(folder, facts, trust_remote_code)

@@ -181,7 +181,7 @@ def export_onnx(
     with tempfile.TemporaryDirectory() as tmp:
         source = learn.save_pretrained(Path(tmp)/'model')
         facts = read_facts(source)
-        copy = _on_cpu(TransformersLearner.from_pretrained(source))
+        copy = _on_cpu(TransformersLearner.from_pretrained(source, model_kwargs=dict(dtype=torch.float32)))
         batches = _batches(copy)
         before = list(zip(batches, _logits(copy, batches)))
         def write(path):

@@ -191,10 +191,12 @@ def _pipeline_settings(learn, facts): # by which a pipeline answers as the learn
     known = {k:v for k,v in learn.task.pipeline.items() if k!='truncation' or facts['max_length']}
     return ''.join(f', {k}={v!r}' for k,v in known.items())
 
-def _not_in_pipe(facts): # what a pipeline of transformers leaves out
+def _not_in_pipe(learn, facts): # what a pipeline of transformers leaves out
     res = []
     if facts['overlap'] is not None and facts['max_length']:
         res.append(f"It reads the first {facts['max_length']:,} tokens of a longer text alone, not its windows.")
+    calls = learn.dls.text_tfm.tokenizer_kwargs
+    if calls: res.append(f"It calls the tokenizer without {', '.join(f'{k}={v!r}' for k,v in calls.items())}.")
     if _decisions(facts):
         res.append('It knows nothing of the decisions above: its scores and labels are those without them.')
     return ' '.join(res)
@@ -212,7 +214,7 @@ def _usage(learn, facts, name, merge):
     plain = f"dict({', '.join(f'{k}={t!r}' for k,t in parts)})" if parts else repr(item)
     pipe = _pipe.format(tag=tag, name=name, more=_pipeline_settings(learn, facts), item=plain)
     if tag is None: return res + _without_us.format(code=plain_code(learn, name))
-    return res + _without_us.format(code=pipe) + '\n' + _not_in_pipe(facts)
+    return res + _without_us.format(code=pipe) + '\n' + _not_in_pipe(learn, facts)
 
 # %% ../../nbs/share/02_hub.ipynb #f876cbf0
 def model_card(

@@ -59,12 +59,14 @@ _found = {'task','dls','model','rows','splits','x','y','options','first_guess'} 
 
 def check_arguments(
     make, # The function of a learner
-    kwargs:dict # What it hands on to `TransformersLearner`
+    kwargs:dict, # What it hands on to `TransformersLearner`
+    own=None # Names that `make` takes beside these; `None`: those of its signature
 ):
     "Raise `TypeError` for a name that neither knows: with one like it, or with those that `make` takes."
     known = inspect.signature(TransformersLearner).parameters
-    own = [k for k in inspect.signature(make).parameters if k not in known and k not in _found|{'kwargs'}]
-    for k in kwargs.keys()-known.keys():
+    if own is None:
+        own = [k for k in inspect.signature(make).parameters if k not in known and k not in _found|{'kwargs'}]
+    for k in kwargs.keys()-known.keys()-{*own}:
         if k in _elsewhere: raise TypeError(f"there is no argument {k!r}: {_elsewhere[k]}")
         like = '' if k in _columns else did_you_mean(k, [*known, *own])
         takes = f'; {make.__name__} takes {some_of(own, 30, str)}, and what TransformersLearner takes'
