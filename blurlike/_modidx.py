@@ -5162,6 +5162,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'blurlike/train/progress_bars.py'),
                                               'blurlike.train.progress_bars.ProgressCallback._launch_pbar': ( 'train/progress_bars.html#progresscallback._launch_pbar',
                                                                                                               'blurlike/train/progress_bars.py'),
+                                              'blurlike.train.progress_bars.ProgressCallback._write_stats': ( 'train/progress_bars.html#progresscallback._write_stats',
+                                                                                                              'blurlike/train/progress_bars.py'),
                                               'blurlike.train.progress_bars.ProgressCallback.after_fit': ( 'train/progress_bars.html#progresscallback.after_fit',
                                                                                                            'blurlike/train/progress_bars.py'),
                                               'blurlike.train.progress_bars.ProgressCallback.before_fit': ( 'train/progress_bars.html#progresscallback.before_fit',

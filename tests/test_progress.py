@@ -12,6 +12,7 @@ from transformers.utils import logging
 import blurlike.inspect.first_look as first_look
 import blurlike.support.progress as module
 from blurlike.all import Progress, TransformersDL, TransformersLearner, late_bars, masked_lm_learner, no_bars, scratch_checkpoint, token_classification_learner
+from blurlike.train.progress_bars import _Rows
 from small import BS, TEXTS, first, learner, table
 
 @pytest.fixture
@@ -263,3 +264,12 @@ def test_the_epoch_table_can_be_read(row, ground, letters):
     if background[0]=='#': *color,share = *bytes.fromhex(background[1:]),1.
     else: *color,share = map(float, re.findall(r'[\d.]+', background))
     assert contrast([share*c+(1-share)*g for c,g in zip(color, ground)], letters)>=4.5
+
+def test_large_numbers_leave_room_between_columns(bert, capsys):
+    cb = learner('single', bert).progress
+    cb.mbar = _Rows()
+    cb._write_stats(['epoch','train_loss','valid_loss','perplexity','time'])
+    cb._write_stats([0, 10.327714, 10.2, 30569.814453, '00:01'])
+    cb._write_stats([1, 1.5, 1e9, 2.25, '00:01'])
+    head,*rows = capsys.readouterr().out.strip().splitlines()
+    assert [r.split() for r in rows]==[['0','10.327714','10.200000','30569.81','00:01'],['1','1.500000','1e+09','2.250000','00:01']]

@@ -43,6 +43,11 @@ class ProgressCallback(fastai.callback.progress.ProgressCallback):
         super().after_fit()
         vars(self).pop('old_logger', None) # an earlier fit's is not that of one which fails before it begins
 
+    def _write_stats(self, log): # large numbers, such as first perplexities, in as many characters as others
+        def shown(v): return f'{v:.6f}' if abs(v)<1000 else f'{v:.7g}'
+        if getattr(self, 'mbar', False):
+            self.mbar.write([shown(v) if isinstance(v, float) else str(v) for v in log], table=True)
+
     def _launch_pbar(self):
         if can_be_seen() and len(self.dl): super()._launch_pbar()
         else: self.pbar = _NoBar()
