@@ -2145,6 +2145,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'blurlike.model.precision.DevicePrecision.leave': ( 'model/precision.html#deviceprecision.leave',
                                                                                               'blurlike/model/precision.py'),
                                           'blurlike.model.precision.cpu_has_half': ( 'model/precision.html#cpu_has_half',
+                                                                                     'blurlike/model/precision.py'),
+                                          'blurlike.model.precision.warn_float16': ( 'model/precision.html#warn_float16',
                                                                                      'blurlike/model/precision.py')},
             'blurlike.model.pretrained': { 'blurlike.model.pretrained._check_labels': ( 'model/pretrained.html#_check_labels',
                                                                                         'blurlike/model/pretrained.py'),
