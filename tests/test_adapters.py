@@ -58,6 +58,15 @@ def test_other_tasks(make, items, bert):
         ours,theirs = (json.loads(json.dumps(o.predict_batch(items))) for o in (learn, again))
         assert [[d.get('token_str', d.get('entity_group')) for d in row] for row in ours]==[[d.get('token_str', d.get('entity_group')) for d in row] for row in theirs]
 
+def test_one_config_for_several_models(bert, checkpoints):
+    "peft writes the layers that it found into the config that it is given: in each model they are found anew."
+    config = lora()
+    before = config.to_dict()
+    def layers(**kwargs): return {n.split('.lora_')[0] for n,p in adapted(peft=config, **kwargs).model.named_parameters() if p.requires_grad and is_adapter(n)}
+    two,four,other = layers(checkpoint=bert),layers(checkpoint=bert, model_kwargs=dict(num_hidden_layers=4)),layers(checkpoint=checkpoints('distilbert'))
+    assert config.to_dict()==before
+    assert [len({n.split('.layer.')[1][0] for n in names if '.layer.' in n}) for names in (two,four,other)]==[2,4,2]
+
 def test_another_kind(bert):
     learn = adapted(bert, peft=IA3Config(target_modules=['key','value','output.dense'], feedforward_modules=['output.dense']))
     quiet(learn, lambda: learn.fit(1, 1e-2))

@@ -1,5 +1,5 @@
 "What a user can get wrong: the message names column, row and remedy, before anything trains. And what looks wrong but must work."
-import json,pickle,re,warnings
+import json,os,pickle,re,shutil,warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
-from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, mae, masked_lm_learner, model_card, output_names,
+from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, load_tokenizer, mae, masked_lm_learner, model_card, output_names,
     seq2seq_learner, sequence_classification_learner, token_classification_learner)
+from blurlike.data.label_columns import LabelLists, LabelVector
+from blurlike.data.tokens import TokenizeText
 from small import FRAMES, KINDS, EVERY_KIND, MORE_KINDS, TEXTS, activated, byte_tokenizer, changed, close, direct_logits, item_of, learner, small_bert, texts_of, valid_frame, weights, word_tokenizer
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Sequence, Value
 
@@ -129,13 +131,23 @@ def test_label_only_in_validation(bert):
 def test_single_class(bert):
     refused('single', r"'label'.*one label only.*'bad'", bert, DF.assign(label='bad'))
     refused('single', r"training part holds one label only|only in validation", bert, DF.assign(label=['fine' if i==3 else 'bad' for i in range(48)]), valid=[3,4])
-    refused('regression', r"'score'.*one value only", bert, FRAMES['regression'].assign(score=.5))
+    refused('regression', r"'score'.*one value only, 0\.5:", bert, FRAMES['regression'].assign(score=.5))
 
 @pytest.mark.parametrize('kind,problem_type,message', [
     ('single','regression',r"'label' must hold numbers.*'bad'"), ('single','multi_label_classification',r"'label' must hold lists.*split"), ('multi','single_label_classification',r"'tags' holds lists.*multi_label"),
     ('multi','regression',r"'tags' holds lists.*multi_label"), ('regression','single_label_classification',r"'score' holds fractions.*regression"), ('regression','multi_label_classification',r"'score' must hold lists"),
     ('pair','multi_label_classification',r"'same' must hold lists"), ('single','classification',r"'classification' is not one of single_label_classification, multi_label_classification, regression")])
 def test_label_column_of_another_kind(kind, problem_type, message, bert): refused(kind, message, bert, OWN, problem_type=problem_type)
+
+@pytest.mark.parametrize('message,data,kwargs', [
+    (r"fractions such as 0\.5:", DF.assign(label=[1., .5]*24), dict(problem_type='single_label_classification')),
+    (r"not in vocab, 'bad', 'good' \(", DF, dict(vocab=np.array(['bad','good']))),
+    (r"vocab=\['bad', 'bad'\]", DF, dict(vocab=np.array(['bad','bad'])))], ids=['fractions','vocab','twice'])
+def test_values_of_numpy_are_told_as_those_of_python(message, data, kwargs, bert): refused('single', message, bert, data, **kwargs)
+
+@pytest.mark.parametrize('make,error,message', [(LabelLists, TypeError, r"holds 1\.5: a list"), (lambda n: LabelVector([n], ['x','y']), ValueError, r"holds 1\.5: a vector")])
+def test_a_number_of_numpy_for_a_list(make, error, message):
+    with pytest.raises(error, match=message): make('label')(dict(label=np.float64(1.5)))
 
 def test_one_label_from_two_columns(bert): refused('single', r"one column.*'a', 'b'", bert, DF.assign(a=[i%2 for i in range(48)], b=[i%3>1 for i in range(48)]), label=['a','b'], problem_type='single_label_classification')
 def test_labels_of_mixed_types(bert): refused('single', r"'label' mixes.*int, str.*astype", bert, spoiled('single', 'label', {i:1 for i in range(0, 48, 3)}))
@@ -176,6 +188,20 @@ def test_checkpoint_without_model(in_tmp):
     word_tokenizer('input_ids','attention_mask').save_pretrained(in_tmp/'words')
     refused('single', 'words', in_tmp/'words', OWN, (OSError, ValueError))
 
+@pytest.mark.parametrize('size', [0,4,200,5000])
+def test_a_file_of_weights_that_is_cut_off(size, bert, in_tmp):
+    folder = shutil.copytree(bert, 'cut')
+    os.truncate(Path(folder)/'model.safetensors', size)
+    refused('single', r"model\.safetensors in 'cut' cannot be read.*damaged or cut off", folder, OWN, OSError)
+
+def test_one_of_several_files_of_weights_that_is_cut_off(bert, in_tmp):
+    load_tokenizer(bert).save_pretrained('cut')
+    transformers.AutoModel.from_pretrained(bert).save_pretrained('cut', max_shard_size='20KB')
+    parts = sorted(Path('cut').glob('*.safetensors'))
+    assert len(parts)>2
+    os.truncate(parts[1], 300)
+    refused('single', rf"{parts[1].name} in 'cut' cannot be read", 'cut', OWN, OSError)
+
 def test_tokenizer_with_too_many_tokens(in_tmp):
     small_bert(50).save_pretrained(in_tmp/'small')
     refused('single', r'tokens and the model.*50.*do not belong together', in_tmp/'small', OWN, tokenizer=word_tokenizer('input_ids','attention_mask'))
@@ -201,6 +227,19 @@ def test_max_length_without_room(max_length, bert): refused('single', rf'max_len
 
 @pytest.mark.parametrize('overlap', [8,60])
 def test_impossible_overlap(overlap, bert): refused('single', rf'overlap={overlap}.*less than the 8', bert, OWN, max_length=10, overlap=overlap)
+
+def test_windows_of_a_tokenizer_in_python_alone():
+    slow = transformers.CanineTokenizer()
+    with pytest.raises(ValueError, match='overlap=.* need a fast tokenizer, .* CanineTokenizer is none'): TransformersTextBlock(slow, max_length=20, overlap=4)
+    tfm = TokenizeText(slow, 8)
+    tfm.limit_given = False
+    with pytest.warns(UserWarning, match='longer than max_length=8') as told: tfm.report_cut(tfm.tokenize(TEXTS)[1])
+    assert 'overlap=' not in str(told[0].message) # it could not
+
+@pytest.mark.parametrize('field', ['token_type_ids','attention_mask'])
+def test_a_field_that_the_tokenizer_is_to_leave_out(field, bert):
+    with pytest.raises(ValueError, match=f"return_{field}=False: .*model_input_names"): TransformersTextBlock(bert, **{f'return_{field}':False})
+    TransformersTextBlock(bert, **{f'return_{field}':True})
 
 def test_tokenizer_without_pad_token(checkpoints):
     with pytest.warns(UserWarning, match='no pad token') as said: learn = learner('single', checkpoints('gpt2'))
@@ -321,6 +360,21 @@ def test_loaders_that_hold_no_texts(bert):
     block = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(seed=1))
     weighted = block.weighted_dataloaders(FRAMES['single'], wgts=np.ones(len(FRAMES['single'])), bs=8)
     with pytest.raises(TypeError, match='WeightedDL is none: .*TransformersTextBlock.*class_weights='): TransformersLearner(weighted, bert)
+
+def of_blocks(*blocks, n_inp): # loaders
+    readers = [ColReader('text' if isinstance(b, TransformersTextBlock) else 'label') for b in blocks]
+    return DataBlock(blocks, getters=readers, n_inp=n_inp, splitter=RandomSplitter(seed=1)).dataloaders(DF, bs=8)
+
+def test_two_blocks_of_inputs(bert):
+    one = TransformersTextBlock(bert)
+    with pytest.raises(ValueError, match='2 blocks are inputs.*one text block.*one item'): of_blocks(one, one, CategoryBlock, n_inp=2)
+
+def test_two_blocks_of_targets(bert):
+    dls = of_blocks(TransformersTextBlock(bert), CategoryBlock, CategoryBlock, n_inp=1)
+    for make in (TransformersLearner, sequence_classification_learner):
+        with pytest.raises(ValueError, match='2 blocks are targets.*at most one block of targets'): make(dls, bert)
+    learn = learner('single', bert)
+    with pytest.raises(ValueError, match='2 blocks are targets'): learn.dls = dls
 
 def test_columns_of_several_levels(bert):
     df = FRAMES['single'].copy()

@@ -7,7 +7,8 @@ import transformers as tf
 from blurlike.all import TransformersLearner, load_learner
 from fastai.torch_core import set_seed
 from blurlike.model.padding_free import PACKED, Packing, packed_now, try_packing
-from small import ARCHS, SMALL, TEXTS, accepted, close, encode, first, learner, weights
+from blurlike.model.splitters import layer_stacks
+from small import ARCHS, FRAMES, SMALL, TEXTS, accepted, asked_of, close, encode, first, learner, weights
 
 FITS = ['bert','distilbert','roberta','gpt2','modernbert']
 
@@ -111,6 +112,37 @@ def test_a_learner_trains_the_same(bert):
 def torch_sgd(params, lr):
     from fastai.optimizer import OptimWrapper
     return OptimWrapper(params, torch.optim.SGD, lr=lr)
+
+@pytest.mark.parametrize('kind', ['prompts','chats'])
+def test_what_is_written_is_learnt_the_same(kind, checkpoint):
+    "In its first batch the head of a language model is tried with one token, which is not packed as the batch around it is."
+    learns = [learner(kind, checkpoint, padding_free=padding_free) for padding_free in (False,True)] # llama has no dropout
+    for learn in learns: quiet_fit(learn, 1, 1e-3)
+    assert learns[1].packing is not None and all(learn.model_inputs.door.plain_head for learn in learns)
+    plain,packed = (weights(learn.model) for learn in learns)
+    for n in plain: close(packed[n], plain[n], 1e-4)
+    close(torch.tensor(learns[1].validate()), torch.tensor(learns[0].validate()), 1e-3)
+
+class Once: # a hook that raises the first time
+    def __init__(self, error): self.error = error
+    def __call__(self, *args):
+        error,self.error = self.error,None
+        if error is not None: raise error
+
+@pytest.mark.parametrize('error', [RuntimeError('stop'), KeyboardInterrupt()], ids=['error','ctrl_c'])
+@pytest.mark.parametrize('kind', ['prompts','single'])
+def test_a_batch_that_ended_in_its_middle_leaves_nothing_behind(kind, error, checkpoint):
+    learn = learner(kind, checkpoint, padding_free=True)
+    quiet_fit(learn, 1, 1e-3)
+    before,asked = learn.validate(),asked_of(kind, FRAMES[kind])[:3]
+    want = learn.predict_batch(asked)
+    handle = layer_stacks(learn.model)[0][1][1].register_forward_pre_hook(Once(error))
+    with pytest.raises(type(error)): learn.validate()
+    handle.remove()
+    with torch.no_grad(): learn.model(input_ids=torch.ones(1, 3, dtype=torch.long)) # without a mask, and not packed
+    assert packed_now() is None
+    assert learn.predict_batch(asked)==want and learn.validate()==before
+    quiet_fit(learn, 1, 1e-3)
 
 def test_it_is_off_by_itself_on_a_cpu_and_an_error_where_it_cannot_be(bert, checkpoints):
     learn = learner('single', bert)

@@ -486,7 +486,7 @@ def test_scores_that_no_package_computes_are_left_out_with_a_warning(monkeypatch
 def test_texts_are_as_long_as_targets_were_and_plain_transformers_knows(tmp_path, capsys):
     df = FRAME.assign(target=[text(30) for _ in range(N)])
     learn = make(df=df, generate=dict(num_beams=2, no_repeat_ngram_size=3))
-    assert 'Up to 32 tokens are written' in capsys.readouterr().out
+    assert 'Up to 32 tokens are written: as many as the longest training target has.' in capsys.readouterr().out
     saved = tf.GenerationConfig.from_pretrained(learn.save_pretrained(tmp_path/'m'))
     assert (saved.max_new_tokens, saved.num_beams, saved.no_repeat_ngram_size, saved.eos_token_id)==(32, 2, 3, SEP)
     spread(learn.model)
@@ -494,11 +494,12 @@ def test_texts_are_as_long_as_targets_were_and_plain_transformers_knows(tmp_path
     with pytest.raises(TypeError, match="did you mean 'num_beams'"): make(generate=dict(num_beam=2))
     with pytest.raises(ValueError, match='40 or less'): learn.predict(SOURCES[0], max_new_tokens=50)
 
-def test_targets_that_are_cut_are_told_and_keep_their_end():
+def test_targets_that_are_cut_are_told_and_keep_their_end(capsys):
     with pytest.warns(UserWarning, match='longer than max_target_length=4'):
         learn = make(df=FRAME.assign(target=[text(9) for _ in range(N)]), max_target_length=4)
         _,y = learn.dls.train.one_batch()
     assert y.shape[1]==4 and (y[:,-1]==SEP).all() and learn.model.generation_config.max_new_tokens==4
+    assert 'Up to 4 tokens are written: as many as a target may have (max_target_length)' in capsys.readouterr().out
     with pytest.raises(ValueError, match='more than the 40 tokens'): make(max_target_length=41)
 
 def test_a_prefix_stands_before_each_source(tmp_path):

@@ -46,6 +46,21 @@ def test_a_processor_without_float16_is_said(bert, monkeypatch):
     monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(avx2=True, avx512_bf16=True))
     with pytest.warns(UserWarning, match='no instructions for float16'): fit(learner('single', bert, precision='fp16'), 1, 1e-3)
 
+def float16_told(call):
+    "The warnings of weights in float16 in `call`."
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        call()
+    return [str(w.message) for w in told if 'in float16' in str(w.message)]
+
+def test_training_weights_in_float16_is_warned_of(bert):
+    half = learner('single', bert, model_kwargs=dict(dtype=torch.float16))
+    with half.no_bar(): assert not float16_told(lambda: (half.predict_batch(TEXTS[:3]), half.validate()))
+    told = float16_told(lambda: fit(half, 1, 1e-3))
+    assert len(told)==1 and "precision='fp16'" in told[0] and 'bfloat16' in told[0]
+    for kwargs in (dict(precision='fp16'), dict(model_kwargs=dict(dtype=torch.bfloat16))):
+        assert not float16_told(lambda: fit(learner('single', bert, **kwargs), 1, 1e-3))
+
 @pytest.mark.skipif(not any(map(shutil.which, ('c++','g++','clang++'))), reason='torch.compile needs a C++ compiler')
 @pytest.mark.slow
 def test_compile_trains_predicts_saves_and_reloads(bert, in_tmp):

@@ -29,6 +29,12 @@ def _check_arguments(cls, kwargs): # of a loader, and of the validation loader a
         if name.removeprefix('val_') in known: continue
         raise TypeError(f"loaders take no {name!r}{did_you_mean(name, known)}")
 
+def _check_inputs(dataset):
+    n = getattr(dataset, 'n_inp', 1)
+    if n<2: return
+    raise ValueError(f"{n} blocks are inputs, and a model reads one text: give one text block and at most one block of targets. "
+        "A pair of texts is one item of the text block, `(a, b)`")
+
 # %% ../../nbs/data/18_batch_order.ipynb #81be7d16
 class TransformersDL(TfmdDL):
     "A `TfmdDL` whose first input is text: batches of like length when shuffled, in row order otherwise"
@@ -46,6 +52,7 @@ class TransformersDL(TfmdDL):
         **kwargs
     ):
         _check_arguments(type(self), kwargs)
+        _check_inputs(dataset)
         self.megabatch,self.max_tokens,self.share = megabatch,max_tokens,share
         self.memory = remembered or Memory(memory)
         self.whole,self.real = None,1 # the last batch, of which this process has a share; does that count?

@@ -39,7 +39,8 @@ def is_label_list(o): return isinstance(o, (list, tuple, set, frozenset, np.ndar
 class LabelLists(Column):
     "Reads several labels of a row, each once, from a list, tuple, set or array of them"
     def _value(self, v):
-        if not is_label_list(v): raise TypeError(f"column {self.names!r} holds {v!r}: a list of labels is expected")
+        if not is_label_list(v):
+            raise TypeError(f"column {self.names!r} holds {native(v)!r}: a list of labels is expected")
         if any(map(is_missing, v)): raise ValueError(f"column {self.names!r} holds {v!r}, in which a label is missing")
         return list(dict.fromkeys(super()._value(v.tolist() if isinstance(v, np.ndarray) else list(v))))
 
@@ -53,7 +54,7 @@ class LabelVector(Column):
         n = len(self.values)
         is_vector = is_label_list(flags) and len(flags)==n
         if is_vector: return [name for name,f in zip(self.values, flags) if self._is_set(f)]
-        raise ValueError(f"column {self.names[0]!r} holds {flags!r}: a vector of {n} times 0 or 1 is expected")
+        raise ValueError(f"column {self.names[0]!r} holds {native(flags)!r}: a vector of {n} times 0 or 1 is expected")
     def _is_set(self, f):
         is_name = self.is_class and isinstance(f, str) and f in self.values
         res = self.values.index(f)==1 if is_name else read_flag(f)

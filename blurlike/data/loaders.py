@@ -105,11 +105,17 @@ def own_loaders(
     dls.device = dls.device
 
 # %% ../../nbs/data/17_loaders.ipynb #0a1b0023
+def _check_targets(dls):
+    n = len(getattr(getattr(dls, 'train_ds', None), 'tls', ()))-1
+    if n<2: return
+    raise ValueError(f"{n} blocks are targets, and a learner has one task: give one text block and at most one block of targets. "
+        "Several labels of a row are one target (`MultiCategoryBlock`), several numbers too (`RegressionBlock`)")
+
 def check_loaders(
     dls # `DataLoaders`
 ):
     "Raise `TypeError` unless they are loaders of texts: fastai's weighted and partial ones are not."
-    if hasattr(dls, 'text_tfm'): return
+    if hasattr(dls, 'text_tfm'): return _check_targets(dls)
     first = next(iter(getattr(dls, 'loaders', [dls])), dls)
     way = ". For rows that count more, pass class_weights=" if hasattr(first, 'wgts') else ''
     raise TypeError(f"loaders of texts are expected, and {type(first).__name__} is none: make them of a `DataBlock` whose first block is a "

@@ -17,7 +17,7 @@ from fastcore.basics import noop
 from pandas.api.types import infer_dtype, is_float_dtype, is_numeric_dtype
 
 from ..support.arguments import is_number, some_of
-from ..support.cells import native_values, read_flag
+from ..support.cells import native, native_values, read_flag
 from ..support.warn import warn_user
 from .rows import Rows
 from .label_columns import is_label_list
@@ -111,9 +111,9 @@ def _check_same(col, name, used): # lists in all rows, or in none
         "differ from the first; make all of them lists, or none")
 
 def _check_single(col, name):
-    has_fractions = is_float_dtype(col) and (col%1!=0).any()
-    if has_fractions:
-        raise ValueError(f"column {name!r} holds fractions such as {col.iloc[0]!r}: they are no class labels; use problem_type='regression'")
+    fractions = col[col%1!=0] if is_float_dtype(col) else col[:0]
+    if len(fractions):
+        raise ValueError(f"column {name!r} holds fractions such as {native(fractions.iloc[0])!r}: they are no class labels; use problem_type='regression'")
 
 def _check_regression(col, name):
     if is_numeric_dtype(col): return

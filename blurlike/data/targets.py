@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.api.types import infer_dtype, is_numeric_dtype
 
 from ..support.arguments import column_names, did_you_mean, some_of
-from ..support.cells import native_values
+from ..support.cells import native, native_values
 from ..support.warn import warn_user
 from .column import Column
 from .rows import Rows
@@ -201,7 +201,7 @@ def _check_numbers(cols, names, vocab):
         if len(odd):
             raise ValueError(f"column {name!r} holds {odd.iloc[0]}: missing and infinite values cannot be learnt")
         if col.nunique()<2:
-            raise ValueError(f"column {name!r} holds one value only, {col.iloc[0]!r}: there is nothing to predict")
+            raise ValueError(f"column {name!r} holds one value only, {native(col.iloc[0])!r}: there is nothing to predict")
     return names
 
 # %% ../../nbs/data/08_targets.ipynb #e5e5c074
@@ -221,7 +221,7 @@ def read_target(
     if kind==_regression: cols = [_as_numbers(c) for c in cols]
     check_kind(kind, cols, names, used)
     if kind==_regression: return kind,_check_numbers(cols, names, vocab),read_numbers(label)
-    if vocab is not None: _check_vocab(vocab := list(vocab), names[0])
+    if vocab is not None: _check_vocab(vocab := native_values(vocab), names[0])
     single = kind==_single
     if len(cols)==1: vocab,y = _read_one_column(used, len(splits[0]), cols[0], names[0], single, vocab)
     else:

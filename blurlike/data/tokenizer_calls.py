@@ -34,10 +34,12 @@ class TokenizerCalls(TextItems):
         super().__init__(is_split_into_words)
         if overlap is not None: _check_overlap(overlap, max_length, tokenizer)
         if is_split_into_words: need_fast(tokenizer, 'lists of words need')
+        _check_fields(tokenizer, kwargs)
         self.tokenizer,self.max_length,self.overlap = tokenizer,max_length,overlap
         self.tokenizer_kwargs = call_settings(tokenizer) | kwargs
         self.with_words = is_split_into_words # shall `word_ids` be among the fields?
         self.limit_given = max_length is not None
+        if not tokenizer.is_fast: self.takes_overlap = False
         self.reported = set() # of what `report_cut` has told
         self._copies = {}
 
@@ -51,10 +53,17 @@ def _check_version(): # they tell of the beginning of a long text alone, without
 
 def _check_overlap(overlap, max_length, tokenizer):
     _check_version()
+    need_fast(tokenizer, 'windows of long texts (overlap=) need', 'windows say which text they are of')
     if max_length is None: raise ValueError("overlap= needs a max_length: the model sets no limit of its own")
     room = max_length-tokenizer.num_special_tokens_to_add()
     if not 0<=overlap<room:
         raise ValueError(f"overlap={overlap} must be at least 0 and less than the {room} text tokens of a window")
+
+def _check_fields(tokenizer, kwargs): # of each call
+    off = next((n for n in tokenizer.model_input_names if kwargs.get(f'return_{n}') is False), None)
+    if off is None: return
+    raise ValueError(f"return_{off}=False: a batch has the fields that the tokenizer names, {off} among them. Leave the argument out; "
+        f"for a model that shall not get them take {off!r} out of tokenizer.model_input_names, and pass that tokenizer")
 
 # %% ../../nbs/data/13_tokenizer_calls.ipynb #09c40009
 @patch(as_prop=True)

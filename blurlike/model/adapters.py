@@ -9,6 +9,7 @@ __all__ = ['has_adapter', 'add_adapter', 'plain_names', 'merged', 'bit_sum', 'bi
 # %% ../../nbs/model/06_adapters.ipynb #07b50004
 import json
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -34,7 +35,7 @@ def add_adapter(
     place = model.name_or_path
     model.base_place = str(Path(place).absolute()) if place and Path(place).is_dir() else place # wherever the program goes
     if getattr(model, 'as_loaded', False): note_base(model, model)
-    try: model.add_adapter(config, name)
+    try: model.add_adapter(deepcopy(config), name) # peft writes into it what it found in this model
     except ValueError as e: raise ValueError(f"peft={type(config).__name__} cannot be put into this model: {e}") from e
     model.train(model.training) # the new modules are in the mode of the rest: their dropout would be at work in predictions
     _check_shared(model)

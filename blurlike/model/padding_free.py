@@ -133,6 +133,7 @@ class Packing:
 # %% ../../nbs/model/05_padding_free.ipynb #aa87f39e
 @patch
 def begin(self:Packing, module, args, kwargs):
+    _here.batch = None # of a call around this one, or of one that Ctrl-C ended
     mask = kwargs.get('attention_mask')
     is_generating = kwargs.get('past_key_values') is not None # what was said before is not in the batch
     if mask is None or mask.ndim!=2 or is_generating: return

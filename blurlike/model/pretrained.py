@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedTokenizerBase
 
 from ..support.arguments import some_of
@@ -234,6 +235,16 @@ def _no_base(folder): # -> an error
     return OSError(f"{str(folder)!r} holds adapters without their base model: save the learner with merge=True, "
         "or load it with TransformersLearner.from_pretrained and pass that learner")
 
+def _is_damaged(path):
+    try:
+        with safe_open(path, 'pt'): return False
+    except SafetensorError: return True
+
+def _damaged(checkpoint, e): # -> an error
+    files = sorted(Path(location_of(checkpoint)).glob('*.safetensors')) # none of a name on the Hub
+    which = next((f"{p.name} in {str(checkpoint)!r}" for p in files if _is_damaged(p)), f"a file of weights in {str(checkpoint)!r}")
+    return OSError(f"{which} cannot be read: it is damaged or cut off. Save or download it again. Reason given: {str(e) or type(e).__name__}")
+
 def _loaded(checkpoint, own, auto_model, **told): # -> the model, and what was in the checkpoint
     load = getattr(transformers, auto_model).from_pretrained
     try:
@@ -241,6 +252,7 @@ def _loaded(checkpoint, own, auto_model, **told): # -> the model, and what was i
     except OSError as e:
         is_adapter = (Path(location_of(checkpoint))/'adapter_config.json').is_file()
         raise (_no_base(checkpoint) if is_adapter else no_checkpoint(checkpoint, 'model', e)) from e
+    except (SafetensorError, EOFError) as e: raise _damaged(checkpoint, e) from e
     except ValueError as e:
         has_no_head = 'Unrecognized configuration class' in str(e)
         raise (_no_head(own, auto_model) if has_no_head else e) from None

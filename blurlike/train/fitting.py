@@ -25,7 +25,7 @@ from ..model.fast_functions import fast_functions
 from ..model.model_inputs import unwrap
 from ..model.optimizer import plain_schedule
 from ..model.padding_free import try_packing
-from ..model.precision import DevicePrecision
+from ..model.precision import DevicePrecision, warn_float16
 from ..model.turns import let_in, train_alone
 from ..support.warn import warn_user
 from .metrics import check_scores, lower_is_better
@@ -138,6 +138,7 @@ def _fit_alone(self:FittingLearner, n_epoch, lr, wd, cbs, kwargs):
     for cb in L(cbs):
         if type(cb) is ParamScheduler: cb.scheds = {k:plain_schedule(f) for k,f in cb.scheds.items()}
     self._pack()
+    warn_float16(self.model)
     self._left_out = None
     with self._epoch_columns() as known, self._without_others(), self.added_cbs(cbs):
         self._check_trackers(self.cbs, known)

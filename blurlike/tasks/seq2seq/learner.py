@@ -251,7 +251,10 @@ def _tell_length(learn): # of what is written
     tl = learn.dls.train_ds.tls[-1]
     is_sample = len(_measured(tl))<len(tl) and not isinstance(tl.items, Rows)
     which = f'longest of {_most_measured:,} training targets' if is_sample else 'longest training target'
-    print(f"Up to {unwrap(learn.model).generation_config.max_new_tokens:,} tokens are written: as many as the {which} has.")
+    most = unwrap(learn.model).generation_config.max_new_tokens
+    is_limit = most==target_tfm_of(learn.dls).max_target_length # others may have been cut
+    why = 'a target may have (max_target_length)' if is_limit else f'the {which} has'
+    print(f"Up to {most:,} tokens are written: as many as {why}.")
 
 def _tell(learn, generate, has_own_metrics): # what was decided
     is_told = {'max_new_tokens','max_length'} & (generate or {}).keys()
