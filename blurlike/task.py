@@ -85,6 +85,8 @@ class Task:
     hub_tags:tuple = ('fill-mask','sentence-similarity','feature-extraction') # Pipeline tags of checkpoints on the Hub to begin with
     trained_tags:tuple = () # Those of models trained for it, where transformers has no pipeline
     first_guess:Callable|None = None # `(counts of labels or sums of numbers (C,), rows) -> (C,)`: the best outputs for unknown texts
+    takes_loss:Callable = lambda loss: loss # `user's loss -> ` the loss to use; `ValueError` for one that says nothing of its targets
+    check_metrics:Callable = lambda metrics: None # Raises `ValueError` for a user's that say nothing of its predictions
     settle:Callable = lambda model, dls: None # What training rows tell the model when a learner is made, e.g. how long texts are that it writes
 
     def metrics_for(self, vocab, tfm)->list: # used when the caller passes none

@@ -688,6 +688,8 @@ def test_bad_prompts(trained, item, kwargs, said):
 def test_a_loss_that_compares_a_token_with_itself_is_refused(folders):
     for loss_func in (CrossEntropyLossFlat(), torch.nn.CrossEntropyLoss()):
         with pytest.raises(ValueError, match='with the token itself'): lm('text', folders('gpt2'), loss_func=loss_func)
+    learn = lm('text', folders('gpt2'))
+    with pytest.raises(ValueError, match='with the token itself'): learn.loss_func = CrossEntropyLossFlat()
 
 def test_blocks_are_for_texts(folders):
     with pytest.raises(ValueError, match='is for one column of texts'): lm('completion', folders('gpt2'), block_size=32)

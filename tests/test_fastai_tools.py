@@ -649,6 +649,11 @@ def test_tta_leaves_the_records_of_training(bert, in_tmp):
     with learn.no_bar(), learn.no_logging(): close(learn.tta()[0], learn.get_preds()[0], 1e-6)
     assert learn.recorder.losses==losses and learn.recorder.values==values and (in_tmp/'history.csv').read_text()==log
 
+@pytest.mark.parametrize('kind,match', [('prompts','text is written'), ('summaries','text is written')])
+def test_tta_of_what_has_no_mean(kind, match, checkpoints):
+    learn = learner(kind, checkpoints(ARCH[kind]))
+    with learn.no_bar(), pytest.raises(TypeError, match=f'tta averages one row of outputs a text, and here {match}: call get_preds or predict_batch'): learn.tta(n=1)
+
 def test_loaders_of_fastais_own_are_refused(bert):
     block = DataBlock((TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'))
     dls = block.weighted_dataloaders(FRAMES['single'], wgts=np.ones(48), bs=5)

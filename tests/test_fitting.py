@@ -17,7 +17,7 @@ from runs import WORDS, Cut, gaps, tagger
 from small import BS, FRAMES, first, learner
 from torch import nn
 
-from blurlike.all import (Callback, CancelBatchException, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, load_learner, masked_lm_learner,
+from blurlike.all import (Callback, Interpretation, TransformersLearner, row_losses, seq2seq_learner, CancelBatchException, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, load_learner, masked_lm_learner,
     plain_schedule, sequence_classification_learner, set_seed, token_classification_learner)
 from blurlike.train.run_facts import differences, run_facts
 
@@ -247,6 +247,43 @@ def test_metrics_that_would_count_padding(bert):
     with pytest.raises(ValueError, match='accuracy of fastai.*padding too.*entity_metrics'): token_classification_learner(WORDS, bert, bs=8, metrics=[accuracy])
     with pytest.raises(ValueError, match='accuracy of fastai.*masked_lm_metrics'): masked_lm_learner(FRAMES['single'], bert, bs=8, metrics=accuracy)
 
+def counted_alone(pred, targ, reduction='mean'): return nn.functional.cross_entropy(pred[targ!=-100], targ[targ!=-100], reduction=reduction)
+LIKE = dict(flat=CrossEntropyLossFlat(), counted=counted_alone)
+
+@pytest.mark.parametrize('name', ['flat','counted'])
+@pytest.mark.parametrize('make', [tagger, gaps, lambda f: seq2seq_learner(FRAMES['summaries'], f, valid=.25, bs=5)], ids=['tags','gaps','summaries'])
+def test_losses_of_rows_count_no_padding(make, name, checkpoints):
+    "Whichever loss gives a number for each token: `get_preds`, `top_losses`, `report`, and fastai's own way through inputs and lists of batches."
+    from blurlike.inspect.row_results import judge_losses
+    learn = make(checkpoints('bart' if make not in (tagger, gaps) else 'bert'))
+    with learn.no_bar():
+        want = learn.get_preds(with_loss=True)[-1]
+        learn.loss_func = LIKE[name]
+        torch.testing.assert_close(learn.get_preds(with_loss=True)[-1], want)
+        torch.testing.assert_close(learn.get_preds(with_loss=True, with_input=True)[-1], want)
+        torch.testing.assert_close(Interpretation.from_learner(learn).top_losses(3)[0], want.topk(3)[0])
+        torch.testing.assert_close(torch.tensor(judge_losses(learn, learn.dls.valid).losses), want)
+        if name=='flat': torch.testing.assert_close(torch.tensor(learn.report().results.losses), want)
+        batches = list(learn.dls.valid.new(shuffle=False))
+        torch.testing.assert_close(torch.cat([learn.get_preds(dl=[b], with_loss=True)[-1] for b in batches]).sort()[0], want.sort()[0])
+
+def test_losses_of_rows_are_weighed_as_ours(bert):
+    weight = torch.tensor([.5, 3., 2.])
+    ours,flat = (token_classification_learner(WORDS, bert, bs=8, valid=.25, **k) for k in (dict(class_weights=weight), dict(loss_func=CrossEntropyLossFlat(weight=weight))))
+    flat.model.load_state_dict(ours.model.state_dict())
+    with ours.no_bar(), flat.no_bar(): torch.testing.assert_close(*(l.get_preds(with_loss=True)[-1] for l in (ours, flat)))
+
+def test_losses_of_no_rows():
+    with pytest.raises(ValueError, match='gives 7 numbers for 5 rows'): row_losses(torch.zeros(7), torch.zeros(5, 3).long())
+    tags = torch.tensor([[-100,1,2],[-100,3,-100]]) # a loss of next tokens has no number for the first
+    assert row_losses(torch.tensor([[1.,2.],[3.,torch.inf]]), tags).tolist()==[1.5,3.]
+    numbers = torch.tensor([[1.,-100.],[2.,3.]]) # -100 is a number like others
+    assert row_losses(torch.tensor([1.,3.,5.,7.]), numbers).tolist()==[2.,6.]
+
+def test_metrics_of_ready_loaders_that_would_count_padding(bert):
+    dls = tagger(bert).dls
+    with pytest.raises(ValueError, match='accuracy of fastai.*padding too.*entity_metrics'): TransformersLearner(dls, bert, metrics=accuracy)
+
 @pytest.mark.parametrize('arch', first(['bert','modernbert','roberta','distilbert'], 2))
 def test_taggers_without_padding(arch, checkpoints):
     none = dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.)
@@ -294,6 +331,26 @@ def test_a_loss_of_each_row_is_no_loss_to_train_by(loss, bert):
     learn = learner('single', bert, loss_func=loss)
     with pytest.raises(ValueError, match=r"a loss of shape \(5,\), and training needs one number"): quiet(lambda: learn.fit(1))
     learn.validate() # its mean
+
+def of_a_batch(pred, targ): return nn.functional.cross_entropy(pred, targ)
+class OfABatch(nn.Module):
+    def forward(self, pred, targ): return nn.functional.cross_entropy(pred, targ)
+
+@pytest.mark.parametrize('loss,name', [(of_a_batch,'of_a_batch'), (OfABatch(),'OfABatch')])
+def test_a_loss_of_a_batch_tells_rows_not_apart(loss, name, bert):
+    learn = learner('single', bert, loss_func=loss)
+    quiet(lambda: learn.fit(1, 1e-3))
+    for f in (lambda: learn.get_preds(with_loss=True), lambda: Interpretation.from_learner(learn)):
+        with learn.no_bar(), pytest.raises(TypeError, match=f"{name} gives one for all: give it an argument reduction='mean'"): f()
+    learn.loss_func = partial(nn.functional.cross_entropy, label_smoothing=.1)
+    with learn.no_bar(): assert len(learn.get_preds(with_loss=True)[-1])==len(learn.dls.valid_ds)
+
+@pytest.mark.parametrize('loss,match', [(lambda p, y: (of_a_batch(p, y), 1), 'gives a tuple'), (lambda p, y: 1., 'gives a float')])
+def test_a_loss_that_is_no_tensor(loss, match, bert):
+    learn = learner('single', bert, loss_func=loss)
+    with pytest.raises(TypeError, match=f'<lambda> {match}.*a tensor with one number'): quiet(lambda: learn.fit(1))
+    learn.loss_func = of_a_batch
+    quiet(lambda: learn.fit(1, 1e-3))
 
 def of_each_row(pred, targ): return pred.argmax(-1)==targ
 def by_name(pred, targ): return dict(right=accuracy(pred, targ))

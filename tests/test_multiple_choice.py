@@ -9,6 +9,7 @@ import transformers
 from datasets import ClassLabel, Dataset, Features, List, Value
 from fastai.callback.core import Callback
 from fastai.interpret import ClassificationInterpretation, Interpretation
+from fastai.losses import CrossEntropyLossFlat, LabelSmoothingCrossEntropy, LabelSmoothingCrossEntropyFlat
 from runs import Cut
 from small import CUES, FILLERS, FRAMES, TEXTS, in_tmp, learner # noqa: F401 (fixture)
 
@@ -52,6 +53,22 @@ def direct(model, tok, item):
     return model.eval()(**{k:v[None] for k,v in enc.items()}).logits[0]
 
 def close(a, b): torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+SMOOTH = [CrossEntropyLossFlat(label_smoothing=.2), torch.nn.CrossEntropyLoss(label_smoothing=.2), LabelSmoothingCrossEntropyFlat(eps=.2), LabelSmoothingCrossEntropy(eps=.2)]
+@pytest.mark.parametrize('loss', SMOOTH, ids=lambda o: type(o).__name__)
+def test_labels_are_smoothed_over_the_choices_that_a_row_has(loss, bert):
+    learn = questions(FRAME, bert, loss_func=loss)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+        losses = learn.get_preds(with_loss=True)[-1]
+        validated = learn.validate()[0]
+    rows = FRAME.iloc[learn.dls.valid_ds.items.idxs]
+    logits = [direct(learn.model, learn.dls.tokenizer, o) for o in zip(rows.question, rows.choices)]
+    want = torch.stack([torch.nn.functional.cross_entropy(l, torch.tensor(i), label_smoothing=.2) for l,i in zip(logits, rows.label)])
+    assert np.isfinite(learn.recorder.values).all() and validated==pytest.approx(want.mean().item(), rel=1e-4)
+    close(losses, want)
+    learn.loss_func = loss # later, too
+    with learn.no_bar(): assert learn.validate()[0]==pytest.approx(validated)
 
 # --- every tool
 

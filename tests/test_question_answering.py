@@ -12,6 +12,8 @@ import transformers as tf
 from datasets import Dataset, DatasetDict
 from fastai.data.core import show_results
 from fastai.interpret import ClassificationInterpretation, Interpretation
+from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
+from fastai.metrics import AccumMetric, F1Score, accuracy
 from runs import WHO, Cut, questions
 from small import FILLERS, SHARED, SMALL, TEXTS, byte_tokenizer, first, in_tmp, learner, plain_answers as plain, word_tokenizer # noqa: F401 (fixture)
 from tokenizers import SentencePieceUnigramTokenizer
@@ -20,7 +22,7 @@ from tokenizers.processors import TemplateProcessing
 from blurlike import cli
 from blurlike.all import (Checkpoints, ModelLoss, TransformersLearner, export_onnx, gradio_app, load_learner, load_onnx, model_card, page_output, prediction_rows,
     question_answering, question_answering_learner)
-from blurlike.all import (AnswerLoss, AnyScript, AnswerPlaces, TokenizeQuestions, answer_scores, answers_in, best_of, best_threshold,
+from blurlike.all import (TokenLoss, AnswerLoss, AnyScript, AnswerPlaces, TokenizeQuestions, answer_scores, answers_in, best_of, best_threshold,
     read_answers, read_squad, threshold, window_answers, windows_of)
 
 # --- data
@@ -43,6 +45,23 @@ def both(bert):
     return res
 
 def valid_of(learn, data): return data.iloc[learn.dls.valid_ds.items.idxs].reset_index(drop=True)
+
+def like_ours(pred, targ, reduction='mean'): return AnswerLoss()(pred, targ, reduction=reduction)
+
+@pytest.mark.parametrize('loss', [CrossEntropyLossFlat(), torch.nn.CrossEntropyLoss(), BCEWithLogitsLossFlat(), torch.nn.functional.cross_entropy, TokenLoss()], ids=['flat','plain','sigmoid','function','tokens'])
+def test_losses_that_know_no_places(loss, bert, learn):
+    for f in (lambda: asked(FRAME, bert, loss_func=loss), lambda: question_answering_learner(learn.dls, bert, loss_func=loss),
+            lambda: TransformersLearner(learn.dls, bert, loss_func=loss), lambda: setattr(learn, 'loss_func', loss)):
+        with pytest.raises(ValueError, match='compares each output with one target, and an answer is a start and an end.*leave it out'): f()
+    with pytest.raises(ValueError, match='leave it out'): learn.loss_func = ModelLoss()
+    want = learn.validate()[0]
+    learn.loss_func = like_ours
+    assert learn.validate()[0]==pytest.approx(want, rel=.2) # a mean of batches
+
+@pytest.mark.parametrize('metric,name', [(accuracy,'accuracy'), (F1Score(average='macro'),'f1_score'), (AccumMetric(like_ours),r'AccumMetric\(like_ours\)')], ids=['accuracy','f1','accum'])
+def test_metrics_that_know_no_places(metric, name, bert, learn):
+    for f in (lambda: asked(FRAME, bert, metrics=metric), lambda: TransformersLearner(learn.dls, bert, metrics=metric)):
+        with pytest.raises(ValueError, match=f'metrics: {name} of fastai.*answer_metrics'): f()
 
 # --- a second opinion: the features of transformers' own example (run_qa), and a plain loop
 

@@ -305,6 +305,31 @@ def test_an_epoch_tells_of_nan_in_its_validation(bert):
     assert len([w for w in told if 'validation loss' in str(w.message)])==1
     assert np.isfinite(learn.recorder.values[0][1]) and np.isnan(learn.recorder.values[1][1])
 
+def ruined(learn): # weights that are numbers, and too large for what comes of them
+    with torch.no_grad():
+        for p in learn.model.parameters(): p.fill_(1e30)
+    return learn
+
+@pytest.mark.parametrize('precision', [None,'bf16','fp16'])
+def test_what_is_said_of_weights_that_are_too_large(precision, bert):
+    "fp16 is named where it is on; else what is likely, and what to do."
+    learn = ruined(single(bert, precision=precision))
+    def said_of(f):
+        with pytest.raises(ValueError) as e: quiet(learn, lambda l: f())
+        return str(e.value)
+    said = [said_of(lambda: learn.predict_batch(['film'])), said_of(learn.get_preds)]
+    with pytest.warns(UserWarning, match='validation loss is nan') as told: learn.validate()
+    said.append(next(str(w.message) for w in told if 'validation loss' in str(w.message)))
+    for o in said:
+        assert 'its weights are sound numbers' in o and ('fp16' in o)==(precision=='fp16')
+        if precision!='fp16': assert 'most likely training has diverged' in o and 'make the learner anew, and train at a lower rate' in o
+
+def test_a_fit_that_ruined_the_weights_says_so(bert):
+    learn = single(bert, bs=4, valid=[0, 1])
+    with pytest.raises(ValueError, match='the weights are still those before this batch. Look at its rows; if the steps before it were too large, '
+        'load weights from before, or make the learner anew, and train at a lower rate') as e: quiet(ruined(learn), lambda l: l.fit(1))
+    assert 'fp16' not in str(e.value) and 'bf16' not in str(e.value)
+
 def test_a_loss_that_is_nan_ends_training_and_names_the_rows(bert):
     learn = single(bert, bs=12)
     with pytest.raises(ValueError, match=r'^rows (\d+, ){9}\d+, ... \(12 in all\): the training loss is nan in epoch 1, batch 1: so are its weights, e.g. classifier.bias'):

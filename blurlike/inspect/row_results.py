@@ -15,6 +15,8 @@ import scipy.sparse as sp
 from fastai.callback.core import Callback
 from fastcore.basics import patch
 
+from ..model.losses import row_losses
+
 # %% ../../nbs/inspect/08_row_results.ipynb #7c060007
 @dataclass
 class RowResults:
@@ -248,7 +250,7 @@ class RowLosses(Callback):
         with self.learn.loss_not_reduced(): losses = self.learn.loss_func(self.learn.pred, *self.learn.yb)
         rows = self.learn.dl.now
         self.rows.append(rows)
-        self.losses.append(self.learn.to_detach(losses).float().reshape(len(rows), -1).mean(1).numpy())
+        self.losses.append(row_losses(self.learn.to_detach(losses), self.learn.to_detach(self.learn.y)).float().numpy())
         if self.count is not None: self.counts.append(self.count(self.learn))
     def _ordered(self, parts): return np.concatenate(parts)[np.argsort(np.concatenate(self.rows), kind='stable')]
     @property

@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from .door import attach_door
+from .losses import row_losses
 from .model_inputs import cat_choices, fetch_early, gives_one_number, unwrap
 from ..task import task_of
 
@@ -147,6 +148,9 @@ def _of_one_number(self:ModelInputsCallback):
 def after_batch(self:ModelInputsCallback):
     self._forget()
     self.door.loss = None
+    loss = getattr(self.learn, 'loss', None)
+    are_several = not self.learn.training and len(self.learn.yb) and isinstance(loss, torch.Tensor) and loss.numel()>1
+    if are_several: self.learn.loss = row_losses(loss, self.learn.yb[0]) # before any callback keeps them
 
 @patch
 def after_fit(self:ModelInputsCallback): self._forget() # after an error too

@@ -20,6 +20,7 @@ class Gather(Callback):
     "Keeps, batch by batch, what `get_preds` tells of each row"
     where = '' # a row has more than one prediction, for messages: `gaps are filled`
     instead = None # What predictions are, where `act` cannot change them
+    ragged = True # Is what is told of one row longer than what is told of another?
     @classmethod
     def fits(cls, dl, wanted)->bool: return True # otherwise fastai gathers
     def __init__(self,

@@ -71,6 +71,15 @@ def show_results(self:PredictingLearner,
     if dl is not None: check_labelled(dl, self.dls)
     super(PredictingLearner, self).show_results(ds_idx, dl, **kwargs)
 
+# %% ../../nbs/predict/05_learner_predict.ipynb #1fde8a65
+@patch
+@delegates(Learner.tta)
+def tta(self:PredictingLearner, ds_idx=1, dl=None, **kwargs):
+    "fastai's `tta`; `TypeError` where a row has more than one prediction."
+    kind = self.predictions.gather
+    if kind is None or not kind.ragged: return super(PredictingLearner, self).tta(ds_idx, dl, **kwargs)
+    raise TypeError(f"tta averages one row of outputs a text, and here {kind.where}: call get_preds or predict_batch")
+
 # %% ../../nbs/predict/05_learner_predict.ipynb #bee15f40
 @patch
 def predict_batch(self:PredictingLearner,

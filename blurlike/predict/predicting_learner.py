@@ -6,6 +6,7 @@
 __all__ = ['need_task', 'PredictingLearner', 'takes_threshold']
 
 # %% ../../nbs/predict/04_predicting_learner.ipynb #10f60004
+import inspect
 from contextlib import contextmanager
 from contextvars import ContextVar
 from weakref import WeakKeyDictionary
@@ -14,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from fastai.callback.fp16 import AMPMode
 from fastai.learner import Learner
 from fastai.torch_core import to_float
 from fastcore.basics import patch
@@ -26,10 +26,11 @@ from ..data.prefetch import ahead, name_error, name_items, own_transforms
 from ..data.column import Column
 from ..data.rows import Rows
 from ..data.table_checks import check_columns
+from ..model.class_weights import loss_name
 from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold
 from ..model.decisions import with_activation, with_decisions
-from ..model.losses import TokenLoss, check_ignores
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
+from ..model.precision import half_of
 from ..model.turns import predict_together
 from .text_labels import LabelPredictions
 from ..support.finite import check_outputs
@@ -130,10 +131,24 @@ def loss_func(self:PredictingLearner):
 @patch(set_prop=True)
 def loss_func(self:PredictingLearner, loss):
     before = vars(self).get('loss_func')
-    if self.task is not None and isinstance(self.task.loss(None), TokenLoss): check_ignores(loss)
+    if self.task is not None: loss = self.task.takes_loss(loss)
     loss = _with_threshold(self, with_activation(loss))
     if getattr(loss, 'func', None) is not before: _tell_lost(before, loss)
     vars(self)['loss_func'] = loss
+
+# %% ../../nbs/predict/04_predicting_learner.ipynb #4ffd4f81
+def _takes_reduction(loss):
+    try: known = inspect.signature(getattr(loss, 'forward', loss)).parameters # `__call__` of a module hides it
+    except ValueError: return True # a function of C, which does not tell
+    return 'reduction' in known or any(p.kind is p.VAR_KEYWORD for p in known.values())
+
+@patch
+def loss_not_reduced(self:PredictingLearner):
+    "fastai's: within, the loss gives a number for each row; `TypeError` where it cannot be asked for that."
+    if hasattr(self.loss_func, 'reduction') or _takes_reduction(self.loss_func):
+        return super(PredictingLearner, self).loss_not_reduced()
+    raise TypeError(f"losses of single rows are wanted, and {loss_name(self.loss_func)} gives one for all: give it an argument reduction='mean', "
+        "and let it return one for each row where that is 'none'")
 
 # %% ../../nbs/predict/04_predicting_learner.ipynb #5d0a1c08
 @patch
@@ -190,9 +205,8 @@ def texts_of(self:PredictingLearner,
 @contextmanager
 def predicting(self:PredictingLearner):
     "Within, in this thread: no gradients, and the learner's precision."
-    half,device = getattr(self, 'mixed_precision', None),next(self.model.parameters()).device.type
-    dtype = torch.bfloat16 if half is None or half.amp_mode==AMPMode.BF16 else torch.float16
-    with torch.inference_mode(), torch.autocast(device, dtype=dtype, enabled=half is not None): yield
+    half,device = half_of(self),next(self.model.parameters()).device.type
+    with torch.inference_mode(), torch.autocast(device, dtype=half or torch.bfloat16, enabled=half is not None): yield
 
 @patch
 def forward(self:PredictingLearner,

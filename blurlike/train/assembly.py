@@ -66,7 +66,8 @@ def check_arguments(
     known = inspect.signature(TransformersLearner).parameters
     if own is None:
         own = [k for k in inspect.signature(make).parameters if k not in known and k not in _found|{'kwargs'}]
-    for k in kwargs.keys()-known.keys()-{*own}:
+    others = {*inspect.signature(build_learner).parameters}-_found # which a task may refuse in words of its own
+    for k in kwargs.keys()-known.keys()-{*own}-others:
         if k in _elsewhere: raise TypeError(f"there is no argument {k!r}: {_elsewhere[k]}")
         like = '' if k in _columns else did_you_mean(k, [*known, *own])
         takes = f'; {make.__name__} takes {some_of(own, 30, str)}, and what TransformersLearner takes'

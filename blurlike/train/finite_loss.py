@@ -16,10 +16,12 @@ from fastai.learner import Learner
 from fastcore.basics import patch
 from fastcore.meta import delegates
 
+from ..model.class_weights import loss_name
 from ..model.model_inputs import number_of, unwrap
 from ..model.optimizer import adamw
+from ..model.precision import half_of
 from ..model.turns import train_alone
-from ..support.finite import broken_weights, why_not_finite
+from ..support.finite import broken_weights, how_to_go_on, why_not_finite
 from ..support.warn import warn_user
 from .events import FittingLearner
 
@@ -33,7 +35,17 @@ def _do_one_batch(self:FittingLearner):
     except CancelBatchException:
         self._look_late()
         raise
+    except AttributeError: # fastai asks a tensor for its copy
+        self._check_kind()
+        raise
     self._look_late()
+
+@patch
+def _check_kind(self:FittingLearner): # of what the loss gave
+    loss = getattr(self, 'loss_grad', None)
+    if loss is None or isinstance(loss, torch.Tensor): return
+    self.loss_grad = None
+    raise TypeError(f"{loss_name(self.loss_func)} gives a {type(loss).__name__}, and a loss is a tensor with one number: return that alone") from None
 
 @patch
 def _look_late(self:FittingLearner): # after the step
@@ -69,7 +81,9 @@ def _check_loss(self:FittingLearner, sound): # what is said where the weights ar
     if self._hears_a(TerminateOnNaNCallback): raise CancelFitException
     model = unwrap(self.model)
     now = getattr(self.dl, 'now', None) # places of the rows
-    why = why_not_finite(model) if broken_weights(model) else f"{sound}. Look at its rows, or train at a lower rate"
+    half = half_of(self)
+    why = f"{sound}. Look at its rows; if the steps before it were too large, {how_to_go_on(half)}"
+    if broken_weights(model): why = why_not_finite(model, half)
     where = f"the training loss is {loss} in epoch {self.epoch}, batch {self.iter}"
     if self._is_left_out():
         warn_user(f"{where}: too large for float16. The batch was left out of training; if this comes again and again, take precision='bf16'")
@@ -90,7 +104,7 @@ def _hears_a(self:FittingLearner, kind): return any(isinstance(cb, kind) for cb 
 # %% ../../nbs/train/04_finite_loss.ipynb #c2982f57
 def _tell(learn, loss, where): # of a validation that gave no number
     if loss is None or math.isfinite(loss): return
-    warn_user(f"the validation loss{where} is {loss}: {why_not_finite(unwrap(learn.model))}")
+    warn_user(f"the validation loss{where} is {loss}: {why_not_finite(unwrap(learn.model), half_of(learn))}")
 
 @patch
 @delegates(Learner.validate)

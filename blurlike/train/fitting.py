@@ -10,7 +10,6 @@ from contextlib import contextmanager, nullcontext, suppress
 
 import numpy as np
 import torch
-from fastai.callback.fp16 import AMPMode
 from fastai.callback.schedule import ParamScheduler
 from fastai.callback.tracker import TrackerCallback
 from fastai.callback.training import GradientAccumulation
@@ -25,7 +24,7 @@ from ..model.fast_functions import fast_functions
 from ..model.model_inputs import unwrap
 from ..model.optimizer import plain_schedule
 from ..model.padding_free import try_packing
-from ..model.precision import DevicePrecision, warn_float16
+from ..model.precision import DevicePrecision, half_of, warn_float16
 from ..model.turns import let_in, train_alone
 from ..support.warn import warn_user
 from .metrics import check_scores, lower_is_better
@@ -91,10 +90,9 @@ def _check_accumulation(self:FittingLearner, cbs, n_epoch):
 @patch
 def _pack(self:FittingLearner):
     model = unwrap(self.model).to(self.dls.device) # fastai does it later, and how a model can be packed is tried where it trains
-    half = getattr(self, 'mixed_precision', None)
     is_packed = self.packing is not None and self.packing.model is model
     if is_packed or not self.padding_free: return
-    dtype = None if half is None else torch.bfloat16 if half.amp_mode==AMPMode.BF16 else torch.float16
+    dtype = half_of(self)
     self.packing = try_packing(model, dtype)
     if self.packing is None:
         raise ValueError(f"padding_free=True, but {type(model).__name__} does not work without padding: its attention cannot be "

@@ -66,10 +66,10 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         lr:float|slice|None=None, # Default learning rate of fits; `None`: by the width of the model, and for more than two labels faster towards the head
         **kwargs
     ):
-        _check_settings(metrics, precision)
         if cuda_graphs: _check_graphs(padding_free, gradient_checkpointing, compile)
         check_loaders(dls)
         self.task = task or task_of(dls)
+        _check_settings(metrics, precision, self.task)
         self.padding_free = padding_free
         model = self._load(dls, checkpoint, model_kwargs or {})
         self._begin_head(dls, unwrap(model), checkpoint, loss_func)
@@ -152,10 +152,11 @@ def _begin_head(self:TransformersLearner, dls, model, checkpoint, loss_func):
     if best.isfinite().all(): start_bias(model, best)
 
 # %% ../../nbs/train/10_learner.ipynb #b0f6ca3b
-def _check_settings(metrics, precision):
+def _check_settings(metrics, precision, task):
     if any(isinstance(m, str) for m in L(metrics)):
         raise TypeError(f"metrics={metrics!r}: functions or `Metric`s are expected, e.g. metrics=accuracy, not their names")
     check_batch_metrics(metrics)
+    if task is not None: task.check_metrics(metrics)
     if precision not in (None, 'bf16', 'fp16'):
         raise ValueError(f"precision={precision!r}: 'bf16', 'fp16' or None (float32) is expected")
 

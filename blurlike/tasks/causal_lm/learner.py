@@ -62,10 +62,18 @@ def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeNext)
 
 def judge_next(learn, dl): return token_results(learn, dl, lambda l: scores_by_row(l.pred, l.y)) # for the record's `judge`
 
+def _takes_loss(loss_func): # of PyTorch or fastai, which know nothing of the next token
+    is_theirs = isinstance(loss_func, (BaseLoss, torch.nn.CrossEntropyLoss))
+    knows_next = isinstance(loss_func, NextTokenLoss)
+    if knows_next or not is_theirs: return loss_func
+    raise ValueError(f"{type(loss_func).__name__} compares what the model says at a token with the token itself, not with the next one: "
+        "leave loss_func out, or pass ModelLoss(), or a function that compares logits[:,:-1] with targets[:,1:]")
+
 causal_lm = register_task(Task('causal_lm', 'AutoModelForCausalLM',
     block=causal_lm_block, fits=_fits,
     loss=lambda weights: NextTokenLoss(), metrics=causal_lm_metrics, predictions=NextTokenPredictions(),
-    pipeline=dict(return_full_text=False), hub_tags=('text-generation',), judge=judge_next))
+    pipeline=dict(return_full_text=False), hub_tags=('text-generation',), judge=judge_next, takes_loss=_takes_loss,
+    check_metrics=partial(check_text_metrics, own='causal_lm_metrics() (perplexity, accuracy and bits per byte)')))
 
 # %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #cb05ad09
 def form_of(
@@ -139,13 +147,6 @@ def is_causal(
     with torch.no_grad(), predict_together(model):
         logits = model(input_ids=ids).logits[:,:2].float()
     return torch.allclose(logits[0], logits[1], atol=1e-4, rtol=1e-3)
-
-def _check_loss(loss_func): # of PyTorch or fastai, which know nothing of the next token
-    is_theirs = isinstance(loss_func, (BaseLoss, torch.nn.CrossEntropyLoss))
-    knows_next = isinstance(loss_func, NextTokenLoss)
-    if knows_next or not is_theirs: return
-    raise ValueError(f"{type(loss_func).__name__} compares what the model says at a token with the token itself, not with the next one: "
-        "leave loss_func out, or pass ModelLoss(), or a function that compares logits[:,:-1] with targets[:,1:]")
 
 def _check_loaded(checkpoint): # if it is a model; by their names the right ones are loaded
     check_can_write(checkpoint, causal_lm.auto_model)
@@ -226,8 +227,8 @@ def causal_lm_learner(
     args = dict(locals())
     begin(causal_lm_learner, kwargs, seed, bs=bs, max_length=max_length, block_size=block_size)
     columns = column_names(text, 'text', 2)
-    check_text_metrics(metrics, 'causal_lm_metrics() (perplexity, accuracy and bits per byte)')
-    _check_loss(loss_func)
+    causal_lm.check_metrics(metrics)
+    causal_lm.takes_loss(loss_func)
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
         told = "do not say which tokens are learnt: use causal_lm_block"

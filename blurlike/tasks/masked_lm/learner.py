@@ -18,7 +18,7 @@ from .gaps import MaskPredictions
 from ...train.assembly import begin, build_learner, ready_task
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
-from ...model.losses import MaskedLoss
+from ...model.losses import MaskedLoss, check_ignores
 from .masking import MaskedLMBlock, TokenizeMasked
 from .masked_metrics import judge_gaps, masked_lm_metrics
 from ...data.token_blocks import PackedRows
@@ -36,7 +36,8 @@ def _fits(dls): return any(isinstance(f, TokenizeMasked) for f in dls.train_ds.t
 masked_lm = register_task(Task('masked_lm', 'AutoModelForMaskedLM',
     block=MaskedLMBlock, fits=_fits,
     loss=lambda weights: MaskedLoss(), metrics=masked_lm_metrics, predictions=MaskPredictions(),
-    hub_tags=('fill-mask',), judge=judge_gaps,
+    hub_tags=('fill-mask',), judge=judge_gaps, takes_loss=check_ignores,
+    check_metrics=partial(check_text_metrics, own='masked_lm_metrics()', reads='leaves out targets of -100'),
     decoder_input=decoder_knows)) # BART fills gaps by writing the whole text
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242fb3
@@ -97,7 +98,7 @@ def masked_lm_learner(
     args = dict(locals())
     begin(masked_lm_learner, kwargs, seed, bs=bs, max_length=max_length, block_size=block_size)
     text = column_names(text, 'text', 1)[0]
-    check_text_metrics(metrics, 'masked_lm_metrics()', 'leaves out targets of -100')
+    masked_lm.check_metrics(metrics)
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter, model_kwargs=model_kwargs) | kwargs
     if isinstance(data, DataLoaders): return _from_dls(args, **common)
     tokenizer = load_tokenizer(tokenizer or checkpoint)

@@ -6,6 +6,8 @@
 __all__ = ['MAX_LENGTH', 'question_answering', 'questions_block', 'question_answering_learner']
 
 # %% ../../../nbs/tasks/question_answering/09_learner.ipynb #0a509004
+from functools import partial
+
 from fastai.data.block import TransformBlock
 from fastai.data.core import DataLoaders
 from fastcore.meta import delegates
@@ -15,7 +17,9 @@ from ...data.column import Column
 from ...data.table_checks import check_columns
 from ...data.draws import GroupSplitter
 from ...data.splits import own_part, read_split, split_rows, used_rows
+from ...model.class_weights import loss_name
 from ...model.inputs_callback import ModelLoss
+from ...model.losses import TokenLoss
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.splitters import transformer_splitter
 from ...support.arguments import check_counts, column_names, is_number
@@ -29,6 +33,7 @@ from .scores import answer_metrics, judge_answers
 from .squad import SQUAD, check_answers, read_questions
 from ...train.assembly import begin, build_learner, ready_task
 from ...train.learner import TransformersLearner
+from ...train.metrics import check_text_metrics
 import blurlike.tasks.question_answering.tables # noqa: F401 (registers the displays)
 
 # %% ../../../nbs/tasks/question_answering/09_learner.ipynb #984f0936
@@ -50,6 +55,14 @@ def questions_block(
 def _target_block(vocab): return TransformBlock(type_tfms=AnswerPlaces())
 def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeQuestions)
 
+def _takes_loss(loss_func):
+    if isinstance(loss_func, ModelLoss):
+        raise ValueError("loss_func=ModelLoss(): models take starts and ends of answers for their own loss, and count padding in it; leave it out")
+    inner = getattr(loss_func, 'func', loss_func)
+    is_theirs = isinstance(loss_func, TokenLoss) or getattr(inner, '__module__', '').split('.')[0] in ('fastai','torch')
+    if not is_theirs: return loss_func
+    raise ValueError(f"loss_func={loss_name(loss_func)} compares each output with one target, and an answer is a start and an end among all "
+        "tokens of all windows: leave it out, or pass a function of your own that takes outputs and targets as AnswerLoss does")
 
 question_answering = register_task(Task('question_answering', 'AutoModelForQuestionAnswering',
     block=questions_block, target=_target_block, read=AnswerColumn, fits=_fits,
@@ -57,7 +70,9 @@ question_answering = register_task(Task('question_answering', 'AutoModelForQuest
     loss=lambda weights: AnswerLoss(), metrics=lambda vocab: answer_metrics(),
     text_metrics=lambda tfm: answer_metrics(tfm.unanswerable), predictions=AnswerPredictions(), plain_code=answers_code,
     files=SQUAD, trained_tags=('question-answering',), judge=judge_answers,
-    decoder_input=decoder_knows)) # BART's reads the text again
+    decoder_input=decoder_knows, # BART's reads the text again
+    takes_loss=_takes_loss, check_metrics=partial(check_text_metrics, own='answer_metrics()',
+        reads='reads batch_answers(learn.pred, learn.xb[0], learn.dls.text_tfm)')))
 
 # %% ../../../nbs/tasks/question_answering/09_learner.ipynb #736a2021
 def _lengths(max_length, overlap, tokenizer, checkpoint): # those of a window
@@ -69,10 +84,6 @@ def _check_columns(rows, columns, names):
     try: check_columns(rows, *names)
     except KeyError as e:
         raise KeyError(f"{e.args[0]}; texts and starts in columns of their own: answers=['TEXTS', 'STARTS']") from None
-
-def _check_loss(loss_func):
-    if isinstance(loss_func, ModelLoss):
-        raise ValueError("loss_func=ModelLoss(): models take starts and ends of answers for their own loss, and count padding in it; leave it out")
 
 def _checked(used, columns, names): # (n,) bool, has a row an answer?
     TokenizeQuestions.check_rows(None, used, *columns)
@@ -111,7 +122,8 @@ def question_answering_learner(
     check_counts(max_answer_length=max_answer_length)
     columns = [*column_names(question, 'question', 1), *column_names(context, 'context', 1)]
     names = [*column_names(answers, 'answers', 2), columns[1]]
-    _check_loss(loss_func)
+    question_answering.takes_loss(loss_func)
+    question_answering.check_metrics(metrics)
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter, model_kwargs=model_kwargs) | kwargs
     if isinstance(data, DataLoaders):
         told = "hold no questions with contexts: use questions_block, and a TransformBlock of AnswerPlaces"

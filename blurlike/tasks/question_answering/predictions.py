@@ -89,7 +89,7 @@ def read_answers(
 # %% ../../../nbs/tasks/question_answering/05_predictions.ipynb #2642a616
 class GatherAnswers(Gather):
     "Keeps the best answers of each row"
-    where,instead = 'answers are found','probabilities of answers'
+    where,instead,ragged = 'answers are found','probabilities of answers',False
     def keep(self):
         self.guesses += zip(*batch_answers(self.pred, self.xb[0], self.dls.text_tfm))
         if len(self.yb): self.targs.append(self.plain(self.y)[:,0,:2])

@@ -19,6 +19,7 @@ from ...data.column import Column
 from ...data.rows import Rows
 from ...data.table_checks import check_columns, check_texts, read_rows
 from ...data.splits import read_split, split_rows, used_rows
+from ...model.losses import check_ignores
 from ...model.model_inputs import unwrap
 from ...model.tokenizer import load_config, load_tokenizer, max_positions
 from ...model.splitters import transformer_splitter
@@ -192,7 +193,8 @@ seq2seq = register_task(Task('seq2seq', 'AutoModelForSeq2SeqLM',
     metrics=lambda vocab: seq2seq_metrics(), text_metrics=lambda tfm: seq2seq_metrics(tfm.languages, tfm.score_rows),
     predictions=Seq2SeqPredictions(), plain_code=seq2seq_code, decoder_input=decoder_input,
     hub_tags=('text2text-generation','summarization','translation'), trained_tags=('summarization','translation'),
-    judge=judge_targets, settle=settle))
+    judge=judge_targets, settle=settle,
+    takes_loss=check_ignores, check_metrics=partial(check_text_metrics, own='seq2seq_metrics()')))
 
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #0088b6bd
 def _check_setting(name):
@@ -297,7 +299,7 @@ def seq2seq_learner(
     source = column_names(source, 'source', 1)[0]
     target = column_names(target, 'target', 1)[0]
     check_decoder(checkpoint)
-    check_text_metrics(metrics, 'seq2seq_metrics()')
+    seq2seq.check_metrics(metrics)
     common = dict(loss_func=_loss(loss_func, label_smoothing), splitter=splitter, model_kwargs=model_kwargs) | kwargs
     if isinstance(data, DataLoaders):
         learn = _from_dls(args, score_rows, metrics, **common)

@@ -6,6 +6,8 @@
 __all__ = ['token_classification', 'WordTags', 'token_classification_learner']
 
 # %% ../../../nbs/tasks/token_classification/07_learner.ipynb #1011dc4e
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from fastai.data.core import DataLoaders
@@ -19,7 +21,7 @@ from ...inspect.row_faults import found_in
 from ...model.class_weights import follow_order, loss_with, read_class_weights
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
-from ...model.losses import TokenLoss
+from ...model.losses import TokenLoss, check_ignores
 from .entity_metrics import EntityCounts, entity_metrics, judge_tags
 from .word_labels import WordPredictions
 from ...model.pretrained import checkpoint_order
@@ -86,7 +88,9 @@ def _fits(dls):
 token_classification = register_task(Task('token_classification', 'AutoModelForTokenClassification',
     target=TokenCategoryBlock, read=TagColumn, loss=TokenLoss, metrics=entity_metrics, predictions=WordPredictions(),
     fits=_fits, example=lambda vocab: [vocab[0]], text=dict(is_split_into_words=True), kind=WordTags(), rate=4.,
-    judge=judge_tags, files=dict.fromkeys(CONLL, read_conll), first_guess=lambda counts, n: tag_shares(counts).log()))
+    judge=judge_tags, files=dict.fromkeys(CONLL, read_conll), first_guess=lambda counts, n: tag_shares(counts).log(),
+    takes_loss=check_ignores,
+    check_metrics=partial(check_text_metrics, own='entity_metrics(vocab)', reads='leaves out targets of -100', in_line=True)))
 
 # %% ../../../nbs/tasks/token_classification/07_learner.ipynb #1b7f26fd
 def _from_dls(args, class_weights, loss_func, **kwargs):
@@ -133,7 +137,7 @@ def token_classification_learner(
     begin(token_classification_learner, kwargs, seed, bs=bs, max_length=max_length, overlap=overlap)
     words = column_names(words, 'words', 1)[0]
     tags = column_names(tags, 'tags', 1)[0]
-    check_text_metrics(metrics, 'entity_metrics(vocab)', 'leaves out targets of -100')
+    token_classification.check_metrics(metrics)
     common = dict(metrics=metrics, splitter=splitter) | kwargs
     if isinstance(data, DataLoaders):
         return _from_dls(args, class_weights, loss_func, model_kwargs=model_kwargs, **common)
