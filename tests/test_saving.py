@@ -150,11 +150,16 @@ def test_splitter_and_batch_size_are_remembered(bert):
     again = TransformersLearner.from_pretrained(learner('single', bert, splitter=layerwise_splitter, bs=7).save_pretrained('m'))
     assert again.splitter is layerwise_splitter and again.dls.train.bs==7
 
+def of_ones_own(pred, targ): return 1.
+
 @with_answers
-def test_arguments_of_the_learner_are_passed_on(folder):
-    again = TransformersLearner.from_pretrained(folder, splitter=layerwise_splitter, metrics=accuracy, cbs=GradientClip(.5))
+def test_arguments_of_the_learner_are_passed_on(kind, folder):
+    again = TransformersLearner.from_pretrained(folder, splitter=layerwise_splitter, metrics=of_ones_own, cbs=GradientClip(.5))
     assert again.splitter is layerwise_splitter
-    assert [m.name for m in again.metrics]==['accuracy']
+    assert [m.name for m in again.metrics]==['of_ones_own']
+    if kind in KINDS: assert [m.name for m in TransformersLearner.from_pretrained(folder, metrics=accuracy).metrics]==['accuracy']
+    else: # it would compare tokens, padding too
+        with pytest.raises(ValueError, match='accuracy of fastai'): TransformersLearner.from_pretrained(folder, metrics=accuracy)
     assert again.gradient_clip.max_norm==.5
 
 def test_the_models_own_loss_is_remembered_or_asked_for(kind, bert):
