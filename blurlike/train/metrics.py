@@ -85,13 +85,14 @@ def check_text_metrics(
     metrics, # As they were passed
     own:str, # What gives those of the task
     reads:str='reads as_scores(learn.pred, learn.y)', # What another one must do
-    in_line:bool=False # Is there a prediction for each target? Otherwise `AccumMetric` cannot lay them side by side, whatever it calls
+    in_line:bool=False # Is there a prediction for each target? Otherwise `AccumMetric` cannot lay them flat side by side, whatever it calls
 ):
     "Raise `ValueError` for metrics of fastai and scikit-learn where each token has a target: they compare all with theirs, padding too, a batch at a time."
     for m in L(metrics):
         func = getattr(m, 'func', m)
         is_theirs = getattr(func, '__module__', '').split('.')[0] in ('fastai','sklearn')
-        if not is_theirs and (in_line or not isinstance(m, AccumMetric)): continue
+        lays_flat = isinstance(m, AccumMetric) and m.flatten and not in_line
+        if not is_theirs and not lays_flat: continue
         name = getattr(m, 'name', None) or m.__name__
         if not is_theirs: name = f'AccumMetric({name})'
         raise ValueError(f"metrics: {name} of fastai or scikit-learn compares what is said at a token with its "
