@@ -5134,6 +5134,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'blurlike.train.metrics._accuracy_multi': ( 'train/metrics.html#_accuracy_multi',
                                                                                     'blurlike/train/metrics.py'),
                                         'blurlike.train.metrics._fault': ('train/metrics.html#_fault', 'blurlike/train/metrics.py'),
+                                        'blurlike.train.metrics._is_library': ( 'train/metrics.html#_is_library',
+                                                                                'blurlike/train/metrics.py'),
                                         'blurlike.train.metrics._made_up': ('train/metrics.html#_made_up', 'blurlike/train/metrics.py'),
                                         'blurlike.train.metrics._named': ('train/metrics.html#_named', 'blurlike/train/metrics.py'),
                                         'blurlike.train.metrics._of_two': ('train/metrics.html#_of_two', 'blurlike/train/metrics.py'),
