@@ -373,6 +373,11 @@ def test_a_metric_that_fails_on_a_batch_alone_is_let_be(bert):
     auc,plain = trained(RocAuc()),trained(accuracy)
     assert 0<=auc.recorder.values[0][2]<=1 and apart(weights(auc), weights(plain))==0
 
+def test_a_metric_that_gives_a_number_a_label_is_let_be(bert):
+    learn = learner('single', bert, metrics=F1Score(average=None))
+    with learn.no_bar(), learn.no_logging(): quiet(lambda: learn.fit(1))
+    assert learn.recorder.values[0][2].shape==(3,)
+
 def test_metrics_that_no_epoch_asks_are_not_asked(bert):
     learn = learner('single', bert, metrics=F1Score())
     quiet(lambda: learn.lr_find(num_it=3, show_plot=False))

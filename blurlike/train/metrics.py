@@ -81,6 +81,11 @@ class CountsMetric(Metric):
     @property
     def name(self): return self._name
 
+# %% ../../nbs/train/00_metrics.ipynb #edb8ee28
+def _is_library(metric): # does it come from fastai or scikit-learn?
+    func = getattr(metric, 'func', metric)
+    return getattr(func, '__module__', '').split('.')[0] in ('fastai','sklearn')
+
 def check_text_metrics(
     metrics, # As they were passed
     own:str, # What gives those of the task
@@ -89,8 +94,7 @@ def check_text_metrics(
 ):
     "Raise `ValueError` for metrics of fastai and scikit-learn where each token has a target: they compare all with theirs, padding too, a batch at a time."
     for m in L(metrics):
-        func = getattr(m, 'func', m)
-        is_theirs = getattr(func, '__module__', '').split('.')[0] in ('fastai','sklearn')
+        is_theirs = _is_library(m)
         lays_flat = isinstance(m, AccumMetric) and m.flatten and not in_line
         if not is_theirs and not lays_flat: continue
         name = getattr(m, 'name', None) or m.__name__
@@ -116,27 +120,21 @@ class _MadeUp: # a learner, but for its predictions
     def __init__(self, learn, pred, y): self.learn,self.pred,self.y,self.yb = learn,pred,y,(y,)
     def __getattr__(self, name): return getattr(self.learn, name)
 
-def _fault(metric, learn): # in words; `None`: it gives a number
+def _fault(metric, learn): # in words; `None`: it can score what `learn` has
     metric.reset()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             metric.accumulate(learn)
-            value = metric.value
+            metric.value # noqa: B018 (it is computed here)
     except Exception as e: return f"{type(e).__name__}: {e}"
     finally: metric.reset()
-    n = value.numel() if isinstance(value, torch.Tensor) else getattr(value, 'size', 1)
-    if n==1 and not isinstance(value, (dict,list,tuple)): return None
-    return f"it gives {type(value).__name__} in place of one number"
 
 # %% ../../nbs/train/00_metrics.ipynb #5a6f787f
 def _made_up(learn, targets): # predictions like its own beside `targets`, without a draw that training would miss
     y = torch.stack(targets).to(learn.y.device)
     pred = torch.randn(len(y), *learn.pred.shape[1:], generator=torch.Generator().manual_seed(0))
     return _MadeUp(learn, pred.to(learn.pred), y)
-
-def _is_library(m): # what one's own does when it is asked once more, nobody knows
-    return getattr(getattr(m, 'func', m), '__module__', '').split('.')[0] in ('fastai','sklearn')
 
 def check_scores(
     metrics, # Of a learner
@@ -148,7 +146,7 @@ def check_scores(
     has_all = some and (some[0].is_floating_point() or torch.stack(some).max()<learn.pred.shape[-1]) # no rows with more choices than these
     if not has_all: return
     for m in metrics:
-        if not _is_library(m): continue
+        if not _is_library(m): continue # what one's own does when it is asked once more, nobody knows
         if _fault(m, learn) is None and _fault(m, _made_up(learn, some)) is None: continue
         fault = _fault(m, _made_up(learn, targets(None)))
         if fault is None: continue
