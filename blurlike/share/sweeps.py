@@ -69,6 +69,9 @@ def last_value(
     if metric in names[:len(values)]: return float(values[names.index(metric)])
     raise _no_column(metric, [n for n in names if n!='time'])
 
+def _no_column(metric, names):
+    return ValueError(f"metric={metric!r} is no column of the epoch table, which has {', '.join(names)}")
+
 # %% ../../nbs/share/01_sweeps.ipynb #17b5000c
 def _takes(f, names): # which of `names` are arguments of `f`? what `**kwargs` swallows may go nowhere
     parameters = inspect.signature(f).parameters.values()
@@ -108,8 +111,6 @@ class _Search:
         return learn
 
 # %% ../../nbs/share/01_sweeps.ipynb #bc60a9af
-def _no_column(metric, names): return ValueError(f"metric={metric!r} is no column of the epoch table, which has {', '.join(names)}")
-
 @patch
 def _check_column(self:_Search, learn): # before its fit
     recorder = getattr(learn, 'recorder', None)
