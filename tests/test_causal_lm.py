@@ -316,6 +316,17 @@ def test_chats_without_an_answer_after_the_cut_are_named(folders):
     assert {f.what for f in learn.check()}>={'unanswered'}
     with pytest.raises(ValueError, match='no answer is left within max_length=4 in any chat'): lm('chat', folders('gpt2'), pd.DataFrame(dict(messages=chats)), max_length=4)
 
+def test_completions_without_a_prompt_after_the_cut_are_named(folders):
+    rows = [('a film', 'good '*(12 if i in (2, 5) else 1)) for i in range(12)]
+    table = pd.DataFrame(rows, columns=['prompt','completion'])
+    with pytest.warns(UserWarning, match='no prompt is left within max_length=16 in rows 2, 5: they teach answers to nothing'):
+        learn = lm('completion', folders('gpt2'), table, max_length=16)
+    assert sorted(n for f in learn.check() if f.what=='unprompted' for n in f.rows)==[2, 5]
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', message='no prompt is left')
+        lm('completion', folders('gpt2'), table, max_length=64)
+        lm('completion', folders('gpt2'), pd.DataFrame([(p*40, c[:4]) for p,c in rows], columns=table.columns), max_length=16) # a long prompt is cut, and something of it is left
+
 def with_start(tok): # as Llama's: adds its start token by itself
     tok.bos_token = '<|endoftext|>'
     tok.backend_tokenizer.post_processor = TemplateProcessing(single='<|endoftext|> $A', special_tokens=[('<|endoftext|>', 0)])

@@ -26,12 +26,12 @@ def prompt_key(
 def _prompt_keys(part): # (n,) of the rows that were looked at
     return np.array([prompt_key(o) for _,items,_ in part.chunks() for o in items], dtype=np.int64)
 
-def _unanswered(tfm, part): # a mask of its rows
+def _one_sided(tfm, part): # a mask of its rows
     res = np.zeros(len(part.idxs), dtype=bool)
     if tfm.max_length is None: return res
     far = np.flatnonzero(part.sizes>tfm.max_length)
     items = [o for _,items,_ in part.chunks(far) for o in items]
-    res[far] = [not sum(tfm.cut(row)[1]) for row in tfm.segments([tfm.as_item(o) for o in items])]
+    res[far] = [tfm.is_one_sided(row) for row in tfm.segments([tfm.as_item(o) for o in items])]
     return res
 
 # %% ../../../nbs/tasks/causal_lm/07_faults.ipynb #b29c117d
@@ -49,9 +49,12 @@ def runs_on(
 def _running_on(part): return np.array([runs_on(o) for _,items,_ in part.chunks() for o in items], dtype=bool)
 
 def _of_one_part(tfm, part):
-    res = found_in(part, 'unanswered', _unanswered(tfm, part), f'{{n}} ({{share}}) without an answer within max_length={tfm.max_length}',
+    within = f'within max_length={tfm.max_length}'
+    lost = _one_sided(tfm, part)
+    if tfm.form=='chat': return found_in(part, 'unanswered', lost, f'{{n}} ({{share}}) without an answer {within}',
         'raise max_length, or drop them: they teach nothing')
-    if tfm.form=='chat': return res
+    res = found_in(part, 'unprompted', lost, f'{{n}} ({{share}}) without a prompt {within}',
+        'raise max_length, or drop them: they teach answers to nothing')
     return res+found_in(part, 'spaces', _running_on(part), '{n} ({share}) whose completion joins the last word of its prompt without a space',
         "begin completions with a space, or end prompts with a line break ('Answer:\\n'); leave it where words are to be completed")
 

@@ -111,30 +111,35 @@ def _check_chats(rows, columns):
             except (TypeError, ValueError) as e: raise name_error(e, rows.name([k])) from None
 
 # %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #cb05ad0b
-_most_measured = 10_000 # long chats that are tokenised before training
+_most_measured = 10_000 # long chats or pairs that are tokenised before training
 
-def _n_counted(tfm, chat, where): # tokens of a row
-    try: row, = tfm.segments([as_messages(chat)])
+_most_measured = 10_000 # long chats or completions that are tokenised before training
+
+def _is_one_sided(tfm, item, where):
+    try: row, = tfm.segments([tfm.as_item(item)])
     except ValueError as e: raise name_error(e, where) from None
-    return sum(tfm.cut(row)[1])
+    return tfm.is_one_sided(row)
 
-def _unanswered(rows, columns, tfm): # places of the chats whose answers are all cut away
-    chats = rows.read(np.arange(len(rows)), columns)[0]
-    sizes = np.array([tfm.n_characters(o) for o in chats])
+def _one_sided(rows, columns, tfm): # their places
+    is_pair = tfm.form=='completion'
+    read = rows.read(np.arange(len(rows)), columns)
+    items = list(zip(*read)) if is_pair else read[0]
+    sizes = np.array([len(o[1]) if is_pair else tfm.n_characters(o) for o in items])
     long = np.argsort(-sizes, kind='stable')[:_most_measured]
     long = long[sizes[long]>=tfm.max_length//4] # a template adds tokens too
-    return [i for i in long if not _n_counted(tfm, chats[i], rows.name([i]))]
+    return [i for i in long if _is_one_sided(tfm, items[i], rows.name([i]))]
 
-def _check_answers(rows, splits, columns, tfm):
-    if tfm.form!='chat' or tfm.max_length is None: return
+def _check_cut(rows, splits, columns, tfm):
+    if tfm.form=='text' or tfm.max_length is None: return
     used = used_rows(rows, splits)
-    bad = _unanswered(used, columns, tfm)
+    bad = _one_sided(used, columns, tfm)
     if not bad: return
-    said = f"no answer is left within max_length={tfm.max_length}"
+    is_chat = tfm.form=='chat'
+    said = f"no {'answer' if is_chat else 'prompt'} is left within max_length={tfm.max_length}"
     for part,idxs in zip(('training','validation'), splits):
         is_all = len(idxs)>0 and np.isin(rows.numbers[idxs], used.numbers[bad]).all()
-        if is_all: raise ValueError(f"{said} in any chat of the {part} part: raise max_length")
-    warn_user(f"{said} in {used.name(bad)}: they teach nothing. Raise max_length, or drop them")
+        if is_all and is_chat: raise ValueError(f"{said} in any chat of the {part} part: raise max_length")
+    warn_user(f"{said} in {used.name(bad)}: they teach {'nothing' if is_chat else 'answers to nothing'}. Raise max_length, or drop them")
 
 # %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #cb05ad11
 def is_causal(
@@ -246,7 +251,7 @@ def causal_lm_learner(
     x = Column(columns if form=='completion' else columns[0])
     learn = build_learner(causal_lm, [], model, tokenizer, *parts, x, None, bs=bs,
         max_length=tfm.max_length, options=tfm.options, dl_kwargs=dl_kwargs, **common)
-    _check_answers(rows, splits, columns, learn.dls.text_tfm)
+    _check_cut(rows, splits, columns, learn.dls.text_tfm)
     return _checked(learn)
 
 # %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #b89e4d91

@@ -196,6 +196,14 @@ def cut(self:TokenizeNext, row:list)->tuple[list,list]: # segments -> ids, and 1
     ids,counted = _laid(row)
     return ids[:self.max_length],counted[:self.max_length]
 
+@patch
+def is_one_sided(self:TokenizeNext, row:list)->bool: # segments
+    "Does `max_length` leave nothing of all answers of a chat, or of the prompt of a completion?"
+    if self.max_length is None: return False
+    if self.form=='chat': return not any(self.cut(row)[1])
+    over = sum(len(part) for part,_ in row)-self.max_length
+    return over>=len(row[1][0])>0
+
 # %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #8996d5bd
 @patch
 def tokenize(self:TokenizeNext, texts, count=True):
