@@ -3358,6 +3358,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                     'blurlike/tasks/causal_lm/chats.py'),
                                                 'blurlike.tasks.causal_lm.chats._gone_on': ( 'tasks/causal_lm/chats.html#_gone_on',
                                                                                              'blurlike/tasks/causal_lm/chats.py'),
+                                                'blurlike.tasks.causal_lm.chats._how_to_rename': ( 'tasks/causal_lm/chats.html#_how_to_rename',
+                                                                                                   'blurlike/tasks/causal_lm/chats.py'),
                                                 'blurlike.tasks.causal_lm.chats._is_marked': ( 'tasks/causal_lm/chats.html#_is_marked',
                                                                                                'blurlike/tasks/causal_lm/chats.py'),
                                                 'blurlike.tasks.causal_lm.chats._message': ( 'tasks/causal_lm/chats.html#_message',

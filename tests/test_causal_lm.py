@@ -327,6 +327,16 @@ def test_completions_without_a_prompt_after_the_cut_are_named(folders):
         lm('completion', folders('gpt2'), table, max_length=64)
         lm('completion', folders('gpt2'), pd.DataFrame([(p*40, c[:4]) for p,c in rows], columns=table.columns), max_length=16) # a long prompt is cut, and something of it is left
 
+def test_forms_of_other_programs_are_told_how_to_be_read(folders):
+    chat = [{'from':'human','value':'hi'}, {'from':'gpt','value':'ho'}]
+    with pytest.raises(TypeError, match='row 0: a message is a dict.*rename the keys, e.g. ') as e: lm('chat', folders('gpt2'), pd.DataFrame(dict(messages=[chat]*8)))
+    renamed = eval(str(e.value).split('e.g. ')[1], dict(chat=chat))
+    assert renamed==[dict(role='user', content='hi'), dict(role='assistant', content='ho')]
+    alpaca = pd.DataFrame(dict(instruction=['say it']*8, input=['a']*8, output=['b']*8))
+    with pytest.raises(ValueError, match='at most 2; join some of them first') as e: causal_lm_learner(alpaca, folders('gpt2'), text=[*alpaca])
+    exec(str(e.value).split('e.g. ')[1], dict(df=alpaca))
+    assert alpaca.text[0]=='say it\na'
+
 def with_start(tok): # as Llama's: adds its start token by itself
     tok.bos_token = '<|endoftext|>'
     tok.backend_tokenizer.post_processor = TemplateProcessing(single='<|endoftext|> $A', special_tokens=[('<|endoftext|>', 0)])

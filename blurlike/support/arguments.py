@@ -52,7 +52,9 @@ def column_names(
     elif isinstance(names, (dict, bytes)) or not hasattr(names, '__iter__'): raise TypeError(expected)
     many = list(names)
     if not all(map(is_name, many)): raise TypeError(expected)
-    if not many or most is not None and len(many)>most: raise ValueError(expected)
+    is_much = most is not None and len(many)>most
+    if is_much and argument=='text': expected += f"; join some of them first, e.g. df['text'] = df[{many[0]!r}] + '\\n' + df[{many[1]!r}]"
+    if is_much or not many: raise ValueError(expected)
     return [int(n) if is_whole(n) else n for n in many]
 
 # %% ../../nbs/support/00_arguments.ipynb #3a3478d0

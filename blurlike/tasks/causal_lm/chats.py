@@ -17,9 +17,14 @@ ROLES = 'system','developer','user','assistant','tool'
 
 def _message(m):
     is_message = isinstance(m, dict) and 'role' in m and isinstance(m.get('content'), str)
-    if not is_message: raise TypeError(f"a message is a dict with 'role' and 'content' (text), got {m!r:.80}")
+    if not is_message: raise TypeError(f"a message is a dict with 'role' and 'content' (text), got {m!r:.80}{_how_to_rename(m)}")
     if m['role'] not in ROLES: raise ValueError(f"role {m['role']!r} is unknown; one of {', '.join(ROLES)} is expected")
     return {k:v for k,v in m.items() if v is not None} # Arrow gives each message the keys of all
+
+def _how_to_rename(m): # of ShareGPT's form
+    if not (isinstance(m, dict) and {'from','value'}<=m.keys()): return ''
+    return (": rename the keys, e.g. [dict(role={'human':'user','gpt':'assistant'}.get(m['from'], m['from']), content=m['value']) "
+        "for m in chat]")
 
 def are_columns(o)->bool: # a chat as a `Dataset` may have it, a list for each key?
     return isinstance(o, dict) and isinstance(o.get('role'), (list, tuple, np.ndarray))
