@@ -1,6 +1,7 @@
 "`blurlike train`, `predict` and `report`: the one-line functions over files, for people without a notebook. A program, written by hand."
 
 import argparse
+import difflib
 import inspect
 import json
 import math
@@ -171,12 +172,19 @@ def read_arguments(
     "What the command line says; `SystemExit` with a message where that cannot be read."
     args,rest = parser().parse_known_args(argv)
     if not rest: return args
-    if args.command!='train': parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    if args.command!='train': _refuse(parser(), args.command, rest)
     from blurlike.all import LEARNERS # which takes longer than all of this
     whole = parser(args.task)
     args,odd = whole.parse_known_args(argv)
-    if odd: whole.error(f"unrecognized arguments: {' '.join(odd)}{_tasks_with(odd, LEARNERS)}")
+    if odd: _refuse(whole, args.command, odd, _tasks_with(odd, LEARNERS))
     return args
+
+def _refuse(p, command, odd, more=''): # arguments that `p` does not know
+    sub = next(o for o in p._actions if o.dest=='command').choices[command]
+    known = [o for a in sub._actions for o in a.option_strings]
+    name = next((o.split('=')[0] for o in odd if o.startswith('--')), '')
+    like = difflib.get_close_matches(name, known, 1)
+    p.error(f"unrecognized arguments: {' '.join(odd)}{more or (f'; did you mean {like[0]}?' if like else '')}")
 
 def _tasks_with(odd, learners): # those whose function takes all of these options
     names = [o[2:].split('=')[0].replace('-', '_') for o in odd if o.startswith('--')]

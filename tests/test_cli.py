@@ -311,6 +311,16 @@ def test_an_argument_that_is_no_option_belongs_to_no_task(bert, in_tmp, capsys):
     said = capsys.readouterr().err
     assert 'unrecognized arguments: --peft x' in said and 'belong to' not in said
 
+@pytest.mark.parametrize('argv,meant', [(['train', 'data.csv', 'x', '--lable', 'a', '--out', 'm'], '--label'), (['train', 'data.csv', 'x', '--out', 'm', '--epoch-s=3'], '--epochs'),
+    (['predict', 'm', 'data.csv', '--treshold', '.4'], '--threshold'), (['report', 'm', 'data.csv', '--row', '3', '--texts', 'a'], '--text')])
+def test_a_misspelt_option_is_told_with_one_like_it(argv, meant, capsys):
+    with pytest.raises(SystemExit): main(argv)
+    assert f'did you mean {meant}?' in capsys.readouterr().err
+
+def test_an_option_that_is_like_none_is_told_alone(capsys):
+    with pytest.raises(SystemExit): main(['predict', 'm', 'data.csv', '--qqq', '4'])
+    assert 'did you mean' not in capsys.readouterr().err
+
 def test_slices_are_of_the_files_own_column(bert, in_tmp, capsys):
     FRAMES['single'].to_csv('data.csv', index=False)
     assert main(['train', 'data.csv', str(bert), *QUICK, '--out', 'model'])==0
