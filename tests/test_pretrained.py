@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from blurlike.all import (label_maps, load_transformer, load_tokenizer, scratch_checkpoint, sequence_classification_learner, set_seed,
+from blurlike.all import (label_maps, load_transformer, masked_lm_learner, load_tokenizer, scratch_checkpoint, sequence_classification_learner, set_seed,
     token_classification_learner)
 from safetensors.torch import load_file
 
-from small import TEXTS as SHORT
+from runs import WORDS
+from small import FRAMES, TEXTS as SHORT, changed, learner, weights, with_answers
 
 TEXTS = [inspect.cleandoc(o.__doc__) for m in (argparse, inspect) for o in vars(m).values() if isinstance(getattr(o, '__doc__', None), str)]
 
@@ -47,3 +48,25 @@ def test_outputs_are_named_by_their_numbers_however_a_file_lists_them(task, bert
     assert list(again.names)==vocab
     assert all(t.equal(again.model.state_dict()[n]) for n,t in first.model.state_dict().items())
     assert load_transformer('first', first.task.auto_model, first.dls.tokenizer, label_maps(vocab)).config.id2label==dict(enumerate(vocab))
+
+def quietly(learn, *args):
+    with learn.no_bar(), learn.no_logging(): learn.fit(*args)
+
+@with_answers
+@pytest.mark.filterwarnings('ignore:a learner before this one has the same model')
+def test_another_learner_of_a_trained_model_leaves_its_weights(kind, checkpoint):
+    learn = learner(kind, checkpoint)
+    quietly(learn, 1, 1e-2)
+    before = weights(learn.model)
+    again = learner(kind, learn.model, FRAMES[kind].iloc[::-1].reset_index(drop=True)) # other rows train
+    assert again.model is learn.model and not changed(learn.model, before)
+
+@pytest.mark.parametrize('make', [token_classification_learner, masked_lm_learner])
+def test_another_tagger_or_masked_model_does_so_too(make, bert, capsys):
+    rows = WORDS[:24] if make is token_classification_learner else FRAMES['single'][['text']]
+    learn = make(rows, bert, bs=5)
+    quietly(learn, 1, 1e-2)
+    before = weights(learn.model)
+    capsys.readouterr()
+    make(rows[:20], learn.model, tokenizer=learn.dls.tokenizer, bs=5)
+    assert not changed(learn.model, before) and 'starts anew' not in capsys.readouterr().out

@@ -156,7 +156,8 @@ def build_learner(
         raise ValueError(f"class_weights= is for labels, and {task.name} has none")
     tokenizer = load_tokenizer(tokenizer or checkpoint, is_split_into_words=task.reads_words)
     model = load_transformer(checkpoint, task.auto_model, tokenizer, head_config(task, vocab), **model_kwargs or {})
-    if first_guess is not None: start_bias(model, first_guess)
+    may_be_trained = isinstance(checkpoint, torch.nn.Module) # by the learner that had it
+    if first_guess is not None and not may_be_trained: start_bias(model, first_guess)
     limit = fit_length(max_length, tokenizer, model)
     text_options,target_options = _divide(options or {}, task)
     block = _text_block(task, tokenizer, limit, overlap, text_options)

@@ -8,6 +8,7 @@ __all__ = ['masked_lm', 'MASKED_BLOCK', 'masked_lm_learner', 'in_blocks']
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #84b70942
 from functools import partial
 
+import torch
 from fastai.data.core import DataLoaders
 from fastcore.meta import delegates
 import numpy as np
@@ -55,9 +56,10 @@ def _is_plain_text(data): # in files, not in rows
     return is_corpus(data[0] if isinstance(data, tuple) and len(data) else data)
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242c0x
-def _say_new_head(model):
+def _say_new_head(model, checkpoint):
     new = getattr(model, 'new_weights', ())
-    if not new: return
+    may_be_trained = isinstance(checkpoint, torch.nn.Module)
+    if may_be_trained or not new: return
     output = model.get_output_embeddings()
     tied = output is not None and output.weight is model.get_input_embeddings().weight
     shared = ', the output layer shares the weights of the embeddings' if tied else ''
@@ -66,7 +68,7 @@ def _say_new_head(model):
 def _from_dls(args, **kwargs):
     task = ready_task(masked_lm_learner, args, [masked_lm], "hide no tokens: use MaskedLMBlock")
     learn = TransformersLearner(args['data'], args['checkpoint'], task=task, **kwargs)
-    _say_new_head(learn.model)
+    _say_new_head(learn.model, args['checkpoint'])
     return learn
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242c1x
@@ -115,7 +117,7 @@ def masked_lm_learner(
     if block_size: rows,splits = in_blocks(rows, splits, tfm, text, block_size)
     learn = build_learner(masked_lm, [], checkpoint, tokenizer, rows, splits, Column(text), None, bs=bs,
         max_length=block_size or max_length, options=options, dl_kwargs=dl_kwargs, **common)
-    _say_new_head(learn.model)
+    _say_new_head(learn.model, checkpoint)
     return learn
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242c2x
