@@ -1537,6 +1537,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'blurlike/model/adapters.py'),
                                          'blurlike.model.adapters._set_head': ( 'model/adapters.html#_set_head',
                                                                                 'blurlike/model/adapters.py'),
+                                         'blurlike.model.adapters._set_tokens': ( 'model/adapters.html#_set_tokens',
+                                                                                  'blurlike/model/adapters.py'),
                                          'blurlike.model.adapters._train_head': ( 'model/adapters.html#_train_head',
                                                                                   'blurlike/model/adapters.py'),
                                          'blurlike.model.adapters._trained_whole': ( 'model/adapters.html#_trained_whole',

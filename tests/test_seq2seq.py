@@ -19,6 +19,7 @@ from small import SHARED, SMALL, byte_tokenizer, close, first, word_tokenizer
 from blurlike.all import (ROUGE, TRANSLATION, ModelLoss, TransformersLearner, TransformersTextBlock, has_package, model_card, rouge_of_rows, seq2seq_learner,
     sentences_of, sequence_classification_learner, signature, source_block, sweep, target_block, text_scores)
 from blurlike.model import token_scores as token_scores_room
+from blurlike.model.fingerprints import generation_facts
 from blurlike.predict import writing
 from blurlike.tasks.seq2seq.generation import chosen, decoder_input
 from blurlike.tasks.seq2seq.learner import target_tfm_of
@@ -276,6 +277,33 @@ def test_languages_are_marked_and_forced(kind, tmp_path):
     again = TransformersLearner.from_pretrained(saved)
     assert again.dls.text_tfm.languages==list(langs)
     assert torch.equal(again.predict(SOURCES[0], max_new_tokens=6)[1], ids)
+
+@pytest.mark.parametrize('kind', LANGUAGES)
+def test_adapters_saved_alone_write_in_the_same_language(kind, in_tmp):
+    peft = pytest.importorskip('peft')
+    set_seed(1)
+    tok,langs = language_tokenizer(kind),LANGUAGES[kind]
+    spread(multilingual(tok, kind)).save_pretrained('base')
+    tok.save_pretrained('base')
+    learn = seq2seq_learner(FRAME, 'base', languages=langs, score_rows=0, bs=5, valid=.25, peft=peft.LoraConfig(target_modules=['q_proj','v_proj'], r=2, init_lora_weights=False))
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('alone', merge=False))
+    assert generation_facts(again.model)==generation_facts(learn.model)
+    assert again.model.config.decoder_start_token_id==learn.model.config.decoder_start_token_id
+    assert again.predict_batch(SOURCES[:4])==learn.predict_batch(SOURCES[:4])
+    whole = TransformersLearner.from_pretrained(again.save_pretrained('whole'))
+    assert generation_facts(whole.model)==generation_facts(learn.model)
+
+def test_adapters_saved_alone_write_and_judge_as_before(in_tmp):
+    peft = pytest.importorskip('peft')
+    make('bart', peft=None).save_pretrained('base')
+    how = dict(num_beams=3, no_repeat_ngram_size=2, decoder_start_token_id=CLS)
+    learn = seq2seq_learner(FRAME, 'base', score_rows=0, bs=5, valid=.25, generate=how, peft=peft.LoraConfig(target_modules=['q_proj','v_proj'], r=2))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-2)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('alone', merge=False))
+    assert generation_facts(again.model)==generation_facts(learn.model) and how.items()<=generation_facts(again.model).items()
+    assert again.predict_batch(SOURCES[:4])==learn.predict_batch(SOURCES[:4])
+    again.dls = learn.dls
+    assert again.validate()==learn.validate() # the decoder begins with the same token
 
 def test_languages_that_cannot_be():
     tok = language_tokenizer('nllb')

@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import GenerationConfig
 
 from ..support.arguments import some_of
 from .splitters import model_layout
@@ -185,6 +186,7 @@ def _on_cpu(t): return t.detach().cpu().clone(memory_format=torch.contiguous_for
 
 def _save_configs(model, names, folder): # of the adapters; peft reads that of the first
     model.config.save_pretrained(folder)
+    if model.can_generate(): model.generation_config.save_pretrained(folder)
     for i,name in reversed(list(enumerate(names))):
         model.peft_config[name].save_pretrained(folder)
         if i: (folder/'adapter_config.json').rename(folder/f'adapter_config_{i}.json')
@@ -236,6 +238,7 @@ def load_adapter(
     _check_base(model, folder, mark)
     _set_adapter(model, folder, name)
     _set_head(model, folder, new)
+    _set_tokens(model, folder)
     model.new_weights = frozenset()
 
 # %% ../../nbs/model/06_adapters.ipynb #07b50c3x
@@ -244,6 +247,11 @@ def _set_adapter(model, folder, name):
     saved = load_file(folder/'adapter_model.safetensors').items()
     weights = {n.removeprefix('base_model.model.'):t for n,t in saved}
     set_peft_model_state_dict(model, weights, adapter_name=name)
+
+def _set_tokens(model, folder): # where texts begin and end, and how they are written
+    for k,v in json.loads((folder/'config.json').read_text()).items():
+        if k.endswith('_token_id'): setattr(model.config, k, v)
+    if (folder/'generation_config.json').exists(): model.generation_config = GenerationConfig.from_pretrained(folder)
 
 def _set_head(model, folder, new): # `new`: weights that the base did not hold
     saved = load_file(folder/'head.safetensors')
