@@ -83,6 +83,23 @@ def test_modules_import_only_what_comes_earlier():
     assert module_order(ROOT)[0], 'no notebook exports a module'
     assert breaches(ROOT)==[]
 
+def reached(mods, mod):
+    "`mod`, and all modules that it imports, or that those import."
+    seen,todo = set(),[mod]
+    while todo:
+        o = todo.pop()
+        if o in seen or o not in mods: continue
+        seen.add(o)
+        todo += imports(o, mods[o], mods)
+    return seen
+
+def test_the_learner_of_a_task_brings_all_of_its_folder():
+    "Displays and metrics register themselves: who imports a task's learner alone has them too."
+    mods = dict(package_modules(ROOT))
+    of = {m.rpartition('.')[0] for m in mods if m.endswith('.learner') and slice_of(m)}
+    apart = {m for m in mods if slice_of(m) in of and m!=slice_of(m) and m not in reached(mods, slice_of(m)+'.learner')}
+    assert of and apart<=set(), apart
+
 SOUND = {'00_task':('task', 'import torch'), 'data/03_block':('data.block', 'import blurlike\nfrom ..task import Task'),
     'train/01_learner':('train.learner', 'from .. import __version__\nfrom ..data import block\nfrom blurlike.task import Task'), 'tasks/00_tagging':('tasks.tagging', 'from ..train.learner import fit'),
     'tasks/long/00_target':('tasks.long.target', 'from ...data.block import x'), 'tasks/long/01_tables':('tasks.long.tables', 'from .target import x\nfrom ...train.learner import fit')}

@@ -12,11 +12,13 @@ from seqeval.metrics import f1_score, precision_score, recall_score, accuracy_sc
 from seqeval.scheme import IOB2
 from sklearn import metrics
 
-from blurlike.all import (ClassificationInterpretation, DataBlock, EntityCounts, TokenCategoryBlock, TransformersLearner, TransformersTextBlock,
+from blurlike.all import (Callback, ClassificationInterpretation, DataBlock, EntityCounts, TokenCategoryBlock, TransformersLearner, TransformersTextBlock,
     broken_bio, read_conll, repair_bio, scratch_checkpoint, spans_to_tags, token_classification_learner)
 from blurlike.data.words import word_spans
 from blurlike.data.words import word_field, word_positions
 from blurlike.tasks.token_classification.sentences import sentences
+from runs import WORDS
+from small import close
 
 NAMES,PLACES = 'Ada Lovelace Bob Grace Hopper Alan Turing'.split(),'Rome Paris Oslo Lima'.split()
 FILL = 'met saw likes the a of from in by unbelievably incomprehensible'.split()
@@ -438,3 +440,29 @@ def test_entities_without_a_tag_for_nothing(tagger): # every word is part of one
 def test_entity_report_takes_no_table(tagger):
     learn = learner(tagger, frame())
     with pytest.raises(TypeError, match='`learn.report\\(rows\\)` judges the rows of a table'): learn.entity_report(frame())
+
+class Idle(Callback):
+    "Does nothing."
+
+class Doubled(Callback):
+    def after_pred(self): self.learn.pred = self.pred*2
+
+GLUED = ['music:dreadful/lovely books', 'good-good,bad', 'Ada']
+
+@pytest.mark.parametrize('overlap', [None, 4])
+@pytest.mark.parametrize('arch', ['roberta','bert'])
+def test_a_callback_changes_how_no_text_is_read(arch, overlap, checkpoints):
+    "A text's own tokens, which are not those of its words (byte-level BPE), go through the callbacks."
+    learn = token_classification_learner(WORDS, checkpoints(arch), bs=5, valid=.25, max_length=12, overlap=overlap)
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-2)
+    items = [*GLUED, 'a film that was long and good '*3, WORDS.tokens[0], WORDS.tokens[1]*2]
+    def told(): return [learn.predict(o) for o in items]
+    before = told()
+    learn.add_cb(Idle())
+    for (words,index,probs),(words_now,index_now,probs_now) in zip(before, told()):
+        assert words_now==words and torch.equal(index_now, index)
+        close(probs_now, probs)
+    learn.remove_cb(Idle)
+    learn.add_cb(Doubled())
+    logits = before[0][2].log()*2
+    close(learn.predict(items[0])[2], logits.softmax(-1), 1e-4)

@@ -30,6 +30,7 @@ from ...data.splits import read_split, split_rows, used_rows
 from ...share.serving import page_output
 from ...model.splitters import transformer_splitter
 from ...task import Task, decoder_knows, register_learner, register_task
+import blurlike.tasks.masked_lm.gap_tables # noqa: F401 (registers the displays)
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #728edbe5
 def _fits(dls): return any(isinstance(f, TokenizeMasked) for f in dls.train_ds.tls[0].tfms.fs)

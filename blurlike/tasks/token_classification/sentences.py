@@ -43,7 +43,7 @@ def _report_cut(tfm, enc):
     cut = len(lost),sum(map(bool, lost)),n_tokens,sum(lost)
     tfm.report_cut(cut, 'words', "Words that were cut off get no prediction of their own. ")
 
-def _window_logits(learn, enc, bs, step): # (L,C) float32 array of each window; `step` is told the share of windows that are done
+def _window_logits(learn, enc, bs, step, forward): # (L,C) float32 array of each window; `step` is told the share of windows that are done
     tfm = learn.dls.text_tfm
     tokens = tfm.tokens_of(enc)
     lens = tokens.lens
@@ -51,7 +51,7 @@ def _window_logits(learn, enc, bs, step): # (L,C) float32 array of each window; 
     res = [None]*len(lens)
     left = tfm.tokenizer.padding_side=='left'
     for rows in (order[i:i+bs] for i in range(0, len(order), bs)):
-        out = learn.forward(tfm.stack(tokens, rows)).numpy()
+        out = forward(tfm.stack(tokens, rows)).numpy()
         for r,o in zip(rows, out): res[r] = o[len(o)-lens[r]:] if left else o[:lens[r]]
         step(len(rows)/len(lens))
     return res
@@ -83,13 +83,14 @@ def sentences(
     learn, # Learner with a model that labels tokens
     items:list, # Texts, or lists of words; all of one kind
     bs:int=64, # Windows per batch
-    step=noop # Called with the share of `items` that are done
+    step=noop, # Called with the share of `items` that are done
+    forward=None # Logits of a batch; `None`: `learn.forward`
 )->list: # A `Sentence` each
     "What the model says of the tokens of `items`."
     tfm = learn.dls.text_tfm
     enc,n_windows = _windows(tfm, items, not isinstance(items[0], str))
     _report_cut(tfm, enc)
-    logits = _window_logits(learn, enc, bs, step)
+    logits = _window_logits(learn, enc, bs, step, forward or learn.forward)
     res,start = [],0
     for item,n in zip(items, n_windows):
         windows = [_of_window(enc, i, logits[i]) for i in range(start, start+n)]

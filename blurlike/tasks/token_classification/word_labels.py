@@ -6,16 +6,18 @@
 __all__ = ['no_word', 'is_read', 'GatherWords', 'WordPredictions']
 
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #40d103
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from fastcore.basics import getcallable, patch
+from fastcore.imports import noop
 
 from ...data.batch_order import TransformersDL
 from ...data.words import word_field, word_positions, word_spans
 from ...model.decisions import as_probabilities
 from ...model.model_inputs import unwrap
+from ...model.turns import train_alone
 from ...predict.gathering import Gather
 from ...predict.text_labels import PerRow, only_ours
 from ...support.progress import Progress
@@ -147,18 +149,17 @@ def _result(self:WordPredictions, learn, words, probs, item, with_input):
     return (*([item] if with_input else []), tagged, index, probs)
 
 @patch
-def _through_loaders(self:WordPredictions, learn, item, with_input): # for callbacks that want to see the batch
-    words = [item[a:b] for a,b in word_spans(item)] if isinstance(item, str) else item
-    probs = learn.get_preds(dl=learn.dls.test_dl([words]))[0][0]
-    return self._result(learn, words, probs, item, with_input)
+def _through_callbacks(self:WordPredictions, learn, x): # (B,L,C) logits of a batch, which the callbacks of the user see as in validation
+    x = learn.dls.valid.after_batch((x,))
+    with train_alone(unwrap(learn.model)): return learn.fastai_get_preds(dl=[x], act=noop, with_targs=False)[0].float()
 
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d13056
 @patch
 def one(self:WordPredictions, learn, item, rm_type_tfms=None, with_input=False):
     "Pairs of word and tag, (n,) indices, and (n,C) probabilities. A text is divided at spaces and signs; a list of words stays as it is."
     item = self.items_of(learn, [item])[0]
-    if not only_ours(learn): return self._through_loaders(learn, item, with_input)
-    with learn.predicting(): s = self._sentences(learn, [item], 1)[0]
+    forward = None if only_ours(learn) else partial(self._through_callbacks, learn)
+    with learn.predicting(): s = sentences(learn, [item], forward=forward)[0]
     spans,probs = self._words(learn, s)
     return self._result(learn, s.words or [s.text[a:b] for a,b in spans], probs, item, with_input)
 
