@@ -227,7 +227,7 @@ def test_settings_of_gap_fillers(kwargs, bert):
     quiet(learn, lambda: learn.fit(1, 1e-2))
     reloads(learn, ['the [MASK] was here','a film [MASK]'])
 
-@pytest.mark.parametrize('arch,kwargs', [('gpt2', dict(modules_to_save=['ln_f'], trainable_token_indices=[5,6])), ('gpt2', dict(target_modules=['wte'])), ('bart', dict(modules_to_save=['classification_head'])), ('modernbert', dict(bias='all', modules_to_save=['head']))])
+@pytest.mark.parametrize('arch,kwargs', [('gpt2', dict(modules_to_save=['ln_f'], trainable_token_indices=[5,6])), ('gpt2', dict(target_modules=['wte'])), *(pytest.param(*o, marks=pytest.mark.slow) for o in (('bart', dict(modules_to_save=['classification_head'])), ('modernbert', dict(bias='all', modules_to_save=['head']))))])
 def test_settings_of_other_families(arch, kwargs, checkpoints):
     learn = learner('single', checkpoints(arch), peft=kind(**dict(target_modules='all-linear') | kwargs))
     quiet(learn, lambda: learn.fit(1, 1e-2))

@@ -452,7 +452,7 @@ def trained(folders): # it stops by itself
 def continued(learn, prompts, *args): # token ids of the prompts, and of what is written
     return generation.prompt_ids(learn, prompts),learn.task.predictions.answered(learn, prompts, *args)
 
-@pytest.mark.parametrize('side', ['left','right'])
+@pytest.mark.parametrize('side', first(['left','right']))
 def test_a_batch_writes_what_single_calls_write(trained, arch, side, monkeypatch):
     learn = trained(arch)
     monkeypatch.setattr(learn.dls.tokenizer, 'padding_side', side)

@@ -8,7 +8,7 @@ from datasets import Dataset
 from fastai.data.transforms import ItemGetter
 from fasttransform import Pipeline
 
-from blurlike.all import (Callback, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, RandomSplitter, TransformersLearner, TransformersTextBlock, TokenTensor, Transform, load_learner,
+from blurlike.all import (Callback, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, MaskedLMBlock, RandomSplitter, TransformersLearner, TransformersTextBlock, TokenTensor, Transform, load_learner,
     sequence_classification_learner)
 from small import learner
 
@@ -109,3 +109,9 @@ def test_the_head_of_a_block_of_functions_begins_with_frequencies(bert):
     assert torch.allclose(learn.model.classifier.bias, (counts/counts.sum()).log())
     weighed = TransformersLearner(dls, bert, loss_func=CrossEntropyLossFlat(weight=torch.tensor([1.,3.])))
     assert not weighed.model.classifier.bias.any()
+
+@pytest.mark.parametrize('kwargs,said', [(dict(max_len=8), "no argument 'max_len'; did you mean 'max_length'"), (dict(trunction=True), "did you mean 'truncation'"), (dict(foo=3), "'foo': these go to each call of the tokenizer")])
+@pytest.mark.parametrize('block', [TransformersTextBlock, MaskedLMBlock])
+def test_a_block_refuses_what_no_tokenizer_reads(block, kwargs, said, bert):
+    with pytest.raises(TypeError, match=said): block(bert, **kwargs)
+    block(bert, add_special_tokens=False) if block is TransformersTextBlock else block(bert, max_length=9)

@@ -193,7 +193,7 @@ def test_freeze_to_and_unfreeze(kind, fresh):
     assert changed(fresh.model, before)==every
 
 @with_answers
-@pytest.mark.parametrize('how,dtype', [('to_bf16',torch.bfloat16), ('to_fp16',torch.float16)])
+@pytest.mark.parametrize('how,dtype', [('to_bf16',torch.bfloat16), pytest.param('to_fp16', torch.float16, marks=pytest.mark.slow)])
 def test_half_precision(how, dtype, fresh):
     fresh.validate() # the door has tried the model by now
     getattr(fresh, how)()

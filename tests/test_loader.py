@@ -129,6 +129,7 @@ def test_leaving_early_leaves_no_thread(bert):
     it.close()
     assert not threads() and len(list(dls.train))==len(dls.train)
 
+@pytest.mark.slow
 def test_interrupting_an_epoch_leaves_no_thread_and_a_learner_that_trains_on(bert):
     from blurlike.all import Callback
     class Stop(Callback):

@@ -481,6 +481,7 @@ from blurlike.all import *
 learn = TransformersLearner.from_pretrained(sys.argv[1])
 print(json.dumps([learn.predict_batch(['a [MASK] film', 'rain on [MASK] and [MASK]']), learn.dls.text_tfm.options, learn.task.name]))
 """
+@pytest.mark.parametrize('arch', first(MASKED, 2), indirect=True)
 def test_save_and_reload_in_a_fresh_process(arch, in_tmp):
     learn = mlm(arch, mlm_probability=.25, whole_word=True)
     learn.save_pretrained('saved')

@@ -57,6 +57,7 @@ def test_there_are_notebooks(tmp_path):
     for name in ('.ipynb_checkpoints/00_made_up-checkpoint', '_draft'): (tmp_path/'nbs'/f'{name}.ipynb').write_text('{}')
     assert list(notebooks(tmp_path))==['00_made_up']
 
+@pytest.mark.slow
 def test_a_failing_cell_is_reported(tmp_path):
     said = run_notebook(made_up(tmp_path, 'x = 1', 'assert x==2, "x is not two"'))
     assert 'x is not two' in said and 'exit status 1' in said

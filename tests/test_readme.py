@@ -43,6 +43,7 @@ def make_writer(folder):
     config = T5Config(vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, pad_token_id=start, decoder_start_token_id=start)
     T5ForConditionalGeneration(config).save_pretrained(folder)
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(in_tmp):
     "Verbatim, from top to bottom, over small files and checkpoints of the names that it mentions."
     for name in ('distilbert-base-uncased','distilbert-base-cased','bert-base-uncased'): scratch_checkpoint(TEXTS, name, max_position_embeddings=512)

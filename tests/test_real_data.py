@@ -28,6 +28,7 @@ def test_reviews_as_the_pipeline_reads_them(tmp_path):
     assert torch.allclose(probs.max(-1).values, torch.tensor([o['score'] for o in ours]), atol=1e-5)
     assert TransformersLearner.from_pretrained(folder).predict_batch(df)==ours
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss():
     df = read('trec/train', 240)
     learn = sequence_classification_learner(df, ENCODER, bs=16)

@@ -128,6 +128,7 @@ def test_the_learner_is_unharmed_and_the_model_does_not_train(exported, in_tmp):
     learn.validate()
     assert hasattr(learn, 'model_inputs') and all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items())
 
+@pytest.mark.slow
 def test_other_weights_make_another_job(exported, in_tmp):
     pair,gaps = load_onnx(exported('bert')[0]),load_onnx(exported('roberta')[0])
     assert list(pair.model.state_dict())==list(gaps.model.state_dict())

@@ -437,9 +437,14 @@ def test_entities_without_a_tag_for_nothing(tagger): # every word is part of one
     assert r.scores.score.accuracy==pytest.approx(scores['accuracy'])
     assert table.loc['PER','support']==3*8+3
 
-def test_entity_report_takes_no_table(tagger):
-    learn = learner(tagger, frame())
-    with pytest.raises(TypeError, match='`learn.report\\(rows\\)` judges the rows of a table'): learn.entity_report(frame())
+def test_entity_report_of_a_table(tagger, trained, tmp_path):
+    table = trained.entity_report(frame(20, seed=3))
+    assert table.equals(trained.entity_report(dl=trained.dls.test_dl(frame(20, seed=3), with_labels=True))) and table.support.sum()
+    frame(20, seed=3).to_json(tmp_path/'rows.jsonl', orient='records', lines=True)
+    assert trained.entity_report(tmp_path/'rows.jsonl').equals(table) and not table.equals(trained.entity_report())
+    empty = TransformersLearner.from_pretrained(trained.save_pretrained(tmp_path/'m'))
+    with pytest.raises(ValueError, match='no rows to report on'): empty.entity_report()
+    assert empty.entity_report(frame(20, seed=3)).equals(table)
 
 class Idle(Callback):
     "Does nothing."

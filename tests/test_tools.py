@@ -78,3 +78,13 @@ def test_parts_of_the_slow_tests():
     items = [SimpleNamespace(nodeid=f'tests/test_x.py::test_{i}', fixturenames=['site'] if i<3 else ['bert']) for i in range(60)]
     parts = [conftest._part(o, 3) for o in items]
     assert set(parts)=={0,1,2} and len(set(parts[:3]))==1 and min(map(parts.count, parts))>10
+
+def test_every_part_has_every_notebook():
+    "A lesson breaks easily, and not for who broke it."
+    def item(name, **marks): return SimpleNamespace(nodeid=name, originalname=name.split('[')[0], fixturenames=[], get_closest_marker=marks.get, add_marker=None)
+    all_items = [*(item(f'{conftest.ALWAYS}[{i}]', slow=True) for i in range(9)), *(item(f'test_{i}', slow=True) for i in range(40)), item('test_fast')]
+    for k in range(5):
+        items = [*all_items]
+        conftest.pytest_collection_modifyitems(SimpleNamespace(getoption=lambda name: f'{k}/5'), items)
+        names = [o.nodeid for o in items]
+        assert names[:9]==[o.nodeid for o in all_items[:9]] and names[-1]=='test_fast' and 0<len(names)-10<30

@@ -6,6 +6,7 @@
 __all__ = ['TokenizerCalls', 'cut_message']
 
 # %% ../../nbs/data/13_tokenizer_calls.ipynb #09c40004
+import inspect
 from itertools import chain
 from threading import Lock
 
@@ -15,6 +16,7 @@ from fastcore.basics import patch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from ..support.arguments import did_you_mean
 from .text_items import TextItems, check_text, repair_text, repair_texts
 from ..support.warn import tell_user
 from ..model.tokenizer import call_settings, need_fast
@@ -34,6 +36,7 @@ class TokenizerCalls(TextItems):
         super().__init__(is_split_into_words)
         if overlap is not None: _check_overlap(overlap, max_length, tokenizer)
         if is_split_into_words: need_fast(tokenizer, 'lists of words need')
+        _check_call(tokenizer, kwargs)
         _check_fields(tokenizer, kwargs)
         self.tokenizer,self.max_length,self.overlap = tokenizer,max_length,overlap
         self.tokenizer_kwargs = call_settings(tokenizer) | kwargs
@@ -58,6 +61,18 @@ def _check_overlap(overlap, max_length, tokenizer):
     room = max_length-tokenizer.num_special_tokens_to_add()
     if not 0<=overlap<room:
         raise ValueError(f"overlap={overlap} must be at least 0 and less than the {room} text tokens of a window")
+
+def _call_names(tokenizer): # arguments that a call of it reads; transformers passes others on, and nobody reads them
+    methods = (getattr(tokenizer, n, None) for n in ('__call__','_encode_plus','tokenize','prepare_for_tokenization','prepare_for_model'))
+    return {n for m in methods if m is not None for n,p in inspect.signature(m).parameters.items() if p.kind is not p.VAR_KEYWORD}
+
+def _check_call(tokenizer, kwargs): # what each call is given
+    known = _call_names(tokenizer)
+    own = {'max_length','overlap','is_split_into_words'}
+    for k in kwargs:
+        if k in known: continue
+        like = did_you_mean(k, known|own) or ': these go to each call of the tokenizer, which reads no such argument'
+        raise TypeError(f"there is no argument {k!r}{like}")
 
 def _check_fields(tokenizer, kwargs): # of each call
     off = next((n for n in tokenizer.model_input_names if kwargs.get(f'return_{n}') is False), None)

@@ -39,6 +39,11 @@ def _check_no_values(names, argument):
     if not hasattr(names, 'iloc'): return
     raise TypeError(f"{argument}= holds the values of a column: pass its name, and have it in the table")
 
+def _how_to_join(many, argument, most): # columns of texts, of which there are more than a pair
+    is_pair = argument=='text' and most==2
+    if not is_pair or len(many)<3: return ''
+    return f"; join some of them first, e.g. df['text'] = df[{many[0]!r}] + '\\n' + df[{many[1]!r}]"
+
 def column_names(
     names, # Name of a column, or several in a list
     argument:str='text', # For messages: what the user calls it
@@ -52,9 +57,7 @@ def column_names(
     elif isinstance(names, (dict, bytes)) or not hasattr(names, '__iter__'): raise TypeError(expected)
     many = list(names)
     if not all(map(is_name, many)): raise TypeError(expected)
-    is_much = most is not None and len(many)>most
-    if is_much and argument=='text': expected += f"; join some of them first, e.g. df['text'] = df[{many[0]!r}] + '\\n' + df[{many[1]!r}]"
-    if is_much or not many: raise ValueError(expected)
+    if not many or most is not None and len(many)>most: raise ValueError(expected+_how_to_join(many, argument, most))
     return [int(n) if is_whole(n) else n for n in many]
 
 # %% ../../nbs/support/00_arguments.ipynb #3a3478d0

@@ -17,7 +17,8 @@ ROLES = 'system','developer','user','assistant','tool'
 
 def _message(m):
     is_message = isinstance(m, dict) and 'role' in m and isinstance(m.get('content'), str)
-    if not is_message: raise TypeError(f"a message is a dict with 'role' and 'content' (text), got {m!r:.80}{_how_to_rename(m)}")
+    if not is_message:
+        raise TypeError(f"a message is a dict with 'role' and 'content' (text), got {m!r:.80}{_how_to_rename(m)}")
     if m['role'] not in ROLES: raise ValueError(f"role {m['role']!r} is unknown; one of {', '.join(ROLES)} is expected")
     return {k:v for k,v in m.items() if v is not None} # Arrow gives each message the keys of all
 

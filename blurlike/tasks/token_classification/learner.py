@@ -16,7 +16,7 @@ from fastcore.meta import delegates
 
 from ...support.arguments import column_names
 from ...train.assembly import begin, build_learner, ready_task
-from ...data.loaders import check_labelled
+from ...inspect.score_report import rows_to_judge
 from ...inspect.row_faults import found_in
 from ...model.class_weights import follow_order, loss_with, read_class_weights
 from ...train.learner import TransformersLearner
@@ -162,7 +162,7 @@ def token_classification_learner(
 # %% ../../../nbs/tasks/token_classification/07_learner.ipynb #b7baec50
 @patch
 def entity_report(self:TransformersLearner,
-    ds_idx:int=1, # 0: training rows, 1: validation rows
+    ds_idx=1, # 0: training rows, 1: validation rows; or a table with tags, or its path
     dl=None, # Loader with tags, instead
     strict:bool=False # Count well-formed IOB2 (IOBES) sequences only?
 )->pd.DataFrame: # One row a type, then the micro and macro averages
@@ -172,10 +172,9 @@ def entity_report(self:TransformersLearner,
         some = ', '.join(map(str, self.names[:5]))
         raise ValueError(f"these tags tell of no entities: {some}, ...; "
             "use `ClassificationInterpretation.from_learner(learn)` for their confusions")
-    if not isinstance(ds_idx, int):
-        raise TypeError(f"ds_idx is 0 or 1, not {type(ds_idx).__name__}: `learn.report(rows)` judges the rows of a table")
-    if dl is not None: check_labelled(dl, self.dls)
-    _,targets,found = self.get_preds(ds_idx=ds_idx, dl=dl, with_decoded=True)
+    rows = ds_idx if dl is None else dl
+    dl = rows_to_judge(self, self.dls[rows] if isinstance(rows, int) else rows)
+    _,targets,found = self.get_preds(dl=dl, with_decoded=True)
     for f,t in zip(found, targets): counts.add(t.numpy(), f.numpy())
     return counts.report()
 
