@@ -1737,6 +1737,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'blurlike/model/door.py'),
                                      'blurlike.model.door._PlainCall.head_sees': ( 'model/door.html#_plaincall.head_sees',
                                                                                    'blurlike/model/door.py'),
+                                     'blurlike.model.door._asks_no_mask': ('model/door.html#_asks_no_mask', 'blurlike/model/door.py'),
                                      'blurlike.model.door._below_head': ('model/door.html#_below_head', 'blurlike/model/door.py'),
                                      'blurlike.model.door._by_way_of_model': ('model/door.html#_by_way_of_model', 'blurlike/model/door.py'),
                                      'blurlike.model.door._few_tokens': ('model/door.html#_few_tokens', 'blurlike/model/door.py'),

@@ -1,5 +1,5 @@
 "Causal language models: the loss in chunks, what counts, packing, generation, saving."
-import json,warnings
+import json,logging,warnings
 
 import numpy as np
 import pandas as pd
@@ -336,6 +336,17 @@ def test_forms_of_other_programs_are_told_how_to_be_read(folders):
     with pytest.raises(ValueError, match='at most 2; join some of them first') as e: causal_lm_learner(alpaca, folders('gpt2'), text=[*alpaca])
     exec(str(e.value).split('e.g. ')[1], dict(df=alpaca))
     assert alpaca.text[0]=='say it\na'
+
+def test_blocks_are_asked_for_no_mask(folders):
+    "GPT-2 asks for one where a row begins or ends with the token that pads; a block holds no padding."
+    said,handler = [],logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger = logging.getLogger('transformers.modeling_utils')
+    tf.utils.logging.warning_once.cache_clear()
+    logger.addHandler(handler)
+    try: quiet(lm('text', folders('gpt2'), block_size=16), 1)
+    finally: logger.removeHandler(handler)
+    assert said==[]
 
 def with_start(tok): # as Llama's: adds its start token by itself
     tok.bos_token = '<|endoftext|>'

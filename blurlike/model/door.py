@@ -6,6 +6,7 @@
 __all__ = ['ModelDoor', 'attach_door', 'take_out_recorders', 'head_stands_alone', 'HeadCall', 'head_parameters']
 
 # %% ../../nbs/model/14_door.ipynb #cb78c94e
+import logging
 import threading
 from contextlib import contextmanager
 
@@ -202,11 +203,15 @@ def _are_several(self:ModelDoor, x, positions): # does a row hold more than one 
     real = x[:,self.fields.index('attention_mask')]>0 if 'attention_mask' in self.fields else positions>=0
     return bool(((positions==0)&real)[:,1:].any())
 
+def _asks_no_mask(record): # GPT-2 and its kin ask for the mask of padding, which a block has none of
+    return 'We strongly recommend passing in an `attention_mask`' not in record.getMessage()
+
 @patch
 def _with_documents(self:ModelDoor, inputs, x): # what tells the model where a text begins, in place of its mask
     ids,positions = (x[:,self.fields.index(f)] for f in ('input_ids','position_ids'))
     if not self._are_several(x, positions): return inputs
     if self.way is None:
+        logging.getLogger('transformers.modeling_utils').addFilter(_asks_no_mask) # the same one again is not added
         with self._passed_by(): self.way = way_apart(self.model, self.accepted)
     if self.way=='none':
         raise ValueError(f"{type(self.model).__name__} lets texts that stand in one block see each other, whatever it is told: pass block_size=0, "
