@@ -211,6 +211,23 @@ def tagged(df, **kwargs):
     rows = read_tagged(df, 'text', 'spans', **kwargs)[0]
     return [list(zip(rows[i]['text'], rows[i]['spans'])) for i in range(len(rows))]
 
+@pytest.mark.parametrize('form', [lambda p: [tuple(s.values()) for s in p], lambda p: [list(s.values()) for s in p], lambda p: dict(entities=[tuple(s.values()) for s in p]), lambda p: dict(entities=p)])
+def test_spans_as_others_write_them(form, bert, tmp_path):
+    "spaCy's and Doccano's are lists of start, end and label"
+    want,df = tagged(spans_frame(SPANS)),spans_frame([]).assign(spans=[form(SPANS)]*10)
+    df.to_json(tmp_path/'rows.jsonl', orient='records', lines=True)
+    assert tagged(df)==want==tagged(tmp_path/'rows.jsonl')
+    learn = token_classification_learner(df, bert, words='text', tags='spans', bs=4)
+    assert learn.dls.test_dl(df, with_labels=True).one_batch()[1].shape[0]==4 and learn.entity_report(df).support.sum()
+
+def test_what_are_neither_words_nor_spans_is_told_with_the_way():
+    words = pd.DataFrame(dict(sentence=[0,0,1], word=['Ada','sings','Bob'], tag=['B-PER','O','B-PER']))
+    with pytest.raises(TypeError, match='each row is one word.*: df.groupby') as e: read_tagged(words, 'word', 'tag')
+    joined = eval(str(e.value).split(': ')[-1], dict(df=words))
+    assert joined.word.tolist()==[['Ada','sings'],['Bob']] and read_tagged(joined, 'word', 'tag')[0][1]['tag']==['B-PER']
+    with pytest.raises(TypeError, match='csv file keeps lists as text'): read_tagged(pd.DataFrame(dict(word=["['Ada']"], tag=["['O']"])), 'word', 'tag')
+    with pytest.raises(TypeError, match=r'or give character spans in .tag.: lists of \(start, end, label\)'): read_tagged(pd.DataFrame(dict(word=['Ada sings'], tag=['B-PER O'])), 'word', 'tag')
+
 @pytest.mark.parametrize('spans,what', [([span(0, 11), *SPANS[1:]], '10 of 30 .*row 0: 0:11.*Lovelac.*divides .Lovelace.'), ([span(s['start']+1, s['end']+1, s['label']) for s in SPANS], '30 of 30.*1:13'), ([span(28, 36, 'LOC'), span(18, 24)], '10 of 20.*18:24.*abbage')])
 def test_spans_that_divide_a_word_are_counted(spans, what):
     with pytest.warns(UserWarning, match=what.replace('first', '.*')+'.*align_spans='): rows = tagged(spans_frame(spans))

@@ -63,8 +63,9 @@ def _check_overlap(overlap, max_length, tokenizer):
         raise ValueError(f"overlap={overlap} must be at least 0 and less than the {room} text tokens of a window")
 
 def _call_names(tokenizer): # arguments that a call of it reads; transformers passes others on, and nobody reads them
-    methods = (getattr(tokenizer, n, None) for n in ('__call__','_encode_plus','tokenize','prepare_for_tokenization','prepare_for_model'))
-    return {n for m in methods if m is not None for n,p in inspect.signature(m).parameters.items() if p.kind is not p.VAR_KEYWORD}
+    names = '__call__','_encode_plus','tokenize','prepare_for_tokenization','prepare_for_model'
+    parameters = [inspect.signature(getattr(tokenizer, n)).parameters for n in names if hasattr(tokenizer, n)]
+    return {n for found in parameters for n,p in found.items() if p.kind is not p.VAR_KEYWORD}
 
 def _check_call(tokenizer, kwargs): # what each call is given
     known = _call_names(tokenizer)

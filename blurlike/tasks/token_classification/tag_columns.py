@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 
-from ...support.arguments import some_of
+from ...support.arguments import is_whole, some_of
 from ...support.cells import is_missing
 from ...data.target_kinds import alike_labels, name_alike
 from ...data.column import Column
@@ -38,15 +38,29 @@ def _first_value(rows, name): # that is not missing
     pieces = (rows.read(np.arange(i, min(i+1000, len(rows))), [name])[0] for i in range(0, len(rows), 1000))
     return next((v for v in chain.from_iterable(pieces) if not is_missing(v)), None)
 
-def _span_list(spans, names=None): # a `Dataset` may hold a dict of lists, a parquet file arrays
+def _as_span(s): # spaCy's and Doccano's are lists of three
+    is_three = isinstance(s, (list, tuple)) and len(s)==3 and all(map(is_whole, s[:2]))
+    return dict(zip(('start','end','label'), s)) if is_three else s
+
+def _span_list(spans, names=None): # a `Dataset` may hold a dict of lists, a parquet file arrays, spaCy's training data `{'entities': ...}`
     if is_missing(spans): return []
+    if isinstance(spans, dict) and [*spans]==['entities']: spans = spans['entities']
     if isinstance(spans, dict): spans = [dict(zip(spans, s)) for s in zip(*spans.values(), strict=True)]
-    if names is None: return list(spans)
+    spans = list(map(_as_span, spans))
+    if names is None: return spans
     return [s | dict(label=names[s['label']] if 0<=s['label']<len(names) else None) for s in spans]
 
 def _are_spans(value): return not isinstance(value, str) and all(isinstance(s, dict) for s in _span_list(value))
 
 # %% ../../../nbs/tasks/token_classification/06_tag_columns.ipynb #8cd460cb
+def _how_to_list(rows, words, tags, text): # words, where a text stands instead
+    tag = _first_value(rows, tags)
+    if text.lstrip().startswith('['):
+        return "A csv file keeps lists as text: keep them in jsonl or parquet, or read them with ast.literal_eval"
+    if isinstance(tag, str) and not {' ','['} & {*text.strip(), *tag.strip()}:
+        return f"If each row is one word, join those of a sentence: df.groupby('sentence')[[{words!r}, {tags!r}]].agg(list)"
+    return f"Divide it into words, or give character spans in {tags!r}: lists of (start, end, label), or of dicts with these keys"
+
 def read_tagged(
     data, # As in `token_classification_learner`
     words, # Column of the words, or of the text; in a CoNLL file its number
@@ -62,8 +76,7 @@ def read_tagged(
     text = _first_value(rows, words)
     if isinstance(text, str):
         if _are_spans(_first_value(rows, tags)): return _from_spans(rows, words, tags, align_spans),parts,words,tags
-        raise TypeError(f"column {words!r} must hold lists of words; it holds the text {text[:40]!r}. "
-            f"Divide it into words, or give character spans in {tags!r}: lists of dicts with 'start', 'end' and 'label'")
+        raise TypeError(f"column {words!r} must hold lists of words; it holds the text {text[:40]!r}. {_how_to_list(rows, words, tags, text)}")
     if align_spans is not None:
         raise ValueError(f"align_spans={align_spans!r} is for texts with character spans; column {words!r} holds lists of words")
     return rows,parts,words,tags
