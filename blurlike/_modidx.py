@@ -466,6 +466,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'blurlike/data/table_files.py'),
                                            'blurlike.data.table_files._read_divided': ( 'data/table_files.html#_read_divided',
                                                                                         'blurlike/data/table_files.py'),
+                                           'blurlike.data.table_files._read_json': ( 'data/table_files.html#_read_json',
+                                                                                     'blurlike/data/table_files.py'),
                                            'blurlike.data.table_files._read_jsonl': ( 'data/table_files.html#_read_jsonl',
                                                                                       'blurlike/data/table_files.py'),
                                            'blurlike.data.table_files._reading': ( 'data/table_files.html#_reading',

@@ -116,7 +116,8 @@ def test_a_long_file_is_read_alike_from_first_row_to_last(late, kind, read):
 # Packed files
 
 PACKED = {'gz':gzip.compress, 'bz2':bz2.compress, 'xz':lzma.compress}
-CONTENT = {'a.csv':'text,label\n"a, b",01\nc,1\n', 'a.tsv':'text\tlabel\na, b\t01\nc\t1\n', 'a.jsonl':'{"text": "a, b", "label": "01"}\n{"text": "c", "label": "1"}\n'}
+CONTENT = {'a.csv':'text,label\n"a, b",01\nc,1\n', 'a.tsv':'text\tlabel\na, b\t01\nc\t1\n', 'a.jsonl':'{"text": "a, b", "label": "01"}\n{"text": "c", "label": "1"}\n',
+    'a.json':'[{"text": "a, b", "label": "01"},\n {"text": "c", "label": "1"}]'}
 
 def zipped(path, *members):
     with zipfile.ZipFile(path, 'w') as z:
@@ -173,6 +174,13 @@ def test_jsonl_with_a_mark(read): assert read('a.jsonl', '\ufeff{"text": "a", "l
 @pytest.mark.parametrize('content,said', [('[{"text": "a"},\n{"text": "b"}]', ['one JSON array', 'json.load']), ('[{"text": "a"}]', ['one JSON array']), ('{\n "text": "a"\n}\n', ['one JSON object over many lines']),
     ('{"text": "a"}\n{"text": \n', ['line 2']), ('{"text": "a"}\n["b"]\n', ['line 2']), ('{"text": "a"}\n\n{"text": "b", "text": "c"}\n', ['line 3', "'text' comes twice"]), ('{"text": "a"}{"text": "b"}\n', ['line 1'])])
 def test_json_that_is_no_jsonl(content, said, read): refused(read, 'a.jsonl', content, *said)
+
+@pytest.mark.parametrize('content,said', [('{"data": [{"text": "a"}], "version": 1}', "holds one object, with the keys 'data', 'version': an array of objects"), ('[1, 2]', 'holds no array of objects'), ('[{"text": "a", "text": "b"}]', "'text' comes twice"),
+    ('[{"text": "a"},', 'cannot be read as jsonl: line 1')])
+def test_json_that_is_no_table(content, said, read):
+    with pytest.raises(ValueError, match=said): read('a.json', content)
+
+def test_a_json_file_with_an_object_a_line(read): assert read('a.json', CONTENT['a.jsonl']).to_dict('list')==dict(text=['a, b','c'], label=['01','1'])
 
 @pytest.mark.parametrize('name', ['text','label'])
 def test_half_a_character_is_named(name, read):
@@ -243,13 +251,14 @@ def written(df, folder):
     df.to_csv(folder/'t.tsv', index=False, sep='\t')
     (folder/'t.jsonl').write_text('\n'.join(json.dumps(r, ensure_ascii=False) for r in df.astype(object).where(df.notna(), None).to_dict('records')), encoding='utf-8')
     df.to_parquet(folder/'t.parquet')
-    return {k:folder/f't.{k}' for k in ('csv','tsv','jsonl','parquet')} | dict(dataset=Dataset.from_pandas(df, preserve_index=False), frame=df)
+    (folder/'t.json').write_text(json.dumps(df.astype(object).where(df.notna(), None).to_dict('records'), ensure_ascii=False), encoding='utf-8')
+    return {k:folder/f't.{k}' for k in ('csv','tsv','jsonl','json','parquet')} | dict(dataset=Dataset.from_pandas(df, preserve_index=False), frame=df)
 
 def values(rows, name): # with their types; missing is missing, however it is written
     return [None if v is None or v!=v else (type(v), v) for v in rows.column(name).tolist()]
 
 @pytest.mark.parametrize('seed', range(6))
-def test_six_forms_of_a_table_read_alike(seed, tmp_path):
+def test_all_forms_of_a_table_read_alike(seed, tmp_path):
     "A csv cannot hold what no value of it shows: a column of whole floats with no fraction, lists, dates, an empty text (missing). The others hold their types."
     df = random_table(seed)
     want = {c:values(Rows(df), c) for c in df.columns}
