@@ -646,7 +646,7 @@ def test_a_misspelt_argument_is_named(wrong, like, bert):
     with pytest.raises(TypeError, match=f"no argument '{wrong}'; did you mean '{like}'"): learner('single', bert, dls, **{wrong:1})
 
 @pytest.mark.parametrize('wrong,told', [('num_train_epochs','fit_one_cycle'), ('learning_rate','fit_one_cycle'), ('per_device_train_batch_size','bs='), ('weight_decay','wd='), ('fp16','precision='),
-    ('eval_dataset','valid='), ('gradient_accumulation_steps','GradientAccumulation'), ('model_name','second argument'), ('padding','by themselves'), ('num_workers','dl_kwargs='), ('epochs','fit_one_cycle')])
+    ('eval_dataset','valid='), ('gradient_accumulation_steps','GradientAccumulation'), ('model_name','second argument'), ('padding','by themselves'), ('num_workers','dl_kwargs='), ('epochs','fit_one_cycle'), ('doc_stride','overlap='), ('max_source_length','max_length='), ('data_collator','by themselves'), ('y_names','label=')])
 def test_arguments_of_other_libraries_lead_to_ours(wrong, told, bert):
     for kind in ('single','choice','answers'):
         with pytest.raises(TypeError, match=f"no argument '{wrong}': .*{told}"): learner(kind, bert, **{wrong:1})

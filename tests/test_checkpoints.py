@@ -239,7 +239,7 @@ def test_after_the_end(bert, whole):
     other = classifier(bert)
     with pytest.warns(UserWarning, match='is finished'): quiet(other, lambda: other.resume('run'))
     assert equal(weights(other.model), weights(learn.model))
-    quiet(learn, lambda: learn.fit(1, 1e-3))
+    with pytest.warns(UserWarning, match="the finished run in '.*run' gives way to this one"): quiet(learn, lambda: learn.fit(1, 1e-3))
     assert len(table(learn))==1 and len(learn.recorder.losses)==8 and last_checkpoint('run').epoch==1
     assert [p.name for p in sorted(Path('run').glob('step*'))]==['step-000000000','step-000000008']
 

@@ -529,3 +529,22 @@ def test_a_series_of_numbers_that_the_index_has_elsewhere():
         warnings.simplefilter('error')
         row_numbers(Rows(DF), pd.Series([20,21]))
         row_numbers(Rows(df), [20,21])
+
+@pytest.mark.parametrize('name,values', [('is_valid', [False, True]), ('is_valid', [0, 1]), ('split', ['train','valid']), ('split', ['train','dev','test'])])
+def test_a_column_that_says_which_rows_validate_is_told_of(name, values, bert):
+    df = FRAMES['single'].assign(**{name:[values[i] for i in np.random.default_rng(0).integers(len(values), size=len(FRAMES['single']))]})
+    with pytest.warns(UserWarning, match=f"a random part validates, although column '{name}'") as said: learner('single', bert, df, valid=.2)
+    told = str(said[-1].message)
+    assert ("drop the rows of 'test'" in told)==(len(values)>2)
+    way = told.split('pass valid=')[1]
+    if len(values)>2: df = df[df[name]!='test']
+    learn = learner('single', bert, df, valid=eval(way, dict(df=df)))
+    assert set(learn.dls.valid_ds.items.column(name))=={values[1]} and values[1] not in set(learn.dls.train_ds.items.column(name))
+
+def test_a_column_that_is_called_so_by_chance_is_let_be(bert):
+    df = FRAMES['single']
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', message='a random part')
+        learner('single', bert, df.assign(split=[f'{i%3} to {i%2}' for i in range(len(df))]), valid=.2)
+        learner('single', bert, df.assign(split='train'), valid=.2)
+        learner('single', bert, df.assign(is_valid=[bool(i%2) for i in range(len(df))]), valid='is_valid')

@@ -182,8 +182,11 @@ def _by_fraction(rows, parts, pool, share, seed, labels):
     own = own_part(parts)
     if own is not None and len(parts)==1:
         raise ValueError(f"the data has a part {own!r} and none to train on: pass the part itself, `data[{own!r}]`, to train on some of it")
-    if own is None: return draw_rows(rows, pool, share, seed, labels)
-    if share==0.2: return parts[own] # the default
+    is_default = share==.2
+    if own is None:
+        if is_default: _tell_own_column(rows, labels)
+        return draw_rows(rows, pool, share, seed, labels)
+    if is_default: return parts[own]
     raise ValueError(f"valid={share}: the data has a part {own!r}, which validates. Leave valid= out, "
         "or pass the part that trains alone, to draw from it")
 
@@ -199,6 +202,16 @@ def _told_texts(name, held): # how a column of these texts says which rows valid
     rest = [v for v in held if v not in (valid, *train)]
     drop = f"drop the rows of {some_of(rest, 3)}, which would be trained on, and " if train and rest else ''
     return f". These are texts: {drop}pass valid=(df[{name!r}]=={valid!r}).to_numpy()"
+
+_parts = 'train.*|valid.*|val|dev.*|test.*|true|false|[01]' # what such a column holds
+
+def _tell_own_column(rows, labels): # that says which rows validate, and is not asked
+    for name in {'is_valid','split'}&{*rows.columns}-{*labels}:
+        held = rows.column(name).astype(str).unique().tolist()
+        is_split = len(held)>1 and all(re.fullmatch(_parts, v, re.I) for v in held)
+        if not is_split: continue
+        way = f"pass valid={name!r}" if {*held}<={'True','False','0','1'} else _told_texts(name, held).removeprefix('. These are texts: ')
+        warn_user(f"a random part validates, although column {name!r} ({some_of(held, 3)}) seems to say which rows shall: {way}")
 
 def _by_name(rows, parts, name):
     if name in parts: return parts[name]

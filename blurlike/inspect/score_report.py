@@ -195,7 +195,13 @@ def _said(self:ScoreReport):
     n = len(self)
     aged = f"; {' and '.join(self.outdated)} found before the last training" if self.outdated else ''
     if n<FEWEST_ROWS: return [f"{count_of(n, 'row')}, too few for intervals{aged}"]
-    return [f"{n:,} rows; in brackets where the score is in 95% of {len(self.drawn):,} draws of as many rows{aged}"]
+    alike = "; without them all draws agree, which of few rows promises little" if self._are_alike() else ''
+    return [f"{n:,} rows; in brackets where the score is in 95% of {len(self.drawn):,} draws of as many rows{alike}{aged}"]
+
+@patch
+def _are_alike(self:ScoreReport): # is a score the same in all draws, since every row is right, or wrong?
+    tables = [self.scores, *([] if self.labels is None else [self.labels])]
+    return any(df[c].isna().any() for df in tables for c in df if c.endswith('low'))
 
 @patch
 def _tables(self:ScoreReport): # heading -> table

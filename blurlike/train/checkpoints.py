@@ -120,6 +120,8 @@ def _claim(self:Checkpoints): # the folder is this run's from now on
     if is_unfinished and not self.overwrite:
         raise FileExistsError(f"{there} holds an unfinished run: `learn.resume({there})` goes on with it. "
             "To begin anew, give another folder or overwrite=True")
+    if not self.overwrite:
+        warn_user(f"the finished run in {there} gives way to this one: give each run a folder of its own to keep its weights")
     for old in checkpoints_in(self.folder): shutil.rmtree(old)
     (self.folder/'best.safetensors').unlink(missing_ok=True)
 
