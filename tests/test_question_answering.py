@@ -605,6 +605,14 @@ def test_in_onnx(both, in_tmp):
     again = load_onnx(export_onnx(both, 'onnx'))
     for a,b in zip(again.predict_batch(BOTH), both.predict_batch(BOTH)): assert a==b | dict(score=pytest.approx(b['score'], abs=1e-5))
 
+@pytest.mark.slow
+def test_in_onnx_with_little_room(bert, in_tmp):
+    pytest.importorskip('onnxruntime')
+    learn = asked(BOTH, bert, max_length=16, overlap=2)
+    again = load_onnx(export_onnx(learn, 'onnx'))
+    ours,theirs = (o.predict_batch(BOTH[:4]) for o in (learn, again))
+    assert [o['answer'] for o in ours]==[o['answer'] for o in theirs]
+
 def test_the_command_line(bert, in_tmp, capsys):
     nested_path = in_tmp/'train.json'
     nested_path.write_text(json.dumps(nested(BOTH)))
