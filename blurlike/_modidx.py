@@ -3047,6 +3047,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'blurlike.share.sweeps._no_column': ('share/sweeps.html#_no_column', 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._once_each': ('share/sweeps.html#_once_each', 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._online': ('share/sweeps.html#_online', 'blurlike/share/sweeps.py'),
+                                       'blurlike.share.sweeps._short': ('share/sweeps.html#_short', 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._state': ('share/sweeps.html#_state', 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._suggest': ('share/sweeps.html#_suggest', 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._takes': ('share/sweeps.html#_takes', 'blurlike/share/sweeps.py'),

@@ -438,3 +438,7 @@ def test_half_precision_ends_with_predictions_that_are_no_numbers(bert):
     with torch.no_grad(): learn.model.classifier.weight[0,0] = torch.nan
     with pytest.raises(ValueError, match='nan'): quiet(learn.get_preds)
     assert not torch.is_autocast_enabled('cpu')
+
+@pytest.mark.parametrize('call,args,said', [('fit_one_cycle', (1, '1e-4'), "fit_one_cycle: lr_max='1e-4' is text, a number is expected"), ('fit', (1, '3'), "fit: lr='3'"), ('fine_tune', ('2',), "fine_tune: epochs='2'"), ('fit_linear', ('2',), "n_epoch='2'")])
+def test_numbers_as_text_are_told(call, args, said, bert):
+    with pytest.raises(TypeError, match=said): getattr(learner('single', bert), call)(*args)

@@ -294,3 +294,8 @@ def test_a_parameter_may_not_be_named_as_a_column_of_the_table(name):
 
 def test_values_that_stand_twice():
     assert read_range('x', [1,1,2,1])==dict(values=[1,2]) and read_range('x', [1,True,1.,'1'])==dict(values=[1,True,1.,'1'])
+
+def test_each_trial_is_told_before_its_table(capsys):
+    sweep(lambda lr, bs: print('trained') or lr, dict(lr=[1e-5, 2.5e-4], bs=[8]), backend='optuna')
+    said = [l for l in capsys.readouterr().out.splitlines() if l.startswith('tria') or l=='trained']
+    assert [l.split(': ')[0] for l in said]==['trial 0','trained','trial 1','trained'] and {l.split(': ')[1] for l in said[::2]}=={'lr=1e-05, bs=8','lr=0.00025, bs=8'}

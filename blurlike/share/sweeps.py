@@ -121,9 +121,12 @@ def _check_column(self:_Search, learn): # before its fit
     raise self.wrong
 
 # %% ../../nbs/share/01_sweeps.ipynb #ef4b39e9
+def _short(v): return f'{v:.3g}' if isinstance(v, float) else str(v)
+
 @patch
 def trial(self:_Search, params, cbs=()): # value, and what went wrong
     value,note,learn = float('nan'),'',self
+    print(f"trial {len(self.rows)}: {', '.join(f'{k}={_short(v)}' for k,v in params.items())}") # above its epoch table
     try:
         learn = self.train(params, cbs)
         value = last_value(learn, self.metric)

@@ -209,7 +209,8 @@ def _suit_reader(self:TransformersLearner, before=None): # as long as the model 
     fits = limit is None or (tfm.max_length or limit+1)<=limit
     if fits: return
     asked,tfm.max_length = tfm.max_length,limit
-    if asked is not None: warn_user(f"max_length={asked} is more than this model's positions; it is now {limit}, for every learner with these loaders")
+    if asked is None: return
+    warn_user(f"max_length={asked} is more than this model's positions; it is now {limit}, for every learner with these loaders")
 
 # %% ../../nbs/train/10_learner.ipynb #fd8d538d
 @patch

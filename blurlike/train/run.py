@@ -36,13 +36,18 @@ class Run:
         for c in self.keepers: c.leave()
 
 # %% ../../nbs/train/09_run.ipynb #c26745fa
+_numbers = {'n_epoch','epochs','freeze_epochs','lr','lr_max','base_lr','wd'} # of training methods
+
 def _bound(method, *args, **kwargs): # its arguments by name; `TypeError` for others, which says what it takes
     signature = inspect.signature(method)
     takes_more = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     known = [n for n in signature.parameters if n!='self']
     if not takes_more: check_taken(f'{method.__name__} takes no {{}}=', kwargs, known)
-    try: return signature.bind(*args, **kwargs).arguments
+    try: given = signature.bind(*args, **kwargs).arguments
     except TypeError as e: raise TypeError(f"{method.__name__}: {e} (it takes {', '.join(known)})") from None
+    odd = next((k for k in _numbers & given.keys() if isinstance(given[k], str)), None)
+    if odd is None: return given
+    raise TypeError(f"{method.__name__}: {odd}={given[odd]!r} is text, a number is expected")
 
 def _in_run(inner): # the training method `inner`, which begins a run where there is none
     @wraps(inner)
