@@ -111,8 +111,6 @@ def _check_chats(rows, columns):
             except (TypeError, ValueError) as e: raise name_error(e, rows.name([k])) from None
 
 # %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #cb05ad0b
-_most_measured = 10_000 # long chats or pairs that are tokenised before training
-
 _most_measured = 10_000 # long chats or completions that are tokenised before training
 
 def _is_one_sided(tfm, item, where):

@@ -20,6 +20,7 @@ from ...model.model_inputs import unwrap
 from ...model.turns import train_alone
 from ...predict.gathering import Gather
 from ...predict.text_labels import PerRow, only_ours
+from ...support.finite import check_outputs
 from ...support.progress import Progress
 from ...task import Predictions
 from .sentences import sentences
@@ -151,7 +152,9 @@ def _result(self:WordPredictions, learn, words, probs, item, with_input):
 @patch
 def _through_callbacks(self:WordPredictions, learn, x): # (B,L,C) logits of a batch, which the callbacks of the user see as in validation
     x = learn.dls.valid.after_batch((x,))
-    with train_alone(unwrap(learn.model)): return learn.fastai_get_preds(dl=[x], act=noop, with_targs=False)[0].float()
+    model = unwrap(learn.model)
+    with train_alone(model): res = learn.fastai_get_preds(dl=[x], act=noop, with_targs=False)[0]
+    return check_outputs(res.float(), model)
 
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d13056
 @patch
