@@ -2933,6 +2933,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'blurlike/save/saved_facts.py'),
                                            'blurlike.save.saved_facts._settings': ( 'save/saved_facts.html#_settings',
                                                                                     'blurlike/save/saved_facts.py'),
+                                           'blurlike.save.saved_facts._text_names': ( 'save/saved_facts.html#_text_names',
+                                                                                      'blurlike/save/saved_facts.py'),
                                            'blurlike.save.saved_facts.describe': ( 'save/saved_facts.html#describe',
                                                                                    'blurlike/save/saved_facts.py'),
                                            'blurlike.save.saved_facts.is_code': ( 'save/saved_facts.html#is_code',

@@ -146,6 +146,17 @@ def test_texts_that_code_reads_are_told_of(bert):
         saved(None, TEXTS[:N], get_y=lambda t: 'a' if len(t)%2 else 'b', get_items=list)
         make(bert, df).save_pretrained('saved')
 
+def test_a_pair_that_code_reads_is_a_pair_when_it_comes_back(bert, in_tmp):
+    df = frame('a','b')
+    block = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=lambda r: (r['text'], r['text'][::-1]), get_y=ColReader('label'))
+    learn = TransformersLearner(block.dataloaders(df, bs=6), bert)
+    with pytest.warns(UserWarning, match=r"get_x=.*reads \['text', 'text_pair'\] of a row"): learn.save_pretrained('saved')
+    again = TransformersLearner.from_pretrained('saved')
+    pairs = [(t, t[::-1]) for t in TEXTS[:4]]
+    assert again.predict_batch(pairs)==learn.predict_batch(pairs)==again.predict_batch(pd.DataFrame(pairs, columns=['text','text_pair']))
+    assert again.predict(pairs[0])[0]==learn.predict(pairs[0])[0]
+    assert TransformersLearner.from_pretrained(again.save_pretrained('twice')).predict_batch(pairs)==learn.predict_batch(pairs)
+
 # The command line
 
 def test_slices_are_called_as_the_file_calls_them(bert):

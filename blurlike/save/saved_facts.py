@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import transformers
 from fastai.data.transforms import ColReader
+from fasttransform import compose_tfms
 
 import blurlike
 from ..train.epoch_weights import epoch_of_weights, weight_sum
@@ -36,6 +37,11 @@ def _getter_names(tl, default):
     is_reader = isinstance(getter, ColReader) and getter.label_delim is None
     if is_reader: return getter.cols[0] if len(getter.cols)==1 else list(getter.cols)
     return getter.names if isinstance(getter, Column) else default
+
+def _text_names(tl): # columns of what code reads are called so: one, or those of a pair
+    if not (is_code(tl) and len(tl)): return _getter_names(tl, 'text')
+    first = compose_tfms(tl._get(0), tl.tfms.fs[:-1], split_idx=tl.split_idx)
+    return ['text','text_pair'] if isinstance(first, tuple) and len(first)==2 else 'text'
 
 def is_code(tl): # are rows read by a function, or changed while they are read?
     getter = tl.tfms.fs[0] if len(tl.tfms.fs) else None
@@ -105,7 +111,7 @@ def describe(
     libraries = dict(blurlike=blurlike, fastai=fastai, torch=torch, transformers=transformers)
     return dict(format='blurlike', format_version=FORMAT, task=learn.task.name,
         vocab=vocab, vocab_sha256=checksum_of(vocab), target_options=options_of(dls),
-        text=_getter_names(streams[0], 'text'), label=_getter_names(streams[-1], 'label') if len(streams)>1 else None,
+        text=_text_names(streams[0]), label=_getter_names(streams[-1], 'label') if len(streams)>1 else None,
         reading=_reading(streams[-1]) if len(streams)>1 else {},
         max_length=tfm.max_length, overlap=tfm.overlap, bs=dls.train.bs,
         loss=_loss_facts(learn), decisions=decisions_of(learn.loss_func), metrics=[m.name for m in learn.metrics],
