@@ -4228,6 +4228,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                     'blurlike/tasks/question_answering/tables.py'),
                                                           'blurlike.tasks.question_answering.tables._show_results': ( 'tasks/question_answering/tables.html#_show_results',
                                                                                                                       'blurlike/tasks/question_answering/tables.py'),
+                                                          'blurlike.tasks.question_answering.tables._shown': ( 'tasks/question_answering/tables.html#_shown',
+                                                                                                               'blurlike/tasks/question_answering/tables.py'),
                                                           'blurlike.tasks.question_answering.tables._tokens_once': ( 'tasks/question_answering/tables.html#_tokens_once',
                                                                                                                      'blurlike/tasks/question_answering/tables.py'),
                                                           'blurlike.tasks.question_answering.tables._within': ( 'tasks/question_answering/tables.html#_within',

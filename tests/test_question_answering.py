@@ -465,6 +465,14 @@ def test_what_is_shown(both, capsys):
     shown = capsys.readouterr().out
     assert '⟦' in shown and 'who saw it' in shown and shown.count('prediction')>=2 and ('✓' in shown or '✗' in shown)
 
+def test_that_there_is_no_answer_is_written(both, capsys):
+    x,y,samples = both.dls.valid.show_batch(show=False)
+    n,n_none = len(samples),sum(not p for p in y.places[:len(samples)])
+    both.dls.valid.show_batch((x, y), max_n=n)
+    assert capsys.readouterr().out.count('(no answer)')==n_none>0
+    show_results(x, y, samples, [(None,)]*n)
+    assert capsys.readouterr().out.count('(no answer)')==n+n_none
+
 def test_any_right_answer_is_marked_as_right(bert, capsys, monkeypatch):
     "As the epoch table counts: any of several, whatever its articles; `y.places` tells them."
     two = FRAME.assign(answers=[dict(text=[a['text'][0], c.split()[0]], answer_start=[a['answer_start'][0], 0]) for a,c in zip(FRAME.answers, FRAME.context)])

@@ -109,6 +109,8 @@ def marked_context(
 # %% ../../../nbs/tasks/question_answering/04_tables.ipynb #2e94a0af
 def _answer_text(read, place): return '' if place is None else read.write([t for t in read.tokens if _within(t, place)])
 
+def _shown(answer): return answer or '(no answer)' # an empty cell would say nothing
+
 def _golds(y, samples): # places of all right answers of each sample
     known = y.places if len(y.places)>=len(samples) else [(s[1],)*(s[1] is not None) for s in samples]
     return known[:len(samples)]
@@ -123,13 +125,13 @@ def _show(samples, guesses, notes, n, numbers=None): # `notes`: heading -> cells
 @show_batch.dispatch
 def _show_batch(x:TokenTensor, y:TensorAnswer, samples, ctxs=None, max_n=9, trunc_at:int|None=40, **kwargs):
     samples = samples[:max_n]
-    _show(samples, [None]*len(samples), dict(answer=[_answer_text(*s[:2]) for s in samples]), trunc_at)
+    _show(samples, [None]*len(samples), dict(answer=[_shown(_answer_text(*s[:2])) for s in samples]), trunc_at)
 
 def _compared(y, samples, guesses):
     golds = [_answer_texts(s[0], places) for s,places in zip(samples, _golds(y, samples))]
     preds = [_answer_text(s[0], g) for s,g in zip(samples, guesses)]
     marks = ['✓' if answer_scores(g, p)[0] else '✗' for g,p in zip(golds, preds)]
-    return dict(answer=[' | '.join(g) for g in golds], prediction=preds) | {'':marks}
+    return dict(answer=[_shown(' | '.join(g)) for g in golds], prediction=list(map(_shown, preds))) | {'':marks}
 
 # %% ../../../nbs/tasks/question_answering/04_tables.ipynb #12214a84
 @show_results.dispatch
