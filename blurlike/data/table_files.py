@@ -261,6 +261,7 @@ def _read_jsonl(path):
         res.append(row)
     return table_of(res)
 
+# %% ../../nbs/data/00_table_files.ipynb #9e4ee906
 def _read_json(path): # an array of objects, as many sets of instructions are kept; or an object a line all the same
     with _open_text(path, None) as f: text = f.read()
     try: rows = json.loads(text, object_pairs_hook=_once)

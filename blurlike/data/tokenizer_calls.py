@@ -62,6 +62,7 @@ def _check_overlap(overlap, max_length, tokenizer):
     if not 0<=overlap<room:
         raise ValueError(f"overlap={overlap} must be at least 0 and less than the {room} text tokens of a window")
 
+# %% ../../nbs/data/13_tokenizer_calls.ipynb #705f3a48
 def _call_names(tokenizer): # arguments that a call of it reads; transformers passes others on, and nobody reads them
     names = '__call__','_encode_plus','tokenize','prepare_for_tokenization','prepare_for_model'
     parameters = [inspect.signature(getattr(tokenizer, n)).parameters for n in names if hasattr(tokenizer, n)]

@@ -141,6 +141,7 @@ def trial(self:_Search, params, cbs=()): # value, and what went wrong
     self.rows.append(params | {self.metric:value, 'note':note})
     return value,note
 
+# %% ../../nbs/share/01_sweeps.ipynb #b3ceb1cc
 @patch
 def _has_no_value(self:_Search): return all(math.isnan(r[self.metric]) for r in self.rows) # of any trial so far
 
