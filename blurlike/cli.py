@@ -73,7 +73,7 @@ def _predict_parser(sub):
     q.add_argument('model', help=FOLDER)
     q.add_argument('data', help="csv, tsv, jsonl or parquet file, or SQuAD's json for question answering; `-`: one text per line from standard input")
     q.add_argument('--text', nargs='+', help=PAIR)
-    q.add_argument('--out', help='.jsonl or .parquet file to write, which needs no memory for all rows '
+    q.add_argument('--out', help='.csv, .jsonl or .parquet file to write, which needs no memory for all rows '
         '(default: a JSON object a line, printed)')
     q.add_argument('--resume', action='store_true', help='go on where an interrupted job with this --out stopped')
     q.add_argument('--bs', type=_number(int, 1), default=64, help='texts per batch (%(default)s)')
@@ -430,8 +430,8 @@ def _check_paths(args): # before the imports, which take longer than this
     data = Path(args.data).expanduser()
     if args.data!='-' and not data.exists():
         raise FileNotFoundError(f"data file {args.data!r} does not exist (looked in {Path.cwd()})")
-    if args.command=='predict' and args.out and Path(args.out).suffix not in ('.parquet','.jsonl'):
-        raise ValueError(f"--out {args.out}: predictions are written as .parquet or .jsonl")
+    if args.command=='predict' and args.out and Path(args.out).suffix not in ('.parquet','.jsonl','.csv'):
+        raise ValueError(f"--out {args.out}: predictions are written as .parquet, .jsonl or .csv")
 
 def main(argv=None):
     "Run a command; 2 and a message where the user's input cannot be used, 130 after Ctrl-C."

@@ -292,7 +292,7 @@ def test_help_is_quick():
 def test_paths_are_looked_at_before_anything_is_loaded(in_tmp, capsys):
     (in_tmp/'data.csv').write_text('text\na\n')
     for args,said in ((['predict', 'model', 'nothere.csv'], "'nothere.csv' does not exist"), (['train', 'nothere.csv', 'model', '--out', 'x'], "'nothere.csv' does not exist"),
-            (['predict', 'model', 'data.csv', '--out', 'p.csv'], 'p.csv: predictions are written as .parquet or .jsonl')):
+            (['predict', 'model', 'data.csv', '--out', 'p.txt'], 'p.txt: predictions are written as .parquet, .jsonl or .csv')):
         code = f"import sys; from blurlike.cli import main; assert main({args!r})==2 and 'torch' not in sys.modules"
         got = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=in_tmp, env=here())
         assert got.returncode==0 and said in got.stderr, got.stderr

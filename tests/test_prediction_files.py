@@ -14,8 +14,11 @@ from small import FRAMES, TEXTS, learner, texts_of
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
+def from_cell(v): return json.loads(v) if isinstance(v, str) and v[0] in '[{' else v
+
 def read(path):
     if Path(path).suffix=='.jsonl': rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    elif Path(path).suffix=='.csv': rows = [{k:from_cell(v) for k,v in row.items()} for row in pd.read_csv(path).to_dict('records')]
     else: rows = json.loads(pd.read_parquet(path).to_json(orient='records', double_precision=15))
     return [r['predictions'] if isinstance(r, dict) and set(r)=={'predictions'} else r for r in rows]
 
@@ -37,14 +40,14 @@ def test_a_job_that_predicted_nothing_leaves_nothing(single):
     with pytest.raises(TypeError): predict_to_file(single, [*TEXTS[:3], 3], 'q.jsonl', part=2) # of two, one of which was made
     with pytest.raises(FileExistsError, match='interrupted job'): single.predict_batch(TEXTS[:4], out='q.jsonl')
 
-@pytest.mark.parametrize('suffix', ['parquet','jsonl'])
+@pytest.mark.parametrize('suffix', ['parquet','jsonl','csv'])
 @pytest.mark.parametrize('task', ['single','multi','regression','choice','tags','gaps'])
 def test_the_same_as_in_memory(task, suffix, bert):
     if task=='tags': learn,items,kwargs = token_classification_learner(WORDS, bert, bs=8),[['the','film'],[' '],*WORDS.tokens[:9]],dict(aggregation_strategy='first')
     elif task=='gaps': learn,items,kwargs = gaps(bert),['the [MASK] was','a [MASK] and [MASK]']*4,dict(top_k=3)
     else: learn,items,kwargs = learner(task, bert),texts_of(task, FRAMES[task])[:11],{}
     expected = json.loads(json.dumps(learn.predict_batch(items, **kwargs)))
-    if task=='gaps' and suffix=='parquet': expected = [[o | dict(gap=None) for o in row] if isinstance(row[0], dict) else [o | dict(gap=k) for k,part in enumerate(row) for o in part] for row in expected]
+    if task=='gaps' and suffix!='jsonl': expected = [[o | (dict(gap=None) if suffix=='parquet' else {}) for o in row] if isinstance(row[0], dict) else [o | dict(gap=k) for k,part in enumerate(row) for o in part] for row in expected]
     out = learn.predict_batch(items, bs=2, out=f'p.{suffix}', **kwargs)
     assert out==Path(f'p.{suffix}').absolute() and same(read(out), expected)
     assert sorted(os.listdir())==[f'.{out.name}.job', out.name]
@@ -56,7 +59,21 @@ def test_sources(kind, single):
     predict_to_file(single, items, 'p.jsonl', bs=2, part=4)
     assert same(read('p.jsonl'), single.predict_batch(df.text.tolist()))
 
+def test_csv_keeps_what_a_cell_can_hold(tmp_path):
+    "Quotes, commas, lines and letters of all languages; columns that only some rows have; lists and dicts as JSON."
+    class Toy:
+        task = None
+        def prediction_facts(self): return {}
+        def texts_of(self, items, check): return list(items)
+        def predict_batch(self, items, bs): return items
+    rows = [dict(label='a "b", c\nd'), dict(label='über 日本', scores=dict(é=.25, b=1.)), dict(label=None, scores={}, tags=['x,"y"', None])]
+    out = predict_to_file(Toy(), rows, tmp_path/'p.csv', part=1)
+    back = pd.read_csv(out, keep_default_na=False).to_dict('records')
+    assert [r['label'] for r in back]==['a "b", c\nd', 'über 日本', '']
+    assert [r['scores'] for r in back]==['', '{"é": 0.25, "b": 1.0}', '{}'] and [r['tags'] for r in back]==['', '', '["x,\\"y\\"", null]']
+
 def test_no_rows(single):
+    assert single.predict_batch([], out='p.csv').read_text().strip()==''
     assert read(single.predict_batch([], out='p.jsonl'))==[]
     assert len(pd.read_parquet(single.predict_batch([], out='p.parquet')))==0
 
@@ -64,7 +81,7 @@ def test_refusals(single, bert):
     predict_to_file(single, TEXTS[:4], 'p.jsonl')
     with pytest.raises(FileExistsError, match='is there already'): single.predict_batch(TEXTS[:4], out='p.jsonl')
     with pytest.warns(UserWarning, match='complete'): single.predict_batch(TEXTS[:4], out='p.jsonl', resume=True)
-    with pytest.raises(ValueError, match='.parquet or .jsonl'): single.predict_batch(TEXTS[:4], out='p.csv')
+    with pytest.raises(ValueError, match='.parquet, .jsonl or .csv'): single.predict_batch(TEXTS[:4], out='p.txt')
     with pytest.raises(TypeError, match='^item 3: .*NoneType'): predict_to_file(single, ['a','b','c',None], 'q.jsonl', part=2)
     with pytest.raises(FileExistsError, match='interrupted job.*resume=True'): predict_to_file(single, ['a','b','c','d'], 'q.jsonl', part=2)
     with pytest.raises(ValueError, match='had other rows than this one'): predict_to_file(single, ['a','b'], 'q.jsonl', part=2, resume=True)

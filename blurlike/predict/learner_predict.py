@@ -85,7 +85,7 @@ def tta(self:PredictingLearner, ds_idx=1, dl=None, **kwargs):
 def predict_batch(self:PredictingLearner,
     items,    # List or Series of texts or pairs, DataFrame, Dataset, or list of dicts
     bs:int=64, # Texts per batch
-    out=None,  # File to write them to, `.parquet` or `.jsonl`, for more rows than memory holds
+    out=None,  # File to write them to, `.parquet`, `.jsonl` or `.csv`, for more rows than memory holds
     resume:bool=False, # Go on where an earlier job with this `out` was interrupted?
     precision:str|None=None, # `'int8'`: in whole numbers of eight bits, on a CPU; `None`: that of the learner
     **kwargs   # Of the task, e.g. `top_k`, `threshold`, `sets`, `abstain`, `aggregation_strategy`, `max_new_tokens`; a wrong name lists them
