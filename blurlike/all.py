@@ -22,7 +22,9 @@ from .data.rows import *
 from .data.column import *
 from .data.table_checks import *
 from .data.draws import *
+from .data.row_numbers import *
 from .data.splits import *
+from .data.two_tables import *
 from .data.corpus import *
 from .data.token_fields import *
 from .data.text_items import *

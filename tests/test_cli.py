@@ -279,7 +279,7 @@ def test_help_teaches(capsys):
     with pytest.raises(SystemExit): main([])
 
 def test_examples_in_the_help_are_read():
-    from blurlike.cli import EXAMPLES, read_arguments
+    from blurlike.cli_arguments import EXAMPLES, read_arguments
     lines = [shlex.split(line.split('|')[-1]) for line in EXAMPLES.splitlines() if 'blurlike ' in line]
     assert len(lines)==9
     for line in lines: read_arguments(line[1:])

@@ -33,7 +33,8 @@ from ..model.pretrained import checkpoint_order
 from ..data.column import Column
 from ..data.rows import Rows
 from ..data.table_checks import check_columns, check_texts, read_rows
-from ..data.splits import read_split, split_rows, used_rows
+from ..data.splits import split_rows, used_rows
+from ..data.two_tables import read_split
 from ..share.serving import page_output
 from ..model.splitters import transformer_splitter
 from ..task import TargetKind, Task, find_task, register_learner, register_task

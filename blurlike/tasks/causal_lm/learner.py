@@ -22,7 +22,8 @@ from ...data.corpus import is_corpus, read_corpus, check_split_by
 from ...data.prefetch import name_error
 from ...data.column import Column
 from ...data.table_checks import check_columns, check_texts, read_rows
-from ...data.splits import read_split, split_rows, used_rows
+from ...data.splits import split_rows, used_rows
+from ...data.two_tables import read_split
 from ...model.inputs_callback import ModelLoss
 from ...model.model_inputs import unwrap, way_apart, writes_text
 from ...model.tokenizer import fit_length, load_tokenizer

@@ -26,7 +26,8 @@ from ...data.token_blocks import PackedRows
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...data.column import Column
 from ...data.table_checks import check_texts, read_rows
-from ...data.splits import read_split, split_rows, used_rows
+from ...data.splits import split_rows, used_rows
+from ...data.two_tables import read_split
 from ...share.serving import page_output
 from ...model.splitters import transformer_splitter
 from ...task import Task, decoder_knows, register_learner, register_task

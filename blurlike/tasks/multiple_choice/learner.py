@@ -27,7 +27,8 @@ from ...data.batch import TransformersDL
 from ...data.prefetch import name_error
 from ...data.column import Column
 from ...data.table_checks import check_columns, check_texts, read_rows
-from ...data.splits import read_split, split_rows, used_rows
+from ...data.splits import split_rows, used_rows
+from ...data.two_tables import read_split
 from ...inspect.row_results import judged, mean_results
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.splitters import transformer_splitter

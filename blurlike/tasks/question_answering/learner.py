@@ -16,7 +16,8 @@ from ...data.batch import TransformersDL
 from ...data.column import Column
 from ...data.table_checks import check_columns
 from ...data.draws import GroupSplitter
-from ...data.splits import own_part, read_split, split_rows, used_rows
+from ...data.splits import own_part, split_rows, used_rows
+from ...data.two_tables import read_split
 from ...model.class_weights import loss_name
 from ...model.inputs_callback import ModelLoss
 from ...model.losses import TokenLoss

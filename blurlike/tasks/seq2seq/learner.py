@@ -18,7 +18,8 @@ from transformers import GenerationConfig
 from ...data.column import Column
 from ...data.rows import Rows
 from ...data.table_checks import check_columns, check_texts, read_rows
-from ...data.splits import read_split, split_rows, used_rows
+from ...data.splits import split_rows, used_rows
+from ...data.two_tables import read_split
 from ...model.losses import check_ignores
 from ...model.model_inputs import unwrap
 from ...model.tokenizer import load_config, load_tokenizer, max_positions

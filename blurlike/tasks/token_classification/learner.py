@@ -26,7 +26,8 @@ from .entity_metrics import EntityCounts, entity_metrics, judge_tags
 from .word_labels import WordPredictions
 from ...model.pretrained import checkpoint_order
 from ...data.column import Column
-from ...data.splits import read_split, split_rows, used_rows
+from ...data.splits import split_rows, used_rows
+from ...data.two_tables import read_split
 from ...share.serving import page_output
 from ...model.splitters import transformer_splitter
 from .tagged import CONLL, broken_bio, is_entity_scheme, read_conll, tag_runs
