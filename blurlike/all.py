@@ -37,6 +37,7 @@ from .data.batch_reading import *
 from .data.batch import *
 from .data.block import *
 from .data.torch_batches import *
+from .model.transfers import *
 from .model.model_inputs import *
 from .model.model_call import *
 from .model.door import *

@@ -10,12 +10,22 @@ import torch
 import torch._dynamo # which looks at the names that are replaced below
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
+from waits import note
 
 CUDA,CPU = torch.device('cuda:0'),torch.device('cpu')
 MIXED = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! ({}: {} on the CPU)"
 GRAPHS = 'it needs CUDA graphs'
 CANNOT = {'graph':GRAPHS, 'dropout_differs':GRAPHS, 'taken_down':GRAPHS, 'modernbert-float32':'it looks at what kernels can do',
     'test_compiled':'it compiles for a GPU', 'fetched_while':'it needs pinned memory'} # tests of `test_device.py`, and why
+
+# --- what a GPU would be waited for
+
+_waiting = {'_local_scalar_dense', 'nonzero', 'masked_select', '_unique2', 'unique_dim', 'unique_consecutive', 'bincount', 'equal'}
+
+def _asks(name, args): # must the device have an answer before this goes on?
+    if name in _waiting: return True
+    places = args[1] if name in ('index','index_put','index_put_','_unsafe_index','_unsafe_index_put') else []
+    return any(isinstance(i, _tensor) and i.dtype in (torch.bool, torch.uint8) for i in places)
 
 # --- which tensors are marked
 
@@ -68,7 +78,9 @@ class PretendCUDA(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         given,device = [*_tensors(args), *_tensors(kwargs.values())],kwargs.get('device')
-        _check(func.overloadpacket.__name__, args, given, kwargs.get('generator'))
+        name = func.overloadpacket.__name__
+        _check(name, args, given, kwargs.get('generator'))
+        if any(map(is_marked, given)) and _asks(name, args): note(name)
         on_cuda = any(map(is_marked, given)) or is_cuda(device) # of a marked tensor PyTorch itself says device=cpu, e.g. in a backward pass
         real = dict(device=CPU if is_cuda(device) else device, pin_memory=False)
         res = func(*args, **kwargs | {k:v for k,v in real.items() if k in kwargs})
@@ -81,16 +93,18 @@ class PretendCUDA(TorchDispatchMode):
 
 def to(self, *args, copy=False, **kwargs):
     like = args[0] if args and isinstance(args[0], _tensor) else kwargs.get('other')
-    device,dtype,_,layout = (like.device, like.dtype, None, None) if like is not None else torch._C._nn._parse_to(*args, **kwargs)
+    device,dtype,is_sent,layout = (like.device, like.dtype, None, None) if like is not None else torch._C._nn._parse_to(*args, **kwargs)
     own = {k:v for k,v in dict(dtype=dtype, memory_format=layout, copy=copy).items() if v}
     if device is not None and device.type not in ('cuda','cpu') or self.is_meta and not is_cuda(device): return _to(self, **own | dict(device=device or self.device))
     res = _to(self, **own) if own else self
     if device is None or is_cuda(device)==is_marked(res): return res
+    if not is_sent: note('to')
     if _storage(res)._cdata==_storage(self)._cdata: res = _to(res, dtype=res.dtype, copy=True) # with its attributes, which `clone` leaves
     return mark(res, is_cuda(device))
 
 def made(make): # a function that makes a tensor of values, outside of what a mode sees
     def f(data, *args, device=None, **kwargs):
+        if is_cuda(device): note(make.__name__)
         if not isinstance(data, _tensor): return to(make(data, *args, **kwargs), device) if device is not None else mark(make(data, *args, **kwargs), False)
         return mark(make(data if device is None else data.to(device), *args, **kwargs), is_marked(data) if device is None else is_cuda(device))
     return f
@@ -128,6 +142,11 @@ def pretend_saving(): # what is saved tells where it was, and is loaded there
     clone = torch.UntypedStorage.clone
     torch.UntypedStorage.clone = lambda self: mark(clone(self), is_marked(self)) # `copy.deepcopy`
 
+def pretend_groups(): # of gradients to clip: PyTorch asks the tensors in C++ where they are
+    from torch.nn.utils import clip_grad
+    groups = clip_grad._group_tensors_by_device_and_dtype
+    clip_grad._group_tensors_by_device_and_dtype = lambda tensors, *args: {(CUDA if is_marked(o[0][0][0]) else k[0], k[1]):o for k,o in groups(tensors, *args).items()}
+
 class Event:
     def __init__(self, *args, **kwargs): pass
     def query(self): return True
@@ -139,7 +158,7 @@ class Device(nullcontext): "`with torch.cuda.device(0)`"
 def pretend_module(): # random numbers are those of the CPU
     c,a,get,put = torch.cuda,torch.accelerator,torch.get_rng_state,torch.set_rng_state
     values = dict(is_available=True, is_initialized=True, device_count=1, current_device=0, is_bf16_supported=True, get_device_name='a pretence',
-        get_device_capability=(9, 0), max_memory_allocated=0, memory_allocated=0, is_current_stream_capturing=False)
+        get_device_capability=(9, 0), current_stream=None, max_memory_allocated=0, memory_allocated=0, is_current_stream_capturing=False)
     nothing = '_lazy_init synchronize empty_cache reset_peak_memory_stats ipc_collect set_device manual_seed manual_seed_all'
     for n,v in (values | dict.fromkeys(nothing.split())).items(): setattr(c, n, lambda *args, v=v, **kwargs: v)
     c.Event,c.device = Event,Device
@@ -148,7 +167,7 @@ def pretend_module(): # random numbers are those of the CPU
     a.is_available,a.current_device_index,a.current_accelerator = lambda: True,lambda: 0,lambda *args, **kwargs: torch.device('cuda')
     a.current_stream = lambda *args: SimpleNamespace(is_capturing=lambda: False)
 
-for f in (pretend_tensors, pretend_autocast, pretend_saving, pretend_module): f()
+for f in (pretend_tensors, pretend_autocast, pretend_saving, pretend_groups, pretend_module): f()
 PretendCUDA().__enter__() # of this thread: what others compute is on the CPU
 
 def pytest_collection_modifyitems(items):

@@ -955,6 +955,15 @@ def test_weights_in_half_precision_are_tried_as_such(dtype, checkpoints, in_tmp)
     model.forward = blind(model.forward) # it takes positions and looks at none: the texts of a row see each other
     assert not documents_apart(model, 'positions', {'position_ids','attention_mask'})
 
+def test_trials_are_made_in_the_precision_of_the_weights(checkpoints, in_tmp):
+    "Mixed precision rounds by 0.8%, and trials of float32 weights look for less."
+    folder = wide_llama(in_tmp/'wide', tf.AutoTokenizer.from_pretrained(checkpoints('llama')))
+    learn = causal_lm_learner(pd.DataFrame(dict(text=TEXTS)), folder, bs=4, block_size=32)
+    door,x = learn.model_inputs.door,learn.dls.one_batch()[0]
+    with torch.autocast('cpu', dtype=torch.bfloat16): learn.model(x)
+    assert door.way=='positions'
+    with torch.autocast('cpu', dtype=torch.bfloat16): assert door._head_alone()
+
 def blind(forward):
     def call(input_ids=None, position_ids=None, **kwargs): return forward(input_ids=input_ids, **kwargs)
     return call

@@ -233,7 +233,7 @@ def test_asks_what_a_forward_asks(bert):
 def test_targets_are_counted_where_they_were_collated():
     "A GPU would be waited for in each step."
     from blurlike.model.losses import TokenLoss, target_weight
-    from blurlike.model.model_inputs import keep_copy
+    from blurlike.model.transfers import keep_copy
     class NoNumbers(torch.Tensor):
         def __float__(self): raise AssertionError('the device is waited for')
     y = torch.tensor([[1,-100],[2,1]]).as_subclass(NoNumbers)
@@ -246,7 +246,7 @@ def test_targets_that_a_callback_has_changed_are_counted_anew():
     "fastai's tensors hand on what is said of them."
     from fastai.torch_core import TensorCategory
     from blurlike.model.losses import TokenLoss, target_weight
-    from blurlike.model.model_inputs import copy_of, keep_copy
+    from blurlike.model.transfers import copy_of, keep_copy
     def sent():
         y = TensorCategory([[1,-100],[2,1]])
         keep_copy(y, y.as_subclass(torch.Tensor).clone())

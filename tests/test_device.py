@@ -9,14 +9,16 @@ import pytest
 import torch
 import transformers as tf
 from fastai.callback.core import Callback
+from fastai.callback.training import GradientAccumulation, GradientClip
 from fastai.interpret import ClassificationInterpretation, Interpretation
 from fastai.torch_core import set_seed
 from runs import Cut, WORDS
 from small import BS, FRAMES, SMALL, TEXTS, accepted, asked_of, close, encode, in_tmp, learner, texts_of, weights, word_tokenizer # noqa: F401
+from waits import waits
 
 from blurlike.all import CUDAGraphs, Checkpoints, TransformersLearner, causal_lm_learner, export_onnx, load_learner, load_onnx, masked_lm_learner, token_classification_learner
 from blurlike.model.cuda_graphs import GraphedForward, capture_graph
-from blurlike.model.model_inputs import fetch_early, number_of
+from blurlike.model.transfers import fetch_early, number_of
 from blurlike.model.padding_free import Packing, try_packing
 
 DEVICE = torch.device(os.environ.get('BLURLIKE_DEVICE') or ('cuda' if torch.cuda.is_available() else 'cpu'))
@@ -90,6 +92,42 @@ def test_validates_as_on_the_cpu(make, base, in_tmp):
     (here,wanted),(preds,targets) = learn.get_preds(dl=learn.dls.valid),there.get_preds(dl=dl)
     close(here, preds, 1e-4)
     close(wanted, targets, 0)
+
+class StepEnds(Callback):
+    "How much was waited for when each training batch ended"
+    def __init__(self, found): self.found,self.seen = found,[]
+    def after_batch(self):
+        if self.training: self.seen.append(len(self.found))
+
+def unasked(found): return {o for o in found if not o[1].startswith('masking_utils')} # transformers asks whether a mask hides anything
+
+def check_waits(learn, *cbs):
+    with learn.no_bar(), learn.no_logging(), waits() as found:
+        learn.fit(1, 1e-3, cbs=cbs) # what is tried on the model, at its first batch
+        learn.fit(1, 1e-3, cbs=[*cbs, (ends := StepEnds(found))])
+    assert len(ends.seen)>2 and unasked(found[ends.seen[0]:ends.seen[-1]])==set()
+
+@needs_cuda
+@every_maker
+@pytest.mark.parametrize('precision', [None,'bf16'])
+def test_a_step_waits_for_nothing(precision, make, base):
+    "Else the device stands still from the end of each step until the next one is ready."
+    check_waits(make(base, precision=precision))
+
+@needs_cuda
+@pytest.mark.parametrize('case', ['weights','accumulation','clipping','decoder'])
+def test_no_option_waits(case, bert, checkpoints):
+    make = dict(weights=lambda: classifier(bert, class_weights='balanced'), decoder=lambda: classifier(checkpoints('llama'))).get(case, lambda: tagger(bert))
+    check_waits(make(), *dict(accumulation=[GradientAccumulation(16)], clipping=[GradientClip(.1)]).get(case, []))
+
+@needs_cuda
+@pytest.mark.parametrize('make', [classifier, pairs, numbers, windows], ids=lambda f: f.__name__)
+def test_predictions_wait_for_none_but_the_last_batch(make, bert):
+    learn = make(bert)
+    items = texts_of('pair', FRAMES['pair'])[:40] if make is pairs else TEXTS[:40]
+    learn.predict_batch(items)
+    with waits() as found: learn.predict_batch(items, bs=4)
+    assert unasked(found)==set()
 
 @pytest.mark.parametrize('make', WRITERS, ids=lambda f: f.__name__)
 def test_writes_as_on_the_cpu(make, base, in_tmp):

@@ -27,6 +27,6 @@ print(json.dumps(dict(on=on, errors=[error(f) for f in (lambda: x+torch.ones(2, 
 @pytest.mark.slow
 def test_each_task_moves_all_that_it_needs():
     told = here(PYTHONPATH=f'{HERE.parent}:{HERE}', BLURLIKE_DEVICE='cuda')
-    command = [sys.executable, '-m', 'pytest', '-p', 'pretend_cuda', '-p', 'no:cacheprovider', '-n', '0', '-m', '', 'test_device.py', '-k', 'trains_as_on_the_cpu or explains_as']
+    command = [sys.executable, '-m', 'pytest', '-p', 'pretend_cuda', '-p', 'no:cacheprovider', '-n', '0', '-m', '', 'test_device.py', '-k', 'trains_as_on_the_cpu or explains_as or waits_for or wait_for or option_waits']
     out = subprocess.run(command, capture_output=True, text=True, cwd=HERE, env=told, timeout=900)
     assert out.returncode==0 and ' passed' in out.stdout, out.stdout[-4000:]

@@ -208,7 +208,7 @@ def test_reading_may_be_other_than_it_was(kwargs, bert):
     again = TransformersLearner.from_pretrained(learn.save_pretrained('m'), bs=2, dl_kwargs=dict(megabatch=3), **kwargs)
     want = learner('single', learn.model, tokenizer=bert, **(dict(max_length=24, overlap=learn.dls.text_tfm.overlap) | kwargs))
     assert torch.equal(again.predict_logits([LONG, *TEXTS[:4]]), want.predict_logits([LONG, *TEXTS[:4]]))
-    assert not torch.allclose(again.predict_logits([LONG]), learn.predict_logits([LONG]), atol=1e-6)
+    assert not torch.allclose(again.predict_logits([LONG]), learn.predict_logits([LONG]), rtol=0, atol=1e-6) # of a model that is not trained; rounding is a tenth of it
     assert (again.dls.train.bs,again.dls.train.megabatch)==(2,3)
 
 @pytest.mark.parametrize('kwargs,message', [(dict(overlap=62), 'overlap=62 must be.*less than the 62'), (dict(max_length=65), 'max_length=65 is more than the 64'), (dict(max_length=2), 'no room for text'), (dict(overlap=-1), 'overlap=-1'),

@@ -10,6 +10,7 @@ import gc
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -472,8 +473,13 @@ def main():
     rest = ['--device',args.device, '--rounds',str(args.rounds), '--workers',str(args.workers), '--pick',args.pick, '--out',str(args.out), *(['--tiny'] if args.tiny else [])]
     for name in args.parts:
         start = time.perf_counter()
-        try: code = subprocess.run([sys.executable, __file__, name, '--here', *rest], timeout=LIMITS[name]*(10 if args.tiny else 1), env=os.environ | dict(PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))).returncode
-        except subprocess.TimeoutExpired: code = f'stopped after {LIMITS[name]} s'
+        env = os.environ | dict(PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
+        p = subprocess.Popen([sys.executable, __file__, name, '--here', *rest], env=env, start_new_session=True)
+        try: code = p.wait(timeout=LIMITS[name]*(10 if args.tiny else 1))
+        except subprocess.TimeoutExpired:
+            os.killpg(p.pid, signal.SIGKILL) # with the processes that it began, which would go on beside the next part
+            p.wait()
+            code = f'stopped after {LIMITS[name]} s'
         print(f'== {name}: {code}, {time.perf_counter()-start:.0f} s', flush=True)
     lines = table(args.out)
     (args.out/'gpu.md').write_text('\n'.join(lines)+'\n')

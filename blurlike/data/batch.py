@@ -23,7 +23,7 @@ from .batch_order import TransformersDL
 from .prefetch import ReadMegabatch
 from .rows import Rows
 from .token_fields import Tokens
-from ..model.model_inputs import keep_copy, send
+from ..model.transfers import keep_copy, send
 import blurlike.data.batch_reading # noqa: F401 (how it reads)
 
 # %% ../../nbs/data/22_batch.ipynb #0a1b0015

@@ -71,7 +71,7 @@ def _results(self:TransformersDL, read, seed): # of each megabatch that must be 
 @patch
 def _check_memory(self:TransformersDL):
     tfm,tok = self.text_tfm,self.text_tfm.tokenizer
-    after = tuple(map(id, own_transforms(self.after_item) or ()))
+    after = tuple(own_transforms(self.after_item) or ()) # themselves: the place in memory of one that is gone may be another's
     settings = tfm.max_length,tfm.overlap,len(tok),tok.truncation_side,repr(tfm.tokenizer_kwargs)
     self.memory.reset(self.n, (*settings, after))
 

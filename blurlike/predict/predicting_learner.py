@@ -30,6 +30,7 @@ from ..model.class_weights import loss_name
 from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold
 from ..model.decisions import with_activation, with_decisions
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
+from ..model.transfers import begin_fetch, keep_copy, plain_tensor, send
 from ..model.precision import half_of
 from ..model.turns import predict_together
 from .text_labels import LabelPredictions
@@ -208,6 +209,21 @@ def predicting(self:PredictingLearner):
     half,device = half_of(self),next(self.model.parameters()).device.type
     with torch.inference_mode(), torch.autocast(device, dtype=half or torch.bfloat16, enabled=half is not None): yield
 
+def _sent(t, device): # `None` as it is
+    if t is None or device.type=='cpu': return t
+    res = send(t, device)
+    keep_copy(res, t.as_subclass(torch.Tensor))
+    return res
+
+@patch
+def _begin_forward(self:PredictingLearner, x, select=None, score=None, targets=None): # -> function that gives what `forward` gives
+    device,door = next(self.model.parameters()).device,self.model_inputs.door
+    x,select,targets = (_sent(t, device) for t in (x, select, targets))
+    with predict_together(door.model), door.asked(select, score, targets):
+        x = _changed((x,), own_transforms(self.dls.valid.after_batch) or [])[0]
+        fetched = begin_fetch(to_float(self.model(plain_tensor(x))))
+    return lambda: check_outputs(fetched(), door.model)
+
 @patch
 def forward(self:PredictingLearner,
     x:torch.Tensor, # (B,W*F,L) a batch
@@ -216,12 +232,19 @@ def forward(self:PredictingLearner,
     targets:torch.Tensor|None=None # (B,T) what the decoder of a model that writes text reads
 )->torch.Tensor: # (B,...) float32 logits, on the CPU; (N,C) of the selected tokens
     "The model's logits for one batch; call it within `predicting()`."
-    device,door = next(self.model.parameters()).device,self.model_inputs.door
-    select,targets = (None if t is None else t.to(device) for t in (select, targets))
-    with predict_together(door.model), door.asked(select, score, targets):
-        x = _changed((x.to(device),), own_transforms(self.dls.valid.after_batch) or [])[0]
-        res = to_float(self.model(x.as_subclass(torch.Tensor))).cpu()
-    return check_outputs(res, door.model)
+    return self._begin_forward(x, select, score, targets)()
+
+@patch
+def forward_all(self:PredictingLearner,
+    batches # Of (B,W*F,L) tensors
+): # The logits of each
+    "`forward` for each batch; a GPU is given the next one before the last one is waited for."
+    before = None
+    for x in batches:
+        now = self._begin_forward(x)
+        if before is not None: yield before()
+        before = now
+    if before is not None: yield before()
 
 # %% ../../nbs/predict/04_predicting_learner.ipynb #10f6000a
 @patch
@@ -239,9 +262,9 @@ def predict_logits(self:PredictingLearner,
             seen += counts
             order = np.argsort(-tokens.sizes, kind='stable')
             out = []
-            for j in range(0, len(order), bs):
-                out.append(self.forward(tfm.stack(tokens, order[j:j+bs])))
-                bar.step(len(out[-1]))
+            for logits in self.forward_all(tfm.stack(tokens, order[j:j+bs]) for j in range(0, len(order), bs)):
+                out.append(logits)
+                bar.step(len(logits))
             res.append(cat(out)[np.argsort(order)])
     tfm.report_cut(seen)
     return cat(res).clone()

@@ -36,6 +36,7 @@ from fastcore.foundation import L
 from ..data.batch import FixedOrder
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
+from ..model.transfers import number_of
 from ..save.saved_facts import describe
 from ..train.epoch_weights import scores_of
 from ..show.tables import prediction_rows
@@ -207,7 +208,7 @@ def after_batch(self:WandbCallback):
     self._next_step()
     hypers = {f'{k}_{i}':v for i,h in enumerate(self.opt.hypers) for k,v in h.items()}
     self._send({'epoch':self.logged_epochs+(self.iter+1)/self.n_iter, 'train_loss':float(self.smooth_loss),
-        'raw_loss':float(self.loss.detach().mean()), 'train_samples_per_sec':rows/seconds, **hypers})
+        'raw_loss':number_of(self.loss), 'train_samples_per_sec':rows/seconds, **hypers})
 
 @patch
 def _next_step(self:WandbCallback):

@@ -99,15 +99,16 @@ def _weigh(self:SharedTrainer, dl):
     n = target_weight(self.learn.loss_func, self.learn.y)
     if not dl.real: n = 0
     elif n is None: n = bs
-    own = [n, n*float(self.learn.loss.detach()) if n else 0]
-    total = torch.tensor(own, dtype=torch.float64, device=self.learn.loss.device)
+    loss = self.learn.loss.detach().double()
+    total = torch.stack([torch.full_like(loss, n), loss*n if n else torch.zeros_like(loss)])
     dist.all_reduce(total)
+    of_all = torch.where(total[0]>0, total[0], 1.)
     acc = next((cb for cb in self.learn.cbs if isinstance(cb, GradientAccumulation)), None)
-    if acc is None: self.learn.loss_grad = self.learn.loss_grad*(n*num_distrib()/(float(total[0]) or 1))
+    if acc is None: self.learn.loss_grad = self.learn.loss_grad*(n*num_distrib()/of_all)
     else: # it divides by a number of its own; all processes shall step together
         acc.count += -(-find_bs(dl.whole)//num_distrib())-bs
         if not dl.real: self.learn.loss_grad = self.learn.loss_grad*0
-    self.learn.loss = (total[1]/(float(total[0]) or 1)).to(self.learn.loss.dtype)
+    self.learn.loss = (total[1]/of_all).to(self.learn.loss.dtype)
 
 # %% ../../nbs/train/14_distributed.ipynb #d76fc2ab
 @patch

@@ -17,7 +17,8 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 
 from ..model.class_weights import loss_name
-from ..model.model_inputs import number_of, unwrap
+from ..model.model_inputs import unwrap
+from ..model.transfers import fetch_early, number_of
 from ..model.optimizer import adamw
 from ..model.precision import half_of
 from ..model.turns import train_alone
@@ -54,9 +55,15 @@ def _look_late(self:FittingLearner): # after the step
 @patch
 def _backward(self:FittingLearner):
     self._unseen = self._is_asked_late()
-    if self._unseen: self._leave_out_if_odd()
+    if self._unseen: self._send_loss()
     else: self._check_loss(_sound)
     super(FittingLearner, self)._backward()
+
+@patch
+def _send_loss(self:FittingLearner): # nobody waits for the step, as nobody does for `loss`
+    self._sent = self.loss_grad.detach().clone() # callbacks may change it once gradients are there
+    fetch_early(self._sent)
+    self._leave_out_if_odd()
 
 # %% ../../nbs/train/04_finite_loss.ipynb #e86ea5fa
 @patch
@@ -76,7 +83,7 @@ def _leave_out_if_odd(self:FittingLearner): # the step of this batch, if its los
 @patch
 def _check_loss(self:FittingLearner, sound): # what is said where the weights are
     loss = number_of(self.loss)
-    if math.isfinite(loss): loss = number_of(self.loss_grad) # which a callback may have changed
+    if math.isfinite(loss): loss = number_of(self._sent if self._unseen else self.loss_grad) # which a callback may have changed
     if math.isfinite(loss) or self._hears_a(LRFinder): return
     if self._hears_a(TerminateOnNaNCallback): raise CancelFitException
     model = unwrap(self.model)

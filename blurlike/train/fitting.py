@@ -89,9 +89,9 @@ def _check_accumulation(self:FittingLearner, cbs, n_epoch):
 # %% ../../nbs/train/06_fitting.ipynb #a4e99db5
 @patch
 def _pack(self:FittingLearner):
+    if not self.padding_free: return
     model = unwrap(self.model).to(self.dls.device) # fastai does it later, and how a model can be packed is tried where it trains
-    is_packed = self.packing is not None and self.packing.model is model
-    if is_packed or not self.padding_free: return
+    if self.packing is not None and self.packing.model is model: return
     dtype = half_of(self)
     self.packing = try_packing(model, dtype)
     if self.packing is None:

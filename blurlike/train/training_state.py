@@ -44,7 +44,7 @@ def set_random_states(
     random.setstate(states['python'])
     np.random.set_state(states['numpy'])
     torch.set_rng_state(states['torch'])
-    if states['cuda']: torch.cuda.set_rng_state_all(states['cuda'])
+    for i,state in enumerate(states['cuda'][:torch.cuda.device_count()]): torch.cuda.set_rng_state(state, i)
     for dl,state in zip(loaders, states['loaders'], strict=True):
         if isinstance(dl, TransformersDL): dl.set_pass_state(state)
         else: dl.rng.setstate(state)

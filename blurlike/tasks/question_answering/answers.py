@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from fasttransform import Transform
 
 from ...data.column import Column
+from ...model.transfers import nearest, picked, plain_tensor, with_copy
 from ...support.cells import is_missing, whole_number
 from .questions import TokenizeQuestions, windows_of
 
@@ -192,19 +193,22 @@ class AnswerLoss:
         thresh:float=0. # By how much the score of "no answer" must exceed that of the best answer
     ): self.reduction,self.thresh = 'mean',thresh
 
+    def counted(self, targ)->torch.Tensor: # (B,W) bool, windows that have a place in the loss
+        return with_copy(lambda t: t[:,1:,0]>=0, plain_tensor(targ))
+
     def __call__(self, pred, targ, reduction=None):
+        counted = self.counted(targ)
         targ = targ.as_subclass(torch.Tensor)[:,1:]
         logits = pred.as_subclass(torch.Tensor).unflatten(1, (targ.shape[1], -1)) # (B,W,L,2)
         at = torch.arange(logits.shape[2], device=logits.device)
         real = (at>=targ[...,2:3]) & (at<targ[...,3:4])
-        counted = targ[...,0]>=0
-        logits = logits.masked_fill(~real[...,None], -torch.inf)[counted]
-        losses = F.cross_entropy(logits, targ[...,:2][counted], reduction='none').mean(-1)
+        logits = picked(logits.masked_fill(~real[...,None], -torch.inf), counted)
+        losses = F.cross_entropy(logits, picked(targ[...,:2], counted), reduction='none').mean(-1)
         if (reduction or self.reduction)=='mean': return losses.sum()/counted.sum().clamp(min=1)
         row = counted.nonzero()[:,0]
         return losses.new_zeros(len(targ)).index_add(0, row, losses)/counted.sum(1).clamp(min=1)
 
     def of_tokens(self, targ)->bool: return True
-    def count(self, targ)->int: return int((targ.as_subclass(torch.Tensor)[:,1:,0]>=0).sum())
+    def count(self, targ)->int: return int(nearest(self.counted(targ)).sum())
     def activation(self, x): return x
     def decodes(self, x): return x
