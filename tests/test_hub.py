@@ -1,5 +1,5 @@
 "The model card, what is uploaded and what comes back, against a server on this machine; and fastai's own way to the Hub."
-import sys,tomllib
+import re,sys,tomllib
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +11,8 @@ from huggingface_hub.fastai_utils import _save_pretrained_fastai, from_pretraine
 from hub_stand_in import Hub, serve
 from small import FRAMES, TEXTS, asked_of, learner, valid_frame, with_answers
 
-from blurlike.all import TransformersLearner, layerwise_splitter, masked_lm_learner, model_card, set_seed, token_classification_learner
+from blurlike.all import BCEWithLogitsLossFlat, TransformersLearner, describe, layerwise_splitter, masked_lm_learner, model_card, scores_of, set_seed, token_classification_learner
+from fastai.losses import FocalLossFlat
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
@@ -48,6 +49,40 @@ def test_card_of_each_kind(trained, kind):
     assert all(f'`{n}`' in rows['outputs'] for n in learn.names) and ('outputs' in rows)==bool(learn.names)
     assert ('top_k=None' in text)==(kind=='multi') and ("text_pair='The other.'" in text)==(kind=='pair')
     assert text.count('\n| 1 | ')==1 and '\n| 2 | ' not in text
+
+CHANGES = dict(rows=('validation rows', lambda learn, other: setattr(learn, 'dls', other.dls)),
+    labels=('labels', lambda learn, other: learn.relabel(learn.dls.valid.row_numbers()[:2].tolist(), [['sure'], ['bad','sure']])),
+    thresholds=('thresholds or calibration', lambda learn, other: setattr(learn, 'threshold', .3)),
+    loss=('loss', lambda learn, other: setattr(learn, 'loss_func', FocalLossFlat())))
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_scores_are_those_of_what_is_there(change, bert, in_tmp):
+    "Of other rows, labels, thresholds or another loss they say nothing; the table of the training stays, with a word."
+    learn = learner('multi', bert)
+    def fit(): learn.fit(2, 1e-3)
+    with learn.no_bar(), learn.no_logging():
+        fit()
+        measured = scores_of(describe(learn))
+        name,do = CHANGES[change]
+        n_rows = facts_of(model_card(learn))['training rows']
+        do(learn, learner('multi', bert, valid=.5))
+        text = model_card(learn)
+        assert measured and scores_of(describe(learn))=={} and ModelCard(text).data.eval_results is None
+        assert re.search(f'Measured before .*{name}.* were changed', text) and '\n| 1 | ' in text and facts_of(text)['training rows']==n_rows
+        again = TransformersLearner.from_pretrained(learn.save_pretrained('m'))
+        assert scores_of(describe(again))=={} and re.search(f'Measured before .*{name}.* were changed', model_card(again))
+        if change=='loss': learn.loss_func = BCEWithLogitsLossFlat()
+        fit()
+    assert scores_of(describe(learn)) and 'were changed' not in model_card(learn)
+    assert facts_of(model_card(learn))['fits before these']=='1, of 2 epochs'
+
+def test_scores_of_a_folder_are_of_its_rows(bert, in_tmp):
+    learn = learner('single', bert)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('m'))
+    assert scores_of(describe(again))==scores_of(describe(learn))!={}
+    again.dls = learn.dls # perhaps others than those of then: the folder does not say
+    assert scores_of(describe(again))=={}
 
 def test_card_of_a_folder(trained, in_tmp):
     folder = trained('single').save_pretrained('m')

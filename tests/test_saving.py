@@ -1,5 +1,5 @@
 "Saved folders: the same predictions in a process that knows nothing, no pickle, plain Hugging Face reads them too, and a failed save harms nothing."
-import hashlib,json,warnings
+import hashlib,importlib,json,warnings
 
 import numpy as np
 import pytest
@@ -366,6 +366,24 @@ def test_a_failure_while_the_folders_change_places(nth, error, bert, in_tmp, mon
         m.setattr(Path, 'rename', stop)
         with pytest.raises(type(error)): learn.save_pretrained('m')
     assert hashes('m')==before and [p.name for p in in_tmp.iterdir()]==['m']
+
+@pytest.mark.parametrize('where', ['save.folder.check_folder','save.folder.load_tokenizer','train.assembly.load_transformer','save.folder.keep_facts'])
+def test_a_folder_that_is_replaced_while_it_is_read(where, bert, monkeypatch):
+    "Each file is of the save that was there at the end; before, labels of one save stood beside the weights of another."
+    before,after = (learner('single', bert, vocab=vocab, max_length=n) for vocab,n in ((['bad','fine','good'], 12), (['good','bad','fine'], 24)))
+    before.save_pretrained('m')
+    module,_,name = f'blurlike.{where}'.rpartition('.')
+    original,calls = getattr(importlib.import_module(module), name),[]
+    def replacing(*args, **kwargs):
+        calls.append(1)
+        if len(calls)==1: after.save_pretrained('m')
+        return original(*args, **kwargs)
+    monkeypatch.setattr(f'{module}.{name}', replacing)
+    again = TransformersLearner.from_pretrained('m')
+    assert len(calls)==2 and again.names==after.names and again.dls.text_tfm.max_length==24
+    assert torch.equal(again.predict_logits(TEXTS[:3]), after.predict_logits(TEXTS[:3]))
+    monkeypatch.setattr(f'{module}.{name}', lambda *args, **kwargs: (after.save_pretrained('m'), original(*args, **kwargs))[1])
+    with pytest.raises(OSError, match="'m' was replaced 10 times while it was read"): TransformersLearner.from_pretrained('m')
 
 def test_a_first_save_that_fails_leaves_nothing(bert, in_tmp, monkeypatch):
     learn = learner('single', bert)

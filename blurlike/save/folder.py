@@ -16,10 +16,11 @@ from fastcore.basics import patch
 
 from ..model.adapters import base_mark, has_adapter, load_adapter, note_base, save_adapter
 from ..train.assembly import build_learner, check_arguments
-from ..train.epoch_weights import weight_sum
+from ..train.epoch_weights import measured_with, weight_sum
 from ..model.class_weights import held_weights, loss_name
 from ..model.decisions import set_decisions, decisions_of
 from ..support.arguments import check_settings, some_of
+from ..support.files import read_folder
 from ..support.finite import check_weights
 from ..data.label_columns import LabelVector
 from ..train.learner import TransformersLearner, head_config
@@ -217,8 +218,8 @@ def keep_facts(
     **kwargs # More to remember
 ):
     "Have `learn` remember what it was made from and how it scored, for the next save."
-    weights = weight_sum(learn) if facts['epochs'] else None
-    learn.facts = {k:facts[k] for k in ('base','epochs')} | dict(weights=weights) | kwargs
+    known = dict(weights=weight_sum(learn), measured=measured_with(learn)) if facts['epochs'] else {}
+    learn.facts = {k:facts[k] for k in ('base','epochs')} | known | kwargs
 
 # %% ../../nbs/save/02_folder.ipynb #12a5f021
 def _check_weights(learn, folder): # did each find its place, and is each place filled?
@@ -240,6 +241,10 @@ def from_pretrained(cls:TransformersLearner,
     "The learner that was saved: it predicts the same numbers, shows and trains on. Nothing in the folder is executed."
     _check_given(kwargs)
     folder = folder_of(folder_or_repo)
+    return read_folder(folder, lambda: _read_learner(folder, trust_remote_code, base, kwargs), 'blurlike.json')
+
+# %% ../../nbs/save/02_folder.ipynb #6637fd39
+def _read_learner(folder, trust_remote_code, base, kwargs):
     facts = read_facts(folder)
     check_folder(folder, facts, trust_remote_code)
     adapter = facts['adapter']

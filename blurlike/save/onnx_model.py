@@ -19,7 +19,7 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 
-from ..support.files import file_hash
+from ..support.files import file_hash, read_folder
 from ..train.learner import TransformersLearner
 from ..model.inputs_callback import ModelInputsCallback
 from ..model.model_inputs import needs_positions, unwrap
@@ -199,6 +199,9 @@ def load_onnx(
 )->TransformersLearner: # Without rows: for predictions, and with `learn.dls = ...` for scores
     "The learner in the folder, its model computed by onnxruntime."
     folder = folder_of(folder_or_repo)
+    return read_folder(folder, lambda: _read_onnx(folder, kwargs), 'blurlike.json')
+
+def _read_onnx(folder, kwargs):
     facts = read_facts(folder)
     check_folder(folder, facts, weights=('model.onnx',))
     model = OnnxModel(folder/'model.onnx', load_config(folder), **kwargs)

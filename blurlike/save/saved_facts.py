@@ -18,7 +18,7 @@ from fastai.data.transforms import ColReader
 from fasttransform import compose_tfms
 
 import blurlike
-from ..train.epoch_weights import epoch_of_weights, weight_sum
+from ..train.epoch_weights import changed_since, epoch_of_weights, weight_sum
 from ..model.class_weights import held_weights, loss_name
 from ..model.decisions import DECISIONS, decisions_of
 from ..support.cells import native_values
@@ -86,13 +86,19 @@ def _number(v): return float(v) if isinstance(v, (int, float, np.number)) and np
 
 def _known_epochs(learn): # of the folder that the weights came from, if they are still the same
     facts = learn.__dict__.get('facts', {})
-    return facts['epochs'] if facts.get('epochs') and facts['weights']==weight_sum(learn) else None
+    is_known = facts.get('epochs') and facts['weights']==weight_sum(learn)
+    return _with_changes(facts['epochs'], changed_since(learn, facts.get('measured'))) if is_known else None
+
+def _with_changes(epochs, names): # what is other than when they were validated
+    names = [*dict.fromkeys([*epochs.get('since', []), *names])]
+    return epochs | dict(since=names) if names else epochs
 
 def _epochs(learn): # the table of the fit that left these weights
     epoch = epoch_of_weights(learn)
     if epoch is None: return _known_epochs(learn)
     columns = [n for n in learn.recorder.metric_names if n not in ('epoch','time')]
-    return dict(columns=columns, rows=[[_number(v) for v in row] for row in learn.recorder.values], epoch=epoch)
+    table = dict(columns=columns, rows=[[_number(v) for v in row] for row in learn.recorder.values], epoch=epoch)
+    return _with_changes(table, changed_since(learn, getattr(learn.recorder, 'measured', None)))
 
 # %% ../../nbs/save/00_saved_facts.ipynb #5f8f7860
 def _base_name(checkpoint): # a name on the Hub as it is, of a path the last part alone
@@ -143,7 +149,7 @@ def _entries(some=(), **fits): # a dict with these keys, and perhaps with those 
     return lambda v: isinstance(v, dict) and has_all(v)
 
 def _is_table(v): # of epochs
-    fits = _entries(dict(epoch=_count(0)), columns=_texts, rows=_list_of(_list_of(_or_none(_number_type))))
+    fits = _entries(dict(epoch=_count(0), since=_texts), columns=_texts, rows=_list_of(_list_of(_or_none(_number_type))))
     return fits(v) and v.get('epoch', 0)<max(len(v['rows']), 1)
 
 # %% ../../nbs/save/00_saved_facts.ipynb #493d141a

@@ -84,8 +84,15 @@ def _length(facts): # of the texts that are read
     if facts['overlap'] is not None: cut = f"longer texts are read in windows that share {facts['overlap']} tokens"
     return f"at most {facts['max_length']:,} tokens; {cut}"
 
+def _was_fitted(learn): # by this learner, with these weights at the end of an epoch
+    return hasattr(getattr(learn, 'recorder', None), 'of_fit') and epoch_of_weights(learn) is not None
+
+def _rows_of_fit(learn): # in training and validation; loaders may be others since
+    if _was_fitted(learn): return learn.recorder.of_fit['rows']
+    return [len(ds) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
+
 def _data(learn, facts):
-    n_train,n_valid = [len(ds) for ds in (learn.dls.train_ds, learn.dls.valid_ds)]
+    n_train,n_valid = _rows_of_fit(learn)
     res = {'task': _code(facts['task']), 'text': _codes(_listed(facts['text']))}
     if facts['label'] is not None: res['target'] = _codes(_listed(facts['label']))
     if facts['vocab']: res['outputs'] = _codes(facts['vocab'])
@@ -110,11 +117,14 @@ def _decisions(facts): # what stands between the model's logits and the answers
         res['conformal sets'] = kept + aged(promise)
     return res
 
+def _any_score(epochs): return bool(scores_of(dict(epochs=epochs | dict(since=[]))))
+
 def _told(epochs):
     last = len(epochs['rows'])-1
     epoch = epochs.get('epoch', last)
     then = f'. The weights are those after epoch {epoch}.' if epoch<last else ':'
-    return 'On the validation rows, after each epoch of the last training' + then
+    since = f" Measured before {' and '.join(epochs['since'])} were changed." if epochs.get('since') else ''
+    return 'On the validation rows, after each epoch of the last training' + (then if not since else then.replace(':', '.')+since)
 
 def _how(learn): # scores are computed, where they say so
     return '\n'.join(f'- {_code(m.name)}: {_plain(m.how)}' for m in learn.metrics if getattr(m, 'how', None))
@@ -140,6 +150,10 @@ def _adapters(model): return ', '.join(map(_adapter, model.peft_config.values())
 
 def _count(parameters): return f'{sum(p.numel() for p in parameters):,}'
 
+def _fits_before(learn):
+    *before,_ = learn.recorder.of_fit['epochs']
+    return {'fits before these':f"{len(before)}, of {sum(before)} epochs"} if before else {}
+
 def _fit_settings(learn): # of the last fit
     half,opt_func = getattr(learn, 'mixed_precision', None),learn.opt_func
     while isinstance(opt_func, partial): opt_func = opt_func.func
@@ -155,8 +169,7 @@ def _training(learn, facts):
     if not _in_onnx(learn): res['parameters'] = _count(model.parameters())
     if facts['base']: res['base'] = _code(facts['base'])
     if facts['epochs']: res['epochs'] = len(facts['epochs']['rows'])
-    was_fitted = hasattr(getattr(learn, 'recorder', None), 'of_fit') and epoch_of_weights(learn) is not None
-    if was_fitted: res |= _fit_settings(learn)
+    if _was_fitted(learn): res |= _fits_before(learn) | _fit_settings(learn)
     loss = facts['loss']
     weighted = ' with class weights' if loss['class_weights'] else ''
     most = getattr(learn.dls.train, 'max_tokens', None)
@@ -230,7 +243,7 @@ def model_card(
     made = f"{_architecture(unwrap(learn.model))}, trained with fastai and blurlike."
     parts = [f'---\n{_front_matter(learn, facts, name, merge, data)}\n---', f"# {_plain(name.split('/')[-1])}", made]
     parts += ['## Data', _data(learn, facts)]
-    if scores_of(facts): parts += ['## Scores', _told(facts['epochs']), _epoch_table(facts['epochs']), _how(learn)]
+    if facts['epochs'] and _any_score(facts['epochs']): parts += ['## Scores', _told(facts['epochs']), _epoch_table(facts['epochs']), _how(learn)]
     decided = _decisions(facts)
     if decided: parts += ['## Decisions', _table(decided), *([] if learn.task.plain_code else [_ours_alone])]
     parts += ['## Training', _training(learn, facts), '## Use', _usage(learn, facts, name, merge)]
