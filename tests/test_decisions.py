@@ -335,6 +335,22 @@ def test_what_cannot_be_calibrated(trained, single, bert):
     with pytest.raises(ValueError, match="without it are few"): learner('multi', bert).calibrate('vector')
     with pytest.warns(UserWarning, match='calibrate looks at the rows that the model was trained on'): single.calibrate(dl=single.dls.train, show_plot=False)
 
+def test_thresholds_that_were_tuned_are_of_the_weights_of_then(bert):
+    "Those that the user has set are nobody's weights."
+    learn,told = learner('multi', bert),'tuned for the weights that this learner had before this fit'
+    def fit():
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter('always')
+            quiet(learn, lambda l: l.fit(1, 1e-3))
+        return sum(told in str(w.message) for w in said)
+    fit()
+    quiet(learn, lambda l: l.tune_threshold('f1', floor=1))
+    now = decisions_of(learn.loss_func)
+    assert [fit(), fit()]==[1, 0] and decisions_of(learn.loss_func)==now
+    quiet(learn, lambda l: l.tune_threshold('f1', floor=1))
+    learn.threshold = .3
+    assert fit()==0
+
 def test_a_fit_makes_it_outdated(bert):
     learn = learner('single', bert)
     learn.calibrate(show_plot=False)

@@ -188,6 +188,7 @@ def tune_threshold(self:PredictingLearner,
     if per_label: _warn_unseen(self.names, ~given.any(0))
     _warn_many((probs>cuts).sum(1).mean(), given.sum(1).mean())
     self.threshold = cuts.tolist() if per_label else float(cuts[0])
+    self.tuned = decisions_of(self.loss_func)['thresh'] # for these weights
     said = {f'{name} at 0.5':probs>.5, f'{name} tuned':probs>cuts, f'{name} cross-fitted':apart}
     res = pd.DataFrame({k:_scores(given, told, score) for k,told in said.items()}, index=[*map(str, self.names)])
     res.insert(0, 'rows', given.sum(0))

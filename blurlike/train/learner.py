@@ -25,7 +25,7 @@ from .metrics import check_batch_metrics
 from .run import RunningLearner
 from ..model.class_weights import held_weights
 from ..model.cuda_graphs import CUDAGraphs
-from ..model.decisions import set_decisions, marked_outdated
+from ..model.decisions import decisions_of, set_decisions, marked_outdated
 from ..model.losses import AvgCountedLoss, CountedPerplexity, CountedTargets, SmoothLoss
 from ..model.inputs_callback import ModelInputsCallback
 from ..model.model_inputs import unwrap
@@ -250,9 +250,12 @@ def _do_epoch_train(self:TransformersLearner):
 @patch
 def _outdate(self:TransformersLearner): # what was found for the weights that will be changed
     found = marked_outdated(self.loss_func)
-    if not found: return
     set_decisions(self, **found)
-    warn_user("this learner was calibrated for the weights that it had before this fit: "
+    tuned = vars(self).pop('tuned', None) # by `tune_threshold`
+    is_tuned = tuned is not None and decisions_of(self.loss_func)['thresh']==tuned
+    if is_tuned: warn_user("its thresholds were tuned for the weights that this learner had before this fit, and its epoch table is counted "
+        "with them: call `tune_threshold` again after it")
+    if found: warn_user("this learner was calibrated for the weights that it had before this fit: "
         "call `calibrate` (and `conformal`) again after it")
 
 # %% ../../nbs/train/10_learner.ipynb #5f1c0a62
