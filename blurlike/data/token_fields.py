@@ -43,6 +43,14 @@ def longest(self:Tokens)->np.ndarray: # (N,) tokens of the longest window of eac
     is_one_each = len(self.lens)==len(self)
     return self.lens if is_one_each else np.maximum.reduceat(self.lens, self.first)
 
+@patch
+def batches(self:Tokens,
+    bs:int # Texts in each
+)->list: # Arrays of their numbers
+    "The texts in batches of like length, the longest first."
+    order = np.argsort(-self.sizes, kind='stable')
+    return [order[i:i+bs] for i in range(0, len(order), bs)]
+
 @patch(as_prop=True)
 def nbytes(self:Tokens)->int:
     kept = [f for f in self.flat if not _is_one_value(f)]

@@ -125,9 +125,9 @@ def _embedded(self:TransformersLearner, items, bs): # (n,H) float32
     items = list(map(tfm.divided, items))
     for i in range(0, len(items), bs*100):
         tokens,_ = tfm.tokenize(items[i:i+bs*100], count=False)
-        order = np.argsort(-tokens.sizes, kind='stable')
-        batches = [self._embed(base, tfm, tfm.stack(tokens, order[j:j+bs])) for j in range(0, len(order), bs)]
-        res.append(torch.cat(batches)[np.argsort(order)])
+        batches = tokens.batches(bs)
+        places = torch.cat([self._embed(base, tfm, tfm.stack(tokens, rows)) for rows in batches])
+        res.append(places[np.argsort(np.concatenate(batches))])
     return torch.cat(res).numpy() if res else np.zeros((0, 0), dtype=np.float32)
 
 @patch

@@ -155,7 +155,7 @@ def bit_sum(
 def bit_sums(
     tensors # Of any types and shapes, on any devices
 )->list: # Whole numbers
-    "`bit_sum` of each, fetched together: a GPU is waited for once."
+    "`bit_sum` of each, fetched together where all are on one device: a GPU is waited for once."
     return _fetched([bit_sum(t) for t in tensors])
 
 def _fetched(sums): # tensors of one number each -> plain numbers

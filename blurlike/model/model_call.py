@@ -11,12 +11,11 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch.utils.checkpoint import checkpoint
 
-from .model_inputs import labels_of_windows, read_outputs, replace_hidden
+from .model_inputs import labels_of_windows, read_outputs, replace_hidden, split_windows, writes_text
 from .transfers import copy_of, keep_copy, picked, put_back
-from .model_inputs import split_windows, writes_text
 
 # %% ../../nbs/model/14_model_call.ipynb #701a4e76
-PIECE = 1024 # tokens that a CPU takes through a model at a time
+PIECE = 1024 # tokens that a CPU takes through a model at a time; on any device, tokens whose activations are kept where a text has many windows
 
 class ModelCall:
     "One call of a model through its door: what is asked of it, and what is known on the way"

@@ -260,12 +260,11 @@ def predict_logits(self:PredictingLearner,
     with self.predicting(), Progress(len(texts), hasattr(self, 'progress')) as bar:
         for tokens,counts in ahead(lambda k: self._tokens(texts, chunks[k]), len(chunks)):
             seen += counts
-            order = np.argsort(-tokens.sizes, kind='stable')
-            out = []
-            for logits in self.forward_all(tfm.stack(tokens, order[j:j+bs]) for j in range(0, len(order), bs)):
+            batches,out = tokens.batches(bs),[]
+            for logits in self.forward_all(tfm.stack(tokens, rows) for rows in batches):
                 out.append(logits)
                 bar.step(len(logits))
-            res.append(cat(out)[np.argsort(order)])
+            res.append(cat(out)[np.argsort(np.concatenate(batches))])
     tfm.report_cut(seen)
     return cat(res).clone()
 

@@ -149,7 +149,8 @@ def _entries(some=(), **fits): # a dict with these keys, and perhaps with those 
     return lambda v: isinstance(v, dict) and has_all(v)
 
 def _is_table(v): # of epochs
-    fits = _entries(dict(epoch=_count(0), since=_texts), columns=_texts, rows=_list_of(_list_of(_or_none(_number_type))))
+    some = dict(epoch=_count(0), since=_texts)
+    fits = _entries(some, columns=_texts, rows=_list_of(_list_of(_or_none(_number_type))))
     return fits(v) and v.get('epoch', 0)<max(len(v['rows']), 1)
 
 # %% ../../nbs/save/00_saved_facts.ipynb #493d141a

@@ -117,7 +117,9 @@ def _decisions(facts): # what stands between the model's logits and the answers
         res['conformal sets'] = kept + aged(promise)
     return res
 
-def _any_score(epochs): return bool(scores_of(dict(epochs=epochs | dict(since=[]))))
+def _scores(learn, epochs): # those of the training, though something may have changed since
+    has_any = epochs is not None and scores_of(dict(epochs=epochs | dict(since=[])))
+    return ['## Scores', _told(epochs), _epoch_table(epochs), _how(learn)] if has_any else []
 
 def _told(epochs):
     last = len(epochs['rows'])-1
@@ -243,7 +245,7 @@ def model_card(
     made = f"{_architecture(unwrap(learn.model))}, trained with fastai and blurlike."
     parts = [f'---\n{_front_matter(learn, facts, name, merge, data)}\n---', f"# {_plain(name.split('/')[-1])}", made]
     parts += ['## Data', _data(learn, facts)]
-    if facts['epochs'] and _any_score(facts['epochs']): parts += ['## Scores', _told(facts['epochs']), _epoch_table(facts['epochs']), _how(learn)]
+    parts += _scores(learn, facts['epochs'])
     decided = _decisions(facts)
     if decided: parts += ['## Decisions', _table(decided), *([] if learn.task.plain_code else [_ours_alone])]
     parts += ['## Training', _training(learn, facts), '## Use', _usage(learn, facts, name, merge)]

@@ -62,7 +62,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         peft=None, # A `peft.PeftConfig`: adapters are put into the model, and only they and the head are trained
         gradient_checkpointing:bool=False, # Compute activations again in the backward pass: less memory, about a third more time
         compile:bool=False, # Compile the layers with `torch.compile`? Lengths are then rounded up to multiples of 16
-        cuda_graphs:bool=False, # On CUDA, replay steps instead of launching each of their kernels? For batches of up to some 20,000 tokens
+        cuda_graphs:bool=False, # On CUDA, replay steps instead of launching each of their kernels? For full batches of texts of up to 512 tokens
         lr:float|slice|None=None, # Default learning rate of fits; `None`: by the width of the model, and for more than two labels faster towards the head
         **kwargs
     ):
@@ -253,10 +253,13 @@ def _outdate(self:TransformersLearner): # what was found for the weights that wi
     set_decisions(self, **found)
     tuned = vars(self).pop('tuned', None) # by `tune_threshold`
     is_tuned = tuned is not None and decisions_of(self.loss_func)['thresh']==tuned
-    if is_tuned: warn_user("its thresholds were tuned for the weights that this learner had before this fit, and its epoch table is counted "
-        "with them: call `tune_threshold` again after it")
-    if found: warn_user("this learner was calibrated for the weights that it had before this fit: "
-        "call `calibrate` (and `conformal`) again after it")
+    if is_tuned: warn_user(_tuned_before)
+    if found: warn_user(_calibrated_before)
+
+_tuned_before = ("its thresholds were tuned for the weights that this learner had before this fit, and its epoch table is counted with them: "
+    "call `tune_threshold` again after it")
+_calibrated_before = ("this learner was calibrated for the weights that it had before this fit: "
+    "call `calibrate` (and `conformal`) again after it")
 
 # %% ../../nbs/train/10_learner.ipynb #5f1c0a62
 class _Whole(tuple): # a batch that fastai's `summary` does not cut

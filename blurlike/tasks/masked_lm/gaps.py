@@ -83,8 +83,7 @@ def _logits(self:MaskPredictions, learn, texts, bs): # yields (item, its (L,) to
         seen += cut
         ids = [tokens.flat[at][a:a+n].astype(np.int64) for a,n in zip(tokens.starts, tokens.lens)]
         _check_gaps(tfm, ids, some, start)
-        order = np.argsort(-tokens.sizes, kind='stable')
-        for rows in (order[i:i+bs] for i in range(0, len(order), bs)):
+        for rows in tokens.batches(bs):
             x = tfm.stack(tokens, rows)
             hidden = x[:,at].as_subclass(torch.Tensor)==mask
             parts = learn.forward(x, hidden).split(hidden.sum(1).tolist())

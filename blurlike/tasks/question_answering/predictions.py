@@ -56,13 +56,12 @@ def told_answers(
 def _of_windows(learn, tokens, bs, step): # scores, places and null scores of each window
     tfm = learn.dls.text_tfm
     windows = Tokens(tokens.flat, tokens.lens) # each by itself
-    order = np.argsort(-windows.lens, kind='stable')
-    found = []
-    for rows in (order[i:i+bs] for i in range(0, len(order), bs)):
+    batches,found = windows.batches(bs),[]
+    for rows in batches:
         x = tfm.stack(windows, rows)
         found += zip(*batch_answers(learn.forward(x), x, tfm))
-        step(len(rows)/len(order))
-    back = np.argsort(order)
+        step(len(rows)/len(windows))
+    back = np.argsort(np.concatenate(batches))
     return [found[i] for i in back]
 
 def _merged(found): # the windows of an item, of which some are shorter than others

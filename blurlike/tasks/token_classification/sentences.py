@@ -47,10 +47,9 @@ def _window_logits(learn, enc, bs, step, forward): # (L,C) float32 array of each
     tfm = learn.dls.text_tfm
     tokens = tfm.tokens_of(enc)
     lens = tokens.lens
-    order = np.argsort(-lens, kind='stable')
     res = [None]*len(lens)
     left = tfm.tokenizer.padding_side=='left'
-    for rows in (order[i:i+bs] for i in range(0, len(order), bs)):
+    for rows in tokens.batches(bs):
         out = forward(tfm.stack(tokens, rows)).numpy()
         for r,o in zip(rows, out): res[r] = o[len(o)-lens[r]:] if left else o[:lens[r]]
         step(len(rows)/len(lens))
