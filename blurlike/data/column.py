@@ -93,17 +93,19 @@ def placeholder(self:Column, value)->dict: # row entries from which `value` is r
     return {self.names:value} if is_name(self.names) else dict(zip(self.names, value))
 
 # %% ../../nbs/data/02_column.ipynb #c01a0007
+def _name_in(v, names): # of one cell; what is neither an id nor a name stays
+    if is_missing(v): return None
+    if isinstance(v, (bool, np.bool_)): return _of_bool(v, names) or v
+    number = whole_number(v)
+    if number is None or not -1<=number<len(names): return v
+    return None if number<0 else names[number]
+
 def with_names(
     col:pd.Series, # Ids, names, or lists of either
     names:list # Of a `ClassLabel`, in order
 )->pd.Series: # Names, in their order; what is neither stays
     "What the ids of a `ClassLabel` stand for, in a column that may hold names too."
-    def named(v):
-        if isinstance(v, (list, tuple, np.ndarray)): return [named(o) for o in v]
-        if isinstance(v, (bool, np.bool_)): return _of_bool(v, names) or v
-        number = None if is_missing(v) else whole_number(v)
-        if number is None or not -1<=number<len(names): return None if is_missing(v) else v
-        return None if number<0 else names[number]
+    def named(v): return [named(o) for o in v] if isinstance(v, (list, tuple, np.ndarray)) else _name_in(v, names)
     res = col.map(named).astype(object)
     is_whole = res.map(lambda v: v is None or isinstance(v, str) and v in names).all()
     return res.astype(pd.CategoricalDtype(names)) if is_whole else res

@@ -169,22 +169,25 @@ def best_places(self:_Asking): # for each word that was read: (window, place of 
     return {w:(i, p) for w,(i,p,_) in res.items()}
 
 # %% ../../nbs/inspect/02_explain.ipynb #15b0000b
-def _label_numbers(learn, names, labels, logits): # those that are asked for, or predicted; and are they predicted?
-    if labels is not None:
-        wanted = list(labels) if isinstance(labels, (list, tuple)) else [labels]
-        unknown = [w for w in wanted if w not in names]
-        if unknown: raise ValueError(f"labels={unknown}: the labels are {names}")
-        return [names.index(w) for w in wanted],False
+def _asked_numbers(names, labels): # of the labels that are asked for
+    wanted = list(labels) if isinstance(labels, (list, tuple)) else [labels]
+    unknown = [w for w in wanted if w not in names]
+    if unknown: raise ValueError(f"labels={unknown}: the labels are {names}")
+    return [names.index(w) for w in wanted]
+
+def _predicted_numbers(learn, names, logits): # of labels, and are they predicted? of several perhaps none is
     decoded = learn.loss_func.decodes(as_probabilities(learn.loss_func, logits[None]))[0]
-    if decoded.dtype!=torch.bool: return list(range(len(names))) if decoded.ndim else [int(decoded)],True
-    return (decoded.nonzero().flatten().tolist(), True) if decoded.any() else ([int(logits.argmax())], False)
+    if decoded.dtype==torch.bool and not decoded.any(): return [int(logits.argmax())],False
+    if decoded.dtype==torch.bool: return decoded.nonzero().flatten().tolist(),True
+    return list(range(len(names))) if decoded.ndim else [int(decoded)],True
 
 def _explain_labels(ask, names, labels, words, method):
     if words is not None:
         raise ValueError("words= is for learners that label words; this one labels texts: pass labels=")
     logits = ask.output
     probs = as_probabilities(ask.learn.loss_func, logits[None])[0]
-    asked,predicted = _label_numbers(ask.learn, names, labels, logits)
+    if labels is not None: asked,predicted = _asked_numbers(names, labels),False
+    else: asked,predicted = _predicted_numbers(ask.learn, names, logits)
     is_none_predicted = labels is None and not predicted
     if is_none_predicted: method = f'no label is predicted, this one is the most probable; {method}'
     def told(i): return dict(label=names[i], score=float(probs[i]), logit=float(logits[i])) | ask.text(i)
@@ -232,7 +235,7 @@ def _explain_tags(ask, labels, words, method):
     tagged.check(words)
     def asked(w):
         if labels is None: return [names.index(tagged.tags[w])]
-        return _label_numbers(learn, names, labels, None)[0]
+        return _asked_numbers(names, labels)
 
     def told(w, c):
         found = dict(label=names[c], score=float(tagged.probs[w][c]), logit=float(tagged.logits[w][c]))

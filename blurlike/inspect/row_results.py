@@ -84,11 +84,11 @@ class LabelCounts:
     ): self.n,self.absent = n_labels,absent
 
     def sums(self, n, hits, found, true, right=0, total=1): # pairs (row, label) of arrays; (n,) right and total
-        cells = [(r, np.asarray(l)+i*self.n) for i,(r,l) in enumerate((hits, found, true))]
-        rows,columns = (np.concatenate(o).astype(np.int64) for o in zip(*cells))
-        counts = sp.coo_array((np.ones(len(rows)), (rows, columns)), (n, 3*self.n)).tocsr()
+        def counts(rows, labels): # (n,C)
+            places = tuple(np.asarray(o).astype(np.int64) for o in (rows, labels))
+            return sp.coo_array((np.ones(len(places[0])), places), (n, self.n))
         more = np.stack([np.broadcast_to(o, n) for o in (right, total)], 1).astype(float)
-        return sp.hstack([counts, sp.csr_array(more)], format='csr')
+        return sp.hstack([*(counts(*o) for o in (hits, found, true)), sp.csr_array(more)], format='csr')
 
     def parts(self, sums): # (S,C) hits, predictions, targets, and (S,) right and total
         return *(sums[:,i*self.n:(i+1)*self.n] for i in range(3)),sums[:,-2],sums[:,-1]
@@ -208,6 +208,11 @@ def _of_numbers(s): # (S,C,8) sums -> name -> (S,C)
     r2 = 1-_ratio(off2, spread_y, np.nan)
     return dict(r2=r2, mae=_ratio(off, n), rmse=np.sqrt(_ratio(off2, n)), pearson=pearson)
 
+def _number_sums(y, p): # (n,C) each -> (n,C*8), as `_of_numbers` reads them
+    off = y-p
+    y,p = (o-o.mean(0) for o in (y, p)) # squares of large numbers would lose digits
+    return np.stack([np.ones_like(y), y, p, y*y, p*p, y*p, abs(off), off*off], -1).reshape(len(y), -1)
+
 def number_results(
     true:np.ndarray, # (n,C) numbers
     guess:np.ndarray, # (n,C) those predicted
@@ -215,14 +220,14 @@ def number_results(
     losses:np.ndarray # (n,) of the rows
 )->RowResults:
     "A number for each row, or several."
-    values = tuple(np.asarray(o, dtype=float).reshape(len(losses), len(names)) for o in (true, guess))
-    y,p = (o-o.mean(0) for o in values)
-    off = values[0]-values[1]
-    sums = np.stack([np.ones_like(y), y, p, y*y, p*p, y*p, abs(off), off*off], -1).reshape(len(y), -1)
+    y,p = (np.asarray(o, dtype=float).reshape(len(losses), len(names)) for o in (true, guess))
+    is_one = len(names)==1
     def by_label(s, none=0.): return _of_numbers(s.reshape(len(s), len(names), 8))
     def measure(s): return {k:v.mean(-1) for k,v in by_label(s).items()}
-    def told(): return tuple(o[:,0].tolist() if len(names)==1 else list(map(tuple, o.tolist())) for o in values)
-    return RowResults(sums, measure, losses, told, names=tuple(names), by_label=by_label if len(names)>1 else None)
+    def plain(o): return o[:,0].tolist() if is_one else list(map(tuple, o.tolist()))
+    def told(): return plain(y),plain(p)
+    several = None if is_one else by_label
+    return RowResults(_number_sums(y, p), measure, losses, told, names=tuple(names), by_label=several)
 
 # %% ../../nbs/inspect/08_row_results.ipynb #97b16d00
 def mean_results(

@@ -33,22 +33,21 @@ def _read_by(dl, by): # a value for each row
         raise KeyError(f"by={by!r}: the rows have no such column; pass a function of a row") from None
 
 # %% ../../nbs/inspect/09_slices.ipynb #4823715c
+def _interval_names(ends, least, is_whole): # in as few digits as tell them apart
+    both = list(zip([least, *ends.left[1:]], ends.right))
+    if is_whole: return [f'{int(np.floor(a))+(k>0)} to {int(np.floor(b))}' for k,(a,b) in enumerate(both)]
+    tried = ([f'{a:.{n}g} to {b:.{n}g}' for a,b in both] for n in (4, 8, 12, 17))
+    return next(names for names in tried if len(set(names))==len(names))
+
 def _quarters(values): # numbers, by their quarter
-    whole = pd.api.types.is_integer_dtype(values)
-    if not whole: values = values.astype(float)
+    is_whole = pd.api.types.is_integer_dtype(values)
+    if not is_whole: values = values.astype(float)
     known = values.dropna()
-    are_finite = np.isfinite(known).all()
-    if not are_finite:
+    if not np.isfinite(known).all():
         raise ValueError("by= gives infinite numbers, which have no quarters: pass a function of a row that gives a text")
-    whole = whole or bool((known%1==0).all() and (known.abs()<2**53).all()) # integers with gaps are floats in pandas
+    is_whole = is_whole or bool((known%1==0).all() and (known.abs()<2**53).all()) # integers with gaps are floats in pandas
     cut = pd.qcut(values, 4, duplicates='drop')
-    ends = cut.cat.categories
-    def name(k, i, digits):
-        if not whole: return f'{i.left if k else values.min():.{digits}g} to {i.right:.{digits}g}'
-        first = int(np.floor(i.left))+1 if k else int(values.min())
-        return f'{first} to {int(np.floor(i.right))}'
-    tried = ([name(k, i, digits) for k,i in enumerate(ends)] for digits in (4, 8, 12, 17))
-    return cut.cat.rename_categories(next(names for names in tried if len(set(names))==len(ends)))
+    return cut.cat.rename_categories(_interval_names(cut.cat.categories, values.min(), is_whole))
 
 # %% ../../nbs/inspect/09_slices.ipynb #642759d5
 def slices_of(

@@ -173,12 +173,13 @@ def enter(self:Packing, layer, args, kwargs):
 @patch
 def pack(self:Packing, v, batch): # (B,L,...) or (1,L,...) -> (1,T,...); all else stays
     if isinstance(v, (tuple, list)): return type(v)(self.pack(o, batch) for o in v)
-    (n,size),is_one = batch.shape,isinstance(v, torch.Tensor) and v.ndim>1
-    if not is_one or v.shape[1]!=size or v.shape[0] not in (1, n): return v
-    def packed(): return v.expand(n, *v.shape[1:]).flatten(0, 1)[batch.where][None]
-    if v.requires_grad: return packed()
-    if id(v) not in batch.seen: batch.seen[id(v)] = v,packed()
-    return batch.seen[id(v)][1]
+    n,size = batch.shape
+    is_of_batch = isinstance(v, torch.Tensor) and v.ndim>1 and v.shape[1]==size and v.shape[0] in (1, n)
+    if not is_of_batch: return v
+    if id(v) in batch.seen: return batch.seen[id(v)][1]
+    res = v.expand(n, *v.shape[1:]).flatten(0, 1)[batch.where][None]
+    if not v.requires_grad: batch.seen[id(v)] = v,res # all layers are given it
+    return res
 
 # %% ../../nbs/model/06_padding_free.ipynb #10411248
 @patch

@@ -36,10 +36,10 @@ def _script(c):
 def _words(text): return ' '.join(text.split())
 
 def _facts(part): # of its rows: is the target a copy, is it longer, its script, its words
-    pairs = [(_words(s), _words(t)) for _,sources,targets in part.chunks() for s,t in zip(sources, targets)]
-    copies = np.array([s==t for s,t in pairs], dtype=bool)
-    longer = np.array([len(t)>len(s) for s,t in pairs], dtype=bool)
-    return copies,longer,np.array([script_of(t) for _,t in pairs]),np.array([hash(t) for _,t in pairs], dtype=np.int64)
+    pairs = ((_words(s), _words(t)) for _,sources,targets in part.chunks() for s,t in zip(sources, targets))
+    rows = [(s==t, len(t)>len(s), script_of(t), hash(t)) for s,t in pairs]
+    columns = zip(*rows) if rows else [()]*4
+    return [np.array(c, dtype=kind) for c,kind in zip(columns, (bool, bool, str, np.int64))]
 
 def _odd_scripts(scripts): # a mask, where nearly all targets have one script
     names,n = np.unique(scripts[scripts!=''], return_counts=True)
