@@ -324,7 +324,7 @@ def knowing():
 
 needs_captum = pytest.mark.skipif(importlib.util.find_spec('captum') is None, reason='captum is not installed')
 
-@pytest.mark.parametrize('method', [pytest.param('integrated_gradients', marks=[needs_captum, pytest.mark.slow]), 'occlusion'])
+@pytest.mark.parametrize('method', [pytest.param('integrated_gradients', marks=[needs_captum, pytest.mark.slow]), pytest.param('occlusion', marks=pytest.mark.slow)])
 def test_the_word_that_decides(method, knowing):
     "Of nine texts most are decided by the cue in them; a model may also know a label by the absence of the others' cues."
     found = 0

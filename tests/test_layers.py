@@ -4,6 +4,7 @@ before its own (`ROOMS` of tools/nb2md.py), and from lower numbers in it. What s
 The task modules are leaves: only the doors, `all.py`, `cli.py`, `cli_arguments.py` and `demo.py`, import them. Nothing imports a door.
 A task that is long is a folder in `tasks`, a slice: its notebooks are numbered from 00 and import from lower numbers of their own folder."""
 import ast,json,re,sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,14 @@ def package_modules(root):
         parts = p.relative_to(root/LIB).with_suffix('').parts
         yield '.'.join(parts[:-1] if parts[-1]=='__init__' else parts), p
 
-def imports(mod, path, known):
+def imports(mod, path, known): return _imports(mod, path, frozenset(known))
+
+@cache
+def _imports(mod, path, known):
     "The modules of ours, by name below the package, that module `mod` at `path` imports anywhere in its code."
     pkg = [LIB, *filter(None, mod.split('.'))]
     if path.name!='__init__.py': pkg.pop()
+    found = []
     for n in ast.walk(ast.parse(path.read_text())):
         if isinstance(n, ast.Import): names = [a.name for a in n.names]
         elif isinstance(n, ast.ImportFrom):
@@ -61,7 +66,8 @@ def imports(mod, path, known):
             sub = [f'{base}.{a.name}' for a in n.names]   # `from . import block` names a module, `from .block import x` does not
             names = [s for s in sub if s.removeprefix(f'{LIB}.') in known] or [base]
         else: continue
-        yield from (nm.removeprefix(LIB).lstrip('.') for nm in names if nm==LIB or nm.startswith(f'{LIB}.'))
+        found += [nm.removeprefix(LIB).lstrip('.') for nm in names if nm==LIB or nm.startswith(f'{LIB}.')]
+    return found
 
 def breaches(root):
     "Everything in the project at `root` that breaks the order, one line each."

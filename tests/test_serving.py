@@ -64,6 +64,7 @@ def same(a, b): # the same texts and numbers, these but for the last digits
     if isinstance(a, (list, tuple)): return len(a)==len(b) and all(map(same, a, b))
     return abs(a-b)<=1e-4 if isinstance(a, float) else a==b
 
+@pytest.mark.slow
 def test_half_precision_and_settings_of_calls_in_onnx(bert, tmp_path):
     learn = learner('single', bert, model_kwargs=dict(dtype=torch.bfloat16))
     learn.dls.text_tfm.tokenizer_kwargs = dict(split_special_tokens=True)

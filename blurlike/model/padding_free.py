@@ -232,6 +232,7 @@ def try_packing(
             want = logits()
             packing = Packing(model)
             if (logits()-want).abs().max()<=tolerance*want.abs().max(): return packing
+        except torch.OutOfMemoryError: raise # which says nothing of the model
         except Exception: pass # whatever a model that was not made for this may raise
         finally: _here.batch = None
     if packing is not None: packing.remove()
