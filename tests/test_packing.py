@@ -175,3 +175,16 @@ def test_as_many_tokens_as_the_padded_width(lens, checkpoints):
         packing = Packing(model)
         close(model(input_ids=ids, attention_mask=mask).logits, want, 1e-5)
         packing.remove()
+
+@pytest.mark.parametrize('nth', [1,2])
+def test_a_trial_that_runs_out_of_memory_says_so(nth, bert):
+    "And not that the model cannot be packed."
+    learn,calls = learner('single', bert, padding_free=True),[]
+    was = learn.model.config._attn_implementation
+    def full(*args):
+        calls.append(args)
+        if len(calls)==nth: raise torch.OutOfMemoryError('no memory')
+    handle = learn.model.base_model.register_forward_pre_hook(full)
+    with learn.no_bar(), pytest.raises(torch.OutOfMemoryError): learn.fit(1, 1e-3)
+    handle.remove()
+    assert learn.model.config._attn_implementation==was and learn.packing is None

@@ -232,7 +232,9 @@ def try_packing(
             want = logits()
             packing = Packing(model)
             if (logits()-want).abs().max()<=tolerance*want.abs().max(): return packing
-        except torch.OutOfMemoryError: raise # which says nothing of the model
+        except torch.OutOfMemoryError: # which says nothing of the model
+            if packing is not None: packing.remove()
+            raise
         except Exception: pass # whatever a model that was not made for this may raise
         finally: _here.batch = None
     if packing is not None: packing.remove()
