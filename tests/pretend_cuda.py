@@ -104,7 +104,6 @@ def to(self, *args, copy=False, **kwargs):
 
 def made(make): # a function that makes a tensor of values, outside of what a mode sees
     def f(data, *args, device=None, **kwargs):
-        if is_cuda(device): note(make.__name__)
         if not isinstance(data, _tensor): return to(make(data, *args, **kwargs), device) if device is not None else mark(make(data, *args, **kwargs), False)
         return mark(make(data if device is None else data.to(device), *args, **kwargs), is_marked(data) if device is None else is_cuda(device))
     return f
