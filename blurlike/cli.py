@@ -247,6 +247,9 @@ def _after_interrupt(args): # what is left, and how to go on
 
 def _check_paths(args): # before the imports, which take longer than this
     data = Path(args.data).expanduser()
+    model = args.checkpoint if args.command=='train' else args.model
+    if Path(model).expanduser().is_file() and not data.is_file():
+        raise ValueError(f"{model} is a file, and the folder of a model is expected: are it and {args.data} swapped?")
     if args.data!='-' and not data.exists():
         raise FileNotFoundError(f"data file {args.data!r} does not exist (looked in {Path.cwd()})")
     if args.command=='predict' and args.out and Path(args.out).suffix not in ('.parquet','.jsonl','.csv'):

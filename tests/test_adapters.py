@@ -215,6 +215,14 @@ def test_settings(name, bert):
 def test_kinds_that_cannot_be_put_in_place(config, bert):
     with pytest.raises(ValueError, match='cannot be put into this model'): learner('single', bert, peft=config())
 
+@pytest.mark.parametrize('given', [True, dict(r=8), 'lora', LoraConfig])
+def test_a_config_of_adapters_is_one_of_peft(given, bert):
+    with pytest.raises(TypeError, match=r"peft=.*: a configuration is expected, e.g. peft=LoraConfig\(target_modules='all-linear'\)"): learner('single', bert, peft=given)
+
+@pytest.mark.parametrize('arch,names', [('bert', "'query', 'key', 'value', 'dense'"), ('gpt2', "'c_attn', 'c_proj', 'c_fc'")])
+def test_modules_that_are_not_there(arch, names, checkpoints):
+    with pytest.raises(ValueError, match=f"not found.* Here they are called {names}.*'all-linear'"): learner('single', checkpoints(arch), peft=LoraConfig(target_modules=['q_proj']))
+
 def gap_learner(bert, config, **kwargs): return masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), bert, bs=8, valid=.25, peft=config, **kwargs)
 
 @pytest.mark.parametrize('kwargs', [dict(target_modules=['word_embeddings']), dict(target_modules=['decoder']), dict(modules_to_save=['word_embeddings']), dict(modules_to_save=['word_embeddings'], ensure_weight_tying=True), dict(modules_to_save=['cls'])], ids=str)

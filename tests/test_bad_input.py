@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
-from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, load_tokenizer, mae, masked_lm_learner, model_card, output_names,
+from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, MaskedLMBlock, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, load_learner, load_tokenizer, mae, masked_lm_learner, model_card, output_names,
     seq2seq_learner, sequence_classification_learner, token_classification_learner)
 from blurlike.data.label_columns import LabelLists, LabelVector
 from blurlike.data.tokens import TokenizeText
@@ -69,6 +69,19 @@ def test_empty_training(valid, bert): refused('single', 'training part is empty'
 
 @pytest.mark.parametrize('valid,error,message', [(1.5,ValueError,'not a fraction'), (7,ValueError,'list'), ('flags',KeyError,r"'flags' is neither.*'text', 'label', 'flag'"), ('flag',ValueError,r"'flag' must hold True"), ([3,48],ValueError,r'48.*0 to 47'), ([-1],ValueError,'row numbers')], ids=str)
 def test_impossible_validation(valid, error, message, bert): refused('single', message, bert, DF.assign(flag='maybe'), error, valid=valid)
+
+def test_data_and_checkpoint_are_swapped(kind, checkpoint, in_tmp):
+    FRAMES[kind].to_parquet('data.parquet')
+    made = learner(kind, checkpoint)
+    for data in (FRAMES[kind], Dataset.from_pandas(FRAMES[kind]), made.dls, 'data.parquet', Path('data.parquet')):
+        with pytest.raises((TypeError, ValueError), match='^checkpoint.* are data and checkpoint swapped'): learner(kind, data, checkpoint)
+    with pytest.raises(TypeError, match='not .*DataLoaders: are data and checkpoint swapped'): TransformersLearner(checkpoint, made.dls)
+
+def test_a_module_of_ones_own_is_no_checkpoint(bert):
+    class Own(torch.nn.Linear): pass
+    dls = learner('single', bert).dls
+    for make in (lambda m: TransformersLearner(dls, m), lambda m: learner('single', m), lambda m: learner('answers', m), load_tokenizer):
+        with pytest.raises(TypeError, match='^Own is no model of transformers.*ModelInputsCallback'): make(Own(2, 3))
 
 # Texts
 
@@ -646,10 +659,33 @@ def test_a_misspelt_argument_is_named(wrong, like, bert):
     with pytest.raises(TypeError, match=f"no argument '{wrong}'; did you mean '{like}'"): learner('single', bert, dls, **{wrong:1})
 
 @pytest.mark.parametrize('wrong,told', [('num_train_epochs','fit_one_cycle'), ('learning_rate','fit_one_cycle'), ('per_device_train_batch_size','bs='), ('weight_decay','wd='), ('fp16','precision='),
-    ('eval_dataset','valid='), ('gradient_accumulation_steps','GradientAccumulation'), ('model_name','second argument'), ('padding','by themselves'), ('num_workers','dl_kwargs='), ('epochs','fit_one_cycle'), ('doc_stride','overlap='), ('max_source_length','max_length='), ('data_collator','by themselves'), ('y_names','label=')])
+    ('eval_dataset','valid='), ('gradient_accumulation_steps','GradientAccumulation'), ('model_name','second argument'), ('padding','by themselves'), ('num_workers','dl_kwargs='), ('epochs','fit_one_cycle'), ('doc_stride','overlap='), ('max_source_length','max_length='), ('data_collator','by themselves'), ('y_names','label='),
+    ('compute_metrics','f\\(preds, targs\\)'), ('eval_strategy','by itself'), ('save_strategy','Checkpoints'), ('load_best_model_at_end','SaveModelCallback'), ('report_to','WandbCallback'), ('logging_steps','CSVLogger'), ('max_steps','epochs'), ('optim','OptimWrapper'), ('dataloader_num_workers','dl_kwargs='), ('data_seed','seed=')])
 def test_arguments_of_other_libraries_lead_to_ours(wrong, told, bert):
     for kind in ('single','choice','answers'):
         with pytest.raises(TypeError, match=f"no argument '{wrong}': .*{told}"): learner(kind, bert, **{wrong:1})
+    for make in (lambda **kwargs: TransformersLearner(None, bert, **kwargs), lambda **kwargs: TransformersLearner.from_pretrained('gone', **kwargs)):
+        with pytest.raises(TypeError, match=f"no argument '{wrong}': .*{told}"): make(**{wrong:1})
+
+def test_methods_of_the_trainer_lead_to_ours(bert):
+    learn = learner('single', bert)
+    for name,said in dict(train='fit_one_cycle.*learn.model.train', evaluate='validate.*report').items():
+        with pytest.raises(AttributeError, match=f"has no '{name}': .*{said}"): getattr(learn, name)()
+    with pytest.raises(AttributeError, match="no attribute 'generate'"): learn.generate
+    assert learn.config is learn.model.config and learn.model.train().training
+
+@pytest.mark.parametrize('block', [TransformersTextBlock, MaskedLMBlock])
+def test_a_tokenizer_stands_in_place_of_the_checkpoint(block, bert):
+    with pytest.raises(TypeError, match="no argument 'tokenizer': pass the tokenizer itself, in place of the checkpoint"): block(bert, tokenizer=load_tokenizer(bert))
+
+@pytest.mark.parametrize('name', ['wgts','sampler'])
+def test_rows_that_count_more_are_no_matter_of_loaders(name, bert):
+    with pytest.raises(TypeError, match=f"no '{name}': .*class_weights="): learner('single', bert, dl_kwargs={name:[1.]*48})
+
+def test_a_pickle_is_no_folder_and_a_folder_no_pickle(in_tmp):
+    Path('learn.pkl').write_bytes(b'')
+    with pytest.raises(NotADirectoryError, match="'learn.pkl' is a file.*load_learner"): TransformersLearner.from_pretrained('learn.pkl')
+    with pytest.raises(IsADirectoryError, match='is a folder: TransformersLearner.from_pretrained'): load_learner('.')
 
 @pytest.mark.parametrize('make,wrong,takes', [(token_classification_learner,'label','words, tags'), (token_classification_learner,'text','words, tags'), (masked_lm_learner,'label','text, mlm_probability'),
     (causal_lm_learner,'label','text'), (seq2seq_learner,'text','source, target'), (sequence_classification_learner,'words','text, label')])

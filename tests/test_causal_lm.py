@@ -972,6 +972,23 @@ def test_a_function_of_outputs_is_refused_where_text_is_written(checkpoints):
     learn = learner('prompts', checkpoints('llama'))
     with pytest.raises(TypeError, match='takes no act='): learn.get_preds(act=lambda o: o)
 
+def test_arguments_of_generate_lead_to_ours(checkpoints):
+    learn = learner('prompts', checkpoints('llama'))
+    for k,said in dict(do_sample='temperature=', top_k='top_p=', num_return_sequences='several times', max_length='max_new_tokens=', repetition_penalty='generation_config.repetition_penalty').items():
+        for call in (learn.predict, learn.stream, lambda o, **kwargs: learn.predict_batch([o], **kwargs)):
+            with pytest.raises(TypeError, match=f'takes no {k}= here: .*{said}'): call('is it so', **{k:1})
+    before = learn.predict('is it so', max_new_tokens=12)[1].tolist()
+    learn.model.generation_config.repetition_penalty = 1e-6 # whatever was written is written again
+    assert len({*learn.predict('is it so', max_new_tokens=12)[1].tolist()})<len({*before})
+
+def test_generate_of_the_model_takes_no_texts(checkpoints):
+    learn = learner('prompts', checkpoints('llama'))
+    for given in ('is it so', ['is it so'], [dict(role='user', content='is it so')]):
+        with pytest.raises(TypeError, match='takes token ids: call `predict`'): learn.generate(given)
+    ids = torch.tensor([[5,6,7]])
+    assert torch.equal(learn.generate(ids, max_new_tokens=3), learn.model.generate(ids, max_new_tokens=3))
+    assert torch.equal(learn.generate(inputs=ids, max_new_tokens=3), learn.model.generate(ids, max_new_tokens=3))
+
 def test_chats_of_a_parquet_file_are_those_of_the_table(checkpoints, in_tmp):
     calls = [dict(name='f', args=['a','b']), dict(name='g', args=['c'])]
     chats = pd.DataFrame(dict(messages=[[dict(role='user', content='hi', tool_calls=None), dict(role='assistant', content='ok', tool_calls=calls)]]*8))

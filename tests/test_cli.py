@@ -333,6 +333,8 @@ def test_slices_are_of_the_files_own_column(bert, in_tmp, capsys):
 def test_options_that_cannot_be_are_told_at_once(bert, in_tmp, capsys):
     rows = pd.DataFrame(dict(text=TEXTS))
     rows.to_csv('texts.csv', index=False)
+    for args in (['train',str(bert),'texts.csv','--out','gaps'], ['train','some/name','texts.csv','--out','gaps'], ['predict','texts.csv','gaps'], ['report','texts.csv','gaps']):
+        assert main(args)==2 and 'texts.csv is a file' in (err := capsys.readouterr().err) and 'swapped?' in err
     assert main(['train', 'texts.csv', str(bert), '--task', 'masked_lm', *QUICK, '--out', 'gaps'])==0
     FRAMES['pair'].to_csv('pairs.csv', index=False)
     assert main(['train', 'pairs.csv', str(bert), *columns('pair'), *QUICK, '--out', 'pairs'])==0

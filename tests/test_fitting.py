@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 import fastai.callback.data # noqa: F401 (it gives loaders more methods)
 from fastai.callback.schedule import SchedCos, SchedNo, combine_scheds
 from fastai.losses import FocalLossFlat, LabelSmoothingCrossEntropyFlat
@@ -17,7 +18,7 @@ from runs import WORDS, Cut, gaps, tagger
 from small import BS, FRAMES, first, learner
 from torch import nn
 
-from blurlike.all import (Callback, Interpretation, TransformersLearner, row_losses, seq2seq_learner, CancelBatchException, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, load_learner, masked_lm_learner,
+from blurlike.all import (Callback, Interpretation, TransformersLearner, row_losses, seq2seq_learner, CancelBatchException, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, layerwise_splitter, load_learner, masked_lm_learner,
     plain_schedule, sequence_classification_learner, set_seed, token_classification_learner)
 from blurlike.train.run_facts import differences, run_facts
 
@@ -138,6 +139,20 @@ def test_what_a_splitter_leaves_out_has_no_part(opt_func, bert):
     assert apart(weights(a), weights(b))<1e-6
     assert all(p.requires_grad for p in a.model.parameters())
 
+def test_what_a_splitter_leaves_out_is_told_once(bert):
+    learn = learner('single', bert, splitter=head_only)
+    n = sum(not name.startswith('classifier.') for name,_ in learn.model.named_parameters())
+    with pytest.warns(UserWarning, match=rf'splitter leaves out {n} parameters .*\(of bert.embeddings, bert.encoder, bert.pooler\)'): learn.create_opt()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        learn.create_opt()
+        learn.splitter = layerwise_splitter
+        learn.freeze()
+        learn.create_opt()
+        for name,p in learn.model.named_parameters(): p.requires_grad_('classifier' in name)
+        learn.frozen_to,learn.splitter = 0,head_only
+        learn.create_opt()
+
 def test_nothing_is_learnt_from_no_batch(bert):
     learn = learner('single', bert, bs=64, dl_kwargs=dict(drop_last=True))
     for call in (lambda: learn.fit_one_cycle(1, 1e-3), learn.lr_find):
@@ -198,9 +213,36 @@ def test_rates_that_are_none(lr, match, call, bert):
     assert apart(before, weights(learn))==0
 
 @pytest.mark.parametrize('call,given,told', [('fit_one_cycle', dict(n_epoch=1, lr=1e-3), r'fit_one_cycle takes no lr=; did you mean lr_max=\? \(it takes n_epoch, lr_max'), ('fine_tune', dict(epochs=1, lr=1e-3), 'fine_tune takes no lr=; did you mean base_lr='),
-    ('fit_one_cycle', dict(n_epochs=1), 'did you mean n_epoch='), ('fit', {}, "fit: missing a required argument: 'n_epoch'"), ('fit_flat_cos', dict(n_epoch=1, cb=[]), 'did you mean cbs=')])
+    ('fit_one_cycle', dict(n_epochs=1), 'did you mean n_epoch='), ('fit', {}, "fit: missing a required argument: 'n_epoch'"), ('fit_flat_cos', dict(n_epoch=1, cb=[]), 'did you mean cbs='),
+    *[(call, {epochs:1, 'learning_rate':1e-3}, f'takes no learning_rate=: did you mean {rate}=') for call,epochs,rate in (('fit','n_epoch','lr'), ('fit_one_cycle','n_epoch','lr_max'), ('fit_linear','n_epoch','lr_max'), ('fine_tune','epochs','base_lr'))],
+    ('fit_linear', dict(n_epoch=1, lr=1e-3), 'did you mean lr_max='), ('fine_tune', dict(num_train_epochs=1), 'did you mean epochs=')])
 def test_arguments_that_a_fit_does_not_take(call, given, told, bert):
     with pytest.raises(TypeError, match=told): getattr(learner('single', bert), call)(**given)
+
+def test_epochs_and_rate_are_swapped(bert, capsys):
+    learn = learner('single', bert)
+    for call in ('fit','fit_one_cycle','fit_linear','fit_flat_cos','fit_sgdr','fine_tune'):
+        with pytest.raises(ValueError, match=f'{call}: [a-z_]+=0.0001: are epochs and rate swapped'): getattr(learn, call)(1e-4, 1)
+    with pytest.raises(ValueError, match='n_epoch=1.5: a whole number'): learn.fit(1.5)
+    assert capsys.readouterr().out==''
+
+class OfTrainer(transformers.TrainerCallback): pass
+
+def test_callbacks_of_the_trainer_are_refused_when_they_come(bert):
+    learn = learner('single', bert)
+    n = len(learn.cbs)
+    for give in (lambda cb: learner('single', bert, cbs=cb), lambda cb: learn.fit(1, cbs=[cb]), lambda cb: learn.fit_linear(1, cbs=cb), learn.add_cb, lambda cb: learn.validate(cbs=cb)):
+        for cb in (OfTrainer(), OfTrainer):
+            with pytest.raises(TypeError, match="cbs: OfTrainer .*transformers' Trainer; fastai has .*EarlyStoppingCallback"): give(cb)
+    assert len(learn.cbs)==n
+
+@pytest.mark.parametrize('opt_func', [torch.optim.AdamW, partial(torch.optim.AdamW, eps=1e-6)])
+def test_an_optimizer_of_torch_is_to_be_wrapped(opt_func, bert):
+    with pytest.raises(TypeError, match=r'opt_func=AdamW .*partial\(OptimWrapper, opt=torch.optim.AdamW'): learner('single', bert, opt_func=opt_func)
+
+@pytest.mark.parametrize('metric', [lambda eval_pred: 0., partial(lambda a, b, c: 0.), lambda *, preds, targs: 0.])
+def test_a_metric_that_takes_other_arguments(metric, bert):
+    with pytest.raises(TypeError, match=r'metrics: .*\(.*\) is called as .*\(preds, targs\)'): learner('single', bert, metrics=[metric])
 
 def test_a_slice_without_an_end(bert):
     with pytest.raises(ValueError, match='its end is missing'): learner('single', bert).fit(1, slice(1e-3, None))
@@ -362,6 +404,11 @@ def test_a_metric_that_cannot_score_is_told_before_the_epoch_is_over(kind, metri
     count = Count()
     with pytest.raises(ValueError, match=rf'metrics: {match}'): quiet(lambda: learn.fit(3, cbs=count))
     assert count.n==1
+
+def test_a_label_without_a_row_to_validate_is_named(bert):
+    df = FRAMES['single']
+    learn = learner('single', bert, df, metrics=RocAuc(), valid=[i for i,o in enumerate(df.label) if o!='fine'][:8])
+    with pytest.raises(ValueError, match="roc_auc_score cannot score.*No validation row has the label 'fine'"): quiet(lambda: learn.fit(1))
 
 def test_a_metric_that_fails_on_a_batch_alone_is_let_be(bert):
     "Two rows hold not all labels, the validation rows do; and to find that out draws no number that training would have drawn."

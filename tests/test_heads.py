@@ -37,9 +37,11 @@ def test_what_cannot_be_is_told_in_a_sentence(kind, cls, task, said, tmp_path):
     ('bart', 'BartForSequenceClassification', 'seq2seq', 'no head that writes texts'),
     ('gpt2', 'GPT2Model', 'causal_lm', 'GPT2Model has no head that writes texts: load it by AutoModelForCausalLM'),
     ('bert', 'BertModel', 'causal_lm', 'BertModel has no head that writes texts'),
+    *[('bert', 'BertModel', task, f'^BertModel has no head for this task: load it by {auto}.from_pretrained') for task,auto in dict(sequence_classification='AutoModelForSequenceClassification',
+        token_classification='AutoModelForTokenClassification', multiple_choice='AutoModelForMultipleChoice', question_answering='AutoModelForQuestionAnswering', masked_lm='AutoModelForMaskedLM').items()],
     ('t5', 'T5ForConditionalGeneration', 'causal_lm', 'reads a text and writes another one: seq2seq_learner trains it'),
     ('bart', 'BartForConditionalGeneration', 'causal_lm', 'reads a text and writes another one')])
-def test_a_loaded_model_that_cannot_write(kind, cls, task, said):
+def test_a_loaded_model_that_lacks_the_head(kind, cls, task, said):
     tokenizer = make_tokenizer(kind)
     with pytest.raises(ValueError, match=said): check.make(task, getattr(tf, cls)(make_config(kind, tokenizer)), tokenizer=tokenizer)
 

@@ -27,7 +27,9 @@ def _check_arguments(cls, kwargs): # of a loader, and of the validation loader a
     known = {*theirs, *own, *_unread}
     for name in kwargs:
         if name.removeprefix('val_') in known: continue
-        raise TypeError(f"loaders take no {name!r}{did_you_mean(name, known)}")
+        weighs = name in ('wgts','weights','sampler','batch_sampler')
+        hint = ': for rows that count more pass class_weights=, or repeat them' if weighs else did_you_mean(name, known)
+        raise TypeError(f"loaders take no {name!r}{hint}")
 
 def _check_inputs(dataset):
     n = getattr(dataset, 'n_inp', 1)

@@ -9,7 +9,7 @@ __all__ = ['TransformersTextBlock']
 from fastai.data.block import TransformBlock
 
 from .batch import TransformersDL
-from ..model.tokenizer import fit_length, load_tokenizer
+from ..model.tokenizer import check_settings_of_calls, fit_length, load_tokenizer
 from .tokens import TokenizeText
 
 # %% ../../nbs/data/23_block.ipynb #5d5fc618
@@ -22,6 +22,7 @@ class TransformersTextBlock(TransformBlock):
         is_split_into_words:bool=False, # Are items lists of words?
         **tokenizer_kwargs # Passed to each call of the tokenizer
     ):
+        check_settings_of_calls(tokenizer_kwargs)
         tokenizer = load_tokenizer(checkpoint, is_split_into_words)
         limit = fit_length(max_length, tokenizer, checkpoint)
         tfm = TokenizeText(tokenizer, limit, overlap, is_split_into_words, **tokenizer_kwargs)

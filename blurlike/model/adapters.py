@@ -32,12 +32,16 @@ def add_adapter(
     name:str='default' # Of the adapter
 ):
     "Put adapters into `model`: they and a head of its own are trained from now on, nothing else; `ImportError` without the package peft."
+    is_config = hasattr(config, 'peft_type') and not isinstance(config, type)
+    if not is_config:
+        raise TypeError(f"peft={config!r:.60}: a configuration is expected, e.g. peft=LoraConfig(target_modules='all-linear')")
     head = _trained_whole(model)
     place = model.name_or_path
     model.base_place = str(Path(place).absolute()) if place and Path(place).is_dir() else place # wherever the program goes
     if getattr(model, 'as_loaded', False): note_base(model, model)
     try: model.add_adapter(deepcopy(config), name) # peft writes into it what it found in this model
-    except ValueError as e: raise ValueError(f"peft={type(config).__name__} cannot be put into this model: {e}") from e
+    except ValueError as e:
+        raise ValueError(f"peft={type(config).__name__} cannot be put into this model: {e}{_modules_there(model, str(e))}") from e
     model.train(model.training) # the new modules are in the mode of the rest: their dropout would be at work in predictions
     _check_shared(model)
     _train_head(model, head)
@@ -50,6 +54,11 @@ def _trained_whole(model): # parameters
     is_pretrained = len(new)<len(by_name)
     names_words = model.get_output_embeddings() is not None
     return [p for n,p in by_name.items() if n in new] if names_words and is_pretrained else model_layout(model)[-1]
+
+def _modules_there(model, told): # where those that were asked for are not
+    if 'arget modules' not in told: return ''
+    names = {n.rpartition('.')[2]:n for n,m in model.named_modules() if type(m).__name__ in ('Linear','Conv1D')}
+    return f" Here they are called {some_of([*names], 10)}; target_modules='all-linear' takes all"
 
 def _train_head(model, head):
     plain = plain_names(model)

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedTokenizerBase
 
 from ..support.arguments import some_of
-from .tokenizer import is_learner, load_config, location_of, no_checkpoint, load_tokenizer
+from .tokenizer import check_checkpoint, is_learner, load_config, location_of, no_checkpoint, load_tokenizer
 from ..support.progress import late_bars
 from ..support.warn import warn_user
 from ..task import TASKS
@@ -202,11 +202,22 @@ def _tell_pad(model, tokenizer): # RoBERTa and its kin count positions by the pa
     for config in (model.config, model.config.get_text_config()): # models of text and images have one inside
         if getattr(config, 'pad_token_id', None) is None or not counts: config.pad_token_id = tokenizer.pad_token_id
 
-def _of_object(model, config): # a loaded one, whose outputs get the names of the labels
+def _classes(config, auto_model): # that it opens for `config`
+    found = getattr(transformers, auto_model)._model_mapping.get(type(config), ())
+    return found if isinstance(found, (list, tuple)) else (found,)
+
+def _check_head(model, auto_model):
+    kind = type(model)
+    is_bare = kind in _classes(model.config, 'AutoModel') and kind not in _classes(model.config, auto_model)
+    if not is_bare: return
+    raise ValueError(f"{kind.__name__} has no head for this task: load it by {auto_model}.from_pretrained, or pass the name of the checkpoint")
+
+def _of_object(model, auto_model, config): # a loaded one, whose outputs get the names of the labels
     is_wrapped = hasattr(model, 'peft_config') and hasattr(model, 'merge_and_unload')
     if is_wrapped:
         raise ValueError(f"{type(model).__name__} is wrapped around a model: pass that one itself, and the adapter as peft=, e.g. "
             "peft=LoraConfig(...); or model.merge_and_unload().requires_grad_(True), to train all weights")
+    _check_head(model, auto_model)
     want = config.get('num_labels')
     has = model.config.num_labels
     if want is not None and has!=want:
@@ -298,8 +309,9 @@ def load_transformer(
 )->'transformers.PreTrainedModel': # In float32 unless `dtype` is among `kwargs`
     "The model of `checkpoint` with the head of `auto_model`, agreeing with `tokenizer`; `ValueError` if a loaded one has other outputs."
     config = config or {}
+    check_checkpoint(checkpoint)
     if is_learner(checkpoint): return _from_learner(checkpoint, auto_model, tokenizer, config, **kwargs)
-    if isinstance(checkpoint, torch.nn.Module): model = _of_object(checkpoint, config)
+    if isinstance(checkpoint, torch.nn.Module): model = _of_object(checkpoint, auto_model, config)
     else:
         _warn_other_tokenizer(tokenizer, checkpoint)
         kwargs = dict(dtype=torch.float32, trust_remote_code=False) | kwargs # half precision, as some are kept in, does not train well

@@ -32,12 +32,21 @@ from ..support.finite import check_outputs
 from ..support.files import checksum_of
 
 # %% ../../nbs/predict/05_learner_predict.ipynb #10f6000c
+_of_generate = dict( # names of transformers' `generate`
+    do_sample="temperature=.7 or top_p=.9 draws, else the likeliest tokens are taken",
+    top_k="top_p=.9 draws among the likeliest tokens",
+    num_return_sequences="for several texts give the prompt several times, with temperature=.7",
+    max_length="max_new_tokens= is the most tokens that are written",
+    max_tokens="max_new_tokens= is the most tokens that are written")
+_of_generate |= {k:f"set learn.model.generation_config.{k}, before predicting" for k in
+    'repetition_penalty no_repeat_ngram_size length_penalty stop_strings bad_words_ids min_new_tokens'.split()}
+
 def _check_options(call, method, own, options): # names of arguments, as the user knows them
     if not options: return
     known = inspect.signature(method).parameters
     if any(p.kind is p.VAR_KEYWORD for p in known.values()): return
     known = [*own, *(n for n in known if n not in ('learn', 'item', 'items', 'bs', *own))]
-    check_taken(f'{call} takes no {{}}= here', options, known)
+    check_taken(f'{call} takes no {{}}= here', options, known, _of_generate if 'max_new_tokens' in known else None)
 
 @patch
 def predict(self:PredictingLearner, item, rm_type_tfms=None, with_input=False, **kwargs):

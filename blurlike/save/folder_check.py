@@ -181,6 +181,9 @@ def folder_of(
     "Where `folder_or_repo` lies; what is on the Hub is downloaded. `FileNotFoundError` if it is written like a path and nothing is there."
     folder = Path(folder_or_repo).expanduser()
     if folder.is_dir(): return folder
+    if folder.is_file():
+        raise NotADirectoryError(f"{str(folder)!r} is a file, and a folder of `learn.save_pretrained` is expected: "
+            "`load_learner` reads what `learn.export` wrote, `learn.load` what `learn.save` did")
     looked = f"(looked in {Path.cwd()})"
     is_path = isinstance(folder_or_repo, Path) or str(folder_or_repo).startswith(('.', '/', '~'))
     if is_path: raise FileNotFoundError(f"folder {str(folder)!r} does not exist {looked}")

@@ -11,6 +11,7 @@ import pickle
 import zipfile
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from types import FunctionType, MethodType, SimpleNamespace
 
 import cloudpickle
@@ -147,6 +148,8 @@ def load_learner(
     pickle_module=pickle # What reads it
 )->Learner:
     "fastai's `load_learner`, which runs the code in the file: read only files that you trust; `ImportError` names a module that is not here."
+    if Path(fname).is_dir():
+        raise IsADirectoryError(f"{str(fname)!r} is a folder: TransformersLearner.from_pretrained reads those of `learn.save_pretrained`")
     missing = []
     class Noting(pickle_module.Unpickler): # fastai trips over its own handling of this error, and hides it
         def find_class(self, *args):

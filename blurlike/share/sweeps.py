@@ -20,6 +20,7 @@ from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 from fastcore.basics import patch
 
+from ..model.tokenizer import is_learner
 from ..train.learner import TransformersLearner
 from ..train.metrics import lower_is_better
 from ..support.warn import warn_user
@@ -243,7 +244,14 @@ def _online(): # can a sweep be made without asking for a key? its package is lo
 # %% ../../nbs/share/01_sweeps.ipynb #17b50012
 _backends = dict(optuna=_by_optuna, wandb=_by_wandb)
 
-def _check_sweep(parameters, fit, metric, n_trials, prune):
+def _check_function(name, o):
+    is_function = callable(o) and not is_learner(o) # which can be called, with an event
+    if is_function: return
+    raise TypeError(f"{name}: a function is expected, not {type(o).__name__}: learner_fn makes a new learner for each trial, fit trains it")
+
+def _check_sweep(learner_fn, parameters, fit, metric, n_trials, prune):
+    _check_function('learner_fn', learner_fn)
+    if fit is not None: _check_function('fit', fit)
     if n_trials<1: raise ValueError(f"n_trials={n_trials} must be at least 1")
     if prune and fit is None:
         raise ValueError("prune=True needs fit=: a learner that learner_fn has trained cannot be stopped any more")
@@ -267,7 +275,7 @@ def sweep(
     "Search for the `parameters` with the best `metric`."
     if backend is None: backend = 'wandb' if _online() and not prune else 'optuna'
     if backend not in _backends: raise ValueError(f"backend={backend!r}: 'optuna', 'wandb' or None is expected")
-    _check_sweep(parameters, fit, metric, n_trials, prune)
+    _check_sweep(learner_fn, parameters, fit, metric, n_trials, prune)
     ranges = {n:read_range(n, o) for n,o in parameters.items()}
     search = _Search(learner_fn, parameters, fit, metric, lower, seed)
     try: _backends[backend](search, ranges, n_trials, project, prune)

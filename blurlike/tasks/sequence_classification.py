@@ -232,7 +232,7 @@ def sequence_classification_learner(
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that classifies texts: one label, several labels or numbers, as the label column says."
     args = dict(locals())
-    begin(sequence_classification_learner, kwargs, seed, bs=bs, max_length=max_length, overlap=overlap)
+    begin(sequence_classification_learner, checkpoint, kwargs, seed, bs=bs, max_length=max_length, overlap=overlap)
     texts = column_names(text, 'text', 2)
     labels = column_names(label, 'label')
     common = dict(metrics=metrics, splitter=splitter) | kwargs

@@ -16,48 +16,16 @@ from fastai.data.core import Datasets
 from fastai.torch_core import set_seed
 
 from ..data.loaders import TransformersDataLoaders
-from ..support.arguments import check_settings, did_you_mean, some_of
+from ..support.arguments import check_settings, did_you_mean, of_fastai, of_trainer, some_of
 from ..data.block import TransformersTextBlock
 from ..model.class_weights import loss_with
 from .learner import TransformersLearner, head_config
 from ..model.pretrained import load_transformer, start_bias
-from ..model.tokenizer import fit_length, load_tokenizer
+from ..model.tokenizer import check_checkpoint, fit_length, load_tokenizer
 from ..data.prefetch import check_first_texts
 from ..data.column import Column
 from ..data.rows import Rows
 from ..task import Task
-
-# %% ../../nbs/train/11_assembly.ipynb #9bb4e33d
-_hints = { # names in fastai and Hugging Face, and ours
-    'batch_size per_device_train_batch_size': "bs= is the number of rows a batch",
-    'per_device_eval_batch_size val_bs': "pass dl_kwargs=dict(val_bs=...)",
-    'num_workers': "pass dl_kwargs=dict(num_workers=...)",
-    'device': "pass dl_kwargs=dict(device=...)",
-    'epochs n_epoch num_train_epochs learning_rate': "epochs and rate are said to the fit: `learn.fit_one_cycle(3, 2e-5)`",
-    'lr_scheduler_type warmup_ratio warmup_steps': "the fit chooses: `fit_one_cycle`, `fit_linear(warmup=)`, `fit_flat_cos`",
-    'weight_decay': "wd= is the weight decay",
-    'fp16': "pass precision='fp16'",
-    'bf16': "pass precision='bf16'",
-    'gradient_accumulation_steps': "pass cbs=GradientAccumulation(n_acc=...), which counts rows",
-    'compute_metrics': "pass metrics=",
-    'output_dir': "path= is where files go; `cbs=Checkpoints(folder)` of the fit keeps checkpoints",
-    'train_dataset df': "the data are the first argument",
-    'eval_dataset valid_df': "pass valid=, or data=(train, valid)",
-    'model_name model_name_or_path': "the checkpoint is the second argument",
-    'padding': "batches are padded by themselves",
-    'truncation': "texts are cut at max_length=",
-    'seq_len': "max_length= is the most tokens of a text, block_size= of a block",
-    'max_source_length max_input_length': "max_length= is the most tokens of what is read",
-    'doc_stride stride': "overlap= is how many tokens neighbouring windows share",
-    'drop_mult dropout': "pass model_kwargs=dict(hidden_dropout_prob=...), as the model's config calls it",
-    'label_smoothing label_smoothing_factor': "pass loss_func=LabelSmoothingCrossEntropyFlat()",
-    'data_collator': "batches are made by themselves",
-    'arch': "the checkpoint is the second argument, e.g. 'distilbert-base-uncased'",
-    'y_names y_name': "label= is the column of the labels",
-    'is_lm': "take masked_lm_learner or causal_lm_learner",
-    'num_labels': "the labels are read from the rows; vocab= names more",
-    'label_delim': "pass the labels of a row as a list, e.g. `df['label'].str.split('|')`"}
-_elsewhere = {name:hint for names,hint in _hints.items() for name in names.split()}
 
 # %% ../../nbs/train/11_assembly.ipynb #9bb4e340
 _columns = {'text','label','words','tags','source','target','question','context','choices','answers'} # of one task or another
@@ -73,14 +41,16 @@ def check_arguments(
     if own is None:
         own = [k for k in inspect.signature(make).parameters if k not in known and k not in _found|{'kwargs'}]
     others = {*inspect.signature(build_learner).parameters}-_found # which a task may refuse in words of its own
+    elsewhere = of_fastai | of_trainer
     for k in kwargs.keys()-known.keys()-{*own}-others:
-        if k in _elsewhere: raise TypeError(f"there is no argument {k!r}: {_elsewhere[k]}")
+        if k in elsewhere: raise TypeError(f"there is no argument {k!r}: {elsewhere[k]}")
         like = '' if k in _columns else did_you_mean(k, [*known, *own])
         takes = f'; {make.__name__} takes {some_of(own, 30, str)}, and what TransformersLearner takes'
         raise TypeError(f"there is no argument {k!r}{like or takes}")
 
 def begin(
     make, # The function of a task
+    checkpoint, # As it was given
     kwargs:dict, # What it hands on
     seed, # As it was given
     **settings # As for `check_settings`
@@ -88,6 +58,7 @@ def begin(
     "What each such function does first: look at its arguments (`TypeError` for what it finds by itself, or does not know), and set the random states."
     for k in kwargs.keys()&_found: raise TypeError(f"there is no argument {k!r}: this function finds it by itself")
     check_arguments(make, kwargs)
+    check_checkpoint(checkpoint)
     check_settings(seed=seed, **settings)
     if seed is not None: set_seed(int(seed))
 

@@ -9,13 +9,14 @@ __all__ = ['ONLY_IN_FIT', 'FittingLearner']
 import math
 from operator import attrgetter
 
-from fastai.callback.core import event
+from fastai.callback.core import Callback, event
 from fastai.callback.progress import CSVLogger
 from fastai.callback.tracker import SaveModelCallback, TrackerCallback
 from fastai.learner import Learner, Recorder
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
+from fastcore.xtras import ContextManagers
 
 from ..support.warn import warn_user
 
@@ -47,6 +48,14 @@ def _stays_out(self:FittingLearner, cb, event_name): # of a validation; one in t
     return is_within or _is_only_in_fit(cb)
 
 def _hears(cb, event_name): return event_name=='after_fit' or event_name in vars(cb) or hasattr(type(cb), event_name)
+
+# %% ../../nbs/train/02_events.ipynb #98fe93d5
+def check_callback(cb): # or its class
+    kind = cb if isinstance(cb, type) else type(cb)
+    if issubclass(kind, Callback): return
+    of_trainer = any(c.__name__=='TrainerCallback' for c in kind.__mro__)
+    way = " but one of transformers' Trainer; fastai has e.g. `EarlyStoppingCallback(monitor='valid_loss', patience=3)`" if of_trainer else ''
+    raise TypeError(f"cbs: {kind.__name__} is no callback of fastai's{way}")
 
 # %% ../../nbs/train/02_events.ipynb #dad98091
 # fastai asks every callback for every event, and each that has none asks the learner and the model: a millisecond a batch
@@ -100,12 +109,29 @@ def _take_back(self:FittingLearner):
 @patch
 def __enter__(self:FittingLearner):
     self._set_aside()
-    return super(FittingLearner, self).__enter__()
+    try: return super(FittingLearner, self).__enter__()
+    except BaseException:
+        self._take_back()
+        raise
 
 @patch
 def __exit__(self:FittingLearner, exc_type, exc_value, tb):
     try: super(FittingLearner, self).__exit__(exc_type, exc_value, tb)
     finally: self._take_back()
+
+# %% ../../nbs/train/02_events.ipynb #0c686b4c
+class _Together(ContextManagers): # of which none stays entered where one fails
+    def __enter__(self):
+        try: super().__enter__()
+        except BaseException:
+            self.stack.close()
+            raise
+
+@patch
+@delegates(Learner.validation_context)
+def validation_context(self:FittingLearner, *args, **kwargs):
+    "fastai's `validation_context`, which can be entered again where it failed."
+    return _Together(super(FittingLearner, self).validation_context(*args, **kwargs).default)
 
 # %% ../../nbs/train/02_events.ipynb #9637a648
 @patch

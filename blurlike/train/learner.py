@@ -6,6 +6,9 @@
 __all__ = ['TransformersLearner', 'head_config']
 
 # %% ../../nbs/train/10_learner.ipynb #4f672c8e
+import inspect
+from functools import wraps
+
 import torch
 from fastai.callback.fp16 import AMPMode
 from fastai.callback.training import GradientClip
@@ -34,9 +37,10 @@ from ..model.padding_free import packed_again
 from ..model.precision import DevicePrecision
 from ..predict.predicting_learner import PredictingLearner
 from ..model.pretrained import guard_labels, label_maps, load_transformer, start_bias
-from ..model.tokenizer import max_positions
+from ..model.tokenizer import check_checkpoint, max_positions
 from ..model.splitters import layer_stacks, transformer_splitter
 from ..task import Task, task_of
+from ..support.arguments import check_taken, of_fastai, of_trainer
 from ..support.warn import warn_user
 import blurlike.predict.learner_predict # noqa: F401 (adds `predict`, `predict_batch`, `get_preds`)
 import blurlike.show.tables # noqa: F401 (registers the displays)
@@ -66,10 +70,12 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         lr:float|slice|None=None, # Default learning rate of fits; `None`: by the width of the model, and for more than two labels faster towards the head
         **kwargs
     ):
+        check_taken('there is no argument {!r}', kwargs, inspect.signature(Learner).parameters, of_fastai | of_trainer)
         if cuda_graphs: _check_graphs(padding_free, gradient_checkpointing, compile)
+        check_checkpoint(checkpoint)
         check_loaders(dls)
         self.task = task or task_of(dls)
-        _check_settings(metrics, precision, self.task)
+        _check_settings(metrics, opt_func, precision, self.task)
         self.padding_free = padding_free
         model = self._load(dls, checkpoint, model_kwargs or {})
         self._begin_head(dls, unwrap(model), checkpoint, loss_func)
@@ -87,6 +93,8 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         if compile: self._compile()
         if cuda_graphs: self.add_cb(CUDAGraphs())
 
+    def __getattr__(self, k): return _of_model(k, super().__getattr__)
+
 # %% ../../nbs/train/10_learner.ipynb #f8cc51e9c1
 def _n_groups(groups): # that an optimizer makes of what a splitter gives, where a list of parameters is one
     groups = list(groups)
@@ -101,6 +109,23 @@ def default_lr(self:TransformersLearner)->float|slice: # Highest learning rates:
     has_labels = highest>rate and len(output_names(self.dls))>2
     n_groups = _n_groups(self.splitter(self.model)) if self.opt is None else len(self.opt.hypers) # frozen ones too
     return slice(rate, highest) if has_labels and n_groups>1 else rate
+
+# %% ../../nbs/train/10_learner.ipynb #2c4ab2fe
+_of_trainer = dict(train="`learn.fit_one_cycle(3)` trains, and `learn.model.train()` sets the mode of the model",
+    evaluate="`learn.validate()` gives loss and metrics, `learn.report()` scores by label and by part")
+
+def _takes_tokens(generate): # of the model
+    @wraps(generate)
+    def call(*args, **kwargs):
+        given = args[0] if args else kwargs.get('inputs')
+        if isinstance(given, (list, tuple)) and len(given): given = given[0]
+        if not isinstance(given, (str, dict)): return generate(*args, **kwargs)
+        raise TypeError("generate is the model's own, and takes token ids: call `predict`, `predict_batch` or `stream` for what follows a text")
+    return call
+
+def _of_model(k, find): # what `find` gives for a name that the learner lacks
+    if k in _of_trainer: raise AttributeError(f"a learner has no {k!r}: {_of_trainer[k]}")
+    return _takes_tokens(find(k)) if k=='generate' else find(k)
 
 # %% ../../nbs/train/10_learner.ipynb #d9f13b01
 def head_config(
@@ -152,7 +177,15 @@ def _begin_head(self:TransformersLearner, dls, model, checkpoint, loss_func):
     if best.isfinite().all(): start_bias(model, best)
 
 # %% ../../nbs/train/10_learner.ipynb #b0f6ca3b
-def _check_settings(metrics, precision, task):
+def _check_optimizer(opt_func):
+    kind = getattr(opt_func, 'func', opt_func) # of a `partial`
+    if not isinstance(kind, type): kind = type(kind)
+    if not issubclass(kind, torch.optim.Optimizer): return
+    raise TypeError(f"opt_func={kind.__name__} is an optimizer of PyTorch's, which knows no groups of fastai's: "
+        f"pass opt_func=partial(OptimWrapper, opt=torch.optim.{kind.__name__})")
+
+def _check_settings(metrics, opt_func, precision, task):
+    _check_optimizer(opt_func)
     if any(isinstance(m, str) for m in L(metrics)):
         raise TypeError(f"metrics={metrics!r}: functions or `Metric`s are expected, e.g. metrics=accuracy, not their names")
     check_batch_metrics(metrics)

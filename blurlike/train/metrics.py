@@ -7,6 +7,7 @@ __all__ = ['f1_score', 'f1_multi', 'single_label_metrics', 'multi_label_metrics'
            'check_text_metrics', 'check_batch_metrics', 'check_scores', 'lower_is_better']
 
 # %% ../../nbs/train/00_metrics.ipynb #3a0a57fa
+import inspect
 import re
 import warnings
 from functools import partial
@@ -19,6 +20,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as skm
 
 from ..model.decisions import label_threshold, scaled
+from ..support.arguments import some_of
 
 # %% ../../nbs/train/00_metrics.ipynb #11000b28
 class _OfOne(AccumMetric): # of the label that `predict` would give
@@ -103,14 +105,24 @@ def check_text_metrics(
             f"target, padding too, a batch at a time. Take those of {own}, which count over all targets, or a `Metric` of your own that {reads}")
 
 # %% ../../nbs/train/00_metrics.ipynb #e7a00002
+def _check_arguments(func): # of a metric
+    try: parameters = inspect.signature(func)
+    except (TypeError, ValueError): return # a function of C, which does not tell
+    try: parameters.bind(None, None)
+    except TypeError:
+        name = getattr(func, '__name__', 'the function')
+        raise TypeError(f"metrics: {name}{parameters} is called as {name}(preds, targs), with the outputs of a batch and its targets: "
+            "give it these two arguments, and let it return a number") from None
+
 def check_batch_metrics(
     metrics # As they were passed
 ):
-    "Raise `ValueError` for functions of scikit-learn that would be called with swapped arguments, a batch at a time."
+    "Raise an error for functions that take no predictions and targets, and for those of scikit-learn, which take them the other way round."
     for m in L(metrics):
+        if isinstance(m, (Metric, type)): continue
+        _check_arguments(m)
         func = m.func if isinstance(m, partial) else m
-        is_plain = getattr(func, '__module__', None) is not None and not isinstance(m, (Metric, type))
-        if not is_plain or func.__module__.split('.')[0]!='sklearn': continue
+        if (getattr(func, '__module__', None) or '').split('.')[0]!='sklearn': continue
         name = getattr(func, '__name__', 'the function')
         raise ValueError(f"metrics: {name} of scikit-learn takes all targets, then all predictions, and would be called with the predictions of a batch first: "
             f"pass skm_to_fastai({name}), and for numbers skm_to_fastai({name}, is_class=False)")
@@ -136,6 +148,13 @@ def _made_up(learn, targets): # predictions like its own beside `targets`, witho
     pred = torch.randn(len(y), *learn.pred.shape[1:], generator=torch.Generator().manual_seed(0))
     return _MadeUp(learn, pred.to(learn.pred), y)
 
+def _absent(learn, targets): # labels that some metrics miss
+    y = torch.stack(targets)
+    if y.ndim>1 or y.is_floating_point(): return ''
+    there = {*y.tolist()}
+    absent = [n for i,n in enumerate(getattr(learn, 'names', ())) if i not in there]
+    return f". No validation row has the label {some_of(absent, 5)}" if absent else ''
+
 def check_scores(
     metrics, # Of a learner
     learn, # Learner, or what has its `pred`, `y` and `yb`: (B,C) logits and their targets
@@ -151,7 +170,7 @@ def check_scores(
         fault = _fault(m, _made_up(learn, targets(None)))
         if fault is None: continue
         raise ValueError(f"metrics: {m.name} cannot score predictions of the shape {tuple(learn.pred.shape)} beside targets of the shape "
-            f"{tuple(learn.y.shape)}, and would fail after the epoch. {fault}")
+            f"{tuple(learn.y.shape)}, and would fail after the epoch. {fault}{_absent(learn, targets(None))}")
 
 # %% ../../nbs/train/00_metrics.ipynb #09a5f00b
 def _named(words, abbreviations): # either stands anywhere in a name, or as a word of its own

@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from fastprogress.fastprogress import ConsoleMasterBar
 
 from ..support.progress import can_be_seen, no_bars
-from .events import FittingLearner
+from .events import FittingLearner, check_callback
 
 # %% ../../nbs/train/03_progress_bars.ipynb #cf1bf3f5
 class _NoBar:
@@ -54,6 +54,7 @@ class ProgressCallback(fastai.callback.progress.ProgressCallback):
 
 @patch
 def add_cb(self:FittingLearner, cb):
+    check_callback(cb)
     of_fastai = fastai.callback.progress.ProgressCallback
     if cb is of_fastai or type(cb) is of_fastai: cb = ProgressCallback()
     return super(FittingLearner, self).add_cb(cb)

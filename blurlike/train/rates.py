@@ -18,6 +18,7 @@ from fastcore.meta import delegates
 from ..model.model_inputs import unwrap
 from ..model.optimizer import WritableOptimWrapper, adamw, plain_hyper
 from ..model.turns import train_alone
+from ..support.arguments import some_of
 from ..support.warn import tell_user, warn_user
 from .events import FittingLearner
 
@@ -74,6 +75,7 @@ def lr_find(self:FittingLearner, *args, **kwargs):
 
 # %% ../../nbs/train/05_rates.ipynb #6b1a23b4
 @patch
+@delegates(Learner.fit, but=['lr'])
 def fit_linear(self:FittingLearner,
     n_epoch:int, # Passes over the training rows
     lr_max=None, # Highest learning rate, or a `slice` over the groups; `None`: the learner's
@@ -106,6 +108,17 @@ def create_opt(self:FittingLearner):
     self.opt.freeze_to(self.frozen_to)
 
 @patch
+def _warn_left_out(self:FittingLearner): # by a splitter of one's own
+    own = {id(p) for g in self.opt.param_lists for p in g}
+    names = [n for n,p in unwrap(self.model).named_parameters() if p.requires_grad and id(p) not in own]
+    is_told = not names or names==self.__dict__.get('_left_out_names')
+    self._left_out_names = names
+    if is_told: return
+    modules = dict.fromkeys('.'.join(n.split('.')[:2]) for n in names)
+    warn_user(f"splitter leaves out {len(names)} parameters that could be trained (of {some_of([*modules], 5, str)}): they stay as they are. "
+        "Put them into a group, or set requires_grad to False")
+
+@patch
 def _new_opt(self:FittingLearner): # optimizers of PyTorch's take no `slice`
     rates = self.lr
     has_own = 'lr' in getattr(self.opt_func, 'keywords', ())
@@ -113,6 +126,7 @@ def _new_opt(self:FittingLearner): # optimizers of PyTorch's take no `slice`
     super(FittingLearner, self).create_opt()
     if type(self.opt) is OptimWrapper: self.opt.__class__ = WritableOptimWrapper
     if self.wd_bn_bias and isinstance(self.opt, adamw): self.opt.decay_all()
+    self._warn_left_out()
     if has_own: return
     self.lr = rates
     if isinstance(rates, slice): self.opt.set_hyper('lr', rates)

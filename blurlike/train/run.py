@@ -12,7 +12,7 @@ from functools import wraps
 from fastai.callback.core import CancelEpochException
 from fastcore.basics import patch
 
-from ..support.arguments import check_taken
+from ..support.arguments import check_counts, check_taken, is_number
 from .epoch_weights import note_weights
 from .fitting import FittingLearner
 from .training_state import loaders_of, random_states, set_random_states
@@ -36,18 +36,33 @@ class Run:
         for c in self.keepers: c.leave()
 
 # %% ../../nbs/train/09_run.ipynb #c26745fa
-_numbers = {'n_epoch','epochs','freeze_epochs','lr','lr_max','base_lr','wd'} # of training methods
+_epochs = {'n_epoch','epochs','freeze_epochs','n_cycles','cycle_len'} # of training methods
+_numbers = _epochs | {'lr','lr_max','base_lr','wd'}
+_other_names = dict( # in other libraries; the first that a method has is meant
+    learning_rate='base_lr lr_max lr', max_lr='lr_max lr', weight_decay='wd', warmup_ratio='warmup pct_start',
+    num_train_epochs='epochs n_epoch', num_epochs='epochs n_epoch', callbacks='cbs')
+
+def _meant(known):
+    found = {k:next((n for n in names.split() if n in known), None) for k,names in _other_names.items()}
+    return {k:f'did you mean {n}=?' for k,n in found.items() if n is not None}
+
+def _check_numbers(name, given):
+    for k in _numbers & given.keys():
+        v = given[k]
+        if isinstance(v, str): raise TypeError(f"{name}: {k}={v!r} is text, a number is expected")
+        if k not in _epochs: continue
+        if is_number(v) and 0<v<1: raise ValueError(f"{name}: {k}={v}: are epochs and rate swapped?")
+        check_counts(0, **{k:v})
 
 def _bound(method, *args, **kwargs): # its arguments by name; `TypeError` for others, which says what it takes
     signature = inspect.signature(method)
     takes_more = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     known = [n for n in signature.parameters if n!='self']
-    if not takes_more: check_taken(f'{method.__name__} takes no {{}}=', kwargs, known)
+    if not takes_more: check_taken(f'{method.__name__} takes no {{}}=', kwargs, known, _meant(known))
     try: given = signature.bind(*args, **kwargs).arguments
     except TypeError as e: raise TypeError(f"{method.__name__}: {e} (it takes {', '.join(known)})") from None
-    odd = next((k for k in _numbers & given.keys() if isinstance(given[k], str)), None)
-    if odd is None: return given
-    raise TypeError(f"{method.__name__}: {odd}={given[odd]!r} is text, a number is expected")
+    _check_numbers(method.__name__, given)
+    return given
 
 def _in_run(inner): # the training method `inner`, which begins a run where there is none
     @wraps(inner)

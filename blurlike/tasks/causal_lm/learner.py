@@ -229,7 +229,7 @@ def causal_lm_learner(
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that goes on with texts."
     args = dict(locals())
-    begin(causal_lm_learner, kwargs, seed, bs=bs, max_length=max_length, block_size=block_size)
+    begin(causal_lm_learner, checkpoint, kwargs, seed, bs=bs, max_length=max_length, block_size=block_size)
     columns = column_names(text, 'text', 2)
     causal_lm.check_metrics(metrics)
     causal_lm.takes_loss(loss_func)

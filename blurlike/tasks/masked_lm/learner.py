@@ -100,7 +100,7 @@ def masked_lm_learner(
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that fills gaps."
     args = dict(locals())
-    begin(masked_lm_learner, kwargs, seed, bs=bs, max_length=max_length, block_size=block_size)
+    begin(masked_lm_learner, checkpoint, kwargs, seed, bs=bs, max_length=max_length, block_size=block_size)
     text = column_names(text, 'text', 1)[0]
     masked_lm.check_metrics(metrics)
     common = dict(loss_func=loss_func, metrics=metrics, splitter=splitter, model_kwargs=model_kwargs) | kwargs

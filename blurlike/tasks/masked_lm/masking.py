@@ -14,7 +14,7 @@ from fastcore.basics import patch
 
 from ...support.arguments import is_number
 from ...data.batch import TransformersDL
-from ...model.tokenizer import fit_length, load_tokenizer, need_fast
+from ...model.tokenizer import check_settings_of_calls, fit_length, load_tokenizer, need_fast
 from ...model.losses import IGNORED
 from ...data.tokens import TokenizeText
 from ...data.token_fields import TokenTensor
@@ -181,6 +181,7 @@ class MaskedLMBlock(TransformBlock):
         random_share:float=0.1, # Share that becomes another ordinary token; the rest stays as it is
         **tokenizer_kwargs # Passed to each call of the tokenizer
     ):
+        check_settings_of_calls(tokenizer_kwargs)
         tokenizer = load_tokenizer(checkpoint)
         limit = fit_length(max_length, tokenizer, checkpoint)
         tfm = TokenizeMasked(tokenizer, limit, mlm_probability, whole_word, mask_share, random_share,

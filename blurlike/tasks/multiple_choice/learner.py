@@ -176,7 +176,7 @@ def multiple_choice_learner(
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that picks the right one of several choices."
     args = dict(locals())
-    begin(multiple_choice_learner, kwargs, seed, bs=bs, max_length=max_length)
+    begin(multiple_choice_learner, checkpoint, kwargs, seed, bs=bs, max_length=max_length)
     asked = [] if question is None else column_names(question, 'question', 1)
     texts = [*column_names(text, 'text', 1), *asked]
     columns = column_names(choices, 'choices')

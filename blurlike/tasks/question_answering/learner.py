@@ -119,7 +119,7 @@ def question_answering_learner(
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that finds the answer to a question in a text."
     args = dict(locals())
-    begin(question_answering_learner, kwargs, seed, bs=bs, max_length=max_length, overlap=overlap)
+    begin(question_answering_learner, checkpoint, kwargs, seed, bs=bs, max_length=max_length, overlap=overlap)
     check_counts(max_answer_length=max_answer_length)
     columns = [*column_names(question, 'question', 1), *column_names(context, 'context', 1)]
     names = [*column_names(answers, 'answers', 2), columns[1]]

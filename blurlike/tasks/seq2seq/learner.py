@@ -295,7 +295,7 @@ def seq2seq_learner(
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that writes a text from another."
     args = dict(locals())
-    begin(seq2seq_learner, kwargs, seed, bs=bs, max_length=max_length)
+    begin(seq2seq_learner, checkpoint, kwargs, seed, bs=bs, max_length=max_length)
     if score_rows is not None: check_counts(0, score_rows=score_rows)
     source = column_names(source, 'source', 1)[0]
     target = column_names(target, 'target', 1)[0]

@@ -135,7 +135,7 @@ def token_classification_learner(
 )->TransformersLearner: # Ready for `fit_one_cycle`
     "A learner that tags words."
     args = dict(locals())
-    begin(token_classification_learner, kwargs, seed, bs=bs, max_length=max_length, overlap=overlap)
+    begin(token_classification_learner, checkpoint, kwargs, seed, bs=bs, max_length=max_length, overlap=overlap)
     words = column_names(words, 'words', 1)[0]
     tags = column_names(tags, 'tags', 1)[0]
     token_classification.check_metrics(metrics)
