@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
+from fastai.losses import BCEWithLogitsLossFlat
 from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, load_tokenizer, mae, masked_lm_learner, model_card, output_names,
     seq2seq_learner, sequence_classification_learner, token_classification_learner)
 from blurlike.data.label_columns import LabelLists, LabelVector
@@ -512,6 +513,14 @@ def test_balanced_weights_of_class_label_names(bert):
 
 @pytest.mark.parametrize('given,message', [(dict(a=1,b=2),r"\['a', 'b'\].*\['a', 'b', 'c'\]"), (dict(a=1,b=2,c=3,d=4),"'d'"), ([1,2],r'shape \(2,\).*3 labels'), ([[1,2,3]],'shape'), ('equal',"'equal'.*'balanced'")], ids=str)
 def test_wrong_class_weights(given, message, bert): refused('single', message, bert, UNEVEN, valid=VALID, class_weights=given)
+
+def test_weights_of_a_loss_that_lays_rows_end_to_end(bert):
+    weight = torch.tensor([1.,2.,.5])
+    refused('multi', 'rows end to end.*flatten=False.*class_weights=', bert, OWN, loss_func=BCEWithLogitsLossFlat(weight=weight))
+    learn = learner('multi', bert, loss_func=BCEWithLogitsLossFlat(weight=weight, flatten=False))
+    with learn.no_bar():
+        logits,y = learn.get_preds(act=lambda x: x)
+        close(learn.validate()[0], F.binary_cross_entropy_with_logits(logits, torch.as_tensor(y).float(), weight=weight))
 
 def test_class_weights_of_numbers(bert): refused('regression', 'labels.*number', bert, OWN, class_weights='balanced')
 
