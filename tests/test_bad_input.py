@@ -35,11 +35,12 @@ def spoiled(kind, column, rows): # a copy of the table in which `rows` of `colum
 
 @pytest.mark.parametrize('kwargs,name', [(dict(text='body'),'body'), (dict(label='class'),'class'), (dict(text=['text','body']),'body'), (dict(label=['label','class']),'class')])
 @pytest.mark.parametrize('form', [lambda df: df, Dataset.from_pandas, lambda df: df.to_dict('records')], ids=['frame','dataset','dicts'])
-def test_missing_column(form, kwargs, name, bert): refused('single', rf"no column '{name}'.*\['text', 'label'\]", bert, form(DF), KeyError, **kwargs)
+def test_missing_column(form, kwargs, name, bert): assert 'names another' not in refused('single', rf"no column '{name}'.*\['text', 'label'\]", bert, form(DF), KeyError, **kwargs)
 
 @pytest.mark.parametrize('form', [lambda df: df, Dataset.from_pandas], ids=['frame','dataset'])
 def test_a_column_inside_another_is_told(form, bert): # as the Hub keeps translations
     df = pd.DataFrame(dict(translation=[dict(en='a', de='b')]*4))
+    for name in ('text','label'): refused('single', rf"no column '{name}'; the data has .*; {name}= names another column", bert, DF.rename(columns={name:'x'}), KeyError)
     refused('single', r"no column 'en'.*stands inside 'translation'.*pd.DataFrame\(list", bert, form(df), KeyError, text='en')
 
 @pytest.mark.parametrize('data', [DF[:0], DF[:0].to_dict('records'), Dataset.from_pandas(DF[:0])], ids=['frame','dicts','dataset'])

@@ -35,11 +35,14 @@ def _as_lists(col, name):
     return f"keep the lists in a jsonl or parquet file, which a csv file is not made for, or read them with `df[{name!r}].map(ast.literal_eval)`"
 
 # %% ../../nbs/data/09_target_kinds.ipynb #9af3ce55
+def _known_parts(parts, sep): # a name may hold spaces too
+    if sep==' ': return parts.keys()
+    return {p for p,n in Counter(chain.from_iterable(parts.values())).items() if n>1}
+
 def _joined(values): # those whose parts are values of their own, or parts of others
     for sep in '|;, ':
         parts = {v:{p.strip() for p in v.split(sep)} for v in values}
-        counts = Counter(chain.from_iterable(parts.values()))
-        known = set(values) if sep==' ' else {p for p,n in counts.items() if n>1} # names hold spaces too
+        known = _known_parts(parts, sep)
         found = [v for v,ps in parts.items() if len(ps)>1 and ps<=known]
         if len(found)>1: return sep,found
     return None,[]
@@ -188,7 +191,8 @@ def check_label_types(
 
 def _as_text(value): return "`o.decode('utf-8')`" if isinstance(value, bytes) else '`str`'
 
-_types = dict(str=('the text',"`.astype(str)`"), bool=('the truth value',"`== 'True'`"), int=('the number','`.astype(int)`'))
+_types = dict(str=('the text',"`.astype(str)`"), bool=('the truth value',"`== 'True'`"))
+_number = 'the number','`.astype(int)`'
 
 def other_type(
     labels, # Of a row: one, or several
@@ -200,7 +204,7 @@ def other_type(
         number = whole_number(v)
         twin = None if v in known.values() else known.get(str(v if number is None else number))
         if twin is None or is_missing(v): continue
-        (what,_),(own,way) = (_types.get(type(o).__name__, _types['int']) for o in (v, twin))
+        (what,_),(own,way) = (_types.get(type(o).__name__, _number) for o in (v, twin))
         return f"{what} {v!r} is no label here; the learner knows {own} {twin!r}: make the column that with {way}"
     return ''
 

@@ -162,8 +162,9 @@ def _all_targets(loaders, found): # by the place of the row in what was asked fo
     return {i:y for name,(places,which) in found.items() for i,y in zip(which, _targets(loaders[name], places))}
 
 def _beginnings(dl, places): # of the texts
+    if not len(places): return []
     tl = dl.dataset.tls[0]
-    return [short_text(tuple(dl.text_tfm.parts(o)) or o) for o in tl.tfms.fs[0].read_many(tl.items, places)[0]] if len(places) else []
+    return [short_text(tuple(dl.text_tfm.parts(o)) or o) for o in tl.tfms.fs[0].read_many(tl.items, places)[0]]
 
 def _before(dl, places, entries): # what stands in the columns
     columns = list(entries[0]) if entries else [None]
@@ -173,7 +174,7 @@ def _before(dl, places, entries): # what stands in the columns
 # %% ../../nbs/inspect/15_relabel.ipynb #6ddb256e
 @patch
 def relabel(self:TransformersLearner,
-    rows, # Row numbers, as `check`, `report` and `plot_top_losses` show them; `learn.dls.valid.row_numbers(places)` are those of fastai's `top_losses()`
+    rows, # Row numbers, as `check`, `report` and `plot_top_losses` show them; of fastai's `top_losses()`: `learn.dls.valid.row_numbers(places)`
     labels, # The right label of each, as predictions name it; a list for several labels, tags or numbers
     part=None # `training`, `validation`, or one for each row: needed where each part counts its own rows
 )->pd.DataFrame: # A row a label: `row`, `part`, what your table has there (`before`), `label`, and the beginning of its `text`
@@ -191,7 +192,8 @@ def relabel(self:TransformersLearner,
         mine = [labels[i] for i in which]
         entries[name] = _entries(loaders[name], places, mine, kind, vocab)
         before = _before(loaders[name], places, entries[name])
-        told += zip(which, [rows[i] for i in which], [name]*len(which), before, mine, _beginnings(loaders[name], places))
+        texts = _beginnings(loaders[name], places)
+        told += zip(which, [rows[i] for i in which], [name]*len(which), before, mine, texts)
     old = _all_targets(loaders, found)
     _change(loaders, found, entries)
     _warn_same([(rows[i], labels[i]) for i,y in _all_targets(loaders, found).items() if y==old[i]])

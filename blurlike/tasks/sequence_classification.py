@@ -154,8 +154,8 @@ single_label = register_task(Task('single_label_classification', 'AutoModelForSe
 
 def _keeps_rows(loss_func):
     weight = getattr(getattr(loss_func, 'func', None), 'weight', None)
-    is_lost = isinstance(loss_func, BCEWithLogitsLossFlat) and loss_func.flatten and weight is not None and weight.numel()>1
-    if not is_lost: return loss_func
+    is_flat = isinstance(loss_func, BCEWithLogitsLossFlat) and loss_func.flatten
+    if not is_flat or weight is None or weight.numel()<2: return loss_func
     raise ValueError("BCEWithLogitsLossFlat(weight=...) lays the labels of all rows end to end, where a weight for each label fits no more: "
         "pass it flatten=False too, or class_weights= to the learner, which weigh the rows that have a label")
 

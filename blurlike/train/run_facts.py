@@ -107,7 +107,8 @@ def run_facts(
     facts = _loader_facts(learn.dls) | _text_facts(learn.dls.text_tfm) | _option_facts(learn.dls.train_ds.tls)
     facts |= dict(labels=[str(n) for n in learn.names]) | _training_facts(learn)
     model = unwrap(learn.model)
-    facts |= {f'config.{k}':v for k,v in config_facts(model).items()} | _adapter_facts(model) | dict(dropout=_dropout_facts(model))
+    facts |= {f'config.{k}':v for k,v in config_facts(model).items()} | _adapter_facts(model)
+    facts['dropout'] = _dropout_facts(model)
     facts |= {f'version of {m.__name__}':m.__version__ for m in (blurlike, fastai, torch, transformers)}
     return json.loads(json.dumps(facts, default=_plain))
 

@@ -115,7 +115,8 @@ def _without_tail(tokenizer, text, a, b): # a turn ends with its end token; a li
     return (a, a+len(kept)) if kept.endswith(tuple(tokenizer.all_special_tokens)) else (a, b)
 
 def _check_calls(tokenizer, messages):
-    if 'tool_calls' in tokenizer.get_chat_template() or all(m['content'].strip() for m in messages if _calls_tool(m)): return
+    only_call = any(not m['content'].strip() for m in messages if _calls_tool(m))
+    if not only_call or 'tool_calls' in tokenizer.get_chat_template(): return
     raise ValueError("a message of the assistant only calls a tool, and the chat template writes no tool_calls: take one that does")
 
 def assistant_turns(
