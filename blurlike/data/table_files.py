@@ -321,8 +321,7 @@ def is_table_file(
     o, # Anything
     files=() # Endings that are read too, as in `read_table`
 )->bool:
-    "Is `o` the path of a table? Of a text only if such a file is there."
-    if isinstance(o, Path): return True
-    if not isinstance(o, str): return False
+    "Is `o` the path of a table that is there?"
+    if not isinstance(o, (str, Path)): return False
     is_known = _kind(Path(o)) in _readers or Path(o).suffix.lower() in files
     return is_known and os.path.isfile(os.path.expanduser(o))
