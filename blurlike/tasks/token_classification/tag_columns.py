@@ -51,7 +51,8 @@ def _span_list(spans, names=None): # a `Dataset` may hold a dict of lists, a par
     if names is None: return spans
     return [s | dict(label=names[s['label']] if 0<=s['label']<len(names) else None) for s in spans]
 
-def _are_spans(value): return not isinstance(value, str) and all(isinstance(s, (dict, list, tuple)) for s in _span_list(value))
+def _are_spans(value): # right ones or wrong ones
+    return not isinstance(value, str) and all(isinstance(s, (dict, list, tuple)) for s in _span_list(value))
 
 # %% ../../../nbs/tasks/token_classification/06_tag_columns.ipynb #8cd460cb
 def _how_to_list(rows, words, tags, text): # words, where a text stands instead
