@@ -177,9 +177,9 @@ def read_arguments(
 def _refuse(p, command, odd, more=''): # arguments that `p` does not know
     sub = next(o for o in p._actions if o.dest=='command').choices[command]
     known = [o for a in sub._actions for o in a.option_strings]
-    name = next((o.split('=')[0] for o in odd if o.startswith('--')), '')
-    like = difflib.get_close_matches(name, known, 1)
-    p.error(f"unrecognized arguments: {' '.join(odd)}{more or (f'; did you mean {like[0]}?' if like else '')}")
+    name = next((o[2:].split('=')[0] for o in odd if o.startswith('--')), '')
+    like = difflib.get_close_matches(name, [o.lstrip('-') for o in known], 1)
+    p.error(f"unrecognized arguments: {' '.join(odd)}{more or (f'; did you mean --{like[0]}?' if like else '')}")
 
 def _tasks_with(odd, learners): # those whose function takes all of these options
     names = [o[2:].split('=')[0].replace('-', '_') for o in odd if o.startswith('--')]

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
+from fastai.losses import BCEWithLogitsLossFlat
 from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, MaskedLMBlock, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, load_learner, load_tokenizer, mae, masked_lm_learner, model_card, output_names,
     seq2seq_learner, sequence_classification_learner, token_classification_learner)
 from blurlike.data.label_columns import LabelLists, LabelVector
@@ -34,11 +35,12 @@ def spoiled(kind, column, rows): # a copy of the table in which `rows` of `colum
 
 @pytest.mark.parametrize('kwargs,name', [(dict(text='body'),'body'), (dict(label='class'),'class'), (dict(text=['text','body']),'body'), (dict(label=['label','class']),'class')])
 @pytest.mark.parametrize('form', [lambda df: df, Dataset.from_pandas, lambda df: df.to_dict('records')], ids=['frame','dataset','dicts'])
-def test_missing_column(form, kwargs, name, bert): refused('single', rf"no column '{name}'.*\['text', 'label'\]", bert, form(DF), KeyError, **kwargs)
+def test_missing_column(form, kwargs, name, bert): assert 'names another' not in refused('single', rf"no column '{name}'.*\['text', 'label'\]", bert, form(DF), KeyError, **kwargs)
 
 @pytest.mark.parametrize('form', [lambda df: df, Dataset.from_pandas], ids=['frame','dataset'])
 def test_a_column_inside_another_is_told(form, bert): # as the Hub keeps translations
     df = pd.DataFrame(dict(translation=[dict(en='a', de='b')]*4))
+    for name in ('text','label'): refused('single', rf"no column '{name}'; the data has .*; {name}= names another column", bert, DF.rename(columns={name:'x'}), KeyError)
     refused('single', r"no column 'en'.*stands inside 'translation'.*pd.DataFrame\(list", bert, form(df), KeyError, text='en')
 
 @pytest.mark.parametrize('data', [DF[:0], DF[:0].to_dict('records'), Dataset.from_pandas(DF[:0])], ids=['frame','dicts','dataset'])
@@ -525,6 +527,14 @@ def test_balanced_weights_of_class_label_names(bert):
 
 @pytest.mark.parametrize('given,message', [(dict(a=1,b=2),r"\['a', 'b'\].*\['a', 'b', 'c'\]"), (dict(a=1,b=2,c=3,d=4),"'d'"), ([1,2],r'shape \(2,\).*3 labels'), ([[1,2,3]],'shape'), ('equal',"'equal'.*'balanced'")], ids=str)
 def test_wrong_class_weights(given, message, bert): refused('single', message, bert, UNEVEN, valid=VALID, class_weights=given)
+
+def test_weights_of_a_loss_that_lays_rows_end_to_end(bert):
+    weight = torch.tensor([1.,2.,.5])
+    refused('multi', 'rows end to end.*flatten=False.*class_weights=', bert, OWN, loss_func=BCEWithLogitsLossFlat(weight=weight))
+    learn = learner('multi', bert, loss_func=BCEWithLogitsLossFlat(weight=weight, flatten=False))
+    with learn.no_bar():
+        logits,y = learn.get_preds(act=lambda x: x)
+        close(learn.validate()[0], F.binary_cross_entropy_with_logits(logits, torch.as_tensor(y).float(), weight=weight))
 
 def test_class_weights_of_numbers(bert): refused('regression', 'labels.*number', bert, OWN, class_weights='balanced')
 

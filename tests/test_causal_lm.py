@@ -15,7 +15,7 @@ from blurlike.all import (Rows, Callback, GradientAccumulation, Interpretation, 
 from blurlike.model import token_scores as scores_module
 from fastai.losses import CrossEntropyLossFlat
 from blurlike.model.model_inputs import accepted_names, documents_apart, way_apart
-from blurlike.tasks.causal_lm.generation import pads_left
+from blurlike.tasks.causal_lm.generation import pads_left, prompts_of
 from blurlike.predict import writing
 from fastai.metrics import AccumMetric, F1Score, Perplexity, accuracy
 from blurlike.tasks.causal_lm import generation
@@ -685,7 +685,8 @@ def test_displays(folders, form, capsys):
 # Bad input
 
 @pytest.mark.parametrize('chat,said', [([dict(role='user', content='a')], "row 4: no message is the assistant's"), ([dict(role='bot', content='a')], "row 4: role 'bot' is unknown"),
-    ([dict(role='user', content='a'), dict(role='assistant', content=' ')], 'row 4: a message of the assistant is empty'), ([dict(speaker='user')], "row 4: a message is a dict")])
+    ([dict(role='user', content='a'), dict(role='assistant', content=' ')], 'row 4: a message of the assistant is empty'), ([dict(role='user', content='a'), dict(role='assistant', content='', tool_calls=[])], 'row 4: a message of the assistant is empty'),
+    ([dict(role='user', content=None, tool_calls=[dict(name='f')]), dict(role='assistant', content='a')], "row 4: a message is a dict.*got {'role': 'user', 'content': None"), ([dict(speaker='user')], "row 4: a message is a dict")])
 def test_bad_chats_are_named(folders, chat, said):
     with pytest.raises((TypeError, ValueError), match=said): lm('chat', folders('gpt2'), [dict(messages=chat if i==4 else CHATS[i]) for i in range(8)])
 
@@ -1000,6 +1001,28 @@ def test_chats_of_a_parquet_file_are_those_of_the_table(checkpoints, in_tmp):
     whole = read(chats)
     for data in ('chats.parquet', Dataset.from_parquet('chats.parquet', cache_dir='cache')): assert torch.equal(read(data), whole)
     assert Rows(pd.read_parquet('chats.parquet'))[0]['messages'][1]['tool_calls']==calls
+
+TOOLS = ("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% for t in m.tool_calls or [] %}{{ t.name }} {{ t.arguments|tojson }}{% endfor %}{{ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}")
+
+def test_no_argument_of_a_call_is_made_up(folders, in_tmp):
+    "Arrow gives each dict the keys of all, at every depth; a message that only calls a tool may say nothing."
+    def chat(i): return [dict(role='user', content='a'), dict(role='assistant', content=('', None, 'b')[i%3], tool_calls=[dict(name='f', arguments={'xyz'[i%3]:str(i)})])]
+    chats = list(map(chat, range(12)))
+    pd.DataFrame(dict(messages=chats)).to_parquet('chats.parquet')
+    tok,tools = tokenizer_of(TOOLS),[dict(name='f')]
+    data = [dict(messages=c, tools=tools) for c in chats]
+    with pytest.warns(UserWarning, match="has a column 'tools'.*system message"): learn = lm('chat', folders('gpt2'), data, tokenizer=tok)
+    def texts(data): return [[t for t,counts in learn.dls.text_tfm.pieces(learn.dls.text_tfm.as_item(c)) if counts] for c in data]
+    want = [[f'{"b"*(i%3==2)}f {{"{"xyz"[i%3]}": "{i}"}}<|endoftext|>'] for i in range(12)]
+    frame = pd.read_parquet('chats.parquet')
+    for messages in (chats, Dataset.from_list(data)['messages'], frame.messages, read_rows('chats.parquet')[0].column('messages')): assert texts(messages)==want
+    assert prompts_of(learn, frame.messages.map(lambda c: [*c, dict(role='user', content='c')]))[1][1]==dict(role='assistant', content='', tool_calls=[dict(name='f', arguments=dict(y='1'))])
+    keys = {learn.dls.text_tfm.key(c) for c in chats}
+    assert len(keys)==12 and not learn.check().rows('empty').size
+    deaf = TokenizeNext(tokenizer_of(), form='chat')
+    deaf.segments(list(map(deaf.as_item, chats[2:3])))
+    with pytest.raises(ValueError, match='only calls a tool, and the chat template writes no tool_calls'): deaf.segments([deaf.as_item(chats[1])])
 
 def test_each_batch_draws_its_own(trained):
     learn = trained('gpt2')

@@ -352,6 +352,24 @@ def test_a_run_of_other_things_is_not_gone_on_with(cut_off, bert):
     with pytest.warns(UserWarning, match=r'goes on with changes.*training bs \(5, now 4\)'): quiet(learn, lambda: learn.resume(cut_off, accept_changes=True))
     assert len(table(learn))==2
 
+def test_a_run_of_other_modules_is_not_gone_on_with(cut_off, bert):
+    "What was set by hand: dropout, of which older runs do not tell, and which parameters are trained."
+    def louder(learn):
+        for m in learn.model.modules():
+            if isinstance(m, torch.nn.Dropout): m.p = .5
+        return learn
+    with pytest.raises(ValueError, match=r'dropout \({"0.1": \d+}, now {"0.5": \d+}\)'): quiet(l := louder(changed(bert)), lambda: l.resume(cut_off))
+    frozen = changed(bert)
+    frozen.model.bert.embeddings.requires_grad_(False)
+    with pytest.raises(ValueError, match=r'run trained \d+ parameters of the model, and this learner trains \d+: freeze the same ones'): quiet(frozen, lambda: frozen.resume(cut_off))
+    for step in cut_off.glob('step-*'):
+        about = load_state(step)['about']
+        about['made_of'].pop('dropout')
+        rewrite(step, about=about)
+    (cut_off/'run.json').write_text(json.dumps(about))
+    quiet(l := louder(changed(bert)), lambda: l.resume(cut_off))
+    assert len(table(l))==2
+
 def rewrite(step, **changes): # a checkpoint with another state, and sums that agree with it
     save_state(step, load_state(step) | changes)
     (step/'files.json').write_text(json.dumps({p.name:file_hash(p) for p in step.iterdir() if p.name!='files.json'}))

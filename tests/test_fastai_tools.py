@@ -642,11 +642,13 @@ def test_a_graph_of_losses_into_a_file(bert):
     learn.fit(2, 1e-3)
     assert len(learn.recorder.values)==2
 
-def test_tta_leaves_the_records_of_training(bert, in_tmp):
+def test_tta_leaves_the_records_of_training(bert, in_tmp, capsys):
     learn = learner('single', bert, cbs=CSVLogger())
     with learn.no_bar(): learn.fit(2, 1e-3)
     losses,values,log = list(learn.recorder.losses),list(learn.recorder.values),(in_tmp/'history.csv').read_text()
-    with learn.no_bar(), learn.no_logging(): close(learn.tta()[0], learn.get_preds()[0], 1e-6)
+    capsys.readouterr()
+    close(learn.tta()[0], learn.get_preds()[0], 1e-6)
+    assert 'epoch' not in capsys.readouterr().out
     assert learn.recorder.losses==losses and learn.recorder.values==values and (in_tmp/'history.csv').read_text()==log
 
 @pytest.mark.parametrize('kind,match', [('prompts','text is written'), ('summaries','text is written')])

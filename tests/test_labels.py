@@ -238,6 +238,13 @@ def test_rows_to_score_name_the_row_that_has_no_label(data, bad, bert):
     for v in bad:
         with pytest.raises((ValueError, KeyError, TypeError), match="row 1.*(label'? holds|was not included|were not included)"): scored(learn, frame([data[0],v]+data[2:]))
 
+@pytest.mark.parametrize('labels,odd,said', [(('1','2','x'), 1, r"rows 1, 3: the number 1 is no label here; the learner knows the text '1': .*astype\(str\)"), (('1','2','x'), 2., r"the number 2.0 .*the text '2'"), ((1,2), '1', r"the text '1' .*the number 1: .*astype\(int\)"),
+    ((True,False), 'True', r"the text 'True' .*the truth value True: .*== 'True'"), (('True','no'), True, "the truth value True .*the text 'True'"), ((['1'],['2','1']), [1], "the number 1 .*the text '1'")], ids=str)
+def test_a_label_of_another_type_is_told(labels, odd, said, bert):
+    data = cycle(*labels)
+    learn = make(bert, data)
+    with pytest.raises(KeyError, match=said): scored(learn, frame([data[0],odd,data[2],odd]+data[4:]))
+
 # Labels that look alike
 
 def test_labels_that_look_alike_are_told_of():
@@ -398,6 +405,8 @@ def test_named_numbers_train(bert):
 def test_labels_that_are_joined_are_told_of(bert):
     joined = FRAMES['single'].assign(label=[('a','b','a|b','b|a')[i%4] for i in range(48)])
     with pytest.warns(UserWarning, match=r"'a\|b', 'b\|a' are each a class.*str.split\('\|'\)"): sequence_classification_learner(joined, bert)
+    spaced = joined.assign(label=joined.label.str.replace('|', ' '))
+    with pytest.warns(UserWarning, match=r"'a b', 'b a' are each a class.*str.split\(' '\)"): sequence_classification_learner(spaced, bert)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         sequence_classification_learner(joined, bert, problem_type='single_label_classification')

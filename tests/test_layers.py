@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 from nb2md import ROOMS
 
-LIB,DOORS = 'blurlike',{'all', 'cli', 'cli_arguments', 'demo', 'tracking'}
+LIB,DOORS = 'blurlike',{'__main__', 'all', 'cli', 'cli_arguments', 'demo', 'tracking'}
 _number,_default_exp = re.compile(r'^(\d\d)_'),re.compile(r'^#\|\s*default_exp:?\s+(\S+)', re.M)
 
 def default_exp(nb):
@@ -135,16 +135,16 @@ def test_a_sound_project_passes(tmp_path):
     ('data/03_block', 'data.block', 'def f():\n    from blurlike.train.learner import fit', 'data.block imports train.learner, which comes later'),
     ('data/03_block', 'data.block', 'from blurlike.all import *', 'data.block imports the door all'),
     ('data/02_early', 'data.early', 'from .block import x', 'data.early imports data.block, which comes later'),
-    ('share/30_late', 'share.late', 'from ..tasks.tagging import x', 'share.late imports tasks.tagging: only all and cli and cli_arguments and demo and tracking may'),
-    ('share/30_late', 'share.late', 'from ..tasks import tagging', 'share.late imports tasks.tagging: only all and cli and cli_arguments and demo and tracking may'),
-    ('tasks/01_other', 'tasks.other', 'from .tagging import x', 'tasks.other imports tasks.tagging: only all and cli and cli_arguments and demo and tracking may'),
+    ('share/30_late', 'share.late', 'from ..tasks.tagging import x', 'share.late imports tasks.tagging: only __main__ and all and cli and cli_arguments and demo and tracking may'),
+    ('share/30_late', 'share.late', 'from ..tasks import tagging', 'share.late imports tasks.tagging: only __main__ and all and cli and cli_arguments and demo and tracking may'),
+    ('tasks/01_other', 'tasks.other', 'from .tagging import x', 'tasks.other imports tasks.tagging: only __main__ and all and cli and cli_arguments and demo and tracking may'),
     ('tasks/01_other', 'tasks.other', 'from .. import nowhere\nfrom ..gone import x', 'tasks.other imports gone, which no notebook exports'),
     ('data/03_other', 'data.other', '', 'data/03_other.ipynb: its number is taken'),
     ('tasks/long/00_target', 'tasks.long.target', 'from .tables import x', 'tasks.long.target imports tasks.long.tables, which comes later'),
-    ('tasks/long/02_late', 'tasks.long.late', 'from ..tagging import x', 'tasks.long.late imports tasks.tagging: only all and cli and cli_arguments and demo and tracking may'),
-    ('tasks/other/00_late', 'tasks.other.late', 'from ..long.target import x', 'tasks.other.late imports tasks.long.target: only all and cli and cli_arguments and demo and tracking may'),
-    ('tasks/02_late', 'tasks.late', 'from .long.target import x', 'tasks.late imports tasks.long.target: only all and cli and cli_arguments and demo and tracking may'),
-    ('share/30_late', 'share.late', 'from ..tasks.long.target import x', 'share.late imports tasks.long.target: only all and cli and cli_arguments and demo and tracking may'),
+    ('tasks/long/02_late', 'tasks.long.late', 'from ..tagging import x', 'tasks.long.late imports tasks.tagging: only __main__ and all and cli and cli_arguments and demo and tracking may'),
+    ('tasks/other/00_late', 'tasks.other.late', 'from ..long.target import x', 'tasks.other.late imports tasks.long.target: only __main__ and all and cli and cli_arguments and demo and tracking may'),
+    ('tasks/02_late', 'tasks.late', 'from .long.target import x', 'tasks.late imports tasks.long.target: only __main__ and all and cli and cli_arguments and demo and tracking may'),
+    ('share/30_late', 'share.late', 'from ..tasks.long.target import x', 'share.late imports tasks.long.target: only __main__ and all and cli and cli_arguments and demo and tracking may'),
     ('data/long/00_late', 'data.long.late', '', 'data/long/00_late.ipynb: only tasks have folders in their room'),
     ('data/other', 'data.other', '', 'data/other.ipynb exports data.other but has no number'),
     ('attic/00_other', 'attic.other', '', 'attic/00_other.ipynb: there is no room attic'),

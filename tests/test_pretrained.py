@@ -25,6 +25,11 @@ def test_the_same_texts_give_the_same_checkpoint(tmp_path):
         assert v==vocab
         assert all(t.equal(weights[k]) for k,t in w.items())
 
+@pytest.mark.parametrize('config,said', [(dict(model_type='gpt2'), "model_type='gpt2': a BERT is made here.*GPT2LMHeadModel"), (dict(n_embd=8), 'n_embd=8: a BERT'), (dict(hidden_sise=8), "did you mean 'hidden_size'")])
+def test_a_scratch_checkpoint_is_a_bert(config, said, tmp_path):
+    with pytest.raises(ValueError, match=said): scratch_checkpoint(TEXTS, tmp_path/'new', **config)
+    assert not (tmp_path/'new').exists()
+
 def test_every_character_can_follow_another(tmp_path):
     "pieces of one character are in the vocab, however rare, so that no word made of them is unknown"
     tok = load_tokenizer(scratch_checkpoint(TEXTS+['Zürich naïve'], tmp_path, vocab_size=100))

@@ -403,6 +403,7 @@ def test_rows_that_cannot_be_used_are_named(name, bert):
 def test_columns_of_answers_are_told(bert):
     data = columns(FRAME).drop(columns='answers')
     with pytest.raises(KeyError, match=r"no column 'answers'.*answers=\['TEXTS', 'STARTS'\]"): asked(data, bert)
+    with pytest.raises(KeyError, match=r"answers=\['answer_text', 'answer_start'\]"): asked(data.rename(columns=dict(text='answer_text', start='answer_start')), bert)
     with pytest.raises(TypeError, match=r'an answer is \d+, and no text; answers= names the column of texts first'): asked(data, bert, answers=['start','text'])
 
 def test_all_bad_rows_are_named(bert):

@@ -72,6 +72,22 @@ def test_repaired_tags_and_aligned_spans(bert):
 # Numbers that stand for names
 
 @pytest.mark.parametrize('kind', ['csv','jsonl','parquet'])
+def test_the_path_of_a_table_stands_for_its_rows(kind, bert):
+    "Columns that were learnt as text stay text; a text is no path, unless there is such a file."
+    df = frame('1','2').assign(text=[str(i) for i in range(N)])
+    learn = make(bert, df)
+    path = Path(write(df, f'rows.{kind}'))
+    want = learn.predict_batch(df)
+    for o in (path, str(path)):
+        assert learn.predict_batch(o)==want and targets(learn, df)==[plain(y) for _,y in learn.dls.test_dl(o, with_labels=True).dataset]
+        assert (learn.embed(o)==learn.embed(df)).all()
+    learn.predict_batch(path, out='p.jsonl')
+    assert pd.read_json('p.jsonl', lines=True).score.tolist()==pytest.approx([p['score'] for p in want])
+    for o in ('a film.csv','a film', 'x'*5000+'.csv', Path('gone.csv')):
+        for f in (learn.predict_batch, learn.dls.test_dl):
+            with pytest.raises(TypeError, match='takes a list of texts; for one text call `predict`, for the rows of a file'): f(o)
+
+@pytest.mark.parametrize('kind', ['csv','jsonl','parquet'])
 def test_numbers_stand_for_the_names_that_they_stood_for(kind, bert):
     ids = frame(0, 1)
     name = write(ids, f'ids.{kind}')

@@ -45,7 +45,7 @@ def test_the_new_label_is_what_is_read(way, bert):
     list(learn.dls.valid)
     old = targets_of(learn.dls.train)
     done = learn.relabel([0], [label])
-    assert done.columns.tolist()==['row','part','before','label'] and done.row.tolist()==[0] and done.part.tolist()==['training']
+    assert done.columns.tolist()==['row','part','before','label','text'] and done.row.tolist()==[0] and done.part.tolist()==['training']
     assert done.before[0]==before or dict(done.before[0])==before
     now = targets_of(learn.dls.train)
     assert now[0]==target and now[1:]==old[1:] and torch.as_tensor(learn.dls.train_ds[0][1]).tolist()==target
@@ -154,6 +154,17 @@ def test_the_users_own_data_stays(source, bert, tmp_path):
     assert now.label.tolist()==DF.label.tolist()
     assert set(learn.dls.train_ds.items.column('label'))=={'fine'}=={r['label'] for r in learn.dls.valid_ds.items}
 
+@pytest.mark.parametrize('way', list(WAYS))
+def test_a_label_that_was_there_already_is_told(way, bert):
+    make,label,_,_ = WAYS[way]
+    learn = make(bert)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        done = learn.relabel([0], [label])
+    with pytest.warns(UserWarning, match='^row 0 had the label given already.*row numbers are those of your table.*learn.dls.valid.row_numbers'): learn.relabel([0], [label])
+    text = FRAMES['pair'].one[0] if way=='boolean' else FRAMES['choice'].text[0] if way=='choice' else TEXTS[0]
+    assert done.text[0].startswith(text[:12])
+
 def test_two_learners_over_the_same_rows(bert):
     rows = Rows(DF)
     one,other = (learner('single', bert, rows) for _ in range(2))
@@ -202,7 +213,7 @@ def test_tags_must_fit(bert):
 def test_no_rows_are_no_change(bert):
     learn = learner('single', bert)
     done = learn.relabel([], [])
-    assert len(done)==0 and done.columns.tolist()==['row','part','before','label']
+    assert len(done)==0 and done.columns.tolist()==['row','part','before','label','text']
 
 def test_learners_whose_labels_stand_nowhere(bert):
     with pytest.raises(TypeError, match='the text is its own target'): masked_lm_learner(DF[['text']], bert, bs=5).relabel([0], ['x'])

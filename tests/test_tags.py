@@ -211,14 +211,18 @@ def tagged(df, **kwargs):
     rows = read_tagged(df, 'text', 'spans', **kwargs)[0]
     return [list(zip(rows[i]['text'], rows[i]['spans'])) for i in range(len(rows))]
 
-@pytest.mark.parametrize('form', [lambda p: [tuple(s.values()) for s in p], lambda p: [list(s.values()) for s in p], lambda p: dict(entities=[tuple(s.values()) for s in p]), lambda p: dict(entities=p)])
+@pytest.mark.parametrize('form', [lambda p: [tuple(s.values()) for s in p], lambda p: [list(s.values()) for s in p], lambda p: dict(entities=[tuple(s.values()) for s in p]), lambda p: dict(entities=p), lambda p: [dict(entity_group=s['label'], score=.9, word='x', start=s['start'], end=s['end']) for s in p]])
 def test_spans_as_others_write_them(form, bert, tmp_path):
-    "spaCy's and Doccano's are lists of start, end and label"
+    "spaCy's and Doccano's are lists of start, end and label, our predictions dicts with `entity_group`"
     want,df = tagged(spans_frame(SPANS)),spans_frame([]).assign(spans=[form(SPANS)]*10)
     df.to_json(tmp_path/'rows.jsonl', orient='records', lines=True)
     assert tagged(df)==want==tagged(tmp_path/'rows.jsonl')
     learn = token_classification_learner(df, bert, words='text', tags='spans', bs=4)
     assert learn.dls.test_dl(df, with_labels=True).one_batch()[1].shape[0]==4 and learn.entity_report(df).support.sum()
+
+def test_columns_of_spans_are_told():
+    with pytest.raises(KeyError, match=r"no column 'tokens'; the data has \['text', 'spans'\]; words= names another column. Texts with spans\? words='text', tags='spans'"): read_tagged(spans_frame(SPANS), 'tokens', 'tags')
+    with pytest.raises(KeyError, match="words= names another column['\"]$"): read_tagged(spans_frame(SPANS)[['text']], 'tokens', 'tags')
 
 def test_what_are_neither_words_nor_spans_is_told_with_the_way():
     words = pd.DataFrame(dict(sentence=[0,0,1], word=['Ada','sings','Bob'], tag=['B-PER','O','B-PER']))
@@ -258,13 +262,13 @@ def test_scripts_without_spaces_are_divided_as_they_must_be():
     assert tagged(spans_frame([span(3, 5, 'LOC')], text=text), align_spans='expand')==rows
 
 @pytest.mark.parametrize('bad,what', [(span(0, 3, None), 'label None'), (span(0, 3, float('nan')), 'label nan'), (span(0, 3, ' '), "label ' '"), (span('0', '3'), "'0':'3'.*whole numbers"), (span(0., 3.), 'whole numbers'),
-    (span(None, 3), 'whole numbers'), (span(0, 99), '0:99'), (span(-3, 3), '-3:3'), (dict(start=0, label='X'), "no 'end'"), (span(0, 3, 'B-PER'), "'B-PER' is a tag.*'PER'"), ('PER', '.')])
+    (span(None, 3), 'whole numbers'), (span(0, 99), '0:99'), (span(-3, 3), '-3:3'), (dict(start=0, label='X'), "a span has no 'end', it has 'start', 'label'$"), (dict(start=0, end=3, type='X'), "no 'label', it has 'start', 'end', 'type'"), (['LOC', 3, 7], r"a span is \(start, end, label\), got \['LOC', 3, 7\]"), (span(0, 3, 'B-PER'), "'B-PER' is a tag.*'PER'"), ('PER', '.')])
 def test_spans_that_cannot_be_used_are_named_with_their_row(bad, what):
     df = spans_frame(SPANS)
     df.at[7, 'spans'] = [bad]
     with pytest.raises(ValueError, match=f'row 7:.*{what}'): tagged(df)
     df = pd.concat([df[7:8]]*3, ignore_index=True)
-    if bad!='PER' and bad['label']!='B-PER':
+    if bad!='PER' and (isinstance(bad, list) or bad.get('label')!='B-PER'):
         with pytest.raises(ValueError, match=f'row 0:.*{what}'): tagged(df)
 
 def test_a_type_may_have_a_hyphen():

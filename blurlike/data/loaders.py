@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_many', 'takes', 'given_rows', 'text_changes', 'TransformersDataLoaders', 'own_loaders', 'check_loaders',
-           'columns_read', 'text_columns', 'read_again', 'check_labelled', 'output_names', 'some_targets',
+           'columns_read', 'text_columns', 'read_again', 'items_of', 'check_labelled', 'output_names', 'some_targets',
            'check_names', 'check_tokens']
 
 # %% ../../nbs/data/19_loaders.ipynb #ad711605
@@ -25,6 +25,7 @@ from .prefetch import name_error, name_items, own_transforms
 from .column import Column
 from .rows import Rows
 from .table_checks import check_columns, read_rows
+from .table_files import is_table_file
 from .tokens import TokenizeText
 from ..support.arguments import is_name, some_of
 from ..support.cells import native_values
@@ -36,7 +37,7 @@ def check_many(
 ):
     "Raise `TypeError` unless `items` are many, and in an order: a dict would be taken for the list of its keys, a path for that of its letters."
     if isinstance(items, (str, Path)):
-        raise TypeError(f"{call} takes a list of texts; for one text call `predict`, for the rows of a file `{call}(read_table(path))`")
+        raise TypeError(f"{call} takes a list of texts; for one text call `predict`, for the rows of a file give the path of a table that is there")
     if isinstance(items, Mapping):
         is_split = all(isinstance(o, (Dataset, pd.DataFrame)) for o in items.values())
         way = 'pass one of its parts' if is_split and items else "a row is passed as `[row]`, columns as `pd.DataFrame(columns)`"
@@ -80,13 +81,13 @@ class TransformersDataLoaders(DataLoaders):
         DataLoaders.device.fset(self, None if d is None else torch.device(d))
 
     def test_dl(self,
-        test_items, # List or Series of texts, list of dicts, DataFrame or Dataset; may be empty
+        test_items, # List or Series of texts, list of dicts, DataFrame, Dataset or path of a table; may be empty
         rm_type_tfms=None, # As in fastai
         with_labels:bool=False, # Do the rows hold labels?
         **kwargs # Passed to `TransformersDL.new`
     )->TfmdDL: # A `TransformersDL`
         "A loader over `test_items`, in their order; `TypeError` if they are no texts."
-        check_many(test_items, 'test_dl')
+        test_items = items_of(test_items, 'test_dl', self)
         if len(test_items)==0: return self.valid.new(self.valid_ds.new_empty(), **kwargs)
         if with_labels: test_items = self._as_read(test_items)
         test_items = given_rows(test_items, self.valid_ds.tls[0])
@@ -152,17 +153,31 @@ def text_columns(
         return [names] if are_texts and is_name(names) else getattr(o, 'text_names', ())
     return [*L(columns_read(x)), *(n for o in y for n in stays(o))]
 
+def _files(learn): # readers of files that are a task's own
+    y = getattr(learn, 'dls', learn).valid_ds.tls[-1].tfms.fs
+    found = getattr(y[0] if len(y) else None, 'files', None)
+    return found or getattr(getattr(learn, 'task', None), 'files', None) or {}
+
 def read_again(
-    learn, # Learner
+    learn, # Learner, or its `DataLoaders`
     rows, # Table, or its path
     as_text=None # Columns of a csv that stay text; `None`: those of the learner
 )->Rows:
     "`rows` as the learner's own were read; `ValueError` for a `DatasetDict` of several parts, which are not judged together."
-    y = learn.dls.valid_ds.tls[-1].tfms.fs
-    files = getattr(y[0] if len(y) else None, 'files', None) or getattr(learn.task, 'files', None)
-    res,parts = read_rows(rows, files, text_columns(learn.dls) if as_text is None else as_text)
+    if as_text is None: as_text = text_columns(getattr(learn, 'dls', learn))
+    res,parts = read_rows(rows, _files(learn), as_text)
     if len(parts)<2: return res
     raise ValueError(f"the DatasetDict has the parts {some_of(list(parts), 5)}: pass one of them, e.g. `data[{[*parts][-1]!r}]`")
+
+def items_of(
+    items, # As they were passed
+    call:str, # Whereto
+    learn # Learner, or its `DataLoaders`
+): # Many, in an order
+    "`items`, or the rows of the file whose path they are; `TypeError` as `check_many`."
+    if is_table_file(items, _files(learn)): return read_again(learn, items).source
+    check_many(items, call)
+    return items
 
 # %% ../../nbs/data/19_loaders.ipynb #5c2f4f79
 @patch

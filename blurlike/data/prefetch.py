@@ -24,6 +24,7 @@ from fasttransform import Pipeline
 from ..support.arguments import is_name
 from .column import Column
 from .rows import Rows, name_numbers
+from .target_kinds import other_type
 from .tokens import TokenizeText
 from .token_fields import Tokens
 
@@ -103,6 +104,13 @@ def _item(self:RowReader, i):
     try: return self.dl.do_item(int(i))
     except Exception as e: raise self.named(e, i)
 
+def _encoded(f, value, split_idx):
+    try: return f(value, split_idx=split_idx)
+    except (KeyError, TypeError) as e:
+        told = other_type(value, getattr(f, 'vocab', None) or ())
+        if not told: raise
+        raise KeyError(told) from e
+
 @patch
 def _targets(self:RowReader, k, tl, values):
     rest,res = tl.tfms.fs[1:],[]
@@ -113,7 +121,7 @@ def _targets(self:RowReader, k, tl, values):
         target = self.known.get(key)
         if target is None:
             target = value
-            for f in rest: target = f(target, split_idx=tl.split_idx)
+            for f in rest: target = _encoded(f, target, tl.split_idx)
             if len(self.known)<10_000: self.known[key] = target
         res.append(target)
     return res

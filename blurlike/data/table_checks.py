@@ -73,9 +73,15 @@ def _inside(rows, name): # another column?
     if outer is None: return ''
     return f". It stands inside {outer!r}: make a table of that, `pd.DataFrame(list(data[{outer!r}]))`"
 
+_named_by = {n:n for n in ('text','label','tags','source','target','question','context','choices')} # usual name -> argument
+_named_by['tokens'] = 'words'
+
+def _hint(name): return f'; {_named_by[name]}= names another column' if name in _named_by else ''
+
 def check_columns(
     rows:Rows, # The data
-    *names     # Wanted columns
+    *names,    # Wanted columns
+    of_learner:bool=False # Are they those that a learner reads, whatever the user may say?
 ):
     "Raise `KeyError` for columns that `rows` does not have."
     missing = [n for n in names if n not in rows.columns]
@@ -83,7 +89,7 @@ def check_columns(
         which,there = rows.alone[missing[0]]
         raise KeyError(f"no column {missing[0]!r} in the table for {which}, which has {there}")
     if missing:
-        told = other_sign(rows.columns)+_inside(rows, missing[0])
+        told = ('' if of_learner else _hint(missing[0]))+other_sign(rows.columns)+_inside(rows, missing[0])
         raise KeyError(f"no column {missing[0]!r}; the data has {rows.columns}{told}")
     twice = next((n for n in names if rows.columns.count(n)>1), None)
     if twice is None: return

@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/inspect/15_relabel.ipynb #5198d436
 import numpy as np
 import pandas as pd
+import torch
 from fastcore.basics import patch
 
 from ..support.arguments import some_of
@@ -15,6 +16,7 @@ from ..data.prefetch import ReadMegabatch, name_error
 from ..data.column import Column
 from ..data.rows import Rows, name_numbers
 from .row_scan import kind_of_targets
+from ..show.report import short_text
 from ..model.decisions import DECISION_NAMES, changed_decisions, decisions_of
 from ..support.arguments import is_whole
 from ..support.warn import warn_user
@@ -147,6 +149,23 @@ def _warn_decided(learn):
     if not said: return
     warn_user(f"{' and '.join(said)}: found on validation rows that have other labels now. Find that again")
 
+def _warn_same(same): # row numbers and labels
+    if not same: return
+    warn_user(f"{name_numbers([r for r,_ in same])} had the label given already, e.g. {same[0][1]!r:.60}: row numbers are those of your table, "
+        "as in the column `row` of plot_top_losses. fastai's `top_losses()` counts validation rows: `learn.dls.valid.row_numbers(places)`")
+
+def _targets(dl, places): # as they are now
+    try: return [repr(torch.as_tensor(y).tolist()) for y,*_ in dl.reader(places)[1]]
+    except Exception: return list(range(len(places))) # of a fault that is about to be corrected
+
+def _all_targets(loaders, found): # by the place of the row in what was asked for
+    return {i:y for name,(places,which) in found.items() for i,y in zip(which, _targets(loaders[name], places))}
+
+def _beginnings(dl, places): # of the texts
+    if not len(places): return []
+    tl = dl.dataset.tls[0]
+    return [short_text(tuple(dl.text_tfm.parts(o)) or o) for o in tl.tfms.fs[0].read_many(tl.items, places)[0]]
+
 def _before(dl, places, entries): # what stands in the columns
     columns = list(entries[0]) if entries else [None]
     values = dl.dataset.tls[1].items.read(places, columns) if entries else [[]]
@@ -155,10 +174,10 @@ def _before(dl, places, entries): # what stands in the columns
 # %% ../../nbs/inspect/15_relabel.ipynb #6ddb256e
 @patch
 def relabel(self:TransformersLearner,
-    rows, # Row numbers, as `check`, `report` and top losses show them
+    rows, # Row numbers, as `check`, `report` and `plot_top_losses` show them; of fastai's `top_losses()`: `learn.dls.valid.row_numbers(places)`
     labels, # The right label of each, as predictions name it; a list for several labels, tags or numbers
     part=None # `training`, `validation`, or one for each row: needed where each part counts its own rows
-)->pd.DataFrame: # A row a label: `row`, `part`, what your table has there (`before`), and `label`
+)->pd.DataFrame: # A row a label: `row`, `part`, what your table has there (`before`), `label`, and the beginning of its `text`
     "Correct labels in this learner; your own table stays as it is."
     loaders = _loaders_with_rows(self)
     _check_can(self, loaders)
@@ -173,8 +192,11 @@ def relabel(self:TransformersLearner,
         mine = [labels[i] for i in which]
         entries[name] = _entries(loaders[name], places, mine, kind, vocab)
         before = _before(loaders[name], places, entries[name])
-        told += zip(which, [rows[i] for i in which], [name]*len(which), before, mine)
+        texts = _beginnings(loaders[name], places)
+        told += zip(which, [rows[i] for i in which], [name]*len(which), before, mine, texts)
+    old = _all_targets(loaders, found)
     _change(loaders, found, entries)
+    _warn_same([(rows[i], labels[i]) for i,y in _all_targets(loaders, found).items() if y==old[i]])
     if any(name=='validation' for _,_,name,*_ in told): _warn_decided(self)
     told.sort(key=lambda o: o[0])
-    return pd.DataFrame([o[1:] for o in told], columns=['row','part','before','label'])
+    return pd.DataFrame([o[1:] for o in told], columns=['row','part','before','label','text'])

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from ..support.arguments import check_counts
-from ..data.loaders import check_many, read_again
+from ..data.loaders import items_of, read_again
 from ..data.prefetch import items_from
 from ..model.model_inputs import split_windows, unwrap, writes_text
 from ..predict.prediction_files import rows_between
@@ -110,7 +110,7 @@ def embed(self:TransformersLearner,
     bs:int=64 # Per batch
 )->np.ndarray: # (n,H) float32
     "What the model makes of `items` before its head: the mean over the tokens, and over windows and choices."
-    check_many(items, 'embed')
+    items = items_of(items, 'embed', self)
     check_counts(bs=bs)
     if writes_text(unwrap(self.model)):
         raise TypeError("this model reads a text and writes another, and has no place before its head where it knows the first alone: "

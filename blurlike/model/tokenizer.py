@@ -20,6 +20,7 @@ from tokenizers.normalizers import Prepend, Sequence
 import transformers # whose models come in when they are named: two seconds
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+from ..support.arguments import did_you_mean
 from ..support.progress import late_bars
 from ..support.warn import warn_user
 
@@ -48,6 +49,13 @@ def _inner_letters(raw, texts): # letters within words, in order: left to itself
     words = (w for t in texts for w,_ in raw._tokenizer.pre_tokenizer.pre_tokenize_str(raw.normalize(t)))
     return sorted({c for w in words for c in w[1:]})
 
+def _check_bert(config):
+    known = {*transformers.BertConfig().to_dict(), 'num_labels'}
+    odd = next((k for k in config if k not in known or k=='model_type' and config[k]!='bert'), None)
+    if odd is None: return
+    raise ValueError(f"{odd}={config[odd]!r}: a BERT is made here, and that is no entry of its config{did_you_mean(odd, known)}. Make another model of "
+        "its own config, e.g. `GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer)))`, and pass it as the checkpoint, with tokenizer=")
+
 def scratch_checkpoint(
     texts, # Texts that the tokenizer is trained on
     folder=None, # Where to; `None`: a temporary folder
@@ -56,6 +64,7 @@ def scratch_checkpoint(
     **config # Entries of `BertConfig`; default: 2 layers of width 32, 64 positions
 )->Path: # The folder
     "A small BERT with random weights and a lower-casing WordPiece tokenizer (Devlin et al. 2018) trained on `texts`."
+    _check_bert(config)
     folder = Path(folder or tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     raw = BertWordPieceTokenizer()

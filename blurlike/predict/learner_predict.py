@@ -17,7 +17,7 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from ..data.batch import TransformersDL
-from ..data.loaders import check_many, check_labelled
+from ..data.loaders import check_labelled, items_of
 from ..model.decisions import decisions_of
 from ..model.fingerprints import config_facts, generation_facts, tokenizer_hash, weights_hash
 from ..model.int8 import predicting_in
@@ -92,7 +92,7 @@ def tta(self:PredictingLearner, ds_idx=1, dl=None, **kwargs):
 # %% ../../nbs/predict/05_learner_predict.ipynb #bee15f40
 @patch
 def predict_batch(self:PredictingLearner,
-    items,    # List or Series of texts or pairs, DataFrame, Dataset, or list of dicts
+    items,    # List or Series of texts or pairs, DataFrame, Dataset, list of dicts, or path of a table
     bs:int=64, # Texts per batch
     out=None,  # File to write them to, `.parquet`, `.jsonl` or `.csv`, for more rows than memory holds
     resume:bool=False, # Go on where an earlier job with this `out` was interrupted?
@@ -103,7 +103,7 @@ def predict_batch(self:PredictingLearner,
     need_task(self, ', or call get_preds')
     check_counts(bs=bs)
     _check_options('predict_batch', self.predictions.many, ('bs', 'out', 'resume', 'precision'), kwargs)
-    check_many(items, 'predict_batch')
+    items = items_of(items, 'predict_batch', self)
     told = {} if precision is None else dict(precision=precision)
     with self.as_decided():
         if out is not None: return predict_to_file(self, items, out, bs, resume, **told, **kwargs)

@@ -169,7 +169,7 @@ def _read_items(items, tl, tfm, check, before, after): # rows are read by the ge
     getter = tl.tfms.fs[0]
     columns = columns_read(getter)
     has_names = isinstance(getter, Column) and isinstance(items, Rows)
-    if has_names: check_columns(items, *L(columns))
+    if has_names: check_columns(items, *L(columns), of_learner=True)
     def is_row(o): return isinstance(o, (dict, pd.Series)) and (columns is not None or takes(tl, o))
     for i,o in enumerate(items):
         try:

@@ -152,6 +152,13 @@ single_label = register_task(Task('single_label_classification', 'AutoModelForSe
     first_guess = lambda counts, n: log_shares(counts),
     kind    = TargetKind('single'), pipeline=dict(truncation=True), judge=judge_single))
 
+def _keeps_rows(loss_func):
+    weight = getattr(getattr(loss_func, 'func', None), 'weight', None)
+    is_flat = isinstance(loss_func, BCEWithLogitsLossFlat) and loss_func.flatten
+    if not is_flat or weight is None or weight.numel()<2: return loss_func
+    raise ValueError("BCEWithLogitsLossFlat(weight=...) lays the labels of all rows end to end, where a weight for each label fits no more: "
+        "pass it flatten=False too, or class_weights= to the learner, which weigh the rows that have a label")
+
 multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequenceClassification',
     target  = lambda vocab: MultiCategoryBlock(vocab=vocab), read=read_labels,
     loss    = lambda weights: BCEWithLogitsLossFlat(pos_weight=weights, flatten=weights is None),
@@ -160,7 +167,7 @@ multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequ
     example = lambda vocab: [vocab[0]],
     config  = dict(problem_type='multi_label_classification'), spread=4.,
     first_guess = log_odds,
-    kind    = LabelSets(), pipeline=dict(truncation=True, top_k=None), judge=judge_sets))
+    kind    = LabelSets(), pipeline=dict(truncation=True, top_k=None), judge=judge_sets, takes_loss=_keeps_rows))
 
 # %% ../../nbs/tasks/00_sequence_classification.ipynb #cf94d4d0
 _judged = 'Numbers were judged in {n} rows, by ridge regression over tokens: {told}.'

@@ -139,5 +139,6 @@ def validation_context(self:FittingLearner, *args, **kwargs):
 def tta(self:FittingLearner, ds_idx=1, dl=None, **kwargs):
     "fastai's `tta`; what is recorded of training stays."
     self._set_aside()
-    try: return super(FittingLearner, self).tta(ds_idx, dl, **kwargs)
+    try:
+        with self.no_mbar(): return super(FittingLearner, self).tta(ds_idx, dl, **kwargs) # which would begin an epoch table
     finally: self._take_back()

@@ -7,6 +7,7 @@ __all__ = ['data_facts', 'run_facts', 'differences']
 
 # %% ../../nbs/train/12_run_facts.ipynb #7b37d20c
 import json
+from collections import Counter
 from functools import partial
 
 import blurlike
@@ -88,6 +89,9 @@ def _text_facts(tfm):
     tokenizer = tokenizer_hash(tfm.tokenizer)
     return dict(max_length=tfm.max_length, overlap=tfm.overlap, tokenizer=tokenizer, tokenizer_kwargs=settings)
 
+def _dropout_facts(model): # strength -> modules, which may have been set by hand
+    return Counter(str(m.p) for m in model.modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd))
+
 def _training_facts(learn):
     half = getattr(learn, 'mixed_precision', None)
     return dict(precision=None if half is None else str(half.amp_mode), loss=_loss_facts(learn.loss_func),
@@ -104,8 +108,11 @@ def run_facts(
     facts |= dict(labels=[str(n) for n in learn.names]) | _training_facts(learn)
     model = unwrap(learn.model)
     facts |= {f'config.{k}':v for k,v in config_facts(model).items()} | _adapter_facts(model)
+    facts['dropout'] = _dropout_facts(model)
     facts |= {f'version of {m.__name__}':m.__version__ for m in (blurlike, fastai, torch, transformers)}
     return json.loads(json.dumps(facts, default=_plain))
+
+_later = 'dropout', # of which older runs do not tell
 
 def differences(
     before:dict, # `run_facts` of a run
@@ -115,4 +122,5 @@ def differences(
     def told(k):
         both = [json.dumps(o.get(k)) for o in (before, now)]
         return k if max(map(len, both))>40 else f'{k} ({both[0]}, now {both[1]})'
+    before = {k:now.get(k) for k in _later} | before
     return [told(k) for k in dict.fromkeys([*before, *now]) if before.get(k)!=now.get(k)]

@@ -117,11 +117,22 @@ def run_state(
         modules=_module_states(learn), metrics=_metric_states(learn),
         scaler=None if scaler is None else scaler.state_dict())
 
+def _n_trained(opt): # of the state of an optimizer of PyTorch or fastai
+    groups = opt.get('param_groups')
+    return len(opt['state']) if groups is None else sum(len(g['params']) for g in groups)
+
+def _check_trained(saved, now):
+    n,own = map(_n_trained, (saved, now))
+    if n==own: return
+    raise ValueError(f"the interrupted run trained {n} parameters of the model, and this learner trains {own}: "
+        "freeze the same ones (`requires_grad_(False)`) before you resume")
+
 def set_run_state(
     learn:Learner,
     state:dict # From `run_state`
 ):
     "Restore the training state `state`."
+    _check_trained(state['opt'], learn.opt.state_dict())
     learn.opt.load_state_dict(dict(state['opt'])) # some of fastai's take their part out of it
     for n,p in unwrap(learn.model).named_parameters():
         p.grad = state['grads'][n].to(p.device) if n in state['grads'] else None

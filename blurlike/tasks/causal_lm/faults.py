@@ -10,7 +10,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from ...inspect.row_faults import found_in
-from .chats import as_messages
+from .chats import as_messages, message_text
 from .texts import TokenizeNext
 
 # %% ../../../nbs/tasks/causal_lm/07_faults.ipynb #cb07ad06
@@ -21,7 +21,7 @@ def prompt_key(
     if isinstance(item, tuple): return hash(' '.join(item[0].split()))
     messages = as_messages(item)
     n = next(i for i,m in enumerate(messages) if m['role']=='assistant')
-    return hash(tuple((m['role'], ' '.join(m['content'].split())) for m in messages[:n]))
+    return hash(tuple((m['role'], ' '.join(message_text(m).split())) for m in messages[:n]))
 
 def _prompt_keys(part): # (n,) of the rows that were looked at
     return np.array([prompt_key(o) for _,items,_ in part.chunks() for o in items], dtype=np.int64)

@@ -50,7 +50,7 @@ def prompts_of(
     column = L(getattr(getter, 'names', 'text'))[0]
     if isinstance(items, (pd.DataFrame, Dataset)):
         items = Rows(items)
-        check_columns(items, column)
+        check_columns(items, column, of_learner=True)
     res = []
     for i,o in enumerate(items):
         is_row = isinstance(o, (dict, pd.Series))

@@ -254,6 +254,9 @@ def causal_lm_learner(
     return _checked(learn)
 
 # %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #b89e4d91
+_unread_tools = ("the table has a column 'tools', and chats are written without it: a template gets no tools=, in training as in prediction. "
+    "Tell of the tools in a system message, of the chats and of prompts, or drop the column")
+
 def _read(data, columns, valid, split_by, seed): # all rows, those of both parts, what an item is, and are they lines of files?
     from_files = is_corpus(data[0] if isinstance(data, tuple) and len(data) else data)
     of_files = partial(read_corpus, split_by=split_by, text=columns[0])
@@ -261,6 +264,7 @@ def _read(data, columns, valid, split_by, seed): # all rows, those of both parts
     read = of_files if from_files else partial(read_rows, as_text=columns)
     rows,parts,valid = read_split(data, valid, read)
     form = 'text' if from_files else form_of(rows, columns)
+    if form=='chat' and 'tools' in rows.columns: warn_user(_unread_tools)
     return rows,split_rows(rows, parts, valid, seed),form,from_files
 
 def _checked(learn):

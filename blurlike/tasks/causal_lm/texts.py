@@ -21,7 +21,7 @@ from ...data.token_blocks import special_tokens
 from ...data.text_items import repair_texts
 from ...data.token_fields import Tokens, TokenTensor
 from ...data.tokens import TokenizeText
-from .chats import as_messages, assistant_turns, check_template, divided, render
+from .chats import as_messages, assistant_turns, check_template, divided, message_text, render
 from .joints import joined_parts
 
 # %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #cb00ad14
@@ -98,12 +98,12 @@ def check_rows(self:TokenizeNext, rows:Rows, *columns):
 @patch
 def parts(self:TokenizeNext, o)->list:
     is_chat = isinstance(o, (list, dict)) and self.form=='chat'
-    return [m['content'] for m in as_messages(o, answered=False)] if is_chat else TokenizeText.parts(self, o)
+    return list(map(message_text, as_messages(o, answered=False))) if is_chat else TokenizeText.parts(self, o)
 
 @patch
 def key(self:TokenizeNext, o)->int:
     if self.form!='chat': return TokenizeText.key(self, o)
-    return hash(tuple((m['role'], ' '.join(m['content'].split())) for m in as_messages(o, answered=False)))
+    return hash(tuple((m['role'], ' '.join(message_text(m).split())) for m in as_messages(o, answered=False)))
 
 @patch
 def n_characters(self:TokenizeNext, o)->int:

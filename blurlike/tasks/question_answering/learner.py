@@ -84,7 +84,10 @@ def _check_columns(rows, columns, names):
     check_columns(rows, *columns)
     try: check_columns(rows, *names)
     except KeyError as e:
-        raise KeyError(f"{e.args[0]}; texts and starts in columns of their own: answers=['TEXTS', 'STARTS']") from None
+        starts = [n for n in rows.columns if 'start' in str(n)]
+        texts = [n for n in rows.columns if 'answer' in str(n) and n not in starts]
+        flat = [texts[0], starts[0]] if texts and starts else ['TEXTS','STARTS']
+        raise KeyError(f"{e.args[0]}; texts and starts in columns of their own: answers={flat}") from None
 
 def _checked(used, columns, names): # (n,) bool, has a row an answer?
     TokenizeQuestions.check_rows(None, used, *columns)

@@ -38,7 +38,8 @@ def _first_value(rows, name): # that is not missing
     pieces = (rows.read(np.arange(i, min(i+1000, len(rows))), [name])[0] for i in range(0, len(rows), 1000))
     return next((v for v in chain.from_iterable(pieces) if not is_missing(v)), None)
 
-def _as_span(s): # spaCy's and Doccano's are lists of three
+def _as_span(s): # spaCy's and Doccano's are lists of three, and predictions call the label as pipelines do
+    if isinstance(s, dict) and 'entity_group' in s: s = dict(label=s['entity_group']) | s
     is_three = isinstance(s, (list, tuple)) and len(s)==3 and all(map(is_whole, s[:2]))
     return dict(zip(('start','end','label'), s)) if is_three else s
 
@@ -50,7 +51,8 @@ def _span_list(spans, names=None): # a `Dataset` may hold a dict of lists, a par
     if names is None: return spans
     return [s | dict(label=names[s['label']] if 0<=s['label']<len(names) else None) for s in spans]
 
-def _are_spans(value): return not isinstance(value, str) and all(isinstance(s, dict) for s in _span_list(value))
+def _are_spans(value): # right ones or wrong ones
+    return not isinstance(value, str) and all(isinstance(s, (dict, list, tuple)) for s in _span_list(value))
 
 # %% ../../../nbs/tasks/token_classification/06_tag_columns.ipynb #8cd460cb
 def _how_to_list(rows, words, tags, text): # words, where a text stands instead
@@ -60,6 +62,12 @@ def _how_to_list(rows, words, tags, text): # words, where a text stands instead
     if isinstance(tag, str) and not {' ','['} & {*text.strip(), *tag.strip()}:
         return f"If each row is one word, join those of a sentence: df.groupby('sentence')[[{words!r}, {tags!r}]].agg(list)"
     return f"Divide it into words, or give character spans in {tags!r}: lists of (start, end, label), or of dicts with these keys"
+
+def _maybe_spans(rows): # columns that look like texts and their spans
+    first = {c:_first_value(rows, c) for c in rows.columns}
+    texts = [c for c,v in first.items() if isinstance(v, str)]
+    spans = [c for c,v in first.items() if isinstance(v, (list, np.ndarray)) and _are_spans(v)]
+    return f". Texts with spans? words={texts[0]!r}, tags={spans[0]!r}" if texts and spans else ''
 
 def read_tagged(
     data, # As in `token_classification_learner`
@@ -72,7 +80,8 @@ def read_tagged(
         columns = [o if isinstance(o, int) else None for o in (words, tags)]
         return Rows(read_conll(data, *columns)),{},'tokens','tags'
     rows,parts = read_rows(data)
-    check_columns(rows, words, tags)
+    try: check_columns(rows, words, tags)
+    except KeyError as e: raise KeyError(f"{e.args[0]}{_maybe_spans(rows)}") from None
     text = _first_value(rows, words)
     if isinstance(text, str):
         if _are_spans(_first_value(rows, tags)): return _from_spans(rows, words, tags, align_spans),parts,words,tags
@@ -94,8 +103,7 @@ def _tag_row(rows, i, cells, column, names, align): # words, their tags, and the
         if not isinstance(text, str): raise TypeError(f"column {column!r} holds {text!r}, a text is expected")
         spans = _span_list(spans, names)
         return *spans_to_tags(text, spans, align),spans
-    except KeyError as e: raise ValueError(f"{rows.name([i])}: a span has no {e}") from None
-    except (ValueError, TypeError) as e: raise ValueError(f"{rows.name([i])}: {e}") from None
+    except (ValueError, TypeError, KeyError) as e: raise ValueError(f"{rows.name([i])}: {e.args[0]}") from None
 
 def _from_spans(rows, text, spans, align):
     texts,marks = rows.read(np.arange(len(rows)), [text, spans])

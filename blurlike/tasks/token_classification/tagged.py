@@ -17,7 +17,7 @@ import pandas as pd
 from seqeval.metrics.sequence_labeling import get_entities
 
 from ...data.words import has_no_spaces, word_spans
-from ...support.arguments import is_whole
+from ...support.arguments import is_whole, some_of
 
 # %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #2e2b8977
 _schemes = 'BIES','BILU','BMES','BMEW'
@@ -197,8 +197,14 @@ def border_of_word(
     return at
 
 # %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #b187c751
+def _read_span(span): # (start, end, label)
+    if not isinstance(span, dict): raise TypeError(f"a span is (start, end, label), got {span!r:.60}")
+    missing = [k for k in ('start','end','label') if k not in span]
+    if missing: raise KeyError(f"a span has no {missing[0]!r}, it has {some_of(list(span), 5)}")
+    return span['start'],span['end'],span['label']
+
 def _checked(span, text, align): # (start, end, label)
-    a,b,label = (span[k] for k in ('start','end','label'))
+    a,b,label = _read_span(span)
     if not (is_whole(a) and is_whole(b)):
         raise TypeError(f"span {a!r}:{b!r}: start and end must be whole numbers, of characters")
     is_label = isinstance(label, str) and label.strip() or is_whole(label)
