@@ -5186,6 +5186,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                      'blurlike/train/finite_loss.py'),
                                             'blurlike.train.finite_loss.FittingLearner._do_one_batch': ( 'train/finite_loss.html#fittinglearner._do_one_batch',
                                                                                                          'blurlike/train/finite_loss.py'),
+                                            'blurlike.train.finite_loss.FittingLearner._end_cleanup': ( 'train/finite_loss.html#fittinglearner._end_cleanup',
+                                                                                                        'blurlike/train/finite_loss.py'),
                                             'blurlike.train.finite_loss.FittingLearner._hears_a': ( 'train/finite_loss.html#fittinglearner._hears_a',
                                                                                                     'blurlike/train/finite_loss.py'),
                                             'blurlike.train.finite_loss.FittingLearner._is_asked_late': ( 'train/finite_loss.html#fittinglearner._is_asked_late',

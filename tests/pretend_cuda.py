@@ -150,6 +150,7 @@ class Event:
     def __init__(self, *args, **kwargs): pass
     def query(self): return True
     def record(self, *args): pass
+    def __reduce__(self): raise TypeError("cannot pickle 'Event' object")
     synchronize = wait = record
 
 class Device(nullcontext): "`with torch.cuda.device(0)`"

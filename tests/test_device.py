@@ -129,6 +129,19 @@ def test_predictions_wait_for_none_but_the_last_batch(make, bert):
     with waits() as found: learn.predict_batch(items, bs=4)
     assert unasked(found)==set()
 
+class Interrupt(Callback):
+    def before_step(self): raise KeyboardInterrupt
+
+@needs_cuda
+def test_an_interrupted_fit_leaves_nothing_on_its_way(bert, in_tmp):
+    "What is fetched from a device cannot be written to a file."
+    learn = classifier(bert)
+    with learn.no_bar(), learn.no_logging():
+        with pytest.raises(KeyboardInterrupt): learn.fit(1, 1e-3, cbs=Interrupt())
+        learn.export('a.pkl')
+        learn.fit(1, 1e-3)
+        learn.export('b.pkl')
+
 @pytest.mark.parametrize('make', WRITERS, ids=lambda f: f.__name__)
 def test_writes_as_on_the_cpu(make, base, in_tmp):
     learn = fitted(make, base, epochs=4, lr=1e-2)

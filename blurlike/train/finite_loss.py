@@ -65,6 +65,11 @@ def _send_loss(self:FittingLearner): # nobody waits for the step, as nobody does
     fetch_early(self._sent)
     self._leave_out_if_odd()
 
+@patch
+def _end_cleanup(self:FittingLearner): # of a fit, and before a learner is written to a file
+    super(FittingLearner, self)._end_cleanup()
+    self._sent = None
+
 # %% ../../nbs/train/04_finite_loss.ipynb #e86ea5fa
 @patch
 def _is_asked_late(self:FittingLearner): return self.loss.device.type!='cpu' # a device that is asked now would stand still
