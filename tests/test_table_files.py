@@ -227,13 +227,14 @@ def test_a_transform_is_not_dropped(bert, in_tmp):
             with pytest.raises(ValueError, match=r'transform.*\.map\(transform, batched=True\)'): use(d)
     assert Rows(ds.map(upper, batched=True).with_format('torch'))[0]['text']==FRAMES['single'].text[0].upper()
 
-def test_a_path_is_no_list_of_texts(bert, in_tmp):
+def test_a_path_stands_for_its_table(bert, in_tmp):
     FRAMES['single'].to_csv('t.csv', index=False)
     learn = learner('single', bert, 't.csv')
-    for path in ('t.csv', Path('t.csv')):
-        for kwargs in ({}, dict(out='p.jsonl')):
-            with pytest.raises(TypeError, match='read_table'): learn.predict_batch(path, **kwargs)
-    assert learn.predict_batch(read_table('t.csv'))==learn.predict_batch(FRAMES['single'])
+    want = learn.predict_batch(FRAMES['single'])
+    for path in ('t.csv', Path('t.csv')): assert learn.predict_batch(path)==learn.predict_batch(read_table(path))==want
+    assert [json.loads(line) for line in learn.predict_batch('t.csv', out='p.jsonl').read_text().splitlines()]==want
+    for path in ('gone.csv', Path('gone.csv')):
+        with pytest.raises(TypeError): learn.predict_batch(path)
 
 # One table in six forms
 
