@@ -453,7 +453,7 @@ def test_weights_are_loaded_where_the_model_is(bert, in_tmp):
 # --- fastai's tools
 
 @every_maker
-def test_tools(make, base):
+def test_tools(make, base, in_tmp):
     learn = fitted(make, base)
     with learn.no_bar(), learn.no_logging():
         learn.recorder.plot_loss()

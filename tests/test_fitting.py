@@ -425,7 +425,7 @@ def test_a_metric_that_gives_a_number_a_label_is_let_be(bert):
     with learn.no_bar(), learn.no_logging(): quiet(lambda: learn.fit(1))
     assert learn.recorder.values[0][2].shape==(3,)
 
-def test_metrics_that_no_epoch_asks_are_not_asked(bert):
+def test_metrics_that_no_epoch_asks_are_not_asked(bert, in_tmp):
     learn = learner('single', bert, metrics=F1Score())
     quiet(lambda: learn.lr_find(num_it=3, show_plot=False))
     learn = learner('single', bert, valid=None, metrics=F1Score())

@@ -260,7 +260,7 @@ def test_the_card_tells_what_a_pipeline_leaves_out(bert):
     several.threshold = .3
     assert 'knows nothing of the decisions' in model_card(several)
 
-def test_the_card_tells_of_the_fit_and_not_of_the_search_for_a_rate(bert):
+def test_the_card_tells_of_the_fit_and_not_of_the_search_for_a_rate(bert, in_tmp):
     learn = learner('single', bert)
     learn.fit_one_cycle(1, 1e-3)
     before = model_card(learn)

@@ -203,7 +203,7 @@ def test_interpretation(trained, capsys):
     out = capsys.readouterr().out
     assert 'target' in out or 'TaggedTable' in out
 
-def test_fastais_tools(tagger):
+def test_fastais_tools(tagger, in_tmp):
     learn = learner(tagger, cbs=None)
     learn.summary()
     with learn.no_bar(), learn.no_logging():

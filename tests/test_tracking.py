@@ -220,7 +220,7 @@ def test_samples_of_all_processes(bert, sent, monkeypatch):
     quiet(learn, lambda: learn.fit(1, 1e-3, cbs=WandbCallback(log_preds=False)))
     assert sorted(o['train_samples_per_sec'] for o in batches(sent))==[6, 10, 10, 10]
 
-def test_nothing_starts_by_itself(bert, monkeypatch):
+def test_nothing_starts_by_itself(bert, monkeypatch, in_tmp):
     def never(*args, **kwargs): raise AssertionError('it went online')
     for f in ('init','login','Api'): monkeypatch.setattr(wandb, f, never)
     learn = learner('single', bert, cbs=WandbCallback())
@@ -234,7 +234,7 @@ def test_a_plain_learner_is_refused(bert, sent):
     learn = Learner(own.dls, own.model, loss_func=own.loss_func, cbs=[ModelInputsCallback(), WandbCallback()])
     with pytest.raises(TypeError, match='TransformersLearner, not for Learner'): quiet(learn, lambda: learn.fit(1))
 
-def test_only_fits_are_logged(bert, sent):
+def test_only_fits_are_logged(bert, sent, in_tmp):
     learn = learner('single', bert, cbs=WandbCallback(log_preds=False))
     quiet(learn, lambda: learn.fit(1))
     n,values = len(sent),list(learn.recorder.values)
