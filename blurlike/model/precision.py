@@ -61,7 +61,7 @@ def half_of(
 def _warn_slow(self:DevicePrecision, half):
     if cpu_has_half(half): return
     name = str(half).removeprefix('torch.')
-    warn_user(f"this processor has no instructions for {name}: mixed precision works, but it is slower than float32 here")
+    warn_user(f"this processor has no instructions for {name}: mixed precision works, but may take several times as long as float32 here")
 
 @patch
 def _check_range(self:DevicePrecision): # transformers keeps parts of some models in float32, since their numbers go beyond those of float16
