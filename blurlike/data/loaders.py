@@ -169,6 +169,7 @@ def read_again(
     if len(parts)<2: return res
     raise ValueError(f"the DatasetDict has the parts {some_of(list(parts), 5)}: pass one of them, e.g. `data[{[*parts][-1]!r}]`")
 
+# %% ../../nbs/data/19_loaders.ipynb #2daedd19
 def items_of(
     items, # As they were passed
     call:str, # Whereto

@@ -191,6 +191,7 @@ def check_label_types(
 
 def _as_text(value): return "`o.decode('utf-8')`" if isinstance(value, bytes) else '`str`'
 
+# %% ../../nbs/data/09_target_kinds.ipynb #b54620a9
 _types = dict(str=('the text',"`.astype(str)`"), bool=('the truth value',"`== 'True'`"))
 _number = 'the number','`.astype(int)`'
 

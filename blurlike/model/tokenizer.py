@@ -56,6 +56,7 @@ def _check_bert(config):
     raise ValueError(f"{odd}={config[odd]!r}: a BERT is made here, and that is no entry of its config{did_you_mean(odd, known)}. Make another model of "
         "its own config, e.g. `GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer)))`, and pass it as the checkpoint, with tokenizer=")
 
+# %% ../../nbs/model/00_tokenizer.ipynb #cc1afd15
 def scratch_checkpoint(
     texts, # Texts that the tokenizer is trained on
     folder=None, # Where to; `None`: a temporary folder

@@ -31,6 +31,7 @@ def begin_fetch(
         return host
     return fetched
 
+# %% ../../nbs/model/03_transfers.ipynb #2c905e1b
 def fetch_early(
     t:torch.Tensor # One number, e.g. a loss
 ):
@@ -89,6 +90,7 @@ def nearest(
     here = copy_of(t)
     return t if here is None else here
 
+# %% ../../nbs/model/03_transfers.ipynb #f54d221a
 def _places(mask): # where it is true, counted through all of it; `None`: there is no copy
     here = copy_of(mask)
     return None if here is None else send(here.flatten().nonzero()[:,0], mask.device)

@@ -224,6 +224,7 @@ def _begin_forward(self:PredictingLearner, x, select=None, score=None, targets=N
         fetched = begin_fetch(to_float(self.model(plain_tensor(x))))
     return lambda: check_outputs(fetched(), door.model)
 
+# %% ../../nbs/predict/04_predicting_learner.ipynb #36c330ac
 @patch
 def forward(self:PredictingLearner,
     x:torch.Tensor, # (B,W*F,L) a batch

@@ -52,6 +52,7 @@ def _check_kind(self:FittingLearner): # of what the loss gave
 def _look_late(self:FittingLearner): # after the step
     if self._unseen: self._check_loss(_sound if self._leaves_out else "its weights are sound")
 
+# %% ../../nbs/train/04_finite_loss.ipynb #864f9c3c
 @patch
 def _backward(self:FittingLearner):
     self._unseen = self._is_asked_late()

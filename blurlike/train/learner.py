@@ -199,6 +199,7 @@ def _check_graphs(padding_free, gradient_checkpointing, compile):
     if not asked: return
     raise ValueError(f"cuda_graphs=True replays padded batches through layers as they are: leave out {asked[0]}=True")
 
+# %% ../../nbs/train/10_learner.ipynb #2b4c3bf2
 @patch
 def _compile(self:TransformersLearner):
     for _,stack in layer_stacks(unwrap(self.model)):

@@ -107,6 +107,7 @@ def create_opt(self:FittingLearner):
     self._new_opt()
     self.opt.freeze_to(self.frozen_to)
 
+# %% ../../nbs/train/05_rates.ipynb #3d2554f2
 @patch
 def _warn_left_out(self:FittingLearner): # by a splitter of one's own
     own = {id(p) for g in self.opt.param_lists for p in g}

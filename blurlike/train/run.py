@@ -54,6 +54,7 @@ def _check_numbers(name, given):
         if is_number(v) and 0<v<1: raise ValueError(f"{name}: {k}={v}: are epochs and rate swapped?")
         check_counts(0, **{k:v})
 
+# %% ../../nbs/train/09_run.ipynb #c04302f9
 def _bound(method, *args, **kwargs): # its arguments by name; `TypeError` for others, which says what it takes
     signature = inspect.signature(method)
     takes_more = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())

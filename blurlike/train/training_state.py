@@ -127,6 +127,7 @@ def _check_trained(saved, now):
     raise ValueError(f"the interrupted run trained {n} parameters of the model, and this learner trains {own}: "
         "freeze the same ones (`requires_grad_(False)`) before you resume")
 
+# %% ../../nbs/train/07_training_state.ipynb #ee030bf1
 def set_run_state(
     learn:Learner,
     state:dict # From `run_state`
