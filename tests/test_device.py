@@ -20,6 +20,7 @@ from blurlike.all import CUDAGraphs, Checkpoints, TransformersLearner, causal_lm
 from blurlike.model.cuda_graphs import GraphedForward, capture_graph
 from blurlike.model.transfers import fetch_early, number_of
 from blurlike.model.padding_free import Packing, try_packing
+from blurlike.predict import predicting_learner
 
 DEVICE = torch.device(os.environ.get('BLURLIKE_DEVICE') or ('cuda' if torch.cuda.is_available() else 'cpu'))
 ON_CUDA = DEVICE.type=='cuda'
@@ -120,14 +121,31 @@ def test_no_option_waits(case, bert, checkpoints):
     make = dict(weights=lambda: classifier(bert, class_weights='balanced'), decoder=lambda: classifier(checkpoints('llama'))).get(case, lambda: tagger(bert))
     check_waits(make(), *dict(accumulation=[GradientAccumulation(16)], clipping=[GradientClip(.1)]).get(case, []))
 
+ITEMS = {pairs: texts_of('pair', FRAMES['pair']), answers: asked_of('answers', FRAMES['answers']), gaps: [f'{t} [MASK]' for t in TEXTS]}
+
 @needs_cuda
-@pytest.mark.parametrize('make', [classifier, pairs, numbers, windows], ids=lambda f: f.__name__)
+@pytest.mark.parametrize('make', [classifier, pairs, numbers, windows, tagger, gaps, answers], ids=lambda f: f.__name__)
 def test_predictions_wait_for_none_but_the_last_batch(make, bert):
-    learn = make(bert)
-    items = texts_of('pair', FRAMES['pair'])[:40] if make is pairs else TEXTS[:40]
+    learn,items = make(bert),ITEMS.get(make, TEXTS)[:40]
     learn.predict_batch(items)
     with waits() as found: learn.predict_batch(items, bs=4)
     assert unasked(found)==set()
+
+@pytest.mark.parametrize('make', [classifier, tagger, gaps, answers], ids=lambda f: f.__name__)
+def test_predicts_one_batch_ahead(make, bert, monkeypatch):
+    "A device that is waited for has the next batch already."
+    learn,items,told = make(bert),ITEMS.get(make, TEXTS)[:12],''
+    def begin(t):
+        nonlocal told
+        told += 'begun '
+        def fetched():
+            nonlocal told
+            told += 'fetched '
+            return t.cpu()
+        return fetched
+    monkeypatch.setattr(predicting_learner, 'begin_fetch', begin)
+    learn.predict_batch(items, bs=4)
+    assert told.startswith('begun begun fetched begun fetched') and told.endswith('fetched fetched ')
 
 class Interrupt(Callback):
     def before_step(self): raise KeyboardInterrupt

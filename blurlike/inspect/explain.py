@@ -57,8 +57,8 @@ def _occlusion(learn, x, out, words, bs, bar): # (1,F,L), which output, and (L,)
     rows = x.repeat(len(known)+1, 1, 1)
     for k,w in enumerate(known): rows[k+1,tfm.fields.index('input_ids'),torch.from_numpy(words==w)] = hidden
     logits = []
-    for part in rows.split(int(bs)):
-        logits.append(out(learn.forward(part)))
+    for part,told in learn.forward_all(rows.split(int(bs))):
+        logits.append(out(told))
         bar.step(len(part))
     logits = torch.cat(logits)
     res = np.zeros(len(words))

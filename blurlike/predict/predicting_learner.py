@@ -237,15 +237,17 @@ def forward(self:PredictingLearner,
 
 @patch
 def forward_all(self:PredictingLearner,
-    batches # Of (B,W*F,L) tensors
-): # The logits of each
+    batches, # Of (B,W*F,L) tensors
+    select=None # `x -> mask` of the tokens whose logits are wanted, as in `forward`; `None`: all
+): # Each batch with its logits
     "`forward` for each batch; a GPU is given the next one before the last one is waited for."
+    def told(x, logits): return x,logits()
     before = None
     for x in batches:
-        now = self._begin_forward(x)
-        if before is not None: yield before()
+        now = x,self._begin_forward(x, select and select(x))
+        if before: yield told(*before)
         before = now
-    if before is not None: yield before()
+    if before: yield told(*before)
 
 # %% ../../nbs/predict/04_predicting_learner.ipynb #10f6000a
 @patch
@@ -262,7 +264,7 @@ def predict_logits(self:PredictingLearner,
         for tokens,counts in ahead(lambda k: self._tokens(texts, chunks[k]), len(chunks)):
             seen += counts
             batches,out = tokens.batches(bs),[]
-            for logits in self.forward_all(tfm.stack(tokens, rows) for rows in batches):
+            for _,logits in self.forward_all(tfm.stack(tokens, rows) for rows in batches):
                 out.append(logits)
                 bar.step(len(logits))
             res.append(cat(out)[np.argsort(np.concatenate(batches))])

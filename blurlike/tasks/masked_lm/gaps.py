@@ -76,6 +76,7 @@ def _check_gaps(tfm, ids, texts, start): # (L,) tokens of each text, of which th
 def _logits(self:MaskPredictions, learn, texts, bs): # yields (item, its (L,) token ids, places of its gaps, their (n,V) logits)
     tfm = learn.dls.text_tfm
     at,mask = tfm.fields.index('input_ids'),tfm.tokenizer.mask_token_id
+    def hidden(x): return x[:,at].as_subclass(torch.Tensor)==mask
     seen = np.zeros(4, dtype=np.int64)
     for start in range(0, len(texts), bs*100):
         some = texts[start:start+bs*100]
@@ -83,11 +84,11 @@ def _logits(self:MaskPredictions, learn, texts, bs): # yields (item, its (L,) to
         seen += cut
         ids = [tokens.flat[at][a:a+n].astype(np.int64) for a,n in zip(tokens.starts, tokens.lens)]
         _check_gaps(tfm, ids, some, start)
-        for rows in tokens.batches(bs):
-            x = tfm.stack(tokens, rows)
-            hidden = x[:,at].as_subclass(torch.Tensor)==mask
-            parts = learn.forward(x, hidden).split(hidden.sum(1).tolist())
-            for r,logits in zip(rows, parts): yield start+r,ids[r],np.flatnonzero(ids[r]==mask),logits
+        batches = tokens.batches(bs)
+        told = learn.forward_all((tfm.stack(tokens, rows) for rows in batches), hidden)
+        for rows,(x,logits) in zip(batches, told):
+            parts = logits.split(hidden(x).sum(1).tolist())
+            for r,part in zip(rows, parts): yield start+r,ids[r],np.flatnonzero(ids[r]==mask),part
     tfm.report_cut(seen)
 
 # %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #0f7e0ad3

@@ -57,10 +57,9 @@ def _of_windows(learn, tokens, bs, step): # scores, places and null scores of ea
     tfm = learn.dls.text_tfm
     windows = Tokens(tokens.flat, tokens.lens) # each by itself
     batches,found = windows.batches(bs),[]
-    for rows in batches:
-        x = tfm.stack(windows, rows)
-        found += zip(*batch_answers(learn.forward(x), x, tfm))
-        step(len(rows)/len(windows))
+    for x,logits in learn.forward_all(tfm.stack(windows, rows) for rows in batches):
+        found += zip(*batch_answers(logits, x, tfm))
+        step(len(x)/len(windows))
     back = np.argsort(np.concatenate(batches))
     return [found[i] for i in back]
 

@@ -46,12 +46,11 @@ def _report_cut(tfm, enc):
 def _window_logits(learn, enc, bs, step, forward): # (L,C) float32 array of each window; `step` is told the share of windows that are done
     tfm = learn.dls.text_tfm
     tokens = tfm.tokens_of(enc)
-    lens = tokens.lens
+    lens,batches = tokens.lens,tokens.batches(bs)
     res = [None]*len(lens)
     left = tfm.tokenizer.padding_side=='left'
-    for rows in tokens.batches(bs):
-        out = forward(tfm.stack(tokens, rows)).numpy()
-        for r,o in zip(rows, out): res[r] = o[len(o)-lens[r]:] if left else o[:lens[r]]
+    for rows,(_,out) in zip(batches, forward(tfm.stack(tokens, rows) for rows in batches)):
+        for r,o in zip(rows, out.numpy()): res[r] = o[len(o)-lens[r]:] if left else o[:lens[r]]
         step(len(rows)/len(lens))
     return res
 
@@ -83,13 +82,13 @@ def sentences(
     items:list, # Texts, or lists of words; all of one kind
     bs:int=64, # Windows per batch
     step=noop, # Called with the share of `items` that are done
-    forward=None # Logits of a batch; `None`: `learn.forward`
+    forward=None # Gives batches with their logits; `None`: `learn.forward_all`
 )->list: # A `Sentence` each
     "What the model says of the tokens of `items`."
     tfm = learn.dls.text_tfm
     enc,n_windows = _windows(tfm, items, not isinstance(items[0], str))
     _report_cut(tfm, enc)
-    logits = _window_logits(learn, enc, bs, step, forward or learn.forward)
+    logits = _window_logits(learn, enc, bs, step, forward or learn.forward_all)
     res,start = [],0
     for item,n in zip(items, n_windows):
         windows = [_of_window(enc, i, logits[i]) for i in range(start, start+n)]

@@ -150,11 +150,12 @@ def _result(self:WordPredictions, learn, words, probs, item, with_input):
     return (*([item] if with_input else []), tagged, index, probs)
 
 @patch
-def _through_callbacks(self:WordPredictions, learn, x): # (B,L,C) logits of a batch, which the callbacks of the user see as in validation
-    x = learn.dls.valid.after_batch((x,))
+def _through_callbacks(self:WordPredictions, learn, batches): # each with its logits, as `forward_all`; the callbacks of the user see it as in validation
     model = unwrap(learn.model)
-    with train_alone(model): res = learn.fastai_get_preds(dl=[x], act=noop, with_targs=False)[0]
-    return check_outputs(res.float(), model)
+    for x in batches:
+        xb = learn.dls.valid.after_batch((x,))
+        with train_alone(model): res = learn.fastai_get_preds(dl=[xb], act=noop, with_targs=False)[0]
+        yield x,check_outputs(res.float(), model)
 
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d13056
 @patch
