@@ -13,7 +13,7 @@ from fastai.torch_core import params, trainable_params
 from peft import LoraConfig
 from torch import nn
 
-from blurlike.train import suggest
+from blurlike.train import rates, suggest
 from blurlike.all import TransformersLearner, curve_doubt, sequence_classification_learner, suggest_epochs, suggest_rate, token_classification_learner
 from small import BS, FRAMES, first, table, word_tokenizer
 
@@ -198,6 +198,7 @@ def test_a_program_takes_no_rate_that_means_nothing(doubt, bert, monkeypatch):
     learn = learner(bert)
     seen = []
     monkeypatch.setattr(suggest, 'curve_doubt', lambda losses: seen.append(len(losses)) or doubt)
+    monkeypatch.setattr(rates, 'curve_doubt', lambda losses: pytest.fail('the words say it already'))
     rate,whence = suggest.found_rate(learn, 40)
     assert 30<=seen[0]<=40 and (rate==learn.suggest().lr)==(doubt is not None) and ('finder suggests' in whence)==(doubt is None)
 

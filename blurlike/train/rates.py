@@ -54,21 +54,25 @@ def _need_rows(self:FittingLearner):
         "Take a smaller bs=, or drop_last=False")
 
 @patch
-@delegates(Learner.lr_find)
-def lr_find(self:FittingLearner, *args, **kwargs):
-    "fastai's `lr_find`; an interruption or error restores the weights, and a suggestion that means little is told."
+def _lr_find(self:FittingLearner, *args, **kwargs): # fastai's; an interruption or error restores the weights
     self._need_rows()
     model = unwrap(self.model)
     before = {k:v.detach().to('cpu', copy=True) for k,v in model.state_dict().items()}
     recorder = getattr(self, 'recorder', None)
     kept = {k:v for k,v in vars(recorder or object).items() if k in ('values','weight_sums')} # of the fit before, whose weights come back
     try:
-        with train_alone(model): res = super(FittingLearner, self).lr_find(*args, **kwargs)
+        with train_alone(model): return super(FittingLearner, self).lr_find(*args, **kwargs)
     except BaseException:
         model.load_state_dict(before)
         raise
     finally:
         if kept: vars(recorder).update(kept)
+
+@patch
+@delegates(Learner.lr_find)
+def lr_find(self:FittingLearner, *args, **kwargs):
+    "fastai's `lr_find`; an interruption or error restores the weights, and a suggestion that means little is told."
+    res = self._lr_find(*args, **kwargs)
     doubt = None if res is None else curve_doubt(self.recorder.losses)
     if doubt: tell_user(f'lr_find: {doubt}', about='lr_find')
     return res

@@ -65,6 +65,6 @@ def found_rate(
     steps:int=100 # That the finder takes at most
 )->tuple: # The rate, or a slice of two; and where it is from, in words
     "What `lr_find` suggests, or where its curve tells nothing the rate of `suggest`."
-    found = learn.lr_find(num_it=steps, show_plot=False).valley
+    found = learn._lr_find(num_it=steps, show_plot=False).valley
     if curve_doubt(learn.recorder.losses) is None: return found,'as the finder suggests'
     return learn.suggest().lr,"by the width of the model, since the finder's curve tells nothing"
