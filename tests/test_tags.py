@@ -253,13 +253,20 @@ def test_spans_can_be_aligned():
     assert entities([span(0, 2)], 'expand')==['Ada']
     assert spans_to_tags('cafe\u0301s x', [span(0, 4)], 'expand')[1]==['B-PER','O']
 
-def test_scripts_without_spaces_are_divided_as_they_must_be():
-    text = '我住在北京市，ที่นี่สวย'
+def test_chinese_and_japanese_signs_are_words():
+    text = '我住在北京市，2008年 東京へ、パリ'
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         rows = tagged(spans_frame([span(3, 5, 'LOC')], text=text))
-    assert rows[0][:3]==[('我住在','O'),('北京','B-LOC'),('市','O')]
+    assert rows[0]==[(w, {'北':'B-LOC','京':'I-LOC'}.get(w, 'O') if i<6 else 'O') for i,w in enumerate([*'我住在北京市，','2008',*'年東京へ、パリ'])]
     assert tagged(spans_frame([span(3, 5, 'LOC')], text=text), align_spans='expand')==rows
+    assert tagged(spans_frame([span(0, 2, 'LOC')], text='か\u3099A社'))[0]==[('か\u3099','B-LOC'),('A','O'),('社','O')]
+
+def test_a_run_that_no_program_here_divides_is_told():
+    frame = spans_frame([span(0, 7, 'LOC')], text='กรุงเทพสวย')
+    with pytest.warns(UserWarning, match="divides 'กรุงเทพสวย'. Its script sets no spaces.*lists of words.*`predict` will not see"): rows = tagged(frame)
+    assert rows[0]==[('กรุงเทพ','B-LOC'),('สวย','O')]
+    assert tagged(frame, align_spans='expand')[0]==[('กรุงเทพสวย','B-LOC')]
 
 @pytest.mark.parametrize('bad,what', [(span(0, 3, None), 'label None'), (span(0, 3, float('nan')), 'label nan'), (span(0, 3, ' '), "label ' '"), (span('0', '3'), "'0':'3'.*whole numbers"), (span(0., 3.), 'whole numbers'),
     (span(None, 3), 'whole numbers'), (span(0, 99), '0:99'), (span(-3, 3), '-3:3'), (dict(start=0, label='X'), "a span has no 'end', it has 'start', 'label'$"), (dict(start=0, end=3, type='X'), "no 'label', it has 'start', 'end', 'type'"), (['LOC', 3, 7], r"a span is \(start, end, label\), got \['LOC', 3, 7\]"), (span(0, 3, 'B-PER'), "'B-PER' is a tag.*'PER'"), ('PER', '.')])

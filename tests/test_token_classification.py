@@ -367,6 +367,36 @@ def test_signs_stand_alone_and_a_cut_divides():
     assert words('cafe\u0301s', 4, 0, 6)==['cafe','\u0301s'] and words('été', 1, 1, 3)==['é','té']
     with pytest.raises(ValueError, match='holds no word'): spans_to_tags('a \u200b b', [dict(start=2, end=3, label='X')])
 
+CITIES = [f'{who}在{city}{what}' for who in ('我','他','老师') for city in ('北京','上海','カイロ') for what in ('住','工作','吃饭', '')]
+
+def test_scores_are_of_what_predictions_say(tmp_path): # in a text without spaces too
+    torch.manual_seed(0)
+    checkpoint = scratch_checkpoint(CITIES, tmp_path/'m', hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=37)
+    rows = [dict(text=t, entities=[(a, a+len(c), 'LOC')]) for t in CITIES for c in ('北京','上海','カイロ') if (a := t.find(c))>=0]
+    learn = learner(checkpoint, rows, words='text', tags='entities', bs=8, valid=.25)
+    with learn.no_bar(), learn.no_logging(): learn.fit_linear(12, 1e-2)
+    found = [{(e['start'], e['end'], e['entity_group']) for e in es} for es in learn.predict_batch(CITIES)]
+    n_right = sum(tuple(row['entities'][0]) in es for row,es in zip(rows, found))
+    assert n_right>len(rows)/2
+    assert learn.entity_report(rows).loc['micro avg','recall']==pytest.approx(n_right/len(rows))
+    assert [[w for w,_ in learn.predict(t)[0]] for t in CITIES]==list(map(list, CITIES))
+    for t,es in zip(CITIES, learn.predict_batch(CITIES, aggregation_strategy='simple')):
+        assert all(t[e['start']:e['end']]==e['word'].replace(' ', '') for e in es)
+
+@pytest.mark.parametrize('as_text', [False, True])
+def test_a_word_whose_beginning_was_cut_off_is_not_read(as_text, tagger):
+    tok = transformers.AutoTokenizer.from_pretrained(tagger)
+    tok.truncation_side = tok.padding_side = 'left'
+    words = 'Rome unbelievably met Paris'.split()
+    n = len(tok.tokenize('unbelievably met Paris'))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        learn = learner(tagger, pd.DataFrame([dict(tokens=words, tags=['B-LOC','O','O','B-LOC'])]*8), tokenizer=tok, bs=4, valid=.5, max_length=n+1)
+        tagged,_,probs = learn.predict(' '.join(words) if as_text else words)
+        rows = learn.get_preds(dl=learn.dls.test_dl([words]))[0][0]
+    assert probs[:2].tolist()==[[1.,0.,0.]]*2 and (probs[2:]!=probs[0]).any(1).all()
+    close(probs, rows, 1e-5)
+
 def test_bio():
     tags = [['O','I-A'],['B-A','I-A','I-B'],[],['I-A','I-A']]
     assert [o.tolist() for o in broken_bio(tags)]==[[0,1,3],[1,2,0]]

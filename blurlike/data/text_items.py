@@ -124,7 +124,7 @@ def divided(self:TextItems,
     o # An item, or a text where items are lists of words
 ): # An item
     "A text divided into words where items are lists of words; else `o`."
-    return [o[a:b] for a,b in word_spans(o)] if self._is_undivided(o) else o
+    return [o[a:b] for a,b in word_spans(o, cjk_alone=True)] if self._is_undivided(o) else o
 
 # %% ../../nbs/data/14_text_items.ipynb #6e476936
 @patch

@@ -23,6 +23,7 @@ from ...support.cells import is_missing
 from ...data.target_kinds import alike_labels, name_alike
 from ...data.column import Column
 from ...data.rows import Rows
+from ...data.words import has_no_spaces
 from ...data.targets import never_trained
 from ...data.table_checks import check_columns, check_texts, read_rows
 from .tagged import (CONLL, border_of_word, broken_bio, is_entity_scheme, is_in_word,
@@ -133,10 +134,11 @@ def _report_cut_words(rows, told, spans): # (row, text, span)
     end = s['end']
     at = start if is_in_word(text, start) else end
     word = text[border_of_word(text, at, -1):border_of_word(text, at, 1)]
+    off = "Are the numbers off by one? align_spans='expand' takes such words whole, 'contract' leaves them out"
+    run = "Its script sets no spaces: divide the texts with a program for that language, and give lists of words and tags"
     warn_user(f"column {spans!r}: {len(cut):,} of {len(told):,} spans begin or end inside a word, first in {rows.name([i])}: "
         f"{start}:{end} ({s['label']}), {text[start:end]!r}, divides {word!r}. "
-        "Are the numbers off by one? align_spans='expand' takes such words whole, 'contract' leaves them out; "
-        "now they are learnt in pieces, which `predict` will not see")
+        f"{run if has_no_spaces(word) else off}; now they are learnt in pieces, which `predict` will not see")
 
 # %% ../../../nbs/tasks/token_classification/06_tag_columns.ipynb #2d35a3d4
 def check_words(rows, name):

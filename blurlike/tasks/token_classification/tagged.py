@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from seqeval.metrics.sequence_labeling import get_entities
 
-from ...data.words import has_no_spaces, word_spans
+from ...data.words import has_cjk, word_spans
 from ...support.arguments import is_whole, some_of
 
 # %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #2e2b8977
@@ -183,9 +183,9 @@ def is_in_word(
     text:str, # A text
     at:int # Number of a character, before which a span begins or ends
 )->bool:
-    "Is `at` inside a word, of a script that sets spaces?"
+    "Is `at` inside a word? Chinese and Japanese signs are words each."
     around = text[at-1:at+1] if at else ''
-    return len(around)==2 and all(map(_of_word, around)) and not has_no_spaces(around)
+    return len(around)==2 and all(map(_of_word, around)) and not has_cjk(around)
 
 def border_of_word(
     text:str, # A text
@@ -233,7 +233,7 @@ def spans_to_tags(
     for (a,b,label),(start,end,other) in zip(spans, spans[1:]):
         if start>=b: continue
         raise ValueError(f"spans {a}:{b} ({label}) and {start}:{end} ({other}) overlap; a word has one tag only")
-    where = word_spans(text, [c for a,b,_ in spans for c in (a, b)])
+    where = word_spans(text, [c for a,b,_ in spans for c in (a, b)], cjk_alone=True)
     return [text[a:b] for a,b in where],_tags_of(where, spans)
 
 def _tags_of(where, spans): # of each word: both in the order of the text

@@ -14,7 +14,7 @@ from fastcore.basics import getcallable, patch
 from fastcore.imports import noop
 
 from ...data.batch_order import TransformersDL
-from ...data.words import word_field, word_positions, word_spans
+from ...data.words import has_cjk, word_field, word_positions, word_spans
 from ...model.decisions import as_probabilities
 from ...model.model_inputs import unwrap
 from ...model.turns import train_alone
@@ -23,7 +23,7 @@ from ...predict.text_labels import PerRow, only_ours
 from ...support.finite import check_outputs
 from ...support.progress import Progress
 from ...task import Predictions
-from .sentences import sentences
+from .sentences import DividedText, sentences
 from .tagged import is_entity_scheme, tag_runs
 from .tagged_tables import TaggedWords
 
@@ -111,9 +111,9 @@ def items_of(self:WordPredictions, learn, items):
 
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d13053
 def _given_words(s): # where each word is, and the place of its first token, -1 without
-    at = np.full(len(s.words), -1)
+    at = np.full(len(s.spans), -1)
     at[s.word_ids[::-1]] = np.arange(len(s.ids))[::-1]
-    return [(a, a+len(w)) for a,w in zip(s.word_starts.tolist(), s.words)],at
+    return s.spans,at
 
 def _found_words(s): # likewise, of a text that was not divided
     spans = word_spans(s.text)
@@ -125,13 +125,16 @@ def _found_words(s): # likewise, of a text that was not divided
 
 @patch
 def _words(self:WordPredictions, learn, s): # where each word is in the text, and (n,C) probabilities
-    spans,at = _found_words(s) if s.words is None else _given_words(s)
+    spans,at = _found_words(s) if s.spans is None else _given_words(s)
     probs = no_word(learn.names).repeat(len(spans), 1)
     seen = at>=0
     if seen.any(): probs[seen] = as_probabilities(learn.loss_func, torch.from_numpy(s.logits[at[seen]]))
     return spans,probs
 
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d13055
+def _divided(o): # what no model would divide is divided as in training
+    return DividedText(o) if isinstance(o, str) and has_cjk(o) else o
+
 @patch
 def _sentences(self:WordPredictions, learn, items, bs): # in order; texts and lists of words may be mixed
     res = [None]*len(items)
@@ -160,18 +163,18 @@ def _through_callbacks(self:WordPredictions, learn, batches): # each with its lo
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d13056
 @patch
 def one(self:WordPredictions, learn, item, rm_type_tfms=None, with_input=False):
-    "Pairs of word and tag, (n,) indices, and (n,C) probabilities. A text is divided at spaces and signs; a list of words stays as it is."
+    "Pairs of word and tag, (n,) indices, and (n,C) probabilities. A text is divided at spaces and signs, and each Chinese or Japanese sign is a word; a list of words stays as it is."
     item = self.items_of(learn, [item])[0]
     forward = None if only_ours(learn) else partial(self._through_callbacks, learn)
-    with learn.predicting(): s = sentences(learn, [item], forward=forward)[0]
+    with learn.predicting(): s = sentences(learn, [_divided(item)], forward=forward)[0]
     spans,probs = self._words(learn, s)
-    return self._result(learn, s.words or [s.text[a:b] for a,b in spans], probs, item, with_input)
+    return self._result(learn, [s.text[a:b] for a,b in spans], probs, item, with_input)
 
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #ba9b279a
 @patch
 def doubts(self:WordPredictions, learn, items, bs, measure): # (n,); `measure` says it of (...,C) probabilities
     "How unsure the model is of each of `items`; words that were cut off have no say."
-    with learn.predicting(): found = self._sentences(learn, items, bs)
+    with learn.predicting(): found = self._sentences(learn, list(map(_divided, items)), bs)
     probs = [self._words(learn, s)[1] for s in found]
     of_words = [measure(p[is_read(learn.names, p)]) for p in probs]
     return torch.stack([d.max() if len(d) else torch.tensor(0.) for d in of_words])
@@ -185,11 +188,10 @@ class _Grouping:
         self.pipe.model,self.pipe.tokenizer = model,tokenizer
     def entities(self, s, strategy, ignore_labels):
         if not len(s.ids): return []
-        chars = None if s.words is None else [(a, a+len(w)) for a,w in zip(s.word_starts.tolist(), s.words)]
         of_tokens = dict(logits=s.logits, input_ids=s.ids, offset_mapping=s.offsets)
         outputs = {k:torch.from_numpy(o)[None] for k,o in of_tokens.items()} | dict(
             sentence=s.text, special_tokens_mask=torch.zeros(1, len(s.ids)),
-            word_ids=None if chars is None else s.word_ids.tolist(), word_to_chars_map=chars)
+            word_ids=None if s.spans is None else s.word_ids.tolist(), word_to_chars_map=s.spans)
         return [self._plain(e, s) for e in self.pipe.postprocess([outputs], strategy, ignore_labels)]
 
     def _plain(self, entity, s): # numbers of Python
@@ -225,7 +227,9 @@ def many(self:WordPredictions, learn, items, bs=64,
 )->list: # Lists of dicts `{'entity_group','score','word','start','end'}`, one list a row
     "Entities with their places in the text; the text of a list of words is the words with spaces between."
     strategy = None if aggregation_strategy=='words' else _strategy(aggregation_strategy)
-    with learn.predicting(): found = self._sentences(learn, self.items_of(learn, items), bs)
+    items = self.items_of(learn, items)
+    if strategy is None: items = list(map(_divided, items))
+    with learn.predicting(): found = self._sentences(learn, items, bs)
     if strategy is None: return [self._entities(learn, s, ignore_labels) for s in found]
     grouping = _Grouping(unwrap(learn.model), learn.dls.text_tfm.tokenizer)
     return [grouping.entities(s, strategy, list(ignore_labels)) for s in found]
