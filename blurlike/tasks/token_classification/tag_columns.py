@@ -69,6 +69,7 @@ def _maybe_spans(rows): # columns that look like texts and their spans
     spans = [c for c,v in first.items() if isinstance(v, (list, np.ndarray)) and _are_spans(v)]
     return f". Texts with spans? words={texts[0]!r}, tags={spans[0]!r}" if texts and spans else ''
 
+# %% ../../../nbs/tasks/token_classification/06_tag_columns.ipynb #8cd460cb2
 def read_tagged(
     data, # As in `token_classification_learner`
     words, # Column of the words, or of the text; in a CoNLL file its number
