@@ -90,6 +90,9 @@ def _cut(self:PackedRows, ends): # `ends`: where each part ends, in tokens
 @patch(as_prop=True)
 def numbers(self:PackedRows)->np.ndarray: return np.arange(len(self.starts)) if self.idxs is None else self.idxs # of these blocks among all
 
+@patch(as_prop=True)
+def parts(self:PackedRows)->list: return np.split(np.arange(len(self.starts)), np.cumsum(self.sizes)[:-1]) # numbers of the blocks of each part
+
 @patch
 def __len__(self:PackedRows): return len(self.starts) if self.idxs is None else len(self.idxs)
 

@@ -203,8 +203,7 @@ def _check_apart(model):
 
 def _packed(rows, splits, tfm, text, block_size): # `DocumentBlocks`, and the block numbers of both parts
     res = DocumentBlocks([rows[s] for s in splits], tfm, text, block_size)
-    n_train,n_valid = res.sizes
-    return res,(np.arange(n_train), n_train+np.arange(n_valid))
+    return res,res.parts
 
 # %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #cb05ad14
 @register_learner
