@@ -85,10 +85,11 @@ def rows_between(
 
 # %% ../../nbs/predict/03_prediction_files.ipynb #10d50013
 def _texts_hash(learn, items): # whether they can be used, and what deserves a warning, the prediction will say
-    prompts = getattr(getattr(learn.task, 'predictions', None), 'prompts', None) # of what is continued, rows lack what the loaders read
+    predictions = getattr(learn.task, 'predictions', None)
+    writes = getattr(predictions, 'stream', None) is not None # of what is continued, rows lack what the loaders read
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        try: texts = prompts(learn, items) if prompts else learn.texts_of(items, check=noop)
+        try: texts = predictions.items_of(learn, items) if writes else learn.texts_of(items, check=noop)
         except (TypeError, ValueError): texts = None # the prediction will name the item
     return checksum_of(texts)
 

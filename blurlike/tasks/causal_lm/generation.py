@@ -146,7 +146,7 @@ def written(
 class NextTokenPredictions(WrittenText):
     "What a causal language model writes"
     targets = TensorNext
-    def prompts(self, learn, items): return prompts_of(learn, items)
+    def items_of(self, learn, items): return prompts_of(learn, items)
     def told(self, prompt, text):
         return text if isinstance(prompt, str) else [*prompt, dict(role='assistant', content=text)]
 
