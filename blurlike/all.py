@@ -29,6 +29,7 @@ from .data.corpus import *
 from .data.token_fields import *
 from .data.text_items import *
 from .data.tokenizer_calls import *
+from .data.token_limit import *
 from .data.tokens import *
 from .data.token_blocks import *
 from .data.loaders import *
