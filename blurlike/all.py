@@ -16,6 +16,7 @@ from .support.progress import *
 from .support.arguments import *
 from .task import *
 from .model.tokenizer import *
+from .model.token_agreement import *
 from .model.pretrained import *
 from .data.table_files import *
 from .data.rows import *

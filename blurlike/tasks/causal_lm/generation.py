@@ -18,7 +18,7 @@ from ...data.rows import Rows
 from ...data.table_checks import check_columns
 from ...model.model_inputs import are_alike, unwrap
 from ...model.tokenizer import max_positions
-from ...model.pretrained import n_embeddings
+from ...model.token_agreement import n_embeddings
 from ...model.token_scores import NextTokenLoss
 from ...model.turns import predict_together
 from ...predict.writing import NEW_TOKENS, Continuation, Draws, by_length, counts_source

@@ -27,7 +27,8 @@ from ...data.two_tables import read_split
 from ...model.inputs_callback import ModelLoss
 from ...model.model_inputs import unwrap, way_apart, writes_text
 from ...model.tokenizer import fit_length, load_tokenizer
-from ...model.pretrained import load_transformer, n_embeddings
+from ...model.pretrained import load_transformer
+from ...model.token_agreement import n_embeddings
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import NextTokenLoss, scores_by_row
 from ...inspect.row_results import token_results
