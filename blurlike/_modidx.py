@@ -2517,6 +2517,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'blurlike/predict/conformal.py'),
                                             'blurlike.predict.conformal._check_conformal': ( 'predict/conformal.html#_check_conformal',
                                                                                              'blurlike/predict/conformal.py'),
+                                            'blurlike.predict.conformal._rank': ( 'predict/conformal.html#_rank',
+                                                                                  'blurlike/predict/conformal.py'),
                                             'blurlike.predict.conformal.label_scores': ( 'predict/conformal.html#label_scores',
                                                                                          'blurlike/predict/conformal.py'),
                                             'blurlike.predict.conformal.promised_quantile': ( 'predict/conformal.html#promised_quantile',

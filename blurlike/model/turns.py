@@ -103,7 +103,9 @@ _turns = WeakKeyDictionary()
 _making = threading.Lock()
 
 def _turns_of(model):
-    with _making: return _turns.setdefault(model, Turns()) if model not in _turns else _turns[model]
+    with _making:
+        if model not in _turns: _turns[model] = Turns()
+        return _turns[model]
 
 # %% ../../nbs/model/03_turns.ipynb #dc2e4bc0
 @contextmanager
