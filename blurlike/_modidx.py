@@ -1979,6 +1979,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'blurlike/model/losses.py'),
                                        'blurlike.model.losses.CountedTargets.before_step': ( 'model/losses.html#countedtargets.before_step',
                                                                                              'blurlike/model/losses.py'),
+                                       'blurlike.model.losses.CountedTargets.together': ( 'model/losses.html#countedtargets.together',
+                                                                                          'blurlike/model/losses.py'),
                                        'blurlike.model.losses.MaskedLoss': ('model/losses.html#maskedloss', 'blurlike/model/losses.py'),
                                        'blurlike.model.losses.MaskedLoss.__call__': ( 'model/losses.html#maskedloss.__call__',
                                                                                       'blurlike/model/losses.py'),

@@ -59,7 +59,8 @@ def with_decisions(
     if res is loss_func:
         raise TypeError(f"{loss_func!r} cannot hold {', '.join(decisions)}: use a loss of fastai's, or a class of your own")
     begins = getattr(loss_func, 'thresh', None) is not None # with a threshold, as losses of several labels do
-    if begins and decisions.get('thresh', 0) is None: decisions['thresh'] = .5
+    is_taken_back = 'thresh' in decisions and decisions['thresh'] is None
+    if begins and is_taken_back: decisions['thresh'] = .5
     for n,v in decisions.items(): setattr(res, n, _held(v))
     if isinstance(vars(res).get('activation'), Calibrated): del res.activation
     if getattr(res, 'scaling', None) is None: return res

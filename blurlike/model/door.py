@@ -180,7 +180,7 @@ def below_head(
     model:nn.Module # Hugging Face model, not wrapped
 )->nn.Module|None: # `None`: there is no such module
     "The part of `model` whose hidden states its head sees."
-    base = getattr(model, getattr(model, 'base_model_prefix', '') or 'forward', None)
+    base = getattr(model, getattr(model, 'base_model_prefix', None) or '', None)
     if isinstance(base, nn.Module): return None if base is model else base
     decoder = model.get_decoder() if writes_text(model) else None # T5 has no module for both halves
     if decoder is None or decoder is model: return None

@@ -17,6 +17,7 @@ from fastai.callback.training import GradientAccumulation
 from fastai.learner import AvgLoss, AvgSmoothLoss
 from fastai.losses import BaseLoss, CrossEntropyLossFlat, FocalLoss, LabelSmoothingCrossEntropy
 from fastai.torch_core import find_bs
+from fastcore.basics import patch
 from torch import nn
 
 from .transfers import copy_of, keep_copy, number_of, picked, plain_tensor, with_copy
@@ -187,33 +188,46 @@ class CountedPerplexity(AvgCountedLoss):
 class CountedTargets(Callback):
     "With a loss that counts or weighs its targets, each is worth the same in training, whatever batch it fell into"
     order = MixedPrecision.order+.5 # gradients are unscaled by then, and not yet clipped
-    run_valid,n,steps,seen,a_row,acc,counts = False,0,0,0,1.,None,False
+    run_valid = False
+    counts = False # does the loss of this batch count or weigh its targets?
+    n = 0 # targets of this step
+    steps = seen = 0 # steps so far, and the targets of them all
+    a_row = 1. # targets of a row in the first batch of this step
+    acc = None # the learner's `GradientAccumulation`
+
     def before_fit(self):
-        self.n = self.steps = self.seen = 0 # targets of this step; steps so far, and the targets of them all
+        self.n = self.steps = self.seen = 0
         self.acc = next((cb for cb in self.learn.cbs if isinstance(cb, GradientAccumulation)), None)
-    def after_loss(self):
-        n = target_weight(self.learn.loss_func, self.learn.y) if len(self.learn.yb) else None
-        self.counts = n is not None
-        if not self.counts: return
-        n *= getattr(self.learn.dl, 'real', 1)
-        rows = find_bs(self.learn.yb)
-        is_alone = getattr(self.learn, 'distributed_trainer', None) is None # processes would each have another one
-        if not self.n: self.a_row = n/rows if is_alone else 1. # in the first batch of a step; a sum over all targets may be too much for float16
-        self.n += n
-        if self.acc is not None and self.a_row: self.learn.loss_grad = self.learn.loss_grad*(n/rows/self.a_row) # with its own factor: divided by n_acc
-    def before_step(self): # not reached where `GradientAccumulation` skips the step
-        if not self.counts: return
-        shared = getattr(self.learn, 'distributed_trainer', None)
-        if shared is not None: self.n = shared.mean(self.n) # the gradient is a mean over the processes too
-        if not self.n: return
-        self.steps += 1
-        self.seen += self.n
-        factor = self.n*self.steps/self.seen # 1 for a step with as many targets as usual
-        if self.acc is not None: factor *= self.a_row*self.acc.n_acc/self.n
-        grads = [p.grad for g in self.learn.opt.param_lists for p in g if p.grad is not None]
-        if grads and factor!=1: torch._foreach_mul_(grads, factor)
-        self.n = 0
+
+    @property
+    def together(self): return getattr(self.learn, 'distributed_trainer', None) # what several processes train by; `None`: this one is alone
     def after_cancel_step(self): self.n = 0 # of a gradient that was infinite in float16 and is thrown away
+
+# %% ../../nbs/model/10_losses.ipynb #24b452b1
+@patch
+def after_loss(self:CountedTargets):
+    n = target_weight(self.learn.loss_func, self.learn.y) if len(self.learn.yb) else None
+    self.counts = n is not None
+    if not self.counts: return
+    n *= getattr(self.learn.dl, 'real', 1)
+    a_row = n/find_bs(self.learn.yb)
+    is_first = not self.n
+    if is_first: self.a_row = a_row if self.together is None else 1. # processes would each have another one
+    self.n += n
+    if self.acc is not None and self.a_row: self.learn.loss_grad = self.learn.loss_grad*(a_row/self.a_row)
+
+@patch
+def before_step(self:CountedTargets): # not reached where `GradientAccumulation` skips the step
+    if not self.counts: return
+    if self.together is not None: self.n = self.together.mean(self.n) # the gradient is a mean over the processes too
+    if not self.n: return
+    self.steps += 1
+    self.seen += self.n
+    factor = self.n*self.steps/self.seen # 1 for a step with as many targets as usual
+    if self.acc is not None: factor *= self.a_row*self.acc.n_acc/self.n
+    grads = [p.grad for g in self.learn.opt.param_lists for p in g if p.grad is not None]
+    if grads and factor!=1: torch._foreach_mul_(grads, factor)
+    self.n = 0
 
 # %% ../../nbs/model/10_losses.ipynb #b101ab97
 class SmoothLoss(AvgSmoothLoss):

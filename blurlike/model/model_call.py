@@ -173,8 +173,9 @@ def end(self:ModelCall, module, output): # -> float32 logits of all pieces
     parts = [wanted(output), *(wanted(self._read_on(module, x)) for x in rest)]
     if self.score is not None: return self._score(parts)
     if labels is not None: self.door.loss = output.loss if hasattr(output, 'loss') else output[0]
-    if not rest: return self._pool(parts[0].float())
-    return self._pool((torch.cat(parts) if self.select is not None else self._join(parts)).float())
+    if not rest: logits = parts[0]
+    else: logits = torch.cat(parts) if self.select is not None else self._join(parts)
+    return self._pool(logits.float())
 
 @patch
 def _read_on(self:ModelCall, module, x):
