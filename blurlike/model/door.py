@@ -17,7 +17,7 @@ from torch import nn
 from .model_call import JOINS, ModelCall
 from .model_inputs import accepted_names, are_alike, as_documents, in_own_precision, needs_positions
 from .model_inputs import positions_of, read_outputs
-from .model_inputs import replace_hidden, unwrap, way_apart, writes_text
+from .model_inputs import check_apart, replace_hidden, unwrap, way_apart, writes_text
 from .transfers import nearest, plain_tensor
 from .token_agreement import n_embeddings
 from .turns import predict_together
@@ -221,9 +221,7 @@ def _with_documents(self:ModelDoor, inputs, x): # what tells the model where a t
     if self.way is None:
         logging.getLogger('transformers.modeling_utils').addFilter(_asks_no_mask) # the same one again is not added
         with self._passed_by(): self.way = way_apart(self.model, self.accepted)
-    if self.way=='none':
-        raise ValueError(f"{type(self.model).__name__} lets texts that stand in one block see each other, whatever it is told: pass block_size=0, "
-            "for a text a row")
+    check_apart(self.model, self.way)
     rest = {k:v for k,v in inputs.items() if k not in ('attention_mask','position_ids')}
     return rest | as_documents(self.way, self.accepted, ids, positions)
 

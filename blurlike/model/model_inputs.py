@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['unwrap', 'split_windows', 'labels_of_windows', 'read_outputs', 'replace_hidden', 'cat_choices', 'gives_one_number',
            'accepted_names', 'writes_text', 'needs_positions', 'in_own_precision', 'are_alike', 'positions_of',
-           'as_documents', 'documents_apart', 'way_apart']
+           'as_documents', 'documents_apart', 'way_apart', 'check_apart']
 
 # %% ../../nbs/model/05_model_inputs.ipynb #3edfb288
 import inspect
@@ -236,3 +236,12 @@ def way_apart(
     "How `model` is told to keep the texts of a row apart."
     accepted = accepted_names(model) if accepted is None else accepted
     return next((w for w in ('positions','mask') if documents_apart(model, w, accepted)), 'none')
+
+def check_apart(
+    model:nn.Module, # Hugging Face model
+    way:str # From `way_apart`
+):
+    "Raise `ValueError` where there is no way."
+    if way!='none': return
+    raise ValueError(f"{type(model).__name__} lets texts that stand in one block see each other, whatever it is told: pass block_size=0, "
+        "for a text a row")
