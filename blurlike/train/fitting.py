@@ -41,7 +41,9 @@ def _epoch_columns(self:FittingLearner): # yields their names; without validatio
     if recorder is None or not blind:
         yield known
         return
-    asked,recorder.valid_metrics,vars(recorder)['metrics'] = recorder.valid_metrics,False,L() # the learner keeps its own
+    asked = recorder.valid_metrics
+    recorder.valid_metrics = False
+    vars(recorder)['metrics'] = L() # the learner keeps its own
     try: yield known
     finally:
         recorder.valid_metrics = asked
