@@ -122,6 +122,7 @@ def check_loaders(
     raise TypeError(f"loaders of texts are expected, and {type(first).__name__} is none: make them of a `DataBlock` whose first block is a "
         f"`TransformersTextBlock`, with `dataloaders`{way}")
 
+# %% ../../nbs/data/20_loaders.ipynb #0a1b0025
 def columns_read(
     getter # The first of the transforms of a text
 ): # The name of a column, or the names of several; `None`: unknown

@@ -104,6 +104,14 @@ def _item(self:RowReader, i):
     try: return self.dl.do_item(int(i))
     except Exception as e: raise self.named(e, i)
 
+@patch
+def named(self:RowReader, e, *idxs):
+    "The error `e`, whose message now begins with the rows that raise it."
+    idxs = np.array(idxs, dtype=np.int64)
+    items = self.tls[0].items
+    return name_error(e, items.name(idxs) if isinstance(items, Rows) else name_numbers(self.dl.row_numbers(idxs)))
+
+# %% ../../nbs/data/18_prefetch.ipynb #ebfe2ae8
 def _encoded(f, value, split_idx):
     try: return f(value, split_idx=split_idx)
     except (KeyError, TypeError) as e:
@@ -125,13 +133,6 @@ def _targets(self:RowReader, k, tl, values):
             if len(self.known)<10_000: self.known[key] = target
         res.append(target)
     return res
-
-@patch
-def named(self:RowReader, e, *idxs):
-    "The error `e`, whose message now begins with the rows that raise it."
-    idxs = np.array(idxs, dtype=np.int64)
-    items = self.tls[0].items
-    return name_error(e, items.name(idxs) if isinstance(items, Rows) else name_numbers(self.dl.row_numbers(idxs)))
 
 # %% ../../nbs/data/18_prefetch.ipynb #aff1376e
 def ahead(

@@ -90,6 +90,7 @@ def _warn_code(learn):
     warn_user(f"rows are read by get_x=, which a folder without code cannot hold: a reloaded learner reads {columns!r} of a row as it stands there. "
         "Give it the texts themselves, or use `learn.export`")
 
+# %% ../../nbs/save/02_folder.ipynb #8df569b0
 @patch
 def save_pretrained(self:TransformersLearner,
     folder, # Where to; an earlier save there is replaced, what others have put into it is kept

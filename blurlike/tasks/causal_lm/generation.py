@@ -119,6 +119,7 @@ def _alike(model, how, rooms, sizes, may_pad): # (n,) a number for each; those w
     keys = [rooms*(not in_rounds(model, how)), sizes*(not may_pad)]
     return np.unique(np.stack(keys), axis=1, return_inverse=True)[1]
 
+# %% ../../../nbs/tasks/causal_lm/05_generation.ipynb #cb03ad11c3
 def written(
     learn, # Learner of a causal language model
     ids:list, # Lists of token ids
