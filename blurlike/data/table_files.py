@@ -197,7 +197,7 @@ def _one_column(shape): # where pandas takes blank lines, and lines of white spa
     while cells[-1] is None: cells.pop() # ends of lines at the end of the file
     return pd.DataFrame({shape.header[0]:[c or None for c in cells[begin+1:]]}, dtype=_arrow_text)
 
-def _read_divided(path, sep, as_text=()):
+def _read_divided(path, sep, as_text): # `as_text`: columns that stay text
     shape = _quoting(path, sep)
     is_one = shape.n==1 and shape.fits
     df = (_one_column(shape) if is_one else _columns(path, sep, shape)).astype(_text)
