@@ -16,6 +16,7 @@ from .support.progress import *
 from .support.arguments import *
 from .task import *
 from .model.tokenizer import *
+from .model.token_agreement import *
 from .model.pretrained import *
 from .data.table_files import *
 from .data.rows import *
@@ -29,6 +30,7 @@ from .data.corpus import *
 from .data.token_fields import *
 from .data.text_items import *
 from .data.tokenizer_calls import *
+from .data.token_limit import *
 from .data.tokens import *
 from .data.token_blocks import *
 from .data.loaders import *

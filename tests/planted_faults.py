@@ -14,7 +14,7 @@ FAULTS = [
     ('data/row_numbers', 'if first<0 or last>=n', 'if first<0 or last>n', 'splits:do_not_split'), # one row too many is let through
     ('data/label_columns', '.drop_duplicates().label', '.label', 'labels:twice_in_a_row'), # a label that stands twice in a row counts twice
     ('data/text_items', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input:no_text'), # three texts are a pair
-    ('data/tokenizer_calls', 'room-a<=overlap', 'room-a<overlap', 'batch:first_text'), # windows of a second text that never end
+    ('data/token_limit', 'room-a<=overlap', 'room-a<overlap', 'batch:first_text'), # windows of a second text that never end
     ('data/rows', "'s' if len(numbers)>1 else ''", "''", 'texts:first_texts'), # "row 1, 2"
     ('data/batch_order', 'permutation(idxs) if self.shuffle else idxs', 'permutation(idxs)', 'batch:row_order'), # validation rows are shuffled
     ('data/batch_reading', 'known = where[rows]>=0', 'known = where[rows]>0', 'loader:within batch:row_order'), # the first row that was remembered is read from nowhere

@@ -1,7 +1,7 @@
 """Every notebook runs from top to bottom in a fresh process, with nbdev's own runner; cells marked `slow` or `cuda` are left out.
 The tutorials run in a browser instead where there is one (`test_browser.py`).
 
-Run one: `python -m pytest -m '' tests/test_notebooks.py -k data/22_batch`."""
+Run one: `python -m pytest -m '' tests/test_notebooks.py -k data/23_batch`."""
 import importlib.util,json,shutil
 from pathlib import Path
 

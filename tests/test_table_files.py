@@ -172,10 +172,10 @@ def test_what_parquet_holds_that_is_no_text_or_label(odd, found, remedy, bert, i
 def test_jsonl_with_a_mark(read): assert read('a.jsonl', '\ufeff{"text": "a", "label": "01"}\n\n{"text": "b", "label": "1"}\n').to_dict('list')==dict(text=['a','b'], label=['01','1'])
 
 @pytest.mark.parametrize('content,said', [('[{"text": "a"},\n{"text": "b"}]', ['one JSON array', 'json.load']), ('[{"text": "a"}]', ['one JSON array']), ('{\n "text": "a"\n}\n', ['one JSON object over many lines']),
-    ('{"text": "a"}\n{"text": \n', ['line 2']), ('{"text": "a"}\n["b"]\n', ['line 2']), ('{"text": "a"}\n\n{"text": "b", "text": "c"}\n', ['line 3', "'text' comes twice"]), ('{"text": "a"}{"text": "b"}\n', ['line 1'])])
+    ('{"text": "a"}\n{"text": \n', ['line 2']), ('{"text": "a"}\n["b"]\n', ['line 2']), ('{"text": "a"}\n\n{"text": "b", "text": "c"}\n', ['line 3', "'text' is there twice"]), ('{"text": "a"}{"text": "b"}\n', ['line 1'])])
 def test_json_that_is_no_jsonl(content, said, read): refused(read, 'a.jsonl', content, *said)
 
-@pytest.mark.parametrize('content,said', [('{"data": [{"text": "a"}], "version": 1}', "holds one object, with the keys 'data', 'version': an array of objects"), ('[1, 2]', 'holds no array of objects'), ('[{"text": "a", "text": "b"}]', "'text' comes twice"),
+@pytest.mark.parametrize('content,said', [('{"data": [{"text": "a"}], "version": 1}', "holds one object, with the keys 'data', 'version': an array of objects"), ('[1, 2]', 'holds no array of objects'), ('[{"text": "a", "text": "b"}]', "'text' is there twice"),
     ('[{"text": "a"},', 'cannot be read as jsonl: line 1')])
 def test_json_that_is_no_table(content, said, read):
     with pytest.raises(ValueError, match=said): read('a.json', content)

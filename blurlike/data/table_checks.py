@@ -78,6 +78,7 @@ _named_by['tokens'] = 'words'
 
 def _hint(name): return f'; {_named_by[name]}= names another column' if name in _named_by else ''
 
+# %% ../../nbs/data/03_table_checks.ipynb #daab53ec
 def check_columns(
     rows:Rows, # The data
     *names,    # Wanted columns
@@ -96,6 +97,7 @@ def check_columns(
     raise ValueError(f"column {twice!r} stands {rows.columns.count(twice)} times in the data: rename the others, "
         "or drop them with `df.loc[:, ~df.columns.duplicated()]`")
 
+# %% ../../nbs/data/03_table_checks.ipynb #daab53ee
 def name_rows(
     mask # Boolean, one a row; a Series tells the row numbers by its index
 )->str:  # e.g. `rows 3, 8, 12, ... (25 in all)`

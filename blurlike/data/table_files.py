@@ -26,6 +26,7 @@ import pyarrow as pa
 from fastcore.basics import patch
 
 from ..support.arguments import some_of
+from ..support.files import each_once
 from ..support.warn import warn_user
 
 # %% ../../nbs/data/00_table_files.ipynb #5b0e1a71
@@ -196,7 +197,7 @@ def _one_column(shape): # where pandas takes blank lines, and lines of white spa
     while cells[-1] is None: cells.pop() # ends of lines at the end of the file
     return pd.DataFrame({shape.header[0]:[c or None for c in cells[begin+1:]]}, dtype=_arrow_text)
 
-def _read_divided(path, sep, as_text=()):
+def _read_divided(path, sep, as_text): # `as_text`: columns that stay text
     shape = _quoting(path, sep)
     is_one = shape.n==1 and shape.fits
     df = (_one_column(shape) if is_one else _columns(path, sep, shape)).astype(_text)
@@ -242,15 +243,9 @@ def table_of(
 def is_broken(o)->bool: return isinstance(o, str) and any('\ud800'<=c<='\udfff' for c in o)
 
 # %% ../../nbs/data/00_table_files.ipynb #8ebaa4ac
-def _once(pairs): # an object of JSON, whose keys differ
-    res = dict(pairs)
-    if len(res)==len(pairs): return res
-    twice = next(k for k,n in Counter(k for k,_ in pairs).items() if n>1)
-    raise ValueError(f"the key {twice!r} comes twice in one object")
-
 def _read_jsonl(path):
     with _open_text(path, None) as f: lines = f.read().split('\n')
-    load = json.JSONDecoder(object_pairs_hook=_once).decode
+    load = json.JSONDecoder(object_pairs_hook=each_once).decode
     res,said = [],''
     for n,line in enumerate(lines, 1):
         if not line.strip(): continue
@@ -265,7 +260,7 @@ def _read_jsonl(path):
 # %% ../../nbs/data/00_table_files.ipynb #9e4ee906
 def _read_json(path): # an array of objects, as many sets of instructions are kept; or an object a line all the same
     with _open_text(path, None) as f: text = f.read()
-    try: rows = json.loads(text, object_pairs_hook=_once)
+    try: rows = json.loads(text, object_pairs_hook=each_once)
     except json.JSONDecodeError: return _read_jsonl(path)
     except ValueError as e: raise ValueError(f"{path.name!r} cannot be read as json: {e}") from None
     if isinstance(rows, list) and all(isinstance(r, dict) for r in rows): return table_of(rows)

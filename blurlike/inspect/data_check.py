@@ -59,6 +59,7 @@ def _length_row(l, sizes, tfm, n, now): # `n`: tokens of a pass, `now`: of one w
     return {'max_length':l, 'now':'✓' if l==tfm.max_length else '', 'rows beyond':f'{(sizes>l).mean():.1%}',
         'tokens lost':f'{lost:.1%}', 'tokens a pass':n, 'cost':round(n/now, 2)}
 
+# %% ../../nbs/inspect/06_data_check.ipynb #8d6123dc
 def length_table(
     part:DataPart, # The training rows
     limit:int|None # Maximum tokens that the model takes

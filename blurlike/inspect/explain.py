@@ -196,7 +196,8 @@ def _explain_labels(ask, names, labels, words, method):
 
 # %% ../../nbs/inspect/02_explain.ipynb #cb63f017
 def _word_numbers(words, reading):
-    if words is None or is_whole(words): return words if words is None else [words]
+    if words is None: return None
+    if is_whole(words): return [words]
     is_list = isinstance(words, (list, tuple, range, np.ndarray))
     if is_list and all(map(is_whole, words)): return words
     known = [reading.word_text(w) for w in reading.words][:20]

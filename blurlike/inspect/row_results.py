@@ -186,6 +186,7 @@ def set_results(
     return RowResults(sums, measure, losses, told, right, tuple(names), c.by_label, averages, true.sum(0),
         _set_cells(true, guess))
 
+# %% ../../nbs/inspect/08_row_results.ipynb #7c060013b
 def _set_of(row, names): return tuple(sorted((names[i] for i in np.flatnonzero(row)), key=str)) # in an order of its own
 
 def _set_cells(true, guess): # each label with itself, missed, or given without being true

@@ -226,8 +226,7 @@ def rows_to_judge(
     "A loader over rows with targets; `ValueError` where there are none."
     if rows is None: dl = learn.dls.valid
     elif isinstance(rows, TransformersDL): dl = rows
-    else:
-        dl = learn.dls.test_dl(read_again(learn, rows), with_labels=True)
+    else: dl = learn.dls.test_dl(read_again(learn, rows), with_labels=True)
     check_labelled(dl, learn.dls)
     if not len(dl.dataset): raise ValueError("there are no rows to report on: pass rows=, or keep a validation part")
     return dl.new(shuffle=False, drop_last=False) if dl.shuffle or dl.drop_last else dl

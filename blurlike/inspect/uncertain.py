@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import torch
 from fastcore.basics import patch
-from torch import nn
 
 from ..support.arguments import check_counts
 from ..data.loaders import items_of, read_again
 from ..data.prefetch import items_from
+from ..model.door import below_head
 from ..model.model_inputs import split_windows, unwrap, writes_text
 from ..predict.prediction_files import rows_between
 from ..train.learner import TransformersLearner
@@ -98,9 +98,8 @@ class _Listener:
         self.parts.append(((hidden*mask).sum(1)/mask.sum(1).clamp(min=1)).cpu())
 
 def _base_of(model):
-    model = unwrap(model)
-    base = getattr(model, getattr(model, 'base_model_prefix', '') or '', None)
-    if isinstance(base, nn.Module) and base is not model: return base
+    base = below_head(model)
+    if base is not None: return base
     raise ValueError(f"{type(model).__name__} has no encoder of which one could hear what texts are like: pass diverse=False")
 
 # %% ../../nbs/inspect/13_uncertain.ipynb #b6d811fb
@@ -121,7 +120,7 @@ def embed(self:TransformersLearner,
 @patch
 def _embedded(self:TransformersLearner, items, bs): # (n,H) float32
     tfm,res = self.dls.text_tfm,[]
-    base = _base_of(self.model)
+    base = _base_of(unwrap(self.model))
     items = list(map(tfm.divided, items))
     for i in range(0, len(items), bs*100):
         tokens,_ = tfm.tokenize(items[i:i+bs*100], count=False)

@@ -127,8 +127,10 @@ def _check_method(learn, method, logits, targets, least=20):
 def _moved(loss_func, scaling): # thresholds that give the same labels after another scaling
     thresh = torch.as_tensor(label_threshold(loss_func), dtype=torch.float64)
     before = decisions_of(loss_func)['scaling'] or dict(scale=1., bias=0.)
-    (a,b),(c,d) = ([torch.as_tensor(o[k], dtype=torch.float64) for k in ('scale','bias')] for o in (before, scaling))
-    moved = (torch.logit(thresh)-b)/a*c+d
+    def read(scaling): return (torch.as_tensor(scaling[k], dtype=torch.float64) for k in ('scale','bias'))
+    old_scale,old_bias = read(before)
+    scale,bias = read(scaling)
+    moved = (torch.logit(thresh)-old_bias)/old_scale*scale+bias
     numbers = torch.finfo(torch.float32) # as the loss will hold them
     return moved.sigmoid().clamp(numbers.tiny, 1-numbers.eps/2).tolist()
 

@@ -31,13 +31,15 @@ def label_scores(
     if picks=='one': return unlikely.gather(1, targets[:,None].long())[:,0]
     return unlikely.masked_fill(targets<=0, 0.).amax(1)
 
+def _rank(n, alpha): return math.ceil(round((n+1)*(1-alpha), 9)) # of the quantile among `n` scores
+
 def promised_quantile(
     scores:np.ndarray, # (n,) from `label_scores`
     alpha:float # Share of rows whose right label may be missing
 )->float:
     "What a share of `1-alpha` of new rows will not exceed; `ValueError` with the rows that it takes."
     n = len(scores)
-    k = math.ceil(round((n+1)*(1-alpha), 9))
+    k = _rank(n, alpha)
     if k<=n: return float(np.sort(scores)[k-1])
     needed = math.ceil(round(1/alpha-1, 9))
     raise ValueError(f"alpha={alpha}: to promise {1-alpha:.4g} takes at least {needed} labelled rows, and here are {n}. "
@@ -74,7 +76,7 @@ def conformal(self:PredictingLearner,
     sets = in_sets(self.loss_func, probs)
     if self.dls.text_tfm.join=='compare': sets &= _are_there(self.dls[ds_idx] if dl is None else dl, sets.shape[1])
     sizes = sets.sum(1).double()
-    k = math.ceil(round((len(scores)+1)*(1-alpha), 9))
+    k = _rank(len(scores), alpha)
     low,high = beta(k, len(scores)+1-k).interval(.95)
     return pd.Series({'promised coverage':1-alpha, 'from':low, 'to':high, 'rows':len(scores),
         'least probability':1-promise['quantile'], 'labels a row':float(sizes.mean()),

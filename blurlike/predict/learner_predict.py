@@ -48,6 +48,7 @@ def _check_options(call, method, own, options): # names of arguments, as the use
     known = [*own, *(n for n in known if n not in ('learn', 'item', 'items', 'bs', *own))]
     check_taken(f'{call} takes no {{}}= here', options, known, _of_generate if 'max_new_tokens' in known else None)
 
+# %% ../../nbs/predict/05_learner_predict.ipynb #10f6000c2
 @patch
 def predict(self:PredictingLearner, item, rm_type_tfms=None, with_input=False, **kwargs):
     "Decoded prediction, its index, and probabilities for one text, pair or row; `TypeError` if it is none of these."
@@ -62,6 +63,7 @@ def _as_in_data(decoded, learn): # fastai's `Category` is text, whatever the lab
     vocab = next((f.vocab for f in tfms if hasattr(f, 'vocab')), ())
     return {str(n):n for n in native_values(vocab) if not isinstance(n, str)}.get(decoded, decoded)
 
+# %% ../../nbs/predict/05_learner_predict.ipynb #10f6000c4
 @patch
 def fastai_predict(self:PredictingLearner, text, rm_type_tfms=None, with_input=False):
     "fastai's own `predict`: through loaders and callbacks, for what may hang in them."

@@ -183,6 +183,7 @@ def _warn_empty(items, tfm):
     if not empty: return
     warn_user(f"empty text in {name_items(empty)}: its prediction says nothing")
 
+# %% ../../nbs/predict/04_predicting_learner.ipynb #10f60008c
 @patch
 def texts_of(self:PredictingLearner,
     items, # List or Series of texts or pairs, DataFrame, Dataset, or list of dicts with the columns that the learner was trained on

@@ -85,10 +85,11 @@ def rows_between(
 
 # %% ../../nbs/predict/03_prediction_files.ipynb #10d50013
 def _texts_hash(learn, items): # whether they can be used, and what deserves a warning, the prediction will say
-    prompts = getattr(getattr(learn.task, 'predictions', None), 'prompts', None) # of what is continued, rows lack what the loaders read
+    predictions = getattr(learn.task, 'predictions', None)
+    writes = getattr(predictions, 'stream', None) is not None # of what is continued, rows lack what the loaders read
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        try: texts = prompts(learn, items) if prompts else learn.texts_of(items, check=noop)
+        try: texts = predictions.items_of(learn, items) if writes else learn.texts_of(items, check=noop)
         except (TypeError, ValueError): texts = None # the prediction will name the item
     return checksum_of(texts)
 
@@ -136,7 +137,7 @@ def predict_to_file(
         try:
             if out.exists(): _check_finished(learn, items, out, job)
             else:
-                job = _claim(folder, job, resume, part or 100*bs)
+                job = _claim(out, job, resume, part or 100*bs)
                 _predict_all(learn, items, out, job, dict(bs=bs) | kwargs)
         except Exception:
             if not (folder/'job.json').exists(): shutil.rmtree(folder)
@@ -233,9 +234,10 @@ def _other(place, names):
         "delete it to begin anew, or give another name")
 
 # %% ../../nbs/predict/03_prediction_files.ipynb #ba6a6b8f
-def _claim(folder, job, resume, part): # the job, with the rows of a part; the parts that are there belong to it
+def _claim(out, job, resume, part): # the job, with the rows of a part; the parts that are there belong to it
+    folder = _folder_of(out)
     about = folder/'job.json'
-    _sweep(folder, folder.with_name(folder.name[1:-len('.parts')]))
+    _sweep(out)
     try: before = json.loads(about.read_text()) if about.exists() else None
     except ValueError: before = {}
     if before is None:
@@ -249,8 +251,8 @@ def _claim(folder, job, resume, part): # the job, with the rows of a part; the p
     if other: raise _other(folder, other)
     return before
 
-def _sweep(folder, out): # what killed jobs had begun to write: temporary names end in eight letters
+def _sweep(out): # what killed jobs had begun to write: temporary names end in eight letters
     name = glob.escape(out.name)
     beside = [*out.parent.glob(f'.{name}.????????'), *out.parent.glob(f'..{name}.job.????????')]
-    for p in [*beside, *folder.glob('.*')]:
+    for p in [*beside, *_folder_of(out).glob('.*')]:
         if p.is_file(): p.unlink()

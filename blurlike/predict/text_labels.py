@@ -86,8 +86,10 @@ def one(self:LabelPredictions, learn, item, rm_type_tfms=None, with_input=False)
     if not getattr(dl, '_types', None): dl._one_pass()
     _,target_type = next(iter(dl._types.values()))
     res = dl.dataset.tls[1].decode(retain_types(index[0], typs=target_type)),index[0],preds[0]
+    if not with_input: return res
     tfm = learn.dls.text_tfm
-    return (tfm.decode(tfm.stack(tfm.tokenize([text], count=False)[0])[0]),)+res if with_input else res
+    tokens,_ = tfm.tokenize([text], count=False)
+    return (tfm.decode(tfm.stack(tokens)[0]), *res)
 
 # %% ../../nbs/predict/00_text_labels.ipynb #0add9896
 @patch

@@ -122,10 +122,9 @@ def label_cuts(
     seen = rows>0
     res = np.full(given.shape[1], .5)
     if not seen.any(): return res
-    if not per_label: seen[:] = True
     is_own = per_label & (rows>=floor)
-    shares = seen & ~is_own
-    if shares.any(): res[shares] = best_cut(given[:,rows>0], probs[:,rows>0], score)
+    shares = ~is_own & (seen | (not per_label))
+    if shares.any(): res[shares] = best_cut(given[:,seen], probs[:,seen], score)
     for c in np.flatnonzero(is_own): res[c] = best_cut(given[:,c], probs[:,c], score)
     return res
 

@@ -51,7 +51,7 @@ class WrittenText(Predictions):
         seed:int|None=None # Of what is drawn
     ): # Text, (n,) its token ids, (n,) their log-probabilities
         "What is written for an item."
-        prompt, = prompts = self.prompts(learn, [item])
+        prompt, = prompts = self.items_of(learn, [item])
         how = self.how(learn, temperature, top_p, num_beams)
         with predict_together(unwrap(learn.model)): # text and probabilities are of the same weights
             ids, = self.answered(learn, prompts, 1, max_new_tokens, how, seed, show=False)
@@ -59,7 +59,6 @@ class WrittenText(Predictions):
         res = self.text(learn, ids),torch.tensor(ids, dtype=torch.long),log_probs
         return (prompt, *res) if with_input else res
 
-    def prompts(self, learn, items)->list: return learn.texts_of(items)
     def told(self, prompt, text): return text
     def chosen(self, learn, temperature, top_p, num_beams)->dict: # arguments of `generate`
         return decoding(temperature, top_p, 1 if num_beams is None else num_beams)
@@ -79,7 +78,7 @@ def many(self:WrittenText, learn, items, bs=64,
     seed:int|None=None # As in `one`; what is drawn depends on `bs` too
 )->list: # Dicts `{'generated_text'}`
     "What is written for many items."
-    prompts = self.prompts(learn, items)
+    prompts = self.items_of(learn, items)
     found = self.answered(learn, prompts, bs, max_new_tokens, self.how(learn, temperature, top_p, num_beams), seed)
     return [dict(generated_text=self.told(p, self.text(learn, ids))) for p,ids in zip(prompts, found)]
 
@@ -92,7 +91,7 @@ def stream(self:WrittenText, learn, item,
     seed:int|None=None # As in `one`
 ): # Yields str
     "The pieces of a text as they come; joined they are what `predict` gives without beams, if the model does not train meanwhile."
-    prompt, = self.prompts(learn, [item])
+    prompt, = self.items_of(learn, [item])
     how = self.how(learn, temperature, top_p) | dict(num_beams=1)
     return self.pieces(learn, self.begun(learn, prompt, max_new_tokens, how, seed))
 

@@ -62,13 +62,13 @@ def _base_model(learn, base): # as the checkpoint holds it
 
 def _save_alone(learn, path): # adapters, and what else the base does not hold
     model = unwrap(learn.model)
-    base = _base_of(learn)
+    base = _base_place(learn)
     came_loaded = not hasattr(model, 'base_sums') # as an object, which may have been trained before
     if came_loaded: note_base(model, _base_model(learn, base))
     save_adapter(model, path)
     return dict(base=base) | base_mark(model)
 
-def _base_of(learn):
+def _base_place(learn):
     model = unwrap(learn.model)
     base = learn.__dict__.get('facts', {}).get('adapter_base') or getattr(model, 'base_place', model.name_or_path)
     if base: return str(Path(base).absolute()) if Path(base).is_dir() else base
@@ -90,6 +90,7 @@ def _warn_code(learn):
     warn_user(f"rows are read by get_x=, which a folder without code cannot hold: a reloaded learner reads {columns!r} of a row as it stands there. "
         "Give it the texts themselves, or use `learn.export`")
 
+# %% ../../nbs/save/02_folder.ipynb #8df569b0
 @patch
 def save_pretrained(self:TransformersLearner,
     folder, # Where to; an earlier save there is replaced, what others have put into it is kept
@@ -100,7 +101,7 @@ def save_pretrained(self:TransformersLearner,
     check_weights(unwrap(self.model))
     if rank_distrib(): return Path(folder).expanduser().absolute() # the first process writes
     alone = not merge and has_adapter(unwrap(self.model))
-    if alone: _check_base(_base_of(self), Path(folder).expanduser())
+    if alone: _check_base(_base_place(self), Path(folder).expanduser())
     def write(path):
         with late_bars(hasattr(self, 'progress')): adapter = _save_alone(self, path) if alone else self.save_model(path)
         _save_tokenizer(self.dls.text_tfm, path)

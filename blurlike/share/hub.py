@@ -117,6 +117,7 @@ def _decisions(facts): # what stands between the model's logits and the answers
         res['conformal sets'] = kept + aged(promise)
     return res
 
+# %% ../../nbs/share/02_hub.ipynb #bfd159f6
 def _scores(learn, epochs): # those of the training, though something may have changed since
     has_any = epochs is not None and scores_of(dict(epochs=epochs | dict(since=[])))
     return ['## Scores', _told(epochs), _epoch_table(epochs), _how(learn)] if has_any else []

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['flush', 'exchange', 'follow', 'set_mode', 'write_file', 'check_place', 'write_folder', 'read_folder', 'file_hash',
-           'check_files', 'read_json', 'checksum_of', 'json_hash']
+           'check_files', 'each_once', 'read_json', 'checksum_of', 'json_hash']
 
 # %% ../../nbs/support/03_files.ipynb #00af0004
 import ctypes
@@ -192,10 +192,14 @@ def check_files(
         raise ValueError(f"{name} in {str(folder)!r} is not as it was saved: the file is damaged, was changed, or is missing")
 
 # %% ../../nbs/support/03_files.ipynb #00af0014
-def _once(pairs): # the entries of an object
-    twice = [k for k,n in Counter(k for k,_ in pairs).items() if n>1]
-    if twice: raise ValueError(f"the key {twice[0]!r} is there twice")
-    return dict(pairs)
+def each_once(
+    pairs:list # Keys and values, as an `object_pairs_hook` of `json` gets them
+)->dict:
+    "The entries of an object; `ValueError` for a key that is there twice."
+    res = dict(pairs)
+    if len(res)==len(pairs): return res
+    twice = next(k for k,n in Counter(k for k,_ in pairs).items() if n>1)
+    raise ValueError(f"the key {twice!r} is there twice")
 
 def _finite(text):
     if abs(float(text))<float('inf'): return float(text)
@@ -207,7 +211,7 @@ def read_json(
 )->dict: # The object in it
     "The JSON object in `path`; a `ValueError` names the file and what is wrong with it."
     strict = dict(parse_float=_finite, parse_constant=_finite) if finite else {}
-    try: res = json.loads(Path(path).read_text(encoding='utf-8'), object_pairs_hook=_once, **strict)
+    try: res = json.loads(Path(path).read_text(encoding='utf-8'), object_pairs_hook=each_once, **strict)
     except RecursionError: raise ValueError(f"{str(path)!r} is damaged: it is nested too deeply") from None
     except ValueError as e: raise ValueError(f"{str(path)!r} is damaged: {e}") from None
     if isinstance(res, dict): return res

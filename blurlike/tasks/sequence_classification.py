@@ -19,7 +19,7 @@ from fastcore.meta import delegates
 
 from ..support.arguments import check_counts, column_names, is_name
 from ..train.assembly import begin, build_learner, ready_task
-from ..model.class_weights import follow_order, loss_with, read_class_weights
+from ..model.class_weights import balance_labels, follow_order, loss_with, read_class_weights
 from ..model.decisions import in_sets, label_threshold, read_threshold
 from ..data.label_columns import LabelVector, label_counts, read_labels, read_numbers
 from ..data.targets import read_target
@@ -205,7 +205,7 @@ def balanced_weights(
     n = len(train)
     counts = label_counts(vocab, y, train)
     if task is multi_label: return (n-counts).clamp(min=1)/counts.clamp(min=1) # no label is without negatives
-    return torch.where(counts>0, n/((counts>0).sum()*counts.clamp(min=1)), 0.)
+    return balance_labels(counts, n)
 
 def _read_weights(class_weights, task, vocab, y=None, train=None):
     if class_weights is None: return None

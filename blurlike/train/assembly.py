@@ -48,6 +48,7 @@ def check_arguments(
         takes = f'; {make.__name__} takes {some_of(own, 30, str)}, and what TransformersLearner takes'
         raise TypeError(f"there is no argument {k!r}{like or takes}")
 
+# %% ../../nbs/train/11_assembly.ipynb #9bb4e342
 def begin(
     make, # The function of a task
     checkpoint, # As it was given

@@ -30,7 +30,8 @@ class FittingLearner(Learner):
 
 @patch
 def __call__(self:FittingLearner, event_name):
-    for name in L(event_name) if not isinstance(event_name, str) else (event_name,):
+    names = (event_name,) if isinstance(event_name, str) else L(event_name)
+    for name in names:
         if name=='after_fit': self._mark_busy(False)
         self._call_one(name)
         if name=='before_fit': self._mark_busy(True)
@@ -65,7 +66,10 @@ def _listeners(self:FittingLearner, event_name): # looked up once, until the cal
     outside = '_kept' in self.__dict__
     now = (outside, *map(id, self.cbs))
     key,table = self.__dict__.get('_table', (None,None))
-    if key!=now or event_name in ('before_fit','before_epoch','before_validate'): self._table = _,table = now,{}
+    is_new = key!=now or event_name in ('before_fit','before_epoch','before_validate')
+    if is_new:
+        table = {}
+        self._table = now,table
     if event_name not in table:
         cbs = [cb for cb in sorted(self.cbs, key=attrgetter('order')) if _hears(cb, event_name)]
         table[event_name] = [cb for cb in cbs if not (outside and self._stays_out(cb, event_name))]
@@ -100,11 +104,12 @@ def _set_aside(self:FittingLearner): # the records of training
 
 @patch
 def _take_back(self:FittingLearner):
-    kept,self._kept = self._kept,()
-    if kept:
-        vars(self.recorder).update(kept[0])
-        vars(self.recorder.smooth_loss).update(kept[1])
+    kept = self._kept
     del self._kept
+    if kept is None: return
+    of_recorder,of_loss = kept
+    vars(self.recorder).update(of_recorder)
+    vars(self.recorder.smooth_loss).update(of_loss)
 
 @patch
 def __enter__(self:FittingLearner):

@@ -41,7 +41,9 @@ def _epoch_columns(self:FittingLearner): # yields their names; without validatio
     if recorder is None or not blind:
         yield known
         return
-    asked,recorder.valid_metrics,vars(recorder)['metrics'] = recorder.valid_metrics,False,L() # the learner keeps its own
+    asked = recorder.valid_metrics
+    recorder.valid_metrics = False
+    vars(recorder)['metrics'] = L() # the learner keeps its own
     try: yield known
     finally:
         recorder.valid_metrics = asked
@@ -149,6 +151,7 @@ def _fit_alone(self:FittingLearner, n_epoch, lr, wd, cbs, kwargs):
         finally: self._busy = ()
     self.opt.zero_grad() # of rows that were accumulated and not stepped on: they are no part of the next fit
 
+# %% ../../nbs/train/06_fitting.ipynb #e030893f
 @patch
 def _abandon(self:FittingLearner): # fastai leaves half a gradient, another logger and open files behind
     for cb in self.cbs.sorted('order'):

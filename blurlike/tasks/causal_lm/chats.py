@@ -37,6 +37,7 @@ def _how_to_rename(m): # of ShareGPT's form
     return (": rename the keys, e.g. [dict(role={'human':'user','gpt':'assistant'}.get(m['from'], m['from']), content=m['value']) "
         "for m in chat]")
 
+# %% ../../../nbs/tasks/causal_lm/00_chats.ipynb #cb00ad07c
 def are_columns(o)->bool: # a chat as a `Dataset` may have it, a list for each key?
     return isinstance(o, dict) and isinstance(o.get('role'), (list, tuple, np.ndarray))
 

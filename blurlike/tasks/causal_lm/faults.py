@@ -48,6 +48,7 @@ def runs_on(
 
 def _running_on(part): return np.array([runs_on(o) for _,items,_ in part.chunks() for o in items], dtype=bool)
 
+# %% ../../../nbs/tasks/causal_lm/07_faults.ipynb #b29c117f
 def _of_one_part(tfm, part):
     within = f'within max_length={tfm.max_length}'
     lost = _one_sided(tfm, part)

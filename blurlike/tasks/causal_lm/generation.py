@@ -18,7 +18,7 @@ from ...data.rows import Rows
 from ...data.table_checks import check_columns
 from ...model.model_inputs import are_alike, unwrap
 from ...model.tokenizer import max_positions
-from ...model.pretrained import n_embeddings
+from ...model.token_agreement import n_embeddings
 from ...model.token_scores import NextTokenLoss
 from ...model.turns import predict_together
 from ...predict.writing import NEW_TOKENS, Continuation, Draws, by_length, counts_source
@@ -119,6 +119,7 @@ def _alike(model, how, rooms, sizes, may_pad): # (n,) a number for each; those w
     keys = [rooms*(not in_rounds(model, how)), sizes*(not may_pad)]
     return np.unique(np.stack(keys), axis=1, return_inverse=True)[1]
 
+# %% ../../../nbs/tasks/causal_lm/05_generation.ipynb #cb03ad11c3
 def written(
     learn, # Learner of a causal language model
     ids:list, # Lists of token ids
@@ -146,7 +147,7 @@ def written(
 class NextTokenPredictions(WrittenText):
     "What a causal language model writes"
     targets = TensorNext
-    def prompts(self, learn, items): return prompts_of(learn, items)
+    def items_of(self, learn, items): return prompts_of(learn, items)
     def told(self, prompt, text):
         return text if isinstance(prompt, str) else [*prompt, dict(role='assistant', content=text)]
 

@@ -25,9 +25,10 @@ from ...data.table_checks import check_columns, check_texts, read_rows
 from ...data.splits import split_rows, used_rows
 from ...data.two_tables import read_split
 from ...model.inputs_callback import ModelLoss
-from ...model.model_inputs import unwrap, way_apart, writes_text
+from ...model.model_inputs import check_apart, unwrap, way_apart, writes_text
 from ...model.tokenizer import fit_length, load_tokenizer
-from ...model.pretrained import load_transformer, n_embeddings
+from ...model.pretrained import load_transformer
+from ...model.token_agreement import n_embeddings
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import NextTokenLoss, scores_by_row
 from ...inspect.row_results import token_results
@@ -187,24 +188,19 @@ def _block_size(block_size, form, limit, model): # 0: a text a row
         raise ValueError(f"block_size={block_size} is for one column of texts; a {form} is a row of its own")
     is_for_rows = form!='text' or block_size==0
     if is_for_rows: return 0
+    way = way_apart(model)
     if block_size is not None:
-        _check_apart(model)
+        check_apart(model, way)
         if block_size<=(limit or block_size): return block_size
         raise ValueError(f"block_size={block_size} is more than the {limit} tokens of a row (max_length=, or what the model takes)")
-    if way_apart(model)!='none': return min(limit or CAUSAL_BLOCK, CAUSAL_BLOCK)
+    if way!='none': return min(limit or CAUSAL_BLOCK, CAUSAL_BLOCK)
     warn_user(f"{type(model).__name__} would let the texts of a block see each other, whatever it is told: each text is a row of its own instead, "
         "as with block_size=0")
     return 0
 
-def _check_apart(model):
-    if way_apart(model)!='none': return
-    raise ValueError(f"{type(model).__name__} lets texts that stand in one block see each other, whatever it is told: pass block_size=0, "
-        "for a text a row")
-
 def _packed(rows, splits, tfm, text, block_size): # `DocumentBlocks`, and the block numbers of both parts
     res = DocumentBlocks([rows[s] for s in splits], tfm, text, block_size)
-    n_train,n_valid = res.sizes
-    return res,(np.arange(n_train), n_train+np.arange(n_valid))
+    return res,res.parts
 
 # %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #cb05ad14
 @register_learner
@@ -271,7 +267,7 @@ def _checked(learn):
     model,tfm = unwrap(learn.model),learn.dls.text_tfm
     _check_model(model)
     if isinstance(learn.loss_func, ModelLoss): _check_own_loss(model)
-    if tfm.packed: _check_apart(model)
+    if tfm.packed: check_apart(model, way_apart(model))
     _note_stops(model, tfm)
     check_can_save(model)
     return learn

@@ -60,7 +60,7 @@ def _with_gap(text, i, mask): # the text of item `i`, its gaps written as the to
     raise name_error(ValueError(f"no gap to fill: write {known} where a token is wanted, in {text[:60]!r}"), where)
 
 @patch
-def texts_of(self:MaskPredictions, learn, items):
+def items_of(self:MaskPredictions, learn, items):
     "The texts in `items`, their gaps written as the tokenizer does; `ValueError` names an item without one."
     return [_with_gap(t, i, learn.dls.tokenizer.mask_token) for i,t in enumerate(learn.texts_of(items))]
 
@@ -134,7 +134,7 @@ def many(self:MaskPredictions, learn, items, bs=64,
     targets=None # Words to choose from, each of them one token; `None`: the whole vocabulary
 )->list: # For each text a list of dicts `{'score','token','token_str','sequence'}`; a list of such lists where it has several gaps
     "The likeliest tokens of each gap, as Hugging Face's fill-mask pipeline tells them."
-    texts = self.texts_of(learn, items)
+    texts = self.items_of(learn, items)
     check_counts(top_k=top_k)
     tok = learn.dls.tokenizer
     among = target_ids(tok, targets)
@@ -169,7 +169,7 @@ def one(self:MaskPredictions, learn, item, rm_type_tfms=None, with_input=False,
     "A text whose gaps are filled."
     check_between('temperature', temperature, np.finfo(np.float32).max, 'above 0 (0.0001 or more); leave it out for the likeliest token')
     if seed is not None: check_counts(0, seed=seed)
-    text,tok = self.texts_of(learn, [item])[0],learn.dls.tokenizer
+    text,tok = self.items_of(learn, [item])[0],learn.dls.tokenizer
     with learn.predicting(): (*_,logits), = self._logits(learn, [text], 1)
     probs = logits.softmax(-1)
     among = target_ids(tok, targets)

@@ -11,7 +11,6 @@ from functools import partial
 import torch
 from fastai.data.core import DataLoaders
 from fastcore.meta import delegates
-import numpy as np
 
 from ...support.arguments import column_names
 from ...data.corpus import is_corpus, read_corpus, check_split_by
@@ -132,10 +131,9 @@ def in_blocks(
 )->tuple: # `PackedRows`, and the block numbers of both parts
     "Cut the texts of each part into blocks."
     res = PackedRows([rows[s] for s in splits], tfm, text, block_size)
-    n_train,n_valid = res.sizes
     for part,n,idxs in zip(('training', 'validation'), res.sizes, splits):
         if len(idxs) and not n: raise ValueError(f"the {part} part holds no tokens to make a block of")
-    return res,(np.arange(n_train), n_train+np.arange(n_valid))
+    return res,res.parts
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #16d81f51
 @page_output.register

@@ -85,6 +85,7 @@ def _of_columns(columns): # Arrow texts, a column a place
     texts = pa.concat_arrays([c.cast(pa.large_string()) for c in columns])
     return FlatChoices(texts.take(pa.array(by_row)), np.full(n, len(columns)))
 
+# %% ../../../nbs/tasks/multiple_choice/02_choice_columns.ipynb #c4a1f006
 def _one_by_one(rows, columns, which=None): # lists of the choices of some rows; `None`: all
     which = range(len(rows)) if which is None else which
     res = []

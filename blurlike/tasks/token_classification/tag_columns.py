@@ -20,6 +20,7 @@ from datasets import Dataset
 
 from ...support.arguments import is_whole, some_of
 from ...support.cells import is_missing
+from ...model.class_weights import balance_labels
 from ...data.target_kinds import alike_labels, name_alike
 from ...data.column import Column
 from ...data.rows import Rows
@@ -70,6 +71,7 @@ def _maybe_spans(rows): # columns that look like texts and their spans
     spans = [c for c,v in first.items() if isinstance(v, (list, np.ndarray)) and _are_spans(v)]
     return f". Texts with spans? words={texts[0]!r}, tags={spans[0]!r}" if texts and spans else ''
 
+# %% ../../../nbs/tasks/token_classification/06_tag_columns.ipynb #8cd460cb2
 def read_tagged(
     data, # As in `token_classification_learner`
     words, # Column of the words, or of the text; in a CoNLL file its number
@@ -331,6 +333,5 @@ def tag_shares(
 def balanced_tags(
     counts:torch.Tensor # (C,) words with each tag
 )->torch.Tensor: # (C,) float32
-    "What `class_weights='balanced'` means: all words / (tags * words with this one), as in scikit-learn."
-    n_tags = (counts>0).sum()
-    return torch.where(counts>0, counts.sum()/(n_tags*counts.clamp(min=1)), 0.)
+    "What `class_weights='balanced'` means: tags weigh the same together, however often they occur."
+    return balance_labels(counts, counts.sum())

@@ -55,16 +55,19 @@ class TokenCategorize(Transform):
         if nm=='encodes': return self._encode(o)
         return self._decode(o) if isinstance(o, torch.Tensor) else o
 
-    def _encode(self, tags):
-        is_list = hasattr(tags, '__len__') and not isinstance(tags, str)
-        if not is_list:
-            raise TypeError(f"expected a list of tags, one a word, got {type(tags).__name__}: {str(tags)[:60]!r}")
-        try: return TensorTokenCategory(torch.tensor([self.vocab.o2i[t] for t in tags], dtype=torch.long))
-        except KeyError as e:
-            known = ', '.join(map(str, self.vocab))
-            raise KeyError(f"unknown tag {e.args[0]!r}; the learner knows {known}") from None
+# %% ../../../nbs/tasks/token_classification/01_token_category.ipynb #b2accc26
+@patch
+def _encode(self:TokenCategorize, tags):
+    is_list = hasattr(tags, '__len__') and not isinstance(tags, str)
+    if not is_list:
+        raise TypeError(f"expected a list of tags, one a word, got {type(tags).__name__}: {str(tags)[:60]!r}")
+    try: return TensorTokenCategory(torch.tensor([self.vocab.o2i[t] for t in tags], dtype=torch.long))
+    except KeyError as e:
+        known = ', '.join(map(str, self.vocab))
+        raise KeyError(f"unknown tag {e.args[0]!r}; the learner knows {known}") from None
 
-    def _decode(self, o): return TokenTags(None if i<0 else self.vocab[i] for i in o.tolist())
+@patch
+def _decode(self:TokenCategorize, o): return TokenTags(None if i<0 else self.vocab[i] for i in o.tolist())
 
 # %% ../../../nbs/tasks/token_classification/01_token_category.ipynb #d2d11139
 @patch
