@@ -5162,6 +5162,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'blurlike/train/events.py'),
                                        'blurlike.train.events.FittingLearner._take_back': ( 'train/events.html#fittinglearner._take_back',
                                                                                             'blurlike/train/events.py'),
+                                       'blurlike.train.events.FittingLearner.remove_cb': ( 'train/events.html#fittinglearner.remove_cb',
+                                                                                           'blurlike/train/events.py'),
                                        'blurlike.train.events.FittingLearner.tta': ( 'train/events.html#fittinglearner.tta',
                                                                                      'blurlike/train/events.py'),
                                        'blurlike.train.events.FittingLearner.validation_context': ( 'train/events.html#fittinglearner.validation_context',
