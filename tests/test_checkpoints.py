@@ -153,6 +153,27 @@ def test_trackers_go_on(bert, tmp_path):
     assert same(learn, expected)
     assert pd.read_csv(tmp_path/'log.csv').drop(columns='time').equals(log.drop(columns='time'))
 
+def epochs_in(path): return [line.split(',')[0] for line in path.read_text().split()]
+
+def test_a_csv_file_has_each_epoch_once(bert, tmp_path):
+    "The rows of other runs stay, those of the interrupted one are written again"
+    log = tmp_path/'log.csv'
+    scenario = dict(make=classifier, call='fit', args=(3, 1e-3), cbs=lambda: [CSVLogger(log, append=True)])
+    train(scenario | dict(args=(2, 1e-3)), bert, tmp_path/'first')
+    with pytest.raises(Stop): train(scenario, bert, tmp_path/'run', 10, cut=('after_batch', 20), error=Stop('x'))
+    before = log.read_text().splitlines()
+    assert epochs_in(log)==['epoch','0','1','0','1']
+    log.write_text('\n'.join([*before, '2'+before[-1][1:], '0'+before[-1][1:]])+'\n') # an epoch after the last checkpoint, and another run
+    train(scenario, bert, tmp_path/'run')
+    assert epochs_in(log)==['epoch','0','1','0','0','1','2'] and log.read_text().splitlines()[:3]==before[:3]
+
+def test_a_csv_file_of_fine_tune_has_each_epoch_once(bert, tmp_path):
+    log = tmp_path/'log.csv'
+    scenario = dict(make=classifier, call='fine_tune', args=(2, 1e-3), cbs=lambda: [CSVLogger(log, append=True)])
+    with pytest.raises(Stop): train(scenario, bert, tmp_path/'run', cut=('after_batch', 20), error=Stop('x'))
+    train(scenario, bert, tmp_path/'run')
+    assert epochs_in(log)==['epoch','0','0','1']
+
 def test_fine_tune_shows_all_epochs(bert, capsys):
     learn = classifier(bert)
     with learn.no_bar(), pytest.raises(Stop): learn.fine_tune(2, 1e-3, cbs=[Checkpoints('run'), Cut('after_batch', 20, Stop('x'))])
