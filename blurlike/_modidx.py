@@ -1873,6 +1873,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                         'blurlike/model/inputs_callback.py'),
                                                 'blurlike.model.inputs_callback.ModelInputsCallback.__init__': ( 'model/inputs_callback.html#modelinputscallback.__init__',
                                                                                                                  'blurlike/model/inputs_callback.py'),
+                                                'blurlike.model.inputs_callback.ModelInputsCallback._asks_model': ( 'model/inputs_callback.html#modelinputscallback._asks_model',
+                                                                                                                    'blurlike/model/inputs_callback.py'),
                                                 'blurlike.model.inputs_callback.ModelInputsCallback._attach': ( 'model/inputs_callback.html#modelinputscallback._attach',
                                                                                                                 'blurlike/model/inputs_callback.py'),
                                                 'blurlike.model.inputs_callback.ModelInputsCallback._bind_loss': ( 'model/inputs_callback.html#modelinputscallback._bind_loss',
