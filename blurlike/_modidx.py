@@ -2233,6 +2233,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'blurlike/model/pretrained.py'),
                                            'blurlike.model.pretrained._classes': ( 'model/pretrained.html#_classes',
                                                                                    'blurlike/model/pretrained.py'),
+                                           'blurlike.model.pretrained._continues': ( 'model/pretrained.html#_continues',
+                                                                                     'blurlike/model/pretrained.py'),
                                            'blurlike.model.pretrained._damaged': ( 'model/pretrained.html#_damaged',
                                                                                    'blurlike/model/pretrained.py'),
                                            'blurlike.model.pretrained._folded': ( 'model/pretrained.html#_folded',

@@ -628,6 +628,29 @@ def test_the_folder_opens_in_plain_transformers(trained, folders, tmp_path, form
     assert again.task.name=='causal_lm' and again.predict(prompt, max_new_tokens=9)[0]==learn.predict(prompt, max_new_tokens=9)[0]
     assert again.dls.text_tfm.options==learn.dls.text_tfm.options
 
+# Ends of texts that the checkpoint names, and what pads
+
+def test_a_saved_model_trains_as_before(folders, in_tmp):
+    "The end pads here; in a config it would be no longer learnt where it is read"
+    rows = pd.DataFrame(dict(messages=[[dict(role=r, content=t) for r,t in zip(['user','assistant']*2, (a, b, b, a))] for a,b in zip(PROMPTS, PROMPTS[1:])]))
+    def trained_on(checkpoint):
+        learn = causal_lm_learner(rows, checkpoint, text='messages', bs=4, valid=.25, max_length=64)
+        before = weights(learn.model)
+        set_seed(0)
+        learn.dls.train.rng.seed(0)
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+        return before,weights(learn.model)
+    learn = causal_lm_learner(rows, folders('llama'), text='messages', bs=4, valid=.25, max_length=64)
+    assert learn.dls.tokenizer.pad_token_id==learn.dls.tokenizer.eos_token_id
+    learn.save_pretrained('saved')
+    (start,one),(again,two) = map(trained_on, (folders('llama'), 'saved'))
+    assert all(torch.equal(start[n], again[n]) and torch.equal(one[n], two[n]) for n in one)
+    assert not torch.equal(start['model.embed_tokens.weight'][0], one['model.embed_tokens.weight'][0])
+    assert TransformersLearner.from_pretrained('saved').model.model.embed_tokens.padding_idx is None
+    plain,tok = tf.AutoModelForCausalLM.from_pretrained('saved').eval(),tf.AutoTokenizer.from_pretrained('saved', padding_side='left')
+    out = plain.generate(**tok(PROMPTS[:3], padding=True, return_tensors='pt'), max_new_tokens=5, do_sample=False)
+    assert plain.generation_config.pad_token_id==0 and out.shape[0]==3
+
 def test_adapters_leave_the_tokens_alone(folders, tmp_path):
     peft = pytest.importorskip('peft')
     learn = lm('completion', folders('llama'), peft=peft.LoraConfig(r=4, target_modules=['q_proj','v_proj']))

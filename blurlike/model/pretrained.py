@@ -197,7 +197,14 @@ def resize_for(
         f"the embeddings grow from {n:,} to {n_wanted:,} rows, the new ones start near the mean of the others.")
 
 # %% ../../nbs/model/01_pretrained.ipynb #eb474b76
+def _continues(model): # texts, with no encoder
+    writes = isinstance(model, transformers.PreTrainedModel) and model.can_generate()
+    return writes and not model.config.is_encoder_decoder
+
 def _tell_pad(model, tokenizer): # RoBERTa and its kin count positions by the pad token that they were made with
+    if _continues(model):
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
+        return
     counts = any('position' in n and getattr(m, 'padding_idx', None) is not None for n,m in model.named_modules())
     for config in (model.config, model.config.get_text_config()): # models of text and images have one inside
         if getattr(config, 'pad_token_id', None) is None or not counts: config.pad_token_id = tokenizer.pad_token_id
@@ -303,7 +310,7 @@ def _warn_other_tokenizer(tokenizer, checkpoint): # where the model would read o
 def load_transformer(
     checkpoint,     # Name, folder, loaded model, or a learner whose model is to be trained on
     auto_model:str, # Name of the Auto class, e.g. `AutoModelForSequenceClassification`
-    tokenizer:PreTrainedTokenizerBase, # Its pad token goes into the config
+    tokenizer:PreTrainedTokenizerBase, # Its pad token goes into the config, or into the `generation_config` of a causal model
     config:dict|None=None, # Entries for the config, such as `label_maps(vocab)` and `problem_type`
     **kwargs        # Passed to `from_pretrained`
 )->'transformers.PreTrainedModel': # In float32 unless `dtype` is among `kwargs`
