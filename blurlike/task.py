@@ -52,6 +52,7 @@ class Predictions:
     def many(self, learn, items, bs=64): # plain dicts for `predict_batch`; more arguments are the task's own
         raise NotImplementedError(f"{type(self).__name__} has no `many`")
     def items_of(self, learn, items)->list: return learn.texts_of(items) # as the model reads them
+    def tell_model(self, learn): pass # before it is saved: what plain transformers shall know of it
 
 # %% ../nbs/00_task.ipynb #6898aa0f
 def decoder_knows(targets, model): return {} # for `decoder_input`, where the model makes it of the text by itself

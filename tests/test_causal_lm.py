@@ -628,6 +628,80 @@ def test_the_folder_opens_in_plain_transformers(trained, folders, tmp_path, form
     assert again.task.name=='causal_lm' and again.predict(prompt, max_new_tokens=9)[0]==learn.predict(prompt, max_new_tokens=9)[0]
     assert again.dls.text_tfm.options==learn.dls.text_tfm.options
 
+# Ends of texts that the checkpoint names, and what pads
+
+def with_ends(source, folder, ends): # a copy of a checkpoint that writes differing tokens, and stops at these
+    set_seed(0)
+    model,tok = tf.AutoModelForCausalLM.from_pretrained(source),tf.AutoTokenizer.from_pretrained(source)
+    for p in model.parameters():
+        if p.ndim>1: nn.init.normal_(p, 0, .3)
+    ids = tok(PROMPTS[0], return_tensors='pt').input_ids
+    with torch.no_grad(): free = model.generate(ids, max_new_tokens=8, do_sample=False, eos_token_id=None, pad_token_id=0)[0,ids.shape[1]:].tolist()
+    model.generation_config.eos_token_id = ends(free)
+    model.save_pretrained(folder)
+    tok.save_pretrained(folder)
+    return ids,free
+
+def plainly(folder, ids):
+    model = tf.AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad(): return model.generate(ids, max_new_tokens=8, do_sample=False)[0,ids.shape[1]:].tolist()
+
+def test_all_ends_that_a_checkpoint_names_count(folders, in_tmp):
+    ids,free = with_ends(folders('llama'), 'ends', lambda free: [0, free[3]])
+    cut = free[:free.index(free[3])+1]
+    learn = lm('completion', 'ends')
+    assert learn.predict(PROMPTS[0], max_new_tokens=8)[1].tolist()==cut==plainly('ends', ids)
+    written = learn.task.predictions.answered(learn, PROMPTS[:3], 3, 8)
+    assert written[0]==cut and len(list(learn.stream(PROMPTS[0], max_new_tokens=8)))<=len(cut)
+    learn.save_pretrained('saved')
+    assert plainly('saved', ids)==TransformersLearner.from_pretrained('saved').predict(PROMPTS[0], max_new_tokens=8)[1].tolist()==cut
+    assert json.loads(open('saved/generation_config.json').read())['eos_token_id']==[0, free[3]]
+
+def test_ends_set_by_hand_count(folders, in_tmp):
+    "With those of the tokenizer, in plain transformers too"
+    ids,free = with_ends(folders('llama'), 'ends', lambda free: 0)
+    learn = lm('completion', 'ends')
+    assert learn.predict(PROMPTS[0], max_new_tokens=8)[1].tolist()==free
+    learn.model.generation_config.eos_token_id = free[2]
+    cut = free[:free.index(free[2])+1]
+    assert learn.predict(PROMPTS[0], max_new_tokens=8)[1].tolist()==cut
+    learn.save_pretrained('saved')
+    assert plainly('saved', ids)==cut and tf.GenerationConfig.from_pretrained('saved').eos_token_id==[0, free[2]]
+
+def test_ends_of_another_vocabulary_do_not_count(folders, in_tmp):
+    tok = tf.AutoTokenizer.from_pretrained(folders('llama'))
+    def found(ends, tokenizer=None, **kwargs):
+        model = small_llama(**kwargs)
+        model.generation_config.eos_token_id = ends
+        return lm('completion', model, tokenizer=tokenizer or tok).model.generation_config.eos_token_id
+    assert found([0, 7, 4000])==[0, 7] # the vocabulary has 400
+    assert found(7)==[0, 7] # said by hand
+    assert found(7, eos_token_id=7)==0 # what a config says by itself, as Llama's 2
+    with_ends(folders('llama'), 'ends', lambda free: [7, 8])
+    assert lm('completion', 'ends').model.generation_config.eos_token_id==[0, 7, 8]
+    assert lm('completion', 'ends', tokenizer=folders('llama')).model.generation_config.eos_token_id==0 # of another place
+
+def test_a_saved_model_trains_as_before(folders, in_tmp):
+    "The end pads here; in a config it would be no longer learnt where it is read"
+    rows = pd.DataFrame(dict(messages=[[dict(role=r, content=t) for r,t in zip(['user','assistant']*2, (a, b, b, a))] for a,b in zip(PROMPTS, PROMPTS[1:])]))
+    def trained_on(checkpoint):
+        learn = causal_lm_learner(rows, checkpoint, text='messages', bs=4, valid=.25, max_length=64)
+        before = weights(learn.model)
+        set_seed(0)
+        learn.dls.train.rng.seed(0)
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+        return before,weights(learn.model)
+    learn = causal_lm_learner(rows, folders('llama'), text='messages', bs=4, valid=.25, max_length=64)
+    assert learn.dls.tokenizer.pad_token_id==learn.dls.tokenizer.eos_token_id
+    learn.save_pretrained('saved')
+    (start,one),(again,two) = map(trained_on, (folders('llama'), 'saved'))
+    assert all(torch.equal(start[n], again[n]) and torch.equal(one[n], two[n]) for n in one)
+    assert not torch.equal(start['model.embed_tokens.weight'][0], one['model.embed_tokens.weight'][0])
+    assert TransformersLearner.from_pretrained('saved').model.model.embed_tokens.padding_idx is None
+    plain,tok = tf.AutoModelForCausalLM.from_pretrained('saved').eval(),tf.AutoTokenizer.from_pretrained('saved', padding_side='left')
+    out = plain.generate(**tok(PROMPTS[:3], padding=True, return_tensors='pt'), max_new_tokens=5, do_sample=False)
+    assert plain.generation_config.pad_token_id==0 and out.shape[0]==3
+
 def test_adapters_leave_the_tokens_alone(folders, tmp_path):
     peft = pytest.importorskip('peft')
     learn = lm('completion', folders('llama'), peft=peft.LoraConfig(r=4, target_modules=['q_proj','v_proj']))

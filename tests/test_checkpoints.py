@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import Adam, Callback, Checkpoints, CSVLogger, EarlyStoppingCallback, Metric, ReduceLROnPlateau, SaveModelCallback, TransformersLearner, layerwise_splitter, sequence_classification_learner, set_seed
+from blurlike.all import Adam, Callback, Checkpoints, CSVLogger, EarlyStoppingCallback, Metric, ReduceLROnPlateau, SaveModelCallback, TransformersLearner, layerwise_splitter, question_answering_learner, seq2seq_metrics, sequence_classification_learner, set_seed
 from blurlike.train.resume import last_checkpoint
 from blurlike.support.files import file_hash
 from blurlike.support.one_writer import OneWriter
 from blurlike.support.plain_data import load_state, save_state, to_plain
 from fresh import here
-from runs import CUTS, SCENARIOS, Cut, classifier, train
+from runs import CUTS, SCENARIOS, Cut, classifier, gaps, questions, summarizer, tagger, train, writer
 from small import BS, FRAMES, TEXTS, first, weights
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -152,6 +152,46 @@ def test_trackers_go_on(bert, tmp_path):
     learn = train(scenario, bert, tmp_path/'run')
     assert same(learn, expected)
     assert pd.read_csv(tmp_path/'log.csv').drop(columns='time').equals(log.drop(columns='time'))
+
+def epochs_in(path): return [line.split(',')[0] for line in path.read_text().split()]
+
+def test_a_csv_file_has_each_epoch_once(bert, tmp_path):
+    "The rows of other runs stay, those of the interrupted one are written again"
+    log = tmp_path/'log.csv'
+    scenario = dict(make=classifier, call='fit', args=(3, 1e-3), cbs=lambda: [CSVLogger(log, append=True)])
+    train(scenario | dict(args=(2, 1e-3)), bert, tmp_path/'first')
+    with pytest.raises(Stop): train(scenario, bert, tmp_path/'run', 10, cut=('after_batch', 20), error=Stop('x'))
+    before = log.read_text().splitlines()
+    assert epochs_in(log)==['epoch','0','1','0','1']
+    log.write_text('\n'.join([*before, '2'+before[-1][1:], '0'+before[-1][1:]])+'\n') # an epoch after the last checkpoint, and another run
+    train(scenario, bert, tmp_path/'run')
+    assert epochs_in(log)==['epoch','0','1','0','0','1','2'] and log.read_text().splitlines()[:3]==before[:3]
+
+def test_a_csv_file_of_fine_tune_has_each_epoch_once(bert, tmp_path):
+    log = tmp_path/'log.csv'
+    scenario = dict(make=classifier, call='fine_tune', args=(2, 1e-3), cbs=lambda: [CSVLogger(log, append=True)])
+    with pytest.raises(Stop): train(scenario, bert, tmp_path/'run', cut=('after_batch', 20), error=Stop('x'))
+    train(scenario, bert, tmp_path/'run')
+    assert epochs_in(log)==['epoch','0','0','1']
+
+def asked(checkpoint): return question_answering_learner(questions(), checkpoint, bs=8, valid=.25)
+TRAINED = dict(tags=tagger, causal_lm=writer, answers=asked, written=lambda c: summarizer(c, metrics=seq2seq_metrics(None, 4)), masked_lm=gaps, single=classifier)
+
+@pytest.mark.parametrize('name', first(TRAINED, 3))
+def test_metrics_of_training_go_on(name, bert, tmp_path):
+    "What was counted before the interruption is in the epoch table, of its last batch too"
+    def make(checkpoint):
+        learn = TRAINED[name](checkpoint)
+        learn.recorder.train_metrics = True
+        return learn
+    scenario = dict(make=make, call='fit', args=(1, 1e-2))
+    expected = train(scenario, bert, tmp_path/'whole')
+    assert sum(n.startswith('train_') for n in expected.recorder.metric_names)>1
+    for cut in (('after_batch', 2), ('valid', 1)):
+        folder = tmp_path/cut[0]
+        with pytest.raises(Stop): train(scenario, bert, folder, 1, cut=cut, error=Stop('x'))
+        assert last_checkpoint(folder).batch==(1 if cut[1]==2 else len(expected.dls.train))
+        assert same(train(scenario, bert, folder), expected)
 
 def test_fine_tune_shows_all_epochs(bert, capsys):
     learn = classifier(bert)

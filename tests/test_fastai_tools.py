@@ -11,7 +11,7 @@ from blurlike.all import (TransformersDL, CSVLogger, Callback, CategoryBlock, Cl
     MixUp, ModelInputsCallback, ModelLoss, MultiCategoryBlock, RandomSplitter, RightChoiceBlock, TextChoicesBlock, RegressionBlock, SGD, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, load_learner, nn, noop, set_seed,
     transformer_splitter, unwrap)
 from fresh import fresh_process
-from small import ARCH, AUTO_MODELS, BS, COLUMNS, FRAMES, KINDS, SAME_WIDTH, TEXTS, VOCABS, WRITING, activated, changed, close, direct_logits, direct_preds, head_names, joined, learner, note_dtypes, texts_in, texts_of, valid_frame, weights, with_answers, written_targets
+from small import ARCH, AUTO_MODELS, BS, COLUMNS, FRAMES, KINDS, SAME_WIDTH, TEXTS, VOCABS, WRITING, activated, changed, close, direct_logits, direct_preds, first, head_names, joined, learner, note_dtypes, texts_in, texts_of, valid_frame, weights, with_answers, written_targets
 from datasets import Dataset
 from fastai.callback.progress import ShowGraphCallback
 from fastai.data.core import show_results
@@ -561,6 +561,18 @@ def test_model_loss(kind, bert):
     for (n,p),q in zip(ours.model.named_parameters(), own.model.parameters()): close(p.detach(), q.detach(), 1e-4)
     close(ours.recorder.values[-1][0], own.recorder.values[-1][0], 1e-4)
     assert own.model.config.problem_type==PROBLEM_TYPES.get(kind)
+
+@pytest.mark.parametrize('kind', first(['single','multi','regression']))
+def test_each_text_counts_once_in_validation(kind, bert):
+    "With the model's own loss too, whatever the number of its windows"
+    found = []
+    for val_bs in (1, 5, 12):
+        learn = learner(kind, bert, loss_func=ModelLoss(), max_length=8, overlap=2, dl_kwargs=dict(val_bs=val_bs))
+        assert learn.dls.valid.one_batch()[0].shape[1]>len(learn.dls.text_tfm.fields) or val_bs==1
+        losses = learn.get_preds(with_loss=True)[2]
+        close(learn.validate()[0], losses.mean())
+        found.append(learn.validate()[0])
+    close(found, [found[0]]*3)
 
 PROBLEM_TYPES = dict(single='single_label_classification', pair='single_label_classification', multi='multi_label_classification', regression='regression')
 BLOCKS = dict(single=CategoryBlock, pair=CategoryBlock, multi=MultiCategoryBlock, regression=RegressionBlock, choice=RightChoiceBlock)

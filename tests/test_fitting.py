@@ -1,5 +1,5 @@
 "What a fit does beside the same done by hand: to weights, trackers, records, optimizers; and what it refuses."
-import warnings
+import gc,pickle,warnings,weakref
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -69,6 +69,20 @@ def test_a_cycle_begins_at_its_rate(bert):
     quiet(lambda: learn.fit_sgdr(2, 1, 1e-3))
     n = len(learn.dls.train)
     assert learn.recorder.lrs[0]==learn.recorder.lrs[n]==pytest.approx(1e-3) and min(learn.recorder.lrs)>1e-6
+
+class Heard(Callback):
+    def after_batch(self): pass
+
+def test_nothing_of_a_fit_is_kept(bert, in_tmp):
+    "Its callbacks are given up, so that the learner can be pickled"
+    learn,cb = learner('single', bert),Heard()
+    gone = weakref.ref(cb)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3, cbs=cb)
+    assert pickle.dumps(learn)
+    learn.get_preds(cbs=cb)
+    del cb
+    gc.collect()
+    assert gone() is None
 
 def test_loaders_that_read_no_texts_are_refused(bert):
     learn = learner('single', bert)

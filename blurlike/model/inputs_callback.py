@@ -31,11 +31,12 @@ class ModelLoss:
         self.like = BaseLoss(nn.MSELoss) # of the same meaning, computed from the logits: for losses of single rows, and for what outputs mean
     def __call__(self, pred, targ, **kwargs):
         if kwargs.get('reduction', self.reduction)!='mean': return self.of_rows(pred, targ)
+        if self.door.loss is None: return self.from_logits(pred, targ) # the model was not asked
         return self.door.loss if self.count(targ) else (pred*0).sum() # models say `nan` where no target counts
     def of_rows(self, pred, targ): # what is summed up by rows stays divided as it is
         self.like.reduction = 'none'
         return self.like(pred, targ)
-    def from_logits(self, pred, targ): # the mean, where the rows of other processes are among these
+    def from_logits(self, pred, targ): # the mean, where the rows of other processes are among these, or texts are read in windows
         self.like.reduction = 'mean'
         return self.like(pred, targ)
     def of_tokens(self, targ)->bool: return hasattr(self.like, 'of_tokens') and self.like.of_tokens(targ)
@@ -130,8 +131,15 @@ def before_batch(self:ModelInputsCallback):
     wanted = None if plain is None else getattr(self.learn.loss_func, 'wanted', None)
     self._forget()
     asked = {} if wanted is None else wanted(plain)
-    self.call = self.door.ask(targets if self._own_loss() is not None else None, targets=plain, **asked)
+    self.call = self.door.ask(targets if self._asks_model(plain) else None, targets=plain, **asked)
     self.call.on_cpu = getattr(self.learn.xb[0], 'on_cpu', None)
+
+@patch
+def _asks_model(self:ModelInputsCallback, targets)->bool: # for its loss; of windows it would be a mean over these, and a row is validated as a whole
+    loss = self._own_loss()
+    if loss is None or targets is None: return False
+    has_windows = self.door.join=='mean' and self._learn.dls.text_tfm.overlap is not None
+    return self.learn.training or not has_windows or loss.of_tokens(targets)
 
 # %% ../../nbs/model/17_inputs_callback.ipynb #7af12ece
 @patch

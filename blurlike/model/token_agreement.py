@@ -69,11 +69,18 @@ def resize_for(
         f"the embeddings grow from {n:,} to {n_wanted:,} rows, the new ones start near the mean of the others.")
 
 # %% ../../nbs/model/01_token_agreement.ipynb #16ae000a
+def _continues(model): # texts, with no encoder
+    writes = isinstance(model, transformers.PreTrainedModel) and model.can_generate()
+    return writes and not model.config.is_encoder_decoder
+
 def tell_pad(
     model:'transformers.PreTrainedModel', # Changed in place
-    tokenizer:PreTrainedTokenizerBase # Its pad token goes into the config
+    tokenizer:PreTrainedTokenizerBase # Its pad token goes into the config, or into the `generation_config` of a causal model
 ):
-    "Give the config of `model` the pad token, unless it counts positions by the one that it was made with, as RoBERTa and its kin do."
+    "Give `model` the pad token, unless it counts positions by the one that it was made with, as RoBERTa and its kin do."
+    if _continues(model):
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
+        return
     counts = any('position' in n and getattr(m, 'padding_idx', None) is not None for n,m in model.named_modules())
     for config in (model.config, model.config.get_text_config()): # models of text and images have one inside
         if getattr(config, 'pad_token_id', None) is None or not counts: config.pad_token_id = tokenizer.pad_token_id

@@ -238,7 +238,7 @@ def ensure_pad(
     if stand_in is None:
         raise ValueError("the tokenizer has no pad, end, unknown or start token; set `tokenizer.pad_token` to a token of its vocabulary")
     tokenizer.pad_token = stand_in
-    warn_user(f"The tokenizer has no pad token: {stand_in!r} now pads, in the tokenizer and in the model's config (attention ignores it).")
+    warn_user(f"The tokenizer has no pad token: {stand_in!r} now pads, for the tokenizer and the model (attention ignores it).")
     return tokenizer
 
 # %% ../../nbs/model/00_tokenizer.ipynb #65652146

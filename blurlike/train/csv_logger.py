@@ -7,8 +7,30 @@ __all__ = ['CSVLogger']
 
 # %% ../../nbs/train/01_csv_logger.ipynb #10c50004
 import fastai.callback.progress
+from fastai.torch_core import rank_distrib
+
+from ..support.files import write_file
 
 # %% ../../nbs/train/01_csv_logger.ipynb #10c50006
+def _last(lines, line): # its place
+    return len(lines)-1-lines[::-1].index(line)
+
+def _drop_following(lines, row): # the epochs that a run had written after this one, since its last checkpoint
+    following = _last(lines, row)+1
+    epoch = int(row.split(',')[0])+1
+    while lines[following:] and lines[following].startswith(f'{epoch},'):
+        lines.pop(following)
+        epoch += 1
+
+def _others(lines, tables): # the lines that are not of the run with these epoch tables
+    lines = list(lines)
+    own = [','.join(map(str, row)) for rows in tables for row in rows]
+    if own and own[-1] in lines: _drop_following(lines, own[-1])
+    for row in own:
+        if row in lines: lines.pop(_last(lines, row))
+    return lines
+
+# %% ../../nbs/train/01_csv_logger.ipynb #10c5000a
 class CSVLogger(fastai.callback.progress.CSVLogger):
     "Log the epoch table in `learn.path/fname`; later fits are added to the first"
     def before_fit(self):
@@ -16,10 +38,19 @@ class CSVLogger(fastai.callback.progress.CSVLogger):
         path = self.path/self.fname
         columns = ','.join(self.recorder.metric_names)
         path.parent.mkdir(parents=True, exist_ok=True)
-        goes_on = self.append and path.exists() and columns in path.read_text().splitlines()[:1]
+        goes_on = self.append and path.exists() and columns in self._lines(path)[:1]
         self.file,self.append = path.open('a' if self.append else 'w'),True
         if not goes_on: self.file.write(columns+'\n')
         self.old_logger,self.learn.logger = self.logger,self._write_line
+
+    def _lines(self, path): # of the file; a run that goes on writes its own again
+        lines = path.read_text().splitlines()
+        run = getattr(self.learn, 'run_now', None)
+        begins_again = run is not None and run.at is not None and run.fits==0
+        if not begins_again or rank_distrib(): return lines
+        others = _others(lines, run.at.state['table'])
+        if others!=lines: write_file(path, lambda p: p.write_text(''.join(f'{l}\n' for l in others)))
+        return others
 
     def after_fit(self):
         if getattr(self, 'file', None) is None: return

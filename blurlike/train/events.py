@@ -75,6 +75,13 @@ def _listeners(self:FittingLearner, event_name): # looked up once, until the cal
         table[event_name] = [cb for cb in cbs if not (outside and self._stays_out(cb, event_name))]
     return table[event_name]
 
+@patch
+@delegates(Learner.remove_cb)
+def remove_cb(self:FittingLearner, cb):
+    "fastai's `remove_cb`; nothing keeps the callback."
+    vars(self).pop('_table', None)
+    return super(FittingLearner, self).remove_cb(cb)
+
 # %% ../../nbs/train/02_events.ipynb #2dca4d8c
 def _saved_nothing(cb): # of a fit: what fastai would load then is the file of another
     loads = isinstance(cb, SaveModelCallback) and cb.run and not (cb.every_epoch or cb.at_end)

@@ -314,5 +314,6 @@ def save_model(self:TransformersLearner,
 ):
     "Save the model alone, adapters merged into its weights; `save_pretrained` saves all that predictions need."
     model = unwrap(self.model)
+    self.predictions.tell_model(self)
     if not has_adapter(model): return model.save_pretrained(folder)
     with merged(model) as state: model.save_pretrained(folder, state_dict=state)

@@ -71,7 +71,7 @@ def regression_metrics(vocab)->list:
 class CountsMetric(Metric):
     "One column of the epoch table, from counts that several columns share"
     def __init__(self,
-        counts, # Shared: has `reset()`, `accumulate(learn)` and `value(name)`
+        counts, # Shared: has `reset()`, `accumulate(learn)` and `value(name)`; may have `counted`, names of what a checkpoint keeps of it, and `follow(learn)`
         name:str # Of the column
     ): self.counts,self._name = counts,name
     def reset(self): self.counts.reset()

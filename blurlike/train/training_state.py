@@ -25,6 +25,7 @@ from ..model.decisions import DECISIONS, set_decisions, decisions_of, changed_de
 from ..model.model_inputs import unwrap
 from ..support.plain_data import plain_vars, set_vars
 from ..support.warn import warn_user
+from .metrics import CountsMetric
 
 # %% ../../nbs/train/07_training_state.ipynb #13c50007
 def random_states(
@@ -101,9 +102,20 @@ def _module_states(learn): # of each callback that has some
 def _grads(learn): # what `GradientAccumulation` has gathered
     return {n:p.grad for n,p in unwrap(learn.model).named_parameters() if p.grad is not None and p.grad.any()}
 
+def _counters(learn): # what its metrics count with, each once
+    found = [m.counts if isinstance(m, CountsMetric) else m for m in learn.metrics]
+    return list({id(o):o for o in found}.values())
+
+def _counted(o): return {k:vars(o)[k] for k in o.counted} if hasattr(o, 'counted') else plain_vars(o)
+
 def _metric_states(learn): # of a running epoch, where metrics are computed in training too
     is_running = learn.training and getattr(getattr(learn, 'recorder', None), 'train_metrics', False)
-    return [plain_vars(m) for m in learn.metrics] if is_running else []
+    return list(map(_counted, _counters(learn))) if is_running else []
+
+def _set_metrics(learn, states):
+    for o,values in zip(_counters(learn), states):
+        set_vars(o, values)
+        if hasattr(o, 'follow') and getattr(learn, 'dl', None) is not None: o.follow(learn)
 
 # %% ../../nbs/train/07_training_state.ipynb #13c50008c1
 def run_state(
@@ -140,7 +152,7 @@ def set_run_state(
     set_vars(learn, state['learner'])
     set_callbacks(learn, state)
     _set_modules(learn, state)
-    for m,values in zip(learn.metrics, state['metrics']): set_vars(m, values)
+    _set_metrics(learn, state['metrics'])
     if state['scaler']: learn.scaler.load_state_dict(state['scaler'])
 
 # %% ../../nbs/train/07_training_state.ipynb #13c50008c2

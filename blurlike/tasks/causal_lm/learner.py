@@ -33,7 +33,7 @@ from ...model.splitters import transformer_splitter
 from ...model.token_scores import NextTokenLoss, scores_by_row
 from ...inspect.row_results import token_results
 from ...model.turns import predict_together
-from ...predict.writing import check_can_save, check_can_write
+from ...predict.writing import check_can_save, check_can_write, known_ends, set_ends
 from ...share.serving import answering, page_of, page_output, page_with_boxes
 from ...support.arguments import column_names
 from ...support.warn import warn_user
@@ -175,11 +175,6 @@ def _check_own_loss(model): # on a few tokens: is what is said at each compared 
     raise ValueError(f"loss_func=ModelLoss(): the loss of {type(model).__name__} compares what is said at a token with the token itself, "
         "which teaches nothing: leave it out")
 
-def _note_stops(model, tfm): # so that plain `generate` stops where ours does
-    stops = tfm.stops()
-    model.generation_config.eos_token_id = stops if len(stops)>1 else stops[0]
-    model.generation_config.pad_token_id = tfm.tokenizer.pad_token_id
-
 # %% ../../../nbs/tasks/causal_lm/08_learner.ipynb #cb05ad13
 CAUSAL_BLOCK = 1024 # most tokens of a block where none is asked for
 
@@ -268,7 +263,7 @@ def _checked(learn):
     _check_model(model)
     if isinstance(learn.loss_func, ModelLoss): _check_own_loss(model)
     if tfm.packed: check_apart(model, way_apart(model))
-    _note_stops(model, tfm)
+    set_ends(model, known_ends(model, tfm.stops(), tfm.tokenizer)) # so that plain `generate` stops where ours does
     check_can_save(model)
     return learn
 

@@ -56,6 +56,7 @@ def own_spaces(
 # %% ../../../nbs/tasks/causal_lm/04_scores.ipynb #b9b462df
 class NextTokenCounts:
     "Tokens that count: how many, how many are guessed, their loss in nats, and their bytes"
+    counted = 'n','right','loss','n_bytes'
     def __init__(self):
         self.last,self.sizes = None,None
         self.reset()

@@ -78,13 +78,16 @@ def _read_many(dl, rows, step=1000): # contexts and right answers of rows
 # %% ../../../nbs/tasks/question_answering/03_scores.ipynb #c23fa612
 class AnswerCounts:
     "What a pass over rows found, for all metrics"
+    counted = 'rows','found'
     def __init__(self): self.reset()
     def reset(self): self.rows,self.found,self.scores,self.last = [],[],None,None
+    def follow(self, learn): self.learn,self.dl,self.scores = learn,learn.dl,None
 
     def accumulate(self, learn):
         "Take a batch, once however many metrics ask."
         if self.last is learn.yb or getattr(learn.dl, 'now', None) is None: return
-        self.last,self.learn,self.dl,self.scores = learn.yb,learn,learn.dl,None
+        self.last = learn.yb
+        self.follow(learn)
         self.rows.append(learn.dl.now)
         self.found += zip(*batch_answers(learn.pred, learn.xb[0], learn.dls.text_tfm))
 

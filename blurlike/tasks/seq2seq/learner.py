@@ -26,7 +26,7 @@ from ...model.tokenizer import load_config, load_tokenizer, max_positions
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import DecoderLoss, scores_by_row
 from ...inspect.row_results import token_results
-from ...predict.writing import check_can_save, check_can_write
+from ...predict.writing import check_can_save, check_can_write, known_ends, set_ends
 from ...support.arguments import check_counts, column_names, did_you_mean
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task
@@ -128,7 +128,8 @@ def note_tokens(
     if start is None: start = how.decoder_start_token_id
     config.decoder_start_token_id = how.decoder_start_token_id = _first_token(tokenizer) if start is None else start
     if getattr(config, 'eos_token_id', None) is None: config.eos_token_id = target.end
-    how.eos_token_id,how.pad_token_id = target.end,tokenizer.pad_token_id
+    set_ends(model, known_ends(model, [target.end], tokenizer))
+    how.pad_token_id = tokenizer.pad_token_id
     marks = languages is not None and hasattr(tokenizer, 'src_lang')
     if marks: _force(model, target, _language_id(tokenizer, languages[1]))
 

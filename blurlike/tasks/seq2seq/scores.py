@@ -125,6 +125,7 @@ def text_scores(
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #91c21d8a
 class TargetCounts:
     "Targets that count, and how many of them the model finds likeliest"
+    counted = 'n','right'
     def __init__(self): self.reset()
     def reset(self): self.n,self.right = 0,0.
     def accumulate(self, learn):
@@ -163,6 +164,7 @@ def read_sample(
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #1a426ca1
 class WrittenScores:
     "Scores of what is written for a sample of the rows that went through"
+    counted = ()
     def __init__(self,
         languages=None, # As in `text_scores`
         rows:int|None=200 # At most; `None`: all
@@ -173,7 +175,8 @@ class WrittenScores:
         n = 'all' if self.rows is None else f'up to {self.rows:,}'
         told = ROUGE_HOW if self.languages is None else signature(name, self.languages)
         return f'texts written for {n} validation rows; {told}'
-    def accumulate(self, learn): self.learn,self.dl = learn,learn.dl
+    def follow(self, learn): self.learn,self.dl = learn,learn.dl
+    def accumulate(self, learn): self.follow(learn)
     def value(self, name):
         if self.found is None: self.found = {} if self.learn is None else self._scores()
         return self.found.get(name)

@@ -6,9 +6,6 @@
 __all__ = ['EntityCounts', 'entity_metrics', 'entity_results', 'judge_tags']
 
 # %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #e11703
-from collections import defaultdict
-from functools import partial
-
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
@@ -23,6 +20,7 @@ from ...data.words import word_field, word_positions
 # %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #f8249855
 class EntityCounts:
     "Entities found, true and right, by type; and words"
+    counted = 'counts','right','words'
     def __init__(self,
         vocab, # Tags in order
         strict:bool=False # Only well-formed sequences?
@@ -33,7 +31,7 @@ class EntityCounts:
         self.reset()
 
     def reset(self):
-        self.counts = defaultdict(partial(np.zeros, 3, dtype=np.int64)) # by type: right, found, true
+        self.counts = {} # by type: right, found, true
         self.right,self.words,self.last = 0,0,None
 
     def _entities(self, tags):
@@ -62,7 +60,7 @@ def add(self:EntityCounts,
     if not self.entities or not len(true): return
     true,pred = (self._entities(self.names[o].tolist()) for o in (true, pred))
     for i,found in enumerate((true & pred, pred, true)):
-        for kind,*_ in found: self.counts[kind][i] += 1
+        for kind,*_ in found: self.counts.setdefault(kind, np.zeros(3, dtype=np.int64))[i] += 1
 
 @patch
 def value(self:EntityCounts, name):
