@@ -23,12 +23,14 @@ def _word_places(words): # (start, end) of each, in a text where spaces stand be
     ends = np.cumsum([len(w)+1 for w in words], dtype=int)-1
     return [(int(e)-len(w), int(e)) for e,w in zip(ends, words)]
 
+def _text_of(item):
+    if isinstance(item, DividedText): return item.text,item.spans
+    return (item, None) if isinstance(item, str) else (' '.join(item), _word_places(item))
+
 class Sentence:
     "A text's tokens, without special ones: where they are in it, and what the model says of each"
     def __init__(self, item, ids, offsets, words, logits, index):
-        is_text,is_divided = isinstance(item, str),isinstance(item, DividedText)
-        self.text = item if is_text else item.text if is_divided else ' '.join(item)
-        self.spans = None if is_text else item.spans if is_divided else _word_places(item) # of words in the text; `None`: not divided
+        self.text,self.spans = _text_of(item) # and where its words are; `None`: it was not divided
         self.ids,self.offsets,self.word_ids = ids,offsets,words # (T,), (T,2) in a word if there are words, (T,)
         self.logits,self.index = logits,index # (T,C), (T,) places in the window
 

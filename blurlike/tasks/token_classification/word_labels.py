@@ -163,7 +163,7 @@ def _through_callbacks(self:WordPredictions, learn, batches): # each with its lo
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d13056
 @patch
 def one(self:WordPredictions, learn, item, rm_type_tfms=None, with_input=False):
-    "Pairs of word and tag, (n,) indices, and (n,C) probabilities. A text is divided at spaces and signs, and each Chinese or Japanese sign is a word; a list of words stays as it is."
+    "Pairs of word and tag, (n,) indices, and (n,C) probabilities. A text is divided at spaces and signs, Chinese at each; a list of words stays."
     item = self.items_of(learn, [item])[0]
     forward = None if only_ours(learn) else partial(self._through_callbacks, learn)
     with learn.predicting(): s = sentences(learn, [_divided(item)], forward=forward)[0]
