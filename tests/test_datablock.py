@@ -1,16 +1,27 @@
 "Loaders of a `DataBlock` take rows of every kind, in the form in which its functions got theirs."
+import random
 from operator import itemgetter
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
-from fastai.data.transforms import ItemGetter
+from fastai.callback.core import CancelBatchException
+from fastai.data.core import Datasets, TfmdLists
+from fastai.data.load import SkipItemException
+from fastai.data.transforms import Categorize, ItemGetter
+from fastcore.foundation import L
 from fasttransform import Pipeline
 
-from blurlike.all import (Callback, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, MaskedLMBlock, RandomSplitter, TransformersLearner, TransformersTextBlock, TokenTensor, Transform, load_learner,
+from blurlike.all import (Callback, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, MaskedLMBlock, FetchPredsCallback, Interpretation, Metric, RandomSplitter, TransformersLearner, TransformersTextBlock, TokenTensor, Transform, load_learner,
     sequence_classification_learner)
-from small import learner
+from blurlike.data.batch import TransformersDL
+from blurlike.data.tokens import TokenizeText
+from blurlike.model.pretrained import label_maps
+from blurlike.model.tokenizer import load_tokenizer
+from small import close, learner
 
 def text_attribute(r): return r.text
 def text_entry(r): return r['text']
@@ -115,3 +126,133 @@ def test_the_head_of_a_block_of_functions_begins_with_frequencies(bert):
 def test_a_block_refuses_what_no_tokenizer_reads(block, kwargs, said, bert):
     with pytest.raises(TypeError, match=said): block(bert, **kwargs)
     block(bert, add_special_tokens=False) if block is TransformersTextBlock else block(bert, max_length=9)
+
+
+# What is read may be another text each time
+
+class DropAWord(Transform):
+    "Of training rows: another text in each pass"
+    split_idx = 0
+    def __init__(self): self.rng = random.Random(0)
+    def encodes(self, x:str):
+        words = x.split()
+        words.pop(self.rng.randrange(len(words)))
+        return ' '.join(words)
+
+class FirstWord(Transform):
+    split_idx = 0
+    def encodes(self, x:str): return x.split()[0]
+
+LONG_ROWS = [dict(text=f'{"good" if i%2 else "bad"} a film the it was is {i%7}', label='p' if i%2 else 'n') for i in range(24)]
+
+def of_long_rows(bert, dl_kwargs={}, **kwargs):
+    dls = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(.25, seed=1),
+        **kwargs).dataloaders(pd.DataFrame(LONG_ROWS), bs=4, **dl_kwargs)
+    return TransformersLearner(dls, bert),dls
+
+def texts_of(dl): # by the places of their rows
+    return {int(i): tuple(row[0][row[0]>0].tolist()) for x,_ in dl for row,i in zip(x, dl.now)}
+
+LOOKS = dict(get_preds=lambda l: l.get_preds(ds_idx=0), tta=lambda l: l.tta(ds_idx=0, n=1), loader=lambda l: list(l.dls.train.new(shuffle=False)),
+    losses=lambda l: Interpretation.from_learner(l, ds_idx=0), during=lambda l: l.fit(1, 1e-3, cbs=FetchPredsCallback(ds_idx=0)))
+
+@pytest.mark.parametrize('how', LOOKS)
+def test_a_look_at_training_rows_freezes_nothing(how, bert):
+    learn,dls = of_long_rows(bert, item_tfms=DropAWord())
+    with learn.no_bar(), learn.no_logging(): LOOKS[how](learn)
+    one,two = texts_of(dls.train),texts_of(dls.train)
+    assert len(one)==18 and sum(one[i]==two[i] for i in one)<9
+
+@pytest.mark.parametrize('seen', [False, True])
+def test_tta_augments_and_leaves_no_trace(seen, bert):
+    learn,_ = of_long_rows(bert, item_tfms=FirstWord())
+    torch.nn.init.normal_(learn.model.classifier.weight) # so that texts differ
+    valid = learn.dls.valid_ds.items.text.tolist()
+    if seen: learn.validate()
+    whole,first = (learn.predict_logits(t).softmax(-1) for t in (valid, [t.split()[0] for t in valid]))
+    close(learn.tta(n=2, beta=0)[0], first, 1e-5)
+    close(learn.get_preds()[0], whole, 1e-5)
+    assert not torch.allclose(whole, first, atol=1e-4)
+
+def test_rows_that_were_changed_by_hand_are_read_as_they_are(bert):
+    learn,dls = of_long_rows(bert)
+    learn.get_preds(ds_idx=0)
+    learn.validate()
+    for part in (dls.train_ds, dls.valid_ds):
+        part.tls[1].items['label'] = 'p'
+        part.tls[0].items['text'] = 'good'
+    good = dls.tokenizer('good').input_ids
+    for dl in dls: assert {y for _,ys in dl for y in ys.tolist()}=={1} and {*texts_of(dl).values()}=={tuple(good)}
+    assert set(learn.get_preds()[1].tolist())=={1}
+
+class EveryOther(TransformersDL):
+    def get_idxs(self): return super().get_idxs()[::2]
+
+def test_a_loader_with_rows_of_its_own_choice(bert):
+    learn,_ = of_long_rows(bert, dl_type=EveryOther)
+    learn.metrics = L(Count())
+    assert learn.validate()[1]==3 and len(learn.get_preds()[0])==3
+
+class Count(Metric):
+    name = 'rows'
+    def reset(self): self.n = 0
+    def accumulate(self, learn): self.n += len(learn.y)
+    @property
+    def value(self): return self.n
+
+class SkipShort(Transform):
+    def encodes(self, x:str):
+        if x.endswith(' 6'): raise SkipItemException()
+        return x
+
+def test_rows_that_a_transform_skips_are_not_validated_on(bert):
+    learn,dls = of_long_rows(bert, item_tfms=SkipShort())
+    n = sum(not t.endswith(' 6') for t in dls.valid_ds.items.text)
+    learn.metrics = L(Count())
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert learn.recorder.values[-1][-1]==n<len(dls.valid_ds)
+    with pytest.raises(ValueError, match='skips items'): learn.get_preds()
+
+class CancelsFirst(Callback):
+    steps = 0
+    def before_batch(self):
+        if self.training and self.iter==0: raise CancelBatchException()
+    def after_step(self): self.steps += 1
+
+def test_a_first_batch_may_be_cancelled(bert):
+    learn,_ = of_long_rows(bert)
+    first = CancelsFirst()
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=first)
+    assert first.steps==len(learn.dls.train)-1
+
+class HearsAll(Callback):
+    def __init__(self): self.heard = []
+    def __call__(self, event_name):
+        self.heard.append(event_name)
+        super().__call__(event_name)
+
+class PassesOn(Callback):
+    def __init__(self, other): self.other = other
+    def __getattr__(self, k): return getattr(self.__dict__['other'], k) if k=='after_batch' else super().__getattr__(k)
+
+def test_callbacks_that_find_events_in_their_own_way_hear_them(bert):
+    learn,_ = of_long_rows(bert)
+    every,batches = HearsAll(),[]
+    other = SimpleNamespace(after_batch=lambda: batches.append(1))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=[every, PassesOn(other)])
+    assert every.heard.count('after_batch')==len(batches)==len(learn.dls.train)+len(learn.dls.valid) and 'before_step' in every.heard
+
+def begun(): "Called in each worker, without arguments"
+
+def test_workers_begin_as_with_fastai(bert):
+    _,dls = of_long_rows(bert, dict(num_workers=1, wif=begun))
+    assert len(texts_of(dls.train))==18
+
+def test_lists_without_targets_are_no_rows(bert):
+    tfm = TokenizeText(load_tokenizer(bert))
+    with pytest.raises(TypeError, match='`Datasets` are read, got TfmdLists'): TfmdLists(['a','b'], [tfm]).dataloaders(dl_type=TransformersDL)
+    dls = Datasets(BLOCK_ROWS, [[itemgetter('text'), tfm], [itemgetter('label'), Categorize()]], splits=[range(8), range(8, 16)]).dataloaders(bs=4)
+    with pytest.raises(TypeError, match='dl_type=TransformersDL'): TransformersLearner(dls, bert)
+
+def test_numbers_of_numpy_are_labels():
+    assert label_maps([np.int64(3), np.float32(.5)])==label_maps([3, .5]) and label_maps(np.array([True, False]))['id2label']=={0:'True',1:'False'}

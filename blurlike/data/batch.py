@@ -150,7 +150,8 @@ def by_length(self:TransformersDL,
     show:bool=True # Draw a progress bar while lengths are measured, if it takes long?
 ):                    # A loader with a fixed order, or this one if it is shuffled or ordered already
     "This loader with its rows gone through in order of length; `get_idxs` says which order that is."
-    has_order = self.shuffle or not isinstance(self.get_idxs, MethodType)
+    is_usual = getattr(self.get_idxs, '__func__', None) is TransformersDL.get_idxs
+    has_order = self.shuffle or not is_usual
     if has_order or not self.n: return self
     is_too_slow = self.n>limit and not self.reader.by_column
     if is_too_slow: return self

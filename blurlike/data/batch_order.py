@@ -32,6 +32,9 @@ def _check_arguments(cls, kwargs): # of a loader, and of the validation loader a
         raise TypeError(f"loaders take no {name!r}{hint}")
 
 def _check_inputs(dataset):
+    if not hasattr(dataset, 'tls'):
+        raise TypeError(f"rows of a fastai `Datasets` are read, got {type(dataset).__name__}: Datasets(items, [[get_text, TokenizeText(...)], "
+            "[get_label, Categorize()]], splits=...), or a DataBlock")
     n = getattr(dataset, 'n_inp', 1)
     if n<2: return
     raise ValueError(f"{n} blocks are inputs, and a model reads one text: give one text block and at most one block of targets. "

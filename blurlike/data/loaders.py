@@ -120,7 +120,7 @@ def check_loaders(
     first = next(iter(getattr(dls, 'loaders', [dls])), dls)
     way = ". For rows that count more, pass class_weights=" if hasattr(first, 'wgts') else ''
     raise TypeError(f"loaders of texts are expected, and {type(first).__name__} is none: make them of a `DataBlock` whose first block is a "
-        f"`TransformersTextBlock`, with `dataloaders`{way}")
+        f"`TransformersTextBlock`, with `dataloaders`, or of `Datasets`, with `dataloaders(dl_type=TransformersDL)`{way}")
 
 # %% ../../nbs/data/20_loaders.ipynb #0a1b0025
 def columns_read(

@@ -11,6 +11,7 @@ import re
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
@@ -28,6 +29,7 @@ def label_maps(
     vocab # Label values, in the order of the model's outputs
 )->dict:  # Entries for the config
     "The config entries that name the outputs."
+    vocab = [v.item() if isinstance(v, np.generic) else v for v in vocab]
     odd = [v for v in vocab if not isinstance(v, (str, int, float))]
     if odd:
         raise TypeError(f"label {odd[0]!r} is {type(odd[0]).__name__}, which the saved config could not hold: "

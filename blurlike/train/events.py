@@ -48,7 +48,10 @@ def _stays_out(self:FittingLearner, cb, event_name): # of a validation; one in t
     is_within = event_name in ('before_fit','after_fit') and id(cb) in self._busy
     return is_within or _is_only_in_fit(cb)
 
-def _hears(cb, event_name): return event_name=='after_fit' or event_name in vars(cb) or hasattr(type(cb), event_name)
+def _hears(cb, event_name):
+    kind = type(cb)
+    finds_its_own = kind.__call__ is not Callback.__call__ or kind.__getattr__ is not Callback.__getattr__
+    return finds_its_own or event_name=='after_fit' or event_name in vars(cb) or hasattr(kind, event_name)
 
 # %% ../../nbs/train/02_events.ipynb #98fe93d5
 def check_callback(cb): # or its class

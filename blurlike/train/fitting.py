@@ -165,9 +165,11 @@ def _abandon(self:FittingLearner): # fastai leaves half a gradient, another logg
 def one_batch(self:FittingLearner, i, b):
     let_in(unwrap(self.model))
     self._in_batch = self.training
+    if self._unscored: vars(self).pop('pred', None) # of another batch
     try:
         with self._functions(): super(FittingLearner, self).one_batch(i, b)
-        if self.training and self._unscored: self._score_first()
+        is_first = self.training and self._unscored and 'pred' in vars(self) # a callback may have cancelled it
+        if is_first: self._score_first()
     finally:
         self._in_batch = False
         if isinstance(getattr(self, 'mixed_precision', None), DevicePrecision): self.mixed_precision.leave()

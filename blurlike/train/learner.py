@@ -7,6 +7,7 @@ __all__ = ['TransformersLearner', 'head_config']
 
 # %% ../../nbs/train/10_learner.ipynb #4f672c8e
 import inspect
+from contextlib import suppress
 from functools import wraps
 
 import torch
@@ -23,6 +24,7 @@ from fastcore.meta import delegates
 
 from ..model.adapters import add_adapter, has_adapter, merged
 from ..data.batch import TransformersDL
+from ..data.batch_reading import SkippedRows
 from ..data.loaders import check_loaders, check_labelled, output_names, some_targets
 from .metrics import check_batch_metrics
 from .run import RunningLearner
@@ -269,7 +271,8 @@ def _do_epoch_validate(self:TransformersLearner, ds_idx=1, dl=None):
     if dl is None: dl = self.dls[ds_idx]
     self.check_loader(dl)
     is_own = isinstance(dl, TransformersDL) and any(dl is o for o in self.dls.loaders)
-    if is_own: dl = dl.by_length(show=hasattr(self, 'progress'))
+    if is_own:
+        with suppress(SkippedRows): dl = dl.by_length(show=hasattr(self, 'progress'))
     has_weights = isinstance(self.loss_func, (torch.nn.Module, BaseLoss)) # which fastai moves when training begins
     if has_weights: self.loss_func.to(next(self.model.parameters()).device)
     super(TransformersLearner, self)._do_epoch_validate(ds_idx, dl)
