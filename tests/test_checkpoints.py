@@ -175,7 +175,7 @@ def test_a_csv_file_of_fine_tune_has_each_epoch_once(bert, tmp_path):
     assert epochs_in(log)==['epoch','0','0','1']
 
 def asked(checkpoint): return question_answering_learner(questions(), checkpoint, bs=8, valid=.25)
-TRAINED = dict(tags=tagger, causal_lm=writer, answers=asked, written=lambda c: summarizer(c, metrics=seq2seq_metrics(None, 4)), masked_lm=gaps, single=classifier)
+TRAINED = dict(tags=tagger, causal_lm=lambda c: writer(c, block_size=0), answers=asked, written=lambda c: summarizer(c, metrics=seq2seq_metrics(None, 4)), masked_lm=gaps, single=classifier)
 
 @pytest.mark.parametrize('name', first(TRAINED, 3))
 def test_metrics_of_training_go_on(name, bert, tmp_path):

@@ -145,9 +145,9 @@ class FirstWord(Transform):
 
 LONG_ROWS = [dict(text=f'{"good" if i%2 else "bad"} a film the it was is {i%7}', label='p' if i%2 else 'n') for i in range(24)]
 
-def of_long_rows(bert, dl_kwargs={}, **kwargs):
+def of_long_rows(bert, dl_kwargs=None, **kwargs):
     dls = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(.25, seed=1),
-        **kwargs).dataloaders(pd.DataFrame(LONG_ROWS), bs=4, **dl_kwargs)
+        **kwargs).dataloaders(pd.DataFrame(LONG_ROWS), bs=4, **(dl_kwargs or {}))
     return TransformersLearner(dls, bert),dls
 
 def texts_of(dl): # by the places of their rows
