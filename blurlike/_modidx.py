@@ -2087,6 +2087,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'blurlike/model/model_inputs.py'),
                                              'blurlike.model.model_inputs._slides': ( 'model/model_inputs.html#_slides',
                                                                                       'blurlike/model/model_inputs.py'),
+                                             'blurlike.model.model_inputs._two_texts': ( 'model/model_inputs.html#_two_texts',
+                                                                                         'blurlike/model/model_inputs.py'),
                                              'blurlike.model.model_inputs._wrapped': ( 'model/model_inputs.html#_wrapped',
                                                                                        'blurlike/model/model_inputs.py'),
                                              'blurlike.model.model_inputs.accepted_names': ( 'model/model_inputs.html#accepted_names',

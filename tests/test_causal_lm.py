@@ -1011,6 +1011,15 @@ def test_a_mask_does_not_stand_for_a_window():
     model.config.sliding_window = 5
     assert not documents_apart(model, 'mask', accepted_names(model))
 
+@pytest.mark.parametrize('bias', [0, 50])
+def test_texts_that_hardly_see_each_other_yet_are_no_texts_apart(bias):
+    "Weights of a new model, or an output bias beside which all else is small, hide it; once it has learnt, it sees them."
+    torch.manual_seed(0)
+    size = dict(vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=37, is_decoder=True)
+    model = tf.BertLMHeadModel(tf.BertConfig(**size)).eval()
+    model.cls.predictions.bias.data += bias
+    assert not documents_apart(model, 'positions', accepted_names(model)) and way_apart(model)=='mask'
+
 def wide_llama(folder, tokenizer): # attention tells here: texts that see each other are no rounding
     set_seed(0)
     size = dict(hidden_size=128, intermediate_size=256, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, initializer_range=.1)

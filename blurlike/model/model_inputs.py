@@ -208,25 +208,34 @@ def _slides(model): # does a layer see near tokens alone, which a mask of one's 
     config = getattr(model, 'config', None)
     return getattr(config and config.get_text_config(), 'sliding_window', None) is not None
 
+def _two_texts(model): # in a row of (1,9), the same after another text, and the positions of both
+    n = n_embeddings(model) or 10
+    device = next(model.parameters()).device
+    ids = torch.arange(1, 10, device=device)[None]%n
+    others = ids.clone()
+    others[:,:4] = (ids[:,:4]+3)%n
+    return ids,others,torch.tensor([[0,1,2,3,0,1,2,3,4]], device=device)
+
 def documents_apart(
     model:nn.Module, # Hugging Face model
     way:str, # `positions`: these alone tell where a text begins; `mask`: a mask of (L,L) does
     accepted:set # Names that the model's `forward` takes
 )->bool:
-    "Does the second of two texts in a row get the logits that it gets alone?"
+    "Does the second of two texts in a row get the logits that it gets alone, whatever the first one is?"
     if way=='mask' and _slides(model): return False # nine tokens would not show it
-    device = next(model.parameters()).device
-    ids = torch.arange(1, 10, device=device)[None]%(n_embeddings(model) or 10)
-    positions = torch.tensor([[0,1,2,3,0,1,2,3,4]], device=device)
+    ids,others,positions = _two_texts(model)
+    def second(ids, **told): return model(input_ids=ids, **told).logits.float()[:,-5:]
+    def told_apart(ids): return second(ids, **as_documents(way, accepted, ids, positions))
     with torch.no_grad(), predict_together(model):
         try:
-            alone = model(input_ids=ids[:,4:]).logits.float()
-            beside = model(input_ids=ids, **as_documents(way, accepted, ids, positions)).logits.float()[:,4:]
-            joined = None if _is_exact(model) else model(input_ids=ids).logits.float()[:,4:]
+            alone = second(ids[:,4:])
+            beside,beside_other = map(told_apart, (ids, others))
+            joined,joined_other = map(second, (ids, others))
         except Exception: return False # whatever a model that was not made for this may raise
     if alone.shape!=beside.shape: return False
-    is_sure = joined is None or 4*_off(beside, alone)<_off(joined, alone)
-    return is_sure and are_alike(beside, alone, model)
+    sees_other = 4*_off(beside, beside_other)>_off(joined, joined_other)
+    is_sure = _is_exact(model) or 4*_off(beside, alone)<_off(joined, alone)
+    return is_sure and not sees_other and are_alike(beside, alone, model)
 
 # %% ../../nbs/model/05_model_inputs.ipynb #cff9b4f3
 def way_apart(
