@@ -2157,6 +2157,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'blurlike/model/padding_free.py'),
                                              'blurlike.model.padding_free.Packing.__init__': ( 'model/padding_free.html#packing.__init__',
                                                                                                'blurlike/model/padding_free.py'),
+                                             'blurlike.model.padding_free.Packing.__setstate__': ( 'model/padding_free.html#packing.__setstate__',
+                                                                                                   'blurlike/model/padding_free.py'),
                                              'blurlike.model.padding_free.Packing._batch': ( 'model/padding_free.html#packing._batch',
                                                                                              'blurlike/model/padding_free.py'),
                                              'blurlike.model.padding_free.Packing._hang_in': ( 'model/padding_free.html#packing._hang_in',
