@@ -21,7 +21,8 @@ def check_counts(
 ):
     "Raise `ValueError` unless each of `counts` is a whole number of at least `least`."
     for name,n in counts.items():
-        if not is_whole(n) or n<least: raise ValueError(f"{name}={n!r}: a whole number of at least {least} is expected")
+        if is_whole(n) and n>=least: continue
+        raise ValueError(f"{name}={n!r:.60}: a whole number of at least {least} is expected")
 
 _least = dict(bs=1, max_length=1, overlap=0, block_size=0, seed=0) # of what the learners take; all but `bs` may be `None`
 
