@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from ..data.loaders import check_no_rows
 from ..model.decisions import NO_ACTIVATION, check_activation
 from ..model.decisions import decisions_of, label_threshold, read_threshold, set_decisions
+from ..show.tables import AllColumns
 from ..support.arguments import check_counts
 from ..support.warn import warn_user
 from .predicting_learner import PredictingLearner, takes_threshold
@@ -196,4 +197,4 @@ def tune_threshold(self:PredictingLearner,
     res.insert(0, 'rows', given.sum(0))
     res.insert(1, 'threshold', cuts)
     mean = dict(rows=len(probs), threshold=np.nan) | res.iloc[:,2:].mean().to_dict()
-    return pd.concat([res, pd.DataFrame(mean, index=['mean'])])
+    return AllColumns(pd.concat([res, pd.DataFrame(mean, index=['mean'])]))
