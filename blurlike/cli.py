@@ -208,7 +208,7 @@ def predict(args):
     asked = learn.dls.text_tfm.typed_columns(_listed(names))
     items = _items(learn, args, asked if len(asked)>1 else asked[0])
     if args.resume and not args.out: raise ValueError("--resume needs --out FILE")
-    of_call = 'threshold','top_k','abstain','sets','precision','num_beams','max_new_tokens'
+    of_call = 'threshold','top_k','abstain','sets','precision','num_beams','max_new_tokens','temperature','top_p','seed'
     asked = {k:getattr(args, k) for k in of_call} | dict(aggregation_strategy=args.aggregation)
     kwargs = dict(bs=args.bs) | {k:v for k,v in asked.items() if v is not None}
     if args.out: return print(f'saved: {learn.predict_batch(items, out=args.out, resume=args.resume, **kwargs)}')

@@ -1,7 +1,6 @@
 "What the command line may say, and what it said. Written by hand."
 
 import argparse
-import difflib
 import inspect
 import json
 import math
@@ -45,6 +44,14 @@ def _number(kind, least, above=False): # at least so much, or more
 
 def _column(s): return int(s) if s.lstrip('-').isdigit() else s # columns of a CoNLL file are numbers
 
+def _from_json(text, example='{"num_beams": 4}'):
+    try: return json.loads(text)
+    except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is no JSON, e.g. '{example}'") from None
+
+def _label(s): # or a list of all, in JSON; whole numbers are numbers, as in a file
+    if s.startswith('['): return _from_json(s, '["good", "bad"]')
+    return int(s) if s.isdecimal() and str(int(s))==s else s
+
 FOLDER = 'folder that `train` (or `learn.save_pretrained`) wrote, or its name on the Hub'
 PAIR = 'column of the text, or two of a pair (default: as in training)'
 
@@ -77,6 +84,9 @@ def _predict_parser(sub):
     q.add_argument('--top-k', type=_number(int, 1), help='the likeliest labels, answers to a question or tokens, so many')
     q.add_argument('--num-beams', type=_number(int, 1), help='where texts are written: so many are followed at a time (default: as the model was saved)')
     q.add_argument('--max-new-tokens', type=_number(int, 1), help='where texts are written: the most tokens of each (default: as the model was saved)')
+    q.add_argument('--temperature', type=_number(float, 0, above=True), help='where texts are written: draw tokens, unlikely ones the more the higher it is')
+    q.add_argument('--top-p', type=_number(float, 0, above=True), help='where texts are written: draw of the likeliest, of so much probability in all')
+    q.add_argument('--seed', type=int, help='of what is drawn')
     q.add_argument('--abstain', type=float, help='one answer a row: leave it out where its probability is lower')
     q.add_argument('--sets', action='store_true', default=None, help='the labels in the set that `learn.conformal` has promised')
     q.add_argument('--aggregation', choices=['words','none','simple','first','average','max'],
@@ -117,6 +127,7 @@ def _train_parser(sub, task):
     option('--tags', type=_column, help='column of the tags (tags); a number in a CoNLL file')
     option('--valid', type=_valid, help='validation part: fraction (0.2), group:COLUMN (no value of it on both sides), '
         'boolean column, split, or another file; 0: train on all rows')
+    option('--vocab', nargs='+', type=_label, metavar='LABEL', help='all labels or tags, in order, or a JSON list of them (those of the training rows)')
     option('--problem-type', choices=['single_label_classification','multi_label_classification','regression'],
         help='where the label column could mean two')
     option('--max-length', type=int, help='maximum tokens per text (what the model takes)')
@@ -129,6 +140,7 @@ def _train_parser(sub, task):
         'or the rate that suits the model where its curve tells nothing)')
     option('--bs', group=run, type=_number(int, 1), help='rows per batch (16)')
     option('--precision', group=run, choices=['bf16','fp16'], help='mixed precision')
+    option('--gradient-checkpointing', group=run, action='store_true', help='less memory, in a third more time')
     option('--seed', group=run, type=int, help='(42)')
     run.add_argument('--log', help='csv file for the epoch table')
     run.add_argument('--checkpoints', help='folder for checkpoints of the run, so that it can go on after a crash')
@@ -147,10 +159,6 @@ def _told(kind): # how an option of this kind is read
     if kind is bool: return dict(action='store_true')
     if dict in (kind, *get_args(kind)): return dict(type=_from_json)
     return dict(nargs='+', type=_number_or_text(kind))
-
-def _from_json(text):
-    try: return json.loads(text)
-    except ValueError: raise argparse.ArgumentTypeError(f"""{text!r} is no JSON, e.g. '{{"num_beams": 4}}'""") from None
 
 def _add_own_options(p, task): # of the function of a task, where no option of all tasks is called so
     from blurlike.all import LEARNERS
@@ -176,10 +184,11 @@ def read_arguments(
 
 def _refuse(p, command, odd, more=''): # arguments that `p` does not know
     sub = next(o for o in p._actions if o.dest=='command').choices[command]
-    known = [o for a in sub._actions for o in a.option_strings]
+    known = [o.lstrip('-') for a in sub._actions for o in a.option_strings[-1:]] # the long form
     name = next((o[2:].split('=')[0] for o in odd if o.startswith('--')), '')
-    like = difflib.get_close_matches(name, [o.lstrip('-') for o in known], 1)
-    p.error(f"unrecognized arguments: {' '.join(odd)}{more or (f'; did you mean --{like[0]}?' if like else '')}")
+    from blurlike.support.arguments import did_you_mean
+    like = did_you_mean(name, known, '--{}') if name else ''
+    p.error(f"unrecognized arguments: {' '.join(odd)}{more or like}")
 
 def _tasks_with(odd, learners): # those whose function takes all of these options
     names = [o[2:].split('=')[0].replace('-', '_') for o in odd if o.startswith('--')]

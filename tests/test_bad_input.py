@@ -716,6 +716,9 @@ def test_a_misspelt_label_in_a_table_for_validation(bert):
         data = FRAMES['single'].assign(label=['rare' if i==valid[0] else o for i,o in enumerate(FRAMES['single'].label)])
         with pytest.raises(ValueError, match=r"'rare' occurs only in validation .*: move such rows to training"): learner('single', bert, data, valid=valid)
     words = pd.DataFrame(dict(tokens=[['a','b']]*6, tags=[['B-LOC','O']]*5+[['B-LOCC','O']]))
+    for label in ('Good ','food','fin'): # the same but for case and space; two words; a beginning
+        typo = pd.DataFrame(dict(text=['a film'], label=[label]))
+        with pytest.raises(ValueError, match=r"did you mean 'good'" if label=='Good ' else r'only in validation \([^)]*\): '): learner('single', bert, train, valid=typo)
     with pytest.raises(ValueError, match=r"'B-LOCC' occurs only in validation .*; did you mean 'B-LOC'\?"): token_classification_learner(words[:5], bert, valid=words[5:])
 
 def test_metrics_by_name_are_refused(bert):

@@ -231,9 +231,11 @@ class Seen(Callback):
     def after_epoch(self): self._weights.append(weights(self.learn.model))
 
 @pytest.mark.parametrize('values,lower,epoch', [((.2,.9,.5), False, 1), pytest.param((.2,.9,.1), True, 2, marks=pytest.mark.slow), pytest.param((float('nan'),.1,.1), False, 1, marks=pytest.mark.slow)])
-def test_best(values, lower, epoch, bert):
+def test_best(values, lower, epoch, bert, capsys):
     learn,seen = given(bert, *values)
-    quiet(learn, lambda: learn.fit(3, 1e-3, cbs=Checkpoints('run', best='given', lower=lower)))
+    with learn.no_bar(): learn.fit(3, 1e-3, cbs=Checkpoints('run', best='given', lower=lower))
+    said = f"The weights in the model are those of epoch {epoch}, with the best given: {values[epoch]:.6f}."
+    assert capsys.readouterr().out.strip().endswith(said)==(epoch<2)
     assert equal(weights(learn.model), seen._weights[epoch]) and not equal(seen._weights[0], seen._weights[2])
 
 def test_best_of_an_error(bert, in_tmp, monkeypatch):
@@ -260,15 +262,18 @@ def test_no_best_epoch(bert):
     assert not equal(weights(learn.model), old)
     assert not Path('run/best.safetensors').exists()
 
-def test_best_of_a_run_that_was_resumed(bert):
+def test_best_of_a_run_that_was_resumed(bert, capsys):
     learn,seen = given(bert, .9, .5, .4)
     learn.add_cb(Cut('after_batch', 13, Stop('x')))
     with pytest.raises(Stop): quiet(learn, lambda: learn.fit(3, 1e-3, cbs=Checkpoints('run', best='given', lower=False)))
     best = seen._weights[0]
     learn,seen = given(bert, .5, .4)
     learn.add_cb(Cut('never', 1))
-    quiet(learn, lambda: learn.resume('run'))
+    with learn.no_bar(): learn.resume('run')
     assert equal(weights(learn.model), best) and not equal(best, seen._weights[-1])
+    said = 'he weights in the model are those of epoch 0, with the best given: 0.900000'
+    assert f'T{said}.' in capsys.readouterr().out
+    with pytest.warns(UserWarning, match=f'is finished: t{said}, nothing was left'): quiet(learn, lambda: given(bert, .5)[0].resume('run'))
 
 def test_after_the_end(bert, whole):
     "A finished run gives its weights and trains no more; `fit` begins anew, in the same folder"

@@ -8,6 +8,7 @@ import pytest
 
 from blurlike.all import Checkpoints, TransformersLearner, gradio_app, token_classification_learner
 from blurlike.cli import main
+from blurlike.cli_arguments import read_arguments
 from fresh import here
 from small import COLUMNS, FRAMES, KINDS, TEXTS, learner, table
 
@@ -90,12 +91,12 @@ def test_standard_input_and_other_columns(bert, in_tmp, capsys, monkeypatch):
 @pytest.mark.parametrize('n,steps', [(24, 40), (200, 40), pytest.param(400, 80, marks=pytest.mark.slow), pytest.param(1000, 100, marks=pytest.mark.slow)])
 def test_the_finder_goes_through_few_rows_twice(n, steps, bert, in_tmp, capsys, monkeypatch):
     table('single', n).to_csv('data.csv', index=False)
-    find,seen = TransformersLearner.lr_find,[]
+    find,seen = TransformersLearner._lr_find,[]
     def found(self, *args, **kwargs):
         res = find(self, *args, **kwargs)
         seen.append((len(self.recorder.losses), len(self.dls.train), res.valley))
         return res
-    monkeypatch.setattr(TransformersLearner, 'lr_find', found)
+    monkeypatch.setattr(TransformersLearner, '_lr_find', found)
     monkeypatch.setattr(TransformersLearner, 'fit_one_cycle', lambda self, n, lr, cbs=None: seen.append(lr))
     assert main(['train', 'data.csv', str(bert), '--bs', '8', '--out', 'm'])==0
     (taken,batches,valley),lr = seen
@@ -306,11 +307,31 @@ def test_an_option_that_is_a_dict_is_json(checkpoints, in_tmp, capsys):
     with pytest.raises(SystemExit): main([*command, '--generate', 'num_beams=3'])
     assert "'num_beams=3' is no JSON" in capsys.readouterr().err
 
+@pytest.mark.parametrize('vocab', [['bad','good','fine','odd'], ['["bad","good","fine","odd"]']])
+def test_all_labels_are_named(vocab, bert, in_tmp):
+    FRAMES['single'].to_csv('data.csv', index=False)
+    assert main(['train', 'data.csv', str(bert), *QUICK, '--gradient-checkpointing', '--out', 'm', '--vocab', *vocab])==0
+    assert TransformersLearner.from_pretrained('m').names==['bad','good','fine','odd']
+
+def test_labels_of_the_vocab_are_read_as_those_of_a_file():
+    def read(*vocab): return read_arguments(['train', 'd.csv', 'c', '--out', 'm', '--vocab', *vocab]).vocab
+    assert read('1', '01', 'a', '-1')==[1, '01', 'a', '-1'] and read('["1", 2]')==[['1', 2]]
+    with pytest.raises(SystemExit): read('["a"')
+
+def test_what_is_written_may_be_drawn(checkpoints, in_tmp, capsys, monkeypatch):
+    learner('prompts', checkpoints('gpt2')).save_pretrained('m')
+    def draw(*more):
+        monkeypatch.setattr('sys.stdin', io.StringIO('once upon a time\n'*3))
+        assert main(['predict', 'm', '-', '--max-new-tokens', '8', *more])==0
+        return capsys.readouterr().out
+    drawn = draw('--temperature', '3', '--top-p', '.99', '--seed', '1')
+    assert drawn==draw('--temperature', '3', '--top-p', '.99', '--seed', '1')!=draw()
+
 def test_an_argument_that_is_no_option_belongs_to_no_task(bert, in_tmp, capsys):
     FRAMES['single'].to_csv('data.csv', index=False)
     with pytest.raises(SystemExit): main(['train', 'data.csv', str(bert), *QUICK, '--peft', 'x', '--out', 'm'])
     said = capsys.readouterr().err
-    assert 'unrecognized arguments: --peft x' in said and 'belong to' not in said
+    assert 'unrecognized arguments: --peft x' in said and 'belong to' not in said and 'did you mean' not in said
 
 @pytest.mark.parametrize('argv,meant', [(['train', 'data.csv', 'x', '--lable', 'a', '--out', 'm'], '--label'), (['train', 'data.csv', 'x', '--out', 'm', '--epoch-s=3'], '--epochs'),
     (['predict', 'm', 'data.csv', '--treshold', '.4'], '--threshold'), (['report', 'm', 'data.csv', '--row', '3', '--texts', 'a'], '--text')])
@@ -319,7 +340,7 @@ def test_a_misspelt_option_is_told_with_one_like_it(argv, meant, capsys):
     assert f'did you mean {meant}?' in capsys.readouterr().err
 
 def test_an_option_that_is_like_none_is_told_alone(capsys):
-    for name in ('--qqq','--column'): # not --out
+    for name in ('--qqq','--column','--gradient-accumulation'): # not --out
         with pytest.raises(SystemExit): main(['predict', 'm', 'data.csv', name, '4'])
         assert 'did you mean' not in capsys.readouterr().err
 

@@ -493,6 +493,12 @@ def test_thresholds_that_cannot_be_held(multi):
     for wrong in (0, None, 'x', 2.5):
         with pytest.raises(ValueError, match='floor='): multi.tune_threshold(floor=wrong)
     with pytest.raises(TypeError, match=r'dl= takes a loader, .* not DataFrame'): multi.tune_threshold(dl=MULTI)
+    rows = MULTI[:20]
+    Path('rows.jsonl').write_text(rows.to_json(orient='records', lines=True))
+    for given in (rows, rows.to_dict('records'), 'rows.jsonl'):
+        for ask in (multi.tune_threshold, lambda o: multi.calibrate(o, show_plot=False), multi.conformal, multi.validate, multi.get_preds,
+            multi.tta, multi.show_results, lambda o: multi.validate(dl=o), lambda o: multi.get_preds(dl=o)):
+            with pytest.raises(TypeError, match=r'not \w+: labelled rows are passed as dl=learn\.dls\.test_dl\(rows, with_labels=True\)$'): ask(given)
     folder = multi.save_pretrained('m')
     for given in (torch.tensor([.7,.6,.5]), np.array([.7,.6,.5])):
         close([*TransformersLearner.from_pretrained(folder, loss_func=BCEWithLogitsLossFlat(thresh=given)).threshold.values()], [.7,.6,.5])

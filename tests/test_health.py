@@ -130,6 +130,10 @@ def test_a_part_with_many_unknown_tokens(bert, in_tmp):
     told = unknown_of(learn.check())
     n = {part:sum(len(learn.dls.tokenizer.tokenize(t)) for t in df.text[idxs]) for part,idxs in dict(training=range(45), validation=VALID).items()}
     assert told['training'].rows.tolist()==rows[:-1] and told['training'].message.startswith(f"{5*6/n['training']:.1%} of the tokens are unknown to the tokenizer, in 6 rows (13.3%)"), told
+    df.loc[3, 'text'] = 'an old film '*30+'漢字 and '*30
+    df.loc[50, 'text'] = 'film'*40+'漢'*100
+    for part,finding in unknown_of(made(df, bert).check()).items():
+        assert '漢' in finding.example and len(finding.example)<90 and finding.example.startswith('… '), part
     assert told['validation'].rows.tolist()==[50] and f"{5/n['validation']:.1%} of" in told['validation'].message
     df = clean()
     df.loc[3, 'text'] += ' 漢'

@@ -8,6 +8,7 @@ from blurlike.all import TransformersLearner, load_learner
 from fastai.torch_core import set_seed
 from blurlike.model.padding_free import PACKED, Packing, packed_now, try_packing
 from blurlike.model.splitters import layer_stacks
+from fresh import fresh_process
 from small import ARCHS, FRAMES, SMALL, TEXTS, accepted, asked_of, close, encode, first, learner, weights
 
 FITS = ['bert','distilbert','roberta','gpt2','modernbert']
@@ -149,6 +150,28 @@ def test_it_is_off_by_itself_on_a_cpu_and_an_error_where_it_cannot_be(bert, chec
     quiet_fit(learn, 1, 1e-3)
     assert learn.packing is None and learn.model.config._attn_implementation=='sdpa'
     with pytest.raises(ValueError, match='does not work without padding'): quiet_fit(learner('single', checkpoints('bart'), padding_free=True), 1, 1e-3)
+
+ELSEWHERE = '''import json,sys
+import torch
+if sys.argv[1].endswith('.pt'):
+    import transformers as tf
+    model = torch.load(sys.argv[1], weights_only=False)
+    batch = tf.AutoTokenizer.from_pretrained(sys.argv[2])(sys.argv[3], return_tensors='pt')
+    print(json.dumps(model(**batch).logits.softmax(-1)[0].tolist()))
+else:
+    from fastai.learner import load_learner
+    learn = load_learner(sys.argv[1])
+    with learn.no_bar(): print(json.dumps(learn.predict(sys.argv[3])[2].tolist()))'''
+
+@pytest.mark.parametrize('file', ['learner.pkl','model.pt'])
+def test_a_process_that_has_packed_nothing(file, bert, in_tmp):
+    "What knows of packed attention comes with the model, out of fastai's pickles and PyTorch's own."
+    learn = learner('single', bert, padding_free=True)
+    quiet_fit(learn, 1, 1e-3)
+    learn.path = in_tmp
+    if file=='learner.pkl': learn.export(file)
+    else: torch.save(learn.model.eval(), file)
+    close(fresh_process(ELSEWHERE, file, bert, TEXTS[0], cwd=in_tmp), learn.predict(TEXTS[0])[2].tolist(), 1e-5)
 
 def test_saved_and_exported(bert, in_tmp):
     learn = learner('single', bert, padding_free=True)

@@ -1,4 +1,5 @@
 "Question answering: places in texts, found in one way by scores and predictions, in one notebook."
+import gzip
 import json
 import re
 import string
@@ -20,6 +21,7 @@ from tokenizers import SentencePieceUnigramTokenizer
 from tokenizers.processors import TemplateProcessing
 
 from blurlike import cli
+from blurlike.tasks.question_answering.squad import check_answers, read_questions
 from blurlike.all import (Checkpoints, ModelLoss, TransformersLearner, export_onnx, gradio_app, load_learner, load_onnx, model_card, page_output, prediction_rows,
     question_answering, question_answering_learner)
 from blurlike.all import (TokenLoss, AnswerLoss, AnyScript, AnswerPlaces, TokenizeQuestions, answer_scores, answers_in, best_of, best_threshold,
@@ -365,6 +367,29 @@ def test_files(ending, bert, tmp_path):
     else: columns(BOTH).drop(columns='answers').to_csv(path, index=False)
     learn,want = asked(path, bert, answers=['text','start'] if ending=='csv' else 'answers', valid=[0, 1, 2]),asked(BOTH, bert, valid=[0, 1, 2])
     assert all(torch.equal(a, b) for a,b in zip(learn.dls.valid.one_batch(), want.dls.valid.one_batch()))
+
+def _squad(**more):
+    qas = [dict(id='a', question='Who sat?', answers=[dict(text='cat', answer_start=4)], **more)]
+    return dict(version='2', data=[dict(title='Cats', paragraphs=[dict(context='The cat sat.', qas=qas)])])
+
+@pytest.mark.parametrize('name,content', [('own.json', json.dumps(_squad(title='Own', context='another'))), ('bom.json', '\ufeff'+json.dumps(_squad())), ('packed.json.gz', json.dumps(_squad()))])
+def test_forms_of_squads_json(name, content, tmp_path):
+    data = content.encode()
+    (tmp_path/name).write_bytes(gzip.compress(data) if name.endswith('gz') else data)
+    rows,_ = read_questions(tmp_path/name)
+    assert [rows.column(n).tolist() for n in ('question','context','title')]==[['Who sat?'], ['The cat sat.'], ['Cats']]
+
+def test_a_json_array_is_rows(tmp_path):
+    rows = [dict(question='Who sat?', context='The cat sat.', answers=dict(text=['cat'], answer_start=[4]))]*2
+    (tmp_path/'rows.json').write_text(json.dumps(rows))
+    assert read_squad(tmp_path/'rows.json').to_dict('records')==rows and len(read_questions(tmp_path/'rows.json')[0])==2
+
+@pytest.mark.parametrize('said,fits', [('False', True), ('false', True), (False, True), ('True', False), ('1', False)])
+def test_flags_may_be_text(said, fits):
+    rows,_ = read_questions(_squad(is_impossible=said))
+    if fits: assert check_answers(rows, ['answers','context']).tolist()==[True]
+    else:
+        with pytest.raises(ValueError, match='says otherwise'): check_answers(rows, ['answers','context'])
 
 def test_a_csv_of_dicts_is_refused_and_told(bert, tmp_path):
     BOTH.to_csv(tmp_path/'a.csv', index=False)

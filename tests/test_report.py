@@ -118,7 +118,9 @@ def test_equal_numbers_have_no_correlation():
 @pytest.mark.parametrize('kind', EVERY_KIND)
 def test_one_pass_says_what_the_epoch_table_says(kind, trained):
     learn = trained(kind)
-    with Calls(learn) as calls: report = quiet(learn, lambda l: l.report(by=lambda row: 'long' if len(str(row))>200 else 'short'))
+    def by(row): return 'long' if len(str(row))>200 else 'short'
+    by.__name__ = 'size & kind'
+    with Calls(learn) as calls: report = quiet(learn, lambda l: l.report(by=by))
     assert calls.n==len(learn.dls.valid) and len(report)==12
     values = quiet(learn, lambda l: l.validate())
     assert report.metrics==pytest.approx(dict(zip(['loss', *(m.name for m in learn.metrics)], map(float, values))), abs=1e-6)
@@ -127,7 +129,7 @@ def test_one_pass_says_what_the_epoch_table_says(kind, trained):
     assert told and all(report.scores.score[same.get(k, k)]==pytest.approx(v, abs=1e-5) for k,v in told.items())
     assert report.slices.rows.sum()==12
     close(report.results.losses, quiet(learn, Interpretation.from_learner).losses)
-    for text in (repr(report), report._repr_html_()): assert all(k in text for k in [*report.scores.index, '12 rows', 'by <lambda>' if '<p>' not in text else 'by &lt;lambda&gt;'])
+    for text in (repr(report), report._repr_html_()): assert all(k in text for k in [*report.scores.index, '12 rows', 'by size & kind' if '<p>' not in text else 'by size &amp; kind'])
 
 def test_rows_are_the_users_own(trained):
     learn,df = trained('single'),FRAMES['single']
@@ -172,14 +174,29 @@ def test_slices(trained):
 def test_slices_that_could_be_taken_for_each_other(trained):
     df = FRAMES['single'].assign(one=['yes','no']*24, two=['yes']*10+['no']*38, odd=[NONE,None]*24, time=1.5e9+np.arange(48)/7, far=[np.inf, *range(47)])
     report = quiet(trained('single'), lambda l: l.report(df, by=['one','two', lambda r: r['text'][:1]<'m', lambda r: r['label'], 'odd','time']))
-    assert report.slices.loc['<lambda>'].rows.sum()==48 and report.slices.loc['<lambda> 2'].rows.to_dict()==dict(bad=16, fine=16, good=16)
+    assert report.slices.loc['a function'].rows.sum()==48 and report.slices.loc['a function 2'].rows.to_dict()==dict(bad=16, fine=16, good=16)
     with pytest.raises(KeyError, match=r"is a slice by one and by two: pass part=\('one', 'yes'\)"): report.rows(part='yes')
     assert report.rows(part=('one','yes')).tolist()==list(range(0, 48, 2)) and report.rows(part=('two','yes')).tolist()==list(range(10))
     assert report.rows(part=NONE).tolist()==list(range(48)) and report.rows(part='good').tolist()==list(range(2, 48, 3))
     assert report.slices.loc['time'].rows.tolist()==[12]*4
+    assert 'by a function:' in repr(report) and 'by a function 2:' in repr(report)
     for by,kind,said in (('far', ValueError, 'infinite'), (df.one, TypeError, 'as a column')):
         with pytest.raises(kind, match=said): trained('single').report(df, by=by)
     with pytest.raises(ValueError, match='samples=0'): trained('single').report(df, samples=0)
+
+@pytest.mark.parametrize('kind', ['multi','single'])
+def test_no_label_is_told_where_it_stands(kind, trained):
+    report = quiet(trained(kind), lambda l: l.report())
+    said = [f'{NONE} as {c}: {what}' for c,what in (('prediction','missed'),('label','given in vain')) if (report.confused[c]==NONE).any()]
+    assert bool(said)==(kind=='multi') and (f"most confused{', ' if len(report.confused)>20 else ' ('}" in repr(report))==bool(said)
+    assert all(o in repr(report) and o in report._repr_html_() for o in said)
+
+def test_a_script_prints_all_columns(trained, monkeypatch):
+    "On a terminal of 80 columns too"
+    monkeypatch.setenv('COLUMNS', '80')
+    report = quiet(trained('single'), lambda l: l.report(by='label'))
+    for df in (report.labels, report.slices, report.confused.head(2)):
+        assert all(str(c) in repr(df) for c in df) and len(repr(df).splitlines())<=len(df)+2
 
 def test_rows_of_a_datablock(bert):
     df = FRAMES['single'].assign(source=['web','mail']*24)

@@ -33,14 +33,14 @@ def wide(tmp_path_factory):
 
 def test_a_fit_without_a_rate_takes_one_that_suits_the_width(wide):
     learn = learner(wide, two_labels)
-    assert learn.lr==5e-5
+    assert learn.lr==5e-5 and 'two rates' not in str(learn.suggest())
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1)
     assert max(learn.recorder.hps['lr'])==pytest.approx(5e-5, rel=.05)
 
 @pytest.mark.parametrize('fit', first(['fit_one_cycle','fit_linear','fit']))
 def test_the_head_of_many_labels_takes_four_times_the_rate_of_the_body(fit, wide):
     learn,seen = learner(wide),Rates()
-    assert learn.lr==learn.suggest().lr==slice(5e-5, 2e-4) and '5e-05 to 0.0002' in str(learn.suggest())
+    assert learn.lr==learn.suggest().lr==slice(5e-5, 2e-4) and '5e-05 to 0.0002' in str(learn.suggest()) and '(two rates: body and head)' in str(learn.suggest())
     with learn.no_bar(), learn.no_logging(): getattr(learn, fit)(2, cbs=seen)
     np.testing.assert_allclose(np.max(seen.fits[-1], 0), [5e-5, 1e-4, 2e-4], rtol=.1)
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-4, cbs=seen)

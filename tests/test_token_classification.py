@@ -1,5 +1,5 @@
 "Words and tags: alignment, reading, metrics, predictions, and what must not be lost on the way."
-import json,warnings
+import gzip,json,warnings
 from collections import Counter
 
 import numpy as np
@@ -14,6 +14,7 @@ from sklearn import metrics
 
 from blurlike.all import (Callback, ClassificationInterpretation, DataBlock, EntityCounts, TokenCategoryBlock, TransformersLearner, TransformersTextBlock,
     broken_bio, read_conll, repair_bio, scratch_checkpoint, spans_to_tags, token_classification_learner)
+from blurlike.data.table_files import read_table
 from blurlike.data.words import word_spans
 from blurlike.data.words import word_field, word_positions
 from blurlike.tasks.token_classification.sentences import sentences
@@ -338,6 +339,11 @@ def test_conll_files(tmp_path):
     assert read_conll(tmp_path/'b.iob').tokens.tolist()==[['a'],['b\u00a0c']]
     (tmp_path/'c.iob').write_text('\n\n')
     with pytest.raises(ValueError, match='no sentences'): read_conll(tmp_path/'c.iob')
+    for name in ('d.conll','d.conllu'):
+        plain = '1\tIt\tit\tPRON\n' if name=='d.conllu' else 'It PRON\n'
+        (tmp_path/name).write_text(plain)
+        (tmp_path/f'{name}.gz').write_bytes(gzip.compress(plain.encode()))
+        assert read_conll(tmp_path/name).equals(read_conll(tmp_path/f'{name}.gz')) and read_table(tmp_path/f'{name}.gz', files=dict.fromkeys(['.conll','.conllu'], read_conll)).tags[0]==['PRON']
     with pytest.raises(FileNotFoundError): read_conll(tmp_path/'d.iob')
 
 def test_spans():

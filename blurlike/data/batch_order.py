@@ -26,9 +26,10 @@ def _check_arguments(cls, kwargs): # of a loader, and of the validation loader a
     own = (p for c in cls.__mro__ if issubclass(c, TransformersDL) for p in inspect.signature(c).parameters)
     known = {*theirs, *own, *_unread}
     for name in kwargs:
-        if name.removeprefix('val_') in known: continue
+        bare = name.removeprefix('val_')
+        if bare in known: continue
         weighs = name in ('wgts','weights','sampler','batch_sampler')
-        hint = ': for rows that count more pass class_weights=, or repeat them' if weighs else did_you_mean(name, known)
+        hint = ': for rows that count more pass class_weights=, or repeat them' if weighs else did_you_mean(bare, known)
         raise TypeError(f"loaders take no {name!r}{hint}")
 
 def _check_inputs(dataset):

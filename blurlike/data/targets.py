@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype, is_numeric_dtype
 
-from ..support.arguments import column_names, did_you_mean, some_of
+from ..support.arguments import column_names, misspelt, some_of
 from ..support.cells import native, native_values
 from ..support.warn import warn_user
 from .column import Column
@@ -102,7 +102,8 @@ def never_trained(
 )->str: # Message of an error
     "That labels stand in validation alone, with what can be done; and which label a single one may be a misspelling of."
     is_text = len(unknown)==1 and isinstance(unknown[0], str)
-    meant = did_you_mean(unknown[0], [v for v in known if isinstance(v, str)]) if is_text else ''
+    like = misspelt(unknown[0], [v for v in known if isinstance(v, str)]) if is_text else []
+    meant = f'; did you mean {like[0]!r}?' if like else ''
     way = 'correct them there, drop them' if is_joined else 'move such rows to training with valid=[...], try another seed, drop them'
     if meant: way = way.capitalize()
     occur = 'occur' if len(unknown)>1 else 'occurs'

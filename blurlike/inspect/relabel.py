@@ -17,6 +17,7 @@ from ..data.column import Column
 from ..data.rows import Rows, name_numbers
 from .row_scan import kind_of_targets
 from ..show.report import short_text
+from ..show.tables import AllColumns
 from ..model.decisions import DECISION_NAMES, changed_decisions, decisions_of
 from ..support.arguments import is_whole
 from ..support.warn import warn_user
@@ -110,13 +111,25 @@ def _read_label(label, kind, known): # as the vocab has it, where there is one
     if not isinstance(label, lists): raise TypeError(f"{label!r:.60} is no list of {kind.noun}s")
     return [_known_label(l, kind.noun, known) for l in label]
 
-def _entries(dl, places, labels, kind, vocab): # of each row, column -> value
+def _entries(dl, places, labels, kind, vocab): # of each row, column -> value; or the error
     tl = dl.dataset.tls[1]
     res,known = [],_by_value(vocab)
     for place,label in zip(places, labels):
         try: res.append(tl.tfms.fs[0].placeholder(_read_label(label, kind, known)))
-        except (TypeError, ValueError) as e: raise name_error(e, tl.items.name([place])) from None
+        except (TypeError, ValueError) as e: res.append(name_error(e, tl.items.name([place])))
     return res
+
+def _all_entries(loaders, found, labels, *args): # by part
+    of = {name:[labels[i] for i in which] for name,(_,which) in found.items()}
+    return {name:_entries(loaders[name], places, of[name], *args) for name,(places,_) in found.items()}
+
+def _check_entries(entries, found, rows): # the first error, in the order in which rows were given, and how many more there are
+    odd = {i:e for name,(_,which) in found.items() for i,e in zip(which, entries[name]) if isinstance(e, Exception)}
+    if not odd: return
+    first,*others = sorted(odd)
+    error = odd[first]
+    if others: error.args = (f"{error.args[0]} ({name_numbers([rows[i] for i in others])} cannot be read either)",)
+    raise error from None
 
 # %% ../../nbs/inspect/15_relabel.ipynb #7b5e6ef8
 def _write(dl, places, entries): # what is read from now on
@@ -187,16 +200,16 @@ def relabel(self:TransformersLearner,
     _check_lengths(rows, labels=labels, parts=parts)
     found = _found(list(zip(rows, parts)), loaders)
     kind,vocab = kind_of_targets(self),self.names
-    entries,told = {},[]
+    entries = _all_entries(loaders, found, labels, kind, vocab)
+    _check_entries(entries, found, rows)
+    told = []
     for name,(places,which) in found.items():
-        mine = [labels[i] for i in which]
-        entries[name] = _entries(loaders[name], places, mine, kind, vocab)
         before = _before(loaders[name], places, entries[name])
         texts = _beginnings(loaders[name], places)
-        told += zip(which, [rows[i] for i in which], [name]*len(which), before, mine, texts)
+        told += zip(which, [rows[i] for i in which], [name]*len(which), before, [labels[i] for i in which], texts)
     old = _all_targets(loaders, found)
     _change(loaders, found, entries)
     _warn_same([(rows[i], labels[i]) for i,y in _all_targets(loaders, found).items() if y==old[i]])
     if any(name=='validation' for _,_,name,*_ in told): _warn_decided(self)
     told.sort(key=lambda o: o[0])
-    return pd.DataFrame([o[1:] for o in told], columns=['row','part','before','label','text'])
+    return AllColumns([o[1:] for o in told], columns=['row','part','before','label','text'])

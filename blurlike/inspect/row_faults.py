@@ -25,13 +25,14 @@ def found_in(
     mask:np.ndarray, # (n,) bool, which of its rows have it
     message:str, # With places for `{n}` rows and their `{share}`
     remedy:str, # What to do
-    beside=() # Parts that were looked at too
+    beside=(), # Parts that were looked at too
+    tell=None # `item -> str`, how the example is told; `None`: by its beginning
 )->list: # A `Finding`, or none
     "What is told of the rows of a part that have a fault."
     if not mask.any(): return []
     n = _number(mask, [part, *beside], what in ('leakage','duplicates'))
     told = message.format(n=n, share=f'{mask.mean():.1%}')
-    return [Finding(what, part.name, part.rows(mask), told, remedy, part.example(mask))]
+    return [Finding(what, part.name, part.rows(mask), told, remedy, part.example(mask, tell))]
 
 # %% ../../nbs/inspect/05_row_faults.ipynb #415fc933
 def _leaked(part, train):
@@ -89,7 +90,7 @@ def _unknown(part): # of texts that can be read in part
     if many: told = f'{share:.1%} of the tokens are unknown to the tokenizer, in {{n}} ({{share}})'
     remedy = ('the model cannot tell unknown words apart: take a checkpoint that knows their script and signs '
         '(a multilingual one, or one that reads bytes), or repair the texts')
-    return found_in(part, 'unknown', (n>0) & (many | (n>=part.known)), told, remedy)
+    return found_in(part, 'unknown', (n>0) & (many | (n>=part.known)), told, remedy, tell=part.unknown_in)
 
 def _stripped(part):
     told = '{n} ({share}) with a text of which the tokenizer drops marks that belong to its letters, so that different words become one'

@@ -155,9 +155,9 @@ def rows(self:DataPart, mask): return self.dl.row_numbers(self.idxs[mask]) # as 
 def in_short(self:DataPart, item): return short_text(tuple(self.dl.text_tfm.parts(item)) or item)
 
 @patch
-def example(self:DataPart, mask): # the first row of a mask, in short
+def example(self:DataPart, mask, tell=None): # the first row of a mask, in short, or as `tell` tells an item
     first = np.flatnonzero(mask)[:1]
-    return next((self.in_short(texts[0]) for _,texts,_ in self.chunks(first) if texts), '')
+    return next(((tell or self.in_short)(texts[0]) for _,texts,_ in self.chunks(first) if texts), '')
 
 @patch
 def with_labels(self:DataPart, labels): # mask of the rows that have one of these
@@ -182,6 +182,25 @@ def count_tokens(
     whose = np.repeat(np.arange(len(texts)), tokens.sizes)
     known = ~np.isin(ids, [*tok.all_special_ids, tok.convert_tokens_to_ids('▁')]) # SentencePiece sets a space before an unknown word
     return tokens.longest,*(np.bincount(whose[mask], minlength=len(texts)) for mask in (known, unknown))
+
+# %% ../../nbs/inspect/04_row_scan.ipynb #15a5ab11
+def _first_unknown(tok, parts): # place of the first one that the tokenizer does not know, 0 where all are known
+    ids = tok(parts, add_special_tokens=False)['input_ids']
+    return next((i for i,o in enumerate(ids) if _is_unknown(tok, np.array(o)).any()), 0)
+
+@patch
+def unknown_in(self:DataPart, item): # in short, from shortly before what the tokenizer does not know
+    tok = self.dl.text_tfm.tokenizer
+    words = ' '.join(self.dl.text_tfm.parts(item)).split()
+    if not words: return self.in_short(item)
+    i = _first_unknown(tok, words)
+    within = _first_unknown(tok, list(words[i])) if len(words[i])>40 else 0
+    text = ' '.join(words)
+    at = sum(len(w)+1 for w in words[:i])+within
+    if at<=40: return self.in_short(item)
+    start = max(text.rfind(' ', 0, at-20)+1, at-40)
+    more = ' …' if len(text)>start+80 else ''
+    return f'… {text[start:start+80]}{more}'
 
 # %% ../../nbs/inspect/04_row_scan.ipynb #15a5ab02
 _marked = re.compile('[\u0900-\u109f\u1780-\u17ff\u3040-\u30ff]') # scripts of India and South-East Asia, Japanese syllables

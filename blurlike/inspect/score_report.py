@@ -20,7 +20,7 @@ from .row_results import FEWEST_ROWS, RowResults, draw_sums, interval, judge_los
 from .slices import slices_by
 from ..model.decisions import check_activation, outdated_decisions
 from ..show.report import count_of
-from ..show.tables import Table, Told, as_text
+from ..show.tables import AllColumns, Table, Told, as_text
 from ..support.arguments import check_counts
 from ..train.learner import TransformersLearner
 
@@ -96,7 +96,7 @@ def labels(self:ScoreReport)->pd.DataFrame|None:
     means,drawn = (r.averages(o) for o in (total, self.drawn))
     more = pd.DataFrame([_columns(means[k], drawn[k], len(self)) for k in means], index=[*means])
     res = pd.concat([res, more.astype(float)])
-    return res.assign(support=[*r.support, *[r.support.sum()]*len(more)])
+    return AllColumns(res.assign(support=[*r.support, *[r.support.sum()]*len(more)]))
 
 @patch(as_prop=True)
 def slices(self:ScoreReport)->pd.DataFrame|None:
@@ -108,7 +108,7 @@ def slices(self:ScoreReport)->pd.DataFrame|None:
             drawn = r.measure(draw_sums(r.sums[at], self.samples, self.seed))
             rows.append(dict(rows=len(at)) | _columns(r.measure(r.total(at)), drawn, len(at)))
             index.append((by, value))
-    return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(index, names=['by','value']))
+    return AllColumns(rows, index=pd.MultiIndex.from_tuples(index, names=['by','value']))
 
 # %% ../../nbs/inspect/10_score_report.ipynb #7c06001e
 @patch(as_prop=True)
@@ -137,7 +137,7 @@ def confused(self:ScoreReport)->pd.DataFrame|None: # A row a confusion, the most
     share = res.n/np.where(true>0, true, np.nan)
     res = res.assign(share=share, label=[names[i] for i in res.label], prediction=[names[i] for i in res.prediction])
     res = res.sort_values('n', ascending=False, kind='stable', ignore_index=True)
-    return res[['label','prediction','n','share','rows']]
+    return AllColumns(res[['label','prediction','n','share','rows']])
 
 # %% ../../nbs/inspect/10_score_report.ipynb #7c06001f
 @patch
@@ -190,6 +190,11 @@ def _slice_named(part, known): # which of the pairs of `known` is meant
 # %% ../../nbs/inspect/10_score_report.ipynb #7c060020
 _most_shown = 20
 
+def _none_told(confused): # what the name that is no label means
+    meant = dict(prediction='missed', label='given in vain')
+    told = [f'{NONE} as {c}: {said}' for c,said in meant.items() if (confused[c]==NONE).any()]
+    return f" ({'; '.join(told)})" if told else ''
+
 @patch
 def _said(self:ScoreReport):
     n = len(self)
@@ -211,7 +216,7 @@ def _tables(self:ScoreReport): # heading -> table
     if labels is not None: res['by label'] = _drawn_table(labels, '')
     if confused is not None and len(confused):
         more = f', the first {_most_shown} of {len(confused):,}' if len(confused)>_most_shown else ''
-        res[f'most confused{more}'] = _drawn_table(confused.head(_most_shown))
+        res[f'most confused{more}{_none_told(confused)}'] = _drawn_table(confused.head(_most_shown))
     if slices is None: return res
     for by,df in slices.groupby(level=0, sort=False):
         name = f'by the column {by}' if f'by {by}' in res else f'by {by}'

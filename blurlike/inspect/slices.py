@@ -72,6 +72,10 @@ def slices_of(
     return res | ({'(none)':np.union1d(res.get('(none)', missing), missing)} if len(missing) else {})
 
 # %% ../../nbs/inspect/09_slices.ipynb #1edfc8be
+def _function_name(f):
+    name = getattr(f, '__name__', '<none>')
+    return 'a function' if name.startswith('<') else name # of a lambda it says nothing
+
 def slices_by(
     dl, # `TransformersDL`
     by # As in `slices_of`, or a list of these; `None`: no slices
@@ -80,6 +84,6 @@ def slices_by(
     if isinstance(by, (pd.Series, np.ndarray)):
         raise TypeError("by= is the name of a column or a function of a row: add these values to the rows as a column")
     by = L(by)
-    names = [getattr(o, '__name__', 'function') if callable(o) else o for o in by]
+    names = [_function_name(o) if callable(o) else o for o in by]
     again = [names[:i].count(n) for i,n in enumerate(names)] # functions may have one name
     return {f'{n} {k+1}' if k else n:slices_of(dl, o) for n,k,o in zip(names, again, by)}

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 
+from ..show.tables import AllColumns
 from ..support.arguments import check_counts
 from ..data.loaders import items_of, read_again
 from ..data.prefetch import items_from
@@ -184,4 +185,4 @@ def uncertain(self:TransformersLearner,
     chosen = np.arange(len(items))[:n]
     if diverse and len(items)>n: chosen = np.sort(_far_apart(self._embedded(items, bs), doubts, n, seed))
     texts = pd.DataFrame([_told(items[i]) for i in chosen])
-    return pd.concat([pd.DataFrame(dict(row=numbers[chosen], score=doubts[chosen])), texts], axis=1)
+    return AllColumns(pd.concat([pd.DataFrame(dict(row=numbers[chosen], score=doubts[chosen])), texts], axis=1))

@@ -127,6 +127,10 @@ class Packing:
         ends = self.model.register_forward_hook(self.end, always_call=True)
         return [begins, ends, *enters, self.layers[-1].register_forward_hook(self.leave)]
 
+    def __setstate__(self, state): # of a model that came out of a pickle, perhaps in a process that packed nothing yet
+        _register()
+        self.__dict__.update(state)
+
     def remove(self):
         "Give the model back as it was."
         for h in self.handles: h.remove()

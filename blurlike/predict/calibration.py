@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from fastcore.imports import noop
 
+from ..data.loaders import check_no_rows
 from ..model.decisions import set_decisions, decisions_of, label_threshold, scaled, with_decisions
 from .predicting_learner import PredictingLearner
 from .thresholds import cross_fitted, labelled_preds
@@ -111,7 +112,7 @@ def check_picks(
 
 def _check_method(learn, method, logits, targets, least=20):
     if method not in ('temperature','vector'):
-        raise ValueError(f"method={method!r}: 'temperature' or 'vector' is expected")
+        raise ValueError(f"method={method!r:.60}: 'temperature' or 'vector' is expected")
     if method=='temperature': return
     names = learn.names
     if logits.shape[1]!=len(names):
@@ -150,6 +151,7 @@ def calibrate(self:PredictingLearner,
 )->Calibration: # Errors before and after, and cross-fitted: what to expect of new rows
     "Make probabilities say how often they are right, in one pass over validation rows."
     check_picks(self, 'calibrate')
+    check_no_rows(method, "method= is 'temperature' or 'vector'")
     picks = self.predictions.picks
     logits,targets = _flat(self, *labelled_preds(self, 'calibrate', ds_idx, dl, act=noop))
     _check_method(self, method, logits, targets)

@@ -14,6 +14,7 @@ import torch
 from fastcore.basics import patch
 from scipy.stats import beta
 
+from ..data.loaders import check_no_rows
 from ..model.decisions import set_decisions, in_sets
 from .calibration import check_picks
 from .predicting_learner import PredictingLearner
@@ -52,7 +53,8 @@ def _check_conformal(learn, alpha):
         raise ValueError("conformal promises something of rows that are drawn one by one, and the words of a sentence are not: "
             "`predict_batch` tells the `score` of each answer")
     if is_number(alpha) and 0<alpha<1: return
-    raise ValueError(f"alpha={alpha!r}: the share of rows whose right label may be missing is expected, above 0 and below 1")
+    check_no_rows(alpha, 'alpha= is a share')
+    raise ValueError(f"alpha={alpha!r:.60}: the share of rows whose right label may be missing is expected, above 0 and below 1")
 
 def _are_there(dl, most): # (n,most) bool: a row with fewer choices has nothing beyond them
     items,_ = dl.reader(np.arange(len(dl.dataset)))

@@ -47,7 +47,7 @@ def abstained(
 )->list: # Dicts; `label` is `None` there, and `guess` what it would have been
     "Answers that are sure enough, and the others marked."
     if not (is_number(least) and 0<least<1):
-        raise ValueError(f"abstain={least!r}: the least probability of an answer is expected, above 0 and below 1")
+        raise ValueError(f"abstain={least!r:.60}: the least probability of an answer is expected, above 0 and below 1")
     silent = dict.fromkeys(('label','answer'))
     return [o | {k:v for k,v in silent.items() if k in o and o['score']<least} | dict(guess=o['label']) for o in rows]
 

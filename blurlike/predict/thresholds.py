@@ -11,8 +11,10 @@ import pandas as pd
 from fastai.data.load import DataLoader
 from fastcore.basics import patch
 
+from ..data.loaders import check_no_rows
 from ..model.decisions import NO_ACTIVATION, check_activation
 from ..model.decisions import decisions_of, label_threshold, read_threshold, set_decisions
+from ..show.tables import AllColumns
 from ..support.arguments import check_counts
 from ..support.warn import warn_user
 from .predicting_learner import PredictingLearner, takes_threshold
@@ -146,9 +148,10 @@ def _scores(given, told, score): # (C,) of labels that are given
 
 # %% ../../nbs/predict/07_thresholds.ipynb #2ad88737
 def _read_score(metric):
+    check_no_rows(metric, 'metric= is the name of a score, or a function')
     if callable(metric): return metric,getattr(metric, '__name__', 'score')
     if metric in COUNT_SCORES: return COUNT_SCORES[metric],metric
-    raise ValueError(f"metric={metric!r}: {', '.join(COUNT_SCORES)}, or a function of the counts (tp, fp, fn, tn) is expected")
+    raise ValueError(f"metric={metric!r:.60}: {', '.join(COUNT_SCORES)}, or a function of the counts (tp, fp, fn, tn) is expected")
 
 def _check_probabilities(probs):
     if not probs.size or probs.min()>=0 and probs.max()<=1: return
@@ -174,9 +177,9 @@ def tune_threshold(self:PredictingLearner,
     dl=None # Another one, with labels; `None`: as `ds_idx` says
 )->pd.DataFrame: # By label, and their mean: rows, threshold, and the score at 0.5, at the threshold, and cross-fitted: what to expect of new rows
     "Set the threshold that is best on validation rows, in one pass over them."
+    _check_takes_threshold(self)
     score,name = _read_score(metric)
     check_counts(floor=floor)
-    _check_takes_threshold(self)
     probs,targets = labelled_preds(self, 'tune_threshold', ds_idx, dl)
     probs = probs.numpy().astype(float)
     given = targets.numpy()>0
@@ -193,4 +196,4 @@ def tune_threshold(self:PredictingLearner,
     res.insert(0, 'rows', given.sum(0))
     res.insert(1, 'threshold', cuts)
     mean = dict(rows=len(probs), threshold=np.nan) | res.iloc[:,2:].mean().to_dict()
-    return pd.concat([res, pd.DataFrame(mean, index=['mean'])])
+    return AllColumns(pd.concat([res, pd.DataFrame(mean, index=['mean'])]))

@@ -222,9 +222,21 @@ def finish(self:Checkpoints,
     elif self.best is not None:
         distrib_barrier() # the first process may be writing it
         load_weights(learn, self.folder/'best.safetensors')
+        self._tell_best(learn)
     if rank_distrib(): return
     self.facts['finished'] = True
     self._write_facts()
+
+@patch
+def _tell_best(self:Checkpoints, learn): # unless it is the last epoch, whose weights one expects
+    column = list(learn.recorder.metric_names).index(self.best)
+    rows = [(fit, row) for fit,table in enumerate(self.table, 1) for row in table]
+    is_best = [len(row)>column and row[column]==self.best_value for _,row in rows]
+    if rank_distrib() or True not in is_best[:-1]: return
+    fit,row = rows[is_best.index(True)]
+    where = f" of fit {fit} of {len(self.table)}" if len(self.table)>1 else ''
+    self.facts['told'] = told = f"the weights in the model are those of epoch {row[0]}{where}, with the best {self.best}: {self.best_value:.6f}"
+    if learn.logger is print: print(f"T{told[1:]}.") # not in `no_logging`
 
 # %% ../../nbs/train/13_checkpoints.ipynb #e10023bd
 @patch

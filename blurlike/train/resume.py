@@ -68,7 +68,7 @@ def _read_run(folder, at): # `run.json`; where it is damaged, what the checkpoin
         warn_user(f"{is_bad}: what the checkpoint {at.folder.name} tells of the run is taken")
     return about
 
-def _facts_of(folder, at): # of the run, as its checkpoint tells them; `run.json` alone knows whether it has ended
+def _facts_of(folder, at): # of the run, as its checkpoint tells them; `run.json` alone knows whether it has ended, and with which weights
     path = str(folder/'run.json')
     about = at.state.get('about')
     facts = _read_run(folder, at)
@@ -82,7 +82,7 @@ def _facts_of(folder, at): # of the run, as its checkpoint tells them; `run.json
     if changed:
         warn_user(f"run.json in {str(folder)!r} was changed ({', '.join(changed)}): "
             f"what the checkpoint {at.folder.name} tells of the run is taken")
-    return about | dict(finished=facts.get('finished') is True)
+    return about | dict(finished=facts.get('finished') is True, told=facts.get('told'))
 
 # %% ../../nbs/train/17_resume.ipynb #fa332330
 @patch
@@ -160,4 +160,5 @@ def _finished(self:TransformersLearner, folder, at, facts):
     load_weights(self, best if has_best else at.folder/'model.safetensors')
     set_callbacks(self, at.state['run'])
     _show_epochs(self, [r for table in at.state['table'] for r in table])
-    warn_user(f"the run in {str(folder)!r} is finished: its weights are in the model, nothing was left to train")
+    told = facts.get('told') or 'its weights are in the model'
+    warn_user(f"the run in {str(folder)!r} is finished: {told}, nothing was left to train")

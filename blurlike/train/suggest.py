@@ -54,10 +54,12 @@ def suggest(self:TransformersLearner)->Suggestion: # Displays its reasons
     bs = self.dls.train.bs
     batches = math.ceil(rows/bs)
     epochs = suggest_epochs(rows, bs)
+    lr = self.default_lr()
+    two = ' (two rates: body and head)' if isinstance(lr, slice) else ''
     why = dict(epochs=f'{rows:,} rows are {batches:,} batches; this makes {epochs*batches:,} of them',
-        lr='by the width of the model, or 1e-3 for adapters (two rates: body and head); lr_find looks at the rows too',
+        lr=f'by the width of the model, or 1e-3 for adapters{two}; lr_find looks at the rows too',
         bs='that of the loaders; the rules were measured with 16')
-    return Suggestion(epochs, self.default_lr(), bs, why)
+    return Suggestion(epochs, lr, bs, why)
 
 # %% ../../nbs/train/15_suggest.ipynb #dc57e73a
 def found_rate(

@@ -16,35 +16,41 @@ from datasets import DatasetDict
 from ...data.prefetch import name_error
 from ...data.rows import Rows
 from ...data.table_checks import read_rows
+from ...data.table_files import file_kind, open_text, read_table
 from .answers import answers_in, check_answer
 
 # %% ../../../nbs/tasks/question_answering/07_squad.ipynb #0c77af24
 def read_squad(
-    data # Path of a json file as SQuAD's, or what `json.load` makes of it
+    data # Path of a json file as SQuAD's, or of an array of rows, perhaps compressed; or what `json.load` makes of it
 )->pd.DataFrame: # With the columns `question`, `context`, `answers`, and what else the file tells
     "The questions of SQuAD's nested json, one a row; `ValueError` if it is none."
-    if isinstance(data, (str, Path)): data = _read_json(Path(data).expanduser())
-    articles = data.get('data') if isinstance(data, dict) else None
+    is_path = isinstance(data, (str, Path))
+    nested = _read_json(Path(data).expanduser()) if is_path else data
+    if is_path and isinstance(nested, list): return read_table(data)
+    articles = nested.get('data') if isinstance(nested, dict) else None
     try:
-        titles = [{'title':''} | a for a in articles]
-        res = pd.json_normalize(titles, ['paragraphs','qas'], ['title', ['paragraphs','context']])
-        res = res.rename(columns={'paragraphs.context':'context'}).drop(columns='plausible_answers', errors='ignore')
+        res = pd.DataFrame(_questions(articles)).drop(columns='plausible_answers', errors='ignore')
         res[['question','answers']]
-    except (KeyError, TypeError) as e:
+    except (KeyError, TypeError, AttributeError) as e:
         raise ValueError("this is no json as SQuAD's: {'data': [{'paragraphs': [{'context', 'qas': [{'question', 'answers'}]}]}]} "
             f"is expected ({e})") from e
     return res
 
+def _questions(articles): # rows; where a question has a title or context of its own, that of its paragraph counts
+    return [qa | dict(title=a.get('title', qa.get('title', '')), context=p['context'])
+        for a in articles for p in a['paragraphs'] for qa in p['qas']]
+
 def _read_json(path):
     if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
-    try: return json.loads(path.read_text(encoding='utf-8'))
+    try:
+        with open_text(path) as f: return json.load(f)
     except ValueError as e: raise ValueError(f"{path.name!r} cannot be read as json: {e}") from e
 
 # %% ../../../nbs/tasks/question_answering/07_squad.ipynb #03990dab
 SQUAD = {'.json':read_squad} # readers of files by their suffix
 
 def _is_nested(data):
-    is_path = isinstance(data, (str, Path)) and Path(data).suffix.lower() in SQUAD
+    is_path = isinstance(data, (str, Path)) and file_kind(Path(data)) in SQUAD
     return is_path or isinstance(data, dict) and not isinstance(data, DatasetDict)
 
 def read_questions(
@@ -77,9 +83,11 @@ def check_answers(
     first = next(iter(bad.values()))
     raise name_error(first, rows.name([k for k,e in bad.items() if type(e) is type(first)]))
 
+_flags = {'true':True, 'false':False, '1':True, '0':False} # as text
+
 def _agreed(rows, has): # with the flag that SQuAD's rows carry
     if 'is_impossible' not in rows.columns: return has
-    flags = rows.column('is_impossible')
+    flags = rows.column('is_impossible').map(lambda o: _flags.get(o.strip().lower(), o) if isinstance(o, str) else o)
     odd = flags.fillna(~pd.Series(has)).astype(bool)==has
     if odd.any(): raise name_error(ValueError("is_impossible says otherwise than the answers do"), rows.name(odd))
     return has

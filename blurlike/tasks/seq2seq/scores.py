@@ -21,6 +21,7 @@ from ...data.prefetch import name_error, name_items
 from ...data.column import Column
 from ...model.token_scores import as_scores
 from ...predict.written_text import WrittenText
+from ...show.tables import AllColumns
 from ...support.arguments import check_counts
 from ...support.warn import warn_user
 from ...train.learner import TransformersLearner
@@ -258,4 +259,4 @@ def score(self:TransformersLearner,
     draws = np.random.default_rng(seed).integers(0, len(targets), (samples, len(targets)))
     if languages is None: res = _rouge_table(written, targets, draws)
     else: res = _translation_table(written, targets, draws, languages[1])
-    return pd.DataFrame(res, columns=['name','score','low','high','how']).set_index('name')
+    return AllColumns(res, columns=['name','score','low','high','how']).set_index('name')

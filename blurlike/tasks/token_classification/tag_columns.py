@@ -27,6 +27,7 @@ from ...data.rows import Rows
 from ...data.words import has_no_spaces
 from ...data.targets import never_trained
 from ...data.table_checks import check_columns, check_texts, read_rows
+from ...data.table_files import file_kind
 from .tagged import (CONLL, border_of_word, broken_bio, is_entity_scheme, is_in_word,
     odd_tags, read_conll, repair_bio, spans_to_tags, tag_order)
 from ...support.warn import warn_user
@@ -34,7 +35,7 @@ from ...support.warn import warn_user
 # %% ../../../nbs/tasks/token_classification/06_tag_columns.ipynb #8cd460ca
 def _is_conll(data, words): # a column by its number is one of such a file
     is_path = isinstance(data, (str, Path))
-    return is_path and (isinstance(words, int) or Path(data).suffix.lower() in CONLL)
+    return is_path and (isinstance(words, int) or file_kind(Path(data)) in CONLL)
 
 def _first_value(rows, name): # that is not missing
     pieces = (rows.read(np.arange(i, min(i+1000, len(rows))), [name])[0] for i in range(0, len(rows), 1000))

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from seqeval.metrics.sequence_labeling import get_entities
 
+from ...data.table_files import file_kind, open_text
 from ...data.words import has_cjk, word_spans
 from ...support.arguments import is_whole, some_of
 
@@ -116,7 +117,8 @@ CONLL = {'.conll':(0,-1), '.iob':(0,-1), '.iob2':(0,-1), '.bio':(0,-1), '.conllu
 
 def _read_lines(path):
     if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
-    try: text = path.read_text(encoding='utf-8-sig')
+    try:
+        with open_text(path) as f: text = f.read()
     except UnicodeDecodeError as e:
         raise ValueError(f"{path.name!r} is not UTF-8 text (byte {e.object[e.start]:#x}): save it as UTF-8") from None
     return [l.strip(' \t\r') for l in text.split('\n')]
@@ -154,19 +156,19 @@ def _check_width(path, lines, columns, numbers, need, wanted):
     raise ValueError(f"{path.name}, line {bad+1}: {n} column{'s' if n>1 else ''} in {lines[bad][:60]!r}; {why}")
 
 def read_conll(
-    path, # A file of one word a line
+    path, # A file of one word a line, perhaps compressed
     word:int|None=None, # Column of the word; `None`: 0, or 1 (FORM) in a `.conllu` file
     tag:int|None=None,  # Column of the tag; `None`: the last, or 3 (UPOS) in a `.conllu` file
     comment:str|None='#' # How a line begins that is a comment; `None`: there are none
 )->pd.DataFrame: # Columns `tokens` and `tags`, one row a sentence
     "The sentences of a CoNLL file; `ValueError` names a line of other columns. `-DOCSTART-`, comments, ranges and empty nodes of CoNLL-U are no words."
     path = Path(path).expanduser()
-    usual = CONLL.get(path.suffix.lower(), (0,-1))
+    usual = CONLL.get(file_kind(path), (0,-1))
     if word is None: word = usual[0]
     if tag is None: tag = usual[1]
     need = max(word if word>=0 else -word-1, tag if tag>=0 else -tag-1, 1)+1
     lines = _read_lines(path)
-    columns = _columns(lines, comment, path.suffix.lower()=='.conllu')
+    columns = _columns(lines, comment, file_kind(path)=='.conllu')
     numbers = _word_lines(lines, columns, comment, tag, need)
     if not numbers: raise ValueError(f"{str(path)!r} holds no sentences")
     _check_width(path, lines, columns, numbers, need, f"word {word} and tag {tag}")
