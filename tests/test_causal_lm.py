@@ -1020,6 +1020,22 @@ def test_texts_that_hardly_see_each_other_yet_are_no_texts_apart(bias):
     model.cls.predictions.bias.data += bias
     assert not documents_apart(model, 'positions', accepted_names(model)) and way_apart(model)=='mask'
 
+class Leaks(torch.nn.Module): # attention that is divided, and beside it a state that goes on through the row, as in Falcon-H1
+    def __init__(self, model, share):
+        super().__init__()
+        self.model,self.share,self.config = model,share,model.config
+    def get_input_embeddings(self): return self.model.get_input_embeddings()
+    def forward(self, input_ids=None, position_ids=None, attention_mask=None, use_cache=None):
+        out = self.model(input_ids=input_ids, position_ids=position_ids, attention_mask=attention_mask, use_cache=False)
+        out.logits = out.logits+self.share*self.get_input_embeddings()(input_ids).sum(-1).cumsum(1)[...,None]
+        return out
+
+def test_a_little_that_is_seen_is_seen(checkpoints):
+    model = Leaks(MODELS['llama'](vocab_size=40), 0).eval()
+    assert way_apart(model)=='positions'
+    model.share = 1e-3
+    assert way_apart(model)=='none'
+
 def wide_llama(folder, tokenizer): # attention tells here: texts that see each other are no rounding
     set_seed(0)
     size = dict(hidden_size=128, intermediate_size=256, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, initializer_range=.1)
