@@ -448,6 +448,21 @@ def test_calibration_ends_an_older_promise(single):
     with pytest.warns(UserWarning, match='their promise is gone: call it again'): single.calibrate(show_plot=False)
     with pytest.raises(ValueError, match='call `learn.conformal'): single.predict_batch(SINGLE.text[:3], sets=True) # of other probabilities
 
+def test_a_calibration_is_taken_back_with_all_that_followed_it(multi):
+    quiet(multi, lambda l: l.tune_threshold('f1'))
+    texts,thresh = MULTI.text.tolist(),multi.threshold
+    def labels(): return [[o['label'] for o in row] for row in multi.predict_batch(texts)]
+    before = labels()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        multi.calibrate(show_plot=False)
+    assert multi.threshold!=thresh and multi.tuned==decisions_of(multi.loss_func)['thresh']
+    assert multi.calibrate(None) is None and decisions_of(multi.loss_func)['scaling'] is None
+    assert labels()==before and multi.threshold==pytest.approx(thresh, rel=1e-4)
+    multi.calibrate(show_plot=False)
+    with pytest.warns(UserWarning, match='its thresholds were tuned for the weights'), multi.no_bar(), multi.no_logging(): multi.fit(1, 0.)
+    set_decisions(multi, scaling=None, conformal=None, thresh=.5)
+
 def test_scores_are_of_the_labels_that_are_given(single, multi):
     rows = SINGLE.assign(label=np.where(SINGLE.index%2==0, 'bad', SINGLE.label)) # that the model would say otherwise
     dl = single.dls.test_dl(rows, with_labels=True)

@@ -236,7 +236,12 @@ def test_missing_values_in_lists(): refused(frame([['a',pd.NA] if i==3 else ['a'
 def test_rows_to_score_name_the_row_that_has_no_label(data, bad, bert):
     learn = make(bert, data)
     for v in bad:
-        with pytest.raises((ValueError, KeyError, TypeError), match="row 1.*(label'? holds|was not included|were not included)"): scored(learn, frame([data[0],v]+data[2:]))
+        with pytest.raises((ValueError, KeyError, TypeError), match="row 1.*(label'? holds|was not included|were not included|its label is missing)"): scored(learn, frame([data[0],v]+data[2:]))
+
+def test_a_missing_label_is_not_called_another_one(bert):
+    learn = make(bert, cycle('nan','b'))
+    for v in (None, np.nan, pd.NA):
+        with pytest.raises(ValueError, match='row 1: its label is missing'): scored(learn, frame(['b',v]+cycle('nan','b')[2:]))
 
 @pytest.mark.parametrize('labels,odd,said', [(('1','2','x'), 1, r"rows 1, 3: the number 1 is no label here; the learner knows the text '1': .*astype\(str\)"), (('1','2','x'), 2., r"the number 2.0 .*the text '2'"), ((1,2), '1', r"the text '1' .*the number 1: .*astype\(int\)"),
     ((True,False), 'True', r"the text 'True' .*the truth value True: .*== 'True'"), (('True','no'), True, "the truth value True .*the text 'True'"), ((['1'],['2','1']), [1], "the number 1 .*the text '1'")], ids=str)

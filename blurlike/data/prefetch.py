@@ -22,6 +22,7 @@ from fastcore.basics import patch
 from fasttransform import Pipeline
 
 from ..support.arguments import is_name
+from ..support.cells import is_missing
 from .column import Column
 from .rows import Rows, name_numbers
 from .target_kinds import other_type
@@ -115,6 +116,7 @@ def named(self:RowReader, e, *idxs):
 def _encoded(f, value, split_idx):
     try: return f(value, split_idx=split_idx)
     except (KeyError, TypeError) as e:
+        if is_missing(value): raise ValueError("its label is missing") from e
         told = other_type(value, getattr(f, 'vocab', None) or ())
         if not told: raise
         raise KeyError(told) from e

@@ -242,7 +242,7 @@ def _of_checkpoint(checkpoint, auto_model, config, **kwargs):
 def load_transformer(
     checkpoint,     # Name, folder, loaded model, or a learner whose model is to be trained on
     auto_model:str, # Name of the Auto class, e.g. `AutoModelForSequenceClassification`
-    tokenizer:PreTrainedTokenizerBase, # Its pad token goes into the config, or into the `generation_config` of a causal model
+    tokenizer:PreTrainedTokenizerBase, # Its pad token goes into the config, as `tell_pad` has it
     config:dict|None=None, # Entries for the config, such as `label_maps(vocab)` and `problem_type`
     **kwargs        # Passed to `from_pretrained`
 )->'transformers.PreTrainedModel': # In float32 unless `dtype` is among `kwargs`

@@ -75,12 +75,12 @@ def _continues(model): # texts, with no encoder
 
 def tell_pad(
     model:'transformers.PreTrainedModel', # Changed in place
-    tokenizer:PreTrainedTokenizerBase # Its pad token goes into the config, or into the `generation_config` of a causal model
+    tokenizer:PreTrainedTokenizerBase # Its pad token goes into the config, and into the `generation_config` of a causal model
 ):
     "Give `model` the pad token, unless it counts positions by the one that it was made with, as RoBERTa and its kin do."
-    if _continues(model):
-        model.generation_config.pad_token_id = tokenizer.pad_token_id
-        return
+    if _continues(model): model.generation_config.pad_token_id = tokenizer.pad_token_id
+    stands_for_more = tokenizer.pad_token in (tokenizer.eos_token, tokenizer.unk_token, tokenizer.bos_token)
+    if stands_for_more and n_embeddings(model): model.get_input_embeddings().padding_idx = None # it is learnt
     counts = any('position' in n and getattr(m, 'padding_idx', None) is not None for n,m in model.named_modules())
     for config in (model.config, model.config.get_text_config()): # models of text and images have one inside
         if getattr(config, 'pad_token_id', None) is None or not counts: config.pad_token_id = tokenizer.pad_token_id

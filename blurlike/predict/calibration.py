@@ -127,10 +127,11 @@ def _check_method(learn, method, logits, targets, least=20):
 # %% ../../nbs/predict/08_calibration.ipynb #ba46ae13
 def _moved(loss_func, scaling): # thresholds that give the same labels after another scaling
     thresh = torch.as_tensor(label_threshold(loss_func), dtype=torch.float64)
-    before = decisions_of(loss_func)['scaling'] or dict(scale=1., bias=0.)
+    none = dict(scale=1., bias=0.)
+    before = decisions_of(loss_func)['scaling'] or none
     def read(scaling): return (torch.as_tensor(scaling[k], dtype=torch.float64) for k in ('scale','bias'))
     old_scale,old_bias = read(before)
-    scale,bias = read(scaling)
+    scale,bias = read(scaling or none)
     moved = (torch.logit(thresh)-old_bias)/old_scale*scale+bias
     numbers = torch.finfo(torch.float32) # as the loss will hold them
     return moved.sigmoid().clamp(numbers.tiny, 1-numbers.eps/2).tolist()
@@ -139,18 +140,21 @@ def _set_scaling(learn, scaling):
     if decisions_of(learn.loss_func)['conformal'] is not None:
         warn_user("the sets of `learn.conformal` were found by other probabilities, and their promise is gone: call it again")
     changes = dict(thresh=_moved(learn.loss_func, scaling)) if learn.predictions.picks=='some' else {}
+    is_tuned = hasattr(learn, 'tuned') and learn.tuned==decisions_of(learn.loss_func)['thresh']
     set_decisions(learn, scaling=scaling, conformal=None, **changes)
+    if is_tuned: learn.tuned = decisions_of(learn.loss_func)['thresh']
 
 # %% ../../nbs/predict/08_calibration.ipynb #27272d71
 @patch
 def calibrate(self:PredictingLearner,
-    method:str='temperature', # One number for all logits; or `vector`: two for each label, where rows allow it, by which answers may change
+    method:str|None='temperature', # One number for all logits; or `vector`: two for each label, where rows allow it, by which answers may change; `None`: as before any
     ds_idx:int=1, # Loader of `learn.dls` with rows that were not trained on
     dl=None, # Another one, with labels; `None`: as `ds_idx` says
     show_plot:bool=True # Draw reliability diagrams?
-)->Calibration: # Errors before and after, and cross-fitted: what to expect of new rows
+)->Calibration|None: # Errors before and after, and cross-fitted: what to expect of new rows; `None` where it is taken back
     "Make probabilities say how often they are right, in one pass over validation rows."
     check_picks(self, 'calibrate')
+    if method is None: return _set_scaling(self, None)
     check_no_rows(method, "method= is 'temperature' or 'vector'")
     picks = self.predictions.picks
     logits,targets = _flat(self, *labelled_preds(self, 'calibrate', ds_idx, dl, act=noop))
@@ -167,7 +171,7 @@ def calibrate(self:PredictingLearner,
     if method=='temperature': table['temperature'] = [_temperature(self.loss_func), *[_temperature(after)]*2]
     if not table.loss['cross-fitted']<table.loss['before']:
         warn_user(f"of rows that it was not chosen by this scaling has a loss of {table.loss['cross-fitted']:.4f}, and without it {table.loss['before']:.4f}: "
-            "do not expect better probabilities of new rows. `set_decisions(learn, scaling=None)` takes it back")
+            "do not expect better probabilities of new rows. `learn.calibrate(None)` takes it back")
     _set_scaling(self, after.scaling)
     res = Calibration(table, {k:found[k][0] for k in ('before','after')})
     if show_plot: res.plot()

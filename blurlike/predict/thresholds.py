@@ -103,7 +103,7 @@ def best_cut(
     score, # `(tp, fp, fn, tn) -> ` what shall be high
     most:int=1000 # Thresholds that are tried
 )->float:
-    "The threshold with the best score; of equally good ones the one nearest to 0.5."
+    "The threshold between two probabilities, or 0.5, with the best score; of equally good ones the one nearest to 0.5."
     cuts = _middles(probs)
     if len(cuts)>most: cuts = np.append(np.quantile(cuts, np.linspace(0, 1, most), method='nearest'), .5)
     columns = [(given, probs)] if given.ndim==1 else list(zip(given.T, probs.T))
