@@ -52,7 +52,7 @@ class TransformersDL(TfmdDL):
         num_workers:int=0, # Worker processes that tokenise; 0: a thread, which is faster unless your own transforms are slow
         megabatch:int=200, # Batches that are tokenised and sorted together
         max_tokens:int|None=None, # Maximum tokens per batch, padding included, instead of `bs` rows; the rows are all tokenised once beforehand
-        memory:float=256, # Megabytes of tokens to remember from one pass to the next
+        memory:float=256, # Megabytes of tokens to remember from one pass to the next, of rows that are read by column
         remembered:Memory|None=None, # What is remembered already
         share:tuple|None=None, # This process's number and how many there are: each takes its share of every batch; `None`: all of it
         **kwargs
