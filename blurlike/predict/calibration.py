@@ -147,7 +147,7 @@ def _set_scaling(learn, scaling):
 # %% ../../nbs/predict/08_calibration.ipynb #27272d71
 @patch
 def calibrate(self:PredictingLearner,
-    method:str|None='temperature', # One number for all logits; or `vector`: two for each label, where rows allow it, by which answers may change; `None`: as before any
+    method:str|None='temperature', # One number for all logits; or `vector`: two for each label, where rows allow it; `None`: none again
     ds_idx:int=1, # Loader of `learn.dls` with rows that were not trained on
     dl=None, # Another one, with labels; `None`: as `ds_idx` says
     show_plot:bool=True # Draw reliability diagrams?

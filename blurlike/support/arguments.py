@@ -77,12 +77,13 @@ def some_of(
 def _bare(name): # without what is easily mistaken: case, spaces and the like, a plural
     return re.sub(r'[\W_]', '', name.casefold()).removesuffix('s')
 
-def _is_slip(a, b): # one letter more, less, or other, or two swapped; not the first one, and no digit
+def _is_slip(a, b): # two letters swapped, or in longer words one more, less, or other; not the first one, and no digit
     n = len(os.path.commonprefix([a, b]))
-    if not n or max(len(a), len(b))<5 or re.sub(r'\D', '', a)!=re.sub(r'\D', '', b): return False
+    if not n or re.sub(r'\D', '', a)!=re.sub(r'\D', '', b): return False
+    is_short = max(len(a), len(b))<5
     a,b = (o[n:] for o in (a, b))
-    is_swapped = a[:2]==b[1::-1] and a[2:]==b[2:]
-    return is_swapped or a[1:] in (b, b[1:]) or a==b[1:]
+    is_swapped = len(b)>1 and a[:2]==b[1::-1] and a[2:]==b[2:]
+    return is_swapped or not is_short and (a[1:] in (b, b[1:]) or a==b[1:])
 
 def misspelt(
     name:str, # What was given
@@ -91,7 +92,7 @@ def misspelt(
     "Which of `known` the `name` may be a misspelling of: the same but for case, spaces, signs or a plural, or one slip away."
     bare = _bare(name)
     same = [k for k in sorted(known) if _bare(k)==bare]
-    return same+[k for k in sorted(known) if _is_slip(bare, _bare(k))]
+    return same+[k for k in sorted(known) if k not in same and _is_slip(bare, _bare(k))]
 
 def did_you_mean(
     name:str, # What was given
