@@ -15,7 +15,9 @@ from torch import nn
 
 from blurlike.train import rates, suggest
 from blurlike.all import TransformersLearner, curve_doubt, sequence_classification_learner, suggest_epochs, suggest_rate, token_classification_learner
-from small import BS, FRAMES, first, table, word_tokenizer
+from small import BS, FRAMES, first, in_tmp, table, word_tokenizer # noqa: F401
+
+pytestmark = pytest.mark.usefixtures('in_tmp') # the finder writes where it is
 
 df = FRAMES['single']
 
