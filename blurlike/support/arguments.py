@@ -94,6 +94,7 @@ def misspelt(
     same = [k for k in sorted(known) if _bare(k)==bare]
     return same+[k for k in sorted(known) if k not in same and _is_slip(bare, _bare(k))]
 
+# %% ../../nbs/support/00_arguments.ipynb #7fb8f6a0
 def did_you_mean(
     name:str, # What was given
     known, # Names that would have been right
