@@ -227,8 +227,9 @@ def finish(self:Checkpoints,
     self.facts['finished'] = True
     self._write_facts()
 
+# %% ../../nbs/train/13_checkpoints.ipynb #7d9b2ae2
 @patch
-def _tell_best(self:Checkpoints, learn): # unless it is the last epoch, whose weights one expects
+def _tell_best(self:Checkpoints, learn):
     column = list(learn.recorder.metric_names).index(self.best)
     rows = [(fit, row) for fit,table in enumerate(self.table, 1) for row in table]
     is_best = [len(row)>column and row[column]==self.best_value for _,row in rows]
