@@ -67,6 +67,8 @@ from .show.report import *
 from .predict.text_labels import *
 from .predict.gathering import *
 from .train.csv_logger import *
+from .predict.writers import *
+from .predict.token_choice import *
 from .predict.writing import *
 from .predict.prediction_files import *
 from .train.events import *

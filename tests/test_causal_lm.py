@@ -17,6 +17,7 @@ from fastai.losses import CrossEntropyLossFlat
 from blurlike.model.model_inputs import accepted_names, documents_apart, way_apart
 from blurlike.tasks.causal_lm.generation import pads_left, prompts_of
 from blurlike.predict import writing
+from blurlike.predict.token_choice import decoding
 from fastai.metrics import AccumMetric, F1Score, Perplexity, accuracy
 from blurlike.tasks.causal_lm import generation
 from fastai.torch_core import set_seed
@@ -510,7 +511,7 @@ def test_prompts_take_the_places_of_rows_that_have_ended(trained, arch, monkeypa
     del joined[:]
     assert continued(learn, PROMPTS, 4, 20)[1]==got and not joined
 
-def under_way(learn, ids, rooms): return writing.Continuation(learn, ids, np.array(rooms), writing.decoding(), [0])
+def under_way(learn, ids, rooms): return writing.Continuation(learn, ids, np.array(rooms), decoding(), [0])
 
 def test_a_batch_is_as_wide_as_the_texts_that_still_go_on(trained, arch):
     learn = trained(arch)

@@ -21,8 +21,9 @@ from ...model.tokenizer import max_positions
 from ...model.token_agreement import n_embeddings
 from ...model.token_scores import NextTokenLoss
 from ...model.turns import predict_together
-from ...predict.writing import NEW_TOKENS, Continuation, Draws, by_length, counts_source
-from ...predict.writing import decoding, ends_of, in_rounds, rates_source, set_ends
+from ...predict.token_choice import Draws, decoding
+from ...predict.writers import ends_of, set_ends
+from ...predict.writing import NEW_TOKENS, Continuation, by_length, counts_source, in_rounds, rates_source
 from ...predict.written_text import WrittenText
 from ...support.arguments import check_counts
 from .chats import as_messages

@@ -33,7 +33,7 @@ from ...model.splitters import transformer_splitter
 from ...model.token_scores import NextTokenLoss, scores_by_row
 from ...inspect.row_results import token_results
 from ...model.turns import predict_together
-from ...predict.writing import check_can_save, check_can_write, known_ends, set_ends
+from ...predict.writers import check_can_save, check_can_write, known_ends, set_ends
 from ...share.serving import answering, page_of, page_output, page_with_boxes
 from ...support.arguments import column_names
 from ...support.warn import warn_user

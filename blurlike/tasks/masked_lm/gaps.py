@@ -18,7 +18,7 @@ from ...task import Predictions
 from ...predict.gathering import Gather, one_width
 from ...predict.text_labels import PerRow
 from ...model.losses import IGNORED
-from ...predict.writing import check_between
+from ...predict.token_choice import check_between
 
 # %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #0c28ec35
 class GatherMasks(Gather):

@@ -14,8 +14,9 @@ from ...model.model_inputs import unwrap
 from ...model.tokenizer import max_positions
 from ...model.token_scores import DecoderLoss
 from ...model.turns import predict_together
-from ...predict.writing import (NEW_TOKENS, Continuation, Draws, by_length, counts_source, decoding, drawing,
-    ends_of, rates_source, stop_options)
+from ...predict.token_choice import Draws, decoding, drawing
+from ...predict.writers import ends_of
+from ...predict.writing import NEW_TOKENS, Continuation, by_length, counts_source, rates_source, stop_options
 from ...predict.written_text import WrittenText
 from ...support.arguments import check_counts
 from .texts import TensorTarget

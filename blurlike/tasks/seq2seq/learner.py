@@ -26,7 +26,7 @@ from ...model.tokenizer import load_config, load_tokenizer, max_positions
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import DecoderLoss, scores_by_row
 from ...inspect.row_results import token_results
-from ...predict.writing import check_can_save, check_can_write, known_ends, set_ends
+from ...predict.writers import check_can_save, check_can_write, known_ends, set_ends
 from ...support.arguments import check_counts, column_names, did_you_mean
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task
