@@ -18,6 +18,9 @@ from .task import *
 from .model.tokenizer import *
 from .model.token_agreement import *
 from .model.pretrained import *
+from .support.packed_files import *
+from .data.written_values import *
+from .data.divided_files import *
 from .data.table_files import *
 from .data.rows import *
 from .data.column import *
@@ -121,6 +124,7 @@ from .tasks.token_classification.entity_metrics import *
 from .tasks.token_classification.tagged_tables import *
 from .tasks.token_classification.sentences import *
 from .tasks.token_classification.word_labels import *
+from .tasks.token_classification.text_spans import *
 from .tasks.token_classification.tag_columns import *
 from .tasks.token_classification.learner import *
 from .tasks.masked_lm.masking import *

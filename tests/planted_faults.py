@@ -10,7 +10,7 @@ from fresh import ROOT, run_fresh
 FAULTS = [
     ('data/rows', 'for i in back]', 'for i in order]', 'rows:order_in_which'), # rows of a Dataset in another order
     ('data/column', 'text in names and names.index(text)!=place', 'False', 'labels:class_label labels:asked labels:places'), # '1' may be a name or a number, and nobody asks
-    ('data/table_files', "for s in ';\\t|,'", "for s in '\\t|,'", 'rows:divided_by_another'), # no hint at semicolons
+    ('data/divided_files', "for s in ';\\t|,'", "for s in '\\t|,'", 'rows:divided_by_another'), # no hint at semicolons
     ('data/row_numbers', 'if first<0 or last>=n', 'if first<0 or last>n', 'splits:do_not_split'), # one row too many is let through
     ('data/label_columns', '.drop_duplicates().label', '.label', 'labels:twice_in_a_row'), # a label that stands twice in a row counts twice
     ('data/text_items', 'ok = ok and len(o)==2', 'ok = ok and len(o)>1', 'bad_input:no_text'), # three texts are a pair

@@ -16,7 +16,8 @@ from datasets import DatasetDict
 from ...data.prefetch import name_error
 from ...data.rows import Rows
 from ...data.table_checks import read_rows
-from ...data.table_files import file_kind, open_text, read_table
+from ...data.table_files import read_table
+from ...support.packed_files import file_kind, open_text
 from .answers import answers_in, check_answer
 
 # %% ../../../nbs/tasks/question_answering/07_squad.ipynb #0c77af24

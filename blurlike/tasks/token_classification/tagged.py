@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from seqeval.metrics.sequence_labeling import get_entities
 
-from ...data.table_files import file_kind, open_text
+from ...support.packed_files import file_kind, open_text
 from ...data.words import has_cjk, word_spans
 from ...support.arguments import is_whole, some_of
 
