@@ -208,6 +208,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'blurlike.data.draws._numbers_of_one_hot': ( 'data/draws.html#_numbers_of_one_hot',
                                                                                   'blurlike/data/draws.py'),
                                      'blurlike.data.draws._random': ('data/draws.html#_random', 'blurlike/data/draws.py'),
+                                     'blurlike.data.draws._rarest': ('data/draws.html#_rarest', 'blurlike/data/draws.py'),
                                      'blurlike.data.draws._turns': ('data/draws.html#_turns', 'blurlike/data/draws.py'),
                                      'blurlike.data.draws.draw_rows': ('data/draws.html#draw_rows', 'blurlike/data/draws.py'),
                                      'blurlike.data.draws.of_pool': ('data/draws.html#of_pool', 'blurlike/data/draws.py')},

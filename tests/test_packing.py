@@ -124,6 +124,11 @@ def test_what_is_written_is_learnt_the_same(kind, checkpoint):
     for n in plain: close(packed[n], plain[n], 1e-4)
     close(torch.tensor(learns[1].validate()), torch.tensor(learns[0].validate()), 1e-3)
 
+@pytest.mark.parametrize('pad', [0,1,59])
+def test_padding_may_be_any_token(pad): # the head looks for the last token that is none
+    model = tf.LlamaForSequenceClassification(tf.LlamaConfig(vocab_size=60, max_position_embeddings=64, pad_token_id=pad, num_labels=3, **SMALL)).eval()
+    assert try_packing(model) is not None
+
 class Once: # a hook that raises the first time
     def __init__(self, error): self.error = error
     def __call__(self, *args):

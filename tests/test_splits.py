@@ -85,6 +85,16 @@ def test_of_several_labels_each_stays_in_training(form):
         trn,val = split_rows(Rows(form(pd.DataFrame(dict(tags=tags)))), {}, .5, seed, ['tags'])
         assert {t for i in trn for t in tags[i]}=={'a','b','rare','rarer'} and len(val)==31
 
+@pytest.mark.parametrize('form', ['lists','columns'])
+def test_of_several_labels_the_rare_ones_have_their_share(form):
+    rng,names = np.random.default_rng(0),[f'l{k}' for k in range(20)]
+    has = rng.random((500, 20))<.03
+    df = pd.DataFrame(has.astype(int), columns=names) if form=='columns' else pd.DataFrame(dict(tags=[[n for n,h in zip(names, row) if h] for row in has]))
+    for seed in range(10):
+        _,val = split_rows(Rows(df), {}, .2, seed, list(df.columns))
+        shares = has[val].sum(0)/has.sum(0)
+        assert len(val)==100 and shares.min()>=.09 and shares.max()<=.41
+
 def test_of_one_hot_columns_each_stays_in_training():
     df = pd.DataFrame(dict(a=[True,False]*10, b=[0]*19+[1], score=np.linspace(0, 1, 20)))
     for seed in range(10): assert df.b[split_rows(Rows(df), {}, .5, seed, ['a','b'])[0]].any()

@@ -49,16 +49,19 @@ def _labels(rows, names):
 # %% ../../nbs/data/06_draws.ipynb #224f9faa
 def _turns(rows, labels, order): # (n,) of rows in that order: the lower, the sooner one validates; infinity: it is needed in training
     which,codes,single = _labels(rows, labels)
-    turns = np.zeros(len(rows))
-    if not single:
-        of_label = pd.Series(np.argsort(order)[which]).groupby(codes)
-        turns[of_label.max().to_numpy(dtype=int)] = np.inf
-    elif len(codes):
-        codes = codes[order]
-        counts = np.bincount(codes)[codes]
-        k = _earlier(codes)
-        turns = np.where(k==counts-1, np.inf, (k+.5)/counts)
+    if not len(codes): return np.zeros(len(rows))
+    rarest = (codes if single else _rarest(which, codes, len(rows)))[order]
+    turns = (_earlier(rarest)+.5)/np.bincount(rarest)[rarest]
+    last = np.zeros(codes.max()+1, dtype=int)
+    np.maximum.at(last, codes, np.argsort(order)[which]) # where each label stands for the last time
+    turns[last] = np.inf
     return turns
+
+def _rarest(which, codes, n): # (n,) the label of each row that the fewest have; rows without one are alike
+    common_first = np.argsort(-np.bincount(codes)[codes], kind='stable')
+    res = np.full(n, codes.max()+1)
+    res[which[common_first]] = codes[common_first] # the last that is written stays
+    return res
 
 def _earlier(codes): # (n,) of each number, how often it stands before
     small = codes.astype(np.min_scalar_type(codes.max())) # numbers of 16 bits are sorted in one pass

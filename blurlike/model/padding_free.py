@@ -212,11 +212,13 @@ def _trial_length(model): # of the longest text that is tried: a token in it sha
     reach = getattr(config, 'sliding_window', None) or 0
     return min(reach+8, max_positions(model) or reach+8)
 
-def _trial_batch(model): # three texts of different lengths
+def _trial_batch(model): # three texts of different lengths; some heads look for the last token that is no padding
     size,device = _trial_length(model),next(model.parameters()).device
-    ids = torch.arange(3*size, device=device).view(3, size)%model.get_input_embeddings().num_embeddings
-    mask = (torch.arange(size, device=device)<torch.tensor([[size],[5],[2]], device=device)).long()
-    return dict(input_ids=ids*mask, attention_mask=mask)
+    n = model.get_input_embeddings().num_embeddings
+    pad = (getattr(model.config, 'pad_token_id', None) or 0)%n
+    ids = (pad+1+torch.arange(3*size, device=device).view(3, size)%(n-1))%n # all but `pad`, in turn
+    mask = torch.arange(size, device=device)<torch.tensor([[size],[5],[2]], device=device)
+    return dict(input_ids=torch.where(mask, ids, pad), attention_mask=mask.long())
 
 # %% ../../nbs/model/07_padding_free.ipynb #a72263dc
 def try_packing(
