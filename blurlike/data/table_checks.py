@@ -56,7 +56,7 @@ def _as_rows(data):
 
 # %% ../../nbs/data/05_table_checks.ipynb #f5aceabe
 def read_rows(
-    data, # `DataFrame`, `Dataset`, `DatasetDict`, list of dicts, or path of a csv, tsv, jsonl or parquet file
+    data, # `DataFrame`, `Dataset`, `DatasetDict`, list of dicts, or path of a csv, tsv, jsonl, json or parquet file
     files:dict|None=None, # Readers of files with other endings, as in `read_table`
     as_text=() # Columns of a csv or tsv that stay text, whatever they hold
 )->tuple[Rows,dict]: # All rows, and the row numbers of the named parts (a `DatasetDict` has them)
