@@ -18,10 +18,10 @@ from fastai.losses import BaseLoss
 from fastcore.meta import delegates
 
 from ...data.batch import TransformersDL
-from ...data.corpus import is_corpus, read_corpus, check_split_by
+from ...data.corpus import reader_of
 from ...data.prefetch import name_error
 from ...data.column import Column
-from ...data.table_checks import check_columns, check_texts, read_rows
+from ...data.table_checks import check_columns, check_texts
 from ...data.splits import split_rows, used_rows
 from ...data.two_tables import read_split
 from ...model.inputs_callback import ModelLoss
@@ -249,10 +249,7 @@ _unread_tools = ("the table has a column 'tools', and chats are written without 
     "Tell of the tools in a system message, of the chats and of prompts, or drop the column")
 
 def _read(data, columns, valid, split_by, seed): # all rows, those of both parts, what an item is, and are they lines of files?
-    from_files = is_corpus(data[0] if isinstance(data, tuple) and len(data) else data)
-    of_files = partial(read_corpus, split_by=split_by, text=columns[0])
-    check_split_by(split_by, from_files)
-    read = of_files if from_files else partial(read_rows, as_text=columns)
+    read,from_files = reader_of(data, columns, split_by)
     rows,parts,valid = read_split(data, valid, read)
     form = 'text' if from_files else form_of(rows, columns)
     if form=='chat' and 'tools' in rows.columns: warn_user(_unread_tools)
