@@ -673,6 +673,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'blurlike/data/token_blocks.py'),
                                             'blurlike.data.token_blocks.PackedRows.tokens_of': ( 'data/token_blocks.html#packedrows.tokens_of',
                                                                                                  'blurlike/data/token_blocks.py'),
+                                            'blurlike.data.token_blocks.fit_block': ( 'data/token_blocks.html#fit_block',
+                                                                                      'blurlike/data/token_blocks.py'),
                                             'blurlike.data.token_blocks.special_tokens': ( 'data/token_blocks.html#special_tokens',
                                                                                            'blurlike/data/token_blocks.py')},
             'blurlike.data.token_fields': { 'blurlike.data.token_fields.TokenTensor': ( 'data/token_fields.html#tokentensor',

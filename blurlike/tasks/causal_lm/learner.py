@@ -21,6 +21,7 @@ from ...data.batch import TransformersDL
 from ...data.corpus import reader_of
 from ...data.prefetch import name_error
 from ...data.column import Column
+from ...data.token_blocks import fit_block
 from ...data.table_checks import check_columns, check_texts
 from ...data.splits import split_rows, used_rows
 from ...data.two_tables import read_split
@@ -184,11 +185,8 @@ def _block_size(block_size, form, limit, model): # 0: a text a row
     is_for_rows = form!='text' or block_size==0
     if is_for_rows: return 0
     way = way_apart(model)
-    if block_size is not None:
-        check_apart(model, way)
-        if block_size<=(limit or block_size): return block_size
-        raise ValueError(f"block_size={block_size} is more than the {limit} tokens of a row (max_length=, or what the model takes)")
-    if way!='none': return min(limit or CAUSAL_BLOCK, CAUSAL_BLOCK)
+    if block_size is not None: check_apart(model, way)
+    if way!='none': return fit_block(block_size, limit, CAUSAL_BLOCK)
     warn_user(f"{type(model).__name__} would let the texts of a block see each other, whatever it is told: each text is a row of its own instead, "
         "as with block_size=0")
     return 0

@@ -21,7 +21,7 @@ from ...train.metrics import check_text_metrics
 from ...model.losses import MaskedLoss, check_ignores
 from .masking import MaskedLMBlock, TokenizeMasked
 from .masked_metrics import judge_gaps, masked_lm_metrics
-from ...data.token_blocks import PackedRows
+from ...data.token_blocks import PackedRows, fit_block
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...data.column import Column
 from ...data.table_checks import check_texts
@@ -47,11 +47,7 @@ MASKED_BLOCK = 512 # maximum tokens per block where none is asked for
 
 def _block_size(block_size, from_files, max_length, tokenizer, checkpoint):
     if block_size is None and not from_files or block_size==0: return 0
-    limit = fit_length(max_length, tokenizer, checkpoint)
-    if block_size is None: return min(limit or MASKED_BLOCK, MASKED_BLOCK)
-    if limit is not None and block_size>limit:
-        raise ValueError(f"block_size={block_size} is more than the {limit} tokens of a row (max_length=, or what the model takes)")
-    return block_size
+    return fit_block(block_size, fit_length(max_length, tokenizer, checkpoint), MASKED_BLOCK)
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242c0x
 def _say_new_head(model, checkpoint):
