@@ -2031,6 +2031,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'blurlike.model.losses._weights_in': ('model/losses.html#_weights_in', 'blurlike/model/losses.py'),
                                        'blurlike.model.losses.check_ignores': ( 'model/losses.html#check_ignores',
                                                                                 'blurlike/model/losses.py'),
+                                       'blurlike.model.losses.inner_loss': ('model/losses.html#inner_loss', 'blurlike/model/losses.py'),
                                        'blurlike.model.losses.row_losses': ('model/losses.html#row_losses', 'blurlike/model/losses.py'),
                                        'blurlike.model.losses.target_weight': ( 'model/losses.html#target_weight',
                                                                                 'blurlike/model/losses.py'),

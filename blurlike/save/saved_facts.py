@@ -20,6 +20,7 @@ from fasttransform import compose_tfms
 import blurlike
 from ..train.epoch_weights import changed_since, epoch_of_weights, weight_sum
 from ..model.class_weights import held_weights, loss_name
+from ..model.losses import inner_loss
 from ..model.decisions import DECISIONS, decisions_of
 from ..support.cells import native_values
 from ..support.files import file_hash, json_hash, read_json, checksum_of
@@ -60,7 +61,7 @@ def options_of(dls): # of the text and of the target
     return {k:v for f in tfms for k,v in getattr(f, 'options', {}).items()}
 
 # %% ../../nbs/save/00_saved_facts.ipynb #c8b13113
-def _parts(loss): return loss, getattr(loss, 'func', loss) # fastai wraps a loss of torch
+def _parts(loss): return loss, inner_loss(loss) # fastai wraps a loss of torch
 
 def _settings(loss): # numbers that it was made with
     attributes = [(k,v) for o in _parts(loss) for k,v in getattr(o, '__dict__', {}).items()]

@@ -22,6 +22,7 @@ from .learner import TransformersLearner
 from ..model.fingerprints import config_facts, tokenizer_hash
 from ..data.column import Column
 from ..data.rows import Rows
+from ..model.losses import inner_loss
 from ..model.model_inputs import unwrap
 from ..support.files import checksum_of
 
@@ -63,7 +64,7 @@ def _settings(o): # plain ones
     return {k:v for k,v in sorted(known.items()) if isinstance(v, (int, float, str)) and k[0]!='_' and k!='training'}
 
 def _loss_facts(loss):
-    func = getattr(loss, 'func', loss)
+    func = inner_loss(loss)
     weights = [getattr(func, n, None) for n in ('weight','pos_weight')]
     return _name(loss),[None if w is None else torch.as_tensor(w).tolist() for w in weights],_settings(func)
 
