@@ -4299,8 +4299,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                                        'blurlike/tasks/question_answering/questions.py'),
                                                              'blurlike.tasks.question_answering.questions.TokenizeQuestions.check': ( 'tasks/question_answering/questions.html#tokenizequestions.check',
                                                                                                                                       'blurlike/tasks/question_answering/questions.py'),
-                                                             'blurlike.tasks.question_answering.questions.TokenizeQuestions.check_pairs': ( 'tasks/question_answering/questions.html#tokenizequestions.check_pairs',
-                                                                                                                                            'blurlike/tasks/question_answering/questions.py'),
                                                              'blurlike.tasks.question_answering.questions.TokenizeQuestions.check_rows': ( 'tasks/question_answering/questions.html#tokenizequestions.check_rows',
                                                                                                                                            'blurlike/tasks/question_answering/questions.py'),
                                                              'blurlike.tasks.question_answering.questions.TokenizeQuestions.encodes': ( 'tasks/question_answering/questions.html#tokenizequestions.encodes',

@@ -167,11 +167,6 @@ def long_firsts(self:TokenizeQuestions, texts):
     return {int(whose[i]):size for i,size in TokenizeText.long_firsts(self, pairs).items()}
 
 @patch
-def check_pairs(self:TokenizeQuestions, texts):
-    bad = TokenizeText.long_firsts(self, texts)
-    if bad: raise ValueError(self.no_room(next(iter(bad.values()))))
-
-@patch
 def no_room(self:TokenizeQuestions, n):
     return (f"the question has {n} tokens, which leaves {max(0, self.pair_room-n)} of max_length={self.max_length} for windows of the context, "
         f"and overlap={self.overlap} needs more: raise max_length, lower overlap, or shorten the question")
