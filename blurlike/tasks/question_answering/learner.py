@@ -29,7 +29,7 @@ from .answers import AnswerColumn, AnswerLoss, AnswerPlaces
 from .card_and_page import answers_code
 from .faults import lost_answers, tell_lost
 from .predictions import AnswerPredictions
-from .questions import TokenizeQuestions
+from .questions import TokenizeQuestions, check_asked
 from .scores import answer_metrics, judge_answers
 from .squad import SQUAD, check_answers, read_questions
 from ...train.assembly import begin, build_learner, ready_task
@@ -90,7 +90,7 @@ def _check_columns(rows, columns, names):
         raise KeyError(f"{e.args[0]}; texts and starts in columns of their own: answers={flat}") from None
 
 def _checked(used, columns, names): # (n,) bool, has a row an answer?
-    TokenizeQuestions.check_rows(None, used, *columns)
+    check_asked(used, *columns)
     return check_answers(used, names)
 
 def _by_context(valid, parts, context):
