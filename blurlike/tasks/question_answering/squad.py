@@ -17,6 +17,7 @@ from ...data.prefetch import name_error
 from ...data.rows import Rows
 from ...data.table_checks import read_rows
 from ...data.table_files import read_table
+from ...support.cells import read_flag
 from ...support.packed_files import file_kind, open_text
 from .answers import answers_in, check_answer
 
@@ -84,11 +85,9 @@ def check_answers(
     first = next(iter(bad.values()))
     raise name_error(first, rows.name([k for k,e in bad.items() if type(e) is type(first)]))
 
-_flags = {'true':True, 'false':False, '1':True, '0':False} # as text
-
 def _agreed(rows, has): # with the flag that SQuAD's rows carry
     if 'is_impossible' not in rows.columns: return has
-    flags = rows.column('is_impossible').map(lambda o: _flags.get(o.strip().lower(), o) if isinstance(o, str) else o)
+    flags = rows.column('is_impossible').map(read_flag)
     odd = flags.fillna(~pd.Series(has)).astype(bool)==has
     if odd.any(): raise name_error(ValueError("is_impossible says otherwise than the answers do"), rows.name(odd))
     return has
