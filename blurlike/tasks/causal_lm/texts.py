@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from ...data.rows import Rows
 from ...data.table_checks import check_texts
 from ...data.token_blocks import special_tokens
-from ...data.text_items import repair_texts
+from ...data.text_items import are_ids, repair_texts
 from ...data.token_fields import Tokens, TokenTensor
 from ...data.tokens import TokenizeText
 from .chats import as_messages, assistant_turns, check_template, divided, message_text, render
@@ -87,7 +87,7 @@ def as_item(self:TokenizeNext, o, columns=None, check=None):
 
 @patch
 def encodes(self:TokenizeNext, o): # a block is an array
-    if isinstance(o, np.ndarray) and o.dtype.kind in 'iu': return o
+    if are_ids(o): return o
     return as_messages(o) if self.form=='chat' else TokenizeText.encodes(self, o)
 
 @patch
