@@ -176,6 +176,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'blurlike/data/divided_files.py'),
                                              'blurlike.data.divided_files._one_column': ( 'data/divided_files.html#_one_column',
                                                                                           'blurlike/data/divided_files.py'),
+                                             'blurlike.data.divided_files._other_width': ( 'data/divided_files.html#_other_width',
+                                                                                           'blurlike/data/divided_files.py'),
                                              'blurlike.data.divided_files._quoting': ( 'data/divided_files.html#_quoting',
                                                                                        'blurlike/data/divided_files.py'),
                                              'blurlike.data.divided_files._reading': ( 'data/divided_files.html#_reading',
