@@ -2127,6 +2127,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'blurlike/model/model_inputs.py'),
                                              'blurlike.model.model_inputs.read_outputs': ( 'model/model_inputs.html#read_outputs',
                                                                                            'blurlike/model/model_inputs.py'),
+                                             'blurlike.model.model_inputs.real_tokens': ( 'model/model_inputs.html#real_tokens',
+                                                                                          'blurlike/model/model_inputs.py'),
                                              'blurlike.model.model_inputs.replace_hidden': ( 'model/model_inputs.html#replace_hidden',
                                                                                              'blurlike/model/model_inputs.py'),
                                              'blurlike.model.model_inputs.split_windows': ( 'model/model_inputs.html#split_windows',
