@@ -3287,6 +3287,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'blurlike.show.report._short_table': ('show/report.html#_short_table', 'blurlike/show/report.py'),
                                       'blurlike.show.report._table': ('show/report.html#_table', 'blurlike/show/report.py'),
                                       'blurlike.show.report.count_of': ('show/report.html#count_of', 'blurlike/show/report.py'),
+                                      'blurlike.show.report.short_item': ('show/report.html#short_item', 'blurlike/show/report.py'),
                                       'blurlike.show.report.short_text': ('show/report.html#short_text', 'blurlike/show/report.py')},
             'blurlike.show.tables': { 'blurlike.show.tables.AllColumns': ('show/tables.html#allcolumns', 'blurlike/show/tables.py'),
                                       'blurlike.show.tables.AllColumns.__repr__': ( 'show/tables.html#allcolumns.__repr__',

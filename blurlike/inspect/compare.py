@@ -20,7 +20,7 @@ from ..data.rows import Rows
 from ..data.token_blocks import PackedRows
 from .row_results import FEWEST_ROWS, draw_sums, interval
 from .score_report import ScoreReport, as_shown
-from ..show.report import count_of, short_text
+from ..show.report import count_of, short_item
 from ..show.tables import Table, Told, as_text
 from ..support.arguments import check_counts, some_of
 from ..support.warn import warn_user
@@ -139,7 +139,7 @@ def _better_by(self:Comparison, metric):
 def _texts(report, places): # in short
     if report.dl is None: return ['']*len(places)
     tfm = report.dl.text_tfm
-    return [short_text(tuple(tfm.parts(o)) or o) for o in report.dl.reader(places)[0]] if len(places) else []
+    return [short_item(tfm, o) for o in report.dl.reader(places)[0]] if len(places) else []
 
 @patch
 def _places(self:Comparison): # of rows that differ, those with the largest difference first

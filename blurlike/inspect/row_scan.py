@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 
-from ..show.report import short_text
+from ..show.report import short_item
 from ..train.learner import TransformersLearner
 from ..data.token_blocks import PackedRows
 from ..support.progress import Progress
@@ -152,7 +152,7 @@ def _count(self:DataPart, targets): # numbers are kept as they are: they have a 
 def rows(self:DataPart, mask): return self.dl.row_numbers(self.idxs[mask]) # as the user counts them
 
 @patch
-def in_short(self:DataPart, item): return short_text(tuple(self.dl.text_tfm.parts(item)) or item)
+def in_short(self:DataPart, item): return short_item(self.dl.text_tfm, item)
 
 @patch
 def example(self:DataPart, mask, tell=None): # the first row of a mask, in short, or as `tell` tells an item
