@@ -128,6 +128,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'blurlike.data.column._id_in': ('data/column.html#_id_in', 'blurlike/data/column.py'),
                                       'blurlike.data.column._name_in': ('data/column.html#_name_in', 'blurlike/data/column.py'),
                                       'blurlike.data.column._of_bool': ('data/column.html#_of_bool', 'blurlike/data/column.py'),
+                                      'blurlike.data.column.getter_of': ('data/column.html#getter_of', 'blurlike/data/column.py'),
                                       'blurlike.data.column.stands_elsewhere': ( 'data/column.html#stands_elsewhere',
                                                                                  'blurlike/data/column.py'),
                                       'blurlike.data.column.with_names': ('data/column.html#with_names', 'blurlike/data/column.py')},

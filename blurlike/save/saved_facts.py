@@ -27,14 +27,14 @@ from ..support.files import file_hash, json_hash, read_json, checksum_of
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
 from ..data.loaders import output_names
-from ..data.column import Column
+from ..data.column import Column, getter_of
 from ..data.tokens import TokenizeText
 
 # %% ../../nbs/save/00_saved_facts.ipynb #55130360
 FORMAT = 5 # 1: without `base`, `epochs` and `adapter`; 2: without a sum of its own; 3: without `decisions`; 4: without `reading`
 
 def _getter_names(tl, default):
-    getter = tl.tfms.fs[0] if len(tl.tfms.fs) else None
+    getter = getter_of(tl)
     is_reader = isinstance(getter, ColReader) and getter.label_delim is None
     if is_reader: return getter.cols[0] if len(getter.cols)==1 else list(getter.cols)
     return getter.names if isinstance(getter, Column) else default
@@ -45,12 +45,12 @@ def _text_names(tl): # columns of what code reads are called so: one, or those o
     return ['text','text_pair'] if isinstance(first, tuple) and len(first)==2 else 'text'
 
 def is_code(tl): # are rows read by a function, or changed while they are read?
-    getter = tl.tfms.fs[0] if len(tl.tfms.fs) else None
+    getter = getter_of(tl)
     if isinstance(getter, ColReader): return bool(getter.pref or getter.suff)
     return not isinstance(getter, (Column, TokenizeText)) and getter.name!='noop'
 
 def _reading(tl): # how targets are read, beyond the names of their columns
-    getter = tl.tfms.fs[0] if len(tl.tfms.fs) else None
+    getter = getter_of(tl)
     held = {k:getattr(getter, k) for k in getattr(getter, 'saved', ())}
     told = {k:v for k,v in held.items() if v is not None and v is not False}
     return {k:native_values(v) if isinstance(v, (list, tuple)) else v for k,v in told.items()}
