@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 
-from ..support.arguments import some_of
+from ..support.arguments import is_whole, some_of
 from ..data.prefetch import ReadMegabatch, name_error
 from ..data.column import Column
 from ..data.rows import Rows, name_numbers
@@ -19,7 +19,6 @@ from .row_scan import kind_of_targets
 from ..show.report import short_item
 from ..show.tables import AllColumns
 from ..model.decisions import DECISION_NAMES, changed_decisions, decisions_of
-from ..support.arguments import is_whole
 from ..support.warn import warn_user
 from ..train.learner import TransformersLearner
 from ..train.training_state import loaders_of

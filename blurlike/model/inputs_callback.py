@@ -188,7 +188,6 @@ def _of_rows(loss_func, loss): # what is wrong with it
 def _are_of_tokens(ts, ndim, shapes): # (B,w*n,...) each?
     return bool(ts) and all(t.ndim==ndim and t.shape[1]==w*n for t,(w,n) in zip(ts, shapes))
 
-
 @patch
 def after_validate(self:ModelInputsCallback):
     "Give fastai what it can join: inputs of one length, and as many choices for each item."

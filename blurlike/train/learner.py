@@ -147,8 +147,6 @@ def _load(self:TransformersLearner, dls, checkpoint, model_kwargs):
     if isinstance(checkpoint, torch.nn.Module): return checkpoint
     raise ValueError("no registered task fits these targets: pass a loaded model and a loss_func, or task=")
 
-
-
 def _place(model, device):
     if device is None or hasattr(model, 'hf_device_map') or num_distrib()>1: return # loaded where it is to be; or each process has a device to come
     there = torch.empty(0, device=device).device

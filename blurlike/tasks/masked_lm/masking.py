@@ -164,7 +164,7 @@ def _spell_text(self:TokenizeMasked, o, text): # (F,L)
     return res
 
 @patch
-def shown_example(self:TokenizeMasked, columns=None): return f'A text with one {self.tokenizer.mask_token}.' 
+def shown_example(self:TokenizeMasked, columns=None): return f'A text with one {self.tokenizer.mask_token}.'
 
 # %% ../../../nbs/tasks/masked_lm/00_masking.ipynb #d5a66158
 class MaskedLMBlock(TransformBlock):

@@ -112,8 +112,6 @@ def _check_several(n, how):
     raise ValueError(f"num_return_sequences={n} needs as many beams (num_beams={how['num_beams']}), or a temperature: "
         "the likeliest tokens make one text")
 
-
-
 def _apart(model, how, several, sizes, bs): # `alike` and `bs` of `by_length`
     n_texts = max(several, how['num_beams'])
     mixes_rows = rates_source(model) and n_texts>1 # transformers takes the texts of a row for rows

@@ -85,8 +85,6 @@ def _fits(dls):
     tls = getattr(dls.train_ds, 'tls', [])
     return len(tls)>1 and any(isinstance(f, TokenCategorize) for f in tls[-1].tfms.fs)
 
-
-
 token_classification = register_task(Task('token_classification', 'AutoModelForTokenClassification',
     target=TokenCategoryBlock, read=TagColumn, loss=TokenLoss, metrics=entity_metrics, predictions=WordPredictions(),
     fits=_fits, example=lambda vocab: [vocab[0]], text=dict(is_split_into_words=True), kind=WordTags(), rate=4.,
