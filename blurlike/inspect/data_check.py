@@ -33,10 +33,10 @@ def _tokens_of_pass(sizes, bs, megabatch): # in batches of like length, padding 
         res += sum(int(part[j])*min(bs, len(part)-j) for j in range(0, len(part), bs))
     return res
 
-def _windows_of_pass(part, limit, most=500): # by some rows: each window has what it begins with; `None`: a first text leaves no room
+def _windows_of_pass(part, limit): # by some rows: each window has what it begins with; `None`: a first text leaves no room
     tfm = copy(part.dl.text_tfm)
     tfm.max_length = limit
-    some = np.random.default_rng(0).permutation(part.idxs)[:most]
+    some = np.random.default_rng(0).permutation(part.idxs)[:500]
     try: sizes = tfm.tokenize(part.dl.reader(some)[0], count=False)[0].sizes
     except ValueError: return None
     return int(sizes.sum())*part.n//len(some)

@@ -71,13 +71,12 @@ def _row_answers(values): # are there any?
 
 def check_answers(
     rows:Rows, # All that train or validate
-    names:list, # Columns of the answers, then that of the context
-    step:int=10_000 # Rows that are read together
+    names:list # Columns of the answers, then that of the context
 )->np.ndarray: # (n,) bool, has a row an answer?
     "Look at the answers of each row; `TypeError` or `ValueError` names those that cannot be used."
     has,bad = [],{}
-    for i in range(0, len(rows), step):
-        idxs = np.arange(i, min(i+step, len(rows)))
+    for i in range(0, len(rows), 1000):
+        idxs = np.arange(i, min(i+1000, len(rows)))
         for k,values in zip(idxs, zip(*rows.read(idxs, names))):
             try: has.append(_row_answers(values))
             except (TypeError, ValueError) as e: bad[k] = e
