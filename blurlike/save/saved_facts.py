@@ -26,6 +26,7 @@ from ..support.cells import native_values
 from ..support.files import file_hash, json_hash, read_json, checksum_of
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
+from ..model.tokenizer import is_path
 from ..data.loaders import output_names
 from ..data.column import Column, getter_of
 from ..data.tokens import TokenizeText
@@ -103,8 +104,8 @@ def _epochs(learn): # the table of the fit that left these weights
 
 # %% ../../nbs/save/00_saved_facts.ipynb #5f8f7860
 def _base_name(checkpoint): # a name on the Hub as it is, of a path the last part alone
-    is_path = checkpoint.count('/')>1 or checkpoint.startswith(('.', '/', '~')) or Path(checkpoint).is_dir()
-    return (Path(checkpoint).name if is_path else checkpoint) or None
+    is_folder = is_path(checkpoint) or Path(checkpoint).is_dir()
+    return (Path(checkpoint).name if is_folder else checkpoint) or None
 
 def _base(learn): return learn.__dict__.get('facts', {}).get('base') or _base_name(unwrap(learn.model).name_or_path)
 

@@ -75,8 +75,8 @@ def check_answers(
 )->np.ndarray: # (n,) bool, has a row an answer?
     "Look at the answers of each row; `TypeError` or `ValueError` names those that cannot be used."
     has,bad = [],{}
-    for i in range(0, len(rows), 1000):
-        idxs = np.arange(i, min(i+1000, len(rows)))
+    for i in range(0, len(rows), 10_000):
+        idxs = np.arange(i, min(i+10_000, len(rows)))
         for k,values in zip(idxs, zip(*rows.read(idxs, names))):
             try: has.append(_row_answers(values))
             except (TypeError, ValueError) as e: bad[k] = e
