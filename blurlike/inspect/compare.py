@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 
 from ..data.column import Column
 from ..data.rows import Rows
-from ..data.token_blocks import PackedRows
+from ..data.token_blocks import TokenBlocks
 from .row_results import FEWEST_ROWS, draw_sums, interval
 from .score_report import ScoreReport, as_shown
 from ..show.report import count_of, short_item
@@ -223,7 +223,7 @@ def _both_keys(dl, train): # (n,) and (m,) of the texts of two loaders
 
 def _warn_trained(learn, dl, name):
     train = learn.dls.train
-    can_tell = len(train.dataset) and not isinstance(train.dataset.items, PackedRows) # blocks hold no texts
+    can_tell = len(train.dataset) and not isinstance(train.dataset.items, TokenBlocks) # blocks hold no texts
     if not can_tell: return
     here,there = _both_keys(dl, train)
     n = int(here.isin(there).sum())
@@ -239,7 +239,7 @@ def _reports(a, b, rows, names, kwargs):
             "models for one task are compared")
     one = a.report(rows, **kwargs)
     items = one.dl.dataset.items
-    if isinstance(items, PackedRows):
+    if isinstance(items, TokenBlocks):
         raise ValueError("the validation part are blocks of tokens, which each model cuts for itself: pass rows=")
     for learn,name in zip((a, b), names): _warn_trained(learn, one.dl, name)
     try: dl = b.dls.test_dl(items, with_labels=True)

@@ -19,7 +19,7 @@ from .row_scan import DataPart, kind_of_targets, parts_of, same_randomness
 from ..show.report import DataReport, Finding, count_of
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
-from ..data.token_blocks import PackedRows
+from ..data.token_blocks import TokenBlocks
 from ..model.tokenizer import fit_length
 from ..train.training_state import loaders_of
 from ..data.tokens import whole_texts
@@ -42,7 +42,7 @@ def _windows_of_pass(part, limit): # by some rows: each window has what it begin
     return int(sizes.sum())*part.n//len(some)
 
 # %% ../../nbs/inspect/06_data_check.ipynb #8d6123da
-def _is_of_blocks(part): return isinstance(part.dl.dataset.items, PackedRows)
+def _is_of_blocks(part): return isinstance(part.dl.dataset.items, TokenBlocks)
 
 def _possible_lengths(tfm, limit): # in order
     least = tfm.tokenizer.num_special_tokens_to_add()+(tfm.overlap or 0)

@@ -19,7 +19,7 @@ from fastcore.basics import patch
 
 from ..show.report import short_item
 from ..train.learner import TransformersLearner
-from ..data.token_blocks import PackedRows
+from ..data.token_blocks import TokenBlocks
 from ..support.progress import Progress
 from ..train.training_state import loaders_of, random_states, set_random_states
 from ..task import TargetKind, task_of
@@ -228,7 +228,7 @@ def stripped_marks(
 # %% ../../nbs/inspect/04_row_scan.ipynb #15a50008
 def _can_compare_all(p): # a sample, whose other rows are cheap to read
     is_sample = not p.whole and p.n<=_most_compared
-    return is_sample and p.dl.reader.by_column and not isinstance(p.dl.dataset.items, PackedRows)
+    return is_sample and p.dl.reader.by_column and not isinstance(p.dl.dataset.items, TokenBlocks)
 
 def _parts(learn, rows, seed, tokens): # those that have rows
     dls = zip(loaders_of(learn), ('training','validation'))

@@ -119,14 +119,14 @@ def load_config(
     check_checkpoint(checkpoint)
     if isinstance(checkpoint, torch.nn.Module): return checkpoint.config
     try: return transformers.AutoConfig.from_pretrained(location_of(checkpoint), trust_remote_code=False)
-    except Exception as e: raise no_checkpoint(checkpoint, 'config', e) from e
+    except Exception as e: raise checkpoint_error(checkpoint, 'config', e) from e
 
 # %% ../../nbs/model/00_tokenizer.ipynb #ac58a37f
 def check_settings_of_calls(settings): # of a tokenizer
     if 'tokenizer' not in settings: return
     raise TypeError("there is no argument 'tokenizer': pass the tokenizer itself, in place of the checkpoint")
 
-def no_checkpoint(checkpoint, what, e):
+def checkpoint_error(checkpoint, what, e):
     reason = str(e).splitlines()[0] if str(e) else type(e).__name__
     return OSError(f"no {what} could be loaded from checkpoint {str(checkpoint)!r}: it does not exist, cannot be reached, or holds none. "
         f"Reason given: {reason}")
@@ -154,7 +154,7 @@ def load_tokenizer(
 
 def _fetch_tokenizer(checkpoint, **kwargs):
     try: tok = transformers.AutoTokenizer.from_pretrained(location_of(checkpoint), **kwargs)
-    except Exception as e: raise no_checkpoint(checkpoint, 'tokenizer', e) from e
+    except Exception as e: raise checkpoint_error(checkpoint, 'tokenizer', e) from e
     is_made_up = len(tok)<=len(set(tok.all_special_ids)) # transformers 5 makes up an empty one where the files are missing
     if not is_made_up: return tok
     raise OSError(f"checkpoint {str(checkpoint)!r} holds no tokenizer (only special tokens were found); pass `tokenizer=` (name, folder or object)")

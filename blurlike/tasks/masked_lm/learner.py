@@ -21,7 +21,7 @@ from ...train.metrics import check_text_metrics
 from ...model.losses import MaskedLoss, check_ignores
 from .masking import MaskedLMBlock, TokenizeMasked
 from .masked_metrics import judge_gaps, masked_lm_metrics
-from ...data.token_blocks import PackedRows, fit_block
+from ...data.token_blocks import TokenBlocks, fit_block
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...data.column import Column
 from ...data.table_checks import check_texts
@@ -119,9 +119,9 @@ def in_blocks(
     tfm:TokenizeMasked, # Tokenises
     text:str, # Column of the texts
     block_size:int # Tokens of a block
-)->tuple: # `PackedRows`, and the block numbers of both parts
+)->tuple: # `TokenBlocks`, and the block numbers of both parts
     "Cut the texts of each part into blocks."
-    res = PackedRows([rows[s] for s in splits], tfm, text, block_size)
+    res = TokenBlocks([rows[s] for s in splits], tfm, text, block_size)
     for part,n,idxs in zip(('training', 'validation'), res.sizes, splits):
         if len(idxs) and not n: raise ValueError(f"the {part} part holds no tokens to make a block of")
     return res,res.parts
