@@ -3459,6 +3459,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'blurlike/support/packed_files.py'),
                                                'blurlike.support.packed_files._open_zip': ( 'support/packed_files.html#_open_zip',
                                                                                             'blurlike/support/packed_files.py'),
+                                               'blurlike.support.packed_files.check_file': ( 'support/packed_files.html#check_file',
+                                                                                             'blurlike/support/packed_files.py'),
                                                'blurlike.support.packed_files.file_kind': ( 'support/packed_files.html#file_kind',
                                                                                             'blurlike/support/packed_files.py'),
                                                'blurlike.support.packed_files.open_bytes': ( 'support/packed_files.html#open_bytes',

@@ -16,7 +16,7 @@ import pyarrow as pa
 from .divided_files import read_divided
 from ..support.arguments import some_of
 from ..support.files import each_once
-from ..support.packed_files import DAMAGED, file_kind, open_bytes, open_text
+from ..support.packed_files import DAMAGED, check_file, file_kind, open_bytes, open_text
 
 # %% ../../nbs/data/02_table_files.ipynb #61d49dd1
 def table_of(
@@ -84,7 +84,7 @@ def read_table(
     "The table in a file; `ValueError` or `FileNotFoundError` says what is wrong with it."
     path = Path(path).expanduser()
     if path.is_dir(): raise IsADirectoryError(f"{str(path)!r} is a folder: pass one of its files")
-    if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
+    check_file(path)
     kind = file_kind(path)
     read = (files or {}).get(kind)
     if read is not None: return read(path)

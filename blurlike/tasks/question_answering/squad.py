@@ -43,7 +43,6 @@ def _questions(articles): # rows; where a question has a title or context of its
         for a in articles for p in a['paragraphs'] for qa in p['qas']]
 
 def _read_json(path):
-    if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
     try:
         with open_text(path) as f: return json.load(f)
     except ValueError as e: raise ValueError(f"{path.name!r} cannot be read as json: {e}") from e
