@@ -9,7 +9,7 @@ from typing import get_args
 
 EXAMPLES = '''\
 examples:
-  # a label for each text: csv, tsv, jsonl or parquet; a name on the Hub or a folder
+  # a label for each text: csv, tsv, jsonl, json or parquet; a name on the Hub or a folder
   blurlike train reviews.csv distilbert-base-uncased --text review --label stars --out stars
   # pairs of texts; a tenth of the rows validates; long texts are read in windows
   blurlike train pairs.csv roberta-base --text premise hypothesis --valid 0.1 --overlap 64 --out nli
@@ -73,7 +73,7 @@ def _predict_parser(sub):
     q = _sub(sub, 'predict', 'predictions for the rows of a file, in order',
         'blurlike predict stars new.csv --out predictions.jsonl\n  cat texts.txt | blurlike predict stars -')
     q.add_argument('model', help=FOLDER)
-    q.add_argument('data', help="csv, tsv, jsonl or parquet file, or SQuAD's json for question answering; `-`: one text per line from standard input")
+    q.add_argument('data', help="csv, tsv, jsonl, json or parquet file, or SQuAD's json for question answering; `-`: one text per line from standard input")
     q.add_argument('--text', nargs='+', help=PAIR)
     q.add_argument('--out', help='.csv, .jsonl or .parquet file to write, which needs no memory for all rows '
         '(default: a JSON object a line, printed)')
@@ -97,7 +97,7 @@ def _report_parser(sub):
     q = _sub(sub, 'report', 'scores of a trained model on labelled rows, with intervals, by label and by part, and the rows where it errs most',
         'blurlike report stars test.csv --by language --rows 10')
     q.add_argument('model', help=FOLDER)
-    q.add_argument('data', help="csv, tsv, jsonl, parquet or CoNLL file, or SQuAD's json, with labels")
+    q.add_argument('data', help="csv, tsv, jsonl, json, parquet or CoNLL file, or SQuAD's json, with labels")
     q.add_argument('--text', nargs='+', help=PAIR)
     q.add_argument('--label', nargs='+', help='column of the label or tags, or several (default: as in training)')
     q.add_argument('--by', nargs='+', metavar='COLUMN', help='columns whose values divide the rows: scores of each part, too')
@@ -113,7 +113,7 @@ OURS = ['sequence_classification','token_classification','multiple_choice','ques
 
 def _train_parser(sub, task):
     q = _sub(sub, 'train', 'train a checkpoint on a file and save it', EXAMPLES.split('\n')[2].strip())
-    q.add_argument('data', help="csv, tsv, jsonl, parquet or CoNLL file; SQuAD's json for question_answering; "
+    q.add_argument('data', help="csv, tsv, jsonl, json, parquet or CoNLL file; SQuAD's json for question_answering; "
         'for masked_lm and causal_lm plain text files or a folder of them too')
     q.add_argument('checkpoint', help='name on the Hub, or folder')
     q.add_argument('--out', required=True, help='folder for the trained model; an earlier one there is replaced when the new one is whole')

@@ -57,7 +57,7 @@ def docstring_table(
 def arguments(argv=None):
     "The command line."
     p = argparse.ArgumentParser(prog='python -m blurlike.demo', description='Train, inspect, save and reload a text classifier.')
-    p.add_argument('--data', help='csv, tsv, jsonl or parquet file (default: docstrings of the installed packages)')
+    p.add_argument('--data', help='csv, tsv, jsonl, json or parquet file (default: docstrings of the installed packages)')
     p.add_argument('--text', default=['text'], nargs='+', help='column of the text, or two columns of a pair')
     p.add_argument('--label', default=['label'], nargs='+', help='column of the label or number; several: one-hot labels')
     p.add_argument('--checkpoint', help='name on the Hub or folder (default: a small BERT made on the spot)')

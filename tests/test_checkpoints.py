@@ -364,7 +364,7 @@ def test_refusals(cut_off, bert, checkpoints):
     Path('other').mkdir()
     Path('other/thesis.txt').write_text('all my work')
     with pytest.raises(FileExistsError, match='other things'): quiet(l := classifier(bert), lambda: l.fit(1, cbs=Checkpoints('other')))
-    for kwargs,say in ((dict(every='batch'), "every='batch'"), (dict(every=None), 'never make a checkpoint'), (dict(keep=0), 'at least 1'), (dict(steps=0), 'at least 1')):
+    for kwargs,say in ((dict(every='batch'), "every='batch'"), (dict(every=None), 'never make a checkpoint'), (dict(keep=0), 'at least 1'), (dict(steps=0), 'at least 1'), (dict(keep=1.5), 'keep=1.5: a whole'), (dict(keep='2'), "keep='2': a whole"), (dict(steps=2.5), 'steps=2.5: a whole')):
         with pytest.raises(ValueError, match=say): Checkpoints('x', **kwargs)
     with pytest.raises(ValueError, match="best='f2' is no column.*accuracy"): quiet(l := classifier(bert), lambda: l.fit(1, cbs=Checkpoints('new', best='f2')))
     assert json.loads((cut_off/'run.json').read_text())['finished'] is False and last_checkpoint(cut_off).batch==6

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers as tf
-from blurlike.all import (causal_lm_learner, Callback, ColReader, DataBlock, GradientAccumulation, Interpretation, Learner, MaskedLMBlock, MaskedLoss, ModelInputsCallback, ModelLoss, PackedRows, Rows, TokenizeMasked, TransformersLearner, head_stands_alone, load_learner, load_tokenizer, masked_lm_learner, masked_lm_metrics, read_corpus, sequence_classification_learner, token_classification_learner)
+from blurlike.all import (causal_lm_learner, Callback, ColReader, DataBlock, GradientAccumulation, Interpretation, Learner, MaskedLMBlock, MaskedLoss, ModelInputsCallback, ModelLoss, TokenBlocks, Rows, TokenizeMasked, TransformersLearner, head_stands_alone, load_learner, load_tokenizer, masked_lm_learner, masked_lm_metrics, read_corpus, sequence_classification_learner, token_classification_learner)
 from fresh import fresh_process, here
 from small import FRAMES, SMALL, TEXTS, byte_tokenizer, close, first, weights, word_tokenizer
 
@@ -262,7 +262,7 @@ def test_blocks_are_the_corpus(kind, words):
     tok = word_tokenizer('input_ids','token_type_ids','attention_mask') if kind=='wordpiece' else byte_tokenizer(True, 64)
     tfm = TokenizeMasked(tok, None, whole_word=words)
     texts = TEXTS*60 # more than one piece of 1000 texts
-    blocks = PackedRows([Rows(pd.DataFrame(dict(text=texts))), Rows(pd.DataFrame(dict(text=TEXTS[:7])))], tfm, block_size=24)
+    blocks = TokenBlocks([Rows(pd.DataFrame(dict(text=texts))), Rows(pd.DataFrame(dict(text=TEXTS[:7])))], tfm, block_size=24)
     want = [[i for t in part for i in (*tok(t, add_special_tokens=False)['input_ids'], tok.sep_token_id)] for part in (texts, TEXTS[:7])]
     assert blocks.sizes==[-(-len(w)//22) for w in want] and len(blocks)==sum(blocks.sizes)
     got = blocks.read(np.arange(len(blocks)), ['text'])[0]

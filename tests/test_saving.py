@@ -457,7 +457,7 @@ def test_a_pickle_beside_the_weights_is_not_opened(copy):
     torch.save({}, copy/'pytorch_model.bin')
     with pytest.raises(ValueError, match='model.safetensors.*missing'): TransformersLearner.from_pretrained(copy)
 
-@pytest.mark.parametrize('name,error,message', [('./gone',FileNotFoundError,'gone.*does not exist'), ('bare',FileNotFoundError,'no blurlike.json.*checkpoint')])
+@pytest.mark.parametrize('name,error,message', [('./gone',FileNotFoundError,'gone.*does not exist'), ('runs/of/gone',FileNotFoundError,'gone.*does not exist'), ('bare',FileNotFoundError,'no blurlike.json.*checkpoint')])
 def test_no_saved_folder(name, error, message, in_tmp):
     (in_tmp/'bare').mkdir()
     with pytest.raises(error, match=message): TransformersLearner.from_pretrained(name)

@@ -165,3 +165,8 @@ def test_a_link_between_notebooks_leads_to_one():
     links = [(name, path.parent, l) for name,path in NOTEBOOKS.items() for c in json.loads(path.read_text())['cells'] if c['cell_type']=='markdown'
         for l in re.findall(r'\]\(([^)#:\s]+\.ipynb)', ''.join(c['source']))]
     assert len(links)>100 and not [(name, l) for name,folder,l in links if not (folder/l).exists()]
+
+def test_a_notebook_has_one_title():
+    cells = {name:[c for c in json.loads(path.read_text())['cells'] if c['cell_type']=='markdown'] for name,path in NOTEBOOKS.items()}
+    titles = {name:[l for c in found for l in c['source'] if l.startswith('# ')] for name,found in cells.items()}
+    assert not {name:found for name,found in titles.items() if len(found)!=1}

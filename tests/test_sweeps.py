@@ -176,7 +176,7 @@ def test_wrong_metrics_and_learners(bert):
     assert last_value(np.float32(.5), '')==.5 and isinstance(learn, Learner)
     for given,said in ((dict(learner_fn=learn), 'learner_fn: a function is expected, not TransformersLearner'), (dict(learner_fn=None), 'learner_fn'), (dict(learner_fn=bowl, fit=1e-3), 'fit: a function')):
         with pytest.raises(TypeError, match=said): sweep(parameters=dict(x=1.), backend='optuna', **given)
-    for kw,said in ((dict(backend='grid'), "backend='grid'"), (dict(n_trials=0), 'n_trials=0'), (dict(prune=True), 'prune=True needs fit')):
+    for kw,said in ((dict(backend='grid'), "backend='grid'"), (dict(n_trials=0), 'n_trials=0'), (dict(n_trials='3'), "n_trials='3'"), (dict(prune=True), 'prune=True needs fit')):
         with pytest.raises(ValueError, match=said): sweep(bowl, dict(x=1.), **dict(backend='optuna') | kw)
 
 def test_pruned(bert):

@@ -88,8 +88,11 @@ def _check_quotes(path, quoted):
 def _check_fields(path, quoted):
     if quoted.fits or _may_be_numbered(quoted): return
     line,_,found = quoted.find(lambda row, n: len(row)>quoted.n)
-    raise ValueError(f"{path.name!r}, line {line}: {found} fields, and the header names {quoted.n} ({', '.join(quoted.header)[:60]}); "
-        f"put quotes around fields that hold {quoted.sep!r}, and none at the ends of lines{other_sign(quoted.header)}")
+    raise _other_width(quoted, f'line {line}', found)
+
+def _other_width(shape, where, found): # the error
+    return ValueError(f"{shape.path.name!r}, {where}: {found} fields, and the header names {shape.n} ({', '.join(shape.header)[:60]}); "
+        f"put quotes around fields that hold {shape.sep!r}, and none at the ends of lines{other_sign(shape.header)}")
 
 def _refuse_stray(path, quoted, n_fields): # quotes by which lines would be lost
     first,last,_ = quoted.find(lambda row, n: n>1)
@@ -153,9 +156,7 @@ def _is_quoted(path): # header and first row begin with a quote
     with open_text(path, None) as f: return all(line.startswith('"') for line in islice(filter(str.strip, f), 2))
 
 def _without_numbers(df, path, shape):
-    if not _are_row_numbers(df, path, shape):
-        raise ValueError(f"{path.name!r}, from line 2 on: {shape.n+1} fields, and the header names {shape.n} ({', '.join(shape.header)[:60]}); "
-            f"put quotes around fields that hold {shape.sep!r}, and none at the ends of lines{other_sign(shape.header)}")
+    if not _are_row_numbers(df, path, shape): raise _other_width(shape, 'from line 2 on', shape.n+1)
     warn_user(f"{path.name!r}: the header names {shape.n} of {shape.n+1} fields; the first, whole numbers, "
         "is taken for the row numbers that R writes, and left out")
     return df.reset_index(drop=True)

@@ -22,7 +22,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 
 from .prefetch import name_error, name_items, own_transforms
-from .column import Column
+from .column import Column, getter_of
 from .rows import Rows
 from .table_checks import check_columns, read_rows
 from .table_files import is_table_file
@@ -202,7 +202,7 @@ def items_of(
 @patch
 def _check_columns(self:TransformersDataLoaders, row, tls):
     for i,tl in enumerate(tls):
-        getter = tl.tfms.fs[0] if len(tl.tfms.fs) else None
+        getter = getter_of(tl)
         if isinstance(getter, Column): _check_row(row, L(getter.names), i>0)
 
 @patch

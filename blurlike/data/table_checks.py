@@ -16,7 +16,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict,
 
 from .rows import Rows, name_numbers
 from .divided_files import other_sign
-from .table_files import is_broken, read_table, table_of
+from .table_files import BROKEN, is_broken, read_table, table_of
 from ..support.warn import warn_user
 
 # %% ../../nbs/data/05_table_checks.ipynb #4ebc50ac
@@ -56,7 +56,7 @@ def _as_rows(data):
 
 # %% ../../nbs/data/05_table_checks.ipynb #f5aceabe
 def read_rows(
-    data, # `DataFrame`, `Dataset`, `DatasetDict`, list of dicts, or path of a csv, tsv, jsonl or parquet file
+    data, # `DataFrame`, `Dataset`, `DatasetDict`, list of dicts, or path of a csv, tsv, jsonl, json or parquet file
     files:dict|None=None, # Readers of files with other endings, as in `read_table`
     as_text=() # Columns of a csv or tsv that stay text, whatever they hold
 )->tuple[Rows,dict]: # All rows, and the row numbers of the named parts (a `DatasetDict` has them)
@@ -147,8 +147,7 @@ def _check_frame(rows, name, is_split_into_words): # which texts are empty
     in_arrow = is_text and col.dtype.storage=='pyarrow' # valid UTF-8 by construction
     bad = None if in_arrow else _undecodable(col)
     if bad is None: return col.str.strip()==''
-    raise ValueError(f"column {name!r}, {rows.name([bad])}: the text holds a lone surrogate, which no tokenizer can read; "
-        "repair it with `text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')`")
+    raise ValueError(f"column {name!r}, {rows.name([bad])}: the text {BROKEN}")
 
 def _undecodable(col, step=10_000):
     for start in range(0, len(col), step):

@@ -20,6 +20,7 @@ from ..support.arguments import is_number, some_of
 from ..support.cells import is_missing, native, native_values, read_flag, whole_number
 from ..support.warn import warn_user
 from .rows import Rows
+from .table_files import BROKEN
 from .label_columns import is_label_list
 
 # %% ../../nbs/data/11_target_kinds.ipynb #cc944e96
@@ -154,8 +155,7 @@ def _check_text(vocab, name):
     for v in vocab:
         try: str(v).encode()
         except UnicodeEncodeError:
-            raise ValueError(f"column {name!r}: label {v!r} holds a lone surrogate, which no file can hold; "
-                "repair it with `label.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')`") from None
+            raise ValueError(f"column {name!r}: label {v!r} {BROKEN}") from None
 
 def _check_fractions(flat, name): # labels may be floats where a gap has made them so, e.g. 1.0
     fractions = flat[flat%1!=0].tolist()

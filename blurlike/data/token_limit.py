@@ -46,7 +46,7 @@ def check_pairs(self:TokenizerCalls,
     texts:list # Pairs
 ):
     "Raise `ValueError` for a first text beside which windows of the second have no room."
-    bad = self.long_firsts(texts)
+    bad = TokenizerCalls.long_firsts(self, texts) # of pairs as the tokenizer gets them, whatever an item is
     if bad: raise ValueError(self.no_room(next(iter(bad.values()))))
 
 @patch

@@ -17,10 +17,10 @@ from scipy.stats import binomtest
 
 from ..data.column import Column
 from ..data.rows import Rows
-from ..data.token_blocks import PackedRows
+from ..data.token_blocks import TokenBlocks
 from .row_results import FEWEST_ROWS, draw_sums, interval
 from .score_report import ScoreReport, as_shown
-from ..show.report import count_of, short_text
+from ..show.report import count_of, short_item
 from ..show.tables import Table, Told, as_text
 from ..support.arguments import check_counts, some_of
 from ..support.warn import warn_user
@@ -139,7 +139,7 @@ def _better_by(self:Comparison, metric):
 def _texts(report, places): # in short
     if report.dl is None: return ['']*len(places)
     tfm = report.dl.text_tfm
-    return [short_text(tuple(tfm.parts(o)) or o) for o in report.dl.reader(places)[0]] if len(places) else []
+    return [short_item(tfm, o) for o in report.dl.reader(places)[0]] if len(places) else []
 
 @patch
 def _places(self:Comparison): # of rows that differ, those with the largest difference first
@@ -223,7 +223,7 @@ def _both_keys(dl, train): # (n,) and (m,) of the texts of two loaders
 
 def _warn_trained(learn, dl, name):
     train = learn.dls.train
-    can_tell = len(train.dataset) and not isinstance(train.dataset.items, PackedRows) # blocks hold no texts
+    can_tell = len(train.dataset) and not isinstance(train.dataset.items, TokenBlocks) # blocks hold no texts
     if not can_tell: return
     here,there = _both_keys(dl, train)
     n = int(here.isin(there).sum())
@@ -239,7 +239,7 @@ def _reports(a, b, rows, names, kwargs):
             "models for one task are compared")
     one = a.report(rows, **kwargs)
     items = one.dl.dataset.items
-    if isinstance(items, PackedRows):
+    if isinstance(items, TokenBlocks):
         raise ValueError("the validation part are blocks of tokens, which each model cuts for itself: pass rows=")
     for learn,name in zip((a, b), names): _warn_trained(learn, one.dl, name)
     try: dl = b.dls.test_dl(items, with_labels=True)

@@ -19,7 +19,7 @@ from .row_scan import DataPart, kind_of_targets, parts_of, same_randomness
 from ..show.report import DataReport, Finding, count_of
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
-from ..data.token_blocks import PackedRows
+from ..data.token_blocks import TokenBlocks
 from ..model.tokenizer import fit_length
 from ..train.training_state import loaders_of
 from ..data.tokens import whole_texts
@@ -33,16 +33,16 @@ def _tokens_of_pass(sizes, bs, megabatch): # in batches of like length, padding 
         res += sum(int(part[j])*min(bs, len(part)-j) for j in range(0, len(part), bs))
     return res
 
-def _windows_of_pass(part, limit, most=500): # by some rows: each window has what it begins with; `None`: a first text leaves no room
+def _windows_of_pass(part, limit): # by some rows: each window has what it begins with; `None`: a first text leaves no room
     tfm = copy(part.dl.text_tfm)
     tfm.max_length = limit
-    some = np.random.default_rng(0).permutation(part.idxs)[:most]
+    some = np.random.default_rng(0).permutation(part.idxs)[:500]
     try: sizes = tfm.tokenize(part.dl.reader(some)[0], count=False)[0].sizes
     except ValueError: return None
     return int(sizes.sum())*part.n//len(some)
 
 # %% ../../nbs/inspect/06_data_check.ipynb #8d6123da
-def _is_of_blocks(part): return isinstance(part.dl.dataset.items, PackedRows)
+def _is_of_blocks(part): return isinstance(part.dl.dataset.items, TokenBlocks)
 
 def _possible_lengths(tfm, limit): # in order
     least = tfm.tokenizer.num_special_tokens_to_add()+(tfm.overlap or 0)

@@ -13,7 +13,7 @@ from .row_scan import conflicting_texts, parts_of, same_randomness
 from ..data.prefetch import is_plain
 from ..data.rows import name_numbers
 from ..train.run import FIRST_LOOKS
-from ..data.token_blocks import PackedRows
+from ..data.token_blocks import TokenBlocks
 from ..train.training_state import loaders_of
 from ..support.warn import warn_user
 
@@ -22,7 +22,7 @@ _quick,_quick_by_item,_budget = 5_000,1_000,20_000_000 # rows, rows that must be
 
 def _harmless(dl): # are the transforms known to do nothing but read?
     readers = [f for tl in dl.dataset.tls for f in tl.tfms.fs]
-    return not isinstance(dl.dataset.items, PackedRows) and dl.reader.is_own and all(map(is_plain, readers))
+    return not isinstance(dl.dataset.items, TokenBlocks) and dl.reader.is_own and all(map(is_plain, readers))
 
 def _many(mask, share): return mask.sum()>=3 and mask.sum()>=share*len(mask)
 

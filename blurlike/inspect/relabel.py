@@ -11,15 +11,14 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 
-from ..support.arguments import some_of
+from ..support.arguments import is_whole, some_of
 from ..data.prefetch import ReadMegabatch, name_error
 from ..data.column import Column
 from ..data.rows import Rows, name_numbers
 from .row_scan import kind_of_targets
-from ..show.report import short_text
+from ..show.report import short_item
 from ..show.tables import AllColumns
 from ..model.decisions import DECISION_NAMES, changed_decisions, decisions_of
-from ..support.arguments import is_whole
 from ..support.warn import warn_user
 from ..train.learner import TransformersLearner
 from ..train.training_state import loaders_of
@@ -177,7 +176,7 @@ def _all_targets(loaders, found): # by the place of the row in what was asked fo
 def _beginnings(dl, places): # of the texts
     if not len(places): return []
     tl = dl.dataset.tls[0]
-    return [short_text(tuple(dl.text_tfm.parts(o)) or o) for o in tl.tfms.fs[0].read_many(tl.items, places)[0]]
+    return [short_item(dl.text_tfm, o) for o in tl.tfms.fs[0].read_many(tl.items, places)[0]]
 
 def _before(dl, places, entries): # what stands in the columns
     columns = list(entries[0]) if entries else [None]

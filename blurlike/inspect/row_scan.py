@@ -17,9 +17,9 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 
-from ..show.report import short_text
+from ..show.report import short_item
 from ..train.learner import TransformersLearner
-from ..data.token_blocks import PackedRows
+from ..data.token_blocks import TokenBlocks
 from ..support.progress import Progress
 from ..train.training_state import loaders_of, random_states, set_random_states
 from ..task import TargetKind, task_of
@@ -152,7 +152,7 @@ def _count(self:DataPart, targets): # numbers are kept as they are: they have a 
 def rows(self:DataPart, mask): return self.dl.row_numbers(self.idxs[mask]) # as the user counts them
 
 @patch
-def in_short(self:DataPart, item): return short_text(tuple(self.dl.text_tfm.parts(item)) or item)
+def in_short(self:DataPart, item): return short_item(self.dl.text_tfm, item)
 
 @patch
 def example(self:DataPart, mask, tell=None): # the first row of a mask, in short, or as `tell` tells an item
@@ -228,7 +228,7 @@ def stripped_marks(
 # %% ../../nbs/inspect/04_row_scan.ipynb #15a50008
 def _can_compare_all(p): # a sample, whose other rows are cheap to read
     is_sample = not p.whole and p.n<=_most_compared
-    return is_sample and p.dl.reader.by_column and not isinstance(p.dl.dataset.items, PackedRows)
+    return is_sample and p.dl.reader.by_column and not isinstance(p.dl.dataset.items, TokenBlocks)
 
 def _parts(learn, rows, seed, tokens): # those that have rows
     dls = zip(loaders_of(learn), ('training','validation'))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from ..support.arguments import some_of
+from ..support.arguments import check_counts, some_of
 from ..data.batch import TransformersDL
 from ..data.loaders import check_labelled, read_again
 from ..data.rows import name_numbers
@@ -21,7 +21,6 @@ from .slices import slices_by
 from ..model.decisions import check_activation, outdated_decisions
 from ..show.report import count_of
 from ..show.tables import AllColumns, Table, Told, as_text
-from ..support.arguments import check_counts
 from ..train.learner import TransformersLearner
 
 # %% ../../nbs/inspect/10_score_report.ipynb #7c06001c

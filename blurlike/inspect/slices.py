@@ -12,7 +12,7 @@ from fastcore.foundation import L
 
 from ..data.rows import Rows
 from ..data.table_checks import check_columns
-from ..data.token_blocks import PackedRows
+from ..data.token_blocks import TokenBlocks
 from ..support.cells import native
 
 # %% ../../nbs/inspect/09_slices.ipynb #add2d7e6
@@ -20,7 +20,7 @@ _most_slices = 50
 
 def _read_by(dl, by): # a value for each row
     items = dl.dataset.items
-    if isinstance(items, PackedRows):
+    if isinstance(items, TokenBlocks):
         raise ValueError("by= asks something of rows, and blocks of tokens hold pieces of several: pass rows=")
     if callable(by):
         rows = getattr(items, 'iloc', items)

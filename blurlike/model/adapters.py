@@ -238,7 +238,7 @@ def _put_adapters(model, folder): # as the folder tells of them; the name of the
 def load_adapter(
     model:nn.Module, # The model that `base` gave, changed in place
     folder:Path, # From `save_adapter`
-    mark:dict|None=None # `base_mark` of the model that was saved
+    mark:dict|None # `base_mark` of the model that was saved
 ):
     "Put saved adapters and head into `model`; `ValueError` if they do not fit."
     note_base(model, model)

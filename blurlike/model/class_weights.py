@@ -16,6 +16,7 @@ import torch
 from fastai.losses import BaseLoss, LabelSmoothingCrossEntropy
 from torch import nn
 
+from .losses import inner_loss
 from ..support.arguments import some_of
 from ..support.cells import native_values
 from ..support.warn import warn_user
@@ -100,14 +101,14 @@ def held_weights(
     loss_func # Any loss function
 )->tuple: # `pos_weight` or `weight`, and the (C,) tensor; `None` twice where it has none
     "The class weights in `loss_func`, and what it calls them."
-    inner = getattr(loss_func, 'func', loss_func)
+    inner = inner_loss(loss_func)
     found = ((n, getattr(inner, n, None)) for n in ('pos_weight','weight'))
     return next(((n, w) for n,w in found if isinstance(w, torch.Tensor)), (None, None))
 
 # %% ../../nbs/model/11_class_weights.ipynb #58355f50
 def _check_takes(loss_func, default, name): # can `loss_func` be given weights, as its attribute `name`?
     said = loss_name(loss_func)
-    inner = getattr(loss_func, 'func', loss_func)
+    inner = inner_loss(loss_func)
     if held_weights(loss_func)[1] is not None:
         raise ValueError(f"{said} has weights of its own, and class_weights= gives others: leave out one of them")
     if isinstance(inner, LabelSmoothingCrossEntropy):
@@ -133,7 +134,7 @@ def loss_with(
     return res
 
 def _set_weights(loss_func, name, weights):
-    inner = getattr(loss_func, 'func', loss_func)
+    inner = inner_loss(loss_func)
     if not isinstance(inner, nn.Module): return setattr(inner, name, weights)
     vars(inner).pop(name, None) # a plain attribute would stay behind when the loss goes to another device
     inner.register_buffer(name, weights)

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from .door import attach_door
-from .losses import row_losses
+from .losses import IGNORED, inner_loss, row_losses
 from .model_inputs import cat_choices, gives_one_number, unwrap
 from .transfers import fetch_early, plain_tensor
 from ..task import task_of
@@ -40,7 +40,7 @@ class ModelLoss:
         self.like.reduction = 'mean'
         return self.like(pred, targ)
     def of_tokens(self, targ)->bool: return hasattr(self.like, 'of_tokens') and self.like.of_tokens(targ)
-    def count(self, targ)->int: return int((targ!=-100).sum()) if self.of_tokens(targ) else len(targ)
+    def count(self, targ)->int: return int((targ!=IGNORED).sum()) if self.of_tokens(targ) else len(targ)
     def activation(self, x): return self.like.activation(x)
     def decodes(self, x): return self.like.decodes(x) if self.thresh is None else x>self.thresh
 
@@ -112,7 +112,7 @@ def _bind_loss(self:ModelInputsCallback):
 
 @patch
 def _own_loss(self:ModelInputsCallback):
-    loss = getattr(self.learn.loss_func, 'func', self.learn.loss_func) # fastai's `loss_not_reduced` may have made it a partial
+    loss = inner_loss(self.learn.loss_func) # fastai's `loss_not_reduced` may have made it a partial
     return loss if isinstance(loss, ModelLoss) else None
 
 # %% ../../nbs/model/17_inputs_callback.ipynb #e14cfc5a
@@ -188,7 +188,6 @@ def _of_rows(loss_func, loss): # what is wrong with it
 def _are_of_tokens(ts, ndim, shapes): # (B,w*n,...) each?
     return bool(ts) and all(t.ndim==ndim and t.shape[1]==w*n for t,(w,n) in zip(ts, shapes))
 
-
 @patch
 def after_validate(self:ModelInputsCallback):
     "Give fastai what it can join: inputs of one length, and as many choices for each item."
@@ -206,7 +205,7 @@ def _even_out(self:ModelInputsCallback, cb): # inputs of a `GatherPredsCallback`
     shapes = [(x.shape[1]//len(self.door.fields), x.shape[2]) for x in inputs] # windows and their length
     targets = [t[0] for t in cb.targets]
     if _are_of_tokens(cb.preds, 3, shapes): cb.preds = self._same_tokens(cb.preds, shapes, 0)
-    if _are_of_tokens(targets, 2, shapes): cb.targets = [(t,) for t in self._same_tokens(targets, shapes, -100)]
+    if _are_of_tokens(targets, 2, shapes): cb.targets = [(t,) for t in self._same_tokens(targets, shapes, IGNORED)]
     cb.inputs = [(x,) for x in self._same_size(inputs)]
 
 # %% ../../nbs/model/17_inputs_callback.ipynb #58389113

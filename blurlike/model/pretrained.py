@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..support.arguments import some_of
 from .token_agreement import resize_for, tell_pad, warn_other_tokenizer, without_reports
-from .tokenizer import check_checkpoint, is_learner, load_config, location_of, no_checkpoint
+from .tokenizer import check_checkpoint, is_learner, load_config, location_of, checkpoint_error
 from ..support.progress import late_bars
 from ..support.warn import warn_user
 from ..task import TASKS
@@ -212,7 +212,7 @@ def _loaded(checkpoint, own, auto_model, **told): # -> the model, and what was i
             return load(location_of(checkpoint), output_loading_info=True, **told)
     except OSError as e:
         is_adapter = (Path(location_of(checkpoint))/'adapter_config.json').is_file()
-        raise (_no_base(checkpoint) if is_adapter else no_checkpoint(checkpoint, 'model', e)) from e
+        raise (_no_base(checkpoint) if is_adapter else checkpoint_error(checkpoint, 'model', e)) from e
     except (SafetensorError, EOFError) as e: raise _damaged(checkpoint, e) from e
     except ValueError as e:
         has_no_head = 'Unrecognized configuration class' in str(e)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .losses import TokenLoss
+from .losses import IGNORED, TokenLoss
 from .transfers import nearest, picked, plain_tensor, with_copy
 from ..support.arguments import is_number
 
@@ -166,7 +166,7 @@ def as_scores(
     "What a model said of the tokens that count."
     if pred.ndim==2: return pred
     ids = targ.as_subclass(torch.Tensor)[:,shift:]
-    counted = ids!=-100
+    counted = ids!=IGNORED
     return token_scores(pred[:,:ids.shape[1]][counted], ids[counted], smoothing)
 
 # %% ../../nbs/model/13_token_scores.ipynb #b084ade1
@@ -176,7 +176,7 @@ def scores_by_row(
     shift:int=1 # As in `as_scores`
 )->np.ndarray: # (B,3) loss, tokens that were likeliest, tokens that count
     "What a model said of the tokens that count, summed up by rows."
-    counted = targ.as_subclass(torch.Tensor)[:,shift:]!=-100
+    counted = targ.as_subclass(torch.Tensor)[:,shift:]!=IGNORED
     return sums_by_row(as_scores(pred.detach(), targ, shift), counted)
 
 def sums_by_row(

@@ -57,11 +57,10 @@ def keep_copy(
     t.on_cpu = here,_state(t)
 
 def copy_of(
-    t:torch.Tensor, # On a device
-    known=None # `on_cpu` of a tensor that may be the same; `None`: that of `t`
+    t:torch.Tensor # On a device
 )->torch.Tensor|None: # `None`: there is none, or `t` is no longer what was copied
     "What is in `t`, for who will not wait for its device."
-    here,state = known or getattr(t, 'on_cpu', (None, None))
+    here,state = getattr(t, 'on_cpu', (None, None))
     return here if state is not None and state==_state(t) else None
 
 # %% ../../nbs/model/04_transfers.ipynb #7d0c1a06

@@ -19,7 +19,7 @@ from fastcore.meta import delegates
 from ..data.batch import TransformersDL
 from ..data.loaders import check_labelled, check_no_rows, items_of
 from ..model.decisions import decisions_of
-from ..model.fingerprints import config_facts, generation_facts, tokenizer_hash, weights_hash
+from ..model.fingerprints import config_facts, generation_facts, text_facts, weights_hash
 from ..model.int8 import predicting_in
 from ..model.model_inputs import unwrap
 from ..model.turns import train_alone
@@ -135,9 +135,7 @@ def prediction_facts(self:PredictingLearner)->dict: # Name -> checksum or plain 
     return dict(weights=weights_hash(model), config=checksum_of(config_facts(model)), labels=checksum_of(labels),
         task=getattr(self.task, 'name', None), loss=type(self.loss_func).__name__,
         reading=repr(sorted(options.items())), writing=checksum_of(generation_facts(model)),
-        **decisions_of(self.loss_func),
-        precision=None if half is None else str(half.amp_mode), tokenizer=tokenizer_hash(tfm.tokenizer),
-        tokenizer_kwargs=repr(sorted(tfm.tokenizer_kwargs.items())), max_length=tfm.max_length, overlap=tfm.overlap)
+        precision=None if half is None else str(half.amp_mode), **decisions_of(self.loss_func), **text_facts(tfm))
 
 # %% ../../nbs/predict/07_learner_predict.ipynb #10f6000e
 class _Numbers(Callback): # `nan` is no prediction

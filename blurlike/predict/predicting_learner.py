@@ -217,7 +217,7 @@ def _sent(t, device): # `None` as it is
     return res
 
 @patch
-def _begin_forward(self:PredictingLearner, x, select=None, score=None, targets=None): # -> function that gives what `forward` gives
+def _begin_forward(self:PredictingLearner, x, select, score=None, targets=None): # -> function that gives what `forward` gives
     device,door = next(self.model.parameters()).device,self.model_inputs.door
     x,select,targets = (_sent(t, device) for t in (x, select, targets))
     with predict_together(door.model), door.asked(select, score, targets):

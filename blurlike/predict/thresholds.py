@@ -100,12 +100,11 @@ def _middles(probs): # between neighbouring probabilities, so that rounding deci
 def best_cut(
     given:np.ndarray, # (n,) bool, has the row this label? Or (n,C): one threshold for all, by the mean of their scores
     probs:np.ndarray, # Likewise
-    score, # `(tp, fp, fn, tn) -> ` what shall be high
-    most:int=1000 # Thresholds that are tried
+    score # `(tp, fp, fn, tn) -> ` what shall be high
 )->float:
     "The threshold between two probabilities, or 0.5, with the best score; of equally good ones the one nearest to 0.5."
     cuts = _middles(probs)
-    if len(cuts)>most: cuts = np.append(np.quantile(cuts, np.linspace(0, 1, most), method='nearest'), .5)
+    if len(cuts)>1000: cuts = np.append(np.quantile(cuts, np.linspace(0, 1, 1000), method='nearest'), .5)
     columns = [(given, probs)] if given.ndim==1 else list(zip(given.T, probs.T))
     scores = np.mean([score(*counts_at(g, p, cuts)) for g,p in columns], axis=0)
     order = np.lexsort([abs(cuts-.5), -scores])
@@ -134,11 +133,10 @@ def label_cuts(
 def cross_fitted(
     n:int, # Rows
     fit, # `rows -> ` what is chosen on these
-    apply, # `(chosen, rows) -> (n,...)` what it says of others
-    folds:int=5 # Parts
+    apply # `(chosen, rows) -> (n,...)` what it says of others
 )->np.ndarray: # (n,...)
     "What is said of each row by what was chosen without it."
-    parts = np.array_split(np.random.default_rng(0).permutation(n), folds)
+    parts = np.array_split(np.random.default_rng(0).permutation(n), 5)
     said = [apply(fit(np.setdiff1d(np.arange(n), p)), p) for p in parts]
     return np.concatenate(said)[np.argsort(np.concatenate(parts))]
 

@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 from ..model.pretrained import label_maps
+from ..model.tokenizer import is_path
 from ..support.files import check_files, check_place, read_json, set_mode, write_folder
 
 # %% ../../nbs/save/01_folder_check.ipynb #da5b9562
@@ -185,8 +186,7 @@ def folder_of(
         raise NotADirectoryError(f"{str(folder)!r} is a file, and a folder of `learn.save_pretrained` is expected: "
             "`load_learner` reads what `learn.export` wrote, `learn.load` what `learn.save` did")
     looked = f"(looked in {Path.cwd()})"
-    is_path = isinstance(folder_or_repo, Path) or str(folder_or_repo).startswith(('.', '/', '~'))
-    if is_path: raise FileNotFoundError(f"folder {str(folder)!r} does not exist {looked}")
+    if is_path(folder_or_repo): raise FileNotFoundError(f"folder {str(folder)!r} does not exist {looked}")
     from huggingface_hub import snapshot_download
     try: return Path(snapshot_download(str(folder_or_repo)))
     except (OSError, ValueError) as e:

@@ -20,20 +20,22 @@ from fasttransform import compose_tfms
 import blurlike
 from ..train.epoch_weights import changed_since, epoch_of_weights, weight_sum
 from ..model.class_weights import held_weights, loss_name
+from ..model.losses import inner_loss
 from ..model.decisions import DECISIONS, decisions_of
 from ..support.cells import native_values
 from ..support.files import file_hash, json_hash, read_json, checksum_of
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
+from ..model.tokenizer import is_path
 from ..data.loaders import output_names
-from ..data.column import Column
+from ..data.column import Column, getter_of
 from ..data.tokens import TokenizeText
 
 # %% ../../nbs/save/00_saved_facts.ipynb #55130360
 FORMAT = 5 # 1: without `base`, `epochs` and `adapter`; 2: without a sum of its own; 3: without `decisions`; 4: without `reading`
 
 def _getter_names(tl, default):
-    getter = tl.tfms.fs[0] if len(tl.tfms.fs) else None
+    getter = getter_of(tl)
     is_reader = isinstance(getter, ColReader) and getter.label_delim is None
     if is_reader: return getter.cols[0] if len(getter.cols)==1 else list(getter.cols)
     return getter.names if isinstance(getter, Column) else default
@@ -44,12 +46,12 @@ def _text_names(tl): # columns of what code reads are called so: one, or those o
     return ['text','text_pair'] if isinstance(first, tuple) and len(first)==2 else 'text'
 
 def is_code(tl): # are rows read by a function, or changed while they are read?
-    getter = tl.tfms.fs[0] if len(tl.tfms.fs) else None
+    getter = getter_of(tl)
     if isinstance(getter, ColReader): return bool(getter.pref or getter.suff)
     return not isinstance(getter, (Column, TokenizeText)) and getter.name!='noop'
 
 def _reading(tl): # how targets are read, beyond the names of their columns
-    getter = tl.tfms.fs[0] if len(tl.tfms.fs) else None
+    getter = getter_of(tl)
     held = {k:getattr(getter, k) for k in getattr(getter, 'saved', ())}
     told = {k:v for k,v in held.items() if v is not None and v is not False}
     return {k:native_values(v) if isinstance(v, (list, tuple)) else v for k,v in told.items()}
@@ -60,7 +62,7 @@ def options_of(dls): # of the text and of the target
     return {k:v for f in tfms for k,v in getattr(f, 'options', {}).items()}
 
 # %% ../../nbs/save/00_saved_facts.ipynb #c8b13113
-def _parts(loss): return loss, getattr(loss, 'func', loss) # fastai wraps a loss of torch
+def _parts(loss): return loss, inner_loss(loss) # fastai wraps a loss of torch
 
 def _settings(loss): # numbers that it was made with
     attributes = [(k,v) for o in _parts(loss) for k,v in getattr(o, '__dict__', {}).items()]
@@ -102,8 +104,8 @@ def _epochs(learn): # the table of the fit that left these weights
 
 # %% ../../nbs/save/00_saved_facts.ipynb #5f8f7860
 def _base_name(checkpoint): # a name on the Hub as it is, of a path the last part alone
-    is_path = checkpoint.count('/')>1 or checkpoint.startswith(('.', '/', '~')) or Path(checkpoint).is_dir()
-    return (Path(checkpoint).name if is_path else checkpoint) or None
+    is_folder = is_path(checkpoint) or Path(checkpoint).is_dir()
+    return (Path(checkpoint).name if is_folder else checkpoint) or None
 
 def _base(learn): return learn.__dict__.get('facts', {}).get('base') or _base_name(unwrap(learn.model).name_or_path)
 

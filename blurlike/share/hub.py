@@ -20,6 +20,7 @@ from ..support.arguments import is_name
 from ..model.adapters import has_adapter
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
+from ..save.folder_check import READ
 from ..save.saved_facts import describe
 from ..train.epoch_weights import epoch_of_weights, scores_of
 from ..predict.predicting_learner import need_task
@@ -262,7 +263,7 @@ def _token(token):
     if token: return token
     raise ValueError("push_to_hub found no Hugging Face token: log in with `hf auth login`, set HF_TOKEN, or pass token=")
 
-def _stale(files): return [f for f in files if Path(f).name==f and Path(f).suffix in ('.json','.jinja','.safetensors')]
+def _stale(files): return [f for f in files if Path(f).name==f and Path(f).suffix in READ]
 
 def _repo(api, repo_id, private, revision): # made if it is new, and its branch too
     try: repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id

@@ -23,6 +23,7 @@ from fastcore.basics import patch
 from ..model.tokenizer import is_learner
 from ..train.learner import TransformersLearner
 from ..train.metrics import lower_is_better
+from ..support.arguments import check_counts
 from ..support.warn import warn_user
 
 # %% ../../nbs/share/01_sweeps.ipynb #17b50007
@@ -252,7 +253,7 @@ def _check_function(name, o):
 def _check_sweep(learner_fn, parameters, fit, metric, n_trials, prune):
     _check_function('learner_fn', learner_fn)
     if fit is not None: _check_function('fit', fit)
-    if n_trials<1: raise ValueError(f"n_trials={n_trials} must be at least 1")
+    check_counts(n_trials=n_trials)
     if prune and fit is None:
         raise ValueError("prune=True needs fit=: a learner that learner_fn has trained cannot be stopped any more")
     taken = next((n for n in ('note', metric) if n in parameters), None)

@@ -265,10 +265,9 @@ class Told:
 # %% ../../nbs/show/00_tables.ipynb #ab3b8fdf
 def dearest(
     spelled:list, # The tokens that count, as text
-    log_probs:torch.Tensor, # (n,) of each
-    k:int=3 # Most to name
+    log_probs:torch.Tensor # (n,) of each
 )->str:
-    "The tokens that cost most, with their losses."
+    "The three tokens that cost most, with their losses."
     costs = -log_probs
-    first = costs.argsort(descending=True).tolist()[:k]
+    first = costs.argsort(descending=True).tolist()[:3]
     return ', '.join(f'{spelled[i].strip() or repr(spelled[i])} {costs[i]:.2f}' for i in first if costs[i]>costs.mean())

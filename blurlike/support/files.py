@@ -106,7 +106,7 @@ def _check_not_here(folder, real): # what is replaced is another folder afterwar
 
 def check_place(
     folder, # Where a folder shall stand
-    mark:str='config.json' # File by which an earlier one is known; a folder without it is not replaced
+    mark:str # File by which an earlier one is known; a folder without it is not replaced
 )->Path:    # The absolute path
     "Raise `FileExistsError` or another `OSError` where `write_folder` would not write; `ValueError` for an empty name."
     if not str(folder).strip(): raise ValueError("the name of the folder is empty")

@@ -18,6 +18,7 @@ from fastai.callback.core import Callback
 from fastai.torch_core import distrib_barrier, num_distrib, rank_distrib
 from fastcore.basics import patch
 
+from ..support.arguments import check_counts
 from ..support.files import file_hash, write_file, write_folder
 from .learner import TransformersLearner
 from .metrics import lower_is_better
@@ -44,10 +45,9 @@ class Checkpoints(Callback):
     ):
         if every not in ('epoch', None):
             raise ValueError(f"every={every!r}: 'epoch' or None is expected; for every 500 batches say steps=500")
-        if every is None and not steps:
+        if every is None and steps is None:
             raise ValueError("every=None without steps= would never make a checkpoint; say steps=500 or the like")
-        if steps is not None and steps<1 or keep<1:
-            raise ValueError(f"steps={steps} and keep={keep} must be at least 1")
+        check_counts(keep=keep, **({} if steps is None else dict(steps=steps)))
         self.folder = Path(folder).expanduser().absolute()
         self.every,self.steps,self.keep,self.overwrite = every,steps,keep,overwrite
         self.best,self.lower = best,lower

@@ -113,7 +113,7 @@ def default_lr(self:TransformersLearner)->float|slice: # Highest learning rates:
     return slice(rate, highest) if has_labels and n_groups>1 else rate
 
 # %% ../../nbs/train/10_learner.ipynb #2c4ab2fe
-_of_trainer = dict(train="`learn.fit_one_cycle(3)` trains, and `learn.model.train()` sets the mode of the model",
+_trainer_methods = dict(train="`learn.fit_one_cycle(3)` trains, and `learn.model.train()` sets the mode of the model",
     evaluate="`learn.validate()` gives loss and metrics, `learn.report()` scores by label and by part")
 
 def _takes_tokens(generate): # of the model
@@ -126,7 +126,7 @@ def _takes_tokens(generate): # of the model
     return call
 
 def _of_model(k, find): # what `find` gives for a name that the learner lacks
-    if k in _of_trainer: raise AttributeError(f"a learner has no {k!r}: {_of_trainer[k]}")
+    if k in _trainer_methods: raise AttributeError(f"a learner has no {k!r}: {_trainer_methods[k]}")
     return _takes_tokens(find(k)) if k=='generate' else find(k)
 
 # %% ../../nbs/train/10_learner.ipynb #d9f13b01
@@ -146,8 +146,6 @@ def _load(self:TransformersLearner, dls, checkpoint, model_kwargs):
         return model
     if isinstance(checkpoint, torch.nn.Module): return checkpoint
     raise ValueError("no registered task fits these targets: pass a loaded model and a loss_func, or task=")
-
-
 
 def _place(model, device):
     if device is None or hasattr(model, 'hf_device_map') or num_distrib()>1: return # loaded where it is to be; or each process has a device to come

@@ -19,9 +19,10 @@ import transformers
 from fastai.torch_core import num_distrib
 
 from .learner import TransformersLearner
-from ..model.fingerprints import config_facts, tokenizer_hash
+from ..model.fingerprints import config_facts, text_facts
 from ..data.column import Column
 from ..data.rows import Rows
+from ..model.losses import inner_loss
 from ..model.model_inputs import unwrap
 from ..support.files import checksum_of
 
@@ -63,7 +64,7 @@ def _settings(o): # plain ones
     return {k:v for k,v in sorted(known.items()) if isinstance(v, (int, float, str)) and k[0]!='_' and k!='training'}
 
 def _loss_facts(loss):
-    func = getattr(loss, 'func', loss)
+    func = inner_loss(loss)
     weights = [getattr(func, n, None) for n in ('weight','pos_weight')]
     return _name(loss),[None if w is None else torch.as_tensor(w).tolist() for w in weights],_settings(func)
 
@@ -84,11 +85,6 @@ def _option_facts(tls): # of blocks
     tfms = [f for tl in tls for f in tl.tfms.fs]
     return {f'{type(f).__name__}.{k}':v for f in tfms for k,v in getattr(f, 'options', {}).items()}
 
-def _text_facts(tfm):
-    settings = repr(sorted(tfm.tokenizer_kwargs.items()))
-    tokenizer = tokenizer_hash(tfm.tokenizer)
-    return dict(max_length=tfm.max_length, overlap=tfm.overlap, tokenizer=tokenizer, tokenizer_kwargs=settings)
-
 def _dropout_facts(model): # strength -> modules, which may have been set by hand
     return Counter(str(m.p) for m in model.modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd))
 
@@ -104,7 +100,7 @@ def run_facts(
     learn:TransformersLearner
 )->dict: # Name -> plain value
     "Fingerprint of data, model and settings of a run, beside weights, optimizer and random states."
-    facts = _loader_facts(learn.dls) | _text_facts(learn.dls.text_tfm) | _option_facts(learn.dls.train_ds.tls)
+    facts = _loader_facts(learn.dls) | text_facts(learn.dls.text_tfm) | _option_facts(learn.dls.train_ds.tls)
     facts |= dict(labels=[str(n) for n in learn.names]) | _training_facts(learn)
     model = unwrap(learn.model)
     facts |= {f'config.{k}':v for k,v in config_facts(model).items()} | _adapter_facts(model)

@@ -8,12 +8,12 @@ __all__ = ['DocumentBlocks']
 # %% ../../../nbs/tasks/causal_lm/03_blocks.ipynb #cb01ad04
 import numpy as np
 
-from ...data.token_blocks import PackedRows
+from ...data.token_blocks import TokenBlocks
 
 # %% ../../../nbs/tasks/causal_lm/03_blocks.ipynb #cb01ad07
-class DocumentBlocks(PackedRows):
-    "`PackedRows` whose documents have an end and positions of their own"
-    def __init__(self, parts, tfm, text='text', block_size=1024):
+class DocumentBlocks(TokenBlocks):
+    "`TokenBlocks` whose documents have an end and positions of their own"
+    def __init__(self, parts, tfm, text, block_size):
         if block_size<2:
             raise ValueError(f"block_size={block_size} leaves no token that follows another: 2 at least is expected")
         super().__init__(parts, tfm, text, block_size)

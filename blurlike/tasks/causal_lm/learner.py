@@ -18,10 +18,11 @@ from fastai.losses import BaseLoss
 from fastcore.meta import delegates
 
 from ...data.batch import TransformersDL
-from ...data.corpus import is_corpus, read_corpus, check_split_by
+from ...data.corpus import reader_of
 from ...data.prefetch import name_error
 from ...data.column import Column
-from ...data.table_checks import check_columns, check_texts, read_rows
+from ...data.token_blocks import fit_block
+from ...data.table_checks import check_columns, check_texts
 from ...data.splits import split_rows, used_rows
 from ...data.two_tables import read_split
 from ...model.inputs_callback import ModelLoss
@@ -184,11 +185,8 @@ def _block_size(block_size, form, limit, model): # 0: a text a row
     is_for_rows = form!='text' or block_size==0
     if is_for_rows: return 0
     way = way_apart(model)
-    if block_size is not None:
-        check_apart(model, way)
-        if block_size<=(limit or block_size): return block_size
-        raise ValueError(f"block_size={block_size} is more than the {limit} tokens of a row (max_length=, or what the model takes)")
-    if way!='none': return min(limit or CAUSAL_BLOCK, CAUSAL_BLOCK)
+    if block_size is not None: check_apart(model, way)
+    if way!='none': return fit_block(block_size, limit, CAUSAL_BLOCK)
     warn_user(f"{type(model).__name__} would let the texts of a block see each other, whatever it is told: each text is a row of its own instead, "
         "as with block_size=0")
     return 0
@@ -249,10 +247,7 @@ _unread_tools = ("the table has a column 'tools', and chats are written without 
     "Tell of the tools in a system message, of the chats and of prompts, or drop the column")
 
 def _read(data, columns, valid, split_by, seed): # all rows, those of both parts, what an item is, and are they lines of files?
-    from_files = is_corpus(data[0] if isinstance(data, tuple) and len(data) else data)
-    of_files = partial(read_corpus, split_by=split_by, text=columns[0])
-    check_split_by(split_by, from_files)
-    read = of_files if from_files else partial(read_rows, as_text=columns)
+    read,from_files = reader_of(data, columns, split_by)
     rows,parts,valid = read_split(data, valid, read)
     form = 'text' if from_files else form_of(rows, columns)
     if form=='chat' and 'tools' in rows.columns: warn_user(_unread_tools)

@@ -18,9 +18,10 @@ from transformers import PreTrainedTokenizerBase
 from ...data.rows import Rows
 from ...data.table_checks import check_texts
 from ...data.token_blocks import special_tokens
-from ...data.text_items import repair_texts
+from ...data.text_items import are_ids, repair_texts
 from ...data.token_fields import Tokens, TokenTensor
 from ...data.tokens import TokenizeText
+from ...model.model_inputs import real_tokens
 from .chats import as_messages, assistant_turns, check_template, divided, message_text, render
 from .joints import joined_parts
 
@@ -87,7 +88,7 @@ def as_item(self:TokenizeNext, o, columns=None, check=None):
 
 @patch
 def encodes(self:TokenizeNext, o): # a block is an array
-    if isinstance(o, np.ndarray) and o.dtype.kind in 'iu': return o
+    if are_ids(o): return o
     return as_messages(o) if self.form=='chat' else TokenizeText.encodes(self, o)
 
 @patch
@@ -250,10 +251,9 @@ def real_fields(self:TokenizeNext,
     x:torch.Tensor # (F,L) a row
 )->dict: # Name -> (n,) int64 array
     "The fields of a row without its padding."
-    fields = dict(zip(self.fields, x.as_subclass(torch.Tensor).cpu().numpy()))
-    has_mask = 'attention_mask' in fields
-    real = fields['attention_mask']>0 if has_mask else fields['input_ids']!=self.tokenizer.pad_token_id
-    return {k:v[real] for k,v in fields.items()}
+    x = x.as_subclass(torch.Tensor).cpu()
+    real = real_tokens(x, self.fields, self.tokenizer.pad_token_id)
+    return dict(zip(self.fields, x[:,real].numpy()))
 
 @patch
 def shown_parts(self:TokenizeNext,

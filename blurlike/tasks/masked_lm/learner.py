@@ -13,7 +13,7 @@ from fastai.data.core import DataLoaders
 from fastcore.meta import delegates
 
 from ...support.arguments import column_names
-from ...data.corpus import is_corpus, read_corpus, check_split_by
+from ...data.corpus import reader_of
 from .gaps import MaskPredictions
 from ...train.assembly import begin, build_learner, ready_task
 from ...train.learner import TransformersLearner
@@ -21,10 +21,10 @@ from ...train.metrics import check_text_metrics
 from ...model.losses import MaskedLoss, check_ignores
 from .masking import MaskedLMBlock, TokenizeMasked
 from .masked_metrics import judge_gaps, masked_lm_metrics
-from ...data.token_blocks import PackedRows
+from ...data.token_blocks import TokenBlocks, fit_block
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...data.column import Column
-from ...data.table_checks import check_texts, read_rows
+from ...data.table_checks import check_texts
 from ...data.splits import split_rows, used_rows
 from ...data.two_tables import read_split
 from ...share.serving import page_output
@@ -45,16 +45,9 @@ masked_lm = register_task(Task('masked_lm', 'AutoModelForMaskedLM',
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242fb3
 MASKED_BLOCK = 512 # maximum tokens per block where none is asked for
 
-def _block_size(block_size, packed, max_length, tokenizer, checkpoint):
-    if block_size is None and not packed or block_size==0: return 0
-    limit = fit_length(max_length, tokenizer, checkpoint)
-    if block_size is None: return min(limit or MASKED_BLOCK, MASKED_BLOCK)
-    if limit is not None and block_size>limit:
-        raise ValueError(f"block_size={block_size} is more than the {limit} tokens of a row (max_length=, or what the model takes)")
-    return block_size
-
-def _is_plain_text(data): # in files, not in rows
-    return is_corpus(data[0] if isinstance(data, tuple) and len(data) else data)
+def _block_size(block_size, from_files, max_length, tokenizer, checkpoint):
+    if block_size is None and not from_files or block_size==0: return 0
+    return fit_block(block_size, fit_length(max_length, tokenizer, checkpoint), MASKED_BLOCK)
 
 # %% ../../../nbs/tasks/masked_lm/04_learner.ipynb #52242c0x
 def _say_new_head(model, checkpoint):
@@ -76,7 +69,7 @@ def _from_dls(args, **kwargs):
 @register_learner
 @delegates(TransformersLearner)
 def masked_lm_learner(
-    data, # DataFrame, Dataset, DatasetDict, list of dicts; path of a csv/tsv/jsonl/parquet or text file, folder, list of such; a pair of them; `DataLoaders`
+    data, # DataFrame, Dataset, DatasetDict, list of dicts; path of a csv/tsv/jsonl/json/parquet or text file, folder, list of such; a pair of them; `DataLoaders`
     checkpoint, # Name on the Hub, folder, loaded model, or a learner
     text='text', # Column of the texts
     mlm_probability:float=0.15, # Share of the tokens that are hidden
@@ -108,13 +101,11 @@ def masked_lm_learner(
     options = dict(mlm_probability=mlm_probability, whole_word=whole_word)
     options |= dict(mask_share=mask_share, random_share=random_share)
     tfm = TokenizeMasked(tokenizer, None, **options) # says at once what is wrong with them
-    packed = _is_plain_text(data)
-    block_size = _block_size(block_size, packed, max_length, tokenizer, checkpoint)
-    check_split_by(split_by, packed)
-    read = partial(read_corpus, split_by=split_by, text=text) if packed else partial(read_rows, as_text=[text])
+    read,from_files = reader_of(data, [text], split_by)
+    block_size = _block_size(block_size, from_files, max_length, tokenizer, checkpoint)
     rows,parts,valid = read_split(data, valid, read)
     splits = split_rows(rows, parts, valid, seed)
-    if not packed: check_texts(used_rows(rows, splits), text)
+    if not from_files: check_texts(used_rows(rows, splits), text)
     if block_size: rows,splits = in_blocks(rows, splits, tfm, text, block_size)
     learn = build_learner(masked_lm, [], checkpoint, tokenizer, rows, splits, Column(text), None, bs=bs,
         max_length=block_size or max_length, options=options, dl_kwargs=dl_kwargs, **common)
@@ -128,9 +119,9 @@ def in_blocks(
     tfm:TokenizeMasked, # Tokenises
     text:str, # Column of the texts
     block_size:int # Tokens of a block
-)->tuple: # `PackedRows`, and the block numbers of both parts
+)->tuple: # `TokenBlocks`, and the block numbers of both parts
     "Cut the texts of each part into blocks."
-    res = PackedRows([rows[s] for s in splits], tfm, text, block_size)
+    res = TokenBlocks([rows[s] for s in splits], tfm, text, block_size)
     for part,n,idxs in zip(('training', 'validation'), res.sizes, splits):
         if len(idxs) and not n: raise ValueError(f"the {part} part holds no tokens to make a block of")
     return res,res.parts

@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from ...support.arguments import is_number
 from ...data.batch import TransformersDL
 from ...model.tokenizer import check_settings_of_calls, fit_length, load_tokenizer, need_fast
+from ...model.model_inputs import real_tokens
 from ...model.losses import IGNORED
 from ...data.tokens import TokenizeText
 from ...data.token_fields import TokenTensor
@@ -100,16 +101,14 @@ def ordinary(self:TokenizeMasked)->np.ndarray: # (n,) ids of all tokens that are
     return self._ordinary[1]
 
 @patch
-def _within(self:TokenizeMasked, x, ids): # (B,L) bool, what is no padding
-    if 'attention_mask' not in self.fields: return ids!=self.tokenizer.pad_token_id
-    return x[:,self.fields.index('attention_mask')].numpy()!=0
+def _within(self:TokenizeMasked, x): return real_tokens(x, self.fields, self.tokenizer.pad_token_id).cpu().numpy() # (...,L) bool
 
 def _places(within): # (B,L) of the tokens of each text, counted from its first, on whichever side it is padded
     return np.maximum(np.arange(within.shape[1])-within.argmax(1)[:,None], 0)
 
 @patch
 def _pick(self:TokenizeMasked, x, ids, rows, key): # (B,L) bool
-    within = self._within(x, ids)
+    within = self._within(x)
     real = within & ~np.isin(ids, self.tokenizer.all_special_ids)
     units = _places(within) # what is picked: tokens, or words
     if self.whole_word: units = word_field(x, self.fields)[:,0].abs().numpy()
@@ -134,7 +133,7 @@ def hide(self:TokenizeMasked,
     ids = x[:,at].numpy()
     picked = self._pick(x, ids, rows, key)
     res = x.clone()
-    res[:,at] = torch.from_numpy(np.where(picked, self._replace(ids, rows, key, _places(self._within(x, ids))), ids))
+    res[:,at] = torch.from_numpy(np.where(picked, self._replace(ids, rows, key, _places(self._within(x))), ids))
     return res,TensorMasked(torch.from_numpy(np.where(picked, ids, IGNORED)))
 
 # %% ../../../nbs/tasks/masked_lm/00_masking.ipynb #ce662217
@@ -159,15 +158,13 @@ def _spell_hidden(self:TokenizeMasked, o): return tuple(None if i<0 else self.sp
 
 @patch
 def _spell_text(self:TokenizeMasked, o, text): # (F,L)
-    fields = dict(zip(self.fields, o.tolist()))
-    if 'attention_mask' in fields: pad = [not m for m in fields['attention_mask']]
-    else: pad = [i==self.tokenizer.pad_token_id for i in fields['input_ids']]
+    ids = o[self.fields.index('input_ids')].tolist()
     res = Spelled(text if isinstance(text, str) else ' '.join(text)) # a block has several segments
-    res.pieces = [None if p else self.spell(i) for i,p in zip(fields['input_ids'], pad)]
+    res.pieces = [self.spell(i) if is_real else None for i,is_real in zip(ids, self._within(o))]
     return res
 
 @patch
-def shown_example(self:TokenizeMasked, columns=None): return f'A text with one {self.tokenizer.mask_token}.' 
+def shown_example(self:TokenizeMasked, columns=None): return f'A text with one {self.tokenizer.mask_token}.'
 
 # %% ../../../nbs/tasks/masked_lm/00_masking.ipynb #d5a66158
 class MaskedLMBlock(TransformBlock):

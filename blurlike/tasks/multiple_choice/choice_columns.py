@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from ...support.warn import warn_user
 from ...data.prefetch import name_error
 from ...data.rows import Rows
+from ...data.table_files import BROKEN
 from .choices import choices_in
 from .right_choice import HOW, INSTEAD, check_class_names, choice_number
 
@@ -94,7 +95,7 @@ def _one_by_one(rows, columns, which=None): # lists of the choices of some rows;
             res.append(choices_in(values))
             '\n'.join(res[-1]).encode()
         except UnicodeEncodeError:
-            raise ValueError(f"{rows.name([i])}: a choice holds a lone surrogate, which no tokenizer can read") from None
+            raise ValueError(f"{rows.name([i])}: a choice {BROKEN}") from None
         except TypeError as e: raise name_error(e, rows.name([i])) from None
     return res
 

@@ -32,6 +32,7 @@ from ...data.two_tables import read_split
 from ...inspect.row_results import judged, mean_results
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.splitters import transformer_splitter
+from ...model.losses import inner_loss
 from ...model.decisions import as_probabilities, in_sets
 from ...predict.text_labels import LabelPredictions, abstained, check_one_way, only_ours
 from ...share.serving import page_output
@@ -117,7 +118,7 @@ def over_choices(
     loss_func # Any loss function
 ): # The same, if it does not smooth labels
     "A loss of fastai or PyTorch, its label smoothing over the choices that each row has."
-    inner = getattr(loss_func, 'func', loss_func)
+    inner = inner_loss(loss_func)
     is_known = type(inner) in (nn.CrossEntropyLoss, LabelSmoothingCrossEntropy) and inner.weight is None
     share = getattr(inner, 'eps', getattr(inner, 'label_smoothing', 0)) if is_known else 0
     if not share: return loss_func
@@ -156,7 +157,7 @@ def _check_long(rows, x, flat, tfm): # names the rows
 @register_learner
 @delegates(TransformersLearner)
 def multiple_choice_learner(
-    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet file; a pair of them: training, validation; or ready `DataLoaders`
+    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/json/parquet file; a pair of them: training, validation; or ready `DataLoaders`
     checkpoint, # Name on the Hub, folder, or loaded model
     text='text', # Column of the text
     question=None, # Column of a question that goes before each choice; `None`: there is none

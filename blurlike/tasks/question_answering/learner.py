@@ -20,7 +20,7 @@ from ...data.splits import own_part, split_rows, used_rows
 from ...data.two_tables import read_split
 from ...model.class_weights import loss_name
 from ...model.inputs_callback import ModelLoss
-from ...model.losses import TokenLoss
+from ...model.losses import TokenLoss, inner_loss
 from ...model.tokenizer import fit_length, load_tokenizer
 from ...model.splitters import transformer_splitter
 from ...support.arguments import check_counts, column_names, is_number
@@ -29,7 +29,7 @@ from .answers import AnswerColumn, AnswerLoss, AnswerPlaces
 from .card_and_page import answers_code
 from .faults import lost_answers, tell_lost
 from .predictions import AnswerPredictions
-from .questions import TokenizeQuestions
+from .questions import TokenizeQuestions, check_asked
 from .scores import answer_metrics, judge_answers
 from .squad import SQUAD, check_answers, read_questions
 from ...train.assembly import begin, build_learner, ready_task
@@ -59,7 +59,7 @@ def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeQuesti
 def _takes_loss(loss_func):
     if isinstance(loss_func, ModelLoss):
         raise ValueError("loss_func=ModelLoss(): models take starts and ends of answers for their own loss, and count padding in it; leave it out")
-    inner = getattr(loss_func, 'func', loss_func)
+    inner = inner_loss(loss_func)
     is_theirs = isinstance(loss_func, TokenLoss) or getattr(inner, '__module__', '').split('.')[0] in ('fastai','torch')
     if not is_theirs: return loss_func
     raise ValueError(f"loss_func={loss_name(loss_func)} compares each output with one target, and an answer is a start and an end among all "
@@ -90,7 +90,7 @@ def _check_columns(rows, columns, names):
         raise KeyError(f"{e.args[0]}; texts and starts in columns of their own: answers={flat}") from None
 
 def _checked(used, columns, names): # (n,) bool, has a row an answer?
-    TokenizeQuestions.check_rows(None, used, *columns)
+    check_asked(used, *columns)
     return check_answers(used, names)
 
 def _by_context(valid, parts, context):

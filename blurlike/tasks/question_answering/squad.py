@@ -17,6 +17,7 @@ from ...data.prefetch import name_error
 from ...data.rows import Rows
 from ...data.table_checks import read_rows
 from ...data.table_files import read_table
+from ...support.cells import read_flag
 from ...support.packed_files import file_kind, open_text
 from .answers import answers_in, check_answer
 
@@ -42,7 +43,6 @@ def _questions(articles): # rows; where a question has a title or context of its
         for a in articles for p in a['paragraphs'] for qa in p['qas']]
 
 def _read_json(path):
-    if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
     try:
         with open_text(path) as f: return json.load(f)
     except ValueError as e: raise ValueError(f"{path.name!r} cannot be read as json: {e}") from e
@@ -70,13 +70,12 @@ def _row_answers(values): # are there any?
 
 def check_answers(
     rows:Rows, # All that train or validate
-    names:list, # Columns of the answers, then that of the context
-    step:int=10_000 # Rows that are read together
+    names:list # Columns of the answers, then that of the context
 )->np.ndarray: # (n,) bool, has a row an answer?
     "Look at the answers of each row; `TypeError` or `ValueError` names those that cannot be used."
     has,bad = [],{}
-    for i in range(0, len(rows), step):
-        idxs = np.arange(i, min(i+step, len(rows)))
+    for i in range(0, len(rows), 10_000):
+        idxs = np.arange(i, min(i+10_000, len(rows)))
         for k,values in zip(idxs, zip(*rows.read(idxs, names))):
             try: has.append(_row_answers(values))
             except (TypeError, ValueError) as e: bad[k] = e
@@ -84,11 +83,9 @@ def check_answers(
     first = next(iter(bad.values()))
     raise name_error(first, rows.name([k for k,e in bad.items() if type(e) is type(first)]))
 
-_flags = {'true':True, 'false':False, '1':True, '0':False} # as text
-
 def _agreed(rows, has): # with the flag that SQuAD's rows carry
     if 'is_impossible' not in rows.columns: return has
-    flags = rows.column('is_impossible').map(lambda o: _flags.get(o.strip().lower(), o) if isinstance(o, str) else o)
+    flags = rows.column('is_impossible').map(read_flag)
     odd = flags.fillna(~pd.Series(has)).astype(bool)==has
     if odd.any(): raise name_error(ValueError("is_impossible says otherwise than the answers do"), rows.name(odd))
     return has

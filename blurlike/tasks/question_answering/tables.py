@@ -8,7 +8,6 @@ __all__ = ['ReadTokens', 'marked_context']
 # %% ../../../nbs/tasks/question_answering/04_tables.ipynb #0a504004
 import html
 from itertools import groupby
-from types import SimpleNamespace
 
 import torch
 from fastai.data.core import show_batch, show_results
@@ -26,16 +25,16 @@ class ReadTokens(tuple):
     "Question and context as the model reads them, and the tokens of the context with their places"
     tokens,decode = (),None # (start, end, id) each; `decode(ids)` writes tokens
     def cells(self)->dict: return dict(zip(('question','context'), self)) # of a table
+    def write(self, tokens)->str: return _written(tokens, self.decode)
 
-    def write(self, tokens)->str:
-        "Some neighbouring tokens as text, with spaces where the context has some."
-        res,at = '',None
-        for (a,b),group in groupby(tokens, lambda t: t[:2]): # one sign may be several tokens
-            text = self.decode([i for *_,i in group])
-            gap = at is not None and a>at or res and text.startswith(' ')
-            res += ' '*bool(gap)+text.strip().removeprefix('##')
-            at = b
-        return res
+def _written(tokens, decode): # neighbouring ones, with spaces where the context has some
+    res,at = '',None
+    for (a,b),group in groupby(tokens, lambda t: t[:2]): # one sign may be several tokens
+        text = decode([i for *_,i in group])
+        gap = at is not None and a>at or res and text.startswith(' ')
+        res += ' '*bool(gap)+text.strip().removeprefix('##')
+        at = b
+    return res
 
 # %% ../../../nbs/tasks/question_answering/04_tables.ipynb #53e7d7f5
 def _tokens_once(starts, ends, ids): # (W,L) each: the tokens of the context, however many windows hold them
@@ -55,8 +54,7 @@ def decodes(self:TokenizeQuestions, o): # (W*F,L)
     special = set(self.tokenizer.all_special_ids)-{self.tokenizer.unk_token_id}
     asked = [i for i in ids[0][ends[0]==-1].tolist() if i not in special]
     def decode(ids): return self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-    context = ReadTokens.write(SimpleNamespace(decode=decode), tokens)
-    res = ReadTokens((decode(asked).strip(), context))
+    res = ReadTokens((decode(asked).strip(), _written(tokens, decode)))
     res.tokens,res.decode = tokens,decode
     return res
 

@@ -17,11 +17,10 @@ from .texts import TokenizeSource
 
 # %% ../../../nbs/tasks/seq2seq/04_faults.ipynb #8685e6a2
 def script_of(
-    text:str, # Any
-    most:int=100 # Letters that are looked at
+    text:str # Any
 )->str: # E.g. `LATIN`; '' where there is no letter, or several scripts
-    "The script of nearly all letters of a text."
-    letters = [c for c in text if c.isalpha()][:most]
+    "The script of nearly all of the first letters of a text."
+    letters = [c for c in text if c.isalpha()][:100]
     found = Counter(_script(c) for c in letters)
     name,n = found.most_common(1)[0] if found else ('', 0)
     return name if n>=.8*len(letters) else ''

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 
-from ...model.model_inputs import unwrap
+from ...model.model_inputs import real_tokens, unwrap
 from ...model.tokenizer import max_positions
 from ...model.token_scores import DecoderLoss
 from ...model.turns import predict_together
@@ -112,8 +112,6 @@ def _check_several(n, how):
     raise ValueError(f"num_return_sequences={n} needs as many beams (num_beams={how['num_beams']}), or a temperature: "
         "the likeliest tokens make one text")
 
-
-
 def _apart(model, how, several, sizes, bs): # `alike` and `bs` of `by_length`
     n_texts = max(several, how['num_beams'])
     mixes_rows = rates_source(model) and n_texts>1 # transformers takes the texts of a row for rows
@@ -121,9 +119,7 @@ def _apart(model, how, several, sizes, bs): # `alike` and `bs` of `by_length`
     return alike,1 if mixes_rows else bs
 
 def _rows(tfm, x): # (B,F,L) -> (1,F,l) each, without padding
-    fields = tfm.named(x)
-    real = fields.get('attention_mask', fields['input_ids']!=tfm.tokenizer.pad_token_id)
-    return [o[None,:,r>0] for o,r in zip(x, real)]
+    return [o[None,:,r] for o,r in zip(x, real_tokens(x, tfm.fields, tfm.tokenizer.pad_token_id))]
 
 # %% ../../../nbs/tasks/seq2seq/02_generation.ipynb #8c69f1e5
 class Seq2SeqPredictions(WrittenText):

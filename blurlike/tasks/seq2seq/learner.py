@@ -120,7 +120,7 @@ def _language_id(tokenizer, code):
 def note_tokens(
     model, # Changed in place
     target:TokenizeTarget, # Of its loaders
-    languages=None # Two codes
+    languages # Two codes, or `None`
 ):
     "Tell `model` where texts start and end, and in which language."
     tokenizer,config,how = target.source_tokenizer,model.config,model.generation_config
@@ -223,7 +223,7 @@ def _check_least(how): # tokens that are written, and the most
 # %% ../../../nbs/tasks/seq2seq/05_learner.ipynb #e2a6c006b
 def set_generation(
     model, # Changed in place
-    generate:dict|None=None # Settings of the user's
+    generate:dict|None # Settings of the user's
 ):
     "Write into the model's `generation_config` how it writes; `TypeError` for a setting that there is not."
     is_known = generate is None or isinstance(generate, dict)
@@ -272,7 +272,7 @@ def _tell(learn, generate, has_own_metrics): # what was decided
 @register_learner
 @delegates(TransformersLearner)
 def seq2seq_learner(
-    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet file; a pair of them: training, validation; or ready `DataLoaders`
+    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/json/parquet file; a pair of them: training, validation; or ready `DataLoaders`
     checkpoint, # Name on the Hub, folder, loaded model, or a learner
     source='source', # Column of the texts that are read
     target='target', # Column of the texts that are written

@@ -85,8 +85,6 @@ def _fits(dls):
     tls = getattr(dls.train_ds, 'tls', [])
     return len(tls)>1 and any(isinstance(f, TokenCategorize) for f in tls[-1].tfms.fs)
 
-
-
 token_classification = register_task(Task('token_classification', 'AutoModelForTokenClassification',
     target=TokenCategoryBlock, read=TagColumn, loss=TokenLoss, metrics=entity_metrics, predictions=WordPredictions(),
     fits=_fits, example=lambda vocab: [vocab[0]], text=dict(is_split_into_words=True), kind=WordTags(), rate=4.,
@@ -112,7 +110,7 @@ def _say_metric(vocab): # which one there is where tags tell of no entities
 @register_learner
 @delegates(TransformersLearner)
 def token_classification_learner(
-    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/parquet or CoNLL file; a pair of them; `DataLoaders`
+    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/json/parquet or CoNLL file; a pair of them; `DataLoaders`
     checkpoint, # Name on the Hub, folder, or loaded model
     words='tokens', # Column of the words, or of texts; in a CoNLL file its number
     tags='tags', # Column of the tags, or of the character spans of texts; in a CoNLL file its number

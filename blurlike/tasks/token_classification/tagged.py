@@ -116,7 +116,6 @@ def repair_bio(
 CONLL = {'.conll':(0,-1), '.iob':(0,-1), '.iob2':(0,-1), '.bio':(0,-1), '.conllu':(1,3)} # columns of word and tag, by ending
 
 def _read_lines(path):
-    if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
     try:
         with open_text(path) as f: text = f.read()
     except UnicodeDecodeError as e:

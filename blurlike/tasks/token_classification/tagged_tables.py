@@ -41,15 +41,14 @@ def tagged_html(
 
 # %% ../../../nbs/tasks/token_classification/03_tagged_tables.ipynb #bbbcc16f
 def aligned(
-    lines:list, # Lists of str of one length: words, and what is told of each
-    width:int=100 # Characters a line
+    lines:list # Lists of str of one length: words, and what is told of each
 )->str:
-    "Lines below one another, each column as wide as its longest entry."
+    "Lines below one another, each column as wide as its longest entry, 100 characters a line."
     sizes = [max(map(len, col)) for col in zip(*lines)]
     res,start = [],0
     while start<len(sizes):
         end,used = start,0
-        while end<len(sizes) and (end==start or used+sizes[end]+1<=width):
+        while end<len(sizes) and (end==start or used+sizes[end]+1<=100):
             used += sizes[end]+1
             end += 1
         res += [' '.join(l[i].ljust(sizes[i]) for i in range(start, end)).rstrip() for l in lines]
