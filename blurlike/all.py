@@ -85,6 +85,7 @@ from .predict.thresholds import *
 from .predict.calibration import *
 from .predict.conformal import *
 from .train.epoch_weights import *
+from .train.learner_parts import *
 from .train.learner import *
 from .train.assembly import *
 from .save.saved_facts import *
@@ -149,6 +150,7 @@ from .tasks.question_answering.faults import *
 from .tasks.question_answering.learner import *
 from .tasks.causal_lm.chats import *
 from .tasks.causal_lm.texts import *
+from .tasks.causal_lm.shown_texts import *
 from .tasks.causal_lm.blocks import *
 from .tasks.causal_lm.scores import *
 from .tasks.causal_lm.generation import *
@@ -160,6 +162,7 @@ from .tasks.seq2seq.scores import *
 from .tasks.seq2seq.generation import *
 from .tasks.seq2seq.tables import *
 from .tasks.seq2seq.faults import *
+from .tasks.seq2seq.generation_settings import *
 from .tasks.seq2seq.learner import *
 from .support.docstrings import tell_parameters as _tell_parameters
 

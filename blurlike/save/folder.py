@@ -23,7 +23,8 @@ from ..support.arguments import check_settings, some_of
 from ..support.files import read_folder
 from ..support.finite import check_weights
 from ..data.label_columns import LabelVector
-from ..train.learner import TransformersLearner, head_config
+from ..train.learner import TransformersLearner
+from ..train.learner_parts import head_config
 from ..model.model_inputs import unwrap
 from ..data.loaders import output_names, text_changes
 from ..data.prefetch import own_transforms
