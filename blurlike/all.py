@@ -36,7 +36,9 @@ from .data.tokenizer_calls import *
 from .data.token_limit import *
 from .data.tokens import *
 from .data.token_blocks import *
+from .data.given_items import *
 from .data.loaders import *
+from .data.loader_agreement import *
 from .data.batch_order import *
 from .data.batch_reading import *
 from .data.batch import *

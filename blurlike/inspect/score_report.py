@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from ..support.arguments import some_of
+from ..support.arguments import some_of, check_counts
 from ..data.batch import TransformersDL
-from ..data.loaders import check_labelled, read_again
+from ..data.loader_agreement import check_labelled
+from ..data.given_items import read_again
 from ..data.rows import name_numbers
 from .row_results import FEWEST_ROWS, RowResults, draw_sums, interval, judge_losses
 from .slices import slices_by
 from ..model.decisions import check_activation, outdated_decisions
 from ..show.report import count_of
 from ..show.tables import AllColumns, Table, Told, as_text
-from ..support.arguments import check_counts
 from ..train.learner import TransformersLearner
 
 # %% ../../nbs/inspect/10_score_report.ipynb #7c06001c

@@ -25,7 +25,7 @@ from ..support.cells import native_values
 from ..support.files import file_hash, json_hash, read_json, checksum_of
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
-from ..data.loaders import output_names
+from ..data.loader_agreement import output_names
 from ..data.column import Column
 from ..data.tokens import TokenizeText
 

@@ -23,7 +23,8 @@ from fastcore.meta import delegates
 from ..model.adapters import has_adapter, merged
 from ..data.batch import TransformersDL
 from ..data.batch_reading import SkippedRows
-from ..data.loaders import check_loaders, check_labelled, output_names, some_targets
+from ..data.loaders import check_loaders
+from ..data.loader_agreement import check_labelled, output_names, some_targets
 from .run import RunningLearner
 from ..model.class_weights import held_weights
 from ..model.cuda_graphs import CUDAGraphs
