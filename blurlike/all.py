@@ -15,7 +15,10 @@ from .support.files import *
 from .support.progress import *
 from .support.arguments import *
 from .task import *
+from .model.checkpoint import *
+from .model.scratch import *
 from .model.tokenizer import *
+from .model.text_limit import *
 from .model.token_agreement import *
 from .model.pretrained import *
 from .support.packed_files import *

@@ -9,7 +9,8 @@ __all__ = ['TransformersTextBlock']
 from fastai.data.block import TransformBlock
 
 from .batch import TransformersDL
-from ..model.tokenizer import check_settings_of_calls, fit_length, load_tokenizer
+from ..model.tokenizer import check_settings_of_calls, load_tokenizer
+from ..model.text_limit import fit_length
 from .tokens import TokenizeText
 
 # %% ../../nbs/data/28_block.ipynb #5d5fc618

@@ -22,7 +22,9 @@ from ..model.class_weights import loss_with
 from .learner import TransformersLearner
 from .learner_parts import head_config
 from ..model.pretrained import load_transformer, start_bias
-from ..model.tokenizer import check_checkpoint, fit_length, load_tokenizer
+from ..model.tokenizer import load_tokenizer
+from ..model.checkpoint import check_checkpoint
+from ..model.text_limit import fit_length
 from ..data.prefetch import check_first_texts
 from ..data.column import Column
 from ..data.rows import Rows

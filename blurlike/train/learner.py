@@ -35,7 +35,8 @@ from ..model.optimizer import adamw, suggest_rate
 from ..model.precision import DevicePrecision
 from ..predict.predicting_learner import PredictingLearner
 from ..model.pretrained import guard_labels, load_transformer, start_bias
-from ..model.tokenizer import check_checkpoint, max_positions
+from ..model.checkpoint import check_checkpoint
+from ..model.text_limit import max_positions
 from ..model.splitters import layer_stacks, transformer_splitter
 from ..task import Task, task_of
 from ..support.arguments import check_taken, of_fastai, of_trainer

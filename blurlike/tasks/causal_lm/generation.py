@@ -17,7 +17,7 @@ from ...data.prefetch import name_error, name_items
 from ...data.rows import Rows
 from ...data.table_checks import check_columns
 from ...model.model_inputs import are_alike, unwrap
-from ...model.tokenizer import max_positions
+from ...model.text_limit import max_positions
 from ...model.token_agreement import n_embeddings
 from ...model.token_scores import NextTokenLoss
 from ...model.turns import predict_together

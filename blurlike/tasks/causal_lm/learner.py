@@ -26,7 +26,8 @@ from ...data.splits import split_rows, used_rows
 from ...data.two_tables import read_split
 from ...model.inputs_callback import ModelLoss
 from ...model.model_inputs import check_apart, unwrap, way_apart, writes_text
-from ...model.tokenizer import fit_length, load_tokenizer
+from ...model.tokenizer import load_tokenizer
+from ...model.text_limit import fit_length
 from ...model.pretrained import load_transformer
 from ...model.token_agreement import n_embeddings
 from ...model.splitters import transformer_splitter

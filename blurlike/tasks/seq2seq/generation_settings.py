@@ -12,7 +12,8 @@ from transformers import GenerationConfig
 
 from ...data.column import Column
 from ...data.rows import Rows
-from ...model.tokenizer import load_config, max_positions
+from ...model.checkpoint import load_config
+from ...model.text_limit import max_positions
 from ...predict.writers import check_can_save, check_can_write, known_ends, set_ends
 from ...support.arguments import check_counts, did_you_mean
 from ...support.warn import warn_user
