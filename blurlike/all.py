@@ -15,7 +15,10 @@ from .support.files import *
 from .support.progress import *
 from .support.arguments import *
 from .task import *
+from .model.checkpoint import *
+from .model.scratch import *
 from .model.tokenizer import *
+from .model.text_limit import *
 from .model.token_agreement import *
 from .model.pretrained import *
 from .support.packed_files import *
@@ -36,7 +39,9 @@ from .data.tokenizer_calls import *
 from .data.token_limit import *
 from .data.tokens import *
 from .data.token_blocks import *
+from .data.given_items import *
 from .data.loaders import *
+from .data.loader_agreement import *
 from .data.batch_order import *
 from .data.batch_reading import *
 from .data.batch import *
@@ -85,6 +90,7 @@ from .predict.thresholds import *
 from .predict.calibration import *
 from .predict.conformal import *
 from .train.epoch_weights import *
+from .train.learner_parts import *
 from .train.learner import *
 from .train.assembly import *
 from .save.saved_facts import *
@@ -149,6 +155,7 @@ from .tasks.question_answering.faults import *
 from .tasks.question_answering.learner import *
 from .tasks.causal_lm.chats import *
 from .tasks.causal_lm.texts import *
+from .tasks.causal_lm.shown_texts import *
 from .tasks.causal_lm.blocks import *
 from .tasks.causal_lm.scores import *
 from .tasks.causal_lm.generation import *
@@ -160,6 +167,7 @@ from .tasks.seq2seq.scores import *
 from .tasks.seq2seq.generation import *
 from .tasks.seq2seq.tables import *
 from .tasks.seq2seq.faults import *
+from .tasks.seq2seq.generation_settings import *
 from .tasks.seq2seq.learner import *
 from .support.docstrings import tell_parameters as _tell_parameters
 

@@ -22,7 +22,7 @@ from blurlike.model import token_scores as token_scores_room
 from blurlike.model.fingerprints import generation_facts
 from blurlike.predict import writing
 from blurlike.tasks.seq2seq.generation import chosen, decoder_input
-from blurlike.tasks.seq2seq.learner import target_tfm_of
+from blurlike.tasks.seq2seq.generation_settings import target_tfm_of
 from blurlike.tasks.seq2seq.scores import read_sample
 from blurlike.tasks.seq2seq.texts import TokenizeTarget, source_block, target_block
 

@@ -20,7 +20,7 @@ from ..show.report import DataReport, Finding, count_of
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
 from ..data.token_blocks import TokenBlocks
-from ..model.tokenizer import fit_length
+from ..model.text_limit import fit_length
 from ..train.training_state import loaders_of
 from ..data.tokens import whole_texts
 from .wrong_labels import pair_tokens, suspects

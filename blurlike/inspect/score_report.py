@@ -14,7 +14,8 @@ from fastcore.basics import patch
 
 from ..support.arguments import check_counts, some_of
 from ..data.batch import TransformersDL
-from ..data.loaders import check_labelled, read_again
+from ..data.loader_agreement import check_labelled
+from ..data.given_items import read_again
 from ..data.rows import name_numbers
 from .row_results import FEWEST_ROWS, RowResults, draw_sums, interval, judge_losses
 from .slices import slices_by

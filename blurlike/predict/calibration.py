@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from fastcore.imports import noop
 
-from ..data.loaders import check_no_rows
+from ..data.given_items import check_no_rows
 from ..model.decisions import set_decisions, decisions_of, label_threshold, scaled, with_decisions
 from .predicting_learner import PredictingLearner
 from .thresholds import cross_fitted, labelled_preds

@@ -14,7 +14,7 @@ import torch
 from fastcore.basics import patch
 from scipy.stats import beta
 
-from ..data.loaders import check_no_rows
+from ..data.given_items import check_no_rows
 from ..model.decisions import set_decisions, in_sets
 from .calibration import check_picks
 from .predicting_learner import PredictingLearner

@@ -17,7 +17,8 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from ..data.batch import TransformersDL
-from ..data.loaders import check_labelled, check_no_rows, items_of
+from ..data.loader_agreement import check_labelled
+from ..data.given_items import check_no_rows, items_of
 from ..model.decisions import decisions_of
 from ..model.fingerprints import config_facts, generation_facts, text_facts, weights_hash
 from ..model.int8 import predicting_in

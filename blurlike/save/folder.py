@@ -23,9 +23,11 @@ from ..support.arguments import check_settings, some_of
 from ..support.files import read_folder
 from ..support.finite import check_weights
 from ..data.label_columns import LabelVector
-from ..train.learner import TransformersLearner, head_config
+from ..train.learner import TransformersLearner
+from ..train.learner_parts import head_config
 from ..model.model_inputs import unwrap
-from ..data.loaders import output_names, text_changes
+from ..data.loader_agreement import output_names
+from ..data.given_items import text_changes
 from ..data.prefetch import own_transforms
 from ..model.pretrained import load_transformer
 from ..model.tokenizer import kept_settings, load_tokenizer

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from ..model.pretrained import label_maps
-from ..model.tokenizer import is_path
+from ..model.checkpoint import is_path
 from ..support.files import check_files, check_place, read_json, set_mode, write_folder
 
 # %% ../../nbs/save/01_folder_check.ipynb #da5b9562

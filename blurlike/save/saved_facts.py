@@ -26,8 +26,8 @@ from ..support.cells import native_values
 from ..support.files import file_hash, json_hash, read_json, checksum_of
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
-from ..model.tokenizer import is_path
-from ..data.loaders import output_names
+from ..model.checkpoint import is_path
+from ..data.loader_agreement import output_names
 from ..data.column import Column, getter_of
 from ..data.tokens import TokenizeText
 

@@ -20,7 +20,7 @@ from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 from fastcore.basics import patch
 
-from ..model.tokenizer import is_learner
+from ..model.checkpoint import is_learner
 from ..train.learner import TransformersLearner
 from ..train.metrics import lower_is_better
 from ..support.arguments import check_counts

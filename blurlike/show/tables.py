@@ -22,7 +22,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 
-from ..data.loaders import check_labelled
+from ..data.loader_agreement import check_labelled
 from ..data.token_fields import TokenTensor
 
 # %% ../../nbs/show/00_tables.ipynb #633ea8f3

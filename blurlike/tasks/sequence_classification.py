@@ -26,7 +26,7 @@ from ..data.targets import read_target
 from ..train.learner import TransformersLearner
 from ..model.losses import weighted_cross_entropy
 from ..train.metrics import multi_label_metrics, regression_metrics, single_label_metrics
-from ..data.loaders import output_names
+from ..data.loader_agreement import output_names
 from ..inspect.row_results import judged, number_results, set_results, single_results
 from ..predict.text_labels import LabelPredictions, abstained, check_one_way
 from ..model.pretrained import checkpoint_order

@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 
-from ..data.loaders import some_targets
+from ..data.loader_agreement import some_targets
 from ..model.fast_functions import fast_functions
 from ..model.model_inputs import unwrap
 from ..model.optimizer import plain_schedule

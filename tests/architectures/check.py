@@ -20,7 +20,7 @@ from models import KIND, MAPPINGS, MULTIMODAL, TASKS, TEXTS, make_config, make_t
 from blurlike.all import LEARNERS, TransformersLearner, layerwise_splitter, set_seed
 from blurlike.model.model_inputs import way_apart
 from blurlike.model.splitters import layer_stacks
-from blurlike.tasks.seq2seq.learner import target_tfm_of
+from blurlike.tasks.seq2seq.generation_settings import target_tfm_of
 
 LABELS = ['good' if 'great' in t or 'liked' in t else 'bad' if 'awful' in t or 'bore' in t else 'fair' for t in TEXTS]
 ROWS = pd.DataFrame(dict(text=TEXTS, label=LABELS))

@@ -22,7 +22,8 @@ from ...model.losses import MaskedLoss, check_ignores
 from .masking import MaskedLMBlock, TokenizeMasked
 from .masked_metrics import judge_gaps, masked_lm_metrics
 from ...data.token_blocks import TokenBlocks, fit_block
-from ...model.tokenizer import fit_length, load_tokenizer
+from ...model.tokenizer import load_tokenizer
+from ...model.text_limit import fit_length
 from ...data.column import Column
 from ...data.table_checks import check_texts
 from ...data.splits import split_rows, used_rows

@@ -14,7 +14,8 @@ from fastcore.basics import patch
 
 from ...support.arguments import is_number
 from ...data.batch import TransformersDL
-from ...model.tokenizer import check_settings_of_calls, fit_length, load_tokenizer, need_fast
+from ...model.tokenizer import check_settings_of_calls, load_tokenizer, need_fast
+from ...model.text_limit import fit_length
 from ...model.model_inputs import real_tokens
 from ...model.losses import IGNORED
 from ...data.tokens import TokenizeText

@@ -30,7 +30,8 @@ from ...data.table_checks import check_columns, check_texts, read_rows
 from ...data.splits import split_rows, used_rows
 from ...data.two_tables import read_split
 from ...inspect.row_results import judged, mean_results
-from ...model.tokenizer import fit_length, load_tokenizer
+from ...model.tokenizer import load_tokenizer
+from ...model.text_limit import fit_length
 from ...model.splitters import transformer_splitter
 from ...model.losses import inner_loss
 from ...model.decisions import as_probabilities, in_sets

@@ -21,7 +21,8 @@ from ...data.two_tables import read_split
 from ...model.class_weights import loss_name
 from ...model.inputs_callback import ModelLoss
 from ...model.losses import TokenLoss, inner_loss
-from ...model.tokenizer import fit_length, load_tokenizer
+from ...model.tokenizer import load_tokenizer
+from ...model.text_limit import fit_length
 from ...model.splitters import transformer_splitter
 from ...support.arguments import check_counts, column_names, is_number
 from ...task import Task, decoder_knows, register_learner, register_task

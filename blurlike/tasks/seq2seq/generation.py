@@ -11,7 +11,7 @@ import torch
 from fastcore.basics import patch
 
 from ...model.model_inputs import real_tokens, unwrap
-from ...model.tokenizer import max_positions
+from ...model.text_limit import max_positions
 from ...model.token_scores import DecoderLoss
 from ...model.turns import predict_together
 from ...predict.token_choice import Draws, decoding, drawing
