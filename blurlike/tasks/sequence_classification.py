@@ -217,7 +217,7 @@ def _read_weights(class_weights, task, vocab, y=None, train=None):
 @register_learner
 @delegates(TransformersLearner)
 def sequence_classification_learner(
-    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/json/parquet file; a pair of them: training, validation; or ready `DataLoaders`
+    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/json/parquet file; a pair: training, validation; or ready `DataLoaders`
     checkpoint, # Name on the Hub, folder, or loaded model
     text='text', # Column of the text, or two columns of a pair
     label='label', # Column of the target; several: one-hot labels or several numbers

@@ -70,7 +70,7 @@ def _from_dls(args, **kwargs):
 @register_learner
 @delegates(TransformersLearner)
 def masked_lm_learner(
-    data, # DataFrame, Dataset, DatasetDict, list of dicts; path of a csv/tsv/jsonl/json/parquet or text file, folder, list of such; a pair of them; `DataLoaders`
+    data, # DataFrame, Dataset, DatasetDict, list of dicts; path of a csv/tsv/jsonl/json/parquet or text file, folder, list of such; a pair; `DataLoaders`
     checkpoint, # Name on the Hub, folder, loaded model, or a learner
     text='text', # Column of the texts
     mlm_probability:float=0.15, # Share of the tokens that are hidden

@@ -158,7 +158,7 @@ def _check_long(rows, x, flat, tfm): # names the rows
 @register_learner
 @delegates(TransformersLearner)
 def multiple_choice_learner(
-    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/json/parquet file; a pair of them: training, validation; or ready `DataLoaders`
+    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/json/parquet file; a pair: training, validation; or ready `DataLoaders`
     checkpoint, # Name on the Hub, folder, or loaded model
     text='text', # Column of the text
     question=None, # Column of a question that goes before each choice; `None`: there is none

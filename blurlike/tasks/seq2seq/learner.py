@@ -125,7 +125,7 @@ def _tell(learn, generate, has_own_metrics): # what was decided
 @register_learner
 @delegates(TransformersLearner)
 def seq2seq_learner(
-    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/json/parquet file; a pair of them: training, validation; or ready `DataLoaders`
+    data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/json/parquet file; a pair: training, validation; or ready `DataLoaders`
     checkpoint, # Name on the Hub, folder, loaded model, or a learner
     source='source', # Column of the texts that are read
     target='target', # Column of the texts that are written
