@@ -109,6 +109,7 @@ from .inspect.explanation import *
 from .inspect.explain import *
 if _util.find_spec('accelerate'): from .train.distributed import * # fastai's module of that name cannot be imported without it
 from .share.sweeps import *
+from .share.model_card import *
 from .share.hub import *
 from .share.serving import *
 from .share.checkpoint_search import *

@@ -50,7 +50,7 @@ FAULTS = [
     ('inspect/compare', 'int((r.difference>0)!=less)', 'int(r.difference>0)', 'compare:less_perplexity'), # the higher loss is better
     ('inspect/uncertain', 'return 1-(first-second)', 'return 1-first', 'uncertain:plain_model'), # a margin that is a confidence
     ('support/cells', ' or v is pd.NA', '', 'multiple_choice:small_parts'), # `pd.NA` is a choice
-    ('share/hub', "re.sub(r'([\\\\`*\\[\\]<>&#|])'", "re.sub(r'([\\\\`*\\[\\]<&#|])'", 'hub:markup'), # a `>` in a card is not escaped
+    ('share/model_card', "re.sub(r'([\\\\`*\\[\\]<>&#|])'", "re.sub(r'([\\\\`*\\[\\]<&#|])'", 'hub:markup'), # a `>` in a card is not escaped
 ]
 
 TEST = """import sys
