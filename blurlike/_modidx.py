@@ -3183,6 +3183,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._Search.trial': ( 'share/sweeps.html#_search.trial',
                                                                                 'blurlike/share/sweeps.py'),
+                                       'blurlike.share.sweeps._as_given': ('share/sweeps.html#_as_given', 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._ask': ('share/sweeps.html#_ask', 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._by_optuna': ('share/sweeps.html#_by_optuna', 'blurlike/share/sweeps.py'),
                                        'blurlike.share.sweeps._by_wandb': ('share/sweeps.html#_by_wandb', 'blurlike/share/sweeps.py'),
