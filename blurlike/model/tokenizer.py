@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_torchvision', 'scratch_checkpoint', 'is_learner', 'check_checkpoint', 'load_config', 'load_tokenizer',
-           'kept_settings', 'call_settings', 'need_fast', 'ensure_pad', 'max_positions', 'fit_length']
+           'kept_settings', 'call_settings', 'need_fast', 'ensure_pad', 'special_vocab', 'max_positions', 'fit_length']
 
 # %% ../../nbs/model/00_tokenizer.ipynb #8c51dd30
 import copy
@@ -240,6 +240,14 @@ def ensure_pad(
     tokenizer.pad_token = stand_in
     warn_user(f"The tokenizer has no pad token: {stand_in!r} now pads, for the tokenizer and the model (attention ignores it).")
     return tokenizer
+
+# %% ../../nbs/model/00_tokenizer.ipynb #5e7a1c07
+def special_vocab(
+    tokenizer:PreTrainedTokenizerBase # Any
+)->dict: # Token -> its id
+    "The special tokens of `tokenizer`: those with a name (`eos_token`, ...), and those that its files mark as special without one."
+    named = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids))
+    return named | {t.content:i for i,t in tokenizer.added_tokens_decoder.items() if t.special}
 
 # %% ../../nbs/model/00_tokenizer.ipynb #65652146
 def _offset_tables(model, config, side): # of positions; RoBERTa counts them from padding_idx+1
