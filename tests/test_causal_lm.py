@@ -891,6 +891,19 @@ def test_the_card(trained):
     card = model_card(trained('gpt2'))
     assert 'pipeline_tag: text-generation' in card and "return_full_text=False" in card and "predict_batch(['A text'])" in card
 
+@pytest.mark.parametrize('form', ['text','chat'])
+def test_the_code_of_the_card_writes_what_the_learner_writes(folders, in_tmp, form):
+    learn = quiet(lm(form, folders('llama')), 3, 1e-2)
+    learn.save_pretrained('m')
+    code = model_card(learn, 'm').split('```python\n')[-1].split('```')[0]
+    pipe,item = code.strip().splitlines()[-2:]
+    assert 'do_sample=False' in pipe
+    found = {}
+    exec(code.replace(item, f'found = {item[:-1]}, max_new_tokens=8)'), found)
+    item = eval(item.removeprefix('pipe'))
+    want = learn.predict_batch([item], max_new_tokens=8)[0]['generated_text']
+    assert found['found'][0]['generated_text']==(want if isinstance(item, str) else want[-1]['content'])
+
 # Told when the learner is made
 
 @pytest.mark.parametrize('metrics', [Perplexity(), accuracy, [F1Score(average='macro')], [lambda p, t: 0., accuracy]], ids=['Perplexity','accuracy','f1','two'])
