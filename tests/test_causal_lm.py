@@ -13,6 +13,7 @@ from blurlike.all import (Rows, Callback, GradientAccumulation, Interpretation, 
     as_messages, causal_lm_metrics, read_rows, read_split, read_text,
     attach_door, causal_lm_learner, export_onnx, gradio_app, load_onnx, model_card, sequence_classification_learner, token_bytes)
 from blurlike.model import token_scores as scores_module
+from blurlike.inspect.token_view import reading_of
 from fastai.losses import CrossEntropyLossFlat
 from blurlike.model.model_inputs import accepted_names, documents_apart, way_apart
 from blurlike.tasks.causal_lm.generation import pads_left, prompts_of
@@ -241,6 +242,38 @@ def test_the_answers_of_random_chats_are_what_counts(template):
             chat = chat+[dict(role=r, content='a'+' '.join(rng.choice(words, rng.integers(1, 6)))) for r in ('user','assistant')]
         chat += [dict(role='user', content='left')]*int(rng.integers(2))
         assert counted_text(tfm, chat)==''.join(m['content']+'<|endoftext|>' for m in chat if m['role']=='assistant')
+
+ENDED = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|eot|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+ENDED_TWICE = ENDED+"{% if not add_generation_prompt %}{{ eos_token }}{% endif %}" # as Phi-3's
+
+def marked_tokenizer(template, named): # are the tokens of its template marked as special, with a name or without?
+    tok = tokenizer_of(template)
+    new = ['<|user|>','<|assistant|>','<|eot|>']
+    if named: tok.add_special_tokens(dict(additional_special_tokens=new))
+    else: tok.add_tokens(new, special_tokens=True)
+    assert ('<|eot|>' in tok.all_special_tokens)==named
+    return tok
+
+@pytest.mark.parametrize('template', [ENDED, ENDED_TWICE, ENDED.replace('{{ m.content }}<|eot|>', "{% if m.role=='assistant' %}{% generation %}{{ m.content }}<|eot|>\n{% endgeneration %}{% else %}{{ m.content }}<|eot|>{% endif %}")])
+def test_turns_end_at_a_special_token_without_a_name_too(template):
+    "As the files of Llama 3 and Phi-3 have them, of which transformers lists those with a name alone."
+    tok,named = (marked_tokenizer(template, n) for n in (False, True))
+    tfm,want = TokenizeNext(tok, form='chat'),TokenizeNext(named, form='chat')
+    assert tfm.stops()==want.stops()==[tok.eos_token_id, tok.convert_tokens_to_ids('<|eot|>')]
+    for chat in CHATS: assert tfm.segments([chat])==want.segments([chat])
+    assert counted_text(tfm, CHATS[3][:3])==CHATS[3][1]['content']+'<|eot|>'
+    assert (token_bytes(tok)==token_bytes(named)).all()
+    parts = [reading_of(o, CHATS[0]) for o in (tfm, want)]
+    assert parts[0].places==parts[1].places
+
+def test_a_model_of_chats_stops_where_a_turn_ends(folders):
+    tok = marked_tokenizer(ENDED, False)
+    chats = [[dict(role='user', content=f'a {w}'), dict(role='assistant', content=w), dict(role='user', content='b')] for w in ('film','rain','town','old')*8]
+    learn = lm('chat', folders('llama'), pd.DataFrame(dict(messages=chats)), tokenizer=tok, valid=None, max_length=64)
+    quiet(learn, 12, 1e-2)
+    told = learn.predict_batch(['a film','a rain'], max_new_tokens=12)
+    assert [o['generated_text'][-1]['content'] for o in told]==['film','rain']
+    assert tok.convert_tokens_to_ids('<|eot|>') in learn.model.generation_config.eos_token_id
 
 def test_a_turn_that_begins_the_chat_counts():
     tfm = TokenizeNext(tokenizer_of("{% for m in messages %}{{ m.content }}<|endoftext|>{% endfor %}"), form='chat')
@@ -857,6 +890,19 @@ def test_onnx(folders, tmp_path, form):
 def test_the_card(trained):
     card = model_card(trained('gpt2'))
     assert 'pipeline_tag: text-generation' in card and "return_full_text=False" in card and "predict_batch(['A text'])" in card
+
+@pytest.mark.parametrize('form', ['text','chat'])
+def test_the_code_of_the_card_writes_what_the_learner_writes(folders, in_tmp, form):
+    learn = quiet(lm(form, folders('llama')), 3, 1e-2)
+    learn.save_pretrained('m')
+    code = model_card(learn, 'm').split('```python\n')[-1].split('```')[0]
+    pipe,item = code.strip().splitlines()[-2:]
+    assert 'do_sample=False' in pipe
+    found = {}
+    exec(code.replace(item, f'found = {item[:-1]}, max_new_tokens=8)'), found)
+    item = eval(item.removeprefix('pipe'))
+    want = learn.predict_batch([item], max_new_tokens=8)[0]['generated_text']
+    assert found['found'][0]['generated_text']==(want if isinstance(item, str) else want[-1]['content'])
 
 # Told when the learner is made
 

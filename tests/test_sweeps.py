@@ -37,6 +37,14 @@ def test_ranges(o, expected): assert read_range('x', o)==expected
 def test_no_ranges(o):
     with pytest.raises(ValueError, match='^rate='): read_range('rate', o)
 
+@pytest.mark.parametrize('values', [[64,None,128], [.01,None], [8,2.5], [True,None], [True,False], [8,True], ['a',None], [None,None], [[1,2],[3]]], ids=str)
+@pytest.mark.parametrize('best', [0,1])
+def test_parameters_come_back_as_they_were_given(values, best):
+    t = sweep(lambda x: float(x is not values[best]), dict(x=values), n_trials=9, backend='optuna')
+    got = t.best['x']
+    assert type(got) is type(values[best]) and got==values[best]
+    assert all(any(v is w or type(v) is type(w) and v==w for w in values) for v in t.x.tolist())
+
 @pytest.mark.parametrize('metric,lower', [('valid_loss',True), ('error_rate',True), ('perplexity',True), ('mae',True), ('rmse',True), ('accuracy',False), ('f1_macro',False), ('pearsonr',False)])
 def test_direction(metric, lower):
     assert lower_is_better(metric)==lower

@@ -19,6 +19,7 @@ from .token_view import SPECIAL, TextReading, spell_token
 from ..train.learner import TransformersLearner
 from ..model.decisions import as_probabilities
 from ..model.model_inputs import read_outputs, unwrap
+from ..model.tokenizer import special_vocab
 from ..support.progress import Progress
 from ..model.turns import predict_together, train_alone
 
@@ -26,7 +27,7 @@ from ..model.turns import predict_together, train_alone
 def _hidden_id(tok): # what stands for a word that is hidden; not what ends or pads a text: by these some heads find the place that they read
     usual = (tok.mask_token_id, tok.unk_token_id, *tok(' ', add_special_tokens=False)['input_ids'][:1])
     ends = {None, tok.pad_token_id, tok.eos_token_id}
-    return next(i for i in chain(usual, set(range(len(tok)))-set(tok.all_special_ids)) if i not in ends)
+    return next(i for i in chain(usual, set(range(len(tok)))-set(special_vocab(tok).values())) if i not in ends)
 
 def _known_words(words): return np.unique(words[words!=SPECIAL]) # numbers of those that have tokens in a window
 

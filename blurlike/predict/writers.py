@@ -8,6 +8,8 @@ __all__ = ['check_writes', 'check_can_write', 'check_can_save', 'ends_of', 'set_
 # %% ../../nbs/predict/02_writers.ipynb #7321ee13
 import torch
 
+from ..model.tokenizer import special_vocab
+
 # %% ../../nbs/predict/02_writers.ipynb #7321ee27
 def check_writes(
     model # Perhaps from `load_onnx`
@@ -53,8 +55,7 @@ def set_ends(
 
 def _is_special(i, tokenizer): # and stands for something that is said
     others = {getattr(tokenizer, f'{n}_token_id') for n in ('unk','pad','bos','cls','mask')}
-    added = tokenizer.added_tokens_decoder.get(i)
-    return i not in others and added is not None and added.special
+    return i not in others and i in special_vocab(tokenizer).values()
 
 def known_ends(
     model, # Hugging Face model

@@ -222,8 +222,8 @@ def _usage(learn, facts, name, merge):
     if tag is None and plain_code is None or _in_onnx(learn): return res
     alone = '\nThe folder holds adapters and head alone; the base model is loaded with them.\n'
     if _is_peft(learn, merge): return res + alone
-    parts = () if isinstance(item, str) else zip(('text','text_pair'), item)
-    plain = f"dict({', '.join(f'{k}={t!r}' for k,t in parts)})" if parts else repr(item)
+    is_pair = isinstance(item, tuple) # a chat is a list
+    plain = f"dict({', '.join(f'{k}={t!r}' for k,t in zip(('text','text_pair'), item))})" if is_pair else repr(item)
     pipe = _pipe.format(tag=tag, name=name, more=_pipeline_settings(learn, facts), item=plain)
     if tag is None: return res + _without_us.format(code=plain_code(learn, name))
     return res + _without_us.format(code=pipe) + '\n' + _not_in_pipe(learn, facts)

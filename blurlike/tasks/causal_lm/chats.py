@@ -12,6 +12,8 @@ import numpy as np
 from jinja2.exceptions import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from ...model.tokenizer import special_vocab
+
 # %% ../../../nbs/tasks/causal_lm/00_chats.ipynb #cb00ad07
 ROLES = 'system','developer','user','assistant','tool'
 
@@ -97,13 +99,13 @@ def _opening(tokenizer, message, whole): # what stands before a first message th
     invitation = render(tokenizer, [message], True).removeprefix(whole)
     return whole[:whole.find(invitation)+len(invitation)] if invitation in whole else whole+'?'
 
-def _gone_on(tokenizer, whole, text): # a template may set an end below what is not gone on with
+def _gone_on(special, whole, text): # a template may set an end below what is not gone on with
     if text.startswith(whole): return whole
-    ends = (e for e in tokenizer.all_special_tokens if whole.endswith(e) and text.startswith(whole.removesuffix(e)))
+    ends = (e for e in special if whole.endswith(e) and text.startswith(whole.removesuffix(e)))
     return whole.removesuffix(next(ends, ''))
 
-def _turn(tokenizer, messages, i, text): # where message `i` stands in the rendered `text`
-    whole = _gone_on(tokenizer, render(tokenizer, messages[:i+1]), text)
+def _turn(tokenizer, messages, i, text, special): # where message `i` stands in the rendered `text`
+    whole = _gone_on(special, render(tokenizer, messages[:i+1]), text)
     before = render(tokenizer, messages[:i], True) if i else _opening(tokenizer, messages[0], whole)
     if whole.startswith(before) and text.startswith(whole): return len(before),len(whole)
     raise ValueError(f"the chat template writes message {i} otherwise once others follow, or invites to it in other words: "
@@ -111,9 +113,9 @@ def _turn(tokenizer, messages, i, text): # where message `i` stands in the rende
         "in the template with {% generation %}")
 
 # %% ../../../nbs/tasks/causal_lm/00_chats.ipynb #280d979f
-def _without_tail(tokenizer, text, a, b): # a turn ends with its end token; a line break behind it is the template's
+def _without_tail(special, text, a, b): # a turn ends with its end token; a line break behind it is the template's
     kept = text[a:b].rstrip()
-    return (a, a+len(kept)) if kept.endswith(tuple(tokenizer.all_special_tokens)) else (a, b)
+    return (a, a+len(kept)) if kept.endswith(tuple(special)) else (a, b)
 
 def _check_calls(tokenizer, messages):
     only_call = any(not m['content'].strip() for m in messages if _calls_tool(m))
@@ -122,17 +124,19 @@ def _check_calls(tokenizer, messages):
 
 def assistant_turns(
     tokenizer, # Has a chat template
-    messages:list # Dicts with `role` and `content`
+    messages:list, # Dicts with `role` and `content`
+    special=None # Its special tokens; `None`: they are asked for
 )->tuple[str,list]: # The rendered chat, and where in it the assistant speaks
     "What a chat is rendered to, and the places (in characters) of what the assistant says, each with its end."
     _check_calls(tokenizer, messages)
+    if special is None: special = special_vocab(tokenizer)
     if _is_marked(tokenizer):
         (text,),(turns,) = render_jinja_template([messages], chat_template=tokenizer.get_chat_template(),
             return_assistant_tokens_mask=True, **tokenizer.special_tokens_map)
     else:
         text = render(tokenizer, messages)
-        turns = [_turn(tokenizer, messages, i, text) for i,m in enumerate(messages) if m['role']=='assistant']
-    return text,[_without_tail(tokenizer, text, a, b) for a,b in turns]
+        turns = [_turn(tokenizer, messages, i, text, special) for i,m in enumerate(messages) if m['role']=='assistant']
+    return text,[_without_tail(special, text, a, b) for a,b in turns]
 
 def divided(
     text:str, # A rendered chat

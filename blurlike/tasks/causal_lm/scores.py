@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from ...train.metrics import CountsMetric
 
 from ...model.token_scores import as_scores
+from ...model.tokenizer import special_vocab
 from .joints import Joints
 from .texts import TokenizeNext
 
@@ -38,7 +39,7 @@ def token_bytes(
     res = np.zeros(max(vocab.values())+1, dtype=np.int64)
     for token,i in vocab.items():
         res[i] = len(token.encode()) if token in added else _spelled_bytes(token, of_bytes, of_words)
-    res[[i for i in tokenizer.all_special_ids if i<len(res)]] = 0
+    res[[i for i in special_vocab(tokenizer).values() if i<len(res)]] = 0
     return res
 
 # %% ../../../nbs/tasks/causal_lm/05_scores.ipynb #cb02ad10

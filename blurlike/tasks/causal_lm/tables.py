@@ -80,7 +80,7 @@ class NextReading(TextReading):
 @patch
 def _with_places(self:NextReading, row): # segments, whose tokens become pairs of id and place
     first = int(self.tfm.form!='chat') # the segment of the first piece
-    special,res = set(self.tfm.tokenizer.all_special_ids),[]
+    special,res = set(self.tfm.special.values()),[]
     known = self._places([len(ids) for ids,_ in row[first:]])
     for k,(ids,counts) in enumerate(row):
         part = k-first

@@ -20,6 +20,7 @@ from ...data.token_blocks import special_tokens
 from ...data.text_items import are_ids, repair_texts
 from ...data.token_fields import Tokens, TokenTensor
 from ...data.tokens import TokenizeText
+from ...model.tokenizer import special_vocab
 from .chats import as_messages, assistant_turns, check_template, divided, message_text, render
 from .joints import joined_parts
 
@@ -61,6 +62,8 @@ class TokenizeNext(TokenizeText):
     def ending(self)->list: # of a text
         eos = self.tokenizer.eos_token_id
         return self.after if self.after[-1:]==[eos] else [*self.after, eos]
+    @property
+    def special(self)->dict: return self.known('special', lambda tfm: special_vocab(tfm.tokenizer)) # token -> its id
 
 # %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #cb00ad16
 @patch
@@ -124,13 +127,13 @@ def pieces(self:TokenizeNext, o, prompt:bool=False)->list: # pairs of text and w
     "What the item `o` is tokenised in."
     if self.form=='text': return [(o, not prompt)]
     if self.form=='completion': return [(o, False)] if prompt else [(o[0], False), (o[1], True)]
-    if not prompt: return divided(*assistant_turns(self.tokenizer, o))
+    if not prompt: return divided(*assistant_turns(self.tokenizer, o, self.special))
     asked = render(self.tokenizer, o, True)
     return [(t, False) for t,_ in divided(asked, self._turns_before(o, asked))]
 
 @patch
 def _turns_before(self:TokenizeNext, messages, asked): # in the text that asks for another
-    try: text,turns = assistant_turns(self.tokenizer, messages)
+    try: text,turns = assistant_turns(self.tokenizer, messages, self.special)
     except ValueError: return [] # which cannot be told apart, and need not be
     kept = _common(text, asked)
     return [(a, b) for a,b in turns if b<=kept]
@@ -163,7 +166,7 @@ def _framed(self:TokenizeNext, row, prompt): # with what stands before and after
         end = [] if prompt or row[-1][0][-1:]==[self.tokenizer.eos_token_id] else [(self.ending, True)]
         return [(self.before, False), *row, *end]
     last,counts = row[-1]
-    ends = last and last[-1] in self.tokenizer.all_special_ids
+    ends = last and last[-1] in self.special.values()
     return row if prompt or ends or not counts else [*row, ([self.tokenizer.eos_token_id], True)]
 
 # %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #cb00ad20
@@ -236,6 +239,12 @@ def stops(self:TokenizeNext)->list: # of token ids
     "Where the model shall stop."
     res = [self.tokenizer.eos_token_id]
     if self.form!='chat': return res
-    row = self.segments([self.example()])[0]
-    ends = [part[-1] for part,counts in row if counts and part]
-    return list(dict.fromkeys([*res, *(e for e in ends if e in self.tokenizer.all_special_ids)]))
+    answers = [part for part,counts in self.segments([self.example()])[0] if counts]
+    return list(dict.fromkeys([*res, *(e for part in answers for e in self._ends_of(part))]))
+
+@patch
+def _ends_of(self:TokenizeNext, ids): # the special tokens of a turn that nothing but white space follows
+    special = set(self.special.values())
+    is_end = [i in special or not self.tokenizer.decode([i]).strip() for i in ids]
+    said = max((k for k,b in enumerate(is_end) if not b), default=-1)
+    return [i for i in ids[said+1:] if i in special]
