@@ -192,7 +192,8 @@ def save(self:TransformersLearner, file, with_opt=True, pickle_protocol=2, **kwa
     path = join_path_file(file, self.path/self.model_dir, ext='.pth')
     opt = getattr(self, 'opt', None)
     check_weights(unwrap(self.model))
-    if rank_distrib(): return path
+    is_first = not rank_distrib() or hasattr(self, 'lr_finder') # which takes back its own file in each process
+    if not is_first: return path
     def write(p):
         with predict_together(unwrap(self.model)): # it is not trained meanwhile
             state = unwrap(self.model).state_dict()
