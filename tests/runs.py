@@ -5,7 +5,7 @@ from pathlib import Path
 from small import BS, FILLERS, FRAMES, TEXTS
 
 import torch
-from blurlike.all import (Adam, Callback, Checkpoints, GradientAccumulation, causal_lm_learner, load_tokenizer, masked_lm_learner, seq2seq_learner, sequence_classification_learner, set_seed, token_classification_learner)
+from blurlike.all import (Adam, Callback, Checkpoints, EarlyStoppingCallback, GradientAccumulation, causal_lm_learner, load_tokenizer, masked_lm_learner, seq2seq_learner, sequence_classification_learner, set_seed, token_classification_learner)
 import numpy as np
 import pandas as pd
 from transformers import EncoderDecoderModel
@@ -55,6 +55,7 @@ SCENARIOS = dict(
     seq2seq=dict(make=summarizer, call='fit_one_cycle', args=(2, 1e-3), cbs=lambda: [GradientAccumulation(16)], batches=10),
     workers=dict(make=lambda c: classifier(c, dl_kwargs=dict(num_workers=random.SystemRandom().choice([0, 1, 2]))), call='fit_one_cycle', args=(2, 1e-3), batches=16), # other ones after each interruption
     tags=dict(make=tagger, call='fit_flat_cos', args=(2, 1e-3), batches=10),
+    ended=dict(make=classifier, call='fit', args=(4, 1e-3), cbs=lambda: [EarlyStoppingCallback('accuracy', min_delta=2.)], batches=16), # after its second epoch
     layers=dict(make=lambda c: classifier(c, opt_func=Adam), call='fit_one_cycle', args=(2, slice(1e-4, 1e-3)), batches=16))
 
 class Cut(Callback):

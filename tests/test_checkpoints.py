@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import Adam, Callback, Checkpoints, CSVLogger, EarlyStoppingCallback, Metric, ReduceLROnPlateau, SaveModelCallback, TransformersLearner, layerwise_splitter, question_answering_learner, seq2seq_metrics, sequence_classification_learner, set_seed
+from blurlike.all import Adam, Callback, CancelFitException, Checkpoints, CSVLogger, EarlyStoppingCallback, Metric, ReduceLROnPlateau, SaveModelCallback, TransformersLearner, layerwise_splitter, question_answering_learner, seq2seq_metrics, sequence_classification_learner, set_seed
 from blurlike.train.resume import last_checkpoint
-from blurlike.support.files import file_hash
+from blurlike.support.files import file_hash, write_folder
 from blurlike.support.one_writer import OneWriter
 from blurlike.support.plain_data import load_state, save_state, to_plain
 from fresh import here
@@ -287,6 +287,69 @@ def test_after_the_end(bert, whole):
     with pytest.warns(UserWarning, match="the finished run in '.*run' gives way to this one"): quiet(learn, lambda: learn.fit(1, 1e-3))
     assert len(table(learn))==1 and len(learn.recorder.losses)==8 and last_checkpoint('run').epoch==1
     assert [p.name for p in sorted(Path('run').glob('step*'))]==['step-000000000','step-000000008']
+
+class EndsFit(Callback):
+    "Ends the fit in the `n`th batch of the run, or after the epoch `epoch`"
+    order = 63 # of `EarlyStoppingCallback`
+    def __init__(self, n=None, epoch=None): self._n,self._epoch = n,epoch
+    def after_batch(self):
+        if self.training and self.train_iter==self._n: raise CancelFitException
+    def after_epoch(self):
+        if self.epoch==self._epoch: raise CancelFitException
+
+def test_the_epoch_after_which_a_callback_ends_the_fit_may_be_the_best(bert, capsys):
+    learn,seen = given(bert, .2, .9, .5)
+    with learn.no_bar(): learn.fit(3, 1e-3, cbs=[Checkpoints('run', best='given', lower=False), EndsFit(epoch=1)])
+    assert equal(weights(learn.model), seen._weights[1]) and 'he weights in the model' not in capsys.readouterr().out
+    assert len(last_checkpoint('run').state['table'][0])==2
+    learn,seen = given(bert, .2, .9, .5)
+    with learn.no_bar(): learn.fit(3, 1e-3, cbs=[Checkpoints('other', best='given', lower=False), EndsFit(20)])
+    assert equal(weights(learn.model), seen._weights[1])
+    assert 'The weights in the model are those of epoch 1, with the best given: 0.9' in capsys.readouterr().out # four batches came after them
+    learn,_ = given(bert, .2)
+    with pytest.warns(UserWarning, match='no epoch came to its end, so there is no best'):
+        quiet(learn, lambda: learn.fit(3, 1e-3, cbs=[Checkpoints('none', best='given', lower=False), EndsFit(4)]))
+
+ENDS = dict(early=lambda: [EarlyStoppingCallback('accuracy', min_delta=2.)], saved=lambda: [SaveModelCallback('accuracy', min_delta=2.)],
+    limit=lambda: [EndsFit(4)], whole=lambda: [])
+
+@pytest.mark.parametrize('every', ['epoch',None])
+@pytest.mark.parametrize('how', first(ENDS, 3))
+def test_a_finished_run_gives_what_it_ended_with(how, every, bert):
+    "Also where a callback has ended it, or has changed the weights at its end"
+    learn = classifier(bert)
+    quiet(learn, lambda: learn.fit(3, 1e-2, cbs=[*ENDS[how](), Checkpoints('run', every, steps=9)]))
+    other = classifier(bert)
+    with pytest.warns(UserWarning, match='is finished'): quiet(other, lambda: other.resume('run', cbs=ENDS[how]()))
+    assert equal(weights(other.model), weights(learn.model))
+    assert [row[:-1] for row in last_checkpoint('run').state['table'][0]]==[[i, *row] for i,row in enumerate(table(learn))]
+    assert len(table(learn))==dict(early=2, saved=3, limit=0, whole=3)[how]
+
+def test_the_end_is_written_once(bert, monkeypatch):
+    places = []
+    monkeypatch.setattr('blurlike.train.checkpoints.write_folder', lambda place, *args, **kwargs: (places.append(place.name), write_folder(place, *args, **kwargs)))
+    learn = classifier(bert)
+    def write(call, *args, **kwargs):
+        places.clear()
+        quiet(learn, lambda: getattr(learn, call)(*args, cbs=[Checkpoints('run', overwrite=True), *kwargs.pop('cbs', [])], **kwargs))
+        return [int(p[-3:]) for p in places]
+    assert write('fit', 2, 1e-3)==[0,8,16]
+    assert write('fine_tune', 1, 1e-3)==[0,8,16]
+    assert write('fit', 1, 1e-3, cbs=[SaveModelCallback()])==[0,8]
+    assert write('fit', 2, 1e-3, cbs=[SaveModelCallback('accuracy', min_delta=2.)])==[0,8,16,16]
+
+def test_killed_when_all_but_the_end_is_written(bert, monkeypatch):
+    def cbs(): return [SaveModelCallback('accuracy', min_delta=2.), EarlyStoppingCallback('accuracy', min_delta=2.)]
+    learn = classifier(bert)
+    def killed(self): raise Stop('x')
+    begin = Checkpoints._write_facts
+    with monkeypatch.context() as m, pytest.raises(Stop):
+        m.setattr(Checkpoints, '_write_facts', lambda self: killed(self) if self.facts['finished'] else begin(self))
+        quiet(learn, lambda: learn.fit(4, 1e-2, cbs=[*cbs(), Checkpoints('run')]))
+    assert not json.loads(Path('run/run.json').read_text())['finished']
+    other = classifier(bert)
+    quiet(other, lambda: other.resume('run', cbs=cbs()))
+    assert same(other, learn) and len(table(other))==2 and json.loads(Path('run/run.json').read_text())['finished']
 
 def test_epochs_of_a_run_that_is_over_have_headings(bert, in_tmp, capsys):
     learn = classifier(bert)

@@ -123,3 +123,13 @@ def test_the_models_own_loss_is_of_all_rows(bert, tmp_path):
 def test_processes_that_are_stopped_a_batch_apart_leave_together(bert, tmp_path):
     found = apart('stop', bert, tmp_path)
     assert [o['said'] for o in found]==['SystemExit: 143']*2 and found[0]['steps'][-1]=='step-000000003'
+
+def test_lr_find_leaves_the_weights_of_all_processes(bert, tmp_path):
+    first,second = apart('rates', bert, tmp_path)
+    assert first['values']==second['values'] and first['values'][1]==0 and first['norm']==second['norm'] and not first['said']
+    assert not [p for p in (tmp_path/'models').iterdir()]
+
+def test_texts_without_labels_are_predicted_by_all_processes(bert, tmp_path):
+    (one,),(first,second) = apart('texts', bert, tmp_path, 1),apart('texts', bert, tmp_path)
+    assert first['values']==second['values'] and len(one['values'])>11*3
+    np.testing.assert_allclose(first['values'], one['values'], rtol=2e-4, atol=2e-5)

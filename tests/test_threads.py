@@ -3,18 +3,21 @@ import gc,threading,warnings,weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from fastai.callback.core import Callback, event
 from fastai.learner import Learner
 from fastai.torch_core import set_seed
+from safetensors.torch import load_file
 
 from small import ARCH, FRAMES, activated, asked_of, close, direct_logits, first, learner, weights
 from under_load import LONG,WORDS,gap,kinds,load,make_filler,make_tagger,same
 
-from blurlike.all import ModelInputsCallback
+from blurlike.all import Checkpoints, CSVLogger, ModelInputsCallback, load_learner
 from blurlike.model.fast_functions import in_place_of_torch
+from blurlike.support.one_writer import OneWriter
 from blurlike.model.turns import let_in, predict_together, train_alone
 
 def quietly(f, *args, **kwargs):
@@ -131,6 +134,56 @@ def test_a_prediction_in_a_step_is_that_of_the_model_then(bert):
     quietly(trained, MAKERS['single'], bert, [Looks()])
     assert len(said)>4 and len({p.tolist()[0] for p in said})>4
     close(torch.stack(said), torch.stack(plain))
+
+# Saving
+
+def parts_of(learn, way):
+    "What is saved of each parameter: its first number."
+    if way=='save': state = torch.load(learn.save('w'), weights_only=True)['model']
+    elif way=='export': state = load_learner(learn.export('l.pkl')).model.state_dict()
+    else: state = load_file(learn.save_pretrained('folder')/'model.safetensors')
+    return {float(state[n].flatten()[0]) for n,_ in learn.model.named_parameters() if n in state}
+
+@pytest.mark.parametrize('way', ['save_pretrained','save','export'])
+def test_what_another_thread_saves_is_of_one_step(way, bert, in_tmp):
+    learn,midst,found = learner('single', bert),threading.Event(),[]
+    def save():
+        midst.wait(60)
+        found.append(parts_of(learn, way))
+    thread = threading.Thread(target=save)
+    class Fills(Callback): # each step gives all weights its number, and stops for a while in the middle of the third
+        order = 90
+        @torch.no_grad()
+        def after_batch(self):
+            if not self.training: return
+            params = list(self.model.parameters())
+            for i,p in enumerate(params):
+                p.fill_(self.train_iter)
+                is_midst = self.train_iter==3 and i==len(params)//2
+                if is_midst: midst.set(), thread.join(1)
+    thread.start()
+    quietly(learn.fit, 1, 0., cbs=Fills())
+    thread.join(60)
+    assert found==[{3.}] and len(learn.recorder.values)==1 and len(learn.dls.train_ds)==36
+
+class Exports(Callback):
+    "Exports the learner at this event, the first times that it comes"
+    def __init__(self, event):
+        self.left = 2
+        setattr(self, event, self.export)
+    def export(self):
+        if self.left: self.learn.export('l.pkl')
+        self.left = max(0, self.left-1)
+
+@pytest.mark.parametrize('event', first(['after_pred','after_batch','before_step','after_epoch']))
+def test_an_export_at_any_event_leaves_training_as_it_is(event, bert, in_tmp):
+    alone = quietly(trained, MAKERS['single'], bert)
+    beside = quietly(trained, MAKERS['single'], bert, [Exports(event), CSVLogger(), Checkpoints('run')])
+    assert not [n for n,p in beside.model.named_parameters() if not torch.equal(p, weights(alone.model)[n])]
+    assert beside.recorder.values==alone.recorder.values and len(Path('history.csv').read_text().split())==3
+    again = quietly(load_learner, 'l.pkl')
+    assert not len(again.dls.train_ds) and again.opt is None and again.run_now is None and again.xb==(None,)
+    assert len(again.predict(LONG[0]))==3 and not any(isinstance(v, OneWriter) for cb in again.cbs for v in vars(cb).values())
 
 # Turns
 

@@ -28,6 +28,7 @@ from ..train.learner_parts import head_config
 from ..model.model_inputs import unwrap
 from ..data.loader_agreement import output_names
 from ..data.given_items import text_changes
+from ..model.turns import predict_together
 from ..data.prefetch import own_transforms
 from ..model.pretrained import load_transformer
 from ..model.tokenizer import kept_settings, load_tokenizer
@@ -105,9 +106,11 @@ def save_pretrained(self:TransformersLearner,
     alone = not merge and has_adapter(unwrap(self.model))
     if alone: _check_base(_base_place(self), Path(folder).expanduser())
     def write(path):
-        with late_bars(hasattr(self, 'progress')): adapter = _save_alone(self, path) if alone else self.save_model(path)
+        with predict_together(unwrap(self.model)), late_bars(hasattr(self, 'progress')): # it is not trained meanwhile
+            adapter = _save_alone(self, path) if alone else self.save_model(path)
+            facts = describe(self) | dict(adapter=adapter)
         _save_tokenizer(self.dls.text_tfm, path)
-        write_facts(path, describe(self) | dict(adapter=adapter))
+        write_facts(path, facts)
     check_labels(unwrap(self.model).config.to_dict(), output_names(self.dls), "the model's config")
     _warn_code(self)
     return replace_save(folder, write)

@@ -10,6 +10,7 @@ import io
 import pickle
 import zipfile
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from types import FunctionType, MethodType, SimpleNamespace
@@ -27,11 +28,13 @@ from fastcore.meta import delegates
 from ..support.arguments import some_of
 from ..support.files import write_file
 from ..support.finite import check_weights
+from ..support.one_writer import OneWriter
 from ..train.learner import TransformersLearner
 from ..model.decisions import DECISION_NAMES, changed_decisions, decisions_of, marked_outdated, set_decisions
 from ..model.decisions import with_decisions
 from ..model.door import take_out_recorders
 from ..model.model_inputs import unwrap
+from ..model.turns import predict_together
 from ..support.warn import warn_user
 
 # %% ../../nbs/save/03_pickles.ipynb #12a50007
@@ -86,28 +89,38 @@ def _save(o, path, **kwargs):
         if not any(w in str(e) for w in ('inline_container','PytorchStreamWriter','iostream')): raise
         raise OSError(f"{str(path)!r} could not be written; is the disk full? ({str(e).splitlines()[0]})") from e
 
-@contextmanager
-def _bare(learn): # without data, optimizer and open files
-    dls,opt = learn.dls,learn.opt
-    for k in ('_table','_first'): learn.__dict__.pop(k, None) # kept for speed alone
-    files = [(cb, k, v) for cb in learn.cbs for k,v in vars(cb).items() if isinstance(v, io.IOBase)]
-    try:
-        learn._end_cleanup()
-        learn.dls,learn.opt = dls.new_empty(),None
-        for cb,k,_ in files: vars(cb)[k] = None
-        yield
-    finally:
-        learn.dls,learn.opt = dls,opt
-        for cb,k,v in files: vars(cb)[k] = v
+_passing = 'lock','_table','_first','_kept','_busy','_in_batch','_unscored','_resume_at','run_now','loss_grad' # kept for speed, or of a running fit
+
+def _bare(learn, lost=()): # what is pickled of `learn`; without the callbacks `lost`
+    names = [*_passing, *(cb.name for cb in lost)]
+    state = {k:v for k,v in vars(learn).items() if k not in names}
+    cleaned = dict(dl=None, xb=(None,), yb=(None,), pred=None, loss=None) # as after a fit
+    return state | cleaned | dict(dls=learn.dls.new_empty(), opt=None, cbs=learn.cbs.filter(lambda cb: cb not in lost))
+
+_exported = ContextVar('exported', default=(None,None)) # a learner, and what is pickled of it
+
+@patch
+def __getstate__(self:TransformersLearner):
+    learn,state = _exported.get()
+    return state if learn is self else super(TransformersLearner, self).__getstate__()
+
+def _open_files(learn): # of its callbacks
+    return [v for cb in learn.cbs for v in vars(cb).values() if isinstance(v, (io.IOBase, OneWriter))]
+
+def _nothing(): pass # stands for an open file
+
+def _without(files, pickle_module): # a `pickle_module` that leaves them out
+    class Closed(pickle_module.Pickler):
+        def reducer_override(self, part):
+            if any(part is f for f in files): return _nothing,()
+            return getattr(super(), 'reducer_override', lambda _: NotImplemented)(part)
+    return SimpleNamespace(Pickler=Closed, __name__=pickle_module.__name__) if files else pickle_module
 
 @contextmanager
-def _without(learn, cbs): # in their places again afterwards
-    before = list(learn.cbs)
-    learn.remove_cbs(cbs)
-    try: yield
-    finally:
-        learn.add_cbs(cbs)
-        learn.cbs = L(before)
+def _exporting(learn, **kwargs): # in this thread
+    token = _exported.set((learn, state := _bare(learn, **kwargs)))
+    try: yield state
+    finally: _exported.reset(token)
 
 # %% ../../nbs/save/03_pickles.ipynb #b595a367
 @patch
@@ -115,23 +128,32 @@ def _without(learn, cbs): # in their places again afterwards
 def export(self:TransformersLearner, fname='export.pkl', pickle_module=cloudpickle, pickle_protocol=2):
     "fastai's `export`: the learner without data and optimizer, in a pickle; `TypeError` names what cannot be pickled."
     check_weights(unwrap(self.model), 'export')
-    take_out_recorders(self.model)
-    if rank_distrib(): return
-    def write(path): _save(self, path, pickle_module=pickle_module, pickle_protocol=pickle_protocol)
-    with _bare(self):
-        try: return write_file(self.path/fname, write)
-        except (OSError, KeyboardInterrupt): raise
-        except Exception as e:
-            if pickles(self, (self.model,), pickle_module): raise
-            error = e
-        lost = [cb for cb in self.cbs if not pickles(cb, (self, self.model))]
-        with _without(self, lost):
-            try: write_file(self.path/fname, write)
-            except Exception:
-                part = unpicklable(self, 'learn', (self, self.model))
-                raise TypeError(f"this learner cannot be pickled because of {part}: {error}. `learn.save_pretrained` needs no pickle") from error
-        names = ', '.join(type(cb).__name__ for cb in lost)
-        warn_user(f"{names} cannot be pickled and {'is' if len(lost)==1 else 'are'} not in the exported learner ({error})")
+    with predict_together(unwrap(self.model)):
+        take_out_recorders(self.model)
+        return None if rank_distrib() else self._export(self.path/fname, pickle_module, pickle_protocol)
+
+@patch
+def _export(self:TransformersLearner, path, pickle_module, pickle_protocol):
+    files = _open_files(self)
+    known = self.model,*files
+    writer = _without(files, pickle_module)
+    def write(path): _save(self, path, pickle_module=writer, pickle_protocol=pickle_protocol)
+    try:
+        with _exporting(self): return write_file(path, write)
+    except (OSError, KeyboardInterrupt): raise
+    except Exception as e:
+        with _exporting(self):
+            if pickles(self, known, pickle_module): raise
+        error = e
+    lost = [cb for cb in self.cbs if not pickles(cb, (self, *known))]
+    with _exporting(self, lost=lost) as state:
+        try: res = write_file(path, write)
+        except Exception:
+            part = unpicklable(SimpleNamespace(**state), 'learn', (self, *known))
+            raise TypeError(f"this learner cannot be pickled because of {part}: {error}. `learn.save_pretrained` needs no pickle") from error
+    names = ', '.join(type(cb).__name__ for cb in lost)
+    warn_user(f"{names} cannot be pickled and {'is' if len(lost)==1 else 'are'} not in the exported learner ({error})")
+    return res
 
 # %% ../../nbs/save/03_pickles.ipynb #5c1e0b04
 def _blank(cls):
@@ -170,11 +192,15 @@ def save(self:TransformersLearner, file, with_opt=True, pickle_protocol=2, **kwa
     path = join_path_file(file, self.path/self.model_dir, ext='.pth')
     opt = getattr(self, 'opt', None)
     check_weights(unwrap(self.model))
-    if rank_distrib(): return path
-    state = unwrap(self.model).state_dict()
-    state._metadata['']['decisions'] = decisions_of(self.loss_func)
-    if with_opt and opt is not None: state = dict(model=state, opt=opt.state_dict())
-    write_file(path, lambda p: _save(state, p, pickle_protocol=pickle_protocol, **kwargs))
+    is_first = not rank_distrib() or hasattr(self, 'lr_finder') # which takes back its own file in each process
+    if not is_first: return path
+    def write(p):
+        with predict_together(unwrap(self.model)): # it is not trained meanwhile
+            state = unwrap(self.model).state_dict()
+            state._metadata['']['decisions'] = decisions_of(self.loss_func)
+            if with_opt and opt is not None: state = dict(model=state, opt=opt.state_dict())
+            _save(state, p, pickle_protocol=pickle_protocol, **kwargs)
+    write_file(path, write)
     return path
 
 # %% ../../nbs/save/03_pickles.ipynb #2db8ac39

@@ -24,7 +24,8 @@ from .learner import TransformersLearner
 from .metrics import lower_is_better
 from ..support.one_writer import OneWriter
 from .run_facts import run_facts
-from .training_state import load_weights, loaders_of, random_states, run_state, save_weights
+from .training_state import (callback_states, has_weights, load_weights, loaders_of,
+    random_states, run_state, save_weights)
 from ..support.plain_data import save_state, to_plain
 from ..support.warn import warn_user
 
@@ -36,7 +37,7 @@ class Checkpoints(Callback):
     order,run_valid,remove_on_fetch,_writer = 80,True,True,None
     def __init__(self,
         folder, # A folder of its own, one a run
-        every:str|None='epoch', # `'epoch'`: after each one; `None`: only as `steps` says, and when training is interrupted
+        every:str|None='epoch', # `'epoch'`: after each one; `None`: only as `steps` says, and when training ends or is interrupted
         steps:int|None=None, # Also after each so many batches
         keep:int=2, # Latest checkpoints to keep
         best:str|None=None, # Name of a column of the epoch table: its best epoch's weights are in the model when training ends
@@ -59,6 +60,7 @@ class Checkpoints(Callback):
     def _reset(self): # nothing of a run has been seen
         self.batches,self.done,self.saved_at = 0,0,None # batches in all, batches in this epoch, `batches` at the last checkpoint
         self.best_value,self.best_epoch,self.table = None,None,[]
+        self._at_end = None # of the last fit
 
 # %% ../../nbs/train/14_checkpoints.ipynb #4594c7c0
 def checkpoints_in(folder)->list: return sorted(p for p in Path(folder).glob('step-*') if p.is_dir()) # the earliest first
@@ -97,10 +99,13 @@ def _begin(self:Checkpoints, run):
     self._write_facts()
 
 @patch
+def _has_begun(self:Checkpoints): return self.learn.run_now is not None and self in self.learn.run_now.keepers
+
+@patch
 def leave(self:Checkpoints):
     "The folder is free for another run."
     if self._writer is not None: self._writer.release()
-    self._writer = None
+    self._writer = self._at_end = None
 
 # %% ../../nbs/train/14_checkpoints.ipynb #686c9305
 @patch
@@ -155,10 +160,14 @@ def after_batch(self:Checkpoints):
     if may_leave and self._shall_stop(): self._leave(self.epoch, self.done)
 
 @patch
-def after_epoch(self:Checkpoints):
+def _count_epoch(self:Checkpoints):
     self.table[-1].append(list(self.recorder.log))
     self._keep_best()
-    self.done = 0
+    self.done,self.saved_at = 0,None
+
+@patch
+def after_epoch(self:Checkpoints):
+    self._count_epoch()
     if self.every=='epoch': self._save(self.epoch+1, 0)
     if self._shall_stop(): self._leave(self.epoch+1, 0)
 
@@ -176,22 +185,27 @@ def gather_ranks(
 # %% ../../nbs/train/14_checkpoints.ipynb #11ed27b6
 @patch
 def _save(self:Checkpoints, epoch, batch):
-    learn,run = self.learn,self.learn.run_now
     self.saved_at = self.batches
-    loaders = loaders_of(learn)
-    is_first = not rank_distrib()
-    state = dict(where=dict(fit=max(run.fits-1, 0), epoch=epoch, batch=batch), run=run_state(learn),
-        random=gather_ranks(random_states(loaders)), pass_start=gather_ranks(run.pass_start) if batch else None,
-        rows=len(learn.dls.train_ds), table=self.table, about=self.facts if is_first else None)
-    if is_first: self._write(state)
+    state = self._state(self.learn, epoch, batch)
+    if not rank_distrib(): self._write(self.learn, state)
 
 @patch
-def _write(self:Checkpoints, state): # a folder that is whole, or none
+def _state(self:Checkpoints, learn, epoch, batch): # of all processes, which ask for it together
+    run,loaders = learn.run_now,loaders_of(learn)
+    return dict(where=dict(fit=max(run.fits-1, 0), epoch=epoch, batch=batch), run=run_state(learn),
+        random=gather_ranks(random_states(loaders)), pass_start=gather_ranks(run.pass_start) if batch else None,
+        rows=len(learn.dls.train_ds), table=self.table, about=None if rank_distrib() else self.facts)
+
+@patch
+def _place(self:Checkpoints): return self.folder/f'step-{self.batches:09d}'
+
+@patch
+def _write(self:Checkpoints, learn, state): # a folder that is whole, or none
     def write(path):
-        save_weights(self.learn, path/'model.safetensors')
+        save_weights(learn, path/'model.safetensors')
         save_state(path, state)
         (path/'files.json').write_text(json.dumps({p.name:file_hash(p) for p in sorted(path.iterdir())}))
-    place = self.folder/f'step-{self.batches:09d}'
+    place = self._place()
     is_damaged = place.is_dir() and not (place/'files.json').exists() # it was passed over
     if is_damaged: shutil.rmtree(place)
     write_folder(place, write, mark='files.json')
@@ -216,9 +230,11 @@ def _keep_best(self:Checkpoints):
 def finish(self:Checkpoints,
     learn:TransformersLearner # The callback may have been taken out of it by now
 ):
-    "The outermost call has ended: the best weights go into the model."
+    "The outermost call has ended: its end is kept, and the best weights go into the model."
+    self._save_end(learn)
     if self.best is not None and self.best_value is None:
-        warn_user(f"{self.best} was never a number, so there is no best epoch: the weights are those of the last one")
+        why = f"{self.best} was never a number" if any(self.table) else "no epoch came to its end"
+        warn_user(f"{why}, so there is no best epoch: the weights are those of the last one")
     elif self.best is not None:
         distrib_barrier() # the first process may be writing it
         load_weights(learn, self.folder/'best.safetensors')
@@ -233,11 +249,36 @@ def _tell_best(self:Checkpoints, learn):
     column = list(learn.recorder.metric_names).index(self.best)
     rows = [(fit, row) for fit,table in enumerate(self.table, 1) for row in table]
     is_best = [len(row)>column and row[column]==self.best_value for _,row in rows]
-    if rank_distrib() or True not in is_best[:-1]: return
+    others = is_best if self.done else is_best[:-1] # the last one was followed by batches of another
+    if rank_distrib() or True not in others: return
     fit,row = rows[is_best.index(True)]
     where = f" of fit {fit} of {len(self.table)}" if len(self.table)>1 else ''
     self.facts['told'] = told = f"the weights in the model are those of epoch {row[0]}{where}, with the best {self.best}: {self.best_value:.6f}"
     if learn.logger is print: print(f"T{told[1:]}.") # not in `no_logging`
+
+# %% ../../nbs/train/14_checkpoints.ipynb #7d9b2ae4
+@patch
+def after_cancel_fit(self:Checkpoints):
+    is_left_out = self._has_begun() and len(self.recorder.values)>len(self.table[-1])
+    if is_left_out: self._count_epoch() # another callback has ended the fit after this epoch
+
+@patch
+def after_fit(self:Checkpoints):
+    self._unlisten()
+    if self._has_begun(): self._at_end = self.learn.n_epoch,callback_states(self.learn) # the callbacks of the call will be taken out of the learner
+
+@patch
+def _save_end(self:Checkpoints, learn):
+    epoch,states = self._at_end
+    state = self._state(learn, epoch, 0)
+    if rank_distrib() or self._is_kept(learn): return
+    self._write(learn, state | dict(run=state['run']|states))
+
+@patch
+def _is_kept(self:Checkpoints, learn):
+    place = self._place()
+    if self.saved_at!=self.batches or not (place/'files.json').exists(): return False
+    return has_weights(place/'model.safetensors', learn)
 
 # %% ../../nbs/train/14_checkpoints.ipynb #e10023bd
 @patch
@@ -251,9 +292,6 @@ def _listen(self:Checkpoints): # interruptions wait for the end of a batch
 @patch
 def _unlisten(self:Checkpoints):
     for s,handler in self.__dict__.pop('_before', {}).items(): signal.signal(s, handler)
-
-@patch
-def after_fit(self:Checkpoints): self._unlisten()
 
 # %% ../../nbs/train/14_checkpoints.ipynb #e10023bdc1
 @patch

@@ -89,9 +89,9 @@ class SharedTrainer(DistributedTrainer):
 @patch
 def after_loss(self:SharedTrainer):
     dl = self.learn.dl
-    if not isinstance(dl, TransformersDL) or dl.share is None or not len(self.learn.yb): return
-    if self.training: self._weigh(dl)
-    else: self._see_all(dl)
+    if not isinstance(dl, TransformersDL) or dl.share is None: return
+    if not self.training: self._see_all(dl)
+    elif len(self.learn.yb): self._weigh(dl)
 
 @patch
 def _weigh(self:SharedTrainer, dl):
@@ -116,6 +116,7 @@ def _see_all(self:SharedTrainer, dl):
     pred = self.learn.pred if dl.real else self.learn.pred[:0]
     self.learn.pred = gather_rows(pred.contiguous())
     self.learn._split(_cast_tensor(to_device(tuple(dl.whole), pred.device)))
+    if not len(self.learn.yb): return # texts without labels
     loss_func = getattr(self.learn.loss_func, 'from_logits', self.learn.loss_func) # a model's own is of its share
     self.learn.loss = self.learn.loss_grad = loss_func(self.learn.pred, *self.learn.yb)
 
