@@ -99,7 +99,11 @@ def test_small_layers_stay_as_they_are(bert, monkeypatch):
     learn = learner('single', bert)
     large = max(m.weight.numel() for m in learn.model.modules() if isinstance(m, nn.Linear))
     monkeypatch.setattr(int8, 'SMALL', large)
-    assert learn.predict_batch(TEXTS, precision='int8')==learn.predict_batch(TEXTS)
+    with pytest.warns(UserWarning, match=f'largest layer of this model has {large:,} weights'): assert learn.predict_batch(TEXTS, precision='int8')==learn.predict_batch(TEXTS)
+
+def test_layers_of_another_class_are_refused(checkpoints):
+    learn = learner('single', checkpoints('gpt2'))
+    with pytest.raises(ValueError, match="linear layers of PyTorch, and this model has none .its layers are transformers' Conv1D"): learn.predict_batch(TEXTS, precision='int8')
 
 def test_bf16_learners_and_nan(bert, counted):
     learn = learner('single', bert).to_bf16()

@@ -7,6 +7,7 @@ import torch
 import transformers
 from blurlike.all import Callback, ModelInputsCallback, ModelLoss, Packing, load_tokenizer
 from blurlike.model.model_call import ModelCall
+from blurlike.model.model_inputs import accepted_names
 from fastai.torch_core import set_seed
 from small import ARCHS, BS, EVERY_KIND, FRAMES, N, SMALL, TEXTS, accepted, activated, close, direct_logits, encode, first, joined, learner, texts_of, valid_frame
 from transformers.modeling_outputs import ModelOutput
@@ -362,3 +363,36 @@ def test_a_model_with_one_type_of_token_reads_pairs(bert, tmp_path):
     assert inputs['token_type_ids'].any()
     with torch.no_grad(): want = learn.model.eval()(input_ids=inputs['input_ids'], attention_mask=inputs['attention_mask']).logits
     close(learn.predict_logits(texts), want)
+
+class OnlyIds(transformers.BertForSequenceClassification):
+    def forward(self, input_ids, **kwargs): return super().forward(input_ids, **kwargs)
+
+class OwnBert(OnlyIds):
+    def forward(self, *args, **kwargs): return super().forward(*args, **kwargs)
+
+def small_one(kind, config=transformers.BertConfig, **kwargs):
+    torch.manual_seed(0)
+    sizes = SMALL | dict(vocab_size=400, max_position_embeddings=64, num_labels=2, initializer_range=.5)
+    return kind(config(**sizes | kwargs)).eval()
+
+@pytest.mark.parametrize('own', [OnlyIds, OwnBert])
+def test_what_a_class_of_ones_own_passes_on_reaches_the_model(own, bert):
+    learn = learner('pair', small_one(own), tokenizer=bert)
+    plain = small_one(transformers.BertForSequenceClassification)
+    texts = texts_of('pair', FRAMES['pair'])
+    assert {'attention_mask','token_type_ids'}<=learn.model_inputs.door.accepted
+    close(learn.predict_logits(texts), direct_logits(plain, learn.dls.tokenizer, texts))
+
+def test_a_class_of_transformers_is_taken_at_its_word():
+    fnet = small_one(transformers.FNetForSequenceClassification, transformers.FNetConfig)
+    parameters = inspect.signature(fnet.forward).parameters
+    assert 'kwargs' in parameters and accepted_names(fnet)==parameters.keys()-{'kwargs'}
+    llama = small_one(transformers.LlamaForCausalLM, transformers.LlamaConfig)
+    assert accepted_names(llama)==inspect.signature(llama.forward).parameters.keys()-{'kwargs'}
+
+def test_the_names_below_a_wrapper_of_peft_count():
+    peft = pytest.importorskip('peft')
+    for task_type in (None,'SEQ_CLS'):
+        inner = small_one(transformers.BertForSequenceClassification)
+        names = accepted_names(inner)
+        assert names<=accepted_names(peft.get_peft_model(inner, peft.LoraConfig(task_type=task_type, target_modules=['query'])))

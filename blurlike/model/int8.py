@@ -12,9 +12,11 @@ from contextlib import contextmanager, nullcontext
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from .fast_functions import in_place_of_torch
 from .model_inputs import unwrap
+from ..support.warn import warn_user
 
 # %% ../../nbs/model/26_int8.ipynb #c4562449
 TINY = 1e-30 # instead of the scale of a row of zeros
@@ -70,13 +72,25 @@ def _check(model):
         raise ValueError("precision='int8': this processor has no instructions for it (VNNI, AMX), it would be slower than float32")
 
 # %% ../../nbs/model/26_int8.ipynb #f3c1f7a7
+def _tell_none(model, linear): # that no layer is rounded
+    others = [m for m in model.modules() if isinstance(m, Conv1D)]
+    if others or not linear:
+        why = "its layers are transformers' Conv1D" if others else 'one in ONNX is as it was exported'
+        raise ValueError(f"precision='int8' is for linear layers of PyTorch, and this model has none ({why})")
+    largest = max(m.weight.numel() for m in linear)
+    warn_user(f"precision='int8' changes nothing here: the largest layer of this model has {largest:,} weights, "
+        f"and layers of up to {SMALL:,} stay in float32")
+
+def _layers_in(model): # that are rounded
+    linear = [m for m in model.modules() if type(m) is nn.Linear]
+    layers = [m for m in linear if m.weight.numel()>SMALL]
+    if not layers: _tell_none(model, linear)
+    return layers
+
 @contextmanager
 def _int8(model):
     _check(model)
-    linear = [m for m in model.modules() if type(m) is nn.Linear]
-    if not linear:
-        raise ValueError("precision='int8' is for linear layers of PyTorch, and this model has none (one in ONNX is as it was exported)")
-    layers = [m for m in linear if m.weight.numel()>SMALL]
+    layers = _layers_in(model)
     before = _here.layers
     _here.layers = {id(m.weight):Int8Linear(m) for m in layers}
     try:

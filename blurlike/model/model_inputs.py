@@ -124,12 +124,25 @@ def gives_one_number(
     return config is not None and config.num_labels==1 and config.problem_type in (None, 'regression') # transformers' own rule
 
 # %% ../../nbs/model/08_model_inputs.ipynb #62657058
+def _forwards(model): # those that a call may go through, outermost first
+    yield model.forward
+    yield from (vars(c)['forward'] for c in type(model).__mro__ if 'forward' in vars(c) and c is not nn.Module)
+    if hasattr(model, 'get_base_model'): yield from _forwards(model.get_base_model()) # of peft
+
+def _is_final(forward, parameters): # does it say all that it takes?
+    goes_on = any(p.kind==p.VAR_KEYWORD for p in parameters)
+    return not goes_on or forward.__module__.startswith('transformers.')
+
 def accepted_names(
     model:nn.Module # Hugging Face model
 )->set:
-    "The names of the arguments of its `forward`."
-    parameters = inspect.signature(model.forward).parameters.items()
-    return {n for n,p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    "The names of the arguments of its `forward`, and of those that its `**kwargs` go on to."
+    names = set()
+    for forward in _forwards(model):
+        parameters = inspect.signature(forward).parameters
+        names |= {n for n,p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if _is_final(forward, parameters.values()): break
+    return names-{'self'}
 
 # %% ../../nbs/model/08_model_inputs.ipynb #d00rca27
 def writes_text(
