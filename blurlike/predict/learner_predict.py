@@ -17,7 +17,7 @@ from fastcore.foundation import L
 from fastcore.meta import delegates
 
 from ..data.batch import TransformersDL
-from ..data.loaders import check_labelled, check_no_rows, items_of
+from ..data.loaders import check_gives_batches, check_labelled, items_of
 from ..model.decisions import decisions_of
 from ..model.fingerprints import config_facts, generation_facts, tokenizer_hash, weights_hash
 from ..model.int8 import predicting_in
@@ -157,7 +157,7 @@ def get_preds(self:PredictingLearner, ds_idx=1, dl=None, reorder=True, inner=Fal
     "fastai's `get_preds`: rows go through the model in order of length and come back in their own; `ValueError` where outputs are `nan`."
     cbs = L(cbs) if inner else [_Numbers(), *L(cbs)] # a fit goes on, and tells of its loss
     if dl is None: dl = self.dls[ds_idx].new(shuffle=False, drop_last=False)
-    check_no_rows(dl, 'dl= takes a loader')
+    check_gives_batches(dl)
     if kwargs.get('with_loss'): check_labelled(dl, self.dls)
     kind = self.predictions.gather
     is_empty = isinstance(dl, TransformersDL) and len(dl.dataset)==0
