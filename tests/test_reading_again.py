@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import ColReader
@@ -86,6 +87,42 @@ def test_the_path_of_a_table_stands_for_its_rows(kind, bert):
     for o in ('a film.csv','a film', 'x'*5000+'.csv', Path('gone.csv')):
         for f in (learn.predict_batch, learn.dls.test_dl):
             with pytest.raises(TypeError, match='takes a list of texts; for one text call `predict`, for the rows of a file'): f(o)
+
+GIVEN = dict(frame=lambda df: df, dataset=Dataset.from_pandas, dicts=lambda df: df.to_dict('records'), path=lambda df: write(df, 'rows.jsonl'), array=lambda df: df[['text']].to_numpy()[:,0])
+@pytest.mark.parametrize('given', GIVEN)
+def test_logits_are_of_all_that_predict_batch_takes(given, bert):
+    learn,df = make(bert, frame('a','b')),frame('a','b')[:5]
+    want = learn.predict_logits(df.text.tolist())
+    for o in (GIVEN[given](df), df.text, tuple(df.text)): assert torch.equal(learn.predict_logits(o), want)
+    assert want.softmax(-1).max(1).values.tolist()==[o['score'] for o in learn.predict_batch(GIVEN[given](df))]
+    assert learn.predict_logits(df[:0]).shape==(0, 2)
+
+def test_logits_of_one_text_are_no_logits_of_its_letters(bert):
+    learn = make(bert, frame('a','b'))
+    for o in ('a film', Path('gone.csv'), 'gone.csv', dict(text=['a']), (t for t in TEXTS), {'a','b'}, None, frame('a','b').iloc[0]):
+        with pytest.raises(TypeError, match='predict_logits takes (a list of texts|rows)'): learn.predict_logits(o)
+    pairs = make(bert, frame('a','b', other=TEXTS[:N]), text=['text','other'])
+    with pytest.raises(TypeError, match='item 0: expected a pair of texts'): pairs.predict_logits(('a film','a town'))
+    with pytest.raises(ValueError, match='bs=0'): learn.predict_logits(['a film'], bs=0)
+
+def test_one_row_is_no_list_of_texts(bert):
+    learn = make(bert, frame('a','b'))
+    row = frame('a','b').iloc[0]
+    for call in (learn.predict_batch, learn.embed, learn.dls.test_dl, learn.uncertain):
+        with pytest.raises(TypeError, match=r"takes rows, and this Series is one of them, with 'text', 'label': pass `\[row\]`"): call(row)
+    assert len(learn.predict_batch([row]))==1 and len(learn.predict_batch(pd.Series(['a film','a town'], index=['one','other'])))==2
+
+def test_a_text_is_no_loader(bert):
+    learn = make(bert, frame('a','b'))
+    for o in ('a film', Path('gone.csv'), (t for t in TEXTS), 5.):
+        for call in (learn.validate, learn.get_preds, learn.show_results):
+            with pytest.raises(TypeError, match=f'dl= takes a loader, not {type(o).__name__}'): call(dl=o)
+
+def test_logits_of_words(bert):
+    df = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS[:N]], tags=[['x' if i else 'y' for i,_ in enumerate(t.split())] for t in TEXTS[:N]]))
+    learn = token_classification_learner(df, bert, bs=6)
+    want = learn.predict_logits(df.tokens[:4].tolist())
+    for o in (df[:4], TEXTS[:4]): assert torch.equal(learn.predict_logits(o), want)
 
 @pytest.mark.parametrize('kind', ['csv','jsonl','parquet'])
 def test_numbers_stand_for_the_names_that_they_stood_for(kind, bert):

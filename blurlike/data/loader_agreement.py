@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from fastai.data.core import DataLoaders
 
-from .given_items import check_no_rows
+from .given_items import check_gives_batches
 from .tokens import TokenizeText
 from ..support.arguments import is_name, some_of
 from ..support.cells import native_values
@@ -21,7 +21,7 @@ def check_labelled(
     dls:DataLoaders # Those of the learner
 ):
     "Raise `ValueError` for a loader whose rows hold no labels, though those of `dls` do; `TypeError` for rows in place of a loader."
-    check_no_rows(dl, 'dl= takes a loader')
+    check_gives_batches(dl)
     tls = getattr(getattr(dl, 'dataset', None), 'tls', dls.train_ds.tls) # a list of batches has none
     if len(tls)>=len(dls.train_ds.tls): return
     raise ValueError("this loader holds texts without labels: build it with `dls.test_dl(rows, with_labels=True)`")

@@ -163,7 +163,7 @@ def _told(item): # for a table
 def _known_rows(learn, rows):
     if isinstance(rows, (str, Path)): return read_again(learn, rows).source
     has_places = hasattr(rows, '__len__') and not isinstance(rows, (dict, set, frozenset)) # a `DatasetDict` is a dict
-    if has_places: return rows
+    if has_places: return items_of(rows, 'uncertain', learn)
     raise TypeError(f"rows must be a list or Series of texts, a DataFrame, Dataset, list of dicts or file path, not {type(rows).__name__}")
 
 @patch

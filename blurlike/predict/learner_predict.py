@@ -18,7 +18,7 @@ from fastcore.meta import delegates
 
 from ..data.batch import TransformersDL
 from ..data.loader_agreement import check_labelled
-from ..data.given_items import check_no_rows, items_of
+from ..data.given_items import check_gives_batches, items_of
 from ..model.decisions import decisions_of
 from ..model.fingerprints import config_facts, generation_facts, text_facts, weights_hash
 from ..model.int8 import predicting_in
@@ -156,7 +156,7 @@ def get_preds(self:PredictingLearner, ds_idx=1, dl=None, reorder=True, inner=Fal
     "fastai's `get_preds`: rows go through the model in order of length and come back in their own; `ValueError` where outputs are `nan`."
     cbs = L(cbs) if inner else [_Numbers(), *L(cbs)] # a fit goes on, and tells of its loss
     if dl is None: dl = self.dls[ds_idx].new(shuffle=False, drop_last=False)
-    check_no_rows(dl, 'dl= takes a loader')
+    check_gives_batches(dl)
     if kwargs.get('with_loss'): check_labelled(dl, self.dls)
     kind = self.predictions.gather
     is_empty = isinstance(dl, TransformersDL) and len(dl.dataset)==0

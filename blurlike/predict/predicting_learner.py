@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 
 from ..data.loaders import check_loaders, own_loaders
-from ..data.given_items import check_many, given_rows, columns_read, takes, text_changes
+from ..data.given_items import check_many, given_rows, columns_read, items_of, takes, text_changes
 from ..data.loader_agreement import check_names, check_tokens, output_names
 from ..data.prefetch import ahead, name_error, name_items, own_transforms
 from ..data.column import Column
@@ -35,6 +35,7 @@ from ..model.transfers import begin_fetch, keep_copy, plain_tensor, send
 from ..model.precision import half_of
 from ..model.turns import predict_together
 from .text_labels import LabelPredictions
+from ..support.arguments import check_counts
 from ..support.finite import check_outputs
 from ..support.progress import Progress
 from ..support.warn import warn_user
@@ -253,8 +254,8 @@ def forward_all(self:PredictingLearner,
 
 # %% ../../nbs/predict/06_predicting_learner.ipynb #10f6000a
 @patch
-def predict_logits(self:PredictingLearner,
-    texts:list, # Texts, pairs or lists of words
+def logits_of(self:PredictingLearner,
+    texts:list, # From `texts_of`
     bs:int=64   # Texts per batch
 )->torch.Tensor: # (B,C) float32 logits, on the CPU
     "The model's logits for `texts`, computed in order of length."
@@ -272,6 +273,19 @@ def predict_logits(self:PredictingLearner,
             res.append(cat(out)[np.argsort(np.concatenate(batches))])
     tfm.report_cut(seen)
     return cat(res).clone()
+
+# %% ../../nbs/predict/06_predicting_learner.ipynb #10f6000c9
+@patch
+def predict_logits(self:PredictingLearner,
+    items, # List or Series of texts or pairs, DataFrame, Dataset, list of dicts, or path of a table
+    bs:int=64 # Texts per batch
+)->torch.Tensor: # (B,C) float32 logits, on the CPU, in the order of `items`
+    "The model's logits for `items`; `TypeError` for one text in place of a list."
+    items = items_of(items, 'predict_logits', self)
+    check_counts(bs=bs)
+    tfm = self.dls.text_tfm
+    texts = self.texts_of(items, check=tfm.check_or_text)
+    return self.logits_of([tfm.divided(o) for o in texts], bs)
 
 # %% ../../nbs/predict/06_predicting_learner.ipynb #0becf6c0
 @patch

@@ -57,7 +57,7 @@ class ChoicePredictions(LabelPredictions):
         return (*([item] if with_input else []), item.choices[int(index)], index, probs)
 
     def _probs(self, learn, item): # a callback of the user's may have a say
-        if only_ours(learn): return as_probabilities(learn.loss_func, learn.predict_logits([item]))[0]
+        if only_ours(learn): return as_probabilities(learn.loss_func, learn.logits_of([item]))[0]
         return learn.get_preds(dl=learn.dls.test_dl([item]))[0][0]
 
     def many(self, learn, items, bs=64,
@@ -67,7 +67,7 @@ class ChoicePredictions(LabelPredictions):
         "Plain dicts, one a row: `label`, the number of the choice; `score`, its probability; `answer`, the choice."
         check_one_way(abstain=abstain is not None, sets=sets)
         items = learn.texts_of(items)
-        probs = as_probabilities(learn.loss_func, learn.predict_logits(items, bs))
+        probs = as_probabilities(learn.loss_func, learn.logits_of(items, bs))
         def told(o, i, score): return dict(label=i, score=score, answer=o.choices[i])
         def likely(o, p): return [told(o, i, float(p[i])) for i in _in_set(learn, p[:len(o.choices)])]
         if sets: return list(map(likely, items, probs))
