@@ -49,6 +49,7 @@ from .data.block import *
 from .data.torch_batches import *
 from .model.transfers import *
 from .model.model_inputs import *
+from .model.trials import *
 from .model.model_call import *
 from .model.door import *
 from .model.inputs_callback import *

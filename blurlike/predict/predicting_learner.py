@@ -28,8 +28,8 @@ from ..data.column import Column
 from ..data.rows import Rows
 from ..data.table_checks import check_columns
 from ..model.class_weights import loss_name
-from ..model.decisions import (DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold,
-    with_activation, with_decisions)
+from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold
+from ..model.decisions import with_activation, with_decisions
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
 from ..model.transfers import begin_fetch, keep_copy, plain_tensor, send
 from ..model.precision import half_of
