@@ -36,8 +36,12 @@ from .data.corpus import *
 from .data.token_fields import *
 from .data.text_items import *
 from .data.tokenizer_calls import *
+from .data.row_errors import *
 from .data.token_limit import *
 from .data.tokens import *
+from .data.row_reader import *
+from .data.prefetch import *
+from .data.token_memory import *
 from .data.token_blocks import *
 from .data.given_items import *
 from .data.loaders import *

@@ -13,7 +13,7 @@ from datasets import Dataset
 from fastcore.basics import patch
 from fastcore.foundation import L
 
-from ...data.prefetch import name_error, name_items
+from ...data.row_errors import name_error, name_items
 from ...data.rows import Rows
 from ...data.table_checks import check_columns
 from ...model.model_inputs import unwrap

@@ -19,7 +19,7 @@ from fastcore.meta import delegates
 
 from ...data.batch import TransformersDL
 from ...data.corpus import reader_of
-from ...data.prefetch import name_error
+from ...data.row_errors import name_error
 from ...data.column import Column
 from ...data.token_blocks import fit_block
 from ...data.table_checks import check_columns, check_texts
