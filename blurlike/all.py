@@ -36,8 +36,12 @@ from .data.corpus import *
 from .data.token_fields import *
 from .data.text_items import *
 from .data.tokenizer_calls import *
+from .data.row_errors import *
 from .data.token_limit import *
 from .data.tokens import *
+from .data.row_reader import *
+from .data.prefetch import *
+from .data.token_memory import *
 from .data.token_blocks import *
 from .data.given_items import *
 from .data.loaders import *
@@ -49,6 +53,7 @@ from .data.block import *
 from .data.torch_batches import *
 from .model.transfers import *
 from .model.model_inputs import *
+from .model.trials import *
 from .model.model_call import *
 from .model.door import *
 from .model.inputs_callback import *

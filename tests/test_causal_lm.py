@@ -15,7 +15,8 @@ from blurlike.all import (Rows, Callback, GradientAccumulation, Interpretation, 
 from blurlike.model import token_scores as scores_module
 from blurlike.inspect.token_view import reading_of
 from fastai.losses import CrossEntropyLossFlat
-from blurlike.model.model_inputs import accepted_names, documents_apart, way_apart
+from blurlike.model.model_inputs import accepted_names
+from blurlike.model.trials import documents_apart, way_apart
 from blurlike.tasks.causal_lm.generation import pads_left, prompts_of
 from blurlike.predict import writing
 from blurlike.predict.token_choice import decoding
@@ -944,7 +945,7 @@ def test_layers_that_see_near_tokens_alone_do_so_in_a_block(folders, arch):
 
 def test_a_model_that_cannot_keep_texts_apart_gets_a_text_a_row(folders, monkeypatch):
     df,ready = FORMS['text'][0],lm('packed', folders('gpt2')).dls
-    monkeypatch.setattr('blurlike.model.model_inputs.documents_apart', lambda *args: False)
+    monkeypatch.setattr('blurlike.model.trials.documents_apart', lambda *args: False)
     with pytest.warns(UserWarning, match='GPT2LMHeadModel would let the texts of a block see each other'): learn = causal_lm_learner(df, folders('gpt2'), bs=5)
     assert not learn.dls.text_tfm.packed and len(learn.dls.train_ds)+len(learn.dls.valid_ds)==len(df)
     quiet(learn, 1, 1e-3)

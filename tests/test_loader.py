@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import torch
 from blurlike.all import CategoryBlock, ColReader, DataBlock, Rows, TokenizeText, Tokens, TransformersTextBlock, sequence_classification_learner, set_seed
-from blurlike.data.prefetch import Memory, ahead
+from blurlike.data.prefetch import ahead
+from blurlike.data.token_memory import Memory
 from fastai.distributed import DistributedDL
 from fasttransform import Pipeline
 from small import close, learner, word_tokenizer

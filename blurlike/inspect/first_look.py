@@ -10,7 +10,7 @@ import numpy as np
 from fastai.torch_core import rank_distrib
 
 from .row_scan import conflicting_texts, parts_of, same_randomness
-from ..data.prefetch import is_plain
+from ..data.row_reader import is_plain
 from ..data.rows import name_numbers
 from ..train.run import FIRST_LOOKS
 from ..data.token_blocks import TokenBlocks

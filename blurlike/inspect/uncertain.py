@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from ..show.tables import AllColumns
 from ..support.arguments import check_counts
 from ..data.given_items import items_of, read_again
-from ..data.prefetch import items_from
+from ..data.row_errors import items_from
 from ..model.door import below_head
 from ..model.model_inputs import split_windows, unwrap, writes_text
 from ..predict.prediction_files import rows_between

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['unwrap', 'real_tokens', 'split_windows', 'labels_of_windows', 'read_outputs', 'replace_hidden', 'cat_choices',
-           'gives_one_number', 'accepted_names', 'writes_text', 'needs_positions', 'in_own_precision', 'are_alike',
-           'positions_of', 'as_documents', 'documents_apart', 'way_apart', 'check_apart']
+           'gives_one_number', 'accepted_names', 'writes_text']
 
 # %% ../../nbs/model/08_model_inputs.ipynb #3edfb288
 import inspect
@@ -14,10 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .token_agreement import n_embeddings
 from .transfers import copy_of, keep_copy, picked, with_copy
-from .turns import predict_together
-from ..support.warn import warn_user
 
 # %% ../../nbs/model/08_model_inputs.ipynb #b14bc430
 def unwrap(
@@ -151,127 +147,3 @@ def writes_text(
     "Has it a decoder whose input is made from targets?"
     has_decoder = getattr(getattr(model, 'config', None), 'is_encoder_decoder', False)
     return has_decoder and getattr(model, 'can_generate', bool)()
-
-# %% ../../nbs/model/08_model_inputs.ipynb #06a5f002
-def needs_positions(
-    model:nn.Module, # Hugging Face model
-    tokenizer, # Pads on the left
-    outputs:tuple=('logits',) # Names of the outputs that are its logits
-)->bool:
-    "Does `model` give a left-padded row the logits of the row alone only when it is told the positions?"
-    row,mask = _row_beside_padding(tokenizer, next(model.parameters()).device)
-    padded = dict(input_ids=row, attention_mask=mask)
-    def logits(**inputs):
-        res = read_outputs(model(**inputs), outputs)[0].float()
-        return res[3-row.shape[1]:] if res.ndim>1 else res
-    with torch.no_grad(), predict_together(model):
-        try:
-            alone = logits(input_ids=row[:,3:], attention_mask=mask[:,3:])
-            plain = logits(**padded)
-            may_not = are_alike(plain, alone, model)
-            if may_not and _is_exact(model): return False
-            told = logits(**padded, position_ids=positions_of(mask))
-            if are_alike(told, alone, model) and _off(told, alone)<_off(plain, alone): return True
-            if may_not: return False
-        except Exception: return False # a model that wants more than this
-    warn_user(f"the tokenizer pads on the left, and {type(model).__name__} gives a text other logits beside padding there: "
-        "set `tokenizer.padding_side = 'right'`")
-    return False
-
-# %% ../../nbs/model/08_model_inputs.ipynb #06a5f002c1
-def in_own_precision(
-    model:nn.Module # About to be tried
-):
-    "Within, `model` computes in the precision of its weights: what mixed precision rounds would hide what a trial looks for."
-    return torch.autocast(next(model.parameters()).device.type, enabled=False)
-
-def _off(a, b): return float((a-b).abs().max())
-def _is_exact(model): return next(model.parameters()).dtype in (torch.float32, torch.float64)
-
-def are_alike(
-    a:torch.Tensor, # Logits
-    b:torch.Tensor, # Others, of the same shape
-    model:nn.Module # That gave both
-)->bool:
-    "Do they differ by rounding alone? By 0.1% of the largest where the weights are float32, by 2% in half precision."
-    share = 1e-3 if _is_exact(model) else 2e-2
-    return _off(a, b)<=share*float(b.abs().max())
-
-def _row_beside_padding(tokenizer, device): # (1,8) ids, of which three are padding, and their mask
-    pad = tokenizer.pad_token_id
-    ids = [i for i in range(20) if i!=pad and i not in tokenizer.all_special_ids][:5]
-    mask = torch.tensor([[0]*3+[1]*len(ids)], device=device)
-    return torch.tensor([[pad]*3+ids], device=device),mask
-
-def positions_of(
-    mask:torch.Tensor # (B,L), 1 for tokens
-)->torch.Tensor: # (B,L)
-    "The positions of the tokens of each row, counted from its first."
-    return (mask.cumsum(1)-1).clamp(min=0)
-
-# %% ../../nbs/model/08_model_inputs.ipynb #ca11ad02
-def as_documents(
-    way:str, # As in `documents_apart`
-    accepted:set, # Names that the model's `forward` takes
-    ids:torch.Tensor, # (B,L)
-    positions:torch.Tensor # (B,L), 0 where a text begins
-)->dict: # Keyword arguments
-    "What tells a model where in a row a text begins."
-    told = {k:v for k,v in dict(position_ids=positions, use_cache=False).items() if k in accepted}
-    if way=='positions': return told
-    document = (positions==0).cumsum(1)
-    is_before = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
-    return told | dict(attention_mask=((document[:,:,None]==document[:,None])&is_before)[:,None])
-
-# %% ../../nbs/model/08_model_inputs.ipynb #0382164f
-def _slides(model): # does a layer see near tokens alone, which a mask of one's own takes away?
-    config = getattr(model, 'config', None)
-    return getattr(config and config.get_text_config(), 'sliding_window', None) is not None
-
-def _two_texts(model): # in a row of (1,9), the same after another text, and the positions of both
-    n = n_embeddings(model) or 10
-    device = next(model.parameters()).device
-    ids = torch.arange(1, 10, device=device)[None]%n
-    others = ids.clone()
-    others[:,:4] = (ids[:,:4]+3)%n
-    return ids,others,torch.tensor([[0,1,2,3,0,1,2,3,4]], device=device)
-
-def documents_apart(
-    model:nn.Module, # Hugging Face model
-    way:str, # `positions`: these alone tell where a text begins; `mask`: a mask of (L,L) does
-    accepted:set # Names that the model's `forward` takes
-)->bool:
-    "Does the second of two texts in a row get the logits that it gets alone, whatever the first one is?"
-    if way=='mask' and _slides(model): return False # nine tokens would not show it
-    ids,others,positions = _two_texts(model)
-    def second(ids, **told): return model(input_ids=ids, **told).logits.float()[:,-5:]
-    def told_apart(ids): return second(ids, **as_documents(way, accepted, ids, positions))
-    with torch.no_grad(), predict_together(model):
-        try:
-            alone = second(ids[:,4:])
-            beside,beside_other = map(told_apart, (ids, others))
-            joined,joined_other = map(second, (ids, others))
-        except Exception: return False # whatever a model that was not made for this may raise
-    if alone.shape!=beside.shape: return False
-    leak = 1e-3 if _is_exact(model) else .25 # of what a text sees where nothing divides them
-    sees_other = _off(beside, beside_other)>leak*_off(joined, joined_other)
-    is_sure = _is_exact(model) or 4*_off(beside, alone)<_off(joined, alone)
-    return is_sure and not sees_other and are_alike(beside, alone, model)
-
-# %% ../../nbs/model/08_model_inputs.ipynb #cff9b4f3
-def way_apart(
-    model:nn.Module, # Hugging Face model
-    accepted:set|None=None # Names that its `forward` takes; `None`: those of its signature
-)->str: # As in `documents_apart`, or `none`
-    "How `model` is told to keep the texts of a row apart."
-    accepted = accepted_names(model) if accepted is None else accepted
-    return next((w for w in ('positions','mask') if documents_apart(model, w, accepted)), 'none')
-
-def check_apart(
-    model:nn.Module, # Hugging Face model
-    way:str # From `way_apart`
-):
-    "Raise `ValueError` where there is no way."
-    if way!='none': return
-    raise ValueError(f"{type(model).__name__} lets texts that stand in one block see each other, whatever it is told: pass block_size=0, "
-        "for a text a row")

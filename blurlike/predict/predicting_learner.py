@@ -23,13 +23,15 @@ from fastcore.foundation import L
 from ..data.loaders import check_loaders, own_loaders
 from ..data.given_items import check_many, given_rows, columns_read, items_of, takes, text_changes
 from ..data.loader_agreement import check_names, check_tokens, output_names
-from ..data.prefetch import ahead, name_error, name_items, own_transforms
+from ..data.prefetch import ahead
+from ..data.row_errors import name_error, name_items
+from ..data.row_reader import own_transforms
 from ..data.column import Column
 from ..data.rows import Rows
 from ..data.table_checks import check_columns
 from ..model.class_weights import loss_name
-from ..model.decisions import (DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold,
-    with_activation, with_decisions)
+from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold
+from ..model.decisions import with_activation, with_decisions
 from ..model.model_inputs import cat_choices, gives_one_number, unwrap
 from ..model.transfers import begin_fetch, keep_copy, plain_tensor, send
 from ..model.precision import half_of

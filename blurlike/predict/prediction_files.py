@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 from fastcore.imports import noop
 
-from ..data.prefetch import items_from
+from ..data.row_errors import items_from
 from ..support.files import file_hash, write_file, checksum_of
 from ..support.one_writer import OneWriter
 from ..support.progress import Progress

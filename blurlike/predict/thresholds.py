@@ -12,8 +12,8 @@ from fastai.data.load import DataLoader
 from fastcore.basics import patch
 
 from ..data.given_items import check_no_rows
-from blurlike.model.decisions import (NO_ACTIVATION, check_activation, decisions_of, label_threshold, read_threshold,
-    set_decisions)
+from ..model.decisions import NO_ACTIVATION, check_activation, decisions_of, label_threshold, read_threshold
+from ..model.decisions import set_decisions
 from ..show.tables import AllColumns
 from ..support.arguments import check_counts
 from ..support.warn import warn_user

@@ -28,8 +28,8 @@ from ..train.learner_parts import head_config
 from ..model.model_inputs import unwrap
 from ..data.loader_agreement import output_names
 from ..data.given_items import text_changes
+from ..data.row_reader import own_transforms
 from ..model.turns import predict_together
-from ..data.prefetch import own_transforms
 from ..model.pretrained import load_transformer
 from ..model.tokenizer import kept_settings, load_tokenizer
 from ..support.progress import late_bars

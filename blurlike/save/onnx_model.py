@@ -22,7 +22,8 @@ from torch import nn
 from ..support.files import file_hash, read_folder
 from ..train.learner import TransformersLearner
 from ..model.inputs_callback import ModelInputsCallback
-from ..model.model_inputs import needs_positions, unwrap
+from ..model.model_inputs import unwrap
+from ..model.trials import needs_positions
 from ..model.checkpoint import load_config
 from .folder import keep_facts, learner_of
 from .folder_check import check_folder, check_destination, folder_of, replace_save

@@ -25,7 +25,7 @@ from ..model.pretrained import load_transformer, start_bias
 from ..model.tokenizer import load_tokenizer
 from ..model.checkpoint import check_checkpoint
 from ..model.text_limit import fit_length
-from ..data.prefetch import check_first_texts
+from ..data.token_limit import check_first_texts
 from ..data.column import Column
 from ..data.rows import Rows
 from ..task import Task

@@ -41,8 +41,8 @@ from ..model.splitters import layer_stacks, transformer_splitter
 from ..task import Task, task_of
 from ..support.arguments import check_taken, of_fastai, of_trainer
 from ..support.warn import warn_user
-from .learner_parts import (check_graphs, check_learner_settings, count_groups, found_in_model, head_config,
-    place_model, prepare_model, target_sums, with_own_callbacks)
+from .learner_parts import check_graphs, check_learner_settings, count_groups, found_in_model
+from .learner_parts import head_config, place_model, prepare_model, target_sums, with_own_callbacks
 import blurlike.predict.learner_predict # noqa: F401 (adds `predict`, `predict_batch`, `get_preds`)
 import blurlike.show.tables # noqa: F401 (registers the displays)
 

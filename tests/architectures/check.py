@@ -18,7 +18,7 @@ from excluded import padding, reason
 from models import KIND, MAPPINGS, MULTIMODAL, TASKS, TEXTS, make_config, make_tokenizer, n_parameters
 
 from blurlike.all import LEARNERS, TransformersLearner, layerwise_splitter, set_seed
-from blurlike.model.model_inputs import way_apart
+from blurlike.model.trials import way_apart
 from blurlike.model.splitters import layer_stacks
 from blurlike.tasks.seq2seq.generation_settings import target_tfm_of
 

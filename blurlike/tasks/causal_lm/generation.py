@@ -13,10 +13,11 @@ from datasets import Dataset
 from fastcore.basics import patch
 from fastcore.foundation import L
 
-from ...data.prefetch import name_error, name_items
+from ...data.row_errors import name_error, name_items
 from ...data.rows import Rows
 from ...data.table_checks import check_columns
-from ...model.model_inputs import are_alike, unwrap
+from ...model.model_inputs import unwrap
+from ...model.trials import are_alike
 from ...model.text_limit import max_positions
 from ...model.token_agreement import n_embeddings
 from ...model.token_scores import NextTokenLoss

@@ -19,14 +19,15 @@ from fastcore.meta import delegates
 
 from ...data.batch import TransformersDL
 from ...data.corpus import reader_of
-from ...data.prefetch import name_error
+from ...data.row_errors import name_error
 from ...data.column import Column
 from ...data.token_blocks import fit_block
 from ...data.table_checks import check_columns, check_texts
 from ...data.splits import split_rows, used_rows
 from ...data.two_tables import read_split
 from ...model.inputs_callback import ModelLoss
-from ...model.model_inputs import check_apart, unwrap, way_apart, writes_text
+from ...model.model_inputs import unwrap, writes_text
+from ...model.trials import check_apart, way_apart
 from ...model.tokenizer import load_tokenizer
 from ...model.text_limit import fit_length
 from ...model.pretrained import load_transformer

@@ -11,7 +11,7 @@ import torch
 from fastcore.basics import getcallable, patch
 
 from ...support.arguments import check_counts
-from ...data.prefetch import name_error, name_items
+from ...data.row_errors import name_error, name_items
 from .masking import TensorMasked
 from ...support.progress import Progress
 from ...task import Predictions

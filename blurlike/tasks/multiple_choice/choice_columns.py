@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from fastcore.basics import patch
 
 from ...support.warn import warn_user
-from ...data.prefetch import name_error
+from ...data.row_errors import name_error
 from ...data.rows import Rows
 from ...data.table_files import BROKEN
 from .choices import choices_in

@@ -24,7 +24,7 @@ from torch import nn
 
 from ...support.arguments import column_names
 from ...data.batch import TransformersDL
-from ...data.prefetch import name_error
+from ...data.row_errors import name_error
 from ...data.column import Column
 from ...data.table_checks import check_columns, check_texts, read_rows
 from ...data.splits import split_rows, used_rows

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 
-from ...data.prefetch import name_error
+from ...data.row_errors import name_error
 from ...data.table_checks import check_texts
 from ...data.tokens import TokenizeText
 from ...support.arguments import check_counts

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from datasets import DatasetDict
 
-from ...data.prefetch import name_error
+from ...data.row_errors import name_error
 from ...data.rows import Rows
 from ...data.table_checks import read_rows
 from ...data.table_files import read_table

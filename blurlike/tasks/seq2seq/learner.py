@@ -30,8 +30,8 @@ from ...train.assembly import begin, build_learner, ready_task
 from ...train.learner import TransformersLearner
 from ...train.metrics import check_text_metrics
 from .generation import Seq2SeqPredictions, decoder_input
-from blurlike.tasks.seq2seq.generation_settings import (MOST_MEASURED, check_decoder, measured_targets,
-    set_generation, settle, target_tfm_of)
+from .generation_settings import MOST_MEASURED, check_decoder, measured_targets, set_generation
+from .generation_settings import settle, target_tfm_of
 from .scores import seq2seq_metrics
 from .texts import WrittenColumn, source_block, target_block
 import blurlike.tasks.seq2seq.faults # noqa: F401 (`check` knows them)

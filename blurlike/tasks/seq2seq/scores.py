@@ -17,7 +17,7 @@ import pandas as pd
 from fastcore.basics import patch
 from fasttransform import compose_tfms
 
-from ...data.prefetch import name_error, name_items
+from ...data.row_errors import name_error, name_items
 from ...data.column import Column
 from ...model.token_scores import as_scores
 from ...predict.written_text import WrittenText

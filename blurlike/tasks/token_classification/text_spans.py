@@ -19,8 +19,8 @@ from ...support.arguments import is_whole
 from ...support.cells import is_missing
 from ...support.packed_files import file_kind
 from ...support.warn import warn_user
-from blurlike.tasks.token_classification.tagged import (CONLL, border_of_word, is_entity_scheme, is_in_word, read_conll,
-    spans_to_tags)
+from .tagged import CONLL, border_of_word, is_entity_scheme, is_in_word, read_conll
+from .tagged import spans_to_tags
 
 # %% ../../../nbs/tasks/token_classification/06_text_spans.ipynb #8cd460ca
 def _is_conll(data, words): # a column by its number is one of such a file
