@@ -77,7 +77,8 @@ def _takes_loss(loss_func): # of PyTorch or fastai, which know nothing of the ne
 causal_lm = register_task(Task('causal_lm', 'AutoModelForCausalLM',
     block=causal_lm_block, fits=_fits,
     loss=lambda weights: NextTokenLoss(), metrics=causal_lm_metrics, predictions=NextTokenPredictions(),
-    pipeline=dict(return_full_text=False, do_sample=False), hub_tags=('text-generation',), judge=judge_next, takes_loss=_takes_loss,
+    pipeline=dict(return_full_text=False, do_sample=False), hub_tags=('text-generation',),
+    judge=judge_next, takes_loss=_takes_loss,
     check_metrics=partial(check_text_metrics, own='causal_lm_metrics() (perplexity, accuracy and bits per byte)')))
 
 # %% ../../../nbs/tasks/causal_lm/09_learner.ipynb #cb05ad09
