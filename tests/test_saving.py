@@ -6,10 +6,13 @@ import pytest
 import torch
 import transformers
 from blurlike.all import (CategoryBlock, ClassificationInterpretation, ColReader, CSVLogger, DataBlock, GradientClip, Interpretation, MaskedLMBlock, ModelLoss, RandomSplitter, TransformersLearner, TransformersTextBlock, accuracy, noop, layerwise_splitter, load_tokenizer, output_names, trainable_params)
+from blurlike.save.folder import lost_code
 from blurlike.save.saved_facts import FORMAT, write_facts
 from fresh import fresh_process
-from small import ARCHS, AUTO_MODELS, BS, FRAMES, KINDS, MORE_KINDS, SAME_WIDTH, TEXTS, VOCABS, WRITING, activated, asked_of, changed, close, direct_logits, direct_preds, first, head_names, learner, table, texts_of, valid_frame, weights, with_answers
+from safetensors.torch import load_file
+from small import ARCHS, AUTO_MODELS, BS, FRAMES, KINDS, MORE_KINDS, SAME_WIDTH, SMALL, TEXTS, VOCABS, WRITING, activated, asked_of, changed, close, direct_logits, direct_preds, first, head_names, learner, table, texts_of, valid_frame, weights, with_answers
 from pathlib import Path
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
@@ -492,3 +495,59 @@ def test_a_folder_tells_how_much_its_model_could_read(bert):
     back.save_pretrained('again')
     lengths = [learner('single', c).dls.text_tfm.max_length for c in (bert, short, 'short', back, 'again')]
     assert len(set(lengths))==1 and lengths[0]>12
+
+# What is more than its config
+
+class MeanPooled(transformers.BertForSequenceClassification):
+    def forward(self, input_ids=None, attention_mask=None, token_type_ids=None, **kwargs):
+        hidden = self.bert(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).last_hidden_state
+        return SequenceClassifierOutput(logits=self.classifier(hidden.mean(1)))
+
+class WithMore(MeanPooled):
+    def __init__(self, config):
+        super().__init__(config)
+        self.more = torch.nn.Linear(3, 3)
+
+class SavedAlong(MeanPooled): _auto_class = 'AutoModelForSequenceClassification'
+
+def model_of(kind): return kind(transformers.BertConfig(vocab_size=400, max_position_embeddings=64, num_labels=3, initializer_range=.5, **SMALL))
+
+def with_part(name, part):
+    model = model_of(transformers.BertForSequenceClassification)
+    owner,_,last = name.rpartition('.')
+    setattr(model.get_submodule(owner), last, part)
+    return model
+
+OTHERWISE = dict(own=(lambda: model_of(MeanPooled), 'MeanPooled is a class of your own .*BertForSequenceClassification'),
+    part=(lambda: with_part('bert.pooler.activation', torch.nn.GELU()), 'bert.pooler.activation of this BertForSequenceClassification is not'))
+REFUSED = dict(more=(lambda: model_of(WithMore), 'WithMore is a class of your own'),
+    head=(lambda: with_part('classifier', torch.nn.Sequential(torch.nn.Linear(32, 3), torch.nn.ReLU())), 'classifier of this BertForSequenceClassification is not'),
+    bias=(lambda: with_part('classifier', torch.nn.Linear(32, 3, bias=False)), 'classifier of this BertForSequenceClassification is not'))
+
+@pytest.mark.parametrize('case', OTHERWISE)
+def test_a_model_that_would_answer_otherwise_is_told_of(case, bert, in_tmp):
+    make,said = OTHERWISE[case]
+    learn = learner('single', make(), tokenizer=bert)
+    with pytest.warns(UserWarning, match=f'{said}.* may answer otherwise.*learn.export'): learn.save_pretrained('a')
+    assert TransformersLearner.from_pretrained('a').predict_batch(TEXTS)!=learn.predict_batch(TEXTS)
+    again = learner('single', make(), tokenizer='a') # the way that the warning tells
+    again.model.load_state_dict(load_file('a/model.safetensors'))
+    assert again.predict_batch(TEXTS)==learn.predict_batch(TEXTS)
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_a_model_that_would_be_refused_is_told_of(case, bert, in_tmp):
+    make,said = REFUSED[case]
+    learn = learner('single', make(), tokenizer=bert)
+    with pytest.warns(UserWarning, match=f'{said}.*`from_pretrained` refuses it'): learn.save_pretrained('a')
+    with pytest.raises(ValueError): TransformersLearner.from_pretrained('a')
+
+def test_what_a_config_holds_is_not_warned_of(bert, in_tmp, recwarn):
+    lora = pytest.importorskip('peft').LoraConfig(target_modules=['query'])
+    padding_free = learner('single', bert, padding_free=True)
+    learner('single', bert).save_pretrained('a')
+    for learn in (learner('single', model_of(SavedAlong), tokenizer=bert), learner('single', bert, peft=lora), padding_free): assert lost_code(learn)==('', False)
+    assert lost_code(TransformersLearner.from_pretrained('a'))==('', False)
+    assert not [w for w in recwarn if 'folder without code' in str(w.message)]
+
+@with_answers
+def test_no_kind_of_model_is_taken_for_another(learn): assert lost_code(learn)==('', False)

@@ -1,12 +1,14 @@
 "Models in ONNX predict what PyTorch predicts, in each architecture and of each kind; the page in the browser answers the same, and calls nobody."
 import json,socket,sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import transformers
 
-from small import ARCHS, FRAMES, TEXTS, close, learner, texts_of
+from small import ARCHS, FRAMES, SMALL, TEXTS, close, learner, texts_of
 
 import blurlike.save.onnx_model
 from blurlike.all import TransformersLearner, export_onnx, gradio_app, load_onnx, masked_lm_learner, model_card, page_output, sequence_classification_learner, token_classification_learner
@@ -166,6 +168,34 @@ def test_what_is_refused(exported, bert, monkeypatch, tmp_path):
     with monkeypatch.context() as m:
         m.setitem(sys.modules, 'onnxruntime', None)
         with pytest.raises(ImportError, match='pip install onnxruntime'): load_onnx(folder)
+
+class Doubled(transformers.BertForSequenceClassification):
+    def forward(self, input_ids, **kwargs):
+        output = super().forward(input_ids, **kwargs)
+        output.logits = output.logits*2
+        return output
+
+class Counted(transformers.BertForSequenceClassification):
+    def forward(self, input_ids, **kwargs): return super().forward(input_ids, **kwargs)
+
+@pytest.mark.slow
+def test_a_model_whose_code_no_folder_holds(bert, in_tmp, recwarn):
+    config = transformers.BertConfig(vocab_size=400, max_position_embeddings=64, num_labels=3, initializer_range=.5, **SMALL)
+    plain = transformers.BertForSequenceClassification
+    def of(kind, change=lambda m: None):
+        model = kind(config)
+        change(model)
+        return learner('single', model, tokenizer=bert)
+    def other_part(model): model.bert.pooler.activation = torch.nn.GELU()
+    def other_head(model): model.classifier = torch.nn.Sequential(torch.nn.Linear(32, 3), torch.nn.ReLU())
+    for learn,said in ((of(Doubled), 'Doubled is a class of your own.*logits differ'), (of(plain, other_part), 'bert.pooler.activation.*logits differ'),
+            (of(plain, other_head), 'classifier of this .*its weights have no place')):
+        with pytest.raises(ValueError, match=f'cannot be exported: {said}') as e: export_onnx(learn, 'o')
+        assert '/tmp' not in str(e.value) and not Path('o').exists()
+    learn = of(Counted) # the same logits
+    recwarn.clear()
+    assert same(load_onnx(export_onnx(learn, 'o')).predict_batch(TEXTS), learn.predict_batch(TEXTS))
+    assert not [w for w in recwarn if 'of your own' in str(w.message)]
 
 @pytest.mark.slow
 def test_adapters_and_weights_beside_the_graph(bert, in_tmp, monkeypatch):

@@ -22,10 +22,12 @@ from torch import nn
 from ..support.files import file_hash, read_folder
 from ..train.learner import TransformersLearner
 from ..model.inputs_callback import ModelInputsCallback
+from ..model.precision import half_of
+from ..data.row_reader import own_transforms
 from ..model.model_inputs import unwrap
 from ..model.trials import needs_positions
 from ..model.checkpoint import load_config
-from .folder import keep_facts, learner_of
+from .folder import keep_facts, learner_of, lost_code
 from .folder_check import check_folder, check_destination, folder_of, replace_save
 from .saved_facts import read_facts, write_facts
 
@@ -161,6 +163,26 @@ def _compare(name, before, folder):
     raise ValueError(f"{name} gives other logits in onnxruntime than in PyTorch (they differ by up to {worst:.2g}): "
         "this architecture cannot be exported")
 
+def _no_code(learn, why): # -> an error
+    what = lost_code(learn)[0] or 'the learner computes what no folder holds'
+    return ValueError(f"{type(unwrap(learn.model)).__name__} cannot be exported: {what}, and its code is not in the saved folder "
+        f"that the export is made of, {why}. Use `learn.export`")
+
+def _compare_copy(learn, before): # is it the model of the learner?
+    if own_transforms(learn.dls.valid.after_batch): return # which a folder without code cannot hold, as was told
+    model = unwrap(learn.model)
+    is_exact = half_of(learn) is None and model.dtype==torch.float32
+    share = 1e-3 if is_exact else .1 # of the largest logit, for rounding
+    for (x,copied),own in zip(before, _logits(learn, [x for x,_ in before])):
+        off = (own-copied).abs().max().item()
+        if off>share*own.abs().max().item(): raise _no_code(learn, f"where logits differ by up to {off:.2g}")
+
+def _saved(learn, folder): # -> the folder
+    if lost_code(learn)[1]: raise _no_code(learn, "where its weights have no place")
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='.*may answer otherwise') # that is tried
+        return learn.save_pretrained(folder)
+
 def _on_cpu(learn): # as onnxruntime computes
     learn.model.cpu()
     learn.dls.device = torch.device('cpu')
@@ -181,11 +203,12 @@ def export_onnx(
     is_learner = isinstance(learn_or_folder, TransformersLearner)
     learn = learn_or_folder if is_learner else TransformersLearner.from_pretrained(learn_or_folder)
     with tempfile.TemporaryDirectory() as tmp:
-        source = learn.save_pretrained(Path(tmp)/'model')
+        source = _saved(learn, Path(tmp)/'model')
         facts = read_facts(source)
         copy = _on_cpu(TransformersLearner.from_pretrained(source, model_kwargs=dict(dtype=torch.float32)))
         batches = _batches(copy)
         before = list(zip(batches, _logits(copy, batches)))
+        if is_learner: _compare_copy(learn, before)
         def write(path):
             _export(copy, batches[1], path/'model.onnx', kwargs)
             shutil.copytree(source, path, dirs_exist_ok=True, ignore=_not_copied)

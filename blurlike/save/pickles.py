@@ -166,7 +166,7 @@ def __reduce__(self:TransformersLearner): return _blank, (type(self),), self.__g
 # %% ../../nbs/save/03_pickles.ipynb #0ec0114e
 def load_learner(
     fname, # From `learn.export`
-    cpu:bool=True, # Onto the CPU?
+    cpu:bool=True, # Onto the CPU, and in float32, as fastai has it? `False`: `precision=` is kept
     pickle_module=pickle # What reads it
 )->Learner:
     "fastai's `load_learner`, which runs the code in the file: read only files that you trust; `ImportError` names a module that is not here."
