@@ -904,6 +904,12 @@ def test_the_code_of_the_card_writes_what_the_learner_writes(folders, in_tmp, fo
     want = learn.predict_batch([item], max_new_tokens=8)[0]['generated_text']
     assert found['found'][0]['generated_text']==(want if isinstance(item, str) else want[-1]['content'])
 
+@pytest.mark.parametrize('form,said', [('text','longer texts are cut'), ('packed','blocks of at most 32 tokens; a longer text goes on in the next one')])
+def test_the_card_tells_the_length_of_what_is_read(folders, in_tmp, form, said):
+    learn = lm(form, folders('gpt2'))
+    assert said in model_card(learn)
+    assert said in model_card(learn.save_pretrained('m'))
+
 # Told when the learner is made
 
 @pytest.mark.parametrize('metrics', [Perplexity(), accuracy, [F1Score(average='macro')], [lambda p, t: 0., accuracy]], ids=['Perplexity','accuracy','f1','two'])
