@@ -371,6 +371,17 @@ def test_forms_of_other_programs_are_told_how_to_be_read(folders):
     exec(str(e.value).split('e.g. ')[1], dict(df=alpaca))
     assert alpaca.text[0]=='say it\na'
 
+def test_messages_in_other_places_are_told_how_to_be_read(folders):
+    "As TRL has prompts and completions, and as a chat may come within a dict."
+    apart = pd.DataFrame(dict(prompt=[c[:1] for c in CHATS], completion=[c[1:2] for c in CHATS]))
+    inside = pd.DataFrame(dict(messages=[dict(messages=c[:2]) for c in CHATS]))
+    for df,text in ((apart, ['prompt','completion']), (inside, 'messages')):
+        with pytest.raises(TypeError, match='hold messages|dicts with a chat inside') as e: causal_lm_learner(df, folders('gpt2'), text=text)
+        exec('df[' + str(e.value).split(', df[')[1].split(', and')[0], dict(df=df))
+        assert df.messages.tolist()==[c[:2] for c in CHATS]
+    with pytest.raises(TypeError, match=r"found dict in .*take the texts out of them, e.g. `df\['messages'\]\.str\['text'\]`"):
+        causal_lm_learner(pd.DataFrame(dict(messages=[dict(text='a')]*9)), folders('gpt2'), text='messages')
+
 def test_blocks_are_asked_for_no_mask(folders):
     "GPT-2 asks for one where a row begins or ends with the token that pads; a block holds no padding."
     said,handler = [],logging.Handler()

@@ -85,10 +85,11 @@ def _reads_blocks(learn): # of many texts?
     return getattr(learn.dls.text_tfm, 'packed', False) or isinstance(getattr(ds, 'items', None), PackedRows)
 
 def _length(learn, facts): # of the texts that are read
-    if _reads_blocks(learn): return f"blocks of at most {facts['max_length']:,} tokens; a longer text goes on in the next one"
+    size = f"at most {facts['max_length']:,} tokens"
+    if _reads_blocks(learn): return f"blocks of {size}; a longer text goes on in the next one"
     cut = 'longer texts are cut'
     if facts['overlap'] is not None: cut = f"longer texts are read in windows that share {facts['overlap']} tokens"
-    return f"at most {facts['max_length']:,} tokens; {cut}"
+    return f"{size}; {cut}"
 
 def _was_fitted(learn): # by this learner, with these weights at the end of an epoch
     return hasattr(getattr(learn, 'recorder', None), 'of_fit') and epoch_of_weights(learn) is not None
