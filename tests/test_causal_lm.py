@@ -372,6 +372,17 @@ def test_forms_of_other_programs_are_told_how_to_be_read(folders):
     exec(str(e.value).split('e.g. ')[1], dict(df=alpaca))
     assert alpaca.text[0]=='say it\na'
 
+def test_messages_in_other_places_are_told_how_to_be_read(folders):
+    "As TRL has prompts and completions, and as a chat may come within a dict."
+    apart = pd.DataFrame(dict(prompt=[c[:1] for c in CHATS], completion=[c[1:2] for c in CHATS]))
+    inside = pd.DataFrame(dict(messages=[dict(messages=c[:2]) for c in CHATS]))
+    for df,text in ((apart, ['prompt','completion']), (inside, 'messages')):
+        with pytest.raises(TypeError, match='hold messages|dicts with a chat inside') as e: causal_lm_learner(df, folders('gpt2'), text=text)
+        exec('df[' + str(e.value).split(', df[')[1].split(', and')[0], dict(df=df))
+        assert df.messages.tolist()==[c[:2] for c in CHATS]
+    with pytest.raises(TypeError, match=r"found dict in .*take the texts out of them, e.g. `df\['messages'\]\.str\['text'\]`"):
+        causal_lm_learner(pd.DataFrame(dict(messages=[dict(text='a')]*9)), folders('gpt2'), text='messages')
+
 def test_blocks_are_asked_for_no_mask(folders):
     "GPT-2 asks for one where a row begins or ends with the token that pads; a block holds no padding."
     said,handler = [],logging.Handler()
@@ -904,6 +915,12 @@ def test_the_code_of_the_card_writes_what_the_learner_writes(folders, in_tmp, fo
     item = eval(item.removeprefix('pipe'))
     want = learn.predict_batch([item], max_new_tokens=8)[0]['generated_text']
     assert found['found'][0]['generated_text']==(want if isinstance(item, str) else want[-1]['content'])
+
+@pytest.mark.parametrize('form,said', [('text','longer texts are cut'), ('packed','blocks of at most 32 tokens; a longer text goes on in the next one')])
+def test_the_card_tells_the_length_of_what_is_read(folders, in_tmp, form, said):
+    learn = lm(form, folders('gpt2'))
+    assert said in model_card(learn)
+    assert said in model_card(learn.save_pretrained('m'))
 
 # Told when the learner is made
 

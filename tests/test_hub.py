@@ -196,6 +196,8 @@ def test_adapters(hub, bert, in_tmp):
     assert card['alone'].data.library_name=='peft' and 'pipeline(' in card['merged'].text
     assert 'pipeline(' not in card['alone'].text
     assert 'LoraConfig(r=2' in card['alone'].text
+    def told(o): return next(line for line in o.splitlines() if line.startswith('| parameters'))
+    assert told(card['merged'].text)==told(model_card(learner('single', bert))) and told(card['alone'].text)!=told(card['merged'].text)
     assert 'adapter_model.safetensors' in hub.repos['ada/alone']['main']
     assert 'model.safetensors' not in hub.repos['ada/alone']['main']
     again = TransformersLearner.from_pretrained('ada/alone')

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from ..model.adapters import has_adapter
+from ..data.token_blocks import TokenBlocks
+from ..model.adapters import has_adapter, plain_names
 from ..model.model_inputs import unwrap
 from ..predict.predicting_learner import need_task
 from ..save.saved_facts import describe
@@ -75,10 +76,16 @@ def _table(facts):
     return '\n'.join(['| | |', '|---|---|', *rows])
 def _listed(o): return [o] if is_name(o) else o
 
-def _length(facts): # of the texts that are read
+def _reads_blocks(learn): # of many texts?
+    ds = learn.dls.train_ds
+    return getattr(learn.dls.text_tfm, 'packed', False) or isinstance(getattr(ds, 'items', None), TokenBlocks)
+
+def _length(learn, facts): # of the texts that are read
+    size = f"at most {facts['max_length']:,} tokens"
+    if _reads_blocks(learn): return f"blocks of {size}; a longer text goes on in the next one"
     cut = 'longer texts are cut'
     if facts['overlap'] is not None: cut = f"longer texts are read in windows that share {facts['overlap']} tokens"
-    return f"at most {facts['max_length']:,} tokens; {cut}"
+    return f"{size}; {cut}"
 
 def _was_fitted(learn): # by this learner, with these weights at the end of an epoch
     return hasattr(getattr(learn, 'recorder', None), 'of_fit') and epoch_of_weights(learn) is not None
@@ -93,7 +100,7 @@ def _data(learn, facts):
     if facts['label'] is not None: res['target'] = _codes(_listed(facts['label']))
     if facts['vocab']: res['outputs'] = _codes(facts['vocab'])
     if n_train: res |= {'training rows':f'{n_train:,}', 'validation rows':f'{n_valid:,}'}
-    if facts['max_length']: res['length'] = _length(facts)
+    if facts['max_length']: res['length'] = _length(learn, facts)
     return _table(res)
 
 # %% ../../nbs/share/02_model_card.ipynb #bfd159f4
@@ -147,7 +154,10 @@ def _adapter(config):
 
 def _adapters(model): return ', '.join(map(_adapter, model.peft_config.values())) if has_adapter(model) else None
 
-def _count(parameters): return f'{sum(p.numel() for p in parameters):,}'
+def _parameters(model, merge): # those of the folder; adapters that are merged add none
+    plain = plain_names(model)
+    kept = [p for n,p in model.named_parameters() if plain.get(n, n) is not None] if merge else model.parameters()
+    return f'{sum(p.numel() for p in kept):,}'
 
 def _fits_before(learn):
     *before,_ = learn.recorder.of_fit['epochs']
@@ -162,10 +172,10 @@ def _fit_settings(learn): # of the last fit
         'precision':'float32' if half is None else f'mixed, {half.amp_mode.value}', 'gradients clipped to norm':clip}
 
 # %% ../../nbs/share/02_model_card.ipynb #a8736633
-def _training(learn, facts):
+def _training(learn, facts, merge):
     model = unwrap(learn.model)
     res = {'architecture':_code(_architecture(model))}
-    if not _in_onnx(learn): res['parameters'] = _count(model.parameters())
+    if not _in_onnx(learn): res['parameters'] = _parameters(model, merge)
     if facts['base']: res['base'] = _code(facts['base'])
     if facts['epochs']: res['epochs'] = len(facts['epochs']['rows'])
     if _was_fitted(learn): res |= _fits_before(learn) | _fit_settings(learn)
@@ -245,6 +255,6 @@ def model_card(
     parts += _scores(learn, facts['epochs'])
     decided = _decisions(facts)
     if decided: parts += ['## Decisions', _table(decided), *([] if learn.task.plain_code else [_ours_alone])]
-    parts += ['## Training', _training(learn, facts), '## Use', _usage(learn, facts, name, merge)]
+    parts += ['## Training', _training(learn, facts, merge), '## Use', _usage(learn, facts, name, merge)]
     parts += ['## Versions', ', '.join(f'{k} {v}' for k,v in facts['versions'].items())]
     return '\n\n'.join(p.strip() for p in parts if p) + '\n'

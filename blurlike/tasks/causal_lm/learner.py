@@ -88,10 +88,25 @@ def form_of(
 )->str: # `text`, `completion` or `chat`
     "What the items in these columns are."
     check_columns(rows, *columns)
+    firsts = [o[0] for o in rows.read(np.arange(len(rows))[:1], columns) if len(o)]
+    _check_place(firsts, columns)
     if len(columns)==2: return 'completion'
-    first = rows.read([0], columns)[0][0]
+    first = firsts[0]
     if isinstance(first, str): _check_no_json(first, columns)
     return 'chat' if isinstance(first, (list, tuple, np.ndarray)) or are_columns(first) else 'text'
+
+def _are_messages(o):
+    is_list = isinstance(o, (list, tuple, np.ndarray)) and len(o)>0
+    return is_list and isinstance(o[0], dict) and 'role' in o[0]
+
+def _check_place(firsts, columns): # messages stand in one column, and not in a dict
+    if len(firsts)==2 and all(map(_are_messages, firsts)):
+        one,two = columns
+        raise TypeError(f"columns {one!r} and {two!r} hold messages, and a chat is one list: "
+            f"join them, df['messages'] = df[{one!r}]+df[{two!r}], and pass text='messages'")
+    key = next((k for o in firsts if isinstance(o, dict) for k,v in o.items() if _are_messages(v)), None)
+    if key is None: return
+    raise TypeError(f"column {columns[0]!r} holds dicts with a chat inside: take it out, df[{columns[0]!r}] = df[{columns[0]!r}].str[{key!r}]")
 
 def _check_no_json(text, columns): # as a csv file has it, which cannot hold lists
     is_json = text.lstrip().startswith('[{') and '"role"' in text
