@@ -115,6 +115,9 @@ def default_lr(self:TransformersLearner)->float|slice: # Highest learning rates:
 # %% ../../nbs/train/10_learner.ipynb #2c4ab2fe
 _of_trainer = dict(train="`learn.fit_one_cycle(3)` trains, and `learn.model.train()` sets the mode of the model",
     evaluate="`learn.validate()` gives loss and metrics, `learn.report()` scores by label and by part")
+_of_fastai = dict(save_encoder="`learn.save_pretrained(folder)` keeps it, and the folder, or the learner itself, is the checkpoint of the next one",
+    load_encoder="make the learner with the one that was trained, or the folder of its `save_pretrained`, as checkpoint")
+_elsewhere = _of_trainer | _of_fastai
 
 def _takes_tokens(generate): # of the model
     @wraps(generate)
@@ -126,7 +129,7 @@ def _takes_tokens(generate): # of the model
     return call
 
 def _of_model(k, find): # what `find` gives for a name that the learner lacks
-    if k in _of_trainer: raise AttributeError(f"a learner has no {k!r}: {_of_trainer[k]}")
+    if k in _elsewhere: raise AttributeError(f"a learner has no {k!r}: {_elsewhere[k]}")
     return _takes_tokens(find(k)) if k=='generate' else find(k)
 
 # %% ../../nbs/train/10_learner.ipynb #d9f13b01
