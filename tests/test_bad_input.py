@@ -677,9 +677,9 @@ def test_arguments_of_other_libraries_lead_to_ours(wrong, told, bert):
     for make in (lambda **kwargs: TransformersLearner(None, bert, **kwargs), lambda **kwargs: TransformersLearner.from_pretrained('gone', **kwargs)):
         with pytest.raises(TypeError, match=f"no argument '{wrong}': .*{told}"): make(**{wrong:1})
 
-def test_methods_of_the_trainer_lead_to_ours(bert):
+def test_methods_of_the_trainer_and_of_text_learners_lead_to_ours(bert):
     learn = learner('single', bert)
-    for name,said in dict(train='fit_one_cycle.*learn.model.train', evaluate='validate.*report').items():
+    for name,said in dict(train='fit_one_cycle.*learn.model.train', evaluate='validate.*report', save_encoder='save_pretrained.*checkpoint', load_encoder='folder.*checkpoint').items():
         with pytest.raises(AttributeError, match=f"has no '{name}': .*{said}"): getattr(learn, name)()
     with pytest.raises(AttributeError, match="no attribute 'generate'"): learn.generate
     assert learn.config is learn.model.config and learn.model.train().training

@@ -13,7 +13,7 @@ from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
 from sklearn import metrics as skm
 
 from blurlike import cli
-from blurlike.all import (COUNT_SCORES, Checkpoints, ModelLoss, SaveModelCallback, TransformersLearner, balanced_accuracy, best_cut, calibration_error, counts_at, set_decisions, decisions_of,
+from blurlike.all import (COUNT_SCORES, Checkpoints, Interpretation, ModelLoss, SaveModelCallback, TransformersLearner, balanced_accuracy, best_cut, calibration_error, counts_at, set_decisions, decisions_of,
     export_onnx, fit_scaling, label_cuts, label_scores, load_learner, load_onnx, mcc, model_card, outdated_decisions, promised_quantile, read_facts, reliability, token_classification_learner,
     with_decisions)
 from blurlike.model.decisions import scaled
@@ -712,7 +712,6 @@ def test_coverage_of_real_questions(bert):
     assert abs(covered-.9)<3*np.sqrt(.09*(1/500+1/len(test)))
 
 def test_probabilities_are_shown_of_the_labels_that_are_given(multi, capsys): # not of those that are likeliest
-    from blurlike.all import Interpretation
     from blurlike.share.tracking import prediction_table
     probs = multi.get_preds()[0]
     order = probs[0].argsort() # of the first row the least likely label is given alone
@@ -751,6 +750,33 @@ def test_a_loss_that_does_not_tell_what_logits_mean_answers_nothing(bert):
         with pytest.raises(ValueError, match='has no activation'): ask()
     numbers = learner('regression', bert, loss_func=torch.nn.functional.huber_loss) # what a number means is clear
     assert numbers.predict_batch([TEXT])[0]['score']==pytest.approx(numbers.predict_logits([TEXT]).item())
+
+class OneLoss(torch.nn.Module): # PyTorch's way
+    def forward(self, inp, targ, reduction='mean'): return torch.nn.functional.cross_entropy(inp, targ, reduction=reduction)
+def set_loss(inp, targ, reduction='mean'): return torch.nn.functional.binary_cross_entropy_with_logits(inp, targ, reduction=reduction)
+
+@pytest.mark.parametrize('kind,make,activation', [('single', OneLoss, 'softmax'), ('multi', lambda: set_loss, 'sigmoid')])
+def test_a_loss_that_does_not_tell_what_logits_mean_is_told_before_it_trains(kind, make, activation, bert):
+    with pytest.warns(UserWarning, match=rf'does not tell what outputs .*`activation`.*{activation}.*`decodes`'): learn = learner(kind, bert, loss_func=make())
+    for ask in (learn.show_results, lambda: learn.get_preds(with_decoded=True), lambda: Interpretation.from_learner(learn).plot_top_losses(2)):
+        with pytest.raises(ValueError, match='has no activation.*`activation` and `decodes`'): quiet(learn, lambda l: ask())
+    assert not told(lambda: quiet(learn, lambda l: l.get_preds(with_loss=True))) # fastai sets a part of it for a moment
+    assert not told(lambda: learner(kind, bert)) and not told(lambda: learner('regression', bert, loss_func=torch.nn.functional.huber_loss))
+    learn.loss_func.activation,learn.loss_func.decodes = (lambda x: getattr(x, activation)(*[-1][:kind=='single'])),(lambda x: x.argmax(-1) if kind=='single' else x>.5)
+    try:
+        like = learner(kind, bert)
+        assert learn.predict_batch([TEXT])==like.predict_batch([TEXT])
+        for a,b in zip(learn.get_preds(with_loss=True, with_decoded=True)[::2], like.get_preds(with_decoded=True)[::2]): close(a, b)
+        quiet(learn, lambda l: l.show_results())
+    finally: vars(set_loss).clear()
+
+def test_outputs_of_rows_with_their_losses_mean_what_they_mean_without(single):
+    single.loss_func = NotReduced()
+    close(single.get_preds(with_loss=True)[0], single.get_preds()[0])
+
+def test_what_a_number_means_is_clear_where_it_is_explained(bert):
+    numbers = learner('regression', bert, loss_func=torch.nn.functional.huber_loss)
+    assert numbers.explain(TEXT).rows[0]['score']==pytest.approx(numbers.predict_logits([TEXT]).item(), abs=1e-5)
 
 TEXT = 'a great film'
 

@@ -11,7 +11,7 @@ from itertools import chain
 
 import numpy as np
 import torch
-from fastcore.basics import patch
+from fastcore.basics import getcallable, patch
 
 from ..support.arguments import check_counts, is_whole
 from .explanation import Explanation
@@ -177,7 +177,7 @@ def _asked_numbers(names, labels): # of the labels that are asked for
     return [names.index(w) for w in wanted]
 
 def _predicted_numbers(learn, names, logits): # of labels, and are they predicted? of several perhaps none is
-    decoded = learn.loss_func.decodes(as_probabilities(learn.loss_func, logits[None]))[0]
+    decoded = getcallable(learn.loss_func, 'decodes')(learn.predictions.meant(learn, logits[None]))[0]
     if decoded.dtype==torch.bool and not decoded.any(): return [int(logits.argmax())],False
     if decoded.dtype==torch.bool: return decoded.nonzero().flatten().tolist(),True
     return list(range(len(names))) if decoded.ndim else [int(decoded)],True
@@ -186,7 +186,7 @@ def _explain_labels(ask, names, labels, words, method):
     if words is not None:
         raise ValueError("words= is for learners that label words; this one labels texts: pass labels=")
     logits = ask.output
-    probs = as_probabilities(ask.learn.loss_func, logits[None])[0]
+    probs = ask.learn.predictions.meant(ask.learn, logits[None])[0]
     if labels is not None: asked,predicted = _asked_numbers(names, labels),False
     else: asked,predicted = _predicted_numbers(ask.learn, names, logits)
     is_none_predicted = labels is None and not predicted

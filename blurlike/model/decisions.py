@@ -104,7 +104,7 @@ def with_activation(
 
 # %% ../../nbs/model/23_decisions.ipynb #2edd4448
 NO_ACTIVATION = ("the loss of this learner has no activation, so that its predictions are no probabilities: "
-    "use one that has, such as BCEWithLogitsLossFlat() or CrossEntropyLossFlat()")
+    "use one that has, such as BCEWithLogitsLossFlat() or CrossEntropyLossFlat(), or give it `activation` and `decodes`")
 
 def check_activation(
     loss_func # Of a learner

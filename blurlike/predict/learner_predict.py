@@ -19,7 +19,7 @@ from fastcore.meta import delegates
 from ..data.batch import TransformersDL
 from ..data.loader_agreement import check_labelled
 from ..data.given_items import check_gives_batches, items_of
-from ..model.decisions import decisions_of
+from ..model.decisions import check_activation, decisions_of
 from ..model.fingerprints import config_facts, generation_facts, text_facts, weights_hash
 from ..model.int8 import predicting_in
 from ..model.model_inputs import unwrap
@@ -72,6 +72,9 @@ def fastai_predict(self:PredictingLearner, text, rm_type_tfms=None, with_input=F
         return super(PredictingLearner, self).predict(text, rm_type_tfms=rm_type_tfms, with_input=with_input)
 
 # %% ../../nbs/predict/07_learner_predict.ipynb #b3040538
+def _check_decodes(learn): # to labels; numbers are what they are
+    if learn.predictions.picks is not None: check_activation(learn.loss_func)
+
 @patch
 @delegates(Learner.show_results)
 def show_results(self:PredictingLearner,
@@ -79,8 +82,9 @@ def show_results(self:PredictingLearner,
     dl=None, # Loader with targets, instead
     **kwargs
 ):
-    "fastai's `show_results`; `ValueError` for rows without targets."
+    "fastai's `show_results`; `ValueError` for rows without targets, or where the loss does not tell what outputs mean."
     if dl is not None: check_labelled(dl, self.dls)
+    _check_decodes(self)
     super(PredictingLearner, self).show_results(ds_idx, dl, **kwargs)
 
 # %% ../../nbs/predict/07_learner_predict.ipynb #1fde8a65
@@ -158,6 +162,7 @@ def get_preds(self:PredictingLearner, ds_idx=1, dl=None, reorder=True, inner=Fal
     if dl is None: dl = self.dls[ds_idx].new(shuffle=False, drop_last=False)
     check_gives_batches(dl)
     if kwargs.get('with_loss'): check_labelled(dl, self.dls)
+    if kwargs.get('with_decoded'): _check_decodes(self)
     kind = self.predictions.gather
     is_empty = isinstance(dl, TransformersDL) and len(dl.dataset)==0
     if is_empty and kind is None: return self._no_preds(**kwargs)

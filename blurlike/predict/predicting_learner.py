@@ -9,13 +9,14 @@ __all__ = ['need_task', 'PredictingLearner', 'takes_threshold']
 import inspect
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from fastai.learner import Learner
+from fastai.learner import Learner, replacing_yield
 from fastai.torch_core import to_float
 from fastcore.basics import patch
 from fastcore.foundation import L
@@ -125,6 +126,19 @@ def _tell_lost(before, loss):
     warn_user(f"this loss comes without the {' and '.join(lost)} of the one before, and the learner answers without: find them again, "
         "or set with_decisions(loss, **decisions_of(learn.loss_func)) instead")
 
+_meanings = dict(one=('x.softmax(-1)','x.argmax(-1)'), some=('x.sigmoid()','x>0.5')) # of logits, as most losses have them
+
+def _tell_unknown(learn, loss): # before it is trained with
+    picks = learn.predictions.picks
+    if loss is None or picks is None or hasattr(loss, 'activation'): return
+    activation,decodes = _meanings[picks]
+    name = loss_name(loss)
+    warn_user(f"{name} trains, but does not tell what outputs of the model mean: predict, predict_batch, show_results, report and calibrate "
+        f"will be refused until it has `activation`, which makes probabilities of them (lambda x: {activation}), and `decodes`, which makes "
+        f"answers of these (lambda x: {decodes}). Set both on the loss, or write it as a class that has them")
+
+def _of_one(a, b): return a is b or getattr(a, 'func', a) is b or getattr(b, 'func', b) is a # is one a `partial` of the other?
+
 # %% ../../nbs/predict/06_predicting_learner.ipynb #d38e102b
 _record = ContextVar('record', default=(None,None)) # the learner that answers, and its loss as it was when it began to
 
@@ -139,6 +153,7 @@ def loss_func(self:PredictingLearner, loss):
     if self.task is not None: loss = self.task.takes_loss(loss)
     loss = _with_threshold(self, with_activation(loss))
     if getattr(loss, 'func', None) is not before: _tell_lost(before, loss)
+    if not _of_one(before, loss): _tell_unknown(self, loss)
     vars(self)['loss_func'] = loss
 
 # %% ../../nbs/predict/06_predicting_learner.ipynb #4ffd4f81
@@ -147,12 +162,18 @@ def _takes_reduction(loss):
     except ValueError: return True # a function of C, which does not tell
     return 'reduction' in known or any(p.kind is p.VAR_KEYWORD for p in known.values())
 
+def _of_rows(loss): # fastai's own `partial` would not know what outputs mean
+    res = partial(loss, reduction='none')
+    vars(res).update({n:getattr(loss, n) for n in ('activation','decodes') if hasattr(loss, n)})
+    return res
+
 @patch
 def loss_not_reduced(self:PredictingLearner):
     "fastai's: within, the loss gives a number for each row; `TypeError` where it cannot be asked for that."
-    if hasattr(self.loss_func, 'reduction') or _takes_reduction(self.loss_func):
-        return super(PredictingLearner, self).loss_not_reduced()
-    raise TypeError(f"losses of single rows are wanted, and {loss_name(self.loss_func)} gives one for all: give it an argument reduction='mean', "
+    loss = self.loss_func
+    if hasattr(loss, 'reduction'): return super(PredictingLearner, self).loss_not_reduced()
+    if _takes_reduction(loss): return contextmanager(replacing_yield)(self, 'loss_func', _of_rows(loss))
+    raise TypeError(f"losses of single rows are wanted, and {loss_name(loss)} gives one for all: give it an argument reduction='mean', "
         "and let it return one for each row where that is 'none'")
 
 # %% ../../nbs/predict/06_predicting_learner.ipynb #5d0a1c08

@@ -63,9 +63,9 @@ class LabelPredictions(Predictions):
         return self.read(learn, self.probabilities(learn, items, bs))
 
     def probabilities(self, learn, items, bs=64): # (B,C)
-        return self._meant(learn, learn.logits_of(learn.texts_of(items), bs))
+        return self.meant(learn, learn.logits_of(learn.texts_of(items), bs))
 
-    def _meant(self, learn, logits): # numbers are what they are, whatever the loss
+    def meant(self, learn, logits): # numbers are what they are, whatever the loss
         is_number = self.picks is None and not hasattr(learn.loss_func, 'activation')
         return logits if is_number else as_probabilities(learn.loss_func, logits)
 
@@ -79,7 +79,7 @@ def one(self:LabelPredictions, learn, item, rm_type_tfms=None, with_input=False)
     is_plain = len(learn.dls.valid_ds.tls)==2 and only_ours(learn)
     text = learn.texts_of([item], changed=is_plain)[0]
     if not is_plain: return learn.fastai_predict(text, rm_type_tfms, with_input) # which changes it itself
-    preds = self._meant(learn, learn.logits_of([text]))
+    preds = self.meant(learn, learn.logits_of([text]))
     if gives_one_number(unwrap(learn.model)): preds = preds.squeeze(1) # as in `get_preds`
     index = getcallable(learn.loss_func, 'decodes')(preds)
     dl = learn.dls.valid

@@ -116,6 +116,9 @@ def check_graphs(
 # %% ../../nbs/train/10_learner_parts.ipynb #2c4ab2fe
 _trainer_methods = dict(train="`learn.fit_one_cycle(3)` trains, and `learn.model.train()` sets the mode of the model",
     evaluate="`learn.validate()` gives loss and metrics, `learn.report()` scores by label and by part")
+_of_fastai = dict(save_encoder="`learn.save_pretrained(folder)` keeps it, and the folder, or the learner itself, is the checkpoint of the next one",
+    load_encoder="make the learner with the one that was trained, or the folder of its `save_pretrained`, as checkpoint")
+_elsewhere = _of_trainer | _of_fastai
 
 def _takes_tokens(generate): # of the model
     @wraps(generate)
@@ -130,6 +133,6 @@ def found_in_model(
     k:str, # A name that the learner lacks
     find # What fastai would do: look in its model
 ):
-    "What `find` gives for `k`; `AttributeError` for names of the Trainer's methods."
-    if k in _trainer_methods: raise AttributeError(f"a learner has no {k!r}: {_trainer_methods[k]}")
+    "What `find` gives for `k`; `AttributeError` for names that stand for something else here."
+    if k in _elsewhere: raise AttributeError(f"a learner has no {k!r}: {_elsewhere[k]}")
     return _takes_tokens(find(k)) if k=='generate' else find(k)
