@@ -48,7 +48,8 @@ def _plain_group(o, each): # `None`: `o` is none
     return _plain_dict(o, each) if isinstance(o, dict) else None
 
 # %% ../../nbs/support/05_plain_data.ipynb #213ff6e2
-_bits = {k.__name__:k for k in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)}
+_kinds = np.random.PCG64,np.random.PCG64DXSM,np.random.MT19937,np.random.Philox,np.random.SFC64
+_bits = {k.__name__:k for k in _kinds}
 
 def _plain_random(o): # its state; `None`: `o` is no generator, or one that cannot be made anew
     if type(o) is random.Random: return dict(random_python=o.getstate())

@@ -145,8 +145,9 @@ def _is_ours(o): return type(o).__module__.partition('.')[0] in _made_anew
 def _is_users(o): # of a class that the user wrote
     name = type(o).__module__
     path = getattr(sys.modules.get(name), '__file__', None) or ''
-    is_installed = name in sys.builtin_module_names or 'site-packages' in path or path.startswith(sysconfig.get_path('stdlib'))
-    return hasattr(o, '__dict__') and not is_installed and not _is_ours(o) and not isinstance(o, (nn.Module, Learner, Callback))
+    is_pythons = name in sys.builtin_module_names or path.startswith(sysconfig.get_path('stdlib'))
+    is_known = is_pythons or 'site-packages' in path or _is_ours(o) or isinstance(o, (nn.Module, Learner, Callback))
+    return hasattr(o, '__dict__') and not is_known
 
 _generators = random.Random,np.random.Generator,np.random.RandomState,torch.Generator
 
@@ -172,7 +173,9 @@ def untaken(
     for cb in learn.cbs:
         kept = vars(cb).keys() if _is_ours(cb) else {'learn', *plain_vars(cb), *_own_modules(cb, learn)}
         left = {k:v for k,v in vars(cb).items() if k not in kept and k[0]!='_'}
-        for k,v in left.items(): res[type(cb).__name__, k, type(v).__name__] = None if _goes_on(v) else repr(_trace(v))
+        for k,v in left.items():
+            name = type(cb).__name__,k,type(v).__name__
+            res[name] = None if _goes_on(v) else repr(_trace(v))
     return res
 
 # %% ../../nbs/train/07_training_state.ipynb #13c50008c1
