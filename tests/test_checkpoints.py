@@ -1,13 +1,15 @@
 "A run that was interrupted ends as if nothing had happened; nothing is lost, and nothing that is read is code."
-import json,os,random,shutil,signal,subprocess,sys,threading
+import json,os,random,shutil,signal,subprocess,sys,threading,warnings
+from collections import Counter, defaultdict, deque
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import Adam, Callback, CancelFitException, Checkpoints, CSVLogger, EarlyStoppingCallback, Metric, ReduceLROnPlateau, SaveModelCallback, TransformersLearner, layerwise_splitter, question_answering_learner, seq2seq_metrics, sequence_classification_learner, set_seed
+from blurlike.all import Adam, Callback, CancelFitException, Checkpoints, CSVLogger, EarlyStoppingCallback, GradientAccumulation, Metric, ReduceLROnPlateau, SaveModelCallback, TransformersLearner, layerwise_splitter, question_answering_learner, seq2seq_metrics, sequence_classification_learner, set_seed
 from blurlike.train.resume import last_checkpoint
+from blurlike.train.training_state import untaken
 from blurlike.support.files import file_hash, write_folder
 from blurlike.support.one_writer import OneWriter
 from blurlike.support.plain_data import load_state, save_state, to_plain
@@ -313,7 +315,7 @@ def test_the_epoch_after_which_a_callback_ends_the_fit_may_be_the_best(bert, cap
 ENDS = dict(early=lambda: [EarlyStoppingCallback('accuracy', min_delta=2.)], saved=lambda: [SaveModelCallback('accuracy', min_delta=2.)],
     limit=lambda: [EndsFit(4)], whole=lambda: [])
 
-@pytest.mark.parametrize('every', ['epoch',None])
+@pytest.mark.parametrize('every', first(['epoch',None]))
 @pytest.mark.parametrize('how', first(ENDS, 3))
 def test_a_finished_run_gives_what_it_ended_with(how, every, bert):
     "Also where a callback has ended it, or has changed the weights at its end"
@@ -575,3 +577,76 @@ def test_modules_of_callbacks_go_on(n, bert, tmp_path):
     with pytest.raises(Stop): train(scenario(cut), bert, tmp_path/'cut', 2, cut=('after_batch', n), error=Stop('x'))
     train(scenario(rest), bert, tmp_path/'cut')
     assert equal(dict(whole.avg.state_dict()), dict(rest.avg.state_dict()))
+
+# What callbacks have
+
+class Meter: # not plain, with a state of its own
+    def __init__(self, limit): self.limit,self.seen = limit,{}
+
+class Remembers(Callback):
+    "Has what it has seen in things of many kinds"
+    run_valid = False
+    def __init__(self):
+        self.rng,self.python,self.torch = np.random.default_rng(1),random.Random(1),torch.Generator().manual_seed(1)
+        self.draw = self.rng.random # of the same generator
+        self.last,self.rows,self.by,self.n,self.mixed = deque(maxlen=3),set(),defaultdict(lambda: 0),Counter(),[defaultdict(list)]
+    def after_batch(self):
+        number = self.draw()+self.python.random()+torch.rand(1, generator=self.torch).item()
+        self.last.append(number)
+        self.rows.add(self.train_iter)
+        self.by[self.epoch] += 1
+        self.n[self.epoch] += 1
+        self.mixed[0][self.epoch].append(number)
+    def told(self): return list(self.last),self.last.maxlen,self.rows,dict(self.by),self.n,self.mixed
+
+def test_generators_and_collections_of_callbacks_go_on(bert, tmp_path, recwarn):
+    whole,rest = Remembers(),Remembers()
+    def scenario(cb): return SCENARIOS['one_cycle'] | dict(cbs=lambda: [cb])
+    train(scenario(whole), bert, tmp_path/'whole')
+    with pytest.raises(Stop): train(scenario(Remembers()), bert, tmp_path/'cut', 3, cut=('after_batch', 11), error=Stop('x'))
+    train(scenario(rest), bert, tmp_path/'cut')
+    assert rest.told()==whole.told() and len(rest.rows)==16
+    assert not [w for w in recwarn if 'no checkpoint can hold' in str(w.message)]
+
+class Forgets(Callback):
+    run_valid = False
+    def __init__(self): self.meter,self.settings,self.rates,self.funcs,self.path,self._own = Meter(3),Meter(4),(i/9 for i in range(99)),[print],Path('x'),Meter(5)
+    def after_batch(self): self.meter.seen[self.train_iter] = self._own.seen[self.train_iter] = torch.ones(2)
+
+def test_what_a_checkpoint_cannot_hold_is_told(bert):
+    "Of what changes with the training; once"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        quiet(l := classifier(bert), lambda: l.fit(1, 1e-3, cbs=[Forgets(), Checkpoints('run', steps=3)]))
+    told = [str(w.message) for w in said if 'no checkpoint can hold' in str(w.message)]
+    assert [m.split(': no checkpoint')[0] for m in told]==['Forgets.rates (generator)','Forgets.meter (Meter)']
+
+def test_usual_callbacks_are_not_told_of(bert):
+    "What these have besides plain values, they make anew"
+    import wandb
+    from fastai.callback.all import MixUp, ShowGraphCallback
+    from blurlike.share.tracking import WandbCallback
+    wandb.init(mode='disabled')
+    def cbs(): return [SaveModelCallback(), EarlyStoppingCallback(patience=3), ReduceLROnPlateau(), CSVLogger(), GradientAccumulation(5), WandbCallback(log_preds=False)]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        learn = classifier(bert, precision='bf16')
+        with learn.no_logging(): learn.fit_one_cycle(2, 1e-3, cbs=[*cbs(), Checkpoints('run', steps=3)])
+    learn.add_cbs([MixUp(), ShowGraphCallback()])
+    assert untaken(learn)=={} and not [w for w in said if 'no checkpoint can hold' in str(w.message)]
+
+def test_callbacks_that_join_a_run_are_told_of(cut_off, bert):
+    learn = classifier(bert)
+    learn.add_cbs([Cut('never', 1), CSVLogger()])
+    with pytest.warns(UserWarning, match=r'^GradientAccumulation was not in the interrupted call'):
+        quiet(learn, lambda: learn.resume(cut_off, cbs=GradientAccumulation(16)))
+
+def test_best_weights_of_an_epoch_that_was_lost(bert):
+    "They are no other epoch's: the run goes on elsewhere, and its best epoch is one of its own."
+    learn,_ = given(bert, .5, .9)
+    learn.add_cb(Cut('after_batch', 18, Stop('x')))
+    with pytest.raises(Stop): quiet(learn, lambda: learn.fit(3, 1e-3, cbs=Checkpoints('run', every=None, steps=10, best='given', lower=False)))
+    learn = changed(bert, bs=4, metrics=Given((.4,.3)))
+    learn.add_cb(seen := Seen())
+    with pytest.warns(UserWarning, match='an epoch had given 0.500000, whose weights were replaced'): quiet(learn, lambda: learn.resume('run', accept_changes=True))
+    assert equal(weights(learn.model), seen._weights[0]) and not equal(seen._weights[0], seen._weights[1])

@@ -1,5 +1,5 @@
 "Predictions in several threads, in the middle of a fit, and from callbacks: each is what it would be alone, and training does not notice."
-import gc,threading,warnings,weakref
+import gc,os,signal,threading,warnings,weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -231,6 +231,26 @@ def test_a_failure_gives_the_turn_back(bert):
             with train_alone(model): return True
         assert pool.submit(use).result(timeout=5)
     assert model.training
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork on this system')
+@pytest.mark.filterwarnings('ignore::DeprecationWarning') # of threads beside a fork
+def test_a_forked_process_does_not_wait_for_threads_that_it_lacks():
+    model,begun,end = torch.nn.Dropout(),threading.Event(),threading.Event()
+    def train():
+        with train_alone(model):
+            begun.set()
+            end.wait(60)
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(train)
+        begun.wait(60)
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            with predict_together(model): os._exit(7 if model.training else 0)
+        status = os.waitpid(child, 0)[1]
+        end.set()
+        job.result()
+    assert os.waitstatus_to_exitcode(status)==0
 
 def test_who_waits_for_long_says_so(bert, monkeypatch):
     "A callback that waits for another thread's prediction holds up both; before, without a word."

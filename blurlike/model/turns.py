@@ -6,6 +6,7 @@
 __all__ = ['PATIENCE', 'STUCK', 'Turns', 'predict_together', 'train_alone', 'trains_here', 'let_in']
 
 # %% ../../nbs/model/06_turns.ipynb #0c3fcefd
+import os
 import threading
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
@@ -106,6 +107,25 @@ def _turns_of(model):
     with _making:
         if model not in _turns: _turns[model] = Turns()
         return _turns[model]
+
+# %% ../../nbs/model/06_turns.ipynb #ee37cda8
+@patch
+def keep_one(self:Turns, me):
+    "The other threads are no more."
+    self.changed = threading.Condition()
+    self.waiting = self.wanting = self.passes = 0
+    self.owner = me if self.mine else None
+    self.readers = {k:n for k,n in self.readers.items() if k==me}
+    if self.readers: return
+    _train_again(self.trained)
+    self.trained = ()
+
+def _begin_alone(): # after a fork
+    global _making
+    _making = threading.Lock()
+    for turns in list(_turns.values()): turns.keep_one(threading.get_ident())
+
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_begin_alone)
 
 # %% ../../nbs/model/06_turns.ipynb #dc2e4bc0
 @contextmanager

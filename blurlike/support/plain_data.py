@@ -7,6 +7,8 @@ __all__ = ['to_plain', 'from_plain', 'plain_vars', 'set_vars', 'save_state', 'lo
 
 # %% ../../nbs/support/05_plain_data.ipynb #12b50004
 import json
+import random
+from collections import Counter, defaultdict, deque
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +30,59 @@ def _plain_tensors(o, tensors): # `None`: `o` is made of none
     is_numeric = isinstance(o, np.ndarray) and o.dtype.kind in 'biuf'
     return dict(array=_keep(torch.from_numpy(o), tensors)) if is_numeric else None
 
+# %% ../../nbs/support/05_plain_data.ipynb #213ff6e0
+_factories = {f.__name__:f for f in (list, dict, set, int, float, str, Counter)} # of a `defaultdict`
+
+def _entries(o, each): return [each(entry) for entry in o.items()]
+
+def _plain_dict(o, each):
+    if type(o) is Counter: return dict(Counter=_entries(o, each))
+    is_known = type(o) is defaultdict and o.default_factory in _factories.values()
+    if is_known: return dict(defaultdict=[o.default_factory.__name__, _entries(o, each)])
+    return dict(dict=_entries(o, each))
+
+def _plain_group(o, each): # `None`: `o` is none
+    if type(o) in (tuple, L, set, frozenset): return {type(o).__name__:each(o)}
+    if type(o) is deque: return dict(deque=[each(o), o.maxlen])
+    if type(o) is slice: return dict(slice=each((o.start, o.stop, o.step)))
+    return _plain_dict(o, each) if isinstance(o, dict) else None
+
+# %% ../../nbs/support/05_plain_data.ipynb #213ff6e2
+_kinds = np.random.PCG64,np.random.PCG64DXSM,np.random.MT19937,np.random.Philox,np.random.SFC64
+_bits = {k.__name__:k for k in _kinds}
+
+def _plain_random(o): # its state; `None`: `o` is no generator, or one that cannot be made anew
+    if type(o) is random.Random: return dict(random_python=o.getstate())
+    is_numpy = type(o) is np.random.Generator and type(o.bit_generator).__name__ in _bits
+    if is_numpy: return dict(random_numpy=o.bit_generator.state)
+    is_on_cpu = type(o) is torch.Generator and o.device.type=='cpu'
+    return dict(random_torch=o.get_state()) if is_on_cpu else None
+
+def _random_python(state):
+    res = random.Random()
+    res.setstate(state)
+    return res
+
+def _random_numpy(state):
+    res = np.random.Generator(_bits[state['bit_generator']]())
+    res.bit_generator.state = state
+    return res
+
+def _random_torch(state): return torch.Generator().set_state(state)
+
+def _goes_on_as(now, saved): # a generator takes the state of another of its kind, wherever it is referred to
+    both = _plain_random(now),_plain_random(saved)
+    if None in both or both[0].keys()!=both[1].keys(): return False
+    (kind,state), = both[1].items()
+    if kind=='random_python': now.setstate(state)
+    elif kind=='random_torch': now.set_state(state)
+    elif type(now.bit_generator) is type(saved.bit_generator): now.bit_generator.state = state
+    else: return False
+    return True
+
 # %% ../../nbs/support/05_plain_data.ipynb #213ff6ee
 def to_plain(
-    o, # Numbers, texts, tensors, arrays, and lists, tuples, dicts and slices of them
+    o, # Numbers, texts, tensors, arrays, random generators, and lists, tuples, sets, deques, dicts and slices of them
     tensors:dict # Takes the tensors, by number
 ): # What JSON can hold
     "Take `o` apart; `TypeError` if it holds anything else."
@@ -40,9 +92,10 @@ def to_plain(
     plain = _plain_tensors(o, tensors)
     if plain is not None: return plain
     if type(o) is list: return each(o)
-    if type(o) in (tuple, L): return {type(o).__name__:each(o)}
-    if type(o) is slice: return dict(slice=each((o.start, o.stop, o.step)))
-    if isinstance(o, dict): return dict(dict=[each(entry) for entry in o.items()])
+    drawn = _plain_random(o)
+    if drawn is not None: return {k:to_plain(v, tensors) for k,v in drawn.items()}
+    group = _plain_group(o, each)
+    if group is not None: return group
     raise TypeError(f"{type(o).__name__} {str(o)[:50]!r} cannot be kept in a state file, which holds numbers, texts and tensors alone")
 
 def _keep(t, tensors):
@@ -57,6 +110,14 @@ _unpackers = dict(
     array=lambda v,t: t[v].numpy().copy(),
     tuple=lambda v,t: tuple(from_plain(v, t)),
     L=lambda v,t: L(from_plain(v, t)),
+    set=lambda v,t: set(from_plain(v, t)),
+    frozenset=lambda v,t: frozenset(from_plain(v, t)),
+    deque=lambda v,t: deque(from_plain(v[0], t), v[1]),
+    Counter=lambda v,t: Counter(dict(from_plain(v, t))),
+    defaultdict=lambda v,t: defaultdict(_factories[v[0]], from_plain(v[1], t)),
+    random_python=lambda v,t: _random_python(from_plain(v, t)),
+    random_numpy=lambda v,t: _random_numpy(from_plain(v, t)),
+    random_torch=lambda v,t: _random_torch(from_plain(v, t)),
     slice=lambda v,t: slice(*from_plain(v, t)),
     dict=lambda v,t: {from_plain(k, t):from_plain(o, t) for k,o in v})
 
@@ -91,7 +152,10 @@ def set_vars(
     "Give `o` back what it remembered."
     for k,v in values.items():
         now = vars(o).get(k)
-        if isinstance(now, Metric) and isinstance(v, dict) and set(v)=={'metric'}: set_vars(now, v['metric'])
+        is_own_dict = isinstance(now, dict) and type(now) is not type(v) and type(v) is dict # which may know what a missing key is
+        if _goes_on_as(now, v): continue
+        if is_own_dict: now.clear(), now.update(v)
+        elif isinstance(now, Metric) and isinstance(v, dict) and set(v)=={'metric'}: set_vars(now, v['metric'])
         else: vars(o)[k] = v
 
 # %% ../../nbs/support/05_plain_data.ipynb #12b50011

@@ -25,7 +25,7 @@ from .metrics import lower_is_better
 from ..support.one_writer import OneWriter
 from .run_facts import run_facts
 from .training_state import (callback_states, has_weights, load_weights, loaders_of,
-    random_states, run_state, save_weights)
+    random_states, run_state, save_weights, untaken)
 from ..support.plain_data import save_state, to_plain
 from ..support.warn import warn_user
 
@@ -60,7 +60,9 @@ class Checkpoints(Callback):
     def _reset(self): # nothing of a run has been seen
         self.batches,self.done,self.saved_at = 0,0,None # batches in all, batches in this epoch, `batches` at the last checkpoint
         self.best_value,self.best_epoch,self.table = None,None,[]
+        self.best_file,self.lost_best = None,None # checksum of its weights; the value of one whose weights are gone
         self._at_end = None # of the last fit
+        self._stood,self._told = {},set() # of what callbacks have and no file holds: how it stood first, and what was told of
 
 # %% ../../nbs/train/14_checkpoints.ipynb #4594c7c0
 def checkpoints_in(folder)->list: return sorted(p for p in Path(folder).glob('step-*') if p.is_dir()) # the earliest first
@@ -186,6 +188,7 @@ def gather_ranks(
 @patch
 def _save(self:Checkpoints, epoch, batch):
     self.saved_at = self.batches
+    self._warn_untaken()
     state = self._state(self.learn, epoch, batch)
     if not rank_distrib(): self._write(self.learn, state)
 
@@ -195,6 +198,18 @@ def _state(self:Checkpoints, learn, epoch, batch): # of all processes, which ask
     return dict(where=dict(fit=max(run.fits-1, 0), epoch=epoch, batch=batch), run=run_state(learn),
         random=gather_ranks(random_states(loaders)), pass_start=gather_ranks(run.pass_start) if batch else None,
         rows=len(learn.dls.train_ds), table=self.table, about=None if rank_distrib() else self.facts)
+
+@patch
+def _warn_untaken(self:Checkpoints): # once a run
+    now = untaken(self.learn)
+    changed = [o for o,told in now.items() if told is None or self._stood.get(o, told)!=told]
+    self._stood = now | self._stood
+    new = sorted({*changed}-self._told)
+    self._told |= {*new}
+    if not new or rank_distrib(): return
+    names = ', '.join(f'{cb}.{k} ({kind})' for cb,k,kind in new)
+    warn_user(f"{names}: no checkpoint can hold {'this' if len(new)==1 else 'these'}, and a resumed run begins with what the callback is made with. "
+        "Numbers, texts, tensors, random generators, and lists, sets and dicts of them are kept; a name that begins with _ says that nothing depends on it")
 
 @patch
 def _place(self:Checkpoints): return self.folder/f'step-{self.batches:09d}'
@@ -224,7 +239,24 @@ def _keep_best(self:Checkpoints):
     value = self.recorder.values[-1][list(self.recorder.metric_names[1:]).index(self.best)]
     if not self._is_better(value): return
     self.best_value,self.best_epoch = value,self.epoch
-    if not rank_distrib(): write_file(self.folder/'best.safetensors', partial(save_weights, self.learn))
+    if rank_distrib(): return
+    self.best_file = file_hash(write_file(self.folder/'best.safetensors', partial(save_weights, self.learn)))
+
+@patch
+def check_best(self:Checkpoints):
+    "After a checkpoint was restored: are the best weights still those of which it tells? A later epoch that was lost may have replaced them."
+    path = self.folder/'best.safetensors'
+    is_theirs = self.best_file is None or path.exists() and file_hash(path)==self.best_file
+    distrib_barrier()
+    if is_theirs: return
+    self.lost_best,self.best_value,self.best_file = self.best_value,None,None
+    if not rank_distrib(): path.unlink(missing_ok=True)
+
+@patch
+def _warn_lost(self:Checkpoints): # where no epoch since was as good
+    if self.lost_best is None or not self._is_better(self.lost_best): return
+    warn_user(f"before the interruption an epoch had {self.best} {self.lost_best:.6f}, whose weights were replaced by those of one that the run "
+        "did not go on from: the best epoch is that since then")
 
 @patch
 def finish(self:Checkpoints,
@@ -232,6 +264,7 @@ def finish(self:Checkpoints,
 ):
     "The outermost call has ended: its end is kept, and the best weights go into the model."
     self._save_end(learn)
+    self._warn_lost()
     if self.best is not None and self.best_value is None:
         why = f"{self.best} was never a number" if any(self.table) else "no epoch came to its end"
         warn_user(f"{why}, so there is no best epoch: the weights are those of the last one")

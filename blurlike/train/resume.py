@@ -45,6 +45,8 @@ class Checkpoint:
         load_weights(learn, self.folder/'model.safetensors')
         set_run_state(learn, self.state['run'])
         set_random_states(self.state['random'][rank_distrib()], loaders_of(learn))
+        for cb in learn.cbs:
+            if isinstance(cb, Checkpoints): cb.check_best()
         return self.epoch
 
 # %% ../../nbs/train/18_resume.ipynb #e95fb96c
@@ -115,9 +117,18 @@ def _arguments(learn, facts):
 # %% ../../nbs/train/18_resume.ipynb #ba8cb60f
 def _made_by(call): return {'ParamScheduler'} if call!='fit' else set() # by the training method itself
 
+_watching = {'Checkpoints','ProgressCallback','ShowGraphCallback','CSVLogger','WandbCallback','TensorBoardCallback'} # these change no training
+
+def _warn_new(facts, names):
+    new = sorted(names-set(facts['callbacks'])-_made_by(facts['call'])-_watching)
+    if not new: return
+    was,it = ('was','it') if len(new)==1 else ('were','them')
+    warn_user(f"{', '.join(new)} {was} not in the interrupted call: the run goes on with {it}, and need not end as it would have")
+
 def _check_callbacks(facts, cbs):
-    absent = set(facts['callbacks']) - {type(cb).__name__ for cb in cbs} - _made_by(facts['call'])
-    if not absent: return
+    names = {type(cb).__name__ for cb in cbs}
+    absent = set(facts['callbacks']) - names - _made_by(facts['call'])
+    if not absent: return _warn_new(facts, names)
     made = ', '.join(f'{n}(...)' for n in sorted(absent))
     raise ValueError(f"the interrupted call had callbacks that are not here: pass cbs=[{made}], or make the learner with them")
 
