@@ -75,7 +75,8 @@ from .inspect.wrong_labels import *
 from .data.label_columns import *
 from .data.target_kinds import *
 from .data.targets import *
-from .show.tables import *
+from .show.table import *
+from .show.displays import *
 from .show.report import *
 from .predict.text_labels import *
 from .predict.gathering import *

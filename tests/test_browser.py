@@ -221,7 +221,7 @@ TEXTS = dict(english='the film was long and good', arabic='كان الفيلم �
 DISPLAYS = [f"""from IPython.display import display
 import torch
 from blurlike.all import *
-from blurlike.show.tables import Table
+from blurlike.show.table import Table
 from blurlike.tasks.masked_lm.masking import Spelled, TensorMasked
 from blurlike.tasks.token_classification.tagged_tables import TaggedTable, TaggedWords
 from blurlike.data.token_fields import TokenTensor

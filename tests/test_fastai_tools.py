@@ -20,7 +20,7 @@ from fastai.torch_core import TitledStr
 from fastcore.foundation import L
 from sklearn import metrics as skm
 
-from blurlike.show.tables import Table
+from blurlike.show.table import Table
 from blurlike.data.token_fields import TokenTensor
 
 pytestmark = pytest.mark.usefixtures('in_tmp')

@@ -463,7 +463,7 @@ def test_fastais_tools(bert, capsys, in_tmp):
     assert load_learner('l.pkl').predict('a [MASK]')[0]==learn.predict('a [MASK]')[0]
 
 def test_displays_are_escaped_and_marked(bert, monkeypatch):
-    import blurlike.show.tables as showing
+    import blurlike.show.table as showing
     shown = []
     monkeypatch.setattr(showing.Table, 'show', lambda self: shown.append(self))
     learn = mlm(bert, pd.DataFrame(dict(text=['<script>alert(1)</script> a film']*8)), mlm_probability=.5)

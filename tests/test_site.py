@@ -145,7 +145,7 @@ def test_pages_in_a_browser(scheme, site, address, chromium):
     page.on('console', lambda m: said.append(m.text) if m.type in ('error','warning') else None)
     page.on('pageerror', lambda e: said.append(str(e)))
     page.on('request', lambda r: asked.append(r.url))
-    for path in ['index.html','architectures.html','data/index.html','train/learner.html','show/tables.html', *sorted(p.relative_to(site).as_posix() for p in site.glob('tutorials/*.html'))]:
+    for path in ['index.html','architectures.html','data/index.html','train/learner.html','show/table.html','show/displays.html', *sorted(p.relative_to(site).as_posix() for p in site.glob('tutorials/*.html'))]:
         page.goto(address+path)
         assert page.evaluate('document.documentElement.scrollWidth')<=1280, f'{path} is wider than its window'
         assert not page.evaluate('[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)'), path

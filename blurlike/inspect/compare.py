@@ -21,7 +21,7 @@ from ..data.token_blocks import TokenBlocks
 from .row_results import FEWEST_ROWS, draw_sums, interval
 from .score_report import ScoreReport, as_shown
 from ..show.report import count_of, short_item
-from ..show.tables import Table, Told, as_text
+from ..show.table import Table, Told, as_text
 from ..support.arguments import check_counts, some_of
 from ..support.warn import warn_user
 from ..train.metrics import lower_is_better

@@ -14,7 +14,7 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .token_view import TextReading, shown_and_hidden
-from ..show.tables import Table, as_text
+from ..show.table import Table, as_text
 
 # %% ../../nbs/inspect/01_explanation.ipynb #15b00007
 class Explanation:

@@ -18,7 +18,7 @@ from ..data.column import Column
 from ..data.rows import Rows, name_numbers
 from .row_scan import kind_of_targets
 from ..show.report import short_item
-from ..show.tables import AllColumns
+from ..show.table import AllColumns
 from ..model.decisions import DECISION_NAMES, changed_decisions, decisions_of
 from ..support.warn import warn_user
 from ..train.learner import TransformersLearner

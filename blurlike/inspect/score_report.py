@@ -21,7 +21,7 @@ from .row_results import FEWEST_ROWS, RowResults, draw_sums, interval, judge_los
 from .slices import slices_by
 from ..model.decisions import check_activation, outdated_decisions
 from ..show.report import count_of
-from ..show.tables import AllColumns, Table, Told, as_text
+from ..show.table import AllColumns, Table, Told, as_text
 from ..train.learner import TransformersLearner
 
 # %% ../../nbs/inspect/10_score_report.ipynb #7c06001c

@@ -17,7 +17,7 @@ import torch
 from fastcore.basics import patch
 
 from ..train.learner import TransformersLearner
-from ..show.tables import Table
+from ..show.table import Table
 from ..data.words import has_no_spaces, word_spans
 from ..data.tokens import TokenizeText
 from ..data.text_items import repair_texts

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 
-from ..show.tables import AllColumns
+from ..show.table import AllColumns
 from ..support.arguments import check_counts
 from ..data.given_items import items_of, read_again
 from ..data.row_errors import items_from

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ..data.given_items import check_no_rows
 from ..model.decisions import NO_ACTIVATION, check_activation, decisions_of, label_threshold, read_threshold
 from ..model.decisions import set_decisions
-from ..show.tables import AllColumns
+from ..show.table import AllColumns
 from ..support.arguments import check_counts
 from ..support.warn import warn_user
 from .predicting_learner import PredictingLearner, takes_threshold

@@ -39,7 +39,7 @@ from ..model.model_inputs import unwrap
 from ..model.transfers import number_of
 from ..save.saved_facts import describe
 from ..train.epoch_weights import scores_of
-from ..show.tables import prediction_rows
+from ..show.displays import prediction_rows
 from ..data.token_fields import TokenTensor
 
 # %% ../../nbs/share/00_tracking.ipynb #17a50009

@@ -44,7 +44,7 @@ from ..support.warn import warn_user
 from .learner_parts import check_graphs, check_learner_settings, count_groups, found_in_model
 from .learner_parts import head_config, place_model, prepare_model, target_sums, with_own_callbacks
 import blurlike.predict.learner_predict # noqa: F401 (adds `predict`, `predict_batch`, `get_preds`)
-import blurlike.show.tables # noqa: F401 (registers the displays)
+import blurlike.show.displays # noqa: F401 (registers the displays)
 
 # %% ../../nbs/train/11_learner.ipynb #f8cc51e9
 class TransformersLearner(RunningLearner, PredictingLearner):

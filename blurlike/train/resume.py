@@ -14,7 +14,7 @@ from fastai.torch_core import distrib_barrier, rank_distrib
 from fastcore.basics import patch
 from fastcore.foundation import L
 
-from ..show.tables import Table
+from ..show.table import Table
 from ..support.files import check_files
 from ..support.plain_data import from_plain, load_state
 from ..support.warn import warn_user

@@ -14,7 +14,8 @@ from fastcore.basics import patch
 from ...data.text_items import repair_texts
 from ...data.token_fields import TokenTensor
 from ...inspect.token_view import TextReading, reading_of
-from ...show.tables import Table, as_text, dearest, prediction_rows, shortened
+from ...show.table import Table, as_text, dearest, shortened
+from ...show.displays import prediction_rows
 from .joints import joined_parts
 from .texts import TensorNext, TokenizeNext
 import blurlike.tasks.causal_lm.shown_texts # noqa: F401 (rows become texts)

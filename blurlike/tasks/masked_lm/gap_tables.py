@@ -11,7 +11,8 @@ import html
 from fastai.data.core import show_batch, show_results
 from fastai.interpret import plot_top_losses
 
-from ...show.tables import MARK_COLORS, Table, as_text, prediction_rows
+from ...show.table import MARK_COLORS, Table, as_text
+from ...show.displays import prediction_rows
 from .masking import TensorMasked
 from ...data.token_fields import TokenTensor
 

@@ -13,7 +13,8 @@ from fastai.data.core import show_batch, show_results
 from fastai.interpret import plot_top_losses
 
 from ...data.token_fields import TokenTensor
-from ...show.tables import Table, as_text, prediction_rows, shortened
+from ...show.table import Table, as_text, shortened
+from ...show.displays import prediction_rows
 from .right_choice import TensorChoice
 
 # %% ../../../nbs/tasks/multiple_choice/03_choice_tables.ipynb #be74be99

@@ -15,7 +15,8 @@ from fastai.interpret import plot_top_losses
 from fastcore.basics import patch
 
 from ...data.tokens import TokenTensor
-from ...show.tables import Table, as_text, prediction_rows
+from ...show.table import Table, as_text
+from ...show.displays import prediction_rows
 from .answers import TensorAnswer
 from .questions import TokenizeQuestions, windows_of
 from .scores import answer_scores

@@ -21,7 +21,7 @@ from ...data.row_errors import name_error, name_items
 from ...data.column import Column
 from ...model.token_scores import as_scores
 from ...predict.written_text import WrittenText
-from ...show.tables import AllColumns
+from ...show.table import AllColumns
 from ...support.arguments import check_counts
 from ...support.warn import warn_user
 from ...train.learner import TransformersLearner

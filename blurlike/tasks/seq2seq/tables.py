@@ -10,7 +10,8 @@ from fastai.data.core import show_batch, show_results
 from fastai.interpret import plot_top_losses
 
 from ...data.tokens import TokenTensor
-from ...show.tables import Table, as_text, dearest, prediction_rows, shortened
+from ...show.table import Table, as_text, dearest, shortened
+from ...show.displays import prediction_rows
 from .texts import TensorTarget
 
 # %% ../../../nbs/tasks/seq2seq/03_tables.ipynb #1142de12

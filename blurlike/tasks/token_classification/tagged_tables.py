@@ -13,7 +13,8 @@ import torch
 from fastai.data.core import show_batch, show_results
 from fastai.interpret import plot_top_losses
 
-from ...show.tables import Table, as_text, html_cell, html_table, prediction_rows
+from ...show.table import Table, as_text, html_cell, html_table
+from ...show.displays import prediction_rows
 from .tagged import tag_runs
 from .token_category import TensorTokenCategory
 from ...data.token_fields import TokenTensor
