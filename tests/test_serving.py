@@ -179,6 +179,13 @@ class Counted(transformers.BertForSequenceClassification):
     def forward(self, input_ids, **kwargs): return super().forward(input_ids, **kwargs)
 
 @pytest.mark.slow
+def test_a_model_that_attends_otherwise_in_long_texts_is_refused(bert, in_tmp):
+    config = transformers.BigBirdConfig(vocab_size=400, max_position_embeddings=64, num_labels=3, initializer_range=.5, block_size=4, num_random_blocks=1, **SMALL)
+    learn = learner('single', transformers.BigBirdForSequenceClassification(config), tokenizer=bert, max_length=64)
+    learn.save_pretrained('saved') # a learner that has read short texts attends as in these
+    with pytest.raises(ValueError, match='BigBirdForSequenceClassification .* in onnxruntime .* cannot be exported'): export_onnx('saved', 'o')
+
+@pytest.mark.slow
 def test_a_model_whose_code_no_folder_holds(bert, in_tmp, recwarn):
     config = transformers.BertConfig(vocab_size=400, max_position_embeddings=64, num_labels=3, initializer_range=.5, **SMALL)
     plain = transformers.BertForSequenceClassification
