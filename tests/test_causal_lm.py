@@ -289,7 +289,9 @@ def test_a_template_that_rewrites_earlier_turns_names_the_row(folders):
     chats = [c[:2] if i!=3 else c for i,c in enumerate(CHATS)]
     with pytest.raises(ValueError, match='row 3: the chat template writes message 1 otherwise'): lm('chat', folders('gpt2'), pd.DataFrame(dict(messages=chats)), tokenizer=tok)
     short = [dict(messages=[dict(role=m['role'], content='a') for m in c]) for c in chats]
-    learn = lm('chat', folders('gpt2'), short, tokenizer=tok, valid=None, max_length=64)
+    with pytest.raises(ValueError, match='row 3: the chat template writes message 1 otherwise'): lm('chat', folders('gpt2'), short, tokenizer=tok, valid=None, max_length=64)
+    learn = lm('chat', folders('gpt2'), short, tokenizer=tokenizer_of(TEMPLATE), valid=None, max_length=64)
+    learn.dls.tokenizer.chat_template = REWRITING # after all of them were asked for
     with pytest.raises(ValueError, match='row 3: the chat template writes message 1 otherwise'): list(learn.dls.train)
     with pytest.raises(ValueError, match='writes message 1 otherwise'): assistant_turns(tok, CHATS[3])
 

@@ -44,7 +44,7 @@ from ...task import Task, register_learner, register_task
 from .blocks import DocumentBlocks
 from .generation import NextTokenPredictions
 from .scores import causal_lm_metrics
-from .chats import are_columns, as_messages
+from .chats import are_columns, as_messages, assistant_turns
 from .texts import TokenizeNext
 from ...train.assembly import begin, build_learner, ready_task
 from ...train.learner import TransformersLearner
@@ -118,18 +118,23 @@ def _check_no_json(text, columns): # as a csv file has it, which cannot hold lis
 def check_items(
     rows, # `Rows` that train or validate
     columns:list, # One or two
-    form:str # From `form_of`
+    tfm:TokenizeNext # Of their form
 ):
     "Raise an error that names the rows whose texts, completions or chats cannot be used."
-    if form=='chat': _check_chats(rows, columns)
-    else: check_texts(rows, *columns, filled=form=='completion')
+    if tfm.form=='chat': _check_chats(rows, columns, tfm.tokenizer)
+    else: check_texts(rows, *columns, filled=tfm.form=='completion')
 
-def _check_chats(rows, columns):
+def _check_chats(rows, columns, tokenizer):
+    written = set() # orders of roles that the template does not refuse
     for i in range(0, len(rows), 1000):
         part = np.arange(i, min(i+1000, len(rows)))
         for k,o in zip(part, rows.read(part, columns)[0]):
-            try: as_messages(o)
+            try:
+                messages = as_messages(o)
+                order = tuple((m['role'], 'tool_calls' in m) for m in messages)
+                if order not in written: assistant_turns(tokenizer, messages)
             except (TypeError, ValueError) as e: raise name_error(e, rows.name([k])) from None
+            written.add(order)
 
 # %% ../../../nbs/tasks/causal_lm/09_learner.ipynb #cb05ad0b
 _most_measured = 10_000 # long chats or completions that are tokenised before training
@@ -248,8 +253,8 @@ def causal_lm_learner(
     _check_loaded(checkpoint)
     tokenizer = load_tokenizer(tokenizer or checkpoint)
     rows,splits,form,from_files = _read(data, columns, valid, split_by, seed)
-    TokenizeNext(tokenizer, max_length, form) # says at once what is wrong with it
-    if not from_files: check_items(used_rows(rows, splits), columns, form)
+    plain = TokenizeNext(tokenizer, max_length, form) # says at once what is wrong with it
+    if not from_files: check_items(used_rows(rows, splits), columns, plain)
     model = load_transformer(checkpoint, causal_lm.auto_model, tokenizer, **model_kwargs or {})
     block_size = _block_size(block_size, form, fit_length(max_length, tokenizer, model), model)
     tfm = TokenizeNext(tokenizer, block_size or max_length, form, block_size>0)
