@@ -194,11 +194,12 @@ class CountedTargets(Callback):
     counts = False # does the loss of this batch count or weigh its targets?
     n = 0 # targets of this step
     steps = seen = 0 # steps so far, and the targets of them all
-    a_row = 1. # targets of a row in the first batch of this step
+    rows = 0 # read so far
+    a_row = 1. # targets of a row, on the average of all that were read before this step and in its first batch
     acc = None # the learner's `GradientAccumulation`
 
     def before_fit(self):
-        self.n = self.steps = self.seen = 0
+        self.n = self.steps = self.seen = self.rows = 0
         self.acc = next((cb for cb in self.learn.cbs if isinstance(cb, GradientAccumulation)), None)
 
     @property
@@ -212,10 +213,12 @@ def after_loss(self:CountedTargets):
     self.counts = n is not None
     if not self.counts: return
     n *= getattr(self.learn.dl, 'real', 1)
-    a_row = n/find_bs(self.learn.yb)
+    bs = find_bs(self.learn.yb)
+    a_row = n/bs
     is_first = not self.n
-    if is_first: self.a_row = a_row if self.together is None else 1. # processes would each have another one
     self.n += n
+    self.rows += bs
+    if is_first: self.a_row = (self.seen+n)/self.rows if self.together is None else 1. # processes would each have another one
     if self.acc is not None and self.a_row: self.learn.loss_grad = self.learn.loss_grad*(a_row/self.a_row)
 
 @patch

@@ -12,9 +12,9 @@ import warnings
 from pathlib import Path
 
 import torch
+import transformers # whose models come in when they are named: two seconds
 from fastai.torch_core import rank_distrib
 from fastcore.basics import patch
-from transformers import PreTrainedModel
 
 from ..model.adapters import base_mark, has_adapter, load_adapter, note_base, save_adapter
 from ..train.assembly import build_learner, check_arguments
@@ -100,7 +100,7 @@ def _brings_code(model, auto_model): # is its class saved along?
     return type(model)._auto_class is not None or auto_model in (getattr(model.config, 'auto_map', None) or {})
 
 def _from_config(model, auto_model): # what the folder gives back, without weights; `None`: nobody can tell
-    if not isinstance(model, PreTrainedModel) or _brings_code(model, auto_model): return None
+    if not isinstance(model, transformers.PreTrainedModel) or _brings_code(model, auto_model): return None
     kinds = auto_classes(model.config, auto_model)
     if not kinds: return None
     kind = type(model) if type(model) in kinds else kinds[0]
