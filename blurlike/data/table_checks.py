@@ -132,8 +132,8 @@ def _not_text(name, kind, where):
     is_bytes = str(kind).startswith(('bytes','binary','large_binary'))
     how = "`.str.decode('utf-8')`" if is_bytes else "`.astype(str)`" # which makes "b'...'" of bytes
     what_to_do = f"convert them with {how}, or name the right column"
-    is_dict = str(kind).startswith(('dict','struct'))
-    if is_dict: what_to_do = f"take the texts out of them, e.g. `df[{name!r}].str['text']`, or name the column that holds texts"
+    within = f"take the texts out of them, e.g. `df[{name!r}].str['text']`, or name the column that holds texts"
+    if str(kind).startswith(('dict','struct')): what_to_do = within
     if is_list: what_to_do = "name the column of the texts; words, and the ids of their tokens, are no text"
     return TypeError(f"column {name!r} must hold text (str); found {kind} in {where}; {what_to_do}")
 
