@@ -37,6 +37,7 @@ def real_tokens(
     if 'attention_mask' in fields: return x[...,fields.index('attention_mask'),:]!=0
     return x[...,fields.index('input_ids'),:]!=pad
 
+# %% ../../nbs/model/08_model_inputs.ipynb #d00rca4a
 def split_windows(
     x:torch.Tensor, # (B,W*F,L) a batch
     fields:list, # F names

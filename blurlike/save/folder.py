@@ -119,6 +119,7 @@ def _other_parts(model, other): # names of the outermost modules that are of ano
 
 def _shapes(model): return {n:p.shape for n,p in model.state_dict().items()}
 
+# %% ../../nbs/save/02_folder.ipynb #8df569c1
 def lost_code(
     learn:TransformersLearner
 )->tuple: # What it is, `''`: nothing; and whether weights depend on it, so that the folder will be refused

@@ -167,6 +167,7 @@ def _compare(name, before, folder):
     raise ValueError(f"{name} gives other logits in onnxruntime than in PyTorch (they differ by up to {worst:.2g}): "
         "this architecture cannot be exported")
 
+# %% ../../nbs/save/04_onnx_model.ipynb #5251b99c
 def _no_code(learn, why): # -> an error
     what = lost_code(learn)[0] or 'the learner computes what no folder holds'
     return ValueError(f"{type(unwrap(learn.model)).__name__} cannot be exported: {what}, and its code is not in the saved folder "

@@ -104,6 +104,7 @@ def __getstate__(self:TransformersLearner):
     learn,state = _exported.get()
     return state if learn is self else super(TransformersLearner, self).__getstate__()
 
+# %% ../../nbs/save/03_pickles.ipynb #4306e62a
 def _open_files(learn): # of its callbacks
     return [v for cb in learn.cbs for v in vars(cb).values() if isinstance(v, (io.IOBase, OneWriter))]
 

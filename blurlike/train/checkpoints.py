@@ -199,6 +199,7 @@ def _state(self:Checkpoints, learn, epoch, batch): # of all processes, which ask
         random=gather_ranks(random_states(loaders)), pass_start=gather_ranks(run.pass_start) if batch else None,
         rows=len(learn.dls.train_ds), table=self.table, about=None if rank_distrib() else self.facts)
 
+# %% ../../nbs/train/14_checkpoints.ipynb #11ed27c1
 @patch
 def _warn_untaken(self:Checkpoints): # once a run
     now = untaken(self.learn)
@@ -211,6 +212,7 @@ def _warn_untaken(self:Checkpoints): # once a run
     warn_user(f"{names}: no checkpoint can hold {'this' if len(new)==1 else 'these'}, and a resumed run begins with what the callback is made with. "
         "Numbers, texts, tensors, random generators, and lists, sets and dicts of them are kept; a name that begins with _ says that nothing depends on it")
 
+# %% ../../nbs/train/14_checkpoints.ipynb #11ed27c2
 @patch
 def _place(self:Checkpoints): return self.folder/f'step-{self.batches:09d}'
 
@@ -242,6 +244,7 @@ def _keep_best(self:Checkpoints):
     if rank_distrib(): return
     self.best_file = file_hash(write_file(self.folder/'best.safetensors', partial(save_weights, self.learn)))
 
+# %% ../../nbs/train/14_checkpoints.ipynb #7d9b2af1
 @patch
 def check_best(self:Checkpoints):
     "After a checkpoint was restored: are the best weights still those of which it tells? A later epoch that was lost may have replaced them."
@@ -258,6 +261,7 @@ def _warn_lost(self:Checkpoints): # where no epoch since was as good
     warn_user(f"before the interruption an epoch had {self.best} {self.lost_best:.6f}, whose weights were replaced by those of one that the run "
         "did not go on from: the best epoch is that since then")
 
+# %% ../../nbs/train/14_checkpoints.ipynb #7d9b2af2
 @patch
 def finish(self:Checkpoints,
     learn:TransformersLearner # The callback may have been taken out of it by now

@@ -68,6 +68,7 @@ def save_weights(learn, path):
     told = decisions_of(getattr(learn, 'loss_func', None)) # for these weights
     save_file(tensors, path, {n:json.dumps(v) for n,v in told.items()})
 
+# %% ../../nbs/train/07_training_state.ipynb #13c500d1
 def has_weights(
     path:Path, # From `save_weights`
     learn:Learner
@@ -81,6 +82,7 @@ def _bits(t): return t.detach().to('cpu').contiguous().reshape(-1).view(torch.ui
 
 def _are_same(a, b): return a.shape==b.shape and a.dtype==b.dtype and torch.equal(_bits(a), _bits(b))
 
+# %% ../../nbs/train/07_training_state.ipynb #13c500d2
 def _decide_again(learn, told): # as it was with these weights
     decisions = {n:json.loads(told[n]) for n in DECISIONS if n in told}
     set_decisions(learn, **changed_decisions(learn.loss_func, decisions))
@@ -149,6 +151,7 @@ def _is_users(o): # of a class that the user wrote
     is_known = is_pythons or 'site-packages' in path or _is_ours(o) or isinstance(o, (nn.Module, Learner, Callback))
     return hasattr(o, '__dict__') and not is_known
 
+# %% ../../nbs/train/07_training_state.ipynb #13c50008d1
 _generators = random.Random,np.random.Generator,np.random.RandomState,torch.Generator
 
 def _goes_on(o): # for sure
@@ -165,6 +168,7 @@ def _trace(o, depth=3): # how it stands now, as far as that can be seen
     if isinstance(o, (list, tuple, dict, set, deque)): return [len(o), *(_trace(v, depth-1) for v in _parts(o))]
     return [_trace(v, depth-1) for v in vars(o).values()] if _is_users(o) else None
 
+# %% ../../nbs/train/07_training_state.ipynb #13c50008d2
 def untaken(
     learn:Learner
 )->dict: # (callback, attribute, type) -> how it stands; `None`: it goes on for sure
