@@ -15,7 +15,7 @@ from fastai.data.transforms import Categorize, ItemGetter
 from fastcore.foundation import L
 from fasttransform import Pipeline
 
-from blurlike.all import (Callback, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, MaskedLMBlock, FetchPredsCallback, Interpretation, Metric, RandomSplitter, TransformersLearner, TransformersTextBlock, TokenTensor, Transform, load_learner,
+from blurlike.all import (Callback, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, MaskedLMBlock, MultiCategoryBlock, FetchPredsCallback, Interpretation, Metric, RandomSplitter, RegressionBlock, TransformersLearner, TransformersTextBlock, TokenTensor, Transform, load_learner,
     sequence_classification_learner)
 from blurlike.data.batch import TransformersDL
 from blurlike.data.tokens import TokenizeText
@@ -256,3 +256,66 @@ def test_lists_without_targets_are_no_rows(bert):
 
 def test_numbers_of_numpy_are_labels():
     assert label_maps([np.int64(3), np.float32(.5)])==label_maps([3, .5]) and label_maps(np.array([True, False]))['id2label']=={0:'True',1:'False'}
+
+FRAME = pd.DataFrame(dict(text=[f'a {w} film' for w in 'good bad it was good is'.split()]*3, other=['the', 'a b']*9,
+    label=pd.Series(['p','n']*9, dtype='string'), kind=pd.Categorical(['x','y','z']*6, categories=['z','y','x','w']), flag=[True, False]*9,
+    number=pd.array([1, 2, 3]*6, dtype='Int64'), score=np.arange(18)/7, several=['p|q','q','']*6))
+COLUMNS = dict(text=(ColReader('text'), CategoryBlock, ColReader('label')), category=(ColReader('text'), CategoryBlock, ColReader('kind')),
+    flag=(ColReader('text'), CategoryBlock, ColReader('flag')), whole=(ColReader('text'), CategoryBlock, ColReader('number')),
+    number=(ColReader('text'), RegressionBlock, ColReader('score')), numbers=(ColReader('text'), lambda: RegressionBlock(n_out=2), ColReader(['score','number'])),
+    pair=(ColReader(['text','other']), CategoryBlock, ColReader('label')), changed=(ColReader('text', pref='well ', suff='!'), CategoryBlock, ColReader('label', suff='s')),
+    several=(ColReader('text'), MultiCategoryBlock, ColReader('several', label_delim='|')), alone=(ColReader('text'), None, None))
+
+def block_of_columns(bert, source, get_x, target, get_y, **kwargs):
+    blocks = (TransformersTextBlock(bert), *([target()] if target else []))
+    return DataBlock(blocks, get_x=get_x, get_y=get_y, splitter=RandomSplitter(.25, seed=1), **kwargs).dataloaders(source, bs=4)
+
+def alike(a, b): return type(a) is type(b) and (torch.equal(a, b) if isinstance(a, torch.Tensor) else a==b)
+
+@pytest.mark.parametrize('index', ['numbers','names'])
+@pytest.mark.parametrize('kind', COLUMNS)
+def test_columns_of_a_frame_are_read_as_fastai_reads_its_rows(kind, index, bert, monkeypatch):
+    source = FRAME if index=='numbers' else FRAME.set_axis([f'r{i%5}' for i in range(18)])
+    dls = block_of_columns(bert, source, *COLUMNS[kind])
+    for dl in dls.loaders:
+        idxs = np.arange(len(dl.dataset))[::-1]
+        want = [dl.do_item(int(i)) for i in idxs]
+        with monkeypatch.context() as m:
+            m.setattr(type(dl), 'do_item', lambda self, i: pytest.fail('row by row'))
+            texts,targets = dl.reader(idxs)
+        assert len(texts)==len(targets)==len(want) and texts!=texts[::-1]
+        for row in zip(zip(texts, *zip(*targets)), want): assert all(map(alike, *row)), row
+
+class OwnReader(ColReader):
+    def _do_one(self, r, c): return super()._do_one(r, c).upper() if hasattr(r, 'iloc') else pytest.fail('no row')
+
+class OwnFrame(pd.DataFrame):
+    @property
+    def _constructor(self): return OwnFrame
+
+def test_what_asks_for_more_than_columns_gets_rows_of_pandas(bert):
+    twice = FRAME[['text','label','label']]
+    upper = block_of_columns(bert, FRAME, OwnReader('text'), CategoryBlock, ColReader('label'))
+    assert all(t==t.upper() for t in upper.train.reader(np.arange(5))[0])
+    for source,get_x in [(twice, ColReader('text')), (FRAME, ColReader(0)), (OwnFrame(FRAME), ColReader('text')), (FRAME, lambda r: r.iloc[0])]:
+        dl = block_of_columns(bert, source, get_x, CategoryBlock, ColReader('label') if source is not twice else lambda r: r.iloc[1]).train
+        rows = dl.dataset.items
+        assert dl.reader(np.arange(5))[0]==rows.iloc[:5,0].tolist() and len(rows)==14
+
+def test_a_frame_that_is_edited_is_read_anew_and_its_faults_are_named(bert):
+    dls = block_of_columns(bert, FRAME.copy(), *COLUMNS['text'])
+    learn = TransformersLearner(dls, bert)
+    torch.nn.init.normal_(learn.model.classifier.weight)
+    before = learn.get_preds()[0]
+    texts,labels = (tl.items for tl in dls.valid_ds.tls)
+    at = texts.index[1]
+    texts.loc[at,'text'] = 'bad bad bad'
+    after,targets = learn.get_preds()
+    assert ((before-after).abs()>1e-4).any(1).tolist()==[False, True, False, False]
+    labels.loc[at,'label'] = 'n' if labels.loc[at,'label']=='p' else 'p'
+    assert (learn.get_preds()[1]!=targets).tolist()==[False, True, False, False]
+    labels.loc[at,'label'] = 'q'
+    with pytest.raises(KeyError, match=rf"row {at}: .*'q'"): learn.validate()
+    labels.loc[at,'label'] = 'p'
+    texts.loc[at,'text'] = None
+    with pytest.raises(TypeError, match=f'row {at}: '): learn.validate()

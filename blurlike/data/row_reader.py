@@ -9,9 +9,11 @@ __all__ = ['own_transforms', 'is_plain', 'RowReader']
 from types import MethodType
 
 import numpy as np
-from fastai.data.transforms import ToTensor
+import pandas as pd
+from fastai.data.transforms import ColReader, ToTensor
 from fastcore.basics import patch
 from fasttransform import Pipeline
+from pandas.api.types import is_hashable
 
 from .column import Column
 from .row_errors import name_error
@@ -32,7 +34,16 @@ def is_plain(
     "Is it fastai's or ours, and no function of the user's?"
     return type(f).__module__.startswith(('fastai.data.transforms', 'blurlike.'))
 
-def _reads_column(fs): return len(fs)>0 and isinstance(fs[0], Column) and all(map(is_plain, fs))
+def _is_read_by(kind, tl): # alone, before transforms that are fastai's or ours
+    fs = tl.tfms.fs
+    return len(fs)>0 and kind(fs[0]) and all(map(is_plain, fs))
+
+def _reads_column(tl): return isinstance(tl.items, Rows) and _is_read_by(lambda f: isinstance(f, Column), tl)
+
+def _reads_frame(tl): # by names of its columns
+    if type(tl.items) is not pd.DataFrame or not _is_read_by(lambda f: type(f) is ColReader, tl): return False
+    names = tl.items.columns.tolist()
+    return all(isinstance(c, str) and names.count(c)==1 for c in tl.tfms.fs[0].cols)
 
 # %% ../../nbs/data/21_row_reader.ipynb #b64a1207
 class RowReader:
@@ -46,28 +57,44 @@ class RowReader:
     def is_own(self)->bool: # are items made as ours are? Transforms may come later (`dls.add_tfms`)
         return isinstance(self.dl.create_item, MethodType) and own_transforms(self.dl.after_item)==[]
 
+    def _are_all(self, reads): return len(self.tls[0].tfms.fs)==2 and all(map(reads, self.tls)) and self.is_own
+
     @property
-    def by_column(self)->bool: # can all be read at once?
-        of_rows = isinstance(self.tls[0].items, Rows) and all(_reads_column(tl.tfms.fs) for tl in self.tls)
-        return of_rows and len(self.tls[0].tfms.fs)==2 and self.is_own
+    def by_column(self)->bool: # of a table that is the learner's own: what was read once holds
+        return self._are_all(_reads_column)
 
     def __call__(self,
         idxs # (n,) row numbers
     )->tuple[list,list]: # Texts, and tuples of targets; fewer than n where an item was skipped
         "Texts and targets of some rows."
-        if not self.by_column:
-            samples = [s for s in (self._item(i) for i in idxs) if s is not None]
-            return [s[0] for s in samples],[s[1:] for s in samples]
-        items = self.tls[0].items
-        texts = self.tls[0].tfms.fs[0].read_many(items, idxs)[0]
-        targets = [self._targets(k, tl, tl.tfms.fs[0].read_many(items, idxs)[0]) for k,tl in enumerate(self.tls[1:])]
+        if self.by_column: texts,*columns = [tl.tfms.fs[0].read_many(tl.items, idxs)[0] for tl in self.tls]
+        elif self._are_all(_reads_frame): texts,*columns = self._read_frame(idxs)
+        else: return self._by_item(idxs)
+        targets = [self._targets(k, tl, values) for k,(tl,values) in enumerate(zip(self.tls[1:], columns))]
         return texts,list(zip(*targets)) if targets else [()]*len(texts)
+
+# %% ../../nbs/data/21_row_reader.ipynb #b64a1209
+def _columns_read(tl, idxs): # n values
+    reader,df = tl.tfms.fs[0],tl.items
+    columns = [df[c].array.take(idxs) for c in reader.cols]
+    return [reader(dict(zip(reader.cols, row))) for row in zip(*columns)]
+
+@patch
+def _read_frame(self:RowReader, idxs):
+    texts,*columns = [_columns_read(tl, np.asarray(idxs)) for tl in self.tls]
+    tl = self.tls[0]
+    return [tl.tfms.fs[1](t, split_idx=tl.split_idx) for t in texts],*columns
 
 # %% ../../nbs/data/21_row_reader.ipynb #ebfe2ae6
 @patch
 def _item(self:RowReader, i):
     try: return self.dl.do_item(int(i))
     except Exception as e: raise self.named(e, i)
+
+@patch
+def _by_item(self:RowReader, idxs):
+    samples = [s for s in map(self._item, idxs) if s is not None]
+    return [s[0] for s in samples],[s[1:] for s in samples]
 
 @patch
 def named(self:RowReader, e, *idxs):
@@ -92,10 +119,11 @@ def _targets(self:RowReader, k, tl, values):
     if many is not None: return many(values)
     for value in values:
         key = (k, *value) if isinstance(value, (list, tuple, np.ndarray)) else (k, value)
-        target = self.known.get(key)
+        is_key = is_hashable(key)
+        target = self.known.get(key) if is_key else None
         if target is None:
             target = value
             for f in rest: target = _encoded(f, target, tl.split_idx)
-            if len(self.known)<10_000: self.known[key] = target
+            if is_key and len(self.known)<10_000: self.known[key] = target
         res.append(target)
     return res
