@@ -16,6 +16,7 @@ from datasets import ClassLabel, Dataset, Features, Sequence, Value
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import ColReader
 from small import FRAMES, TEXTS
+from transformers import pipeline as tf_pipeline
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 N = 24
@@ -96,6 +97,38 @@ def hot(a, b=(1,0)): return pd.DataFrame(dict(text=TEXTS[:N], a=cycle(*a), b=cyc
 @pytest.mark.parametrize('a', [(-1,1), ('no','yes'), (0.1,0,1), ('0','x'), (2,1), (np.nan,1)], ids=str)
 @pytest.mark.parametrize('problem_type', [None, 'multi_label_classification'])
 def test_one_hot_columns_hold_0_and_1(a, problem_type): refused(hot(a), "column 'a' (holds|has no label in rows 0)", columns=['a','b'], problem_type=problem_type)
+
+FLAGS = dict(whole=[0,1,0], bools=[True,False,False], floats=[0.,1.,0.], text=['0','1','1'], words=['False','true','TRUE '], nullable=pd.array([0,1,1]*(N//3), dtype='Int64'))
+ALONE = dict(columns='spam', problem_type='multi_label_classification')
+
+@pytest.mark.parametrize('way', list(FLAGS))
+def test_a_column_of_0_and_1_may_be_one_label(way, bert):
+    data = pd.DataFrame(dict(text=TEXTS[:N])).assign(spam=FLAGS[way] if way=='nullable' else FLAGS[way]*(N//3))
+    learn = make(bert, data, label='spam', problem_type='multi_label_classification')
+    want = [[float(str(v).strip().lower() in ('1','1.0','true'))] for v in data.spam]
+    assert learn.names==['spam'] and targets(learn)==[want[i] for i in VALID] and label_counts(['spam'], learn.dls.train_ds.tls[1].tfms.fs[0], Rows(data)).item()==sum(v for v, in want)
+    learn.threshold = .3
+    folder = learn.save_pretrained('m')
+    learn.export('m.pkl')
+    for other in (TransformersLearner.from_pretrained(folder), load_learner('m.pkl')):
+        assert other.names==['spam'] and other.threshold==learn.threshold and scored(other, data)==scored(learn, data)==[v for v in want]
+        assert other.predict_batch(data)==learn.predict_batch(data)
+    learn.relabel([VALID[0]], [['spam'] if want[VALID[0]]==[0.] else []])
+    assert targets(learn)==[[1-want[0][0]], *[want[i] for i in VALID[1:]]]
+    model = tf_pipeline('text-classification', model=str(folder), truncation=True, top_k=None)
+    assert [[o['label'] for o in row] for row in model(TEXTS[:2])]==[['spam']]*2
+    np.testing.assert_allclose([r[0]['score'] for r in model(TEXTS[:2])], [r[0]['score'] for r in learn.predict_batch(TEXTS[:2], top_k=1)], rtol=1e-4)
+
+@pytest.mark.parametrize('values,said', [([0,1,2], r'must hold lists of labels .*, or 0 and 1 \(has a row this one label\?\)'), (['no','yes','no'], 'or 0 and 1'), ([0,1,np.nan], "has no label in rows 2"), ([0,0,0], 'no training row has this label')])
+def test_what_is_no_single_label(values, said):
+    refused(pd.DataFrame(dict(text=TEXTS[:N], spam=values*(N//3))), said, **ALONE)
+    refused(pd.DataFrame(dict(text=TEXTS[:N], spam=[0,1,0]*(N//3))), r"vocab=\['ham'\] must name the columns", vocab=['ham'], **ALONE)
+
+def test_a_row_to_score_has_the_label_or_not(bert):
+    learn = make(bert, pd.DataFrame(dict(text=TEXTS[:N], spam=[0,1,0]*(N//3))), label='spam', problem_type='multi_label_classification')
+    for odd in (2, 'yes', [1,0], None):
+        with pytest.raises(ValueError, match=r"row 1: .*(0 or 1 is expected|in a vector of 0 and 1|label is missing)"): scored(learn, [dict(text='a', spam=1), dict(text='b', spam=odd)])
+    assert scored(learn, [dict(text='a', spam=[1]), dict(text='b', spam=False)])==[[1.], [0.]]
 
 @pytest.mark.parametrize('a', [(-1,0,1), (0,1,.5), (-1,1)], ids=str)
 def test_numbers_beside_0_and_1_are_asked_about(a):

@@ -9,7 +9,7 @@ from fastai.losses import BCEWithLogitsLossFlat
 from fastai.metrics import APScoreBinary, APScoreMulti, BalancedAccuracy, CohenKappa, F1Score, HammingLossMulti, JaccardMulti, MatthewsCorrCoef, RocAuc, RocAucBinary, RocAucMulti, top_k_accuracy
 from sklearn import metrics as skm
 
-from blurlike.all import balanced_accuracy, lower_is_better, mcc, pr_auc, roc_auc, token_classification_learner
+from blurlike.all import balanced_accuracy, f1_multi, lower_is_better, mcc, pr_auc, roc_auc, token_classification_learner
 from blurlike.model.decisions import with_decisions
 from small import BS, FRAMES, TEXTS, learner
 
@@ -44,6 +44,25 @@ def test_several_labels(bert):
     assert values['roc_auc_score']==pytest.approx(skm.roc_auc_score(y, p)) and values['hamming_loss']==pytest.approx(((p>.5)!=y).mean())
     assert values['roc_auc_score']!=values['roc_auc']
     for m in learn.metrics[:4]: assert not lower_is_better(m.name)
+
+def test_one_label_that_a_row_has_or_has_not(bert):
+    df = FRAMES['single'].assign(label=(FRAMES['single'].label=='good').astype(int))
+    kwargs = dict(problem_type='multi_label_classification', loss_func=BCEWithLogitsLossFlat(thresh=.3))
+    learn = made('single', bert, [o() for o in OURS]+[f1_multi(a) for a in ('micro','macro','weighted')], data=df, **kwargs)
+    values,p,y = measured(learn, df)
+    truth,given,likely = y[:,0]>0,p[:,0]>.3,p[:,0]
+    assert 0<given.sum()<len(given) and learn.names==['label']
+    f1 = skm.f1_score(truth, given)
+    assert [values[f'f1_{a}'] for a in ('micro','macro','weighted')]==pytest.approx([f1]*3) and 0<f1<1
+    assert values['mcc']==pytest.approx(skm.matthews_corrcoef(truth, given)) and values['balanced_accuracy']==pytest.approx(skm.balanced_accuracy_score(truth, given))
+    assert values['roc_auc']==pytest.approx(skm.roc_auc_score(truth, likely)) and values['pr_auc']==pytest.approx(skm.average_precision_score(truth, likely))
+    assert learn.report(df.drop_duplicates('text')).scores.score.f1_micro==pytest.approx(f1)
+    best = learn.tune_threshold(dl=learn.dls.test_dl(df, with_labels=True))
+    cut = best.threshold.label
+    preds,targs = (o[:,0].numpy() for o in learn.get_preds(dl=learn.dls.test_dl(df, with_labels=True)))
+    at_cut = skm.f1_score(targs>0, preds>cut)
+    assert best['f1 tuned'].label==pytest.approx(at_cut) and at_cut>=best['f1 at 0.5'].label==pytest.approx(skm.f1_score(targs>0, preds>.5))
+
 
 def test_three_labels(bert):
     theirs = [RocAuc(), MatthewsCorrCoef(), BalancedAccuracy(), CohenKappa(), F1Score(average='macro'), partial(top_k_accuracy, k=2)]

@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset, DatasetDict
 from small import ARCH, FRAMES, TEXTS, learner
 
-from blurlike.all import (CategoryBlock, Callback, ClassificationInterpretation, ColReader, DataBlock, IndexSplitter, Interpretation, Rows, TransformersTextBlock, causal_lm_learner,
+from blurlike.all import (CategoryBlock, Callback, ClassificationInterpretation, ColReader, DataBlock, IndexSplitter, Interpretation, Rows, TransformersLearner, TransformersTextBlock, causal_lm_learner,
     masked_lm_learner, multiple_choice_learner, question_answering_learner, read_rows, seq2seq_learner, sequence_classification_learner, token_classification_learner)
 
 pytestmark = [pytest.mark.usefixtures('in_tmp'), pytest.mark.filterwarnings('ignore')]
@@ -206,3 +206,21 @@ def test_results_of_rows_without_targets(bert):
     learn = learner('single', bert)
     with pytest.raises(ValueError, match='texts without labels: build it with'): learn.show_results(dl=learn.dls.test_dl(FRAMES['single'][:3]))
     learn.show_results(dl=learn.dls.test_dl(FRAMES['single'][:3], with_labels=True), max_n=2)
+
+WAYS = dict(fraction=lambda bert: classed(DF, bert), block=lambda bert: block_learner(bert, IndexSplitter(list(range(N, 48)))))
+
+def block_learner(bert, splitter):
+    return TransformersLearner(DataBlock((TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=splitter).dataloaders(DF, bs=5), bert)
+
+@pytest.mark.parametrize('form', [lambda df: df, lambda df: df.to_dict('records'), Dataset.from_pandas], ids=['frame','dicts','dataset'])
+@pytest.mark.parametrize('n', [18, 5], ids=['as many as validation','fewer']) # of the first, in another place
+@pytest.mark.parametrize('way', WAYS)
+def test_rows_that_are_given_later_have_numbers_of_their_own(way, n, form, bert):
+    learn = WAYS[way](bert)
+    rows = DF[:n]
+    dl = learn.dls.test_dl(form(rows), with_labels=True)
+    assert dl.row_numbers().tolist()==[*range(n)] and dl.row_numbers([2]).tolist()==[2]
+    wrong = learn.report(form(rows)).confused.rows.explode().tolist()
+    guess = [o['label'] for o in learn.predict_batch(form(rows))]
+    assert sorted(wrong)==[i for i in range(n) if guess[i]!=rows.label[i]] and wrong
+    with pytest.raises(KeyError, match=r'row 3: '): [*learn.dls.test_dl(form(with_cell(rows, 3, label='odd')), with_labels=True)]

@@ -50,18 +50,20 @@ class LabelVector(Column):
     saved = 'values','is_class'
     is_class = False # of a `ClassLabel`: the numbers come as its first two names
     def _read(self, row):
-        flags = row[self.names[0]]
+        given = row[self.names[0]]
+        flags = self._flags(given)
         n = len(self.values)
-        is_vector = is_label_list(flags) and len(flags)==n
-        if is_vector: return [name for name,f in zip(self.values, flags) if self._is_set(f)]
-        raise ValueError(f"column {self.names[0]!r} holds {native(flags)!r}: a vector of {n} times 0 or 1 is expected")
+        if len(flags)==n: return [name for name,f in zip(self.values, flags) if self._is_set(f)]
+        expected = '0 or 1' if n==1 else f'a vector of {n} times 0 or 1'
+        raise ValueError(f"column {self.names[0]!r} holds {native(given)!r}: {expected} is expected")
+    def _flags(self, v): return list(v) if is_label_list(v) else [v]
     def _is_set(self, f):
         is_name = self.is_class and isinstance(f, str) and f in self.values
         res = self.values.index(f)==1 if is_name else read_flag(f)
         if res is not None: return res
         raise ValueError(f"column {self.names[0]!r} holds {native(f)!r:.60} in a vector of 0 and 1")
     def counts(self, rows): # how often each name is set, all at once
-        places = zip(self.values, np.array([list(o) for o in rows.column(self.names[0])], dtype=object).T)
+        places = zip(self.values, np.array([self._flags(o) for o in rows.column(self.names[0])], dtype=object).T)
         return {v:sum(n for f,n in pd.Series(p).value_counts().items() if self._is_set(f)) for v,p in places}
     def placeholder(self, value): return {self.names[0]:[int(v in value) for v in self.values]}
 

@@ -45,7 +45,9 @@ class TransformersDataLoaders(DataLoaders):
         if isinstance(test_items, Rows): self._check_twice(test_items)
         else: test_items = self._check_items(test_items)
         self._check_columns(get_first(test_items), self.valid_ds.tls[:None if with_labels else 1])
-        return super().test_dl(test_items, rm_type_tfms=rm_type_tfms, with_labels=with_labels, **kwargs)
+        res = super().test_dl(test_items, rm_type_tfms=rm_type_tfms, with_labels=with_labels, **kwargs)
+        for tl in res.dataset.tls: tl.splits = L(slice(0), slice(0, len(tl))) # fastai leaves the learner's, by which rows would be numbered
+        return res
 
 # %% ../../nbs/data/26_loaders.ipynb #5c2f4f79
 @patch

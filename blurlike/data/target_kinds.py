@@ -130,9 +130,10 @@ def _check_lists(col, name, kind, n_cols):
     are_lists = is_label_list(col.iloc[0])
     if kind!=_multi and are_lists:
         raise ValueError(f"column {name!r} holds lists, which is for problem_type='multi_label_classification', not {kind!r}")
-    needs_lists = kind==_multi and n_cols==1
-    if needs_lists and not are_lists:
-        raise ValueError(f"column {name!r} must hold lists of labels for {kind!r}, it holds {col.iloc[0]!r}; {_as_lists(col, name)}")
+    needs_lists = kind==_multi and n_cols==1 and not are_lists
+    if needs_lists and not all_flags(col.unique()):
+        raise ValueError(f"column {name!r} must hold lists of labels for {kind!r}, or 0 and 1 (has a row this one label?), it holds {col.iloc[0]!r}; "
+            f"{_as_lists(col, name)}")
 
 # %% ../../nbs/data/11_target_kinds.ipynb #d3e9a6a3
 def check_kind(

@@ -181,7 +181,9 @@ def _warn_text(names): # columns of flags as a csv file may hold them
     s,holds = ('s','hold') if len(names)>1 else ('','holds')
     warn_user(f"column{s} {some_of(names, 5)} {holds} text: '1' and 'true' are read as set, '0' and 'false' as not set")
 
-def _check_hot(cols, names, n_train, vocab): # one-hot columns, in the order of the vocab
+def _are_hot(cols, single): return len(cols)>1 or not single and not is_label_list(cols[0].iloc[0])
+
+def _read_hot(cols, names, n_train, vocab): # one-hot columns, in the order of the vocab
     if vocab is not None and set(vocab)!=set(names):
         raise ValueError(f"vocab={vocab} must name the columns of label={names}, in the order that you want")
     for col,name in zip(cols, names):
@@ -189,7 +191,8 @@ def _check_hot(cols, names, n_train, vocab): # one-hot columns, in the order of 
         if not train.any(): raise ValueError(f"column {name!r}: no training row has this label")
     text = [n for c,n in zip(cols, names) if infer_dtype(c)=='string']
     if text: _warn_text(text)
-    return vocab or names
+    y = LabelVector(names, names) if len(names)==1 else read_labels(names)
+    return vocab or names,y
 
 def _as_numbers(col): return col if is_numeric_dtype(col) else plain_column(col.map(spelled_number).astype(object))
 
@@ -224,9 +227,7 @@ def read_target(
     if kind==_regression: return kind,_check_numbers(cols, names, vocab),read_numbers(label)
     if vocab is not None: _check_vocab(vocab := native_values(vocab), names[0])
     single = kind==_single
-    if len(cols)==1: vocab,y = _read_one_column(used, len(splits[0]), cols[0], names[0], single, vocab)
-    else:
-        vocab = _check_hot(cols, names, len(splits[0]), vocab)
-        y = read_labels(names)
+    if _are_hot(cols, single): vocab,y = _read_hot(cols, names, len(splits[0]), vocab)
+    else: vocab,y = _read_one_column(used, len(splits[0]), cols[0], names[0], single, vocab)
     _warn_odd(vocab, names[0])
     return kind,vocab,y

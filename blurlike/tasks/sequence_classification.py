@@ -87,7 +87,7 @@ class OnePredictions(LabelPredictions):
 # %% ../../nbs/tasks/00_sequence_classification.ipynb #bdb6250c
 _one_of_all = ('threshold={!r}: each row has one label here, and that is the likeliest. '
     'A threshold decides which of several labels are given; top_k= tells the likeliest ones, '
-    'abstain= leaves unsure rows without an answer')
+    "abstain= leaves unsure rows without an answer. A column of 0 and 1 is one label with a threshold if problem_type='multi_label_classification'")
 _many_answers = ('abstain={!r}: several labels a row are answers of their own, most of which are sure that they are not given. '
     'A higher threshold= gives those that are sure; sets=True all that may be right')
 

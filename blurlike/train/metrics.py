@@ -40,12 +40,16 @@ class _OfSets(AccumMetric): # of the labels that `predict` would give
         thresh = label_threshold(learn.loss_func) if self.thresh is None else self.thresh
         self.accum_values(probs>torch.as_tensor(thresh).to(probs.device), learn.y, learn)
 
+def _f1_of_sets(targets, preds, **kwargs): # (n,C); scikit-learn takes one column for two classes
+    if targets.shape[1]>1: return skm.f1_score(targets, preds, **kwargs)
+    return skm.f1_score(targets[:,0]>0, preds[:,0], labels=[True], **kwargs)
+
 def f1_multi(
     average:str='micro', # As in scikit-learn
     thresh:float|None=None # Probability above which a label counts as given; `None`: that of the learner's loss
 ): # fastai metric
     "F1 for multi-label targets."
-    return _OfSets(skm.f1_score, thresh=thresh, to_np=True, invert_arg=True, flatten=False, name=f'f1_{average}',
+    return _OfSets(_f1_of_sets, thresh=thresh, to_np=True, invert_arg=True, flatten=False, name=f'f1_{average}',
         average=average, zero_division=0)
 
 def _accuracy_multi(targets, preds): return (targets==preds).mean()
@@ -85,6 +89,7 @@ class CountsMetric(Metric):
 
 # %% ../../nbs/train/00_metrics.ipynb #edb8ee28
 def _is_library(metric): # does it come from fastai or scikit-learn?
+    if isinstance(metric, (_OfOne, _OfSets)): return True # which leave the counting to these
     func = getattr(metric, 'func', metric)
     return getattr(func, '__module__', '').split('.')[0] in ('fastai','sklearn')
 
