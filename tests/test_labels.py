@@ -1,5 +1,5 @@
 "What the label column says is what is learnt."
-import datetime,decimal,json,uuid,warnings
+import datetime,decimal,enum,json,uuid,warnings
 
 import numpy as np
 import pandas as pd
@@ -186,6 +186,25 @@ def test_numbers_that_may_be_names_are_asked_about(bert):
     frame(cycle('1','0')).to_csv('names.csv', index=False)
     assert learn.report('names.csv').metrics==learn.report(frame(cycle('1','0'))).metrics
     assert scored(make(bert, named(cycle(0,1), ('0','1'))), frame(cycle(1,0)))==cycle(1,0)
+
+class Mood(str, enum.Enum):
+    JOY,FEAR = 'joy','fear'
+class Part(str, enum.Enum):
+    NONE,BEGIN,IN = 'O','B-PER','I-PER'
+PAIRS = [['Ada','Lovelace','met'] for _ in range(N)]
+def single_moods(bert): return make(bert, frame(pd.Series([Mood.JOY, Mood.FEAR]*(N//2), dtype=object)))
+def several_moods(bert): return make(bert, frame([[Mood.JOY]*(i%2)+[Mood.FEAR]*(i%3>0) for i in range(N)]))
+def moods_in_order(bert): return make(bert, cycle('joy','fear'), vocab=[*Mood])
+def mood_tags(bert): return token_classification_learner(pd.DataFrame(dict(tokens=PAIRS, tags=[[Part.BEGIN,Part.IN,Part.NONE] for _ in range(N)])), bert, valid=VALID)
+def mood_spans(bert): return token_classification_learner(pd.DataFrame(dict(text=[' '.join(w) for w in PAIRS], spans=[[(0, 3, Mood.JOY)] for _ in range(N)])), bert, words='text', tags='spans', valid=VALID)
+MOODS = {single_moods:['fear','joy'], several_moods:['fear','joy'], moods_in_order:['joy','fear'], mood_tags:['O','B-PER','I-PER'], mood_spans:['O','B-joy','I-joy']}
+
+@pytest.mark.parametrize('made', MOODS, ids=lambda f: f.__name__)
+def test_members_of_text_enums_are_their_text(made, bert):
+    learn = made(bert)
+    assert learn.names==[*learn.dls.vocab]==MOODS[made] and {type(n) for n in learn.names}=={str}
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('m'))
+    assert again.names==learn.names and again.predict_batch(TEXTS[:2])==learn.predict_batch(TEXTS[:2])
 
 @pytest.mark.parametrize('names', [('True','False'), ('true','false'), ('False','True')])
 def test_true_is_the_name_and_no_number(names, bert):

@@ -200,7 +200,7 @@ def test_slices_and_masks(given, want):
 
 @pytest.mark.parametrize('given,error,said', [(True,TypeError,'valid=True.*expected'), ({},TypeError,'valid={}'), (['1'],TypeError,"whole numbers.*'1'"), ([1.5,2.7,5],TypeError,'whole numbers.*1.5'), ([1.,2.],TypeError,'whole numbers'), (object(),TypeError,'expected'),
     (b'x',TypeError,'expected'), ([[1],[2,3],[4]],TypeError,'expected'), (np.zeros((2,3)),TypeError,'whole numbers'), ([None,1],TypeError,'whole numbers.*None'), ([3,3,4],ValueError,r'row 3 more than once'), ([-1],ValueError,'from -1 up to -1, but there are 48'), ([True]*3,ValueError,'mask of 3 rows, but there are 48'),
-    (pd.Series([True]+[False]*47, index=range(1, 49)),ValueError,'another index.*to_numpy'), (pd.Series([True,None]*24, dtype='boolean'),TypeError,'whole numbers'), (2,ValueError,'not a fraction'), (-.5,ValueError,'not a fraction'), (float('nan'),ValueError,'not a fraction'),
+    (pd.Series([True]+[False]*47, index=range(1, 49)),ValueError,'another index.*to_numpy'), (pd.Series([True,None]*24, dtype='boolean'),TypeError,'whole numbers.*it holds <NA>'), (2,ValueError,'not a fraction'), (-.5,ValueError,'not a fraction'), (float('nan'),ValueError,'not a fraction'),
     (slice('a', 'c'),TypeError,r"row number.*df\.loc\['a':'c'\]\.index"), (DatasetDict(dev=Dataset.from_pandas(DF)),TypeError,r"valid=other\['dev'\]")], ids=lambda o: type(o).__name__ if type(o) is object else str(o))
 @pytest.mark.parametrize('make', [learner, None], ids=['learner','tags_and_gaps'])
 def test_what_is_no_set_of_rows(given, error, said, make, bert):

@@ -1,5 +1,5 @@
 "Words and tags: alignment, reading, metrics, predictions, and what must not be lost on the way."
-import gzip,json,warnings
+import gzip,json,re,warnings
 from collections import Counter
 
 import numpy as np
@@ -13,7 +13,7 @@ from seqeval.scheme import IOB2
 from sklearn import metrics
 
 from blurlike.all import (Callback, ClassificationInterpretation, DataBlock, EntityCounts, TokenCategoryBlock, TransformersLearner, TransformersTextBlock,
-    broken_bio, read_conll, repair_bio, scratch_checkpoint, spans_to_tags, token_classification_learner)
+    broken_bio, read_conll, read_text, repair_bio, scratch_checkpoint, spans_to_tags, token_classification_learner)
 from blurlike.data.table_files import read_table
 from blurlike.data.words import word_spans
 from blurlike.data.words import word_field, word_positions
@@ -493,7 +493,7 @@ GLUED = ['music:dreadful/lovely books', 'good-good,bad', 'Ada']
 @pytest.mark.parametrize('overlap', [None, 4])
 @pytest.mark.parametrize('arch', ['roberta','bert'])
 def test_a_callback_changes_how_no_text_is_read(arch, overlap, checkpoints):
-    "A text's own tokens, which are not those of its words (byte-level BPE), go through the callbacks."
+    "The tokens of a text's words, which are not its own (byte-level BPE), go through the callbacks."
     learn = token_classification_learner(WORDS, checkpoints(arch), bs=5, valid=.25, max_length=12, overlap=overlap)
     with learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-2)
     items = [*GLUED, 'a film that was long and good '*3, WORDS.tokens[0], WORDS.tokens[1]*2]
@@ -507,3 +507,27 @@ def test_a_callback_changes_how_no_text_is_read(arch, overlap, checkpoints):
     learn.add_cb(Doubled())
     logits = before[0][2].log()*2
     close(learn.predict(items[0])[2], logits.softmax(-1), 1e-4)
+
+AS_WORDS = ['We met in Rome, Ada-Lovelace (b. 1815).', 'music:dreadful/lovely books', 'ab\u200bcd ef', 'x\u2060y z', ' Ada ', 'ขอบคุณ Ada', '…', '']
+
+@pytest.mark.parametrize('overlap', [None, 4])
+@pytest.mark.parametrize('arch', ['roberta','bert'])
+def test_a_text_is_read_as_it_was_in_training(arch, overlap, checkpoints):
+    "Its words one by one: byte-level BPE cuts a whole text otherwise."
+    rows = [dict(text=t, spans=[(m.start(), m.end(), 'CUE') for m in re.finditer('good|Ada|lovely', t)]) for t in [*AS_WORDS[:6], *('a good film, good!', 'lovely-good (film)')]*4]
+    learn = token_classification_learner(rows, checkpoints(arch), words='text', tags='spans', bs=5, valid=.25, max_length=14, overlap=overlap)
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-2)
+    for t in AS_WORDS[:-2]:
+        words = [t[a:b] for a,b in word_spans(t, cjk_alone=True)]
+        (tagged,index,probs),(want,index_of_words,probs_of_words) = learn.predict(t),learn.predict(words)
+        assert tagged==want and [w for w,_ in tagged]==words and torch.equal(index, index_of_words) and torch.equal(probs, probs_of_words)
+        assert read_text(learn, t).ids==read_text(learn, words).ids
+        assert learn.explain(t, method='occlusion', labels='O', words=0).frame.equals(learn.explain(words, method='occlusion', labels='O', words=0).frame)
+    valid = learn.dls.valid_ds.items
+    texts = [rows[i]['text'] for i in valid.idxs]
+    preds = learn.get_preds()[0]
+    for t,p in zip(texts, preds): close(learn.predict(t)[2], p, 1e-5)
+    def places(found): return [(e['entity_group'], e['word'], e['start'], e['end']) for e in found]
+    assert learn.predict('')[0]==[] and list(map(places, learn.predict_batch(AS_WORDS)))==[places(learn.predict_batch([t])[0]) for t in AS_WORDS]
+    for t,found in zip(AS_WORDS, learn.predict_batch(AS_WORDS, ignore_labels=())):
+        for e in found: assert e['word']==t[e['start']:e['end']]!=''

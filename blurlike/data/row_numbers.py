@@ -60,6 +60,12 @@ def _array(given): # of whatever names rows
     raise TypeError(f"valid={said_rows(given)}: a fraction, a column, a split, row numbers, a mask, a slice, an index, a splitter, "
         "a table or None is expected")
 
+def _check_kind(numbers, given): # or a mask
+    if numbers.ndim==1 and numbers.dtype.kind in 'biu': return
+    held = numbers.tolist()
+    odd = next((v for v in held if not isinstance(v, int)), held[0])
+    raise TypeError(f"valid={said_rows(given)} must hold row numbers (whole numbers), or True and False; it holds {odd!r}")
+
 def _of_slice(n, given):
     with suppress(TypeError): return np.arange(n)[given]
     raise TypeError(f"valid={given} must go from one row number to another; for names in the index pass "
@@ -92,9 +98,7 @@ def row_numbers(
     if isinstance(given, pd.Index) and given.dtype!=bool: return _looked_up(rows, given)
     res = _array(given)
     if not len(res): return np.zeros(0, dtype=np.int64)
-    odd = res.ndim!=1 or res.dtype.kind not in 'biu'
-    if odd:
-        raise TypeError(f"valid={said_rows(given)} must hold row numbers (whole numbers), or True and False; it holds {res.tolist()[0]!r}")
+    _check_kind(res, given)
     if res.dtype==bool: return _mask(rows, res, given)
     _check_numbers(res, len(rows))
     if isinstance(given, pd.Series): _warn_index(rows, res)

@@ -276,7 +276,7 @@ def explain(self:TransformersLearner,
     "What each word of `item` contributes to a prediction; `ValueError` where there are no labels."
     check_counts(steps=steps, bs=bs)
     tfm = self.dls.text_tfm
-    item = self.texts_of([item], check=tfm.check_or_text)[0]
+    item = tfm.divided(self.texts_of([item], check=tfm.check_or_text)[0])
     names = tfm.output_names(item) or self.names
     asked = self.predictions.asked
     is_asked = bool(names) or asked is not None

@@ -169,7 +169,8 @@ def read_texts(
 )->list: # A `TextReading`; several where an item is several texts, as a question with its choices
     "How `learn` reads `item`; `TypeError` if it is no item."
     tfm = learn.dls.text_tfm
-    return [reading_of(tfm, o) for o in tfm.spread(learn.texts_of([item], check=tfm.check_or_text))[0]]
+    items = learn.texts_of([item], check=tfm.check_or_text)
+    return [reading_of(tfm, o) for o in tfm.spread(list(map(tfm.divided, items)))[0]]
 
 def read_text(
     learn, # Learner

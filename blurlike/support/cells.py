@@ -15,7 +15,9 @@ import pandas as pd
 def is_missing(v)->bool: # a list is not, though all in it may be
     return v is None or v is pd.NA or v is pd.NaT or isinstance(v, (float, np.floating)) and v!=v
 
-def native(v): return v.item() if isinstance(v, np.generic) else v # as Python has it
+def native(v): # as Python has it, and files give it back: a member of `class Name(str, Enum)` is a text
+    if isinstance(v, np.generic): return v.item()
+    return str.__str__(v) if isinstance(v, str) else v
 
 def native_values(
     values # Cells

@@ -18,6 +18,7 @@ import torch
 from datasets import Dataset
 
 from ...support.arguments import some_of
+from ...support.cells import native, native_values
 from ...model.class_weights import balance_labels
 from ...data.target_kinds import alike_labels, name_alike
 from ...data.column import Column
@@ -71,6 +72,8 @@ def _check_tags(lists, words, used, tags):
 
 def _named_with(lists, used, odd): # the rows that hold one of the tags `odd`
     return used.name([i for i,t in enumerate(lists) if odd & set(t)])
+
+def _distinct(lists): return {*map(native, {*chain.from_iterable(lists)})}
 
 def _tags_of_words(used, words, tags): # as many as words in each row
     found,of = used.read(np.arange(len(used)), [tags, words])
@@ -135,7 +138,8 @@ def _check_vocab(vocab, lists, used, tags, given): # does it hold all tags, and 
         raise ValueError(f"column {tags!r} holds one tag only, {vocab[0]!r}: there is nothing to tell apart")
 
 # %% ../../../nbs/tasks/token_classification/07_tag_columns.ipynb #2d35a3de
-def _report_broken(lists, used, tags):
+def _report_broken(vocab, lists, used, tags):
+    if not is_entity_scheme(vocab): return
     row,_ = broken_bio(lists)
     if not len(row): return
     where = used.name(np.unique(row))
@@ -186,14 +190,14 @@ def read_tags(
     declared = rows.label_names(tags)
     values = _names_of_numbers(lists, used, tags, declared or vocab)
     if values is not None: lists = [[values[i] for i in t] for t in lists]
-    seen = set(chain.from_iterable(lists[:len(splits[0])])) # in training
-    found = seen.union(chain.from_iterable(lists))
-    names = vocab or declared
+    seen = _distinct(lists[:len(splits[0])]) # in training
+    found = _distinct(lists)
+    names = native_values(vocab or declared or ())
     _check_scheme(names or found, lists, tags, vocab)
     _report_alike(found, tags)
-    res = list(names) if names else tag_order(seen)
+    res = names or tag_order(seen)
     _check_vocab(res, lists, used, tags, given=bool(names))
-    if is_entity_scheme(res) and not repair: _report_broken(lists, used, tags)
+    if not repair: _report_broken(res, lists, used, tags)
     return res,_tag_reader(res, tags, values, repair)
 
 # %% ../../../nbs/tasks/token_classification/07_tag_columns.ipynb #1b7f26fc

@@ -19,6 +19,7 @@ from seqeval.metrics.sequence_labeling import get_entities
 from ...support.packed_files import file_kind, open_text
 from ...data.words import has_cjk, word_spans
 from ...support.arguments import is_whole, some_of
+from ...support.cells import native
 
 # %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #2e2b8977
 _schemes = 'BIES','BILU','BMES','BMEW'
@@ -202,7 +203,7 @@ def _read_span(span): # (start, end, label)
     if not isinstance(span, dict): raise TypeError(f"a span is (start, end, label), got {span!r:.60}")
     missing = [k for k in ('start','end','label') if k not in span]
     if missing: raise KeyError(f"a span has no {missing[0]!r}, it has {some_of(list(span), 5)}")
-    return span['start'],span['end'],span['label']
+    return span['start'],span['end'],native(span['label'])
 
 def _checked(span, text, align): # (start, end, label)
     a,b,label = _read_span(span)

@@ -14,7 +14,7 @@ from fastcore.basics import getcallable, patch
 from fastcore.imports import noop
 
 from ...data.batch_order import TransformersDL
-from ...data.words import has_cjk, word_field, word_positions, word_spans
+from ...data.words import word_field, word_positions
 from ...model.decisions import as_probabilities
 from ...model.model_inputs import unwrap
 from ...model.turns import train_alone
@@ -110,30 +110,17 @@ def items_of(self:WordPredictions, learn, items):
     return learn.texts_of(items, check=learn.dls.text_tfm.check_or_text)
 
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d13053
-def _given_words(s): # where each word is, and the place of its first token, -1 without
-    at = np.full(len(s.spans), -1)
-    at[s.word_ids[::-1]] = np.arange(len(s.ids))[::-1]
-    return s.spans,at
-
-def _found_words(s): # likewise, of a text that was not divided
-    spans = word_spans(s.text)
-    if not len(s.ids): return spans,np.full(len(spans), -1)
-    ends = np.maximum.accumulate(s.offsets[:,1])
-    first = np.searchsorted(ends, [a for a,_ in spans], side='right') # the first token that ends after the word began
-    at = [i if i<len(s.ids) and s.offsets[i,0]<b else -1 for i,(_,b) in zip(first, spans)]
-    return spans,np.array(at, dtype=int)
-
 @patch
 def _words(self:WordPredictions, learn, s): # where each word is in the text, and (n,C) probabilities
-    spans,at = _found_words(s) if s.spans is None else _given_words(s)
-    probs = no_word(learn.names).repeat(len(spans), 1)
-    seen = at>=0
-    if seen.any(): probs[seen] = as_probabilities(learn.loss_func, torch.from_numpy(s.logits[at[seen]]))
-    return spans,probs
+    first = np.full(len(s.spans), -1) # token of each word; -1: there is none
+    first[s.word_ids[::-1]] = np.arange(len(s.ids))[::-1]
+    probs = no_word(learn.names).repeat(len(first), 1)
+    seen = first>=0
+    if seen.any(): probs[seen] = as_probabilities(learn.loss_func, torch.from_numpy(s.logits[first[seen]]))
+    return s.spans,probs
 
 # %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #30d13055
-def _divided(o): # what no model would divide is divided as in training
-    return DividedText(o) if isinstance(o, str) and has_cjk(o) else o
+def _divided(o): return DividedText(o) if isinstance(o, str) else o # as in training
 
 @patch
 def _sentences(self:WordPredictions, learn, items, bs): # in order; texts and lists of words may be mixed
