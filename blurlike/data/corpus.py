@@ -66,12 +66,10 @@ def file_texts(
     if lines: yield '\n'.join(lines)
 
 # %% ../../nbs/data/14_corpus.ipynb #44549444
-def _is_hidden(path): return any(part.startswith('.') for part in path.parts)
-
 def _text_files(path): # all below a folder, but for hidden ones: copies that editors keep
     if not path.is_dir(): return [path]
-    files = [o for o in path.rglob('*') if o.suffix.lower() in SUFFIXES and o.is_file()]
-    return sorted(o for o in files if not _is_hidden(o.relative_to(path)))
+    def is_hidden(o): return any(part.startswith('.') for part in o.relative_to(path).parts)
+    return sorted(o for o in path.rglob('*') if o.suffix.lower() in SUFFIXES and o.is_file() and not is_hidden(o))
 
 def _files(data):
     paths = [Path(o).expanduser() for o in (data if isinstance(data, (list, tuple)) else [data])]

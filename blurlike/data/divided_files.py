@@ -86,7 +86,8 @@ def _check_quotes(path, quoted):
         f"double quotes inside of a field, or read the file with `pd.read_csv(..., {_reading(path, quoted.sep)})`")
 
 def _check_fields(path, quoted):
-    if quoted.fits or _may_be_numbered(quoted): return
+    may_be_numbered = quoted.counts=={quoted.n+1} # R leaves the name of its row numbers out
+    if quoted.fits or may_be_numbered: return
     line,_,found = quoted.find(lambda row, n: len(row)>quoted.n)
     raise _other_width(quoted, f'line {line}', found)
 
@@ -99,8 +100,6 @@ def _refuse_stray(path, quoted, n_fields): # quotes by which lines would be lost
     raise ValueError(f"{path.name!r}, lines {first} to {last}: one field with line ends, or rows and a stray quote? "
         f"Without quotes each line has the {n_fields} fields of the header; close or remove the quote, "
         "or read the file with `pd.read_csv(..., quoting=...)`")
-
-def _may_be_numbered(shape): return shape.counts=={shape.n+1} # R leaves the name of its row numbers out
 
 # %% ../../nbs/data/01_divided_files.ipynb #1cf963f3
 def other_sign(

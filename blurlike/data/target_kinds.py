@@ -27,9 +27,8 @@ from .label_columns import is_label_list
 TARGET_KINDS = ('single_label_classification','multi_label_classification','regression')
 _single,_multi,_regression = TARGET_KINDS
 
-def _is_written_list(o): return isinstance(o, str) and o[:1]=='[' and o[-1:]==']'
-
-def _written_lists(col): return len(col)>0 and all(map(_is_written_list, col)) # as a csv file holds lists, in words?
+def _written_lists(col): # as a csv file holds lists, in words?
+    return len(col)>0 and all(isinstance(o, str) and o[:1]=='[' and o[-1:]==']' for o in col)
 
 def _as_lists(col, name):
     if not _written_lists(col): return f"split it, e.g. `df[{name!r}].str.split(',')`"

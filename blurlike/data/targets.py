@@ -87,12 +87,6 @@ def _unnamed_vector(name, n):
     return LabelVector([name], list(range(n)))
 
 # %% ../../nbs/data/12_targets.ipynb #daf2c846
-def _check_seen(train, single, name):
-    if not len(train): raise ValueError(f"column {name!r}: no training row has a label")
-    labels = native_values(train.unique())
-    if single and len(labels)<2:
-        raise ValueError(f"column {name!r}: the training part holds one label only, {labels[0]!r}")
-
 def never_trained(
     told:str, # What is not, e.g. `"column 'label': label 'x'"`
     where:str, # Rows that hold it
@@ -124,12 +118,14 @@ def _check_labels(flat, n_train, used, single, name, vocab): # Series of labels,
     train = flat[flat.index<n_train]
     if single and len(labels)==1:
         raise ValueError(f"column {name!r} holds one label only, {labels[0]!r}: there is nothing to tell apart")
+    known = native_values(train.unique())
     odd = flat[~flat.isin(train.unique() if vocab is None else vocab)]
     unknown = sorted(native_values(odd.unique()), key=str)
-    is_told = vocab is not None or len(train) # without training rows all are unknown
-    if unknown and is_told:
-        _refuse_unknown(unknown, used, odd.index.unique(), name, vocab, native_values(train.unique()))
-    _check_seen(train, single, name)
+    is_told = vocab is not None or known # without training rows all are unknown
+    if unknown and is_told: _refuse_unknown(unknown, used, odd.index.unique(), name, vocab, known)
+    if not known: raise ValueError(f"column {name!r}: no training row has a label")
+    if single and len(known)<2:
+        raise ValueError(f"column {name!r}: the training part holds one label only, {known[0]!r}")
 
 def _check_vocab(vocab, name): # given by the user
     are_different = not isinstance(vocab, str) and len(set(vocab))==len(vocab)

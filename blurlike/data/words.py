@@ -80,9 +80,6 @@ def spaced(
     "`text` with spaces around each sign of a script that sets none between words."
     return _no_spaces.sub(r' \g<0> ', text)
 
-def _cjk_borders(text): # where a Chinese or Japanese sign begins or ends
-    return [] if text.isascii() else [at for m in _cjk.finditer(text) for at in m.span()]
-
 def _divided(spans, cuts): # at these characters
     cuts = sorted({*cuts})
     ats = ([a, *cuts[bisect_right(cuts, a):bisect_left(cuts, b)], b] for a,b in spans)
@@ -94,6 +91,7 @@ def word_spans(
     cjk_alone:bool=False # Is each Chinese or Japanese sign a word?
 )->list: # (start, end) of each word
     "Where the words of `text` are: runs of letters and digits, and each other sign by itself; what combines with a letter or sign belongs to it."
-    res = [m.span() for m in (_word if text.isascii() else _word_of_any_script()).finditer(text)]
-    if cjk_alone: cuts = [*cuts, *_cjk_borders(text)]
+    is_ascii = text.isascii()
+    res = [m.span() for m in (_word if is_ascii else _word_of_any_script()).finditer(text)]
+    if cjk_alone and not is_ascii: cuts = [*cuts, *(at for m in _cjk.finditer(text) for at in m.span())]
     return _divided(res, cuts) if cuts else res

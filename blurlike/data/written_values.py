@@ -54,10 +54,6 @@ def typed_column(
     spelled = pd.Series(spelled)
     gaps = (codes<0).any()
     values = _as_bools(spelled, gaps) if is_bool else _as_numbers(spelled, gaps)
-    if values is not None: return _spread(values, codes, gaps)
+    if values is not None: return pd.Series(values.reindex(codes).to_numpy() if gaps else values.to_numpy()[codes]) # a code of -1 is a gap
     if not is_bool: _tell_text(spelled, where)
     return col
-
-# %% ../../nbs/data/00_written_values.ipynb #47216c0xc1
-def _spread(values, codes, gaps): # over the rows; a code of -1 is a gap
-    return pd.Series(values.reindex(codes).to_numpy() if gaps else values.to_numpy()[codes])

@@ -127,10 +127,9 @@ def _plain(name, inner):
     return name
 
 # %% ../../nbs/model/12_adapters.ipynb #07b50008
+@torch.no_grad()
 def _restore(model, before): # parameters by name
-    with torch.no_grad():
-        for n,p in model.named_parameters():
-            if n in before: p.copy_(before[n])
+    for n,t in before.items(): model.get_parameter(n).copy_(t)
 
 @contextmanager
 def merged(
@@ -165,9 +164,7 @@ def bit_sums(
     tensors # Of any types and shapes, on any devices
 )->list: # Whole numbers
     "`bit_sum` of each, fetched together where all are on one device: a GPU is waited for once."
-    return _fetched([bit_sum(t) for t in tensors])
-
-def _fetched(sums): # tensors of one number each -> plain numbers
+    sums = [bit_sum(t) for t in tensors]
     if len({t.device for t in sums})>1: return [int(t) for t in sums]
     return torch.stack(sums).tolist() if sums else []
 

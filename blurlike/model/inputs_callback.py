@@ -72,18 +72,15 @@ def _attach(self:ModelInputsCallback):
         raise ValueError("these DataLoaders have no batches of a TransformersTextBlock: fastai's `weighted_dataloaders` and "
             "`partial_dataloaders` make loaders of its own, so call `dataloaders`")
     side = None if tfm.padding_side==dls.tokenizer.padding_side else tfm.padding_side
-    told = self._of_task() | dict(join=tfm.join, side=side)
+    task = self._task()
+    of_task = {} if task is None else dict(outputs=task.outputs, decoder_input=task.decoder_input)
+    told = of_task | dict(join=tfm.join, side=side)
     self.door,self.handles = attach_door(self.hooked, dls.tokenizer, self.keep_output, tfm.fields, **told)
     self._bind_loss()
 
 @patch
 def _task(self:ModelInputsCallback): # a plain fastai `Learner` has none but that of its targets
     return getattr(self._learn, 'task', None) or task_of(self._learn.dls)
-
-@patch
-def _of_task(self:ModelInputsCallback): # what the task says of the model
-    task = self._task()
-    return {} if task is None else dict(outputs=task.outputs, decoder_input=task.decoder_input)
 
 # %% ../../nbs/model/21_inputs_callback.ipynb #77726a27
 @patch
@@ -144,13 +141,10 @@ def _asks_model(self:ModelInputsCallback, targets)->bool: # for its loss; of win
 # %% ../../nbs/model/21_inputs_callback.ipynb #7af12ece
 @patch
 def after_pred(self:ModelInputsCallback): # one number a text: as its target is, for losses, metrics and `get_preds`
-    pred = self.learn.pred
-    if getattr(pred, 'ndim', 0)==2 and pred.shape[1]==1 and self._of_one_number(): self.learn.pred = pred.squeeze(1)
-
-@patch
-def _of_one_number(self:ModelInputsCallback):
-    is_target = not len(self.learn.yb) or self.learn.yb[0].ndim==1
-    return is_target and gives_one_number(self.hooked)
+    pred,yb = self.learn.pred,self.learn.yb
+    is_column = getattr(pred, 'ndim', 0)==2 and pred.shape[1]==1
+    is_asked = is_column and (not len(yb) or yb[0].ndim==1)
+    if is_asked and gives_one_number(self.hooked): self.learn.pred = pred.squeeze(1)
 
 # %% ../../nbs/model/21_inputs_callback.ipynb #4086b014
 @patch

@@ -32,8 +32,6 @@ def _layer_places(stacks): # beginning of the names of each layer's parameters -
     layers = ((name, i) for name,stack in stacks for i in range(len(stack)))
     return {f'{name}.{i}.':k for k,(name,i) in enumerate(layers, 1)}
 
-def _tables(model): return {n for n,m in model.named_modules() if isinstance(m, nn.Embedding)}
-
 # %% ../../nbs/model/10_splitters.ipynb #fd10eb65
 def model_layout(
     model:nn.Module # Hugging Face model
@@ -44,7 +42,7 @@ def model_layout(
     new = getattr(model, 'new_weights', frozenset())
     if len(new)>=len(list(base.named_parameters())): new = frozenset() # nothing was pretrained: structure alone tells
     places = _layer_places(layer_stacks(base, prefix))
-    tables = _tables(model)
+    tables = {n for n,m in model.named_modules() if isinstance(m, nn.Embedding)}
     outside = _outside(model, prefix, base)
     groups,place = [[] for _ in range(len(places)+2)],0 # embeddings, layers, head; where the one before stood
     def at(name, layer):

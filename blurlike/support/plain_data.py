@@ -23,7 +23,9 @@ def _is_scalars(o): # a list of numbers in tensors of one kind: kept as one
     return all(isinstance(t, torch.Tensor) and t.ndim==0 and t.dtype==o[0].dtype for t in o)
 
 def _plain_tensors(o, tensors): # `None`: `o` is made of none
-    if _is_scalars(o): return dict(scalars=_keep(torch.stack([t.detach().cpu().as_subclass(torch.Tensor) for t in o]), tensors))
+    if _is_scalars(o):
+        numbers = torch.stack([t.detach().cpu().as_subclass(torch.Tensor) for t in o])
+        return dict(scalars=_keep(numbers, tensors))
     if isinstance(o, torch.Tensor): return dict(tensor=_keep(o, tensors))
     is_numeric = isinstance(o, np.ndarray) and o.dtype.kind in 'biuf'
     return dict(array=_keep(torch.from_numpy(o), tensors)) if is_numeric else None
