@@ -20,7 +20,7 @@ from fasttransform import Pipeline
 from torch.utils.data import get_worker_info
 
 from .batch_order import TransformersDL
-from .prefetch import ReadMegabatch
+from .row_reader import ReadMegabatch
 from .rows import Rows
 from .token_fields import Tokens
 from ..model.transfers import keep_copy, send

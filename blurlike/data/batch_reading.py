@@ -17,8 +17,7 @@ from torch.utils.data import DataLoader as TorchDataLoader, get_worker_info
 
 from ..support.progress import Progress
 from .batch_order import TransformersDL
-from .prefetch import ReadMegabatch, ahead
-from .row_reader import RowReader, own_transforms
+from .row_reader import ReadMegabatch, RowReader, ahead, own_transforms
 from .token_memory import Memory
 from .token_fields import Tokens
 
