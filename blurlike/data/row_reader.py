@@ -150,11 +150,12 @@ _most_searched = 100_000 # rows that are gone through for others with the same e
 def named(self:ReadMegabatch, error, k):
     "The `error` of megabatch `k`, with all rows that raise the like, in later ones too: nobody wants to hear of them one by one."
     later = self.megabatches[k:] if self.dl.reader.by_column else self.megabatches[k:k+1]
-    enough = next((n for n in range(1, len(later)) if sum(map(len, later[:n]))>=_most_searched), len(later))
-    bad = {i:e for idxs in later[:enough] for i,e in self._failing(idxs) if type(e) is type(error)}
+    ends = np.cumsum(list(map(len, later))) # rows up to the end of each
+    searched = later[:np.searchsorted(ends, _most_searched)+1]
+    bad = {i:e for idxs in searched for i,e in self._failing(idxs) if type(e) is type(error)}
     if not bad: return error
     first = next(iter(bad.values()))
-    if enough<len(later): first.args = (f"{first} (not all rows were looked at)",)
+    if len(searched)<len(later): first.args = (f"{first} (not all rows were looked at)",)
     return self.dl.reader.named(first, *sorted(bad))
 
 @patch

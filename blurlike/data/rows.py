@@ -99,16 +99,16 @@ def __getitem__(self:Rows, i):
     if isinstance(i, str):
         raise TypeError(f"these are all rows, which are read by number: column {i!r} of them is `rows.column({i!r})`; "
             "to ask something of each row, pass fastai's `FuncSplitter(f)`")
-    if isinstance(i, slice): return self._subset(self.numbers[i])
     if isinstance(i, torch.Tensor): i = i.tolist()
-    is_one = isinstance(i, (int, np.integer))
-    if not is_one: return self._subset(self.numbers[_as_places(i, len(self))])
+    if isinstance(i, (int, np.integer)): return self._row(i)
+    places = i if isinstance(i, slice) else _as_places(i, len(self))
+    return Rows(self.source, self.numbers[places], self.splits, self.changed)
+
+@patch
+def _row(self:Rows, i):
     if not -len(self)<=i<len(self): raise IndexError(f"row {i} of {len(self)}")
     i = int(i%len(self) if self.idxs is None else self.idxs[i])
     return self._given(i) | {c:values[i] for c,values in self.changed.items() if i in values}
-
-@patch
-def _subset(self:Rows, idxs): return Rows(self.source, idxs, self.splits, self.changed)
 
 @patch
 def _given(self:Rows, i): # row `i` of the source
