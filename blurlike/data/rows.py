@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-from datasets import Dataset
 from fastcore.basics import patch
 
 from ..support.arguments import some_of
@@ -70,14 +69,16 @@ class Rows:
         splits:dict|None=None, # Split -> where it begins in `source`, in order; `None`: that was not joined from splits
         changed:dict|None=None # Column -> row number in `source` -> what is read instead; its subsets share it
     ):
-        self.source = _without_format(source) if isinstance(source, Dataset) else source
+        is_frame = isinstance(source, pd.DataFrame)
+        self.source = source if is_frame else _without_format(source)
         self.idxs = None if idxs is None else np.asarray(idxs, dtype=np.int64)
         self.splits = splits
         self.changed = {} if changed is None else changed
         self._parts,self._arrays,self._names,self._files = {},None,{},{}
-        if isinstance(source, pd.DataFrame): self._arrays = _arrays(source)
-        else: self._names = {c:n for c in source.column_names if (n := self.label_names(c)) is not None}
-        if isinstance(source, Dataset): self._files = _file_sizes(source)
+        if is_frame: self._arrays = _arrays(source)
+        else:
+            self._names = {c:n for c in source.column_names if (n := self.label_names(c)) is not None}
+            self._files = _file_sizes(source)
 
     @property
     def columns(self)->list:

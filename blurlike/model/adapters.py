@@ -190,6 +190,16 @@ def _file_name(name, adapter): # in a file of peft's
 
 def _on_cpu(t): return t.detach().cpu().clone(memory_format=torch.contiguous_format)
 
+def _held_nowhere(model, adapter, name): # weights that neither the base holds as they are, nor the file of the first adapter
+    plain = plain_names(model)
+    trained = {n for n,p in model.named_parameters() if p.requires_grad}
+    def in_base(n, t): return n not in trained and model.base_sums.get(plain[n])==int(bit_sum(t))
+    def in_file(n, t):
+        saved = adapter.get(_file_name(n, name))
+        return saved is not None and torch.equal(saved, t.cpu())
+    def is_held(n, t): return '.original_module.' in n or (in_file if plain[n] is None else in_base)(n, t)
+    return {n:_on_cpu(t) for n,t in model.state_dict().items() if not is_held(n, t)}
+
 def _save_configs(model, names, folder): # of the adapters; peft reads that of the first
     model.config.save_pretrained(folder)
     if model.can_generate(): model.generation_config.save_pretrained(folder)
@@ -210,14 +220,7 @@ def save_adapter(
     adapter = {f'base_model.model.{n}':_on_cpu(t) for n,t in state.items()}
     save_file(adapter, folder/'adapter_model.safetensors', metadata=dict(format='pt'))
     _save_configs(model, names, folder)
-    plain = plain_names(model)
-    trained = {n for n,p in model.named_parameters() if p.requires_grad}
-    def is_known(n, t): # by the base, or by peft's file
-        if '.original_module.' in n: return True
-        if plain[n] is not None: return n not in trained and model.base_sums.get(plain[n])==int(bit_sum(t))
-        file_name = _file_name(n, names[0])
-        return file_name in adapter and torch.equal(adapter[file_name], t.cpu())
-    own = {n:_on_cpu(t) for n,t in model.state_dict().items() if not is_known(n, t)}
+    own = _held_nowhere(model, adapter, names[0])
     told = dict(format='pt', adapters=json.dumps(names), active=json.dumps(active))
     save_file(own, folder/'head.safetensors', metadata=told)
 

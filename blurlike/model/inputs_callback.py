@@ -30,14 +30,11 @@ class ModelLoss:
         self.reduction,self.door = 'mean',None
         self.like = BaseLoss(nn.MSELoss) # of the same meaning, computed from the logits: for losses of single rows, and for what outputs mean
     def __call__(self, pred, targ, **kwargs):
-        if kwargs.get('reduction', self.reduction)!='mean': return self.of_rows(pred, targ)
-        if self.door.loss is None: return self.from_logits(pred, targ) # the model was not asked
+        of_rows = kwargs.get('reduction', self.reduction)!='mean' # what is summed up by rows stays divided as it is
+        if of_rows or self.door.loss is None: return self.from_logits(pred, targ, 'none' if of_rows else 'mean')
         return self.door.loss if self.count(targ) else (pred*0).sum() # models say `nan` where no target counts
-    def of_rows(self, pred, targ): # what is summed up by rows stays divided as it is
-        self.like.reduction = 'none'
-        return self.like(pred, targ)
-    def from_logits(self, pred, targ): # the mean, where the rows of other processes are among these, or texts are read in windows
-        self.like.reduction = 'mean'
+    def from_logits(self, pred, targ, reduction): # of rows; or where the model is not asked, since some are of other processes, or in windows
+        self.like.reduction = reduction
         return self.like(pred, targ)
     def of_tokens(self, targ)->bool: return hasattr(self.like, 'of_tokens') and self.like.of_tokens(targ)
     def count(self, targ)->int: return int((targ!=IGNORED).sum()) if self.of_tokens(targ) else len(targ)
