@@ -60,7 +60,6 @@ class MegabatchBytes:
 
 def quiet_fork(worker): os.environ['TOKENIZERS_PARALLELISM'] = 'false' # in the worker: tokenizers would warn of the fork
 
-# %% ../../nbs/data/29_batch_reading.ipynb #0a1b0011
 def _start_worker(dl, worker): # a function, since a process that is not forked is sent it
     quiet_fork(worker)
     dl.wif()

@@ -48,7 +48,6 @@ def getter_of(tl): return tl.tfms.fs[0] if len(tl.tfms.fs) else None # what read
 def _of_bool(v, names): # a csv holds True for the name 'true'
     return next((n for n in names if isinstance(n, str) and n.lower()==str(v).lower()), None)
 
-# %% ../../nbs/data/04_column.ipynb #121cffc1
 def stands_elsewhere(
     text:str, # A label or choice, as it is written
     place:int, # That it is to mean

@@ -51,7 +51,6 @@ def _file_sizes(ds): # of the files that the rows are mapped from
     paths = [f['filename'] for f in ds.cache_files]
     return {p:os.path.getsize(p) for p in paths if os.path.exists(p)}
 
-# %% ../../nbs/data/03_rows.ipynb #2c0d70b6
 def _as_places(given, n): # numbers of rows, or a mask of them
     res = np.asarray(given)
     if res.dtype!=bool: return res.astype(np.int64)

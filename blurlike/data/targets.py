@@ -38,10 +38,6 @@ def _read_column(used, name):
     _check_missing(col, name, used)
     return plain_column(col)
 
-def _sorted_labels(values, name):
-    try: return sorted(values)
-    except TypeError: raise ValueError(mixed_types({type(v).__name__ for v in values}, name)) from None
-
 # %% ../../nbs/data/12_targets.ipynb #a388ed94c1
 def _whole_as_int(values):
     def read(v): return int(v) if isinstance(v, float) and v.is_integer() else v
@@ -49,13 +45,16 @@ def _whole_as_int(values):
 
 def _vocab_of(flat, name, categories): # labels in the data, in order
     values = _whole_as_int(pd.unique(flat))
-    if categories is None: return _sorted_labels(values, name)
+    if categories is None:
+        try: return sorted(values)
+        except TypeError: raise ValueError(mixed_types({type(v).__name__ for v in values}, name)) from None
     categories = _whole_as_int(categories)
-    unused = [c for c in categories if c not in set(values)]
+    found = set(values)
+    unused = [c for c in categories if c not in found]
     if unused:
         warn_user(f"column {name!r}: no row has the categories {some_of(unused, 5)}; the model gets no output for them. "
             "To keep them pass vocab=[...]")
-    return [c for c in categories if c in set(values)]
+    return [c for c in categories if c in found]
 
 # %% ../../nbs/data/12_targets.ipynb #5f01184b
 def _are_flags(values, n, names, is_class): # numbers of a `ClassLabel` are read as its first two names

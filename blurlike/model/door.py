@@ -103,7 +103,6 @@ def inputs(self:ModelDoor, module, args, kwargs):
     call.open = True # not before: the model may have been tried on the way
     return (),inputs
 
-# %% ../../nbs/model/20_door.ipynb #9a90a24a
 @patch
 def _call_for_batch(self:ModelDoor): # that was asked for, or one for who has not asked; `None`: it belongs to another door
     call = _here.of(self.model)

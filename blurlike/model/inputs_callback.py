@@ -168,12 +168,10 @@ def after_loss(self:ModelInputsCallback): # fastai's losses give a subclass of T
     self.learn.loss_grad = self.learn.loss_grad.as_subclass(torch.Tensor)
     self.learn.loss = loss = self.learn.loss.as_subclass(torch.Tensor)
     if not self.learn.training: return
-    if loss.numel()!=1: raise ValueError(_of_rows(self.learn.loss_func, loss))
+    if loss.numel()!=1:
+        name = getattr(self.learn.loss_func, '__name__', type(self.learn.loss_func).__name__)
+        raise ValueError(f"{name} gives a loss of shape {tuple(loss.shape)}, and training needs one number: pass a loss with reduction='mean'")
     fetch_early(loss) # while the backward pass runs
-
-def _of_rows(loss_func, loss): # what is wrong with it
-    name = getattr(loss_func, '__name__', type(loss_func).__name__)
-    return f"{name} gives a loss of shape {tuple(loss.shape)}, and training needs one number: pass a loss with reduction='mean'"
 
 # %% ../../nbs/model/21_inputs_callback.ipynb #9a6fc57b
 def _are_of_tokens(ts, ndim, shapes): # (B,w*n,...) each?

@@ -90,7 +90,6 @@ def _of_learner(learn, is_split_into_words):
         tokenizer.save_pretrained(folder)
         return load_tokenizer(folder, is_split_into_words)
 
-# %% ../../nbs/model/02_tokenizer.ipynb #7c7c06d2
 def _as_given(tokenizer, is_split_into_words):
     if not (is_split_into_words and _drops_spaces(tokenizer)): return ensure_pad(tokenizer)
     raise ValueError("this tokenizer reads words of a list as if no spaces stood between them; "
