@@ -70,20 +70,16 @@ def _read_vector(col, flat, name, names, is_class): # what reads 0/1 vectors; `N
         raise ValueError(f"column {name!r} holds vectors of -1, 0 and 1: in a vector a label is set (1) or not (0), -1 is neither. "
             "Correct these rows or drop them")
     if not _are_flags(values, n, names, is_class): return None
-    if names is None: return _unnamed_vector(name, n)
-    if len(names)==n: return _named_vector(name, names, is_class)
+    if names is None:
+        warn_user(f"column {name!r}: lists of {n} times 0 or 1 are read as vectors, which say of {n} labels whether they are set. "
+            f"The labels are called 0 to {n-1}; pass vocab=[...] with their names")
+        return LabelVector([name], list(range(n)))
+    if len(names)==n:
+        res = LabelVector([name], names)
+        res.is_class = is_class
+        return res
     if repeated:
         raise ValueError(f"column {name!r} holds vectors of {n} times 0 or 1, but there are {len(names)} names: {some_of(names, 5)}")
-
-def _named_vector(name, names, is_class):
-    res = LabelVector([name], names)
-    res.is_class = is_class
-    return res
-
-def _unnamed_vector(name, n):
-    warn_user(f"column {name!r}: lists of {n} times 0 or 1 are read as vectors, which say of {n} labels whether they are set. "
-        f"The labels are called 0 to {n-1}; pass vocab=[...] with their names")
-    return LabelVector([name], list(range(n)))
 
 # %% ../../nbs/data/12_targets.ipynb #daf2c846
 def never_trained(

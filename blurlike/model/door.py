@@ -176,7 +176,11 @@ def attach_door(
     has_one_type = getattr(getattr(model, 'config', None), 'type_vocab_size', 2)<2
     if has_one_type: named -= {'token_type_ids'} # it cannot look up that of a second text
     door = ModelDoor(model, fields or list(tokenizer.model_input_names), named, tokenizer, keep_output, **kwargs)
-    return door,_hang_in(door, model)
+    base = below_head(model)
+    picks = [] if base is None else [base.register_forward_hook(door.only_picked)]
+    enters = model.register_forward_pre_hook(door.inputs, with_kwargs=True)
+    leaves = model.register_forward_hook(door.logits, with_kwargs=True, always_call=True)
+    return door,[*picks, enters, leaves]
 
 # %% ../../nbs/model/20_door.ipynb #b8a07a82
 def below_head(
@@ -188,12 +192,6 @@ def below_head(
     decoder = model.get_decoder() if writes_text(model) else None # T5 has no module for both halves
     if decoder is None or decoder is model: return None
     return decoder if decoder.get_output_embeddings() is None else below_head(decoder) # its own head, in an `EncoderDecoderModel`
-
-def _hang_in(door, model): # -> handles
-    base = below_head(model)
-    picks = [] if base is None else [base.register_forward_hook(door.only_picked)]
-    enters = model.register_forward_pre_hook(door.inputs, with_kwargs=True)
-    return [*picks, enters, model.register_forward_hook(door.logits, with_kwargs=True, always_call=True)]
 
 # %% ../../nbs/model/20_door.ipynb #c5d00a02
 def take_out_recorders(
