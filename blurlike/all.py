@@ -39,6 +39,7 @@ from .data.row_errors import *
 from .data.token_limit import *
 from .data.tokens import *
 from .data.row_reader import *
+from .data.token_memory import *
 from .data.token_blocks import *
 from .data.given_items import *
 from .data.loaders import *

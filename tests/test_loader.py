@@ -9,7 +9,7 @@ import pytest
 import torch
 from blurlike.all import CategoryBlock, ColReader, DataBlock, Rows, TokenizeText, Tokens, TransformersTextBlock, sequence_classification_learner, set_seed
 from blurlike.data.row_reader import ahead
-from blurlike.data.token_fields import Memory
+from blurlike.data.token_memory import Memory
 from fastai.distributed import DistributedDL
 from fasttransform import Pipeline
 from small import close, learner, word_tokenizer

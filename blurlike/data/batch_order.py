@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 
 from ..support.arguments import did_you_mean
-from .token_fields import Memory
+from .token_memory import Memory
 from .rows import Rows
 from .tokens import TokenizeText
 

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader as TorchDataLoader, get_worker_info
 from ..support.progress import Progress
 from .batch_order import TransformersDL
 from .row_reader import ReadMegabatch, RowReader, ahead, own_transforms
-from .token_fields import Memory, Tokens
+from .token_memory import Memory
+from .token_fields import Tokens
 
 # %% ../../nbs/data/29_batch_reading.ipynb #b0b00006
 @patch(as_prop=True)
