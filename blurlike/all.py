@@ -22,7 +22,6 @@ from .model.text_limit import *
 from .model.token_agreement import *
 from .model.pretrained import *
 from .support.packed_files import *
-from .data.written_values import *
 from .data.divided_files import *
 from .data.table_files import *
 from .data.rows import *
@@ -40,7 +39,6 @@ from .data.row_errors import *
 from .data.token_limit import *
 from .data.tokens import *
 from .data.row_reader import *
-from .data.prefetch import *
 from .data.token_memory import *
 from .data.token_blocks import *
 from .data.given_items import *

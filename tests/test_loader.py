@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from blurlike.all import CategoryBlock, ColReader, DataBlock, Rows, TokenizeText, Tokens, TransformersTextBlock, sequence_classification_learner, set_seed
-from blurlike.data.prefetch import ahead
+from blurlike.data.row_reader import ahead
 from blurlike.data.token_memory import Memory
 from fastai.distributed import DistributedDL
 from fasttransform import Pipeline

@@ -20,7 +20,7 @@ from fasttransform import Pipeline
 from torch.utils.data import get_worker_info
 
 from .batch_order import TransformersDL
-from .prefetch import ReadMegabatch
+from .row_reader import ReadMegabatch
 from .rows import Rows
 from .token_fields import Tokens
 from ..model.transfers import keep_copy, send
@@ -124,16 +124,13 @@ def __iter__(self:TransformersDL):
 
 # %% ../../nbs/data/30_batch.ipynb #0a1b0004
 @patch
-def _first_pass(self:TransformersDL):
-    try: self._one_pass()
-    except Exception as e: raise ReadMegabatch(self, self._split(np.arange(self.n))).named(e, 0) from None
-
-@patch
 def new(self:TransformersDL, dataset=None, cls=None, **kwargs):
     "A loader like this one, over `dataset` if given."
     is_same = dataset is None or dataset is self.dataset
     is_untried = not hasattr(self, '_types') and self.n
-    if is_untried: self._first_pass()
+    if is_untried:
+        try: self._one_pass()
+        except Exception as e: raise ReadMegabatch(self, self._split(np.arange(self.n))).named(e, 0) from None
     mine = dict(megabatch=self.megabatch, max_tokens=self.max_tokens, share=self.share)
     mine |= dict(memory=self.memory.limit/2**20, remembered=self.memory if is_same else None)
     return super(TransformersDL, self).new(dataset, cls, **mine | kwargs)

@@ -17,8 +17,7 @@ from torch.utils.data import DataLoader as TorchDataLoader, get_worker_info
 
 from ..support.progress import Progress
 from .batch_order import TransformersDL
-from .prefetch import ReadMegabatch, ahead
-from .row_reader import RowReader, own_transforms
+from .row_reader import ReadMegabatch, RowReader, ahead, own_transforms
 from .token_memory import Memory
 from .token_fields import Tokens
 
@@ -62,7 +61,6 @@ class MegabatchBytes:
 
 def quiet_fork(worker): os.environ['TOKENIZERS_PARALLELISM'] = 'false' # in the worker: tokenizers would warn of the fork
 
-# %% ../../nbs/data/29_batch_reading.ipynb #0a1b0011
 def _start_worker(dl, worker): # a function, since a process that is not forked is sent it
     quiet_fork(worker)
     dl.wif()

@@ -48,7 +48,6 @@ def getter_of(tl): return tl.tfms.fs[0] if len(tl.tfms.fs) else None # what read
 def _of_bool(v, names): # a csv holds True for the name 'true'
     return next((n for n in names if isinstance(n, str) and n.lower()==str(v).lower()), None)
 
-# %% ../../nbs/data/04_column.ipynb #121cffc1
 def stands_elsewhere(
     text:str, # A label or choice, as it is written
     place:int, # That it is to mean
@@ -58,22 +57,17 @@ def stands_elsewhere(
     return text in names and names.index(text)!=place
 
 # %% ../../nbs/data/04_column.ipynb #121cffc1c1
-def _id_in(v): return int(v) if isinstance(v, str) and v.isdecimal() else whole_number(v) # a csv may hold it as text
-
 @patch
-def _named(self:Column, i):
-    if isinstance(i, str) and i in self.values: return i
-    name = _of_bool(i, self.values) if isinstance(i, (bool, np.bool_)) else None
+def _named(self:Column, v): # a label, by its name or number
+    names = self.values
+    if isinstance(v, str) and v in names: return v
+    name = _of_bool(v, names) if isinstance(v, (bool, np.bool_)) else None
     if name is not None: return name
-    number = _id_in(i)
-    if number is not None and 0<=number<len(self.values): return self._numbered(number)
-    last = len(self.values)-1
-    raise ValueError(f"column {self.names!r} holds {native(i)!r}: one of {some_of(self.values, 5)}, or its number (0 to {last}), is expected")
-
-@patch
-def _numbered(self:Column, i):
-    if not stands_elsewhere(str(i), i, self.values): return self.values[i]
-    raise ValueError(f"column {self.names!r} holds {i}, which may be the label {str(i)!r}, or label number {i}, {self.values[i]!r}: "
+    i = int(v) if isinstance(v, str) and v.isdecimal() else whole_number(v) # a csv may hold it as text
+    if i is None or not 0<=i<len(names):
+        raise ValueError(f"column {self.names!r} holds {native(v)!r}: one of {some_of(names, 5)}, or its number (0 to {len(names)-1}), is expected")
+    if not stands_elsewhere(str(i), i, names): return names[i]
+    raise ValueError(f"column {self.names!r} holds {i}, which may be the label {str(i)!r}, or label number {i}, {names[i]!r}: "
         "make the column text where names are meant, or a ClassLabel where numbers are")
 
 # %% ../../nbs/data/04_column.ipynb #121cffc2

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
+from fastcore.basics import chunked
 
 from .rows import Rows
 from .splits import HELD_OUT
@@ -66,12 +67,10 @@ def file_texts(
     if lines: yield '\n'.join(lines)
 
 # %% ../../nbs/data/14_corpus.ipynb #44549444
-def _is_hidden(path): return any(part.startswith('.') for part in path.parts)
-
 def _text_files(path): # all below a folder, but for hidden ones: copies that editors keep
     if not path.is_dir(): return [path]
-    files = [o for o in path.rglob('*') if o.suffix.lower() in SUFFIXES and o.is_file()]
-    return sorted(o for o in files if not _is_hidden(o.relative_to(path)))
+    def is_hidden(o): return any(part.startswith('.') for part in o.relative_to(path).parts)
+    return sorted(o for o in path.rglob('*') if o.suffix.lower() in SUFFIXES and o.is_file() and not is_hidden(o))
 
 def _files(data):
     paths = [Path(o).expanduser() for o in (data if isinstance(data, (list, tuple)) else [data])]
@@ -119,26 +118,18 @@ def read_corpus(
     path = scratch.path/'corpus.arrow'
     with pa.OSFile(str(path), 'wb') as sink, pa.ipc.new_stream(sink, schema) as out:
         for file in _files(data):
-            start,batch = n,[]
-            for t in file_texts(file, split_by):
-                batch.append(t)
-                n += 1
-                if len(batch)==1000: batch = _write(out, batch, schema)
-            _write(out, batch, schema)
-            parts.setdefault(file.stem, []).append((start, n))
+            start = n
+            for texts in chunked(file_texts(file, split_by), 1000):
+                out.write_batch(pa.record_batch([pa.array(texts, pa.large_string())], schema=schema))
+                n += len(texts)
+            parts.setdefault(file.stem, []).append(np.arange(start, n))
     if not n: raise ValueError(f"no text in {', '.join(map(str, _files(data)))}: all lines are empty")
     dataset = Dataset.from_file(str(path))
     dataset.scratch = scratch # the file lives as long as the data set
     if len(parts)==1: parts = {} # whatever the name of one file, there is nothing beside it
-    return Rows(dataset),_with_train({k:_numbers(v) for k,v in parts.items()})
+    return Rows(dataset),_with_train({k:np.concatenate(v) for k,v in parts.items()})
 
 # %% ../../nbs/data/14_corpus.ipynb #44549444c2c1
 def _with_train(parts): # where no file is called so, all that are not held out are for training
     rest = [v for k,v in parts.items() if k.lower() not in HELD_OUT]
     return dict(train=np.sort(np.concatenate(rest))) | parts if rest else parts
-
-def _write(out, batch, schema):
-    if batch: out.write_batch(pa.record_batch([pa.array(batch, pa.large_string())], schema=schema))
-    return []
-
-def _numbers(ranges): return np.concatenate([np.arange(a, b) for a,b in ranges])

@@ -23,21 +23,20 @@ def _numbers_of_one_hot(cols):
     rows,codes = np.nonzero(np.column_stack(flags).astype(bool))
     return rows,codes,False
 
-def _are_vectors(lists): # of 0 and 1, as they are read
-    n = {len(o) for o in lists}
-    return len(n)==1 and n!={1} and set(lists.explode().unique())<={0, 1}
+def _numbers_of_lists(col, some): # `some`: those that are there
+    n = {len(o) for o in some}
+    are_vectors = len(n)==1 and n!={1} and set(some.explode().unique())<={0, 1}
+    if are_vectors: return _numbers_of_one_hot([col.str[i].fillna(0) for i in range(*n)])
+    col = col.explode().dropna()
+    codes,_ = pd.factorize(col)
+    return col.index.to_numpy(),codes,False
 
 def _numbers_of_labels(cols): # position of a row and number of a label, once for each label of a row; is it one a row?
     if len(cols)>1: return _numbers_of_one_hot(cols)
     col, = cols
     some = col.dropna()
     has_lists = len(some) and isinstance(some.iloc[0], (list, tuple, set, np.ndarray))
-    if has_lists and _are_vectors(some):
-        return _numbers_of_one_hot([col.str[i].fillna(0) for i in range(len(some.iloc[0]))])
-    if has_lists:
-        col = col.explode().dropna()
-        codes,_ = pd.factorize(col)
-        return col.index.to_numpy(),codes,False
+    if has_lists: return _numbers_of_lists(col, some)
     if pd.api.types.is_float_dtype(col) and (some%1!=0).any(): col = col[:0] # quantities
     codes,_ = pd.factorize(col, use_na_sentinel=False)
     return np.arange(len(col)),codes,True
@@ -117,10 +116,12 @@ class GroupSplitter:
         groups,order = self._groups(rows, self.seed if self.seed is not None else seed)
         sizes = np.bincount(groups)[order]
         n = round(len(rows)*self.valid_pct)
-        needed = self._needed(rows, groups, order, labels)
-        free = next((f for f in (~needed & (sizes<=n), sizes<=n, sizes==sizes.min()) if f.any()))
-        ends = np.cumsum(sizes[free])
-        valid = np.isin(groups, order[free][:np.abs(ends-n).argmin()+1])
+        are_small = sizes<=n
+        are_free = are_small & ~self._needed(rows, groups, order, labels)
+        drawn = next(f for f in (are_free, are_small, sizes==sizes.min()) if f.any())
+        ends = np.cumsum(sizes[drawn]) # rows of all groups up to each
+        nearest = np.abs(ends-n).argmin()
+        valid = np.isin(groups, order[drawn][:nearest+1])
         return np.flatnonzero(~valid),np.flatnonzero(valid)
 
 # %% ../../nbs/data/06_draws.ipynb #6af67278

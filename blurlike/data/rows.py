@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-from datasets import Dataset
 from fastcore.basics import patch
 
 from ..support.arguments import some_of
@@ -52,7 +51,6 @@ def _file_sizes(ds): # of the files that the rows are mapped from
     paths = [f['filename'] for f in ds.cache_files]
     return {p:os.path.getsize(p) for p in paths if os.path.exists(p)}
 
-# %% ../../nbs/data/03_rows.ipynb #2c0d70b6
 def _as_places(given, n): # numbers of rows, or a mask of them
     res = np.asarray(given)
     if res.dtype!=bool: return res.astype(np.int64)
@@ -70,14 +68,16 @@ class Rows:
         splits:dict|None=None, # Split -> where it begins in `source`, in order; `None`: that was not joined from splits
         changed:dict|None=None # Column -> row number in `source` -> what is read instead; its subsets share it
     ):
-        self.source = _without_format(source) if isinstance(source, Dataset) else source
+        is_frame = isinstance(source, pd.DataFrame)
+        self.source = source if is_frame else _without_format(source)
         self.idxs = None if idxs is None else np.asarray(idxs, dtype=np.int64)
         self.splits = splits
         self.changed = {} if changed is None else changed
         self._parts,self._arrays,self._names,self._files = {},None,{},{}
-        if isinstance(source, pd.DataFrame): self._arrays = _arrays(source)
-        else: self._names = {c:n for c in source.column_names if (n := self.label_names(c)) is not None}
-        if isinstance(source, Dataset): self._files = _file_sizes(source)
+        if is_frame: self._arrays = _arrays(source)
+        else:
+            self._names = {c:n for c in source.column_names if (n := self.label_names(c)) is not None}
+            self._files = _file_sizes(source)
 
     @property
     def columns(self)->list:
@@ -99,16 +99,16 @@ def __getitem__(self:Rows, i):
     if isinstance(i, str):
         raise TypeError(f"these are all rows, which are read by number: column {i!r} of them is `rows.column({i!r})`; "
             "to ask something of each row, pass fastai's `FuncSplitter(f)`")
-    if isinstance(i, slice): return self._subset(self.numbers[i])
     if isinstance(i, torch.Tensor): i = i.tolist()
-    is_one = isinstance(i, (int, np.integer))
-    if not is_one: return self._subset(self.numbers[_as_places(i, len(self))])
+    if isinstance(i, (int, np.integer)): return self._row(i)
+    places = i if isinstance(i, slice) else _as_places(i, len(self))
+    return Rows(self.source, self.numbers[places], self.splits, self.changed)
+
+@patch
+def _row(self:Rows, i):
     if not -len(self)<=i<len(self): raise IndexError(f"row {i} of {len(self)}")
     i = int(i%len(self) if self.idxs is None else self.idxs[i])
     return self._given(i) | {c:values[i] for c,values in self.changed.items() if i in values}
-
-@patch
-def _subset(self:Rows, idxs): return Rows(self.source, idxs, self.splits, self.changed)
 
 @patch
 def _given(self:Rows, i): # row `i` of the source

@@ -119,7 +119,7 @@ def _told_texts(name, held): # how a column of these texts says which rows valid
     train = [v for v in held if v!=valid and re.match('train', v, re.I)]
     rest = [v for v in held if v not in (valid, *train)]
     drop = f"drop the rows of {some_of(rest, 3)}, which would be trained on, and " if train and rest else ''
-    return f". These are texts: {drop}pass valid=(df[{name!r}]=={valid!r}).to_numpy()"
+    return f"{drop}pass valid=(df[{name!r}]=={valid!r}).to_numpy()"
 
 _parts = 'train.*|valid.*|val|dev.*|test.*|true|false|[01]' # what such a column holds
 
@@ -128,7 +128,7 @@ def _tell_own_column(rows, labels): # that says which rows validate, and is not 
         held = rows.column(name).astype(str).unique().tolist()
         is_split = len(held)>1 and all(re.fullmatch(_parts, v, re.I) for v in held)
         if not is_split: continue
-        way = f"pass valid={name!r}" if {*held}<={'True','False','0','1'} else _told_texts(name, held).removeprefix('. These are texts: ')
+        way = f"pass valid={name!r}" if {*held}<={'True','False','0','1'} else _told_texts(name, held)
         warn_user(f"a random part validates, although column {name!r} ({some_of(held, 3)}) seems to say which rows shall: {way}")
 
 def _by_name(rows, parts, name):
@@ -141,7 +141,7 @@ def _by_name(rows, parts, name):
     odd = kind not in ('boolean','integer','floating') or flags.isna().any() or not set(flags.unique())<={0, 1}
     if not odd: return np.flatnonzero(flags.to_numpy(dtype=bool))
     held = flags.astype(str).unique().tolist()
-    hint = _told_texts(name, held) if kind=='string' else ''
+    hint = f'. These are texts: {_told_texts(name, held)}' if kind=='string' else ''
     raise ValueError(f"column {name!r} must hold True for validation rows and False for the others; it holds {held[:5]}{hint}")
 
 # %% ../../nbs/data/08_splits.ipynb #fc9ac1c1

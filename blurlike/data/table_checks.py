@@ -116,9 +116,8 @@ def check_texts(
     "Raise `ValueError` or `TypeError` for missing, non-text and undecodable entries; warn of empty ones."
     check_columns(rows, *names)
     for name in names:
-        in_arrow = not isinstance(rows.source, pd.DataFrame)
-        if in_arrow: empty = _check_arrow(rows, name, is_split_into_words)
-        else: empty = _check_frame(rows, name, is_split_into_words)
+        check = _check_frame if isinstance(rows.source, pd.DataFrame) else _check_arrow
+        empty = check(rows, name, is_split_into_words)
         if not empty.any(): continue
         if filled:
             raise ValueError(f"column {name!r} is empty in {rows.name(empty)}: drop these rows, they have nothing to learn from")
@@ -127,14 +126,15 @@ def check_texts(
 def _no_text(name, where):
     return ValueError(f"column {name!r} has no text in {where}; "
         f"drop these rows (`df.dropna(subset=[{name!r}])`) or fill them (`df.fillna({{{name!r}: ''}})`)")
+
+_remedies = { # how the names of types begin, of Python's and of Arrow's -> what to do
+    ('list','large_list','tuple','ndarray'):"name the column of the texts; words, and the ids of their tokens, are no text",
+    ('dict','struct'):"take the texts out of them, e.g. `df[{!r}].str['text']`, or name the column that holds texts",
+    ('bytes','binary','large_binary'):"convert them with `.str.decode('utf-8')`, or name the right column", # `.astype(str)` makes "b'...'" of them
+    '':"convert them with `.astype(str)`, or name the right column"}
+
 def _not_text(name, kind, where):
-    is_list = str(kind).startswith(('list','large_list','tuple','ndarray'))
-    is_bytes = str(kind).startswith(('bytes','binary','large_binary'))
-    how = "`.str.decode('utf-8')`" if is_bytes else "`.astype(str)`" # which makes "b'...'" of bytes
-    what_to_do = f"convert them with {how}, or name the right column"
-    within = f"take the texts out of them, e.g. `df[{name!r}].str['text']`, or name the column that holds texts"
-    if str(kind).startswith(('dict','struct')): what_to_do = within
-    if is_list: what_to_do = "name the column of the texts; words, and the ids of their tokens, are no text"
+    what_to_do = next(told for begin,told in _remedies.items() if str(kind).startswith(begin)).format(name)
     return TypeError(f"column {name!r} must hold text (str); found {kind} in {where}; {what_to_do}")
 
 # %% ../../nbs/data/05_table_checks.ipynb #e6084584

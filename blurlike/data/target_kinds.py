@@ -27,9 +27,8 @@ from .label_columns import is_label_list
 TARGET_KINDS = ('single_label_classification','multi_label_classification','regression')
 _single,_multi,_regression = TARGET_KINDS
 
-def _is_written_list(o): return isinstance(o, str) and o[:1]=='[' and o[-1:]==']'
-
-def _written_lists(col): return len(col)>0 and all(map(_is_written_list, col)) # as a csv file holds lists, in words?
+def _written_lists(col): # as a csv file holds lists, in words?
+    return len(col)>0 and all(isinstance(o, str) and o[:1]=='[' and o[-1:]==']' for o in col)
 
 def _as_lists(col, name):
     if not _written_lists(col): return f"split it, e.g. `df[{name!r}].str.split(',')`"
@@ -91,8 +90,6 @@ def infer_kind(
 # %% ../../nbs/data/11_target_kinds.ipynb #15fb27f9
 def all_flags(values): return all(read_flag(v) is not None for v in values)
 
-def _are_quantities(col, values): return is_numeric_dtype(col) and not set(values)<={-1,0,1}
-
 def _first_odd(names, fits): return next((n for n,f in zip(names, fits) if not f), None)
 
 def _kind_of_several(cols, names):
@@ -101,7 +98,7 @@ def _kind_of_several(cols, names):
     values = [native_values(c.unique()) for c in cols]
     a = _first_odd(names, map(all_flags, values))
     if a is None: return _multi
-    b = _first_odd(names, map(_are_quantities, cols, values))
+    b = _first_odd(names, (is_numeric_dtype(c) and not set(v)<={-1,0,1} for c,v in zip(cols, values)))
     if b is None: return _regression
     held = dict(zip(names, values))
     raise ValueError(f"column {a!r} holds {some_of(held[a], 5)}, column {b!r} {some_of(held[b], 5)}: are {names} labels or numbers? "
@@ -125,7 +122,6 @@ def _check_regression(col, name):
     odd = next((v for v in native_values(col) if not is_number(v)), col.iloc[0])
     raise ValueError(f"column {name!r} must hold numbers for regression, it holds {odd!r}")
 
-# %% ../../nbs/data/11_target_kinds.ipynb #d39291ca
 def _check_lists(col, name, kind, n_cols):
     are_lists = is_label_list(col.iloc[0])
     if kind!=_multi and are_lists:

@@ -38,10 +38,6 @@ def _read_column(used, name):
     _check_missing(col, name, used)
     return plain_column(col)
 
-def _sorted_labels(values, name):
-    try: return sorted(values)
-    except TypeError: raise ValueError(mixed_types({type(v).__name__ for v in values}, name)) from None
-
 # %% ../../nbs/data/12_targets.ipynb #a388ed94c1
 def _whole_as_int(values):
     def read(v): return int(v) if isinstance(v, float) and v.is_integer() else v
@@ -49,13 +45,16 @@ def _whole_as_int(values):
 
 def _vocab_of(flat, name, categories): # labels in the data, in order
     values = _whole_as_int(pd.unique(flat))
-    if categories is None: return _sorted_labels(values, name)
+    if categories is None:
+        try: return sorted(values)
+        except TypeError: raise ValueError(mixed_types({type(v).__name__ for v in values}, name)) from None
     categories = _whole_as_int(categories)
-    unused = [c for c in categories if c not in set(values)]
+    found = set(values)
+    unused = [c for c in categories if c not in found]
     if unused:
         warn_user(f"column {name!r}: no row has the categories {some_of(unused, 5)}; the model gets no output for them. "
             "To keep them pass vocab=[...]")
-    return [c for c in categories if c in set(values)]
+    return [c for c in categories if c in found]
 
 # %% ../../nbs/data/12_targets.ipynb #5f01184b
 def _are_flags(values, n, names, is_class): # numbers of a `ClassLabel` are read as its first two names
@@ -71,28 +70,18 @@ def _read_vector(col, flat, name, names, is_class): # what reads 0/1 vectors; `N
         raise ValueError(f"column {name!r} holds vectors of -1, 0 and 1: in a vector a label is set (1) or not (0), -1 is neither. "
             "Correct these rows or drop them")
     if not _are_flags(values, n, names, is_class): return None
-    if names is None: return _unnamed_vector(name, n)
-    if len(names)==n: return _named_vector(name, names, is_class)
+    if names is None:
+        warn_user(f"column {name!r}: lists of {n} times 0 or 1 are read as vectors, which say of {n} labels whether they are set. "
+            f"The labels are called 0 to {n-1}; pass vocab=[...] with their names")
+        return LabelVector([name], list(range(n)))
+    if len(names)==n:
+        res = LabelVector([name], names)
+        res.is_class = is_class
+        return res
     if repeated:
         raise ValueError(f"column {name!r} holds vectors of {n} times 0 or 1, but there are {len(names)} names: {some_of(names, 5)}")
 
-def _named_vector(name, names, is_class):
-    res = LabelVector([name], names)
-    res.is_class = is_class
-    return res
-
-def _unnamed_vector(name, n):
-    warn_user(f"column {name!r}: lists of {n} times 0 or 1 are read as vectors, which say of {n} labels whether they are set. "
-        f"The labels are called 0 to {n-1}; pass vocab=[...] with their names")
-    return LabelVector([name], list(range(n)))
-
 # %% ../../nbs/data/12_targets.ipynb #daf2c846
-def _check_seen(train, single, name):
-    if not len(train): raise ValueError(f"column {name!r}: no training row has a label")
-    labels = native_values(train.unique())
-    if single and len(labels)<2:
-        raise ValueError(f"column {name!r}: the training part holds one label only, {labels[0]!r}")
-
 def never_trained(
     told:str, # What is not, e.g. `"column 'label': label 'x'"`
     where:str, # Rows that hold it
@@ -124,12 +113,14 @@ def _check_labels(flat, n_train, used, single, name, vocab): # Series of labels,
     train = flat[flat.index<n_train]
     if single and len(labels)==1:
         raise ValueError(f"column {name!r} holds one label only, {labels[0]!r}: there is nothing to tell apart")
+    known = native_values(train.unique())
     odd = flat[~flat.isin(train.unique() if vocab is None else vocab)]
     unknown = sorted(native_values(odd.unique()), key=str)
-    is_told = vocab is not None or len(train) # without training rows all are unknown
-    if unknown and is_told:
-        _refuse_unknown(unknown, used, odd.index.unique(), name, vocab, native_values(train.unique()))
-    _check_seen(train, single, name)
+    is_told = vocab is not None or known # without training rows all are unknown
+    if unknown and is_told: _refuse_unknown(unknown, used, odd.index.unique(), name, vocab, known)
+    if not known: raise ValueError(f"column {name!r}: no training row has a label")
+    if single and len(known)<2:
+        raise ValueError(f"column {name!r}: the training part holds one label only, {known[0]!r}")
 
 def _check_vocab(vocab, name): # given by the user
     are_different = not isinstance(vocab, str) and len(set(vocab))==len(vocab)

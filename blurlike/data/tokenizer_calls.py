@@ -23,7 +23,6 @@ from ..model.tokenizer import call_settings, need_fast
 # %% ../../nbs/data/17_tokenizer_calls.ipynb #09c40007
 class TokenizerCalls(TextItems):
     "What a tokenizer says of texts, called as it was asked for"
-    limit_given = True # did the user choose `max_length`, or is it what the model takes?
     takes_overlap = True # can a long text be read in windows instead of being cut?
     def __init__(self,
         tokenizer:PreTrainedTokenizerBase, # Has a pad token
@@ -40,7 +39,7 @@ class TokenizerCalls(TextItems):
         self.tokenizer,self.max_length,self.overlap = tokenizer,max_length,overlap
         self.tokenizer_kwargs = call_settings(tokenizer) | kwargs
         self.with_words = is_split_into_words # shall `word_ids` be among the fields?
-        self.limit_given = max_length is not None
+        self.limit_given = max_length is not None # did the user choose it, or is it what the model takes?
         if not tokenizer.is_fast: self.takes_overlap = False
         self.reported = set() # of what `report_cut` has told
         self._copies = {}
@@ -199,20 +198,16 @@ def _text_words(encoding): return [w for w in encoding.word_ids if w is not None
 @patch
 def _words(self:TokenizerCalls, encodings, n_windows):
     n = np.ones(len(encodings), dtype=int) if n_windows is None else n_windows
-    text = np.repeat(np.arange(len(n)), n)
+    text = np.repeat(np.arange(len(n)), n) # whose each window is
     words = list(map(_text_words, encodings))
-    overlap = self.overlap or 0
-    from_left = self.tokenizer.truncation_side=='left'
-    def words_before(i):
+    from_left = self.tokenizer.truncation_side=='left' # the last window comes first
+    def words_before(i): # those of the tokens that stand before a window, as far as they are known
         j = i+1 if from_left else i-1
         is_same_text = 0<=j<len(words) and text[j]==text[i]
-        if is_same_text: return words[j]
+        if is_same_text: return words[j][:max(0, len(words[j])-(self.overlap or 0))]
         cut_off = encodings[i].overflowing if from_left and n_windows is None else []
         return _text_words(cut_off[0]) if cut_off else []
-    def word_before(i):
-        inside = words_before(i)
-        return inside[-overlap-1] if len(inside)>overlap else None
-    return [_signed(e.word_ids, word_before(i)) for i,e in enumerate(encodings)]
+    return [_signed(e.word_ids, next(reversed(words_before(i)), None)) for i,e in enumerate(encodings)]
 
 # %% ../../nbs/data/17_tokenizer_calls.ipynb #03a0c020
 @patch

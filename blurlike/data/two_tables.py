@@ -43,14 +43,12 @@ def _read_two(data, valid, read, args): # a column that is text in one file is t
     both = [read(o, *args) for o in (data, valid)]
     as_text = getattr(read, 'keywords', {}).get('as_text')
     are_files = [isinstance(o, (str, Path)) for o in (data, valid)]
-    can_change = as_text is not None and any(are_files)
-    apart = _typed_apart(*(rows for rows,*_ in both)) if can_change else ()
+    if as_text is None or not any(are_files): return both
+    a,b = (rows for rows,*_ in both)
+    apart = (_texts_in(a)^_texts_in(b)) & {*a.columns} & {*b.columns} # text in one table alone
     if not apart: return both
     again = partial(read, as_text=[*as_text, *apart])
     return [again(o, *args) if is_file else found for o,is_file,found in zip((data, valid), are_files, both)]
-
-def _typed_apart(a, b): # columns that are text in one table alone
-    return (_texts_in(a)^_texts_in(b)) & {*a.columns} & {*b.columns}
 
 # %% ../../nbs/data/09_two_tables.ipynb #9520eaca
 def read_split(
@@ -80,37 +78,36 @@ def _named_frame(table, names): # with the names that a `ClassLabel` in either t
     if isinstance(table, Dataset): frame = table.with_format('arrow')[:].to_pandas(integer_object_nulls=True)
     return frame.assign(**{c:with_names(frame[c], of) for c,of in names.items() if of})
 
-def _check_ids(tables, names):
-    for table,(c,of) in product(tables, names.items()):
-        if of and not table.label_names(c): _check_column_ids(table, c, of)
-
-def _check_column_ids(table, name, names): # numbers of a table that says nothing of names: ids, or names that are written so?
+def _check_ids(table, name, names): # numbers of a table that says nothing of names: ids, or names that are written so?
+    if not names or table.label_names(name): return
     found = table.column(name).explode().unique().tolist()
     numbers = [int(v) for v in found if is_number(v) and v==v//1]
-    odd = [v for v in numbers if stands_elsewhere(str(v), v, names)]
-    if not odd: return
-    raise ValueError(f"column {name!r}: one table has the names {some_of(names, 5)}, and {odd[0]!r} of the other may be a name, or the number of one: "
+    odd = next((v for v in numbers if stands_elsewhere(str(v), v, names)), None)
+    if odd is None: return
+    raise ValueError(f"column {name!r}: one table has the names {some_of(names, 5)}, and {odd!r} of the other may be a name, or the number of one: "
         "make it text in both tables, or numbers")
 
 # %% ../../nbs/data/09_two_tables.ipynb #8e78f6cd
-def _alone(train, valid): # columns of one table, which the other has not
-    of_train = {c:('validation', valid) for c in train if c not in valid}
-    return of_train | {c:('training', train) for c in valid if c not in train}
+def _datasets_joined(train, valid, shared): # on disk
+    a,b = map(_table, (train, valid))
+    rows,parts = read_rows(DatasetDict(train=a.select_columns(shared), validation=b.select_columns(shared)))
+    rows.source.made_of = a,b # the files of a corpus live as long as its data set
+    return rows,parts
 
-def _joined(*tables): # `Rows`, and the numbers of both parts
-    first,second = (o.columns for o in tables)
+def _frames_joined(train, valid, shared): # in memory
+    names = {c:train.label_names(c) or valid.label_names(c) for c in shared}
+    for table,(c,of) in product((train, valid), names.items()): _check_ids(table, c, of)
+    a,b = (_named_frame(_table(o), names)[shared] for o in (train, valid))
+    both = pd.concat([a, b], ignore_index=True)
+    parts = dict(train=np.arange(len(a)), validation=np.arange(len(a), len(both)))
+    return Rows(both, splits=dict(train=0, validation=len(a))),parts
+
+def _joined(train, valid): # `Rows`, and the numbers of both parts
+    first,second = train.columns,valid.columns
     shared = [c for c in first if first.count(c)==second.count(c)==1] # of two of one name nobody knows which
     if not shared: raise ValueError(f"the tables for training and for validation share no column: {first} and {second}")
-    a,b = map(_table, tables)
-    if isinstance(a, Dataset) and isinstance(b, Dataset):
-        both = DatasetDict(train=a.select_columns(shared), validation=b.select_columns(shared))
-        rows,parts = read_rows(both)
-        rows.source.made_of = a,b # the files of a corpus live as long as its data set
-        rows.alone = _alone(first, second)
-        return rows,parts
-    names = {c:tables[0].label_names(c) or tables[1].label_names(c) for c in shared}
-    _check_ids(tables, names)
-    a,b = (_named_frame(o, names)[shared] for o in (a, b))
-    rows = Rows(pd.concat([a, b], ignore_index=True), splits=dict(train=0, validation=len(a)))
-    rows.alone = _alone(first, second)
-    return rows,dict(train=np.arange(len(a)), validation=np.arange(len(a), len(rows)))
+    are_datasets = all(isinstance(o.source, Dataset) for o in (train, valid))
+    rows,parts = (_datasets_joined if are_datasets else _frames_joined)(train, valid, shared)
+    rows.alone = {c:('validation', second) for c in first if c not in second}
+    rows.alone |= {c:('training', first) for c in second if c not in first}
+    return rows,parts

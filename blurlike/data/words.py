@@ -23,27 +23,29 @@ def word_field(
     "The `word_ids` of all windows of a batch."
     return x.as_subclass(torch.Tensor)[:,fields.index('word_ids')::len(fields)]
 
+def _context(words): # (B,W,L) of each token, how many of its window stand on the poorer side of it
+    at = torch.arange(words.shape[-1], device=words.device)
+    is_text = (words!=0).int()
+    first = is_text.argmax(-1, keepdim=True)
+    last = len(at)-1-is_text.flip(-1).argmax(-1, keepdim=True)
+    return torch.minimum(at-first, last-at)
+
 def word_positions(
     words:torch.Tensor # (B,W,L) from `word_field`
 )->tuple[torch.Tensor,torch.Tensor,torch.Tensor]: # Row, word, and place (0..W*L-1) of its first token, sorted by row and word
     "Where in the tokens of each row its words begin; words without tokens are not there."
-    n,w,size = words.shape
-    if w==1:
-        row,place = (words[:,0]>0).nonzero(as_tuple=True)
+    is_first = words>0
+    if words.shape[1]==1:
+        row,place = is_first[:,0].nonzero(as_tuple=True)
         return row,words[row,0,place]-1,place
-    at = torch.arange(size, device=words.device)
-    text = (words!=0).int()
-    first = text.argmax(-1, keepdim=True)
-    last = size-1-text.flip(-1).argmax(-1, keepdim=True)
-    context = torch.minimum(at-first, last-at) # tokens on the poorer side
-    row,window,i = (words>0).nonzero(as_tuple=True)
-    word = words[row,window,i]-1
-    score = context[row,window,i]
-    order = np.lexsort([-score.cpu().numpy(), word.cpu().numpy(), row.cpu().numpy()])
-    row,word,place = (t[torch.from_numpy(order).to(t.device)] for t in (row, word, window*size+i))
-    best = torch.ones_like(row, dtype=torch.bool)
-    best[1:] = (row[1:]!=row[:-1]) | (word[1:]!=word[:-1])
-    return row[best],word[best],place[best]
+    row,place = is_first.flatten(1).nonzero(as_tuple=True) # a word that several windows hold is there several times
+    word = words.flatten(1)[row,place]-1
+    context = _context(words).flatten(1)[row,place]
+    order = np.lexsort([-context.cpu().numpy(), word.cpu().numpy(), row.cpu().numpy()])
+    row,word,place = (t[torch.from_numpy(order).to(t.device)] for t in (row, word, place))
+    is_best = torch.ones_like(row, dtype=torch.bool) # the first of each word
+    is_best[1:] = (row[1:]!=row[:-1]) | (word[1:]!=word[:-1])
+    return row[is_best],word[is_best],place[is_best]
 
 # %% ../../nbs/data/13_words.ipynb #6f9b1a28
 _word = re.compile(r'\w+|[^\w\s]')
@@ -80,9 +82,6 @@ def spaced(
     "`text` with spaces around each sign of a script that sets none between words."
     return _no_spaces.sub(r' \g<0> ', text)
 
-def _cjk_borders(text): # where a Chinese or Japanese sign begins or ends
-    return [] if text.isascii() else [at for m in _cjk.finditer(text) for at in m.span()]
-
 def _divided(spans, cuts): # at these characters
     cuts = sorted({*cuts})
     ats = ([a, *cuts[bisect_right(cuts, a):bisect_left(cuts, b)], b] for a,b in spans)
@@ -94,6 +93,7 @@ def word_spans(
     cjk_alone:bool=False # Is each Chinese or Japanese sign a word?
 )->list: # (start, end) of each word
     "Where the words of `text` are: runs of letters and digits, and each other sign by itself; what combines with a letter or sign belongs to it."
-    res = [m.span() for m in (_word if text.isascii() else _word_of_any_script()).finditer(text)]
-    if cjk_alone: cuts = [*cuts, *_cjk_borders(text)]
+    is_ascii = text.isascii()
+    res = [m.span() for m in (_word if is_ascii else _word_of_any_script()).finditer(text)]
+    if cjk_alone and not is_ascii: cuts = [*cuts, *(at for m in _cjk.finditer(text) for at in m.span())]
     return _divided(res, cuts) if cuts else res

@@ -12,7 +12,7 @@ import torch
 from fastcore.basics import patch
 
 from ..support.arguments import is_whole, some_of
-from ..data.prefetch import ReadMegabatch
+from ..data.row_reader import ReadMegabatch
 from ..data.row_errors import name_error
 from ..data.column import Column
 from ..data.rows import Rows, name_numbers

@@ -127,10 +127,9 @@ def _plain(name, inner):
     return name
 
 # %% ../../nbs/model/12_adapters.ipynb #07b50008
+@torch.no_grad()
 def _restore(model, before): # parameters by name
-    with torch.no_grad():
-        for n,p in model.named_parameters():
-            if n in before: p.copy_(before[n])
+    for n,t in before.items(): model.get_parameter(n).copy_(t)
 
 @contextmanager
 def merged(
@@ -165,9 +164,7 @@ def bit_sums(
     tensors # Of any types and shapes, on any devices
 )->list: # Whole numbers
     "`bit_sum` of each, fetched together where all are on one device: a GPU is waited for once."
-    return _fetched([bit_sum(t) for t in tensors])
-
-def _fetched(sums): # tensors of one number each -> plain numbers
+    sums = [bit_sum(t) for t in tensors]
     if len({t.device for t in sums})>1: return [int(t) for t in sums]
     return torch.stack(sums).tolist() if sums else []
 
@@ -193,6 +190,16 @@ def _file_name(name, adapter): # in a file of peft's
 
 def _on_cpu(t): return t.detach().cpu().clone(memory_format=torch.contiguous_format)
 
+def _held_nowhere(model, adapter, name): # weights that neither the base holds as they are, nor the file of the first adapter
+    plain = plain_names(model)
+    trained = {n for n,p in model.named_parameters() if p.requires_grad}
+    def in_base(n, t): return n not in trained and model.base_sums.get(plain[n])==int(bit_sum(t))
+    def in_file(n, t):
+        saved = adapter.get(_file_name(n, name))
+        return saved is not None and torch.equal(saved, t.cpu())
+    def is_held(n, t): return '.original_module.' in n or (in_file if plain[n] is None else in_base)(n, t)
+    return {n:_on_cpu(t) for n,t in model.state_dict().items() if not is_held(n, t)}
+
 def _save_configs(model, names, folder): # of the adapters; peft reads that of the first
     model.config.save_pretrained(folder)
     if model.can_generate(): model.generation_config.save_pretrained(folder)
@@ -213,14 +220,7 @@ def save_adapter(
     adapter = {f'base_model.model.{n}':_on_cpu(t) for n,t in state.items()}
     save_file(adapter, folder/'adapter_model.safetensors', metadata=dict(format='pt'))
     _save_configs(model, names, folder)
-    plain = plain_names(model)
-    trained = {n for n,p in model.named_parameters() if p.requires_grad}
-    def is_known(n, t): # by the base, or by peft's file
-        if '.original_module.' in n: return True
-        if plain[n] is not None: return n not in trained and model.base_sums.get(plain[n])==int(bit_sum(t))
-        file_name = _file_name(n, names[0])
-        return file_name in adapter and torch.equal(adapter[file_name], t.cpu())
-    own = {n:_on_cpu(t) for n,t in model.state_dict().items() if not is_known(n, t)}
+    own = _held_nowhere(model, adapter, names[0])
     told = dict(format='pt', adapters=json.dumps(names), active=json.dumps(active))
     save_file(own, folder/'head.safetensors', metadata=told)
 

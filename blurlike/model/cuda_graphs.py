@@ -42,10 +42,6 @@ class OfTensors(nn.Module):
         return tuple(getattr(output, n) for n in self.outputs)
 
 # %% ../../nbs/model/22_cuda_graphs.ipynb #30ba039d
-def _renew_generator(device):
-    generator = torch.cuda.default_generators[device.index]
-    generator.graphsafe_set_state(generator.clone_state())
-
 def capture_graph(
     function:OfTensors, # On a CUDA device
     inputs:tuple, # Tensors of the shapes that it will be given; they become part of the graph
@@ -62,7 +58,8 @@ def capture_graph(
         with torch.cuda.device(device), torch.autocast('cuda', enabled=False): # the function asks for it itself, its backward pass does not
             return make(function, inputs, allow_unused_input=True, pool=pool, **threads)
     except Exception:
-        _renew_generator(device)
+        generator = torch.cuda.default_generators[device.index]
+        generator.graphsafe_set_state(generator.clone_state())
         raise
     finally:
         torch.cuda.set_rng_state(random, device)
@@ -205,13 +202,9 @@ def before_train(self:CUDAGraphs):
 def _make(self:CUDAGraphs):
     tfm = self.learn.dls.text_tfm
     pads = {f:tfm.pad_value(f) for f in tfm.fields}
-    return GraphedForward(self._model, self._capture_in_one_pool(), self.learn.dl.bs, pads,
-        self._door.door.outputs, self.step, self.longest)
-
-@patch
-def _capture_in_one_pool(self:CUDAGraphs):
-    if self.capture is not None: return self.capture
-    return partial(capture_graph, pool=torch.cuda.graph_pool_handle())
+    capture = self.capture or partial(capture_graph, pool=torch.cuda.graph_pool_handle()) # one pool for all graphs
+    outputs = self._door.door.outputs
+    return GraphedForward(self._model, capture, self.learn.dl.bs, pads, outputs, self.step, self.longest)
 
 @patch
 def _leave(self:CUDAGraphs, why): # train without graphs, and say so once

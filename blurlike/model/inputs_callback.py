@@ -30,14 +30,11 @@ class ModelLoss:
         self.reduction,self.door = 'mean',None
         self.like = BaseLoss(nn.MSELoss) # of the same meaning, computed from the logits: for losses of single rows, and for what outputs mean
     def __call__(self, pred, targ, **kwargs):
-        if kwargs.get('reduction', self.reduction)!='mean': return self.of_rows(pred, targ)
-        if self.door.loss is None: return self.from_logits(pred, targ) # the model was not asked
+        of_rows = kwargs.get('reduction', self.reduction)!='mean' # what is summed up by rows stays divided as it is
+        if of_rows or self.door.loss is None: return self.from_logits(pred, targ, 'none' if of_rows else 'mean')
         return self.door.loss if self.count(targ) else (pred*0).sum() # models say `nan` where no target counts
-    def of_rows(self, pred, targ): # what is summed up by rows stays divided as it is
-        self.like.reduction = 'none'
-        return self.like(pred, targ)
-    def from_logits(self, pred, targ): # the mean, where the rows of other processes are among these, or texts are read in windows
-        self.like.reduction = 'mean'
+    def from_logits(self, pred, targ, reduction): # of rows; or where the model is not asked, since some are of other processes, or in windows
+        self.like.reduction = reduction
         return self.like(pred, targ)
     def of_tokens(self, targ)->bool: return hasattr(self.like, 'of_tokens') and self.like.of_tokens(targ)
     def count(self, targ)->int: return int((targ!=IGNORED).sum()) if self.of_tokens(targ) else len(targ)
@@ -72,18 +69,15 @@ def _attach(self:ModelInputsCallback):
         raise ValueError("these DataLoaders have no batches of a TransformersTextBlock: fastai's `weighted_dataloaders` and "
             "`partial_dataloaders` make loaders of its own, so call `dataloaders`")
     side = None if tfm.padding_side==dls.tokenizer.padding_side else tfm.padding_side
-    told = self._of_task() | dict(join=tfm.join, side=side)
+    task = self._task()
+    of_task = {} if task is None else dict(outputs=task.outputs, decoder_input=task.decoder_input)
+    told = of_task | dict(join=tfm.join, side=side)
     self.door,self.handles = attach_door(self.hooked, dls.tokenizer, self.keep_output, tfm.fields, **told)
     self._bind_loss()
 
 @patch
 def _task(self:ModelInputsCallback): # a plain fastai `Learner` has none but that of its targets
     return getattr(self._learn, 'task', None) or task_of(self._learn.dls)
-
-@patch
-def _of_task(self:ModelInputsCallback): # what the task says of the model
-    task = self._task()
-    return {} if task is None else dict(outputs=task.outputs, decoder_input=task.decoder_input)
 
 # %% ../../nbs/model/21_inputs_callback.ipynb #77726a27
 @patch
@@ -144,13 +138,10 @@ def _asks_model(self:ModelInputsCallback, targets)->bool: # for its loss; of win
 # %% ../../nbs/model/21_inputs_callback.ipynb #7af12ece
 @patch
 def after_pred(self:ModelInputsCallback): # one number a text: as its target is, for losses, metrics and `get_preds`
-    pred = self.learn.pred
-    if getattr(pred, 'ndim', 0)==2 and pred.shape[1]==1 and self._of_one_number(): self.learn.pred = pred.squeeze(1)
-
-@patch
-def _of_one_number(self:ModelInputsCallback):
-    is_target = not len(self.learn.yb) or self.learn.yb[0].ndim==1
-    return is_target and gives_one_number(self.hooked)
+    pred,yb = self.learn.pred,self.learn.yb
+    is_column = getattr(pred, 'ndim', 0)==2 and pred.shape[1]==1
+    is_asked = is_column and (not len(yb) or yb[0].ndim==1)
+    if is_asked and gives_one_number(self.hooked): self.learn.pred = pred.squeeze(1)
 
 # %% ../../nbs/model/21_inputs_callback.ipynb #4086b014
 @patch
@@ -177,12 +168,10 @@ def after_loss(self:ModelInputsCallback): # fastai's losses give a subclass of T
     self.learn.loss_grad = self.learn.loss_grad.as_subclass(torch.Tensor)
     self.learn.loss = loss = self.learn.loss.as_subclass(torch.Tensor)
     if not self.learn.training: return
-    if loss.numel()!=1: raise ValueError(_of_rows(self.learn.loss_func, loss))
+    if loss.numel()!=1:
+        name = getattr(self.learn.loss_func, '__name__', type(self.learn.loss_func).__name__)
+        raise ValueError(f"{name} gives a loss of shape {tuple(loss.shape)}, and training needs one number: pass a loss with reduction='mean'")
     fetch_early(loss) # while the backward pass runs
-
-def _of_rows(loss_func, loss): # what is wrong with it
-    name = getattr(loss_func, '__name__', type(loss_func).__name__)
-    return f"{name} gives a loss of shape {tuple(loss.shape)}, and training needs one number: pass a loss with reduction='mean'"
 
 # %% ../../nbs/model/21_inputs_callback.ipynb #9a6fc57b
 def _are_of_tokens(ts, ndim, shapes): # (B,w*n,...) each?

@@ -59,16 +59,13 @@ def begin(self:ModelCall, x): # (B,W*F,L) -> keyword arguments for the first pie
 # %% ../../nbs/model/19_model_call.ipynb #abcf335e
 @patch
 def _piece_inputs(self:ModelCall, x): # keyword arguments for the next piece
-    self._begin_piece()
+    self.now = self.picks[0] if self.picks and self.head_only else None
     inputs = self.door._named(x, self.n_beside)
     here = copy_of(x)
     is_known = here is not None and 'attention_mask' in inputs
     if is_known: keep_copy(inputs['attention_mask'], here[:,self.door.fields.index('attention_mask')])
     no_cache = dict(use_cache=False) if 'use_cache' in self.door.accepted else {} # nothing is said after this
     return inputs | no_cache | self.beside.pop(0)
-
-@patch
-def _begin_piece(self:ModelCall): self.now = self.picks[0] if self.picks and self.head_only else None
 
 @patch
 def _split_windows(self:ModelCall, x): # (B,W*F,L) -> (N,F,L)

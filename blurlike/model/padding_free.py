@@ -119,13 +119,10 @@ class Packing:
         _register()
         model.set_attn_implementation(PACKED)
         self.signatures = {layer:inspect.signature(layer.forward) for layer in self.layers}
-        self.handles = self._hang_in()
-
-    def _hang_in(self): # -> handles of the hooks
         enters = [layer.register_forward_pre_hook(self.enter, with_kwargs=True) for layer in self.layers]
         begins = self.model.register_forward_pre_hook(self.begin, with_kwargs=True)
         ends = self.model.register_forward_hook(self.end, always_call=True)
-        return [begins, ends, *enters, self.layers[-1].register_forward_hook(self.leave)]
+        self.handles = [begins, ends, *enters, self.layers[-1].register_forward_hook(self.leave)]
 
     def __setstate__(self, state): # of a model that came out of a pickle, perhaps in a process that packed nothing yet
         _register()
@@ -207,13 +204,10 @@ def _within(batch):
     finally: _here.batch = before
 
 # %% ../../nbs/model/11_padding_free.ipynb #43078696
-def _trial_length(model): # of the longest text that is tried: a token in it shall not see all others where attention slides
-    config = model.config.get_text_config()
-    reach = getattr(config, 'sliding_window', None) or 0
-    return min(reach+8, max_positions(model) or reach+8)
-
 def _trial_batch(model): # three texts of different lengths; some heads look for the last token that is no padding
-    size,device = _trial_length(model),next(model.parameters()).device
+    device = next(model.parameters()).device
+    reach = getattr(model.config.get_text_config(), 'sliding_window', None) or 0
+    size = min(reach+8, max_positions(model) or reach+8) # of the longest: a token in it shall not see all others where attention slides
     n = model.get_input_embeddings().num_embeddings
     pad = (getattr(model.config, 'pad_token_id', None) or 0)%n
     ids = (pad+1+torch.arange(3*size, device=device).view(3, size)%(n-1))%n # all but `pad`, in turn

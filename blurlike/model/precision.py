@@ -42,7 +42,9 @@ class DevicePrecision(MixedPrecision):
         self._check_range()
         if device=='cuda': return super().before_fit()
         half = half_of(self.learn)
-        if device=='cpu': self._warn_slow(half)
+        if device=='cpu' and not cpu_has_half(half):
+            name = str(half).removeprefix('torch.')
+            warn_user(f"this processor has no instructions for {name}: mixed precision works, but may take several times as long as float32 here")
         self.kwargs['enabled'] = half==torch.float16 # bfloat16 has the range of float32: nothing to scale
         self.autocast = torch.autocast(device, dtype=half)
         self.learn.scaler = GradScaler(device, **self.kwargs)
@@ -57,12 +59,6 @@ def half_of(
     return torch.bfloat16 if half.amp_mode==AMPMode.BF16 else torch.float16
 
 # %% ../../nbs/model/16_precision.ipynb #ce644a9c
-@patch
-def _warn_slow(self:DevicePrecision, half):
-    if cpu_has_half(half): return
-    name = str(half).removeprefix('torch.')
-    warn_user(f"this processor has no instructions for {name}: mixed precision works, but may take several times as long as float32 here")
-
 @patch
 def _check_range(self:DevicePrecision): # transformers keeps parts of some models in float32, since their numbers go beyond those of float16
     kept = getattr(unwrap(self.learn.model), '_keep_in_fp32_modules', None)

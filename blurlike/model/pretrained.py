@@ -46,13 +46,11 @@ def names_of_outputs(
     names = getattr(config, 'id2label', None) or {}
     return [str(names[i]) for i in sorted(names, key=int)]
 
-def _labels_of(module): return names_of_outputs(module.config)
-
-def _note_labels(module, state, prefix, metadata): metadata['labels'] = _labels_of(module)
+def _note_labels(module, state, prefix, metadata): metadata['labels'] = names_of_outputs(module.config)
 
 def _check_labels(module, state, prefix, metadata, *args):
     saved = metadata.get('labels')
-    here = _labels_of(module)
+    here = names_of_outputs(module.config)
     if saved is None or saved==here: return
     raise ValueError(f"these weights were saved for the labels {', '.join(saved)}; this model has {', '.join(here)}, in that order. "
         "Make the learner with the same labels")
@@ -92,8 +90,6 @@ def _other_names(own, config): # the names in a checkpoint, where the head was t
     return known if is_other and not is_unnamed else []
 
 # %% ../../nbs/model/05_pretrained.ipynb #fa0f839a
-def _of_head(names, model): return [n for n in names if not n.startswith(f'{model.base_model_prefix}.')]
-
 def _head_of(model): # what depends on the number of labels
     wider = copy.deepcopy(model.config)
     wider.num_labels += 1
@@ -103,7 +99,8 @@ def _head_of(model): # what depends on the number of labels
 def _renew_head(model, known, lost): # `lost`: weights of the checkpoint that have another shape
     now = names_of_outputs(model.config)
     if len(now)!=len(known): # a new task, where no name is shared
-        if _of_head(lost, model) and {*_folded(known)} & {*_folded(now)}: _tell_renewed(known, now)
+        was_lost = not all(n.startswith(f'{model.base_model_prefix}.') for n in lost)
+        if was_lost and {*_folded(known)} & {*_folded(now)}: _tell_renewed(known, now)
         return
     head = _head_of(model)
     if not head.keys()-model.new_weights: return
@@ -112,15 +109,14 @@ def _renew_head(model, known, lost): # `lost`: weights of the checkpoint that ha
     model.new_weights |= head.keys()
     _tell_renewed(known, now)
 
-def _in_brackets(parts): return f" ({'; '.join(parts)})" if parts else ''
-
 def _tell_renewed(was, now):
     gone,new = ([n for n in a if n not in b] for a,b in ((was, now), (now, was)))
     have_shared = len(was)>len(gone)
     told = [f'{what} {some_of(names, 5)}' for what,names in (('gone', gone), ('new', new)) if names and have_shared]
     way = 'name the labels as it does' if new or not gone else 'pass vocab= with all of its labels, of which some may have no rows'
+    brackets = f" ({'; '.join(told)})" if told else ''
     warn_user(f"the head of this checkpoint was trained for {some_of(was, 5)}; the labels are now {some_of(now, 5)}"
-        f"{_in_brackets(told)}: their head starts anew. To train the old one on, {way}")
+        f"{brackets}: their head starts anew. To train the old one on, {way}")
 
 # %% ../../nbs/model/05_pretrained.ipynb #ff4568f1
 def _warn_renamed(known, config):

@@ -32,8 +32,6 @@ def _layer_places(stacks): # beginning of the names of each layer's parameters -
     layers = ((name, i) for name,stack in stacks for i in range(len(stack)))
     return {f'{name}.{i}.':k for k,(name,i) in enumerate(layers, 1)}
 
-def _tables(model): return {n for n,m in model.named_modules() if isinstance(m, nn.Embedding)}
-
 # %% ../../nbs/model/10_splitters.ipynb #fd10eb65
 def model_layout(
     model:nn.Module # Hugging Face model
@@ -44,18 +42,18 @@ def model_layout(
     new = getattr(model, 'new_weights', frozenset())
     if len(new)>=len(list(base.named_parameters())): new = frozenset() # nothing was pretrained: structure alone tells
     places = _layer_places(layer_stacks(base, prefix))
-    tables = _tables(model)
+    tables = {n for n,m in model.named_modules() if isinstance(m, nn.Embedding)}
     outside = _outside(model, prefix, base)
-    groups,place = [[] for _ in range(len(places)+2)],0 # embeddings, layers, head; where the one before stood
-    def at(name, layer):
+    groups = [[] for _ in range(len(places)+2)] # embeddings, layers, head
+    place = 0 # of the last layer so far: what stands between layers goes with the one before
+    def group_of(name, layer):
         is_head = name in outside or layer is None and name in new
-        if is_head: return -1
-        if layer is not None: return layer
-        return 0 if name.rpartition('.')[0] in tables else place
+        in_table = layer is None and name.rpartition('.')[0] in tables
+        return -1 if is_head else 0 if in_table else place
     for name,p in _parameters(model, prefix, base):
         layer = next((k for start,k in places.items() if name.startswith(start)), None)
         if layer is not None: place = layer
-        if p.requires_grad: groups[at(name, layer)].append(p)
+        if p.requires_grad: groups[group_of(name, layer)].append(p)
     return _filled(groups)
 
 # %% ../../nbs/model/10_splitters.ipynb #b35a6d7a

@@ -51,7 +51,6 @@ def _grow(model, n, n_wanted): # the table of embeddings, and what else is as la
     now = model.state_dict().items()
     model.grown_weights = frozenset(k for k,t in now if t.shape!=before.get(k)) # what the checkpoint does not hold in this shape
 
-# %% ../../nbs/model/04_token_agreement.ipynb #148fc3e6
 def resize_for(
     model:'transformers.PreTrainedModel', # Changed in place
     tokenizer:PreTrainedTokenizerBase # Perhaps with tokens that were added to those of the checkpoint

@@ -32,7 +32,8 @@ def load_tokenizer(
     tok = _fetch_tokenizer(checkpoint, **dict(trust_remote_code=False) | kwargs) # transformers would stop and ask
     if is_split_into_words and _drops_spaces(tok):
         if 'add_prefix_space' not in kwargs: return load_tokenizer(checkpoint, True, add_prefix_space=True, **kwargs)
-        _prepend_space(tok)
+        raw = tok.backend_tokenizer # of no class of its own (Llama 3, Qwen): it knows no `add_prefix_space`
+        raw.normalizer = Prepend(' ') if raw.normalizer is None else Sequence([raw.normalizer, Prepend(' ')])
     return ensure_pad(tok)
 
 def _fetch_tokenizer(checkpoint, **kwargs):
@@ -89,7 +90,6 @@ def _of_learner(learn, is_split_into_words):
         tokenizer.save_pretrained(folder)
         return load_tokenizer(folder, is_split_into_words)
 
-# %% ../../nbs/model/02_tokenizer.ipynb #7c7c06d2
 def _as_given(tokenizer, is_split_into_words):
     if not (is_split_into_words and _drops_spaces(tokenizer)): return ensure_pad(tokenizer)
     raise ValueError("this tokenizer reads words of a list as if no spaces stood between them; "
@@ -100,10 +100,6 @@ def _source_of(model):
     raise ValueError("this model was not loaded from a checkpoint, so its tokenizer is unknown: pass `tokenizer=` beside the model")
 
 # %% ../../nbs/model/02_tokenizer.ipynb #1def6e76
-def _prepend_space(tokenizer): # one of no class of its own (Llama 3, Qwen) knows no `add_prefix_space`
-    raw = tokenizer.backend_tokenizer
-    raw.normalizer = Prepend(' ') if raw.normalizer is None else Sequence([raw.normalizer, Prepend(' ')])
-
 def need_fast(
     tokenizer, # That is to tell where a token comes from
     what:str, # That cannot be without it, e.g. `lists of words need`

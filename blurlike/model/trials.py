@@ -31,11 +31,11 @@ def needs_positions(
         try:
             alone = logits(input_ids=row[:,3:], attention_mask=mask[:,3:])
             plain = logits(**padded)
-            may_not = are_alike(plain, alone, model)
-            if may_not and _is_exact(model): return False
+            is_right = are_alike(plain, alone, model) # without being told
+            if is_right and _is_exact(model): return False
             told = logits(**padded, position_ids=positions_of(mask))
-            if are_alike(told, alone, model) and _off(told, alone)<_off(plain, alone): return True
-            if may_not: return False
+            is_better = are_alike(told, alone, model) and _off(told, alone)<_off(plain, alone)
+            if is_right or is_better: return is_better
         except Exception: return False # a model that wants more than this
     warn_user(f"the tokenizer pads on the left, and {type(model).__name__} gives a text other logits beside padding there: "
         "set `tokenizer.padding_side = 'right'`")

@@ -24,9 +24,8 @@ from fastcore.foundation import L
 from ..data.loaders import check_loaders, own_loaders
 from ..data.given_items import check_many, given_rows, columns_read, items_of, takes, text_changes
 from ..data.loader_agreement import check_names, check_tokens, output_names
-from ..data.prefetch import ahead
 from ..data.row_errors import name_error, name_items
-from ..data.row_reader import own_transforms
+from ..data.row_reader import ahead, own_transforms
 from ..data.column import Column
 from ..data.rows import Rows
 from ..data.table_checks import check_columns

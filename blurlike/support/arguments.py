@@ -118,28 +118,31 @@ def check_taken(
         raise TypeError(f"{told.format(k)}{did_you_mean(k, known, '{}=')} (it takes {', '.join(known)})")
 
 # %% ../../nbs/support/00_arguments.ipynb #f9835222
-def by_name(hints:dict)->dict: return {name:hint for names,hint in hints.items() for name in names.split()} # the keys are several names each
-
-of_fastai = by_name({ # names in it and in blurr, and what is said to a learner here
-    'batch_size': "bs= is the number of rows a batch",
-    'val_bs': "pass dl_kwargs=dict(val_bs=...)",
+_of_data = { # names in fastai, blurr and around transformers' `Trainer`, several of one meaning in a text, and what is said to a learner here
+    'batch_size per_device_train_batch_size': "bs= is the number of rows a batch",
+    'val_bs per_device_eval_batch_size': "pass dl_kwargs=dict(val_bs=...)",
     'num_workers dataloader_num_workers': "pass dl_kwargs=dict(num_workers=...)",
     'device': "pass dl_kwargs=dict(device=...)",
-    'epochs n_epoch': "epochs and rate are said to the fit: `learn.fit_one_cycle(3, 2e-5)`",
-    'valid_df': "pass valid=, or data=(train, valid)",
-    'df': "the data are the first argument",
-    'seq_len': "max_length= is the most tokens of a text, block_size= of a block",
-    'drop_mult dropout': "pass model_kwargs=dict(hidden_dropout_prob=...), as the model's config calls it",
-    'arch': "the checkpoint is the second argument, e.g. 'distilbert-base-uncased'",
+    'df train_dataset': "the data are the first argument",
+    'valid_df eval_dataset': "pass valid=, or data=(train, valid)",
     'y_names y_name': "label= is the column of the labels",
-    'is_lm': "take masked_lm_learner or causal_lm_learner",
-    'label_delim': "pass the labels of a row as a list, e.g. `df['label'].str.split('|')`"})
+    'label_delim': "pass the labels of a row as a list, e.g. `df['label'].str.split('|')`",
+    'num_labels': "the labels are read from the rows; vocab= names more",
+    'seq_len': "max_length= is the most tokens of a text, block_size= of a block",
+    'max_source_length max_input_length': "max_length= is the most tokens of what is read",
+    'doc_stride stride': "overlap= is how many tokens neighbouring windows share",
+    'group_by_length': "batches hold rows of like length by themselves",
+    'data_collator': "batches are made by themselves",
+    'padding': "batches are padded by themselves",
+    'truncation': "texts are cut at max_length=",
+    'data_seed': "seed= is that of the split, dropout and the order of batches",
+    'arch model_name model_name_or_path': "the checkpoint is the second argument, e.g. 'distilbert-base-uncased'",
+    'drop_mult dropout': "pass model_kwargs=dict(hidden_dropout_prob=...), as the model's config calls it",
+    'is_lm': "take masked_lm_learner or causal_lm_learner"}
 
 # %% ../../nbs/support/00_arguments.ipynb #144035c0
-of_trainer = by_name({ # names of `TrainingArguments`, `Trainer` and the scripts beside it
-    'per_device_train_batch_size': "bs= is the number of rows a batch",
-    'per_device_eval_batch_size': "pass dl_kwargs=dict(val_bs=...)",
-    'num_train_epochs learning_rate': "epochs and rate are said to the fit: `learn.fit_one_cycle(3, 2e-5)`",
+_of_steps = {
+    'epochs n_epoch num_train_epochs learning_rate': "epochs and rate are said to the fit: `learn.fit_one_cycle(3, 2e-5)`",
     'max_steps': "a fit is as long as its epochs: `learn.fit_one_cycle(3, 2e-5)`, of fewer rows for fewer steps",
     'lr_scheduler_type warmup_ratio warmup_steps': "the fit chooses: `fit_one_cycle`, `fit_linear(warmup=)`, `fit_flat_cos`",
     'weight_decay': "wd= is the weight decay",
@@ -149,21 +152,10 @@ of_trainer = by_name({ # names of `TrainingArguments`, `Trainer` and the scripts
     'bf16': "pass precision='bf16'",
     'torch_compile': "pass compile=True",
     'gradient_accumulation_steps': "pass cbs=GradientAccumulation(n_acc=...), which counts rows",
-    'label_smoothing label_smoothing_factor': "pass loss_func=LabelSmoothingCrossEntropyFlat()",
-    'data_seed': "seed= is that of the split, dropout and the order of batches",
-    'group_by_length': "batches hold rows of like length by themselves",
-    'data_collator': "batches are made by themselves",
-    'padding': "batches are padded by themselves",
-    'truncation': "texts are cut at max_length=",
-    'max_source_length max_input_length': "max_length= is the most tokens of what is read",
-    'doc_stride stride': "overlap= is how many tokens neighbouring windows share",
-    'num_labels': "the labels are read from the rows; vocab= names more",
-    'train_dataset': "the data are the first argument",
-    'eval_dataset': "pass valid=, or data=(train, valid)",
-    'model_name model_name_or_path': "the checkpoint is the second argument"})
+    'label_smoothing label_smoothing_factor': "pass loss_func=LabelSmoothingCrossEntropyFlat()"}
 
 # %% ../../nbs/support/00_arguments.ipynb #f478fa41
-of_trainer |= by_name({ # of what happens beside the steps
+_beside_steps = {
     'compute_metrics': "pass metrics=[f], a function f(preds, targs) of the logits and targets of a batch",
     'eval_strategy evaluation_strategy eval_steps do_eval': "each epoch ends with a validation by itself",
     'save_strategy save_steps save_total_limit': "`cbs=Checkpoints(folder, steps=...)` of the fit keeps checkpoints",
@@ -173,4 +165,6 @@ of_trainer |= by_name({ # of what happens beside the steps
     'early_stopping_patience': "`cbs=EarlyStoppingCallback(monitor='valid_loss', patience=3)` of the fit stops early",
     'callbacks': "pass cbs=, callbacks of fastai",
     'logging_strategy logging_steps logging_dir': "the epoch table is shown by itself; `cbs=CSVLogger()` of the fit keeps it in a file",
-    'report_to run_name': "pass cbs=WandbCallback() to the fit (`from blurlike.share.tracking import WandbCallback`), or cbs=CSVLogger()"})
+    'report_to run_name': "pass cbs=WandbCallback() to the fit (`from blurlike.share.tracking import WandbCallback`), or cbs=CSVLogger()"}
+
+of_others = {name:hint for names,hint in (_of_data | _of_steps | _beside_steps).items() for name in names.split()}

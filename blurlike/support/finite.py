@@ -49,10 +49,6 @@ def why_not_finite(
     if is_half: return f"{said}; load the model in bfloat16 or float32, not in float16"
     return f"{said}: most likely training has diverged. If so, {how_to_go_on()}"
 
-def _half_now(model): # that `autocast` has it compute in
-    kind = next(model.parameters()).device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-
 def check_outputs(
     logits:torch.Tensor, # (...,C)
     model:nn.Module # Whose they are
@@ -60,4 +56,6 @@ def check_outputs(
     "Raise `ValueError` where outputs are no numbers."
     if math.isfinite(logits.sum()): return logits # and so are all of them; the sum of sound ones may be too large, or a choice that is missing
     if torch.isfinite(logits.amax(-1)).all(): return logits # a maximum is `nan` where one of its numbers is
-    raise ValueError(f"the model's outputs are nan or infinite, so there is no prediction: {why_not_finite(model, _half_now(model))}")
+    kind = next(model.parameters()).device.type
+    half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    raise ValueError(f"the model's outputs are nan or infinite, so there is no prediction: {why_not_finite(model, half)}")

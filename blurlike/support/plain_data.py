@@ -22,34 +22,36 @@ def _is_scalars(o): # a list of numbers in tensors of one kind: kept as one
     if not isinstance(o, list) or len(o)<2: return False
     return all(isinstance(t, torch.Tensor) and t.ndim==0 and t.dtype==o[0].dtype for t in o)
 
-def _stacked(o): return torch.stack([t.detach().cpu().as_subclass(torch.Tensor) for t in o])
-
 def _plain_tensors(o, tensors): # `None`: `o` is made of none
-    if _is_scalars(o): return dict(scalars=_keep(_stacked(o), tensors))
+    if _is_scalars(o):
+        numbers = torch.stack([t.detach().cpu().as_subclass(torch.Tensor) for t in o])
+        return dict(scalars=_keep(numbers, tensors))
     if isinstance(o, torch.Tensor): return dict(tensor=_keep(o, tensors))
     is_numeric = isinstance(o, np.ndarray) and o.dtype.kind in 'biuf'
     return dict(array=_keep(torch.from_numpy(o), tensors)) if is_numeric else None
 
 # %% ../../nbs/support/05_plain_data.ipynb #213ff6e0
+_groups = {t.__name__:t for t in (tuple, L, set, frozenset)}
 _factories = {f.__name__:f for f in (list, dict, set, int, float, str, Counter)} # of a `defaultdict`
 
-def _entries(o, each): return [each(entry) for entry in o.items()]
-
-def _plain_dict(o, each):
-    if type(o) is Counter: return dict(Counter=_entries(o, each))
-    is_known = type(o) is defaultdict and o.default_factory in _factories.values()
-    if is_known: return dict(defaultdict=[o.default_factory.__name__, _entries(o, each)])
-    return dict(dict=_entries(o, each))
-
 def _plain_group(o, each): # `None`: `o` is none
-    if type(o) in (tuple, L, set, frozenset): return {type(o).__name__:each(o)}
-    if type(o) is deque: return dict(deque=[each(o), o.maxlen])
-    if type(o) is slice: return dict(slice=each((o.start, o.stop, o.step)))
-    return _plain_dict(o, each) if isinstance(o, dict) else None
+    kind = type(o)
+    if kind in _groups.values(): return {kind.__name__:each(o)}
+    if kind is deque: return dict(deque=[each(o), o.maxlen])
+    if kind is slice: return dict(slice=each((o.start, o.stop, o.step)))
+    if not isinstance(o, dict): return None
+    entries = [each(entry) for entry in o.items()]
+    if kind is Counter: return dict(Counter=entries)
+    is_known = kind is defaultdict and o.default_factory in _factories.values()
+    return dict(defaultdict=[o.default_factory.__name__, entries]) if is_known else dict(dict=entries)
 
 # %% ../../nbs/support/05_plain_data.ipynb #213ff6e2
 _kinds = np.random.PCG64,np.random.PCG64DXSM,np.random.MT19937,np.random.Philox,np.random.SFC64
 _bits = {k.__name__:k for k in _kinds}
+_generators = dict( # kind -> a new one, which can take a state
+    random_python=lambda state: random.Random(),
+    random_numpy=lambda state: np.random.Generator(_bits[state['bit_generator']]()),
+    random_torch=lambda state: torch.Generator())
 
 def _plain_random(o): # its state; `None`: `o` is no generator, or one that cannot be made anew
     if type(o) is random.Random: return dict(random_python=o.getstate())
@@ -58,26 +60,18 @@ def _plain_random(o): # its state; `None`: `o` is no generator, or one that cann
     is_on_cpu = type(o) is torch.Generator and o.device.type=='cpu'
     return dict(random_torch=o.get_state()) if is_on_cpu else None
 
-def _random_python(state):
-    res = random.Random()
-    res.setstate(state)
-    return res
-
-def _random_numpy(state):
-    res = np.random.Generator(_bits[state['bit_generator']]())
-    res.bit_generator.state = state
-    return res
-
-def _random_torch(state): return torch.Generator().set_state(state)
+def _with_state(o, kind, state):
+    if kind=='random_python': o.setstate(state)
+    elif kind=='random_numpy': o.bit_generator.state = state
+    else: o.set_state(state)
+    return o
 
 def _goes_on_as(now, saved): # a generator takes the state of another of its kind, wherever it is referred to
     both = _plain_random(now),_plain_random(saved)
     if None in both or both[0].keys()!=both[1].keys(): return False
     (kind,state), = both[1].items()
-    if kind=='random_python': now.setstate(state)
-    elif kind=='random_torch': now.set_state(state)
-    elif type(now.bit_generator) is type(saved.bit_generator): now.bit_generator.state = state
-    else: return False
+    if kind=='random_numpy' and type(now.bit_generator) is not type(saved.bit_generator): return False
+    _with_state(now, kind, state)
     return True
 
 # %% ../../nbs/support/05_plain_data.ipynb #213ff6ee
@@ -108,16 +102,9 @@ _unpackers = dict(
     tensor=lambda v,t: t[v].clone(),
     scalars=lambda v,t: list(t[v].clone().unbind()),
     array=lambda v,t: t[v].numpy().copy(),
-    tuple=lambda v,t: tuple(from_plain(v, t)),
-    L=lambda v,t: L(from_plain(v, t)),
-    set=lambda v,t: set(from_plain(v, t)),
-    frozenset=lambda v,t: frozenset(from_plain(v, t)),
     deque=lambda v,t: deque(from_plain(v[0], t), v[1]),
     Counter=lambda v,t: Counter(dict(from_plain(v, t))),
     defaultdict=lambda v,t: defaultdict(_factories[v[0]], from_plain(v[1], t)),
-    random_python=lambda v,t: _random_python(from_plain(v, t)),
-    random_numpy=lambda v,t: _random_numpy(from_plain(v, t)),
-    random_torch=lambda v,t: _random_torch(from_plain(v, t)),
     slice=lambda v,t: slice(*from_plain(v, t)),
     dict=lambda v,t: {from_plain(k, t):from_plain(o, t) for k,o in v})
 
@@ -129,7 +116,9 @@ def from_plain(
     if isinstance(o, list): return [from_plain(v, tensors) for v in o]
     if not isinstance(o, dict): return o
     (kind,value), = o.items()
-    return _unpackers[kind](value, tensors)
+    if kind in _unpackers: return _unpackers[kind](value, tensors)
+    inside = from_plain(value, tensors)
+    return _groups[kind](inside) if kind in _groups else _with_state(_generators[kind](inside), kind, inside)
 
 # %% ../../nbs/support/05_plain_data.ipynb #12b50009
 def plain_vars(

@@ -49,14 +49,11 @@ def step(self:Progress,
     "Count `n` pieces."
     self.done += n
     may_begin = self.drawn is None and self.show and self.done<self.total
-    if may_begin and time.time()-self.start>=self.delay: self._begin()
+    if may_begin and time.time()-self.start>=self.delay:
+        self.drawn = progress_bar(range(self.total), leave=False)
+        self.drawn.update(0)
+        self.drawn.start_t = self.start # the time left is told of the whole
     if self.drawn is not None: self.drawn.update(int(min(self.done, self.total-1))) # the end takes it away
-
-@patch
-def _begin(self:Progress):
-    self.drawn = progress_bar(range(self.total), leave=False)
-    self.drawn.update(0)
-    self.drawn.start_t = self.start # the time left is told of the whole
 
 # %% ../../nbs/support/02_progress.ipynb #1d0b4a03
 @contextmanager

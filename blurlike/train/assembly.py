@@ -16,7 +16,7 @@ from fastai.data.core import Datasets
 from fastai.torch_core import set_seed
 
 from ..data.loaders import TransformersDataLoaders
-from ..support.arguments import check_settings, did_you_mean, of_fastai, of_trainer, some_of
+from ..support.arguments import check_settings, did_you_mean, of_others, some_of
 from ..data.block import TransformersTextBlock
 from ..model.class_weights import loss_with
 from .learner import TransformersLearner
@@ -44,9 +44,8 @@ def check_arguments(
     if own is None:
         own = [k for k in inspect.signature(make).parameters if k not in known and k not in _found|{'kwargs'}]
     others = {*inspect.signature(build_learner).parameters}-_found # which a task may refuse in words of its own
-    elsewhere = of_fastai | of_trainer
     for k in kwargs.keys()-known.keys()-{*own}-others:
-        if k in elsewhere: raise TypeError(f"there is no argument {k!r}: {elsewhere[k]}")
+        if k in of_others: raise TypeError(f"there is no argument {k!r}: {of_others[k]}")
         like = '' if k in _columns else did_you_mean(k, [*known, *own])
         takes = f'; {make.__name__} takes {some_of(own, 30, str)}, and what TransformersLearner takes'
         raise TypeError(f"there is no argument {k!r}{like or takes}")

@@ -39,7 +39,7 @@ from ..model.checkpoint import check_checkpoint
 from ..model.text_limit import max_positions
 from ..model.splitters import layer_stacks, transformer_splitter
 from ..task import Task, task_of
-from ..support.arguments import check_taken, of_fastai, of_trainer
+from ..support.arguments import check_taken, of_others
 from ..support.warn import warn_user
 from .learner_parts import check_graphs, check_learner_settings, count_groups, found_in_model
 from .learner_parts import head_config, place_model, prepare_model, target_sums, with_own_callbacks
@@ -71,7 +71,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         lr:float|slice|None=None, # Default learning rate of fits; `None`: by the width of the model, and for more than two labels faster towards the head
         **kwargs
     ):
-        check_taken('there is no argument {!r}', kwargs, inspect.signature(Learner).parameters, of_fastai | of_trainer)
+        check_taken('there is no argument {!r}', kwargs, inspect.signature(Learner).parameters, of_others)
         if cuda_graphs: check_graphs(padding_free, gradient_checkpointing, compile)
         check_checkpoint(checkpoint)
         check_loaders(dls)

@@ -13,7 +13,7 @@ import torch
 from fastcore.basics import patch
 
 from ...data.batch_order import TransformersDL
-from ...data.prefetch import ahead
+from ...data.row_reader import ahead
 from ...data.tokens import Tokens
 from ...predict.gathering import Gather
 from ...support.arguments import check_counts
