@@ -15,7 +15,8 @@ from fastcore.basics import patch
 
 from .decoding import batch_answers, best_of, threshold
 from .questions import as_asked
-from ...inspect.row_results import judged, mean_results
+from ...inspect.row_losses import judged
+from ...inspect.row_results import mean_results
 from ...model.decisions import set_decisions
 from ...train.metrics import CountsMetric
 from ...data.words import spaced

@@ -22,7 +22,7 @@ from ...model.model_inputs import unwrap
 from ...model.tokenizer import load_tokenizer
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import DecoderLoss, scores_by_row
-from ...inspect.row_results import token_results
+from ...inspect.row_losses import token_results
 from ...support.arguments import check_counts, column_names
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task

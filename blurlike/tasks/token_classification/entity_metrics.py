@@ -9,7 +9,9 @@ __all__ = ['EntityCounts', 'entity_metrics', 'entity_results', 'judge_tags']
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from ...inspect.row_results import LabelCounts, RowResults, judged, single_results
+from ...inspect.label_results import LabelCounts, single_results
+from ...inspect.row_losses import judged
+from ...inspect.row_results import RowResults
 from ...model.decisions import scaled
 from ...train.metrics import CountsMetric
 from seqeval.scheme import IOB2, IOBES, Entities
