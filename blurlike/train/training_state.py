@@ -9,10 +9,8 @@ __all__ = ['random_states', 'set_random_states', 'loaders_of', 'save_weights', '
 # %% ../../nbs/train/07_training_state.ipynb #12c50003
 import io
 import json
-import math
 import random
 import sys
-import sysconfig
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,10 +143,8 @@ _made_anew = {'blurlike','fastai','fastcore','wandb'} # packages whose callbacks
 def _is_ours(o): return type(o).__module__.partition('.')[0] in _made_anew
 
 def _is_users(o): # of a class that the user wrote
-    name = type(o).__module__
-    path = getattr(sys.modules.get(name), '__file__', None) or ''
-    is_pythons = name in sys.builtin_module_names or path.startswith(sysconfig.get_path('stdlib'))
-    is_known = is_pythons or 'site-packages' in path or _is_ours(o) or isinstance(o, (nn.Module, Learner, Callback))
+    path = getattr(sys.modules.get(type(o).__module__), '__file__', None) or ''
+    is_known = 'site-packages' in path or _is_ours(o) or isinstance(o, (nn.Module, Learner, Callback))
     return hasattr(o, '__dict__') and not is_known
 
 # %% ../../nbs/train/07_training_state.ipynb #13c50008d1
@@ -157,29 +153,22 @@ _generators = random.Random,np.random.Generator,np.random.RandomState,torch.Gene
 def _goes_on(o): # for sure
     return isinstance(o, (Iterator, torch.optim.Optimizer, *_generators)) and not isinstance(o, io.IOBase)
 
-def _parts(o): # of a container that is not too long to be looked at
-    if len(o)>1000: return []
-    return o.values() if isinstance(o, dict) else o
+def _seen_in(o): # its plain values, or those of what it holds
+    if isinstance(o, dict): o = list(o.values())
+    if isinstance(o, (list, tuple, set, deque)): return list(map(_seen_in, o))
+    return plain_vars(o) if _is_users(o) else None
 
-def _trace(o, depth=3): # how it stands now, as far as that can be seen
-    if isinstance(o, (torch.Tensor, np.ndarray)): return repr(o.sum()) if math.prod(o.shape) else None
-    if isinstance(o, (int, float, str)): return o
-    if not depth: return None
-    if isinstance(o, (list, tuple, dict, set, deque)): return [len(o), *(_trace(v, depth-1) for v in _parts(o))]
-    return [_trace(v, depth-1) for v in vars(o).values()] if _is_users(o) else None
-
-# %% ../../nbs/train/07_training_state.ipynb #13c50008d2
 def untaken(
     learn:Learner
 )->dict: # (callback, attribute, type) -> how it stands; `None`: it goes on for sure
     "What `run_state` leaves out of the callbacks of the user's own, and may be missed."
     res = {}
     for cb in learn.cbs:
-        kept = vars(cb).keys() if _is_ours(cb) else {'learn', *plain_vars(cb), *_own_modules(cb, learn)}
+        if _is_ours(cb): continue
+        kept = {'learn', *plain_vars(cb), *_own_modules(cb, learn)}
         left = {k:v for k,v in vars(cb).items() if k not in kept and k[0]!='_'}
         for k,v in left.items():
-            name = type(cb).__name__,k,type(v).__name__
-            res[name] = None if _goes_on(v) else repr(_trace(v))
+            res[type(cb).__name__,k,type(v).__name__] = None if _goes_on(v) else repr(_seen_in(v))
     return res
 
 # %% ../../nbs/train/07_training_state.ipynb #13c50008c1
