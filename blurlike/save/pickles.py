@@ -42,17 +42,22 @@ class _Nowhere(io.RawIOBase): # takes what is written
     def writable(self): return True
     def write(self, b): return len(b)
 
+def _nothing(): pass # stands for what is left out
+
+def _without(objects, pickle_module): # a `pickle_module` that leaves these out
+    class Pickler(pickle_module.Pickler):
+        def reducer_override(self, part):
+            if any(part is o for o in objects): return _nothing,()
+            return getattr(super(), 'reducer_override', lambda _: NotImplemented)(part)
+    return SimpleNamespace(Pickler=Pickler, __name__=pickle_module.__name__) if objects else pickle_module
+
 def pickles(
     o, # Anything
     known=(), # Objects that need not be pickled where `o` refers to them
     pickle_module=cloudpickle # What writes it
 )->bool:
     "Can `o` be pickled, as `torch.save` does it?"
-    class Blind(pickle_module.Pickler):
-        def reducer_override(self, part):
-            if part is not o and any(part is k for k in known): return str,('known',)
-            return getattr(super(), 'reducer_override', lambda _: NotImplemented)(part)
-    try: torch.save(o, _Nowhere(), pickle_module=SimpleNamespace(Pickler=Blind, __name__=pickle_module.__name__))
+    try: torch.save(o, _Nowhere(), pickle_module=_without([k for k in known if k is not o], pickle_module))
     except Exception: return False
     return True
 
@@ -107,15 +112,6 @@ def __getstate__(self:TransformersLearner):
 # %% ../../nbs/save/04_pickles.ipynb #4306e62a
 def _open_files(learn): # of its callbacks
     return [v for cb in learn.cbs for v in vars(cb).values() if isinstance(v, (io.IOBase, OneWriter))]
-
-def _nothing(): pass # stands for an open file
-
-def _without(files, pickle_module): # a `pickle_module` that leaves them out
-    class Closed(pickle_module.Pickler):
-        def reducer_override(self, part):
-            if any(part is f for f in files): return _nothing,()
-            return getattr(super(), 'reducer_override', lambda _: NotImplemented)(part)
-    return SimpleNamespace(Pickler=Closed, __name__=pickle_module.__name__) if files else pickle_module
 
 @contextmanager
 def _exporting(learn, **kwargs): # in this thread

@@ -58,10 +58,7 @@ def own_spaces(
 class NextTokenCounts:
     "Tokens that count: how many, how many are guessed, their loss in nats, and their bytes"
     counted = 'n','right','loss','n_bytes'
-    def __init__(self):
-        self.last,self.sizes = None,None
-        self.reset()
-
+    def __init__(self): self.reset()
     def reset(self): self.n,self.right,self.loss,self.n_bytes,self.last = 0,0,0.,0,None
 
     def accumulate(self, learn):
@@ -72,7 +69,7 @@ class NextTokenCounts:
         counted = labels!=-100
         ids = labels[:,1:][counted[:,1:]]
         begins = ~counted[:,:-1][counted[:,1:]]
-        sizes,own = self._bytes_of(learn.dls.text_tfm)
+        sizes,own = learn.dls.text_tfm.known('bytes', lambda tfm: (token_bytes(tfm.tokenizer), own_spaces(tfm)))
         scores = as_scores(learn.pred.detach(), learn.y).cpu().double().sum(0).tolist()
         self.n += len(ids)
         self.loss -= scores[0]
@@ -80,12 +77,6 @@ class NextTokenCounts:
         self.n_bytes += int(sizes[ids].sum()-own[ids[begins]].sum())
 
 # %% ../../../nbs/tasks/causal_lm/05_scores.ipynb #8bb5ab1e
-@patch
-def _bytes_of(self:NextTokenCounts, tfm): # looked up once
-    n = len(tfm.tokenizer)
-    if self.sizes is None or self.sizes[0]!=n: self.sizes = n,token_bytes(tfm.tokenizer),own_spaces(tfm)
-    return self.sizes[1:]
-
 @patch
 def value(self:NextTokenCounts, name):
     if not self.n: return None

@@ -52,8 +52,7 @@ def seq2seq_code(
 )->str: # Python code
     "How transformers alone writes what `learn` writes."
     tfm,door = learn.dls.text_tfm,learn.model_inputs.door
-    marks = tfm.languages is not None and hasattr(tfm.tokenizer, 'src_lang')
-    languages = ', src_lang={!r}, tgt_lang={!r}'.format(*tfm.languages) if marks else ''
+    languages = ', src_lang={!r}, tgt_lang={!r}'.format(*tfm.languages) if tfm.marks_languages else ''
     names = [f for f in tfm.tokenizer.model_input_names if f in door.accepted]
     return _PLAIN.format(name=name, languages=languages, text=tfm.before+'A text.', cut=tfm.max_length is not None,
         max_length=tfm.max_length, names=names)

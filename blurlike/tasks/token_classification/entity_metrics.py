@@ -131,7 +131,6 @@ def _entity_cells(true, guess, number): # (m,3)
         res += [(row, none, k) for place,k in vain.items() if place not in missed]
     return np.array(res, dtype=np.int64).reshape(-1, 3)
 
-def _n_alike(one, other): return sum(a==b for a,b in zip(one, other))
 def _types_in(true, guess): return sorted({kind for found in (*true, *guess) for kind,*_ in found})
 def _as_tuples(true, guess): return tuple([tuple(tags) for tags in rows] for rows in (true, guess))
 
@@ -144,7 +143,7 @@ def entity_results(
 )->RowResults:
     "Entities by type, and the accuracy of words."
     words = np.array([len(t) for t in true])
-    right = np.array([_n_alike(*o) for o in zip(true, guess)])
+    right = np.array([sum(a==b for a,b in zip(*tags)) for tags in zip(true, guess)])
     sets = [[entities(t) if len(t) else set() for t in tags] for tags in (true, guess)]
     types = _types_in(*sets)
     number = {k:i for i,k in enumerate(types)}

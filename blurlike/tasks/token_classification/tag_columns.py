@@ -166,11 +166,6 @@ class TagColumn(Column):
         is_text = hold_spans(rows, words, self.names)
         return from_spans(rows, words, self.names, self.align_spans) if is_text else items
 
-def _tag_reader(vocab, tags, values, repair):
-    res = TagColumn(tags, values)
-    res.repair = repair and is_entity_scheme(vocab)
-    return res
-
 # %% ../../../nbs/tasks/token_classification/07_tag_columns.ipynb #2d35a3e0
 def read_tags(
     rows:Rows, # The data
@@ -193,8 +188,11 @@ def read_tags(
     _report_alike(found, tags)
     res = list(names) if names else tag_order(seen)
     _check_vocab(res, lists, used, tags, given=bool(names))
-    if is_entity_scheme(res) and not repair: _report_broken(lists, used, tags)
-    return res,_tag_reader(res, tags, values, repair)
+    reader = TagColumn(tags, values)
+    if not is_entity_scheme(res): return res,reader
+    reader.repair = repair
+    if not repair: _report_broken(lists, used, tags)
+    return res,reader
 
 # %% ../../../nbs/tasks/token_classification/07_tag_columns.ipynb #1b7f26fc
 def tag_counts(
