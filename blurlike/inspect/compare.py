@@ -92,21 +92,21 @@ def _check_alike(a, b, names): # do both tell of the same rows?
 @patch
 def _scores(self:Comparison): # a row a score
     one,other = self.a.results,self.b.results
-    k = one.sums.shape[1]
     both = [one.sums, other.sums]
     joined = sp.hstack(both, format='csr') if sp.issparse(one.sums) else np.hstack(both)
     drawn = draw_sums(joined, self.samples, self.seed)
-    values = [r.measure(r.total()) for r in (one, other)]
-    many = [r.measure(s) for r,s in ((one, drawn[:,:k]), (other, drawn[:,k:]))]
-    rows = {}
-    for name in values[0]:
-        off = many[1][name]-many[0][name]
-        x,y = (v[name][0] for v in values)
-        low,high = interval(off, len(self))
-        do_agree = len(self)>=FEWEST_ROWS and np.isnan(low) # the draws
-        if do_agree: low = high = y-x if abs(y-x)>1e-9 else 0.
-        rows[name] = [x, y, y-x, low, high, np.nan if np.isnan(low) else _two_sided(off)]
+    k = one.sums.shape[1]
+    of_a,of_b = (r.measure(r.total()) for r in (one, other))
+    draws_a = one.measure(drawn[:,:k])
+    draws_b = other.measure(drawn[:,k:])
+    rows = {n:_difference(of_a[n][0], of_b[n][0], draws_b[n]-draws_a[n], len(self)) for n in of_a}
     return pd.DataFrame(rows.values(), index=[*rows], columns=[*self.names, 'difference','low','high','p'])
+
+def _difference(x, y, off, n): # of two scores of `n` rows, with its interval and p; `off`: that of each draw
+    low,high = interval(off, n)
+    do_agree = n>=FEWEST_ROWS and np.isnan(low) # the draws
+    if do_agree: low = high = y-x if abs(y-x)>1e-9 else 0.
+    return [x, y, y-x, low, high, np.nan if np.isnan(low) else _two_sided(off)]
 
 def _two_sided(off): # twice the share of draws on the other side of 0
     n = np.count_nonzero(~np.isnan(off))

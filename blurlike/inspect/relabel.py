@@ -111,50 +111,70 @@ def _read_label(label, kind, known): # as the vocab has it, where there is one
     if not isinstance(label, lists): raise TypeError(f"{label!r:.60} is no list of {kind.noun}s")
     return [_known_label(l, kind.noun, known) for l in label]
 
-def _entries(dl, places, labels, kind, vocab): # of each row, column -> value; or the error
-    tl = dl.dataset.tls[1]
-    res,known = [],_by_value(vocab)
-    for place,label in zip(places, labels):
-        try: res.append(tl.tfms.fs[0].placeholder(_read_label(label, kind, known)))
-        except (TypeError, ValueError) as e: res.append(name_error(e, tl.items.name([place])))
-    return res
+# %% ../../nbs/inspect/18_relabel.ipynb #7b5e6ef8
+class _Part:
+    "The rows of one loader that are asked for"
+    def __init__(self, name, dl, places, which): # `which`: of what was asked for
+        self.name,self.dl,self.places,self.which = name,dl,places,which
+        tl = dl.dataset.tls[1]
+        self.items,self.column = tl.items,tl.tfms.fs[0]
 
-def _all_entries(loaders, found, labels, *args): # by part
-    of = {name:[labels[i] for i in which] for name,(_,which) in found.items()}
-    return {name:_entries(loaders[name], places, of[name], *args) for name,(places,_) in found.items()}
+    def read(self, labels, kind, vocab): # of each row, column -> value; or the error
+        self.entries,known = [],_by_value(vocab)
+        for place,i in zip(self.places, self.which):
+            try: self.entries.append(self.column.placeholder(_read_label(labels[i], kind, known)))
+            except (TypeError, ValueError) as e: self.entries.append(name_error(e, self.items.name([place])))
 
-def _check_entries(entries, found, rows): # the first error, in the order in which rows were given, and how many more there are
-    odd = {i:e for name,(_,which) in found.items() for i,e in zip(which, entries[name]) if isinstance(e, Exception)}
+    def before(self): # what stands in the columns
+        columns = list(self.entries[0])
+        values = self.items.read(self.places, columns)
+        return values[0] if len(columns)==1 else [dict(zip(columns, v)) for v in zip(*values)]
+
+    def texts(self): # their beginnings
+        tl = self.dl.dataset.tls[0]
+        return [short_item(self.dl.text_tfm, o) for o in tl.tfms.fs[0].read_many(tl.items, self.places)[0]]
+
+    def targets(self): # as they are now
+        try: return [repr(torch.as_tensor(y).tolist()) for y,*_ in self.dl.reader(self.places)[1]]
+        except Exception: return list(range(len(self.places))) # of a fault that is about to be corrected
+
+    def write(self): # what is read from now on
+        for number,entry in zip(self.items.numbers[self.places].tolist(), self.entries):
+            for column,value in entry.items(): self.items.changed.setdefault(column, {})[number] = value
+
+    def read_new(self): # targets
+        targets = ReadMegabatch(self.dl, [self.places])(0)[1]
+        if len(targets)==len(self.places): return targets
+        raise ValueError("a transform of yours skips one of these rows")
+
+# %% ../../nbs/inspect/18_relabel.ipynb #7b5e6efa
+def _check_entries(parts, rows): # the first error, and how many more there are
+    odd = {i:e for p in parts for i,e in zip(p.which, p.entries) if isinstance(e, Exception)}
     if not odd: return
     first,*others = sorted(odd)
     error = odd[first]
     if others: error.args = (f"{error.args[0]} ({name_numbers([rows[i] for i in others])} cannot be read either)",)
     raise error from None
 
-# %% ../../nbs/inspect/18_relabel.ipynb #7b5e6ef8
-def _write(dl, places, entries): # what is read from now on
-    items = dl.dataset.tls[1].items
-    for number,entry in zip(items.numbers[places].tolist(), entries):
-        for column,value in entry.items(): items.changed.setdefault(column, {})[number] = value
-
-def _read_new(dl, places): # targets
-    if not len(places): return []
-    targets = ReadMegabatch(dl, [places])(0)[1]
-    if len(targets)==len(places): return targets
-    raise ValueError("a transform of yours skips one of these rows")
-
-def _change(loaders, found, entries): # all rows or none
-    changed = [dl.dataset.tls[1].items.changed for dl in loaders.values()]
-    before = [{column:dict(values) for column,values in c.items()} for c in changed]
+def _change(parts): # all rows or none
+    before = [{column:dict(values) for column,values in p.items.changed.items()} for p in parts]
     try:
-        for name,dl in loaders.items(): _write(dl, found[name][0], entries[name])
-        targets = {name:_read_new(dl, found[name][0]) for name,dl in loaders.items()}
+        for p in parts: p.write()
+        targets = [p.read_new() for p in parts]
     except BaseException:
-        for now,then in zip(changed, before):
-            now.clear()
-            now.update(then)
+        for p,then in zip(parts, before):
+            p.items.changed.clear()
+            p.items.changed.update(then)
         raise
-    for name,dl in loaders.items(): dl.memory.replace(found[name][0], targets[name])
+    for p,new in zip(parts, targets): p.dl.memory.replace(p.places, new)
+
+def _table(parts, rows, labels): # in the order in which rows were given
+    told = {i:(p.name, *o) for p in parts for i,*o in zip(p.which, p.before(), p.texts())}
+    cells = [(row, told[i][0], told[i][1], labels[i], told[i][2]) for i,row in enumerate(rows)]
+    return AllColumns(cells, columns=['row','part','before','label','text'])
+
+def _targets(parts): # by the place of the row in what was asked for
+    return {i:y for p in parts for i,y in zip(p.which, p.targets())}
 
 # %% ../../nbs/inspect/18_relabel.ipynb #e6a4f49c
 def _warn_decided(learn):
@@ -166,23 +186,6 @@ def _warn_same(same): # row numbers and labels
     if not same: return
     warn_user(f"{name_numbers([r for r,_ in same])} had the label given already, e.g. {same[0][1]!r:.60}: row numbers are those of your table, "
         "as in the column `row` of plot_top_losses. fastai's `top_losses()` counts validation rows: `learn.dls.valid.row_numbers(places)`")
-
-def _targets(dl, places): # as they are now
-    try: return [repr(torch.as_tensor(y).tolist()) for y,*_ in dl.reader(places)[1]]
-    except Exception: return list(range(len(places))) # of a fault that is about to be corrected
-
-def _all_targets(loaders, found): # by the place of the row in what was asked for
-    return {i:y for name,(places,which) in found.items() for i,y in zip(which, _targets(loaders[name], places))}
-
-def _beginnings(dl, places): # of the texts
-    if not len(places): return []
-    tl = dl.dataset.tls[0]
-    return [short_item(dl.text_tfm, o) for o in tl.tfms.fs[0].read_many(tl.items, places)[0]]
-
-def _before(dl, places, entries): # what stands in the columns
-    columns = list(entries[0]) if entries else [None]
-    values = dl.dataset.tls[1].items.read(places, columns) if entries else [[]]
-    return values[0] if len(columns)==1 else [dict(zip(columns, v)) for v in zip(*values)]
 
 # %% ../../nbs/inspect/18_relabel.ipynb #6ddb256e
 @patch
@@ -198,18 +201,13 @@ def relabel(self:TransformersLearner,
     labels = _listed(labels, 'labels', 'labels')
     parts = _read_parts(part, len(rows), loaders)
     _check_lengths(rows, labels=labels, parts=parts)
-    found = _found(list(zip(rows, parts)), loaders)
-    kind,vocab = kind_of_targets(self),self.names
-    entries = _all_entries(loaders, found, labels, kind, vocab)
-    _check_entries(entries, found, rows)
-    told = []
-    for name,(places,which) in found.items():
-        before = _before(loaders[name], places, entries[name])
-        texts = _beginnings(loaders[name], places)
-        told += zip(which, [rows[i] for i in which], [name]*len(which), before, [labels[i] for i in which], texts)
-    old = _all_targets(loaders, found)
-    _change(loaders, found, entries)
-    _warn_same([(rows[i], labels[i]) for i,y in _all_targets(loaders, found).items() if y==old[i]])
-    if any(name=='validation' for _,_,name,*_ in told): _warn_decided(self)
-    told.sort(key=lambda o: o[0])
-    return AllColumns([o[1:] for o in told], columns=['row','part','before','label','text'])
+    found = _found(list(zip(rows, parts)), loaders).items()
+    asked = [_Part(name, loaders[name], *where) for name,where in found if len(where[0])]
+    for p in asked: p.read(labels, kind_of_targets(self), self.names)
+    _check_entries(asked, rows)
+    res = _table(asked, rows, labels)
+    old = _targets(asked)
+    _change(asked)
+    _warn_same([(rows[i], labels[i]) for i,y in _targets(asked).items() if y==old[i]])
+    if any(p.name=='validation' for p in asked): _warn_decided(self)
+    return res
