@@ -101,9 +101,11 @@ def single_results(
         macro,weighted = (o(s)['f1'] for o in (c.macro, c.weighted))
         return dict(accuracy=c.accuracy(s), f1_macro=macro, f1_weighted=weighted,
             balanced_accuracy=c.balanced(s), mcc=c.mcc(s))
-    return RowResults(sums, measure, losses, told or (lambda: (values[true].tolist(), values[guess].tolist())),
-        right==total, tuple(names), c.by_label, lambda s: {'macro avg':c.macro(s), 'weighted avg':c.weighted(s)},
-        np.bincount(true, minlength=len(names)), np.stack([row, true, np.where(said, guess, len(names))], 1))
+    def averages(s): return {'macro avg':c.macro(s), 'weighted avg':c.weighted(s)}
+    def labels(): return values[true].tolist(),values[guess].tolist()
+    cells = np.stack([row, true, np.where(said, guess, len(names))], 1)
+    return RowResults(sums, measure, losses, told or labels, right=right==total, names=tuple(names),
+        by_label=c.by_label, averages=averages, support=np.bincount(true, minlength=len(names)), cells=cells)
 
 # %% ../../nbs/inspect/09_label_results.ipynb #7c060012
 def set_results(
@@ -125,8 +127,8 @@ def set_results(
         return dict(f1_micro=micro, f1_macro=macro, accuracy_multi=accuracy, exact_match=c.accuracy(s))
     def averages(s): return {'micro avg':c.micro(s), 'macro avg':c.macro(s), 'weighted avg':c.weighted(s)}
     def told(): return tuple([_set_of(row, names) for row in o] for o in (true, guess))
-    return RowResults(sums, measure, losses, told, right, tuple(names), c.by_label, averages, true.sum(0),
-        _set_cells(true, guess))
+    return RowResults(sums, measure, losses, told, right=right, names=tuple(names),
+        by_label=c.by_label, averages=averages, support=true.sum(0), cells=_set_cells(true, guess))
 
 # %% ../../nbs/inspect/09_label_results.ipynb #7c060013b
 def _set_of(row, names): return tuple(sorted((names[i] for i in np.flatnonzero(row)), key=str)) # in an order of its own

@@ -144,6 +144,16 @@ def _set_scaling(learn, scaling):
     set_decisions(learn, scaling=scaling, conformal=None, **changes)
     if is_tuned: learn.tuned = decisions_of(learn.loss_func)['thresh']
 
+# %% ../../nbs/predict/11_calibration.ipynb #ca11b0a1
+def _apart(loss_func, fit, logits, targets): # (n,..) logits of each row, scaled as others say
+    def apply(scaling, rows): return scaled(with_decisions(loss_func, scaling=scaling), logits[rows]).numpy()
+    return torch.from_numpy(cross_fitted(len(logits), lambda rows: fit(logits[rows], targets[rows]), apply))
+
+def _warn_in_vain(before, apart): # losses of rows that the scaling was not chosen by
+    if apart<before: return
+    warn_user(f"of rows that it was not chosen by this scaling has a loss of {apart:.4f}, and without it {before:.4f}: "
+        "do not expect better probabilities of new rows. `learn.calibrate(None)` takes it back")
+
 # %% ../../nbs/predict/11_calibration.ipynb #27272d71
 @patch
 def calibrate(self:PredictingLearner,
@@ -156,22 +166,17 @@ def calibrate(self:PredictingLearner,
     check_picks(self, 'calibrate')
     if method is None: return _set_scaling(self, None)
     check_no_rows(method, "method= is 'temperature' or 'vector'")
-    picks = self.predictions.picks
     logits,targets = _flat(self, *labelled_preds(self, 'calibrate', ds_idx, dl, act=noop))
     _check_method(self, method, logits, targets)
-    before = scaled(self.loss_func, logits)
-    fit = partial(fit_scaling, picks, method=method)
+    fit = partial(fit_scaling, self.predictions.picks, method=method)
     after = with_decisions(self.loss_func, scaling=fit(logits, targets))
-    def apply(scaling, rows): return scaled(with_decisions(self.loss_func, scaling=scaling), logits[rows]).numpy()
-    apart = cross_fitted(len(logits), lambda rows: fit(logits[rows], targets[rows]), apply)
-    said = {'before':before, 'after':scaled(after, logits), 'cross-fitted':torch.from_numpy(apart)}
-    found = {k:_judge(picks, v, targets) for k,v in said.items()}
+    said = {'before':scaled(self.loss_func, logits), 'after':scaled(after, logits)}
+    said['cross-fitted'] = _apart(self.loss_func, fit, logits, targets)
+    found = {k:_judge(self.predictions.picks, v, targets) for k,v in said.items()}
     table = pd.DataFrame({k:[calibration_error(bins), loss] for k,(bins,loss) in found.items()},
         index=['calibration error','loss']).T
     if method=='temperature': table['temperature'] = [_temperature(self.loss_func), *[_temperature(after)]*2]
-    if not table.loss['cross-fitted']<table.loss['before']:
-        warn_user(f"of rows that it was not chosen by this scaling has a loss of {table.loss['cross-fitted']:.4f}, and without it {table.loss['before']:.4f}: "
-            "do not expect better probabilities of new rows. `learn.calibrate(None)` takes it back")
+    _warn_in_vain(table.loss['before'], table.loss['cross-fitted'])
     _set_scaling(self, after.scaling)
     res = Calibration(table, {k:found[k][0] for k in ('before','after')})
     if show_plot: res.plot()

@@ -156,8 +156,9 @@ def entity_results(
         return scores | dict(f1_macro=c.macro(s)['f1'], accuracy=c.accuracy(s))
     def averages(s): return {'micro avg':c.micro(s), 'macro avg':c.macro(s)}
     are_found = np.array([a==b for a,b in zip(*sets)])
-    return RowResults(sums, measure, losses, lambda: _as_tuples(true, guess), are_found, tuple(types), c.by_label,
-        averages, np.bincount(real[1], minlength=len(types)), _entity_cells(*sets, number))
+    return RowResults(sums, measure, losses, lambda: _as_tuples(true, guess), right=are_found, names=tuple(types),
+        by_label=c.by_label, averages=averages, support=np.bincount(real[1], minlength=len(types)),
+        cells=_entity_cells(*sets, number))
 
 # %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #e1170711c1
 def judge_tags(learn, dl): # for the record's `judge`
