@@ -12,7 +12,7 @@ import math
 import numpy as np
 import torch
 from fastcore.basics import patch
-from ...train.metrics import CountsMetric
+from ...train.metrics import CountsMetric, SharedCounts
 
 from ...model.token_scores import as_scores
 from ...model.tokenizer import special_vocab
@@ -55,16 +55,13 @@ def own_spaces(
     return res
 
 # %% ../../../nbs/tasks/causal_lm/05_scores.ipynb #b9b462df
-class NextTokenCounts:
+class NextTokenCounts(SharedCounts):
     "Tokens that count: how many, how many are guessed, their loss in nats, and their bytes"
     counted = 'n','right','loss','n_bytes'
     def __init__(self): self.reset()
-    def reset(self): self.n,self.right,self.loss,self.n_bytes,self.last = 0,0,0.,0,None
+    def reset(self): self.n,self.right,self.loss,self.n_bytes = 0,0,0.,0
 
-    def accumulate(self, learn):
-        "Count a batch, once however many metrics ask."
-        if self.last is learn.yb: return
-        self.last = learn.yb
+    def count(self, learn):
         labels = learn.y.as_subclass(torch.Tensor).cpu().numpy()
         counted = labels!=-100
         ids = labels[:,1:][counted[:,1:]]

@@ -25,7 +25,7 @@ from ...show.table import AllColumns
 from ...support.arguments import check_counts
 from ...support.warn import warn_user
 from ...train.learner import TransformersLearner
-from ...train.metrics import CountsMetric
+from ...train.metrics import CountsMetric, SharedCounts
 from ...data.words import spaced
 
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #956d644c
@@ -124,12 +124,12 @@ def text_scores(
     return {n:m.corpus_score(list(written), [list(references)]).score for n,m in metrics.items()}
 
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #91c21d8a
-class TargetCounts:
+class TargetCounts(SharedCounts):
     "Targets that count, and how many of them the model finds likeliest"
     counted = 'n','right'
     def __init__(self): self.reset()
     def reset(self): self.n,self.right = 0,0.
-    def accumulate(self, learn):
+    def count(self, learn):
         scores = as_scores(learn.pred.detach(), learn.y, 0)
         self.n += len(scores)
         self.right += float(scores[:,1].sum())
@@ -163,13 +163,13 @@ def read_sample(
     return tuple([untokenised(tl, i) for i in rows] for tl in tls)
 
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #1a426ca1
-class WrittenScores:
+class WrittenScores(SharedCounts):
     "Scores of what is written for a sample of the rows that went through"
     counted = ()
     def __init__(self,
         languages=None, # As in `text_scores`
         rows:int|None=200 # At most; `None`: all
-    ): self.languages,self.rows,self.found,self.learn = languages,rows,None,None
+    ): self.languages,self.rows,self.found = languages,rows,None
 
     def reset(self): self.found = None
     def how(self, name)->str: # for the model card
@@ -177,7 +177,7 @@ class WrittenScores:
         told = ROUGE_HOW if self.languages is None else signature(name, self.languages)
         return f'texts written for {n} validation rows; {told}'
     def follow(self, learn): self.learn,self.dl = learn,learn.dl
-    def accumulate(self, learn): self.follow(learn)
+    def count(self, learn): self.follow(learn)
     def value(self, name):
         if self.found is None: self.found = {} if self.learn is None else self._scores()
         return self.found.get(name)
@@ -190,8 +190,6 @@ class WrittenScores:
         ids = predictions.answered(learn, sources, bs=max(self.dl.bs, 32), show=False)
         written = [predictions.text(learn, i) for i in ids]
         return text_scores(written, targets, self.languages)
-
-    def __getstate__(self): return self.__dict__ | dict(learn=None, dl=None, found=None)
 
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #e65247c8
 def seq2seq_metrics(

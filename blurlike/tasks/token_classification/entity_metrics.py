@@ -13,14 +13,14 @@ from ...inspect.label_results import LabelCounts, single_results
 from ...inspect.row_losses import judged
 from ...inspect.row_results import RowResults
 from ...model.decisions import scaled
-from ...train.metrics import CountsMetric
+from ...train.metrics import CountsMetric, SharedCounts
 from seqeval.scheme import IOB2, IOBES, Entities
 
 from .tagged import in_iobes, is_entity_scheme, tag_runs
 from ...data.words import word_field, word_positions
 
 # %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #f8249855
-class EntityCounts:
+class EntityCounts(SharedCounts):
     "Entities found, true and right, by type; and words"
     counted = 'counts','right','words'
     def __init__(self,
@@ -34,7 +34,7 @@ class EntityCounts:
 
     def reset(self):
         self.counts = {} # by type: right, found, true
-        self.right,self.words,self.last = 0,0,None
+        self.right,self.words = 0,0
 
     def _entities(self, tags):
         if not self.strict: return {run for run in tag_runs(tags, scheme=True) if run[0] is not None}
@@ -88,10 +88,7 @@ def _all_tags(learn): # of each row of a batch, whatever was cut off; `None` whe
     return [None if t is None else t[0] for t in learn.dl.targets_of(now)]
 
 @patch
-def accumulate(self:EntityCounts, learn):
-    "Count the sentences of a batch, once however many metrics ask."
-    if self.last is learn.yb: return
-    self.last = learn.yb
+def count(self:EntityCounts, learn): # the sentences of a batch
     row,word,place = word_positions(word_field(learn.xb[0], learn.dls.text_tfm.fields))
     pred = scaled(learn.loss_func, learn.pred[row,place]).argmax(-1)
     row,word,true,pred = (o.cpu().numpy() for o in (row, word, learn.yb[0][row,place], pred))
