@@ -62,8 +62,6 @@ def pickles(
     return True
 
 # %% ../../nbs/save/04_pickles.ipynb #1f38d182
-def _attributes(o): return [(k, v) for k,v in getattr(o, '__dict__', {}).items() if k!='lock']
-
 def _enclosed(o): # what a function has taken with it from where it was made
     if not isinstance(o, FunctionType): return []
     return [(k, c.cell_contents) for k,c in zip(o.__code__.co_freevars, o.__closure__ or ())]
@@ -72,7 +70,8 @@ def _parts(o, name):
     if isinstance(o, dict): return [(f'{name}[{k!r}]', v) for k,v in o.items()]
     if type(o) in (list, tuple, L): return [(f'{name}[{i}]', v) for i,v in enumerate(o)]
     if isinstance(o, MethodType): return [(f'{name}.__self__', o.__self__)]
-    return [(f'{name}.{k}', v) for k,v in _attributes(o)] + [(f'{name}: {k}', v) for k,v in _enclosed(o)]
+    attributes = [(f'{name}.{k}', v) for k,v in getattr(o, '__dict__', {}).items() if k!='lock']
+    return attributes + [(f'{name}: {k}', v) for k,v in _enclosed(o)]
 
 def unpicklable(
     o, # Anything

@@ -69,7 +69,8 @@ class TokenizeMasked(TokenizeText):
         self.with_words = whole_word
 
     def decodes(self, o): # (F,L) a text with gaps, or (L,) what they hid
-        return self._spell_hidden(o) if o.ndim==1 else self._spell_text(o, super().decodes(o))
+        if o.ndim==1: return tuple(None if i<0 else self.spell(i) for i in o.tolist())
+        return self._spell_text(o, super().decodes(o))
 
 # %% ../../../nbs/tasks/masked_lm/00_masking.ipynb #fb10fc39
 @patch(as_prop=True)
@@ -150,9 +151,6 @@ def spell(self:TokenizeMasked,
     if piece is None: return '?'
     text = piece if piece.startswith('##') else self.tokenizer.convert_tokens_to_string([piece])
     return ' '+text.strip() if piece[:1] in 'Ġ▁ ' and len(piece)>1 else text
-
-@patch
-def _spell_hidden(self:TokenizeMasked, o): return tuple(None if i<0 else self.spell(i) for i in o.tolist()) # (L,)
 
 @patch
 def _spell_text(self:TokenizeMasked, o, text): # (F,L)

@@ -19,6 +19,7 @@ from fasttransform import compose_tfms
 
 from ...data.row_errors import name_error, name_items
 from ...data.column import Column
+from ...data.rows import Rows
 from ...model.token_scores import as_scores
 from ...predict.written_text import WrittenText
 from ...show.table import AllColumns
@@ -145,22 +146,21 @@ def sample_rows(
 
 def untokenised(
     tl, # `TfmdLists`, whose last transform tokenises
-    i:int # A row
-): # A text
-    "What the tokenizer is given of a row."
-    return compose_tfms(tl._get(int(i)), tl.tfms.fs[:-1], split_idx=tl.split_idx)
+    places # Of rows
+)->list: # Texts
+    "What the tokenizer is given of some rows."
+    readers = tl.tfms.fs[:-1]
+    is_column = isinstance(tl.items, Rows) and len(readers)==1 and isinstance(readers[0], Column)
+    if is_column: return list(readers[0].read_many(tl.items, places)[0])
+    return [compose_tfms(tl._get(int(i)), readers, split_idx=tl.split_idx) for i in places]
 
 def read_sample(
     dl, # `TransformersDL`
     most:int|None # Rows at most
 )->tuple: # Sources and targets, as they stand in the data
     "Some rows of a part."
-    tls = dl.dataset.tls
     rows = sample_rows(len(dl.dataset), most)
-    readers = [tl.tfms.fs[0] for tl in tls]
-    if all(isinstance(r, Column) for r in readers) and dl.reader.by_column:
-        return tuple(list(r.read_many(tls[0].items, rows)[0]) for r in readers)
-    return tuple([untokenised(tl, i) for i in rows] for tl in tls)
+    return tuple(untokenised(tl, rows) for tl in dl.dataset.tls)
 
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #1a426ca1
 class WrittenScores(SharedCounts):
