@@ -2668,6 +2668,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'blurlike/predict/logits.py'),
                                          'blurlike.predict.logits.PredictingLearner.forward_all': ( 'predict/logits.html#predictinglearner.forward_all',
                                                                                                     'blurlike/predict/logits.py'),
+                                         'blurlike.predict.logits.PredictingLearner.in_chunks': ( 'predict/logits.html#predictinglearner.in_chunks',
+                                                                                                  'blurlike/predict/logits.py'),
                                          'blurlike.predict.logits.PredictingLearner.logits_of': ( 'predict/logits.html#predictinglearner.logits_of',
                                                                                                   'blurlike/predict/logits.py'),
                                          'blurlike.predict.logits.PredictingLearner.predict_logits': ( 'predict/logits.html#predictinglearner.predict_logits',

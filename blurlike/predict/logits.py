@@ -123,6 +123,29 @@ def forward_all(self:PredictingLearner,
         before = now
     if before: yield told(*before)
 
+# %% ../../nbs/predict/07_logits.ipynb #0becf6c0
+@patch
+def _tokens(self:PredictingLearner, texts, chunk): # an error names all items that raise it
+    tfm = self.dls.text_tfm
+    try: return tfm.tokenize(chunk, not tfm.is_reported('other'))
+    except ValueError as e:
+        bad = tfm.long_firsts(texts)
+        raise name_error(e, name_items(list(bad))) if bad else e
+
+@patch
+def in_chunks(self:PredictingLearner,
+    items:list, # Texts, or what else the loaders' transform reads
+    bs:int=64   # Per batch
+): # Yields some of the items, and their `Tokens`
+    "The tokens of `items`; what `max_length` cuts is told at the end."
+    tfm,seen = self.dls.text_tfm,np.zeros(4, dtype=np.int64)
+    chunks = [items[i:i+bs*100] for i in range(0, len(items), bs*100)]
+    found = ahead(lambda k: self._tokens(items, chunks[k]), len(chunks))
+    for chunk,(tokens,counts) in zip(chunks, found):
+        seen += counts
+        yield chunk,tokens
+    tfm.report_cut(seen)
+
 # %% ../../nbs/predict/07_logits.ipynb #10f6000a
 @patch
 def logits_of(self:PredictingLearner,
@@ -131,19 +154,25 @@ def logits_of(self:PredictingLearner,
 )->torch.Tensor: # (B,C) float32 logits, on the CPU
     "The model's logits for `texts`, computed in order of length."
     if not texts: return self._no_preds()[0]
-    tfm,res,seen = self.dls.text_tfm,[],np.zeros(4, dtype=np.int64)
+    tfm,res = self.dls.text_tfm,[]
     cat = cat_choices if tfm.join=='compare' else torch.cat
-    chunks = [texts[i:i+bs*100] for i in range(0, len(texts), bs*100)]
     with self.predicting(), Progress(len(texts), hasattr(self, 'progress')) as bar:
-        for tokens,counts in ahead(lambda k: self._tokens(texts, chunks[k]), len(chunks)):
-            seen += counts
+        for _,tokens in self.in_chunks(texts, bs):
             batches,out = tokens.batches(bs),[]
             for _,logits in self.forward_all(tfm.stack(tokens, rows) for rows in batches):
                 out.append(logits)
                 bar.step(len(logits))
             res.append(cat(out)[np.argsort(np.concatenate(batches))])
-    tfm.report_cut(seen)
     return cat(res).clone()
+
+@patch
+def _no_preds(self:PredictingLearner, with_input=False, with_loss=False, with_decoded=False, **kwargs):
+    model = unwrap(self.model)
+    none = torch.zeros(0) if gives_one_number(model) else torch.zeros(0, model.config.num_labels)
+    inputs = [torch.zeros(0, 0, 0).long()] if with_input else []
+    decoded = [none] if with_decoded else []
+    losses = [torch.zeros(0)] if with_loss else []
+    return (*inputs, none, None, *decoded, *losses)
 
 # %% ../../nbs/predict/07_logits.ipynb #10f6000c9
 @patch
@@ -157,21 +186,3 @@ def predict_logits(self:PredictingLearner,
     tfm = self.dls.text_tfm
     texts = self.texts_of(items, check=tfm.check_or_text)
     return self.logits_of([tfm.divided(o) for o in texts], bs)
-
-# %% ../../nbs/predict/07_logits.ipynb #0becf6c0
-@patch
-def _tokens(self:PredictingLearner, texts, chunk): # an error names all items that raise it
-    tfm = self.dls.text_tfm
-    try: return tfm.tokenize(chunk, not tfm.is_reported('other'))
-    except ValueError as e:
-        bad = tfm.long_firsts(texts)
-        raise name_error(e, name_items(list(bad))) if bad else e
-
-@patch
-def _no_preds(self:PredictingLearner, with_input=False, with_loss=False, with_decoded=False, **kwargs):
-    model = unwrap(self.model)
-    none = torch.zeros(0) if gives_one_number(model) else torch.zeros(0, model.config.num_labels)
-    inputs = [torch.zeros(0, 0, 0).long()] if with_input else []
-    decoded = [none] if with_decoded else []
-    losses = [torch.zeros(0)] if with_loss else []
-    return (*inputs, none, None, *decoded, *losses)

@@ -13,7 +13,6 @@ import torch
 from fastcore.basics import patch
 
 from ...data.batch_order import TransformersDL
-from ...data.prefetch import ahead
 from ...data.tokens import Tokens
 from ...predict.gathering import Gather
 from ...support.arguments import check_counts
@@ -75,10 +74,9 @@ def read_answers(
     k:int=N_BEST # Most answers
 )->list: # A `Reading` each
     "The answers that `learn` finds."
-    chunks = [items[i:i+bs*100] for i in range(0, len(items), bs*100)]
     res = []
     with learn.predicting(), Progress(len(items), hasattr(learn, 'progress')) as bar:
-        for chunk,(tokens,_) in zip(chunks, ahead(lambda i: learn._tokens(items, chunks[i]), len(chunks))):
+        for chunk,tokens in learn.in_chunks(items, bs):
             found = _of_windows(learn, tokens, bs, lambda share: bar.step(share*len(chunk)))
             for item,a,n in zip(chunk, tokens.first, tokens.n_windows):
                 res.append(best_of(*_merged(found[a:a+n]), ''.join(item.contexts), k))
