@@ -19,7 +19,7 @@ from ...support.arguments import check_counts
 from ...support.progress import Progress
 from ...task import Predictions
 from .answers import NO_ANSWER, TensorAnswer
-from .decoding import N_BEST, Reading, batch_answers, best_of, threshold
+from .decoding import N_BEST, Reading, batch_answers, best_of, threshold, window_answers
 from .questions import Asked, as_asked
 
 # %% ../../../nbs/tasks/question_answering/05_predictions.ipynb #b8b42cfd
@@ -138,10 +138,9 @@ def many(self:AnswerPredictions, learn, items, bs=64,
 
 # %% ../../../nbs/tasks/question_answering/05_predictions.ipynb #b92a897d
 def _best_tokens(logits, inside, limit): # (L,2) and (L,) bool of a window: score, first and last token
-    n = len(inside)
-    allowed = inside[:,None] & inside & torch.ones(n, n).triu().tril(limit-1).bool()
-    scores = (logits[:,:1]+logits[:,1]).masked_fill(~allowed, -torch.inf)
-    return float(scores.max()),*divmod(int(scores.argmax()), n)
+    at = torch.where(inside, torch.arange(1, len(inside)+1), 0)[None] # each token stands at its own number
+    score,place,_ = window_answers(logits[None], at, at, limit, 1)
+    return score.item(),*place.flatten().tolist()
 
 def _found_in(ask, tfm): # score, window, first and last token of the answer, and of "no answer"
     best,none = [],[]
