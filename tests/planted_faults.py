@@ -46,7 +46,7 @@ FAULTS = [
     ('inspect/text_lengths', '(lens>limit).mean()', '(lens>=limit).mean()', 'inspection:plot_says'), # a text that just fits is told to be too long
     ('inspect/explain', 'found.sum(-1)[0]', 'found.abs().sum(-1)[0]', 'inspection:sum_to_the_difference'), # nothing speaks against
     ('inspect/slices', "{'(none)':np.union1d(res.get('(none)', missing), missing)}", "{'(none)':missing}", 'report:slices'), # rows that are called so themselves are lost
-    ('inspect/row_results', '_mean(_ratio(hits, true, np.nan))', '_mean(_ratio(hits, true))', 'report:scikit_learn'), # labels that no row has lower the balanced accuracy
+    ('inspect/label_results', '_mean(ratio(hits, true, np.nan))', '_mean(ratio(hits, true))', 'report:scikit_learn'), # labels that no row has lower the balanced accuracy
     ('inspect/compare', 'int((r.difference>0)!=less)', 'int(r.difference>0)', 'compare:less_perplexity'), # the higher loss is better
     ('inspect/uncertain', 'return 1-(first-second)', 'return 1-first', 'uncertain:plain_model'), # a margin that is a confidence
     ('support/cells', ' or v is pd.NA', '', 'multiple_choice:small_parts'), # `pd.NA` is a choice

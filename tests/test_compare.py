@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import classification_report, confusion_matrix
 
 from blurlike.all import (CategoryBlock, ColReader, Comparison, DataBlock, RandomSplitter, TransformersLearner, TransformersTextBlock, compare, masked_lm_learner, most_confused_labels, plot_confusion, token_classification_learner)
-from blurlike.inspect.row_results import single_results
+from blurlike.inspect.label_results import single_results
 from blurlike.inspect.score_report import ScoreReport
 from runs import WORDS
 from small import BS, FRAMES, EVERY_KIND, TEXTS, learner

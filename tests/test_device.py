@@ -20,7 +20,6 @@ from blurlike.all import CUDAGraphs, Checkpoints, TransformersLearner, causal_lm
 from blurlike.model.cuda_graphs import GraphedForward, capture_graph
 from blurlike.model.transfers import fetch_early, number_of
 from blurlike.model.padding_free import Packing, try_packing
-from blurlike.predict import predicting_learner
 
 DEVICE = torch.device(os.environ.get('BLURLIKE_DEVICE') or ('cuda' if torch.cuda.is_available() else 'cpu'))
 ON_CUDA = DEVICE.type=='cuda'
@@ -143,7 +142,7 @@ def test_predicts_one_batch_ahead(make, bert, monkeypatch):
             told += 'fetched '
             return t.cpu()
         return fetched
-    monkeypatch.setattr(predicting_learner, 'begin_fetch', begin)
+    monkeypatch.setattr('blurlike.predict.logits.begin_fetch', begin)
     learn.predict_batch(items, bs=4)
     assert told.startswith('begun begun fetched begun fetched') and told.endswith('fetched fetched ')
 

@@ -160,6 +160,17 @@ def test_no_texts_in_the_file(learn):
     blob = Path('export.pkl').read_bytes()
     assert not [t for t in TEXTS if len(t)>30 and t.encode() in blob]
 
+def test_no_rows_of_metrics_in_the_file(bert):
+    "which look up the right answers of a pass, or write texts for its rows"
+    res = learner('answers', bert)
+    with res.no_bar(), res.no_logging(): res.fit(1, 1e-3)
+    res.export()
+    blob = Path('export.pkl').read_bytes()
+    assert not [t for t in FRAMES['answers'].context if len(t)>30 and t.encode() in blob]
+    again = load_learner('export.pkl')
+    again.dls = res.dls
+    close(torch.tensor(again.validate()), torch.tensor(res.validate()))
+
 def test_a_missing_module_is_named(learn):
     Path('mine.py').write_text('class Extra:\n    pass\n')
     sys.path.insert(0, os.getcwd())

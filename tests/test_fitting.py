@@ -310,7 +310,7 @@ LIKE = dict(flat=CrossEntropyLossFlat(), counted=counted_alone)
 @pytest.mark.parametrize('make', [tagger, gaps, lambda f: seq2seq_learner(FRAMES['summaries'], f, valid=.25, bs=5)], ids=['tags','gaps','summaries'])
 def test_losses_of_rows_count_no_padding(make, name, checkpoints):
     "Whichever loss gives a number for each token: `get_preds`, `top_losses`, `report`, and fastai's own way through inputs and lists of batches."
-    from blurlike.inspect.row_results import judge_losses
+    from blurlike.inspect.row_losses import judge_losses
     learn = make(checkpoints('bart' if make not in (tagger, gaps) else 'bert'))
     with learn.no_bar():
         want = learn.get_preds(with_loss=True)[-1]

@@ -9,7 +9,9 @@ from sklearn import metrics as skm
 from blurlike.all import CategoryBlock, ColReader, DataBlock, Interpretation, RandomSplitter, Rows, TransformersLearner, TransformersTextBlock, causal_lm_learner, masked_lm_learner, seq2seq_learner, token_classification_learner
 from blurlike.cli import main
 from blurlike.inspect import row_results
-from blurlike.inspect.row_results import draw_sums, interval, mean_results, number_results, set_results, single_results
+from blurlike.inspect.label_results import set_results, single_results
+from blurlike.inspect.number_results import number_results
+from blurlike.inspect.row_results import draw_sums, interval, mean_results
 from blurlike.inspect.score_report import NONE, ScoreReport
 from blurlike.inspect.slices import slices_of
 from small import BS, CUES, FRAMES, EVERY_KIND, TEXTS, close, learner

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 from blurlike.all import (CategoryBlock, ClassificationInterpretation, ColReader, CSVLogger, DataBlock, GradientClip, Interpretation, MaskedLMBlock, ModelLoss, RandomSplitter, TransformersLearner, TransformersTextBlock, accuracy, noop, layerwise_splitter, load_tokenizer, output_names, trainable_params)
-from blurlike.save.folder import lost_code
+from blurlike.save.lost_code import lost_code
 from blurlike.save.saved_facts import FORMAT, write_facts
 from fresh import fresh_process
 from safetensors.torch import load_file

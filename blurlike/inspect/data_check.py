@@ -19,7 +19,6 @@ from .row_scan import DataPart, kind_of_targets, parts_of, same_randomness
 from ..show.report import DataReport, Finding, count_of
 from ..train.learner import TransformersLearner
 from ..model.model_inputs import unwrap
-from ..data.token_blocks import TokenBlocks
 from ..model.text_limit import fit_length
 from ..train.training_state import loaders_of
 from ..data.tokens import whole_texts
@@ -42,8 +41,6 @@ def _windows_of_pass(part, limit): # by some rows: each window has what it begin
     return int(sizes.sum())*part.n//len(some)
 
 # %% ../../nbs/inspect/06_data_check.ipynb #8d6123da
-def _is_of_blocks(part): return isinstance(part.dl.dataset.items, TokenBlocks)
-
 def _possible_lengths(tfm, limit): # in order
     least = tfm.tokenizer.num_special_tokens_to_add()+(tfm.overlap or 0)
     asked = {l for l in (64, 128, 256, 512, limit, tfm.max_length) if l and l>least}
@@ -65,7 +62,7 @@ def length_table(
     limit:int|None # Maximum tokens that the model takes
 )->pd.DataFrame|None: # One row a length
     "What each `max_length` would mean."
-    if not len(part.sizes) or _is_of_blocks(part): return None
+    if not len(part.sizes) or part.of_blocks: return None
     tfm = part.dl.text_tfm
     sizes = np.random.default_rng(0).permutation(part.sizes)
     longest = sizes.max()
@@ -83,7 +80,7 @@ def cut_findings(
     "What `max_length` cuts off."
     tfm = part.dl.text_tfm
     cuts = tfm.max_length is not None and tfm.overlap is None
-    if not cuts or _is_of_blocks(part): return []
+    if not cuts or part.of_blocks: return []
     far = part.sizes>tfm.max_length
     lost = (part.sizes[far]-tfm.max_length).sum()
     share = lost/max(1, part.sizes.sum())
@@ -161,7 +158,7 @@ def _notes(parts): # what was looked at, and what not
     looked = 'Looked at '+' and '.join(map(_looked_at, parts))+'.'
     texts_of_all = not all(p.whole for p in parts) and all(p.every.whole for p in parts)
     res = [looked+(' Texts were compared in all rows.' if texts_of_all else '')]
-    if _is_of_blocks(parts[0]):
+    if parts[0].of_blocks:
         res.append('The rows are blocks of a corpus; texts that are repeated in other blocks do not show.')
     overlap = parts[0].dl.text_tfm.overlap
     if overlap is not None:

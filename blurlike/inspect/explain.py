@@ -205,10 +205,6 @@ def _word_numbers(words, reading):
     raise TypeError(f"words={words!r}: numbers of words are expected, from 0; the words are {known}")
 
 # %% ../../nbs/inspect/02_explain.ipynb #e0ee4b1c
-def _telling_words(learn, tags): # the first of each entity, or those with a tag of another scheme
-    kind = getattr(learn.task, 'kind', None)
-    return kind.begins(tags) if kind is not None else []
-
 class _Tagged:
     "The tag of each word that the model reads, as it predicts them"
     def __init__(self, ask):
@@ -219,7 +215,9 @@ class _Tagged:
         self.tags = [learn.names[best[w]] if w in best else None for w in range(len(ask.reading.words))]
 
     def telling(self, learn): # the words to begin with: those that the task knows, else the surest
-        return _telling_words(learn, self.tags) or sorted(self.probs, key=lambda w: float(self.probs[w].max()))[:1]
+        kind = getattr(learn.task, 'kind', None)
+        begins = [] if kind is None else kind.begins(self.tags) # the first of each entity
+        return begins or sorted(self.probs, key=lambda w: float(self.probs[w].max()))[:1]
 
     def check(self, words):
         missing = [w for w in words if w not in self.places]

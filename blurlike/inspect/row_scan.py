@@ -92,6 +92,9 @@ def chunks(self:DataPart, mask=slice(None)): # row numbers in the loader, texts,
 @patch(as_prop=True)
 def whole(self:DataPart)->bool: return len(self.idxs)==self.n # was every row looked at?
 
+@patch(as_prop=True)
+def of_blocks(self:DataPart)->bool: return isinstance(self.dl.dataset.items, TokenBlocks) # do rows hold pieces of several texts?
+
 # %% ../../nbs/inspect/04_row_scan.ipynb #15a50017
 _kept = dict(
     idxs=np.int64, # row number in the loader
@@ -228,7 +231,7 @@ def stripped_marks(
 # %% ../../nbs/inspect/04_row_scan.ipynb #15a50008
 def _can_compare_all(p): # a sample, whose other rows are cheap to read
     is_sample = not p.whole and p.n<=_most_compared
-    return is_sample and p.dl.reader.by_column and not isinstance(p.dl.dataset.items, TokenBlocks)
+    return is_sample and p.dl.reader.by_column and not p.of_blocks
 
 def _parts(learn, rows, seed, tokens): # those that have rows
     dls = zip(loaders_of(learn), ('training','validation'))

@@ -175,6 +175,10 @@ def _guess_numbers(tokens, y, seed):
     vectors = TfidfVectorizer(analyzer=list, sublinear_tf=True)
     return _guess(vectors, Ridge(), tokens, y, KFold(5, shuffle=True, random_state=seed)).reshape(y.shape)
 
+def _how_far(errors): # (n,C) in robust standard deviations of each column
+    far = np.abs(errors)
+    return far/np.maximum(1.4826*np.median(far, axis=0), 1e-9)
+
 @judges('number')
 def _suspects_numbers(rows, names, seed):
     columns = 'column','label','expected','off'
@@ -182,15 +186,15 @@ def _suspects_numbers(rows, names, seed):
     y = np.array([r[2] for r in rows], dtype=float).reshape(len(rows), -1)
     guess = _guess_numbers([r[1] for r in rows], y, seed)
     known = r2_score(y, guess, multioutput='raw_values')
-    far = np.abs(y-guess)
-    off = far/np.maximum(1.4826*np.median(far, axis=0), 1e-9)*(known>=_chance)
-    def cells(r, *at):
+    off = _how_far(y-guess)*(known>=_chance)
+    def cells(at): # row and column
+        r = rows[at[0]]
         expected = round(float(guess[at]), 3)
         return r[0],r[4],names[at[1]],float(y[at]),expected,round(float(off[at]), 1),r[3]
-    order = sorted(zip(*np.nonzero(off>=_far)), key=lambda o: -off[o])
+    order = sorted(zip(*np.nonzero(off>=_far)), key=lambda at: -off[at])
     told = ', '.join(f'R² of {n!r} {k:.2f}' for n,k in zip(names, known)) + ' on unseen rows'
     if not (known>=_chance).all(): told += f'; below {_chance} nothing is said'
-    return _table([cells(rows[i], i, c) for i,c in order], *columns),told
+    return _table(list(map(cells, order)), *columns),told
 
 # %% ../../nbs/inspect/03_wrong_labels.ipynb #09a5e024
 def suspects(

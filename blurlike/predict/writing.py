@@ -6,8 +6,6 @@
 __all__ = ['NEW_TOKENS', 'ROUND', 'rates_source', 'counts_source', 'in_rounds', 'stop_options', 'Continuation', 'by_length']
 
 # %% ../../nbs/predict/04_writing.ipynb #c3f85e79
-from contextlib import contextmanager, nullcontext
-
 import numpy as np
 import torch
 from fastcore.basics import patch
@@ -16,7 +14,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from ..model.model_inputs import accepted_names, unwrap
 from ..model.turns import predict_together
-from .token_choice import Draws, drawing
+from .token_choice import Draws
 from ..support.progress import Progress
 
 # %% ../../nbs/predict/04_writing.ipynb #327bbf32
@@ -93,12 +91,6 @@ class Continuation:
     @property
     def goes_on(self)->bool: return len(self.rows)>0
 
-# %% ../../nbs/predict/04_writing.ipynb #9c852820
-@patch
-@contextmanager
-def _random(self:Continuation):
-    with drawing(self.how), self.draws.going_on(self.ids.device) if self.how['do_sample'] else nullcontext(): yield
-
 # %% ../../nbs/predict/04_writing.ipynb #735a0f97
 @patch
 def step(self:Continuation,
@@ -108,7 +100,8 @@ def step(self:Continuation,
     room = self.rooms[self.rows].min()
     if self.in_rounds: room = min(n or ROUND, room)
     options = dict(eos_token_id=self.stops, pad_token_id=self.pad, max_new_tokens=int(room), num_return_sequences=1)
-    with self.learn.predicting(), predict_together(self.model), self._random():
+    drawing = self.draws.drawing(self.how, self.ids.device)
+    with self.learn.predicting(), predict_together(self.model), drawing:
         out = self.model.generate(**self._given(), **self._known(),
             use_cache=True, return_dict_in_generate=True, **self.how, **options, **stop_options(self.learn))
         self._take(out.sequences[:,self.ids.shape[1]:], out.past_key_values if self.in_rounds else None)

@@ -27,8 +27,6 @@ def _token(token):
     if token: return token
     raise ValueError("push_to_hub found no Hugging Face token: log in with `hf auth login`, set HF_TOKEN, or pass token=")
 
-def _stale(files): return [f for f in files if Path(f).name==f and Path(f).suffix in READ]
-
 def _repo(api, repo_id, private, revision): # made if it is new, and its branch too
     try: repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
     except (HfHubHTTPError, ValueError): raise
@@ -59,6 +57,7 @@ def push_to_hub(self:TransformersLearner,
         folder = self.save_pretrained(Path(tmp)/'model', merge=merge)
         if card is None: card = model_card(self, repo, merge, **data)
         (folder/'README.md').write_text(card, encoding='utf-8')
-        stale = _stale(api.list_repo_files(repo, revision=revision))
+        there = map(Path, api.list_repo_files(repo, revision=revision))
+        stale = [p.name for p in there if len(p.parts)==1 and p.suffix in READ]
         return api.upload_folder(repo_id=repo, folder_path=folder, commit_message=commit_message,
             revision=revision, create_pr=create_pr, delete_patterns=stale or None)

@@ -27,7 +27,9 @@ from ..train.learner import TransformersLearner
 from ..model.losses import weighted_cross_entropy
 from ..train.metrics import multi_label_metrics, regression_metrics, single_label_metrics
 from ..data.loader_agreement import output_names
-from ..inspect.row_results import judged, number_results, set_results, single_results
+from ..inspect.label_results import set_results, single_results
+from ..inspect.number_results import number_results
+from ..inspect.row_losses import judged
 from ..predict.text_labels import LabelPredictions, abstained, check_one_way
 from ..model.pretrained import checkpoint_order
 from ..data.column import Column

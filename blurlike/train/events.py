@@ -41,12 +41,10 @@ def _mark_busy(self:FittingLearner, are_so): # the callbacks of a fit; a validat
     if '_kept' in vars(self): return
     self._busy = {id(cb) for cb in self.cbs if not isinstance(cb, Recorder)} if are_so else ()
 
-def _is_only_in_fit(cb): return isinstance(cb, ONLY_IN_FIT) or getattr(type(cb), 'only_in_fit', False)
-
 @patch
 def _stays_out(self:FittingLearner, cb, event_name): # of a validation; one in the middle of a fit begins and ends no other
     is_within = event_name in ('before_fit','after_fit') and id(cb) in self._busy
-    return is_within or _is_only_in_fit(cb)
+    return is_within or isinstance(cb, ONLY_IN_FIT) or getattr(type(cb), 'only_in_fit', False)
 
 def _hears(cb, event_name):
     kind = type(cb)

@@ -34,7 +34,7 @@ from ...model.pretrained import load_transformer
 from ...model.token_agreement import n_embeddings
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import NextTokenLoss, scores_by_row
-from ...inspect.row_results import token_results
+from ...inspect.row_losses import token_results
 from ...model.turns import predict_together
 from ...predict.writers import check_can_save, check_can_write, known_ends, set_ends
 from ...share.serving import answering, page_of, page_output, page_with_boxes

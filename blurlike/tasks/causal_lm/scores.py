@@ -12,7 +12,7 @@ import math
 import numpy as np
 import torch
 from fastcore.basics import patch
-from ...train.metrics import CountsMetric
+from ...train.metrics import CountsMetric, SharedCounts
 
 from ...model.token_scores import as_scores
 from ...model.tokenizer import special_vocab
@@ -55,24 +55,18 @@ def own_spaces(
     return res
 
 # %% ../../../nbs/tasks/causal_lm/05_scores.ipynb #b9b462df
-class NextTokenCounts:
+class NextTokenCounts(SharedCounts):
     "Tokens that count: how many, how many are guessed, their loss in nats, and their bytes"
     counted = 'n','right','loss','n_bytes'
-    def __init__(self):
-        self.last,self.sizes = None,None
-        self.reset()
+    def __init__(self): self.reset()
+    def reset(self): self.n,self.right,self.loss,self.n_bytes = 0,0,0.,0
 
-    def reset(self): self.n,self.right,self.loss,self.n_bytes,self.last = 0,0,0.,0,None
-
-    def accumulate(self, learn):
-        "Count a batch, once however many metrics ask."
-        if self.last is learn.yb: return
-        self.last = learn.yb
+    def count(self, learn):
         labels = learn.y.as_subclass(torch.Tensor).cpu().numpy()
         counted = labels!=-100
         ids = labels[:,1:][counted[:,1:]]
         begins = ~counted[:,:-1][counted[:,1:]]
-        sizes,own = self._bytes_of(learn.dls.text_tfm)
+        sizes,own = learn.dls.text_tfm.known('bytes', lambda tfm: (token_bytes(tfm.tokenizer), own_spaces(tfm)))
         scores = as_scores(learn.pred.detach(), learn.y).cpu().double().sum(0).tolist()
         self.n += len(ids)
         self.loss -= scores[0]
@@ -80,12 +74,6 @@ class NextTokenCounts:
         self.n_bytes += int(sizes[ids].sum()-own[ids[begins]].sum())
 
 # %% ../../../nbs/tasks/causal_lm/05_scores.ipynb #8bb5ab1e
-@patch
-def _bytes_of(self:NextTokenCounts, tfm): # looked up once
-    n = len(tfm.tokenizer)
-    if self.sizes is None or self.sizes[0]!=n: self.sizes = n,token_bytes(tfm.tokenizer),own_spaces(tfm)
-    return self.sizes[1:]
-
 @patch
 def value(self:NextTokenCounts, name):
     if not self.n: return None

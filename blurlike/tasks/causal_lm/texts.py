@@ -135,11 +135,8 @@ def pieces(self:TokenizeNext, o, prompt:bool=False)->list: # pairs of text and w
 def _turns_before(self:TokenizeNext, messages, asked): # in the text that asks for another
     try: text,turns = assistant_turns(self.tokenizer, messages, self.special)
     except ValueError: return [] # which cannot be told apart, and need not be
-    kept = _common(text, asked)
+    kept = len(commonprefix([text, asked])) # characters
     return [(a, b) for a,b in turns if b<=kept]
-
-def _common(one, other): # characters in which texts begin alike
-    return len(commonprefix([one, other]))
 
 # %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #b908ddb3
 @patch

@@ -77,11 +77,8 @@ def _logits(self:MaskPredictions, learn, texts, bs): # yields (item, its (L,) to
     tfm = learn.dls.text_tfm
     at,mask = tfm.fields.index('input_ids'),tfm.tokenizer.mask_token_id
     def hidden(x): return x[:,at].as_subclass(torch.Tensor)==mask
-    seen = np.zeros(4, dtype=np.int64)
-    for start in range(0, len(texts), bs*100):
-        some = texts[start:start+bs*100]
-        tokens,cut = tfm.tokenize(some, not tfm.is_reported('other'))
-        seen += cut
+    start = 0
+    for some,tokens in learn.in_chunks(texts, bs):
         ids = [tokens.flat[at][a:a+n].astype(np.int64) for a,n in zip(tokens.starts, tokens.lens)]
         _check_gaps(tfm, ids, some, start)
         batches = tokens.batches(bs)
@@ -89,7 +86,7 @@ def _logits(self:MaskPredictions, learn, texts, bs): # yields (item, its (L,) to
         for rows,(x,logits) in zip(batches, told):
             parts = logits.split(hidden(x).sum(1).tolist())
             for r,part in zip(rows, parts): yield start+r,ids[r],np.flatnonzero(ids[r]==mask),part
-    tfm.report_cut(seen)
+        start += len(some)
 
 # %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #0f7e0ad3
 def _one_token(tok, known, word): # its id

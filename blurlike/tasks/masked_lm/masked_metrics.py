@@ -9,7 +9,7 @@ __all__ = ['MaskedAccuracy', 'masked_lm_metrics', 'judge_gaps']
 import torch
 from fastai.learner import Metric
 
-from ...inspect.row_results import token_results
+from ...inspect.row_losses import token_results
 from ...model.losses import IGNORED, CountedPerplexity
 from ...model.token_scores import sums_by_row, token_scores
 

@@ -66,10 +66,11 @@ class TokenizeMasked(TokenizeText):
         self.mlm_probability,self.whole_word = mlm_probability,whole_word
         self.mask_share,self.random_share = mask_share,random_share
         self._check_options()
-        self.with_words,self._ordinary,self._marks = whole_word,None,None
+        self.with_words = whole_word
 
     def decodes(self, o): # (F,L) a text with gaps, or (L,) what they hid
-        return self._spell_hidden(o) if o.ndim==1 else self._spell_text(o, super().decodes(o))
+        if o.ndim==1: return tuple(None if i<0 else self.spell(i) for i in o.tolist())
+        return self._spell_text(o, super().decodes(o))
 
 # %% ../../../nbs/tasks/masked_lm/00_masking.ipynb #fb10fc39
 @patch(as_prop=True)
@@ -96,10 +97,8 @@ def _check_options(self:TokenizeMasked):
 @patch(as_prop=True)
 def ordinary(self:TokenizeMasked)->np.ndarray: # (n,) ids of all tokens that are not special
     "The tokens that may stand for another one."
-    n = len(self.tokenizer) # users may add some
-    if self._ordinary is None or self._ordinary[0]!=n:
-        self._ordinary = n,np.setdiff1d(np.arange(n), self.tokenizer.all_special_ids)
-    return self._ordinary[1]
+    def find(tfm): return np.setdiff1d(np.arange(len(tfm.tokenizer)), tfm.tokenizer.all_special_ids)
+    return self.known('ordinary', find)
 
 @patch
 def _within(self:TokenizeMasked, x): return real_tokens(x, self.fields, self.tokenizer.pad_token_id).cpu().numpy() # (...,L) bool
@@ -141,8 +140,7 @@ def hide(self:TokenizeMasked,
 @patch(as_prop=True)
 def marks_spaces(self:TokenizeMasked)->bool:
     "Does a token say whether a space stands before it, as in byte-level BPE and SentencePiece?"
-    if self._marks is None: self._marks = any(t[:1] in 'Ġ▁' for t in self.tokenizer.get_vocab())
-    return self._marks
+    return self.known('marks_spaces', lambda tfm: any(t[:1] in 'Ġ▁' for t in tfm.tokenizer.get_vocab()))
 
 @patch
 def spell(self:TokenizeMasked,
@@ -153,9 +151,6 @@ def spell(self:TokenizeMasked,
     if piece is None: return '?'
     text = piece if piece.startswith('##') else self.tokenizer.convert_tokens_to_string([piece])
     return ' '+text.strip() if piece[:1] in 'Ġ▁ ' and len(piece)>1 else text
-
-@patch
-def _spell_hidden(self:TokenizeMasked, o): return tuple(None if i<0 else self.spell(i) for i in o.tolist()) # (L,)
 
 @patch
 def _spell_text(self:TokenizeMasked, o, text): # (F,L)

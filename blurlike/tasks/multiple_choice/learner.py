@@ -29,7 +29,8 @@ from ...data.column import Column
 from ...data.table_checks import check_columns, check_texts, read_rows
 from ...data.splits import split_rows, used_rows
 from ...data.two_tables import read_split
-from ...inspect.row_results import judged, mean_results
+from ...inspect.row_losses import judged
+from ...inspect.row_results import mean_results
 from ...model.tokenizer import load_tokenizer
 from ...model.text_limit import fit_length
 from ...model.splitters import transformer_splitter

@@ -17,10 +17,17 @@ from .questions import TokenizeQuestions, as_asked
 
 # %% ../../../nbs/tasks/question_answering/08_faults.ipynb #fd098b96
 def _size(text): return len(text.encode(errors='replace')) # hardly a text has more tokens than bytes
-def _may_not_fit(pair, answers, tfm):
+def _may_not_fit(item, answers, tfm):
     if not answers: return False
-    is_long = _size(answers[0])>tfm.overlap and sum(map(_size, pair))>tfm.pair_room
+    is_long = _size(answers[0])>tfm.overlap and sum(map(_size, tfm.parts(item)))>tfm.pair_room
     return is_long or not any(map(str.isalnum, answers[0])) # a tokenizer may drop signs that are none of a word
+
+def _lost(items, answers, tfm): # (n,) bool; `answers`: texts, starts and context of each
+    maybe = [k for k,(o,a) in enumerate(zip(items, answers)) if _may_not_fit(o, a[0], tfm)]
+    res = np.zeros(len(items), dtype=bool)
+    place = AnswerPlaces()
+    if maybe: res[maybe] = fits_no_window(tfm, [items[k] for k in maybe], [place(answers[k]) for k in maybe])
+    return res
 
 # %% ../../../nbs/tasks/question_answering/08_faults.ipynb #24a345d7
 def lost_answers(
@@ -31,15 +38,10 @@ def lost_answers(
 )->list: # Their places among `rows`
     "The rows whose answer fits in no window."
     res,column = [],AnswerColumn(y)
-    places = AnswerPlaces()
     for i in range(0, len(rows), 1000):
         idxs = np.arange(i, min(i+1000, len(rows)))
         pairs = list(zip(*rows.read(idxs, x)))
-        targets = [places(v) for v in column.read_many(rows, idxs)[0]]
-        maybe = [k for k,(p,t) in enumerate(zip(pairs, targets)) if _may_not_fit(p, t.texts, tfm)]
-        if not maybe: continue
-        lost = fits_no_window(tfm, [pairs[k] for k in maybe], [targets[k] for k in maybe])
-        res += idxs[np.array(maybe)[lost]].tolist()
+        res += idxs[_lost(pairs, column.read_many(rows, idxs)[0], tfm)].tolist()
     return res
 
 def tell_lost(lost, rows, tfm):
@@ -52,12 +54,8 @@ def _looked_at(part, tfm): # keys of the contexts, and which answers fit in no w
     keys,lost = [],[]
     for _,items,targets in part.chunks():
         keys += [hash(as_asked(o).contexts[0]) for o in items]
-        rows = enumerate(zip(items, targets))
-        maybe = [k for k,(o,t) in rows if isinstance(t, tuple) and _may_not_fit(tfm.parts(o), t[0], tfm)]
-        mask = np.zeros(len(items), dtype=bool)
-        places = [AnswerPlaces()(targets[k]) for k in maybe]
-        if maybe: mask[maybe] = fits_no_window(tfm, [items[k] for k in maybe], places)
-        lost.append(mask)
+        answers = [t if isinstance(t, tuple) else ((),) for t in targets] # of others nothing is known
+        lost.append(_lost(items, answers, tfm))
     return np.array(keys),np.concatenate([np.zeros(0, dtype=bool), *lost])
 
 @patch

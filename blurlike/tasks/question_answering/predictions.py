@@ -13,14 +13,13 @@ import torch
 from fastcore.basics import patch
 
 from ...data.batch_order import TransformersDL
-from ...data.row_reader import ahead
 from ...data.tokens import Tokens
 from ...predict.gathering import Gather
 from ...support.arguments import check_counts
 from ...support.progress import Progress
 from ...task import Predictions
 from .answers import NO_ANSWER, TensorAnswer
-from .decoding import N_BEST, Reading, batch_answers, best_of, threshold
+from .decoding import N_BEST, Reading, batch_answers, best_of, threshold, window_answers
 from .questions import Asked, as_asked
 
 # %% ../../../nbs/tasks/question_answering/05_predictions.ipynb #b8b42cfd
@@ -75,10 +74,9 @@ def read_answers(
     k:int=N_BEST # Most answers
 )->list: # A `Reading` each
     "The answers that `learn` finds."
-    chunks = [items[i:i+bs*100] for i in range(0, len(items), bs*100)]
     res = []
     with learn.predicting(), Progress(len(items), hasattr(learn, 'progress')) as bar:
-        for chunk,(tokens,_) in zip(chunks, ahead(lambda i: learn._tokens(items, chunks[i]), len(chunks))):
+        for chunk,tokens in learn.in_chunks(items, bs):
             found = _of_windows(learn, tokens, bs, lambda share: bar.step(share*len(chunk)))
             for item,a,n in zip(chunk, tokens.first, tokens.n_windows):
                 res.append(best_of(*_merged(found[a:a+n]), ''.join(item.contexts), k))
@@ -140,10 +138,9 @@ def many(self:AnswerPredictions, learn, items, bs=64,
 
 # %% ../../../nbs/tasks/question_answering/05_predictions.ipynb #b92a897d
 def _best_tokens(logits, inside, limit): # (L,2) and (L,) bool of a window: score, first and last token
-    n = len(inside)
-    allowed = inside[:,None] & inside & torch.ones(n, n).triu().tril(limit-1).bool()
-    scores = (logits[:,:1]+logits[:,1]).masked_fill(~allowed, -torch.inf)
-    return float(scores.max()),*divmod(int(scores.argmax()), n)
+    at = torch.where(inside, torch.arange(1, len(inside)+1), 0)[None] # each token stands at its own number
+    score,place,_ = window_answers(logits[None], at, at, limit, 1)
+    return score.item(),*place.flatten().tolist()
 
 def _found_in(ask, tfm): # score, window, first and last token of the answer, and of "no answer"
     best,none = [],[]

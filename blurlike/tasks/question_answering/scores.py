@@ -15,9 +15,10 @@ from fastcore.basics import patch
 
 from .decoding import batch_answers, best_of, threshold
 from .questions import as_asked
-from ...inspect.row_results import judged, mean_results
+from ...inspect.row_losses import judged
+from ...inspect.row_results import mean_results
 from ...model.decisions import set_decisions
-from ...train.metrics import CountsMetric
+from ...train.metrics import CountsMetric, SharedCounts
 from ...data.words import spaced
 
 # %% ../../../nbs/tasks/question_answering/03_scores.ipynb #fdad9984
@@ -76,17 +77,15 @@ def _read_many(dl, rows, step=1000): # contexts and right answers of rows
     return contexts,golds
 
 # %% ../../../nbs/tasks/question_answering/03_scores.ipynb #c23fa612
-class AnswerCounts:
+class AnswerCounts(SharedCounts):
     "What a pass over rows found, for all metrics"
     counted = 'rows','found'
     def __init__(self): self.reset()
-    def reset(self): self.rows,self.found,self.scores,self.last = [],[],None,None
+    def reset(self): self.rows,self.found,self.scores = [],[],None
     def follow(self, learn): self.learn,self.dl,self.scores = learn,learn.dl,None
 
-    def accumulate(self, learn):
-        "Take a batch, once however many metrics ask."
-        if self.last is learn.yb or getattr(learn.dl, 'now', None) is None: return
-        self.last = learn.yb
+    def count(self, learn):
+        if getattr(learn.dl, 'now', None) is None: return
         self.follow(learn)
         self.rows.append(learn.dl.now)
         self.found += zip(*batch_answers(learn.pred, learn.xb[0], learn.dls.text_tfm))
@@ -95,6 +94,8 @@ class AnswerCounts:
         if not self.rows: return None
         if self.scores is None: self.scores = self._count()
         return self.scores[name]
+
+    def __getstate__(self): return super().__getstate__() | dict(rows=[], found=[], scores=None)
 
 # %% ../../../nbs/tasks/question_answering/03_scores.ipynb #f54f7786
 def _means(scores, lacks): # (n,2) exact match and F1; of rows of each kind

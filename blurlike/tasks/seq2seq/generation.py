@@ -14,7 +14,7 @@ from ...model.model_inputs import real_tokens, unwrap
 from ...model.text_limit import max_positions
 from ...model.token_scores import DecoderLoss
 from ...model.turns import predict_together
-from ...predict.token_choice import Draws, decoding, drawing
+from ...predict.token_choice import Draws, decoding
 from ...predict.writers import ends_of
 from ...predict.writing import NEW_TOKENS, Continuation, by_length, counts_source, rates_source, stop_options
 from ...predict.written_text import WrittenText
@@ -98,8 +98,8 @@ def continuation(self:Sources, room, how, draws=None)->Continuation:
 def several(self:Sources, n, room, how, draws)->list: # of each row `n` lists of token ids
     stops = ends_of(self.model)
     options = how | dict(num_return_sequences=n, max_new_tokens=room, eos_token_id=stops) | stop_options(self.learn)
-    drawn = draws.going_on(self.inputs['input_ids'].device)
-    with self.learn.predicting(), predict_together(self.model), drawing(how), drawn:
+    drawing = draws.drawing(how, self.inputs['input_ids'].device)
+    with self.learn.predicting(), predict_together(self.model), drawing:
         out = self.model.generate(**self.inputs, return_dict_in_generate=False, **options)[:,1:].tolist()
     ends = [next((i+1 for i,t in enumerate(row) if t in stops), len(row)) for row in out]
     rows = [row[:e] for row,e in zip(out, ends)]

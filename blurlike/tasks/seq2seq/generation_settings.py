@@ -95,18 +95,13 @@ def measured_targets(
     sizes = tl.items.column(reader.names).str.len().to_numpy(dtype=np.int64)
     return np.sort(np.argsort(-sizes, kind='stable')[:MOST_MEASURED])
 
-def _texts(tl, places): # of these rows, as the tokenizer gets them
-    reader = tl.tfms.fs[0]
-    if isinstance(reader, Column): return list(reader.read_many(tl.items, places)[0])
-    return [untokenised(tl, i) for i in places]
-
 def longest_target(
     tl, # `TfmdLists` of the targets that train
     target:TokenizeTarget
 )->int: # Tokens
     "How long the longest target is, as it is learnt; a warning says how many are cut."
     places,most = measured_targets(tl),target.max_target_length
-    sizes = np.array([len(i) for i in target.token_ids(_texts(tl, places))])
+    sizes = np.array([len(i) for i in target.token_ids(untokenised(tl, places))])
     n_cut = 0 if most is None else int((sizes>most).sum())
     if not n_cut: return int(sizes.max())
     least = 'at least ' if len(places)<len(tl) else ''

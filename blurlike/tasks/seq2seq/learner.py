@@ -22,7 +22,7 @@ from ...model.model_inputs import unwrap
 from ...model.tokenizer import load_tokenizer
 from ...model.splitters import transformer_splitter
 from ...model.token_scores import DecoderLoss, scores_by_row
-from ...inspect.row_results import token_results
+from ...inspect.row_losses import token_results
 from ...support.arguments import check_counts, column_names
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task
@@ -52,8 +52,7 @@ def seq2seq_code(
 )->str: # Python code
     "How transformers alone writes what `learn` writes."
     tfm,door = learn.dls.text_tfm,learn.model_inputs.door
-    marks = tfm.languages is not None and hasattr(tfm.tokenizer, 'src_lang')
-    languages = ', src_lang={!r}, tgt_lang={!r}'.format(*tfm.languages) if marks else ''
+    languages = ', src_lang={!r}, tgt_lang={!r}'.format(*tfm.languages) if tfm.marks_languages else ''
     names = [f for f in tfm.tokenizer.model_input_names if f in door.accepted]
     return _PLAIN.format(name=name, languages=languages, text=tfm.before+'A text.', cut=tfm.max_length is not None,
         max_length=tfm.max_length, names=names)

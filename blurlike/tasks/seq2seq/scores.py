@@ -19,13 +19,14 @@ from fasttransform import compose_tfms
 
 from ...data.row_errors import name_error, name_items
 from ...data.column import Column
+from ...data.rows import Rows
 from ...model.token_scores import as_scores
 from ...predict.written_text import WrittenText
 from ...show.table import AllColumns
 from ...support.arguments import check_counts
 from ...support.warn import warn_user
 from ...train.learner import TransformersLearner
-from ...train.metrics import CountsMetric
+from ...train.metrics import CountsMetric, SharedCounts
 from ...data.words import spaced
 
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #956d644c
@@ -124,12 +125,12 @@ def text_scores(
     return {n:m.corpus_score(list(written), [list(references)]).score for n,m in metrics.items()}
 
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #91c21d8a
-class TargetCounts:
+class TargetCounts(SharedCounts):
     "Targets that count, and how many of them the model finds likeliest"
     counted = 'n','right'
     def __init__(self): self.reset()
     def reset(self): self.n,self.right = 0,0.
-    def accumulate(self, learn):
+    def count(self, learn):
         scores = as_scores(learn.pred.detach(), learn.y, 0)
         self.n += len(scores)
         self.right += float(scores[:,1].sum())
@@ -145,31 +146,30 @@ def sample_rows(
 
 def untokenised(
     tl, # `TfmdLists`, whose last transform tokenises
-    i:int # A row
-): # A text
-    "What the tokenizer is given of a row."
-    return compose_tfms(tl._get(int(i)), tl.tfms.fs[:-1], split_idx=tl.split_idx)
+    places # Of rows
+)->list: # Texts
+    "What the tokenizer is given of some rows."
+    readers = tl.tfms.fs[:-1]
+    is_column = isinstance(tl.items, Rows) and len(readers)==1 and isinstance(readers[0], Column)
+    if is_column: return list(readers[0].read_many(tl.items, places)[0])
+    return [compose_tfms(tl._get(int(i)), readers, split_idx=tl.split_idx) for i in places]
 
 def read_sample(
     dl, # `TransformersDL`
     most:int|None # Rows at most
 )->tuple: # Sources and targets, as they stand in the data
     "Some rows of a part."
-    tls = dl.dataset.tls
     rows = sample_rows(len(dl.dataset), most)
-    readers = [tl.tfms.fs[0] for tl in tls]
-    if all(isinstance(r, Column) for r in readers) and dl.reader.by_column:
-        return tuple(list(r.read_many(tls[0].items, rows)[0]) for r in readers)
-    return tuple([untokenised(tl, i) for i in rows] for tl in tls)
+    return tuple(untokenised(tl, rows) for tl in dl.dataset.tls)
 
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #1a426ca1
-class WrittenScores:
+class WrittenScores(SharedCounts):
     "Scores of what is written for a sample of the rows that went through"
     counted = ()
     def __init__(self,
         languages=None, # As in `text_scores`
         rows:int|None=200 # At most; `None`: all
-    ): self.languages,self.rows,self.found,self.learn = languages,rows,None,None
+    ): self.languages,self.rows,self.found = languages,rows,None
 
     def reset(self): self.found = None
     def how(self, name)->str: # for the model card
@@ -177,7 +177,7 @@ class WrittenScores:
         told = ROUGE_HOW if self.languages is None else signature(name, self.languages)
         return f'texts written for {n} validation rows; {told}'
     def follow(self, learn): self.learn,self.dl = learn,learn.dl
-    def accumulate(self, learn): self.follow(learn)
+    def count(self, learn): self.follow(learn)
     def value(self, name):
         if self.found is None: self.found = {} if self.learn is None else self._scores()
         return self.found.get(name)
@@ -190,8 +190,6 @@ class WrittenScores:
         ids = predictions.answered(learn, sources, bs=max(self.dl.bs, 32), show=False)
         written = [predictions.text(learn, i) for i in ids]
         return text_scores(written, targets, self.languages)
-
-    def __getstate__(self): return self.__dict__ | dict(learn=None, dl=None, found=None)
 
 # %% ../../../nbs/tasks/seq2seq/01_scores.ipynb #e65247c8
 def seq2seq_metrics(

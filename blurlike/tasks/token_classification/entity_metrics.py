@@ -9,16 +9,18 @@ __all__ = ['EntityCounts', 'entity_metrics', 'entity_results', 'judge_tags']
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from ...inspect.row_results import LabelCounts, RowResults, judged, single_results
+from ...inspect.label_results import LabelCounts, single_results
+from ...inspect.row_losses import judged
+from ...inspect.row_results import RowResults
 from ...model.decisions import scaled
-from ...train.metrics import CountsMetric
+from ...train.metrics import CountsMetric, SharedCounts
 from seqeval.scheme import IOB2, IOBES, Entities
 
 from .tagged import in_iobes, is_entity_scheme, tag_runs
 from ...data.words import word_field, word_positions
 
 # %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #f8249855
-class EntityCounts:
+class EntityCounts(SharedCounts):
     "Entities found, true and right, by type; and words"
     counted = 'counts','right','words'
     def __init__(self,
@@ -32,7 +34,7 @@ class EntityCounts:
 
     def reset(self):
         self.counts = {} # by type: right, found, true
-        self.right,self.words,self.last = 0,0,None
+        self.right,self.words = 0,0
 
     def _entities(self, tags):
         if not self.strict: return {run for run in tag_runs(tags, scheme=True) if run[0] is not None}
@@ -86,10 +88,7 @@ def _all_tags(learn): # of each row of a batch, whatever was cut off; `None` whe
     return [None if t is None else t[0] for t in learn.dl.targets_of(now)]
 
 @patch
-def accumulate(self:EntityCounts, learn):
-    "Count the sentences of a batch, once however many metrics ask."
-    if self.last is learn.yb: return
-    self.last = learn.yb
+def count(self:EntityCounts, learn): # the sentences of a batch
     row,word,place = word_positions(word_field(learn.xb[0], learn.dls.text_tfm.fields))
     pred = scaled(learn.loss_func, learn.pred[row,place]).argmax(-1)
     row,word,true,pred = (o.cpu().numpy() for o in (row, word, learn.yb[0][row,place], pred))
@@ -129,7 +128,6 @@ def _entity_cells(true, guess, number): # (m,3)
         res += [(row, none, k) for place,k in vain.items() if place not in missed]
     return np.array(res, dtype=np.int64).reshape(-1, 3)
 
-def _n_alike(one, other): return sum(a==b for a,b in zip(one, other))
 def _types_in(true, guess): return sorted({kind for found in (*true, *guess) for kind,*_ in found})
 def _as_tuples(true, guess): return tuple([tuple(tags) for tags in rows] for rows in (true, guess))
 
@@ -142,7 +140,7 @@ def entity_results(
 )->RowResults:
     "Entities by type, and the accuracy of words."
     words = np.array([len(t) for t in true])
-    right = np.array([_n_alike(*o) for o in zip(true, guess)])
+    right = np.array([sum(a==b for a,b in zip(*tags)) for tags in zip(true, guess)])
     sets = [[entities(t) if len(t) else set() for t in tags] for tags in (true, guess)]
     types = _types_in(*sets)
     number = {k:i for i,k in enumerate(types)}
@@ -155,8 +153,9 @@ def entity_results(
         return scores | dict(f1_macro=c.macro(s)['f1'], accuracy=c.accuracy(s))
     def averages(s): return {'micro avg':c.micro(s), 'macro avg':c.macro(s)}
     are_found = np.array([a==b for a,b in zip(*sets)])
-    return RowResults(sums, measure, losses, lambda: _as_tuples(true, guess), are_found, tuple(types), c.by_label,
-        averages, np.bincount(real[1], minlength=len(types)), _entity_cells(*sets, number))
+    return RowResults(sums, measure, losses, lambda: _as_tuples(true, guess), right=are_found, names=tuple(types),
+        by_label=c.by_label, averages=averages, support=np.bincount(real[1], minlength=len(types)),
+        cells=_entity_cells(*sets, number))
 
 # %% ../../../nbs/tasks/token_classification/02_entity_metrics.ipynb #e1170711c1
 def judge_tags(learn, dl): # for the record's `judge`

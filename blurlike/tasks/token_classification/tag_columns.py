@@ -138,8 +138,7 @@ def _check_vocab(vocab, lists, used, tags, given): # does it hold all tags, and 
         raise ValueError(f"column {tags!r} holds one tag only, {vocab[0]!r}: there is nothing to tell apart")
 
 # %% ../../../nbs/tasks/token_classification/07_tag_columns.ipynb #2d35a3de
-def _report_broken(vocab, lists, used, tags):
-    if not is_entity_scheme(vocab): return
+def _report_broken(lists, used, tags):
     row,_ = broken_bio(lists)
     if not len(row): return
     where = used.name(np.unique(row))
@@ -170,11 +169,6 @@ class TagColumn(Column):
         is_text = hold_spans(rows, words, self.names)
         return from_spans(rows, words, self.names, self.align_spans) if is_text else items
 
-def _tag_reader(vocab, tags, values, repair):
-    res = TagColumn(tags, values)
-    res.repair = repair and is_entity_scheme(vocab)
-    return res
-
 # %% ../../../nbs/tasks/token_classification/07_tag_columns.ipynb #2d35a3e0
 def read_tags(
     rows:Rows, # The data
@@ -197,8 +191,11 @@ def read_tags(
     _report_alike(found, tags)
     res = names or tag_order(seen)
     _check_vocab(res, lists, used, tags, given=bool(names))
-    if not repair: _report_broken(res, lists, used, tags)
-    return res,_tag_reader(res, tags, values, repair)
+    reader = TagColumn(tags, values)
+    if not is_entity_scheme(res): return res,reader
+    reader.repair = repair
+    if not repair: _report_broken(lists, used, tags)
+    return res,reader
 
 # %% ../../../nbs/tasks/token_classification/07_tag_columns.ipynb #1b7f26fc
 def tag_counts(
