@@ -15,6 +15,7 @@ from blurlike.data.label_columns import LabelLists, LabelVector
 from blurlike.data.tokens import TokenizeText
 from small import FRAMES, KINDS, EVERY_KIND, MORE_KINDS, TEXTS, activated, byte_tokenizer, changed, close, direct_logits, item_of, learner, small_bert, texts_of, valid_frame, weights, word_tokenizer
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Sequence, Value
+from blurlike.support.arguments import misspelt
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 DF,OWN = FRAMES['single'],object() # `OWN`: the sound table of that kind
@@ -707,6 +708,8 @@ def test_a_column_that_one_of_two_tables_lacks(bert):
     for a,b,which in ((train, valid.rename(columns=dict(label='target')), 'validation'), (train.rename(columns=dict(label='target')), valid, 'training')):
         for tables in ((a, b), tuple(map(Dataset.from_pandas, (a.reset_index(drop=True), b.reset_index(drop=True))))):
             with pytest.raises(KeyError, match=rf"no column 'label' in the table for {which}, which has \['text', 'target'\]"): learner('single', bert, tables[0], valid=tables[1])
+
+def test_signs_are_no_slips(): assert misspelt('+', ['-','*'])==misspelt('C', ['C#','C++'])==[] and misspelt('max length', ['max_length','-'])==['max_length']
 
 def test_a_misspelt_label_in_a_table_for_validation(bert):
     train,valid = FRAMES['single'][:30],FRAMES['single'][30:]

@@ -401,6 +401,13 @@ def with_start(tok): # as Llama's: adds its start token by itself
     tok.backend_tokenizer.post_processor = TemplateProcessing(single='<|endoftext|> $A', special_tokens=[('<|endoftext|>', 0)])
     return tok
 
+def test_all_chats_that_the_template_refuses_are_named(folders):
+    tok = tokenizer_of("{% if messages[0].role=='system' %}{{ raise_exception('no system here') }}{% endif %}"+TEMPLATE)
+    chats = [[*([dict(role='system', content='be kind')] if i%3==1 else []), dict(role='user', content='a film'), dict(role='assistant', content='good')] for i in range(12)]
+    with pytest.raises(ValueError, match=r'^rows 1, 4, 7, 10: the chat template refuses these messages: no system here'): lm('chat', folders('gpt2'), pd.DataFrame(dict(messages=chats)), tokenizer=tok)
+    chats[2] = [dict(role='user')]
+    with pytest.raises((TypeError, ValueError), match='^row 2: '): lm('chat', folders('gpt2'), pd.DataFrame(dict(messages=chats)), tokenizer=tok)
+
 def test_a_template_writes_its_own_first_token():
     tok = with_start(tokenizer_of('{{ bos_token }}'+TEMPLATE))
     ids,_ = TokenizeNext(tok, form='chat').cut(TokenizeNext(tok, form='chat').segments([CHATS[1]])[0])

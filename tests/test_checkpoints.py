@@ -621,6 +621,15 @@ def test_what_a_checkpoint_cannot_hold_is_told(bert):
     told = [str(w.message) for w in said if 'no checkpoint can hold' in str(w.message)]
     assert [m.split(': no checkpoint')[0] for m in told]==['Forgets.rates (generator)','Forgets.meter (Meter)']
 
+class Arrays(Callback):
+    "Of what has no sum"
+    def __init__(self): self.names,self.mixed,self.days = np.array(['a','b']),[np.array([1,'b',None], dtype=object)],dict(a=np.array(['2020-01-01'], dtype='datetime64[D]'))
+
+def test_arrays_of_text_and_dates_in_a_callback_stop_no_fit(bert):
+    learn = classifier(bert)
+    quiet(learn, lambda: learn.fit(1, 1e-3, cbs=[Checkpoints('run', steps=3), Arrays()]))
+    assert len(resume(bert, 'run', cbs=[Arrays()]).recorder.values)==1
+
 def test_usual_callbacks_are_not_told_of(bert):
     "What these have besides plain values, they make anew"
     import wandb

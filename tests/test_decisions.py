@@ -2,6 +2,7 @@
 import json
 import threading
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -755,7 +756,7 @@ class OneLoss(torch.nn.Module): # PyTorch's way
     def forward(self, inp, targ, reduction='mean'): return torch.nn.functional.cross_entropy(inp, targ, reduction=reduction)
 def set_loss(inp, targ, reduction='mean'): return torch.nn.functional.binary_cross_entropy_with_logits(inp, targ, reduction=reduction)
 
-@pytest.mark.parametrize('kind,make,activation', [('single', OneLoss, 'softmax'), ('multi', lambda: set_loss, 'sigmoid')])
+@pytest.mark.parametrize('kind,make,activation', [('single', OneLoss, 'softmax'), ('multi', lambda: set_loss, 'sigmoid'), ('single', lambda: partial(torch.nn.functional.cross_entropy, label_smoothing=.1), 'softmax')])
 def test_a_loss_that_does_not_tell_what_logits_mean_is_told_before_it_trains(kind, make, activation, bert):
     with pytest.warns(UserWarning, match=rf'does not tell what outputs .*`activation`.*{activation}.*`decodes`'): learn = learner(kind, bert, loss_func=make())
     for ask in (learn.show_results, lambda: learn.get_preds(with_decoded=True), lambda: Interpretation.from_learner(learn).plot_top_losses(2)):

@@ -45,6 +45,14 @@ def test_parameters_come_back_as_they_were_given(values, best):
     assert type(got) is type(values[best]) and got==values[best]
     assert all(any(v is w or type(v) is type(w) and v==w for w in values) for v in t.x.tolist())
 
+def test_scores_are_numbers_where_trials_failed_too():
+    def fails(n, lr):
+        if n==2: raise RuntimeError('x')
+        return .12345*n
+    with pytest.warns(UserWarning, match='failed'): t = sweep(fails, dict(n=[1,2,3], lr=[np.float64(.1)]), metric='score', n_trials=3)
+    assert t.score.dtype==t.lr.dtype=='float64' and t.n.dtype=='int64' and t.round(2).score.tolist()[:2]==[.37, .12] and t.nlargest(1, 'score').n.tolist()==[3]
+    assert math.isnan(t.score.iloc[2]) and {*t.describe()}=={'n','lr','score'}
+
 @pytest.mark.parametrize('metric,lower', [('valid_loss',True), ('error_rate',True), ('perplexity',True), ('mae',True), ('rmse',True), ('accuracy',False), ('f1_macro',False), ('pearsonr',False)])
 def test_direction(metric, lower):
     assert lower_is_better(metric)==lower

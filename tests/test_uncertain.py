@@ -117,6 +117,10 @@ def test_embeddings_are_means_of_what_the_head_gets(trained, kind):
         return torch.stack(res).mean(0)
     np.testing.assert_allclose(found, torch.stack([plain(o) for o in items]).numpy(), atol=1e-4)
 
+def test_what_an_embedding_leaves_out_is_told(bert):
+    learn = learner('single', bert, max_length=10)
+    with pytest.warns(UserWarning, match=r'1 of 2 .*10'): learn.embed(['good film '*20, 'a film'])
+
 def test_long_texts_are_embedded_in_windows(bert):
     learn = learner('single', bert, max_length=12, overlap=2)
     long = ' '.join(TEXTS[:3])

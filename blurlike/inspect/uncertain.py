@@ -122,9 +122,7 @@ def embed(self:TransformersLearner,
 def _embedded(self:TransformersLearner, items, bs): # (n,H) float32
     tfm,res = self.dls.text_tfm,[]
     base = _base_of(unwrap(self.model))
-    items = list(map(tfm.divided, items))
-    for i in range(0, len(items), bs*100):
-        tokens,_ = tfm.tokenize(items[i:i+bs*100], count=False)
+    for _,tokens in self.in_chunks(list(map(tfm.divided, items)), bs):
         batches = tokens.batches(bs)
         places = torch.cat([self._embed(base, tfm, tfm.stack(tokens, rows)) for rows in batches])
         res.append(places[np.argsort(np.concatenate(batches))])

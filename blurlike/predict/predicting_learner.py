@@ -118,7 +118,9 @@ def _tell_unknown(learn, loss): # before it is trained with
         f"will be refused until it has `activation`, which makes probabilities of them (lambda x: {activation}), and `decodes`, which makes "
         f"answers of these (lambda x: {decodes}). Set both on the loss, or write it as a class that has them")
 
-def _of_one(a, b): return a is b or getattr(a, 'func', a) is b or getattr(b, 'func', b) is a # is one a `partial` of the other?
+def _of_one(a, b): # is one a `partial` of the other, or are both of one function?
+    under_a,under_b = (getattr(o, 'func', o) for o in (a, b))
+    return a is b or under_a is b or under_b is a or under_a is under_b
 
 # %% ../../nbs/predict/06_predicting_learner.ipynb #d38e102b
 _record = ContextVar('record', default=(None,None)) # the learner that answers, and its loss as it was when it began to

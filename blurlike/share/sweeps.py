@@ -24,6 +24,7 @@ from ..model.checkpoint import is_learner
 from ..train.learner import TransformersLearner
 from ..train.metrics import lower_is_better
 from ..support.arguments import check_counts
+from ..support.cells import native_values
 from ..support.warn import warn_user
 
 # %% ../../nbs/share/01_sweeps.ipynb #17b50007
@@ -147,7 +148,8 @@ def trial(self:_Search, params, cbs=()): # value, and what went wrong
 @patch
 def _has_no_value(self:_Search): return all(math.isnan(r[self.metric]) for r in self.rows) # of any trial so far
 
-def _as_given(values): # a column, of any type only where pandas would make others of them: 64.0 of 64 beside None
+def _as_given(values): # of a parameter: a column of any type only where pandas would make others of them, 64.0 of 64 beside None
+    values = native_values(values)
     column = pd.Series(values)
     def is_kept(old, new): return new is old or type(new) is type(old) and new==old
     return column if all(map(is_kept, values, column.tolist())) else pd.Series(values, dtype=object)
@@ -157,7 +159,8 @@ def table(self:_Search):
     if self._has_no_value():
         first = f"; the first: {self.rows[0]['note']}" if self.rows else ''
         raise RuntimeError(f"none of {len(self.rows)} trials gave a value{first}")
-    rows = pd.DataFrame({n:_as_given([r[n] for r in self.rows]) for n in self.rows[0]}).rename_axis('trial')
+    rows = pd.DataFrame(self.rows).rename_axis('trial')
+    for n in self.names: rows[n] = _as_given([r[n] for r in self.rows])
     res = Trials(rows.sort_values(self.metric, ascending=self.lower, kind='stable', na_position='last'))
     res.names = self.names
     return res

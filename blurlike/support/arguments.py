@@ -75,7 +75,7 @@ def some_of(
 
 # %% ../../nbs/support/00_arguments.ipynb #7fb8f6a8
 def _bare(name): # without what is easily mistaken: case, spaces and the like, a plural
-    return re.sub(r'[\W_]', '', name.casefold()).removesuffix('s')
+    return re.sub(r'[\s_.-]', '', name.casefold()).removesuffix('s') or name
 
 def _is_slip(a, b): # two letters swapped, or in longer words one more, less, or other; not the first one, and no digit
     n = len(os.path.commonprefix([a, b]))
@@ -89,7 +89,7 @@ def misspelt(
     name:str, # What was given
     known # Names that would have been right
 )->list: # Of these, the likeliest first
-    "Which of `known` the `name` may be a misspelling of: the same but for case, spaces, signs or a plural, or one slip away."
+    "Which of `known` the `name` may be a misspelling of: the same but for case, spaces, hyphens, dots or a plural, or one slip away."
     bare = _bare(name)
     same = [k for k in sorted(known) if _bare(k)==bare]
     return same+[k for k in sorted(known) if k not in same and _is_slip(bare, _bare(k))]

@@ -124,17 +124,25 @@ def check_items(
     if tfm.form=='chat': _check_chats(rows, columns, tfm.tokenizer)
     else: check_texts(rows, *columns, filled=tfm.form=='completion')
 
+def _order_of(rows, i, messages): # what a template may refuse: who speaks in which order
+    try: return tuple((m['role'], 'tool_calls' in m) for m in as_messages(messages))
+    except (TypeError, ValueError) as e: raise name_error(e, rows.name([i])) from None
+
+def _refusal(tokenizer, messages): # `None`: the template writes them
+    try: assistant_turns(tokenizer, as_messages(messages))
+    except (TypeError, ValueError) as e: return e
+
 def _check_chats(rows, columns, tokenizer):
-    written = set() # orders of roles that the template does not refuse
+    tried,refused = {},{} # order -> its refusal; what that says -> the refusal and its rows
     for i in range(0, len(rows), 1000):
         part = np.arange(i, min(i+1000, len(rows)))
         for k,o in zip(part, rows.read(part, columns)[0]):
-            try:
-                messages = as_messages(o)
-                order = tuple((m['role'], 'tool_calls' in m) for m in messages)
-                if order not in written: assistant_turns(tokenizer, messages)
-            except (TypeError, ValueError) as e: raise name_error(e, rows.name([k])) from None
-            written.add(order)
+            order = _order_of(rows, k, o)
+            if order not in tried: tried[order] = _refusal(tokenizer, o)
+            if tried[order]: refused.setdefault(str(tried[order]), (tried[order], []))[1].append(k)
+    if not refused: return
+    error,numbers = next(iter(refused.values()))
+    raise name_error(error, rows.name(numbers))
 
 # %% ../../../nbs/tasks/causal_lm/09_learner.ipynb #cb05ad0b
 _most_measured = 10_000 # long chats or completions that are tokenised before training

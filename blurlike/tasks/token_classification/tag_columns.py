@@ -109,6 +109,8 @@ def _names_of_numbers(lists, used, tags, names): # what the numbers stand for; `
     raise ValueError(f"column {tags!r} holds the number {min(bad)} ({where}), but there are {n} names (0 to {n-1})")
 
 # %% ../../../nbs/tasks/token_classification/07_tag_columns.ipynb #2d35a3da
+def _by_name(lists, values): return lists if values is None else [[values[i] for i in t] for t in lists]
+
 def _check_scheme(vocab, lists, tags, given): # are there tags that keep the others from being a scheme?
     odd = odd_tags(sorted(vocab, key=str))
     if not odd: return
@@ -183,7 +185,7 @@ def read_tags(
     lists = _tags_of_words(used, words, tags)
     declared = rows.label_names(tags)
     values = _names_of_numbers(lists, used, tags, declared or vocab)
-    if values is not None: lists = [[values[i] for i in t] for t in lists]
+    lists = _by_name(lists, values)
     seen = _distinct(lists[:len(splits[0])]) # in training
     found = _distinct(lists)
     names = native_values(vocab or declared or ())
