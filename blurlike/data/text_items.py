@@ -68,7 +68,7 @@ def repair_text(
     t # A text, a pair or a list of words
 ): # The same, as a tokenizer can read it
     "`t` with the replacement character for lone surrogates."
-    if not isinstance(t, str): return type(t)(map(repair_text, t))
+    if not isinstance(t, str): return (tuple if isinstance(t, tuple) else list)(map(repair_text, t))
     return t.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
 
 def repair_texts(
