@@ -341,3 +341,6 @@ def test_why_an_export_failed(bert, in_tmp, monkeypatch):
         except TypeError as e: raise RuntimeError('\x1b[31mFailed to export\x1b[0m the model\nlong advice') from e
     monkeypatch.setattr(torch.onnx, 'export', fails)
     with pytest.raises(ValueError, match='could not export BertForSequenceClassification to ONNX: Failed to export the model; because: the cause of it$'): export_onnx(learner('single', bert), 'o')
+    def full(*args, **kwargs): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(torch.onnx, 'export', full)
+    with pytest.raises(OSError, match='No space left'): export_onnx(learner('single', bert), 'o')

@@ -154,6 +154,7 @@ def _export(learn, x, path, kwargs):
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='# The axis name') # torch says that the axes of all inputs are the same
             torch.onnx.export(_Positional(model, names, outputs).eval(), inputs, str(path), **kwargs)
+    except OSError: raise # a full disk, or a folder that may not be written to
     except Exception as e:
         raise ValueError(f"PyTorch {torch.__version__} could not export {type(model).__name__} to ONNX: {_reason(e)}") from e
 
