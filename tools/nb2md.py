@@ -36,7 +36,7 @@ class ApiDocs(FilterDefaults):
     def base_procs(self): return [p for p in super().base_procs() if p not in (add_links, clean_magics, insert_warning)]
 
 def page(nb):
-    "Path in the site of the page of notebook `nb`: `nbs/data/20_tokens.ipynb` -> `data/tokens.md`."
+    "Path in the site of the page of notebook `nb`: `nbs/data/19_tokens.ipynb` -> `data/tokens.md`."
     rel = nb.relative_to(NBS)
     return (rel.parent/(_number.sub('', rel.stem)+'.md')).as_posix()
 
