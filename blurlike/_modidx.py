@@ -3173,6 +3173,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'blurlike/share/model_card.py'),
                                            'blurlike.share.model_card._codes': ( 'share/model_card.html#_codes',
                                                                                  'blurlike/share/model_card.py'),
+                                           'blurlike.share.model_card._cuts_words_apart': ( 'share/model_card.html#_cuts_words_apart',
+                                                                                            'blurlike/share/model_card.py'),
                                            'blurlike.share.model_card._data': ( 'share/model_card.html#_data',
                                                                                 'blurlike/share/model_card.py'),
                                            'blurlike.share.model_card._decisions': ( 'share/model_card.html#_decisions',

@@ -13,7 +13,7 @@ from seqeval.scheme import IOB2
 from sklearn import metrics
 
 from blurlike.all import (Callback, ClassificationInterpretation, DataBlock, EntityCounts, TokenCategoryBlock, TransformersLearner, TransformersTextBlock,
-    broken_bio, read_conll, read_text, repair_bio, scratch_checkpoint, spans_to_tags, token_classification_learner)
+    broken_bio, model_card, read_conll, read_text, repair_bio, scratch_checkpoint, spans_to_tags, token_classification_learner)
 from blurlike.data.table_files import read_table
 from blurlike.data.words import word_spans
 from blurlike.data.words import word_field, word_positions
@@ -531,3 +531,7 @@ def test_a_text_is_read_as_it_was_in_training(arch, overlap, checkpoints):
     assert learn.predict('')[0]==[] and list(map(places, learn.predict_batch(AS_WORDS)))==[places(learn.predict_batch([t])[0]) for t in AS_WORDS]
     for t,found in zip(AS_WORDS, learn.predict_batch(AS_WORDS, ignore_labels=())):
         for e in found: assert e['word']==t[e['start']:e['end']]!=''
+
+@pytest.mark.parametrize('arch,told', [('roberta', True), ('bert', False)])
+def test_the_card_says_where_a_pipeline_reads_other_tokens(arch, told, checkpoints):
+    assert ('trained on words one by one' in model_card(token_classification_learner(WORDS, checkpoints(arch), bs=5)))==told

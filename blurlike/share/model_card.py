@@ -213,10 +213,17 @@ def _pipeline_settings(learn, facts): # by which a pipeline answers as the learn
     known = {k:v for k,v in learn.task.pipeline.items() if k!='truncation' or facts['max_length']}
     return ''.join(f', {k}={v!r}' for k,v in known.items())
 
+def _cuts_words_apart(tfm): # does its tokenizer cut a text otherwise than its words, by which the model was trained?
+    if not tfm.is_split_into_words: return False
+    text = 'Ann, Bo.'
+    return tfm.tokenizer(text).input_ids!=tfm.tokenizer(tfm.divided(text), is_split_into_words=True).input_ids
+
 def _not_in_pipe(learn, facts): # what a pipeline of transformers leaves out
     res = []
     if facts['overlap'] is not None and facts['max_length']:
         res.append(f"It reads the first {facts['max_length']:,} tokens of a longer text alone, not its windows.")
+    if _cuts_words_apart(learn.dls.text_tfm):
+        res.append('It reads a text as a whole, and the model was trained on words one by one: some of its tokens are others, and so may its entities be.')
     calls = learn.dls.text_tfm.tokenizer_kwargs
     if calls: res.append(f"It calls the tokenizer without {', '.join(f'{k}={v!r}' for k,v in calls.items())}.")
     if _decisions(facts):
