@@ -630,6 +630,18 @@ def test_arrays_of_text_and_dates_in_a_callback_stop_no_fit(bert):
     quiet(learn, lambda: learn.fit(1, 1e-3, cbs=[Checkpoints('run', steps=3), Arrays()]))
     assert len(resume(bert, 'run', cbs=[Arrays()]).recorder.values)==1
 
+class HoldsItself(Callback):
+    def __init__(self):
+        self.list,self.dict,self.meter = [print],dict(a=1),Meter(3)
+        self.list.append(self.list)
+        self.dict['itself'] = self.dict
+        self.meter.itself = [self.meter]
+
+def test_what_holds_itself_stops_no_fit(bert):
+    learn = classifier(bert)
+    quiet(learn, lambda: learn.fit(1, 1e-3, cbs=[Checkpoints('run', steps=3), HoldsItself()]))
+    assert len(resume(bert, 'run', cbs=[HoldsItself()]).recorder.values)==1
+
 def test_usual_callbacks_are_not_told_of(bert):
     "What these have besides plain values, they make anew"
     import wandb

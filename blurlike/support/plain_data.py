@@ -130,7 +130,7 @@ def plain_vars(
         if isinstance(v, Metric): res[k] = dict(metric=plain_vars(v))
         else:
             try: to_plain(v, {})
-            except TypeError: continue
+            except (TypeError, RecursionError): continue # what holds itself has no end
             res[k] = v
     return res
 

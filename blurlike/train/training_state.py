@@ -144,6 +144,10 @@ def _seen_in(o): # its plain values, or those of what it holds
     if isinstance(o, (list, tuple, set, deque)): return list(map(_seen_in, o))
     return plain_vars(o) if _is_users(o) else None
 
+def _as_it_stands(o):
+    try: return repr(_seen_in(o))
+    except RecursionError: return '' # it holds itself
+
 def untaken(
     learn:Learner
 )->dict: # (callback, attribute, type) -> how it stands; `None`: it goes on for sure
@@ -154,7 +158,7 @@ def untaken(
         kept = {'learn', *plain_vars(cb), *_own_modules(cb, learn)}
         left = {k:v for k,v in vars(cb).items() if k not in kept and k[0]!='_'}
         for k,v in left.items():
-            res[type(cb).__name__,k,type(v).__name__] = None if _goes_on(v) else repr(_seen_in(v))
+            res[type(cb).__name__,k,type(v).__name__] = None if _goes_on(v) else _as_it_stands(v)
     return res
 
 # %% ../../nbs/train/07_training_state.ipynb #13c50008c1
