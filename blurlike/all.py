@@ -88,6 +88,7 @@ from .train.progress_bars import *
 from .train.rates import *
 from .train.fitting import *
 from .predict.predicting_learner import *
+from .predict.logits import *
 from .predict.learner_predict import *
 from .predict.written_text import *
 from .predict.thresholds import *
@@ -99,9 +100,11 @@ from .train.learner import *
 from .train.assembly import *
 from .save.saved_facts import *
 from .save.folder_check import *
+from .save.lost_code import *
 from .save.folder import *
 from .save.pickles import *
 from .save.onnx_model import *
+from .train.best_epoch import *
 from .train.checkpoints import *
 from .train.resume import *
 from .train.suggest import *
@@ -122,6 +125,9 @@ from .inspect.row_faults import *
 from .inspect.data_check import *
 from .inspect.first_look import *
 from .inspect.row_results import *
+from .inspect.label_results import *
+from .inspect.number_results import *
+from .inspect.row_losses import *
 from .inspect.slices import *
 from .inspect.score_report import *
 from .inspect.confusion import *

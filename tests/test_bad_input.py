@@ -152,7 +152,7 @@ def test_single_class(bert):
 @pytest.mark.parametrize('kind,problem_type,message', [
     ('single','regression',r"'label' must hold numbers.*'bad'"), ('single','multi_label_classification',r"'label' must hold lists.*split"), ('multi','single_label_classification',r"'tags' holds lists.*multi_label"),
     ('multi','regression',r"'tags' holds lists.*multi_label"), ('regression','single_label_classification',r"'score' holds fractions.*regression"), ('regression','multi_label_classification',r"'score' must hold lists"),
-    ('pair','multi_label_classification',r"'same' must hold lists"), ('single','classification',r"'classification' is not one of single_label_classification, multi_label_classification, regression")])
+    ('single','classification',r"'classification' is not one of single_label_classification, multi_label_classification, regression")])
 def test_label_column_of_another_kind(kind, problem_type, message, bert): refused(kind, message, bert, OWN, problem_type=problem_type)
 
 @pytest.mark.parametrize('message,data,kwargs', [

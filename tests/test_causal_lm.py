@@ -405,6 +405,9 @@ def test_all_chats_that_the_template_refuses_are_named(folders):
     tok = tokenizer_of("{% if messages[0].role=='system' %}{{ raise_exception('no system here') }}{% endif %}"+TEMPLATE)
     chats = [[*([dict(role='system', content='be kind')] if i%3==1 else []), dict(role='user', content='a film'), dict(role='assistant', content='good')] for i in range(12)]
     with pytest.raises(ValueError, match=r'^rows 1, 4, 7, 10: the chat template refuses these messages: no system here'): lm('chat', folders('gpt2'), pd.DataFrame(dict(messages=chats)), tokenizer=tok)
+    by_words = tokenizer_of("{% if 'BAD' in messages[0].content %}{{ raise_exception('no BAD') }}{% endif %}"+TEMPLATE)
+    said = [[dict(role='user', content='BAD' if i in (0, 5) else 'a film'), dict(role='assistant', content='good')] for i in range(12)]
+    with pytest.raises(ValueError, match='^row 0: .*no BAD'): lm('chat', folders('gpt2'), pd.DataFrame(dict(messages=said)), tokenizer=by_words) # the others of this order are sound
     chats[2] = [dict(role='user')]
     with pytest.raises((TypeError, ValueError), match='^row 2: '): lm('chat', folders('gpt2'), pd.DataFrame(dict(messages=chats)), tokenizer=tok)
 

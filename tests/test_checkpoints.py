@@ -1,5 +1,5 @@
 "A run that was interrupted ends as if nothing had happened; nothing is lost, and nothing that is read is code."
-import json,os,random,shutil,signal,subprocess,sys,threading,warnings
+import json,os,random,re,shutil,signal,subprocess,sys,threading,warnings
 from collections import Counter, defaultdict, deque
 from pathlib import Path
 
@@ -629,6 +629,38 @@ def test_arrays_of_text_and_dates_in_a_callback_stop_no_fit(bert):
     learn = classifier(bert)
     quiet(learn, lambda: learn.fit(1, 1e-3, cbs=[Checkpoints('run', steps=3), Arrays()]))
     assert len(resume(bert, 'run', cbs=[Arrays()]).recorder.values)==1
+
+class Counts(Callback):
+    "Of numbers beside what no file holds, and deep in objects"
+    def __init__(self): self.state,self.list,self.meter = dict(n=0, f=print),[print, 0],Meter(3)
+    def before_fit(self): self.meter.inner = Meter(4)
+    def after_batch(self):
+        self.state['n'] += 1
+        self.list[1] += 1
+        self.meter.inner.seen[0] = torch.ones(self.train_iter+1)
+
+def test_what_grows_within_what_no_checkpoint_can_hold_is_told(bert):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        quiet(l := classifier(bert), lambda: l.fit(1, 1e-3, cbs=[Counts(), Checkpoints('run', steps=3)]))
+    told = ' '.join(m for m in (str(w.message) for w in said) if 'no checkpoint can hold' in m)
+    assert {*re.findall(r'Counts\.\w+', told)}=={'Counts.state','Counts.list','Counts.meter'}
+
+class Recentres(Callback):
+    "Changes a buffer after the last checkpoint, as batch norm after an averaged model"
+    order = 90
+    def after_fit(self): self.model.centre.add_(1)
+
+def test_the_end_of_a_run_has_the_buffers_that_it_ended_with(bert):
+    def made():
+        learn = classifier(bert)
+        learn.model.register_buffer('centre', torch.zeros(3))
+        return learn
+    learn = made()
+    quiet(learn, lambda: learn.fit(1, 1e-3, cbs=[Checkpoints('run'), Recentres()]))
+    again = made()
+    quiet(again, lambda: again.resume('run', cbs=Recentres()))
+    assert learn.model.centre.tolist()==again.model.centre.tolist()==[1, 1, 1]
 
 class HoldsItself(Callback):
     def __init__(self):

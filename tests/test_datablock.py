@@ -15,7 +15,7 @@ from fastai.data.transforms import Categorize, ItemGetter
 from fastcore.foundation import L
 from fasttransform import Pipeline
 
-from blurlike.all import (Callback, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, MaskedLMBlock, MultiCategoryBlock, FetchPredsCallback, Interpretation, Metric, RandomSplitter, RegressionBlock, TransformersLearner, TransformersTextBlock, TokenTensor, Transform, load_learner,
+from blurlike.all import (Callback, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, MaskedLMBlock, MultiCategoryBlock, FetchPredsCallback, Interpretation, Metric, IndexSplitter, RandomSplitter, RegressionBlock, TransformersLearner, TransformersTextBlock, TokenTensor, Transform, load_learner,
     sequence_classification_learner)
 from blurlike.data.batch import TransformersDL
 from blurlike.data.tokens import TokenizeText
@@ -319,3 +319,16 @@ def test_a_frame_that_is_edited_is_read_anew_and_its_faults_are_named(bert):
     labels.loc[at,'label'] = 'p'
     texts.loc[at,'text'] = None
     with pytest.raises(TypeError, match=f'row {at}: '): learn.validate()
+
+@pytest.mark.parametrize('get_y', [ColReader('score'), lambda r: r['score']], ids=['column','function'])
+def test_a_missing_number_is_called_so(get_y, bert):
+    def made(row):
+        df = FRAME.assign(score=[float('nan') if i==row else 1. for i in range(18)])
+        block = DataBlock((TransformersTextBlock(bert), RegressionBlock), get_x=ColReader('text'), get_y=get_y, splitter=IndexSplitter([14,15,16,17]))
+        return TransformersLearner(block.dataloaders(df, bs=4), bert)
+    learn = made(16)
+    with learn.no_bar(), learn.no_logging():
+        with pytest.warns(UserWarning, match=r'validation loss is nan: row 16: the target is missing \(nan\)'): learn.validate()
+        with pytest.warns(UserWarning, match=r'validation loss of epoch 0 is nan: row 16: the target is missing'): learn.fit(1, 1e-3)
+    learn = made(3)
+    with learn.no_bar(), learn.no_logging(), pytest.raises(ValueError, match=r'^row 3: the training loss is nan .*: the target is missing'): learn.fit(1, 1e-3)

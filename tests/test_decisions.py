@@ -295,6 +295,13 @@ def test_calibrated_in_one_pass_and_everywhere(single, capsys):
     close(single.calibrate(show_plot=False).table.temperature.to_numpy()[:2], [found.table.temperature['after']]*2) # again is the same, from the model's logits
     close(quiet(single, lambda l: l.validate())[0], torch.nn.functional.cross_entropy(logits, y)) # the loss is of the model
 
+def test_a_promise_that_empty_sets_keep_is_refused(bert):
+    rare = SINGLE.assign(label=[int(i%10<2) for i in range(len(SINGLE))])
+    learn = learner('single', bert, data=rare, problem_type='multi_label_classification', valid=list(range(0, len(rare), 2)))
+    bare = 1-rare.label[::2].mean() # one of each pair trains, the other validates
+    with pytest.raises(ValueError, match=rf"alpha=0.5: {bare:.1%} of these rows have no label, so that empty sets keep this promise. Take an alpha below {1-bare:.3g}"): learn.conformal(.5)
+    assert decisions_of(learn.loss_func)['conformal'] is None and learn.conformal(.1)['labels a row']>0
+
 @pytest.mark.slow
 def test_calibration_in_onnx(single):
     for name in ('onnx','onnxscript','onnxruntime'): pytest.importorskip(name, reason=f'serving needs {name}')

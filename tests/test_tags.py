@@ -286,7 +286,7 @@ def test_a_type_may_have_a_hyphen():
 def test_no_spans():
     df = spans_frame(SPANS)
     df.at[0, 'spans'],df.at[3, 'spans'],df.at[4, 'spans'] = None,float('nan'),[]
-    rows = tagged(df)
+    with pytest.warns(UserWarning, match=rf"column 'spans': 2 of {len(df)} rows have no list of spans \(rows 0, 3\), and count as texts in which nothing"): rows = tagged(df)
     assert rows[1]==tagged(spans_frame(SPANS))[0] and all({t for _,t in rows[i]}=={'O'} for i in (0, 3, 4))
     df.at[5, 'text'] = None
     with pytest.raises(ValueError, match="row 5: column 'text' holds"): tagged(df)

@@ -535,3 +535,17 @@ def test_a_text_is_read_as_it_was_in_training(arch, overlap, checkpoints):
 @pytest.mark.parametrize('arch,told', [('roberta', True), ('bert', False)])
 def test_the_card_says_where_a_pipeline_reads_other_tokens(arch, told, checkpoints):
     assert ('trained on words one by one' in model_card(token_classification_learner(WORDS, checkpoints(arch), bs=5)))==told
+
+GIVEN = dict(texts=list, series=pd.Series, frame=lambda t: pd.DataFrame(dict(text=t)), dicts=lambda t: [dict(text=o) for o in t], dataset=lambda t: Dataset.from_dict(dict(text=t)),
+    labelled=lambda t: pd.DataFrame(dict(text=t, spans=[[]]*len(t))))
+
+@pytest.mark.parametrize('reloaded', [False, True])
+@pytest.mark.parametrize('form', GIVEN)
+def test_a_loader_takes_texts_as_predictions_do(form, reloaded, checkpoints, tmp_path):
+    rows = [dict(text='We met Ada, in Rome.', spans=[(7, 10, 'PER')]), dict(text='No: Ada!', spans=[(4, 7, 'PER')])]*8
+    learn = token_classification_learner(rows, checkpoints('roberta'), words='text', tags='spans', bs=4)
+    if reloaded: learn = TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'m'))
+    texts = ['Peter lives, in Paris.','Ada']
+    preds = learn.get_preds(dl=learn.dls.test_dl(GIVEN[form](texts)))[0]
+    for t,p in zip(texts, preds): close(learn.predict(t)[2], p, 1e-5)
+    with pytest.raises(TypeError, match="1: expected a list of words .*, got str: 'a b'"): learn.get_preds(dl=learn.dls.test_dl([['a'],'a b']))

@@ -61,7 +61,8 @@ class LabelVector(Column):
         is_name = self.is_class and isinstance(f, str) and f in self.values
         res = self.values.index(f)==1 if is_name else read_flag(f)
         if res is not None: return res
-        raise ValueError(f"column {self.names[0]!r} holds {native(f)!r:.60} in a vector of 0 and 1")
+        where = ' in a vector of 0 and 1' if len(self.values)>1 else ': 0 or 1 is expected'
+        raise ValueError(f"column {self.names[0]!r} holds {native(f)!r:.60}{where}")
     def counts(self, rows): # how often each name is set, all at once
         places = zip(self.values, np.array([self._flags(o) for o in rows.column(self.names[0])], dtype=object).T)
         return {v:sum(n for f,n in pd.Series(p).value_counts().items() if self._is_set(f)) for v,p in places}

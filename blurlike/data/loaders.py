@@ -43,7 +43,8 @@ class TransformersDataLoaders(DataLoaders):
         if with_labels: test_items = self._as_read(test_items)
         test_items = given_rows(test_items, self.valid_ds.tls[0])
         if isinstance(test_items, Rows): self._check_twice(test_items)
-        else: test_items = self._check_items(test_items)
+        test_items = self._divided(test_items)
+        if not isinstance(test_items, Rows): test_items = self._check_items(test_items)
         self._check_columns(get_first(test_items), self.valid_ds.tls[:None if with_labels else 1])
         res = super().test_dl(test_items, rm_type_tfms=rm_type_tfms, with_labels=with_labels, **kwargs)
         for tl in res.dataset.tls: tl.splits = L(slice(0), slice(0, len(tl))) # fastai leaves the learner's, by which rows would be numbered
@@ -66,6 +67,16 @@ def _as_read(self:TransformersDataLoaders, items): # where the reader of the tar
     getters = [tl.tfms.fs[0] for tl in self.valid_ds.tls if len(tl.tfms.fs)]
     as_read = getattr(getters[-1], 'as_read', None)
     return items if as_read is None else as_read(items, columns_read(getters[0]))
+
+@patch
+def _divided(self:TransformersDataLoaders, items): # texts as lists of words, where these are read, as `predict_batch` divides them
+    tl,tfm = self.valid_ds.tls[0],self.text_tfm
+    if tfm.divided('a')=='a': return items
+    getter = tl.tfms.fs[0]
+    def read(o): return getter(o) if getter is not tfm and takes(tl, o) else o
+    try: first = read(get_first(items))
+    except KeyError: return items # a column that is not there is told of next
+    return [tfm.divided(read(o)) for o in items] if isinstance(first, str) else items
 
 @patch
 def _check_items(self:TransformersDataLoaders, items):

@@ -122,14 +122,18 @@ def _check_regression(col, name):
     odd = next((v for v in native_values(col) if not is_number(v)), col.iloc[0])
     raise ValueError(f"column {name!r} must hold numbers for regression, it holds {odd!r}")
 
+def _check_flags(col, name): # of one label
+    odd = next((v for v in native_values(col.unique()) if read_flag(v) is None), None)
+    if odd is None: return
+    lists = f'; for lists {_as_lists(col, name)}' if isinstance(odd, str) else ''
+    raise ValueError(f"column {name!r} must hold lists of labels for {_multi!r}, or 0 and 1 (has a row this one label?), it holds {odd!r}. "
+        f"For one label, e.g. `df[{name!r}]=={odd!r}`{lists}")
+
 def _check_lists(col, name, kind, n_cols):
     are_lists = is_label_list(col.iloc[0])
     if kind!=_multi and are_lists:
         raise ValueError(f"column {name!r} holds lists, which is for problem_type='multi_label_classification', not {kind!r}")
-    needs_lists = kind==_multi and n_cols==1 and not are_lists
-    if needs_lists and not all_flags(col.unique()):
-        raise ValueError(f"column {name!r} must hold lists of labels for {kind!r}, or 0 and 1 (has a row this one label?), it holds {col.iloc[0]!r}; "
-            f"{_as_lists(col, name)}")
+    if kind==_multi and n_cols==1 and not are_lists: _check_flags(col, name)
 
 # %% ../../nbs/data/10_target_kinds.ipynb #d3e9a6a3
 def check_kind(

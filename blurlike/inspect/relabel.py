@@ -108,8 +108,8 @@ def _read_label(label, kind, known): # as the vocab has it, where there is one
     if kind is None or not kind.labels: return label
     if not kind.several: return _known_label(label, kind.noun, known)
     lists = (list, tuple) if kind.of_words else (list, tuple, set, frozenset)
-    if not isinstance(label, lists): raise TypeError(f"{label!r:.60} is no list of {kind.noun}s")
-    return [_known_label(l, kind.noun, known) for l in label]
+    if isinstance(label, lists): return [_known_label(l, kind.noun, known) for l in label]
+    raise TypeError(f"{label!r:.60} is no list of {kind.noun}s, such as [{next(iter(known.values()))!r}] or []")
 
 # %% ../../nbs/inspect/18_relabel.ipynb #7b5e6ef8
 class _Part:

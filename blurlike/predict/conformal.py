@@ -56,6 +56,11 @@ def _check_conformal(learn, alpha):
     check_no_rows(alpha, 'alpha= is a share')
     raise ValueError(f"alpha={alpha!r:.60}: the share of rows whose right label may be missing is expected, above 0 and below 1")
 
+def _refuse_empty(alpha, targets): # (n,C): rows without a label are right whatever is said
+    bare = float((targets<=0).all(1).double().mean())
+    raise ValueError(f"alpha={alpha}: {bare:.1%} of these rows have no label, so that empty sets keep this promise. Take an alpha below "
+        f"{1-bare:.3g}; of one label that a row has or has not, a learner of two classes gives sets of both")
+
 def _are_there(dl, most): # (n,most) bool: a row with fewer choices has nothing beyond them
     items,_ = dl.reader(np.arange(len(dl.dataset)))
     counts = torch.tensor([len(dl.text_tfm.output_names(o)) for o in items])
@@ -74,6 +79,7 @@ def conformal(self:PredictingLearner,
     targets = targets.as_subclass(torch.Tensor)
     scores = label_scores(self.predictions.picks, probs, targets).numpy()
     promise = dict(alpha=float(alpha), quantile=promised_quantile(scores, alpha), rows=len(scores))
+    if self.predictions.picks=='some' and promise['quantile']==0: _refuse_empty(alpha, targets)
     set_decisions(self, conformal=promise)
     sets = in_sets(self.loss_func, probs)
     if self.dls.text_tfm.join=='compare': sets &= _are_there(self.dls[ds_idx] if dl is None else dl, sets.shape[1])

@@ -214,9 +214,9 @@ def _pipeline_settings(learn, facts): # by which a pipeline answers as the learn
     return ''.join(f', {k}={v!r}' for k,v in known.items())
 
 def _cuts_words_apart(tfm): # does its tokenizer cut a text otherwise than its words, by which the model was trained?
-    if not tfm.is_split_into_words: return False
     text = 'Ann, Bo.'
-    return tfm.tokenizer(text).input_ids!=tfm.tokenizer(tfm.divided(text), is_split_into_words=True).input_ids
+    words = tfm.divided(text)
+    return words is not text and tfm.tokenizer(text).input_ids!=tfm.tokenizer(words, is_split_into_words=True).input_ids
 
 def _not_in_pipe(learn, facts): # what a pipeline of transformers leaves out
     res = []

@@ -22,8 +22,7 @@ from .learner import TransformersLearner
 from .best_epoch import BestEpoch
 from ..support.one_writer import OneWriter
 from .run_facts import run_facts
-from .epoch_weights import weight_sum
-from .training_state import callback_states, loaders_of, random_states, run_state, save_weights, untaken
+from .training_state import callback_states, has_weights, loaders_of, random_states, run_state, save_weights, untaken
 from ..support.plain_data import save_state, to_plain
 from ..support.warn import warn_user
 
@@ -58,7 +57,6 @@ class Checkpoints(BestEpoch):
         self.forget_epochs()
         self.batches,self.done,self.saved_at = 0,0,None # batches in all, batches in this epoch, `batches` at the last checkpoint
         self._at_end = None # of the last fit
-        self._kept = None # fingerprint of the weights in the last checkpoint
         self._stood,self._told = {},set() # of what callbacks have and no file holds: how it stood first, and what was told of
 
 # %% ../../nbs/train/15_checkpoints.ipynb #4594c7c0
@@ -214,7 +212,6 @@ def _write(self:Checkpoints, learn, state): # a folder that is whole, or none
     is_damaged = place.is_dir() and not (place/'files.json').exists() # it was passed over
     if is_damaged: shutil.rmtree(place)
     write_folder(place, write, mark='files.json')
-    self._kept = weight_sum(learn)
     for old in checkpoints_in(self.folder)[:-self.keep]: shutil.rmtree(old, ignore_errors=True)
 
 # %% ../../nbs/train/15_checkpoints.ipynb #7d9b2ae4
@@ -245,9 +242,14 @@ def finish(self:Checkpoints,
 def _save_end(self:Checkpoints, learn):
     epoch,states = self._at_end
     state = self._state(learn, epoch, 0)
-    if rank_distrib(): return
-    is_kept = self.saved_at==self.batches and self._kept==weight_sum(learn)
-    if not is_kept: self._write(learn, state | dict(run=state['run']|states))
+    if rank_distrib() or self._is_kept(learn): return
+    self._write(learn, state | dict(run=state['run']|states))
+
+@patch
+def _is_kept(self:Checkpoints, learn):
+    place = self._place()
+    if self.saved_at!=self.batches or not (place/'files.json').exists(): return False
+    return has_weights(place/'model.safetensors', learn)
 
 # %% ../../nbs/train/15_checkpoints.ipynb #e10023bd
 @patch

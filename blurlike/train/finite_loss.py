@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/train/04_finite_loss.ipynb #c0930b6e
 import math
 
+import numpy as np
 import torch
 from fastai.callback.core import CancelBatchException, CancelFitException
 from fastai.callback.schedule import LRFinder
@@ -28,6 +29,7 @@ from .events import FittingLearner
 
 # %% ../../nbs/train/04_finite_loss.ipynb #fa7b078c
 _sound = "the weights are still those before this batch"
+_no_target = "the target is missing (nan): give these rows one, or leave them out"
 
 @patch
 def _do_one_batch(self:FittingLearner):
@@ -101,8 +103,13 @@ def _check_loss(self:FittingLearner, sound): # what is said where the weights ar
     if self._is_left_out():
         warn_user(f"{where}: too large for float16. The batch was left out of training; if this comes again and again, take precision='bf16'")
         return
-    error = ValueError(f"{where}: {why}")
-    raise error if now is None else self.dl.reader.named(error, *sorted(now))
+    raise self._named(where, why, [] if now is None else sorted(now))
+
+@patch
+def _named(self:FittingLearner, where, why, places): # of rows of a batch; those without a target alone, if there are any
+    lost = _without_target(self.dl, np.array(places)) if len(places) else []
+    error = ValueError(f"{where}: {_no_target if lost else why}")
+    return self.dl.reader.named(error, *(lost or places)) if len(places) else error
 
 @patch
 def _is_left_out(self:FittingLearner): # by the gradient scaler; twice in a row is no accident
@@ -115,16 +122,24 @@ def _is_left_out(self:FittingLearner): # by the gradient scaler; twice in a row 
 def _hears_a(self:FittingLearner, kind): return any(isinstance(cb, kind) for cb in self.cbs)
 
 # %% ../../nbs/train/04_finite_loss.ipynb #c2982f57
-def _tell(learn, loss, where): # of a validation that gave no number
+def _without_target(dl, places=None): # places of rows, of these or all, whose target is `nan`
+    if not hasattr(dl, 'targets_of'): return []
+    if places is None: places = np.arange(dl.n)
+    def is_nan(t): return isinstance(t, torch.Tensor) and t.is_floating_point() and bool(t.isnan().any())
+    return [i for i,row in zip(places.tolist(), dl.targets_of(places)) if row and any(map(is_nan, row))]
+
+def _tell(learn, loss, where, dl): # of a validation that gave no number
     if loss is None or math.isfinite(loss): return
-    warn_user(f"the validation loss{where} is {loss}: {why_not_finite(unwrap(learn.model), half_of(learn))}")
+    lost = _without_target(dl)
+    error = ValueError(_no_target if lost else why_not_finite(unwrap(learn.model), half_of(learn)))
+    warn_user(f"the validation loss{where} is {loss}: {dl.reader.named(error, *lost) if lost else error}")
 
 @patch
 @delegates(Learner.validate)
 def validate(self:FittingLearner, ds_idx=1, dl=None, **kwargs):
     "fastai's `validate`; a loss that is `nan` is told of."
     with train_alone(unwrap(self.model)): res = super(FittingLearner, self).validate(ds_idx, dl, **kwargs)
-    if res: _tell(self, res[0], '')
+    if res: _tell(self, res[0], '', self.dls[ds_idx] if dl is None else dl)
     return res
 
 @patch
@@ -133,4 +148,4 @@ def _do_epoch(self:FittingLearner):
     recorder = getattr(self, 'recorder', None)
     if recorder is None: return
     row = dict(zip(recorder.metric_names, recorder.log)) # what there is of it
-    _tell(self, row.get('valid_loss'), f' of epoch {self.epoch}')
+    _tell(self, row.get('valid_loss'), f' of epoch {self.epoch}', self.dls.valid)

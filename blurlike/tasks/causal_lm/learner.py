@@ -133,13 +133,14 @@ def _refusal(tokenizer, messages): # `None`: the template writes them
     except (TypeError, ValueError) as e: return e
 
 def _check_chats(rows, columns, tokenizer):
-    tried,refused = {},{} # order -> its refusal; what that says -> the refusal and its rows
+    written,refused = set(),{} # orders that the template does not refuse; what a refusal says -> it, and its rows
     for i in range(0, len(rows), 1000):
         part = np.arange(i, min(i+1000, len(rows)))
         for k,o in zip(part, rows.read(part, columns)[0]):
             order = _order_of(rows, k, o)
-            if order not in tried: tried[order] = _refusal(tokenizer, o)
-            if tried[order]: refused.setdefault(str(tried[order]), (tried[order], []))[1].append(k)
+            error = None if order in written else _refusal(tokenizer, o)
+            if error: refused.setdefault(str(error), (error, []))[1].append(k)
+            else: written.add(order)
     if not refused: return
     error,numbers = next(iter(refused.values()))
     raise name_error(error, rows.name(numbers))

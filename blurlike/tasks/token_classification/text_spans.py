@@ -97,6 +97,7 @@ def from_spans(
     tagged = [_tag_row(rows, i, cells, text, names, align) for i,cells in enumerate(zip(texts, marks))]
     told = [(i, texts[i], s) for i,(_,_,found) in enumerate(tagged) for s in found]
     _check_span_labels(rows, told, spans)
+    _report_missing(rows, marks, spans)
     if align is None: _report_cut_words(rows, told, spans)
     rest = {c:rows.column(c) for c in rows.columns if c not in (text, spans)}
     df = pd.DataFrame(rest | {text:[w for w,*_ in tagged], spans:[t for _,t,_ in tagged]})
@@ -110,6 +111,12 @@ def _check_span_labels(rows, told, spans): # (row, text, span)
     l = min(odd, key=first.get)
     raise ValueError(f"column {spans!r}, {rows.name([first[l]])}: the label {l!r} is a tag; "
         f"a span is a whole entity, and its label the type, {l[2:]!r}")
+
+def _report_missing(rows, marks, spans): # of each row
+    bare = [i for i,m in enumerate(marks) if is_missing(m)]
+    if not bare: return
+    warn_user(f"column {spans!r}: {len(bare):,} of {len(marks):,} rows have no list of spans ({rows.name(bare)}), and count as texts "
+        "in which nothing is to be found. If nobody has looked at them, drop them; if nothing is there, write []")
 
 def _report_cut_words(rows, told, spans): # (row, text, span)
     cut = [o for o in told if is_in_word(o[1], o[2]['start']) or is_in_word(o[1], o[2]['end'])]
