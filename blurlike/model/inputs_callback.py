@@ -33,7 +33,7 @@ class ModelLoss:
         of_rows = kwargs.get('reduction', self.reduction)!='mean' # what is summed up by rows stays divided as it is
         if of_rows or self.door.loss is None: return self.from_logits(pred, targ, 'none' if of_rows else 'mean')
         return self.door.loss if self.count(targ) else (pred*0).sum() # models say `nan` where no target counts
-    def from_logits(self, pred, targ, reduction): # of rows; or where the model is not asked, since some are of other processes, or in windows
+    def from_logits(self, pred, targ, reduction='mean'): # of rows; or where the model is not asked, since some are of other processes, or in windows
         self.like.reduction = reduction
         return self.like(pred, targ)
     def of_tokens(self, targ)->bool: return hasattr(self.like, 'of_tokens') and self.like.of_tokens(targ)
