@@ -68,6 +68,7 @@ def _as_read(self:TransformersDataLoaders, items): # where the reader of the tar
     as_read = getattr(getters[-1], 'as_read', None)
     return items if as_read is None else as_read(items, columns_read(getters[0]))
 
+# %% ../../nbs/data/24_loaders.ipynb #5c2f4f79d
 @patch
 def _divided(self:TransformersDataLoaders, items): # texts as lists of words, where these are read, as `predict_batch` divides them
     tl,tfm = self.valid_ds.tls[0],self.text_tfm

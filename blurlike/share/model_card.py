@@ -230,6 +230,7 @@ def _not_in_pipe(learn, facts): # what a pipeline of transformers leaves out
         res.append('It knows nothing of the decisions above: its scores and labels are those without them.')
     return ' '.join(res)
 
+# %% ../../nbs/share/02_model_card.ipynb #bab4f580d
 def _usage(learn, facts, name, merge):
     tag = pipeline_of(learn.task)
     item = learn.dls.text_tfm.shown_example(facts['text'])

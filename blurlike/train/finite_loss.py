@@ -105,6 +105,7 @@ def _check_loss(self:FittingLearner, sound): # what is said where the weights ar
         return
     raise self._named(where, why, [] if now is None else sorted(now))
 
+# %% ../../nbs/train/04_finite_loss.ipynb #2368f413d
 @patch
 def _named(self:FittingLearner, where, why, places): # of rows of a batch; those without a target alone, if there are any
     lost = _without_target(self.dl, np.array(places)) if len(places) else []

@@ -85,6 +85,7 @@ def _tag_row(rows, i, cells, column, names, align): # words, their tags, and the
         return *spans_to_tags(text, spans, align),spans
     except (ValueError, TypeError, KeyError) as e: raise ValueError(f"{rows.name([i])}: {e.args[0]}") from None
 
+# %% ../../../nbs/tasks/token_classification/06_text_spans.ipynb #8cd460ced
 def from_spans(
     rows:Rows, # Texts and their spans
     text:str, # Column of the texts
