@@ -1,15 +1,16 @@
 """What happens in one of two processes alone: `ranks_apart.py WHAT CHECKPOINT`. Each process prints one line of JSON.
 
 `nan`: a loss in the second process, looked at late, as on a GPU. `loss`: `ModelLoss` in validation. `stop`: SIGTERM, a batch apart.
-`rates`: `lr_find`, and a fit after it. `texts`: predictions of texts without labels, words with tags among them."""
+`rates`: `lr_find`, and a fit after it. `texts`: predictions of texts without labels, words with tags among them.
+`answers`: scores of the training batches of question answering."""
 import json,os,signal,sys,warnings
 
 import torch
 from fastai.callback.core import Callback
-from runs import tagger
+from runs import questions, tagger
 from small import FRAMES, TEXTS
 
-from blurlike.all import Checkpoints, ModelLoss, TransformersLearner, rank_distrib, sequence_classification_learner
+from blurlike.all import Checkpoints, ModelLoss, TransformersLearner, question_answering_learner, rank_distrib, sequence_classification_learner
 from blurlike.train.checkpoints import checkpoints_in
 
 warnings.simplefilter('ignore')
@@ -41,10 +42,17 @@ def predicted():
     words = tagger(checkpoint)
     with words.distrib_ctx(), words.no_bar(): tags = words.get_preds(dl=words.dls.test_dl([t.split() for t in TEXTS[:11]]))[0]
     return [float(v) for p in [*tags, *learn.get_preds(dl=learn.dls.test_dl(TEXTS[:11]))[0]] for v in p.flatten()]
+def answered(): # F1 of 8 rows
+    asked = question_answering_learner(questions(10), checkpoint, bs=4, valid=[8, 9], max_length=24, overlap=6, model_kwargs=no_dropout)
+    asked.recorder.train_metrics = True
+    with asked.distrib_ctx(), asked.no_bar(), asked.no_logging(): asked.fit(1, 0.)
+    return [dict(zip(asked.recorder.metric_names[1:], asked.recorder.values[-1]))['train_f1']]
+
 try:
     with learn.distrib_ctx(), learn.no_bar(), learn.no_logging():
         if what=='rates': values = find_rates()
         if what=='texts': values = predicted()
+        if what=='answers': values = answered()
         learn.fit(1, 0. if what=='loss' else 1e-3, cbs=cbs)
 except BaseException as e: said = f'{type(e).__name__}: {e}'
 weights = getattr(learn.model, 'module', learn.model).parameters()

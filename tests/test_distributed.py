@@ -133,3 +133,9 @@ def test_texts_without_labels_are_predicted_by_all_processes(bert, tmp_path):
     (one,),(first,second) = apart('texts', bert, tmp_path, 1),apart('texts', bert, tmp_path)
     assert first['values']==second['values'] and len(one['values'])>11*3
     np.testing.assert_allclose(first['values'], one['values'], rtol=2e-4, atol=2e-5)
+
+def test_each_process_scores_the_answers_of_its_own_training_rows(bert, tmp_path):
+    "fastai gathers nothing after a training batch"
+    (one,),(first,second) = apart('answers', bert, tmp_path, 1),apart('answers', bert, tmp_path)
+    assert not first['said']+second['said'] and 0<one['values'][0]<1
+    assert first['values'][0]+second['values'][0]==pytest.approx(2*one['values'][0])

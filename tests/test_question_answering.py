@@ -689,6 +689,8 @@ def test_explain_tells_what_speaks_for_the_answer(both):
     assert both.explain(ITEMS[0], method='occlusion').rows[0]['logit']==pytest.approx(logit.scores[0] if told[0]['answer'] else logit.null, abs=1e-4)
     both.explain(ITEMS[0], steps=4)
     with pytest.raises(ValueError, match='labels= and words='): both.explain(ITEMS[0], labels=['people'])
+    row, = both.explain(('who saw it', '\x00'), steps=4).rows # signs of which no token is left
+    assert row['label']=='(no answer)' and row['score']==both.predict(('who saw it', '\x00'))[-1]==pytest.approx(1)
 
 def test_check_knows_shared_contexts_and_lost_answers(bert):
     data = pd.concat([FRAME, FRAME.iloc[:2].assign(question='who was seen'), FRAME.iloc[4:5]], ignore_index=True) # rows 24 and 25: their context again, 26 a duplicate

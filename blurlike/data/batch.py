@@ -94,11 +94,23 @@ def create_batches(self:TransformersDL, samps):
 
 # %% ../../nbs/data/28_batch.ipynb #0a1b001b
 @patch
+def _bounds(self:TransformersDL, n): # of `n` rows, those of this process
+    rank,world = self.share or (0, 1)
+    return n*rank//world,n*(rank+1)//world
+
+@patch
+def own(self:TransformersDL,
+    rows # Of a whole batch: a tensor or array
+): # Those of this process, or one that does not count
+    "What this process takes of a batch."
+    start,end = self._bounds(len(rows))
+    return rows[start:end] if end>start else rows[:1]
+
+@patch
 def _mine(self:TransformersDL, b):
-    n,(rank,world) = find_bs(b),self.share
-    start,end = (n*k//world for k in (rank, rank+1))
+    start,end = self._bounds(find_bs(b))
     self.whole,self.real = b,end>start
-    return tuple(t[start:end] if self.real else t[:1] for t in b)
+    return tuple(map(self.own, b))
 
 @patch
 def _to_device(self:TransformersDL, b):

@@ -194,7 +194,7 @@ _most_shown = 20
 def _none_told(confused): # what the name that is no label means
     meant = dict(prediction='missed', label='given in vain')
     told = [f'{NONE} as {c}: {said}' for c,said in meant.items() if (confused[c]==NONE).any()]
-    return f" ({'; '.join(told)})" if told else ''
+    return '; '.join(['',*told])
 
 @patch
 def _said(self:ScoreReport):

@@ -156,7 +156,8 @@ def _found_in(ask, tfm): # score, window, first and last token of the answer, an
 def asked(self:AnswerPredictions, learn, ask): # of `learn.explain`
     tfm = learn.dls.text_tfm
     best,none = _found_in(ask, tfm)
-    lacks = none[0]-best[0]>threshold(learn)
+    is_found = np.isfinite(best[0])
+    lacks = not is_found or none[0]-best[0]>threshold(learn)
     logit,w,i,j = none if lacks else best
     context = ask.whose[w].parts[1]
     text = '(no answer)' if lacks else context[ask.places[w][i][1]:ask.places[w][j][2]].strip()

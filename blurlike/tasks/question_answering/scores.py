@@ -87,7 +87,8 @@ class AnswerCounts(SharedCounts):
     def count(self, learn):
         if getattr(learn.dl, 'now', None) is None: return
         self.follow(learn)
-        self.rows.append(learn.dl.now)
+        rows = learn.dl.now
+        self.rows.append(learn.dl.own(rows) if learn.training else rows) # after training batches nothing is gathered
         self.found += zip(*batch_answers(learn.pred, learn.xb[0], learn.dls.text_tfm))
 
     def value(self, name)->float|None:
