@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 import blurlike.inspect.row_scan as data_parts
 import blurlike.inspect.first_look as first_look
 import blurlike.inspect.data_check as health
-from blurlike.all import (CategoryBlock, ColReader, DataBlock, DataReport, IndexSplitter, Pipeline, RandomSplitter, Rows, SkipItemException, TokenizeText, TransformersLearner,
+from blurlike.all import (CategoryBlock, ColReader, DataBlock, DataReport, IndexSplitter, Pipeline, RandomSplitter, RegressionBlock, Rows, SkipItemException, TokenizeText, TransformersLearner,
     TransformersTextBlock, count_tokens, masked_lm_learner, pair_tokens, scratch_checkpoint, sequence_classification_learner, suspects, suspicious, token_classification_learner, whole_texts)
 from blurlike.train.training_state import loaders_of, random_states
 from small import BS, CUES, FILLERS, FRAMES, EVERY_KIND, learner
@@ -87,6 +87,28 @@ def test_labels(bert, in_tmp):
     assert ('imbalance','training') not in found(made(df, bert, class_weights='balanced').check())
     assert 'rare' not in {f.what for f in made(df, bert).check(rows=30)} # of a sample that is not told
     assert report.labels.label.tolist()==['good','fine','bad']
+
+def test_a_single_label_is_compared_with_the_rows_that_lack_it(bert, in_tmp):
+    df = clean()
+    df['label'] = [int(i%9==0) for i in range(len(df))]
+    one = dict(problem_type='multi_label_classification')
+    report = made(df, bert, **one).check()
+    assert found(report)=={('imbalance','training'):[]} and "'not label' has 40 rows, 'label' 5" in report[0].message
+    assert not made(df, bert, class_weights='balanced', **one).check()
+    assert not made(df.assign(label=[i%2 for i in range(len(df))]), bert, **one).check()
+
+@pytest.mark.parametrize('several', [False, True])
+def test_numbers_that_a_datablock_lets_through_are_named(several, bert, in_tmp):
+    df = clean()
+    df['label'] = [[float(i), 1.] if several else float(i) for i in range(len(df))]
+    df.at[3,'label'],df.at[47,'label'] = ([1., np.nan],[np.inf, 1.]) if several else (np.nan,np.inf)
+    blocks = TransformersTextBlock(bert, max_length=32),RegressionBlock(n_out=2 if several else 1)
+    dls = DataBlock(blocks, get_x=ColReader('text'), get_y=ColReader('label'), splitter=IndexSplitter(range(45, len(df)))).dataloaders(df, bs=8)
+    learn = TransformersLearner(dls, bert)
+    report = learn.check()
+    assert found(report)=={('missing','training'):[3], ('missing','validation'):[47]}
+    assert np.isfinite(np.array(report.labels[['mean','std','min','max']].to_numpy().tolist(), dtype=float)).all() # of the others
+    if not several: assert not {3, 47} & set(learn.check(labels=True).suspects.row)
 
 def test_of_many_labels_the_rarest_are_shown_and_how_many_there_are_more(bert, in_tmp):
     rows = pd.DataFrame([dict(text=f'a film {i} {k}', label=f'label {i:02}') for i in range(28) for k in range(30-i)])

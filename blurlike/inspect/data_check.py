@@ -14,7 +14,7 @@ from fastcore.basics import patch
 
 from ..support.arguments import check_counts
 from ..model.class_weights import held_weights
-from .row_faults import found_in, label_findings, label_table, text_findings
+from .row_faults import found_in, label_findings, label_table, lacks_numbers, number_findings, text_findings
 from .row_scan import DataPart, kind_of_targets, parts_of, same_randomness
 from ..show.report import DataReport, Finding, count_of
 from ..train.learner import TransformersLearner
@@ -138,7 +138,8 @@ def wrong_labels(
 )->tuple[list,list,dict]: # Findings, notes, and a table
     "Rows of either part whose labels look wrong."
     kind = parts[0].kind
-    rows = [r for p,mask in zip(parts, _sample(parts, seed)) for r in _read_rows(p, mask)]
+    masks = [mask & ~lacks_numbers(p) for p,mask in zip(parts, _sample(parts, seed))]
+    rows = [r for o in zip(parts, masks) for r in _read_rows(*o)]
     if kind.of_words: rows = _fewer_words(rows, seed)
     table,told = suspects(rows, parts[0].vocab, kind.name, seed)
     n = sum(len(r[1]) for r in rows) if kind.of_words else len(rows)
@@ -177,7 +178,7 @@ def _check_asked(learn, rows, labels): # can it be looked at?
 def _findings(learn, parts):
     res = text_findings(parts)+parts[0].dl.text_tfm.findings(parts)
     res += label_findings(parts, held_weights(learn.loss_func)[1] is not None)
-    for p in parts: res += [*([] if p.kind is None else p.kind.findings(p)), *cut_findings(p)]
+    for p in parts: res += [*([] if p.kind is None else p.kind.findings(p)), *number_findings(p), *cut_findings(p)]
     return res
 
 @patch
