@@ -112,6 +112,7 @@ def _mine(self:TransformersDL, b):
     self.whole,self.real = b,end>start
     return tuple(map(self.own, b))
 
+# %% ../../nbs/data/28_batch.ipynb #97fbff13
 @patch
 def _to_device(self:TransformersDL, b):
     if self.device is None or self.device.type=='cpu': return b

@@ -149,6 +149,7 @@ def _unvalidated(part, train, have):
     remedy = 'move some of these rows to validation (valid=[...]), or take another seed'
     return _with_labels(train, 'unvalidated', unseen, 'in no row of validation', remedy)
 
+# %% ../../nbs/inspect/05_row_faults.ipynb #11aa499a
 def _beside(train, counts): # what is rare or frequent beside each other: labels, or a single one and the rows without it
     have = {l:n for l,n in counts.items() if n}
     if len(counts)>1: return have

@@ -209,6 +209,7 @@ def _are_alike(self:ScoreReport): # is a score the same in all draws, since ever
     tables = [self.scores, *([] if self.labels is None else [self.labels])]
     return any(df[c].isna().any() for df in tables for c in df if c.endswith('low'))
 
+# %% ../../nbs/inspect/13_score_report.ipynb #9457c28e
 @patch
 def _tables(self:ScoreReport): # heading -> table
     scores = self.scores

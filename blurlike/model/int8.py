@@ -87,6 +87,7 @@ def _layers_in(model): # that are rounded
     if not layers: _tell_none(model, linear)
     return layers
 
+# %% ../../nbs/model/27_int8.ipynb #40f5199b
 @contextmanager
 def _int8(model):
     _check(model)

@@ -107,6 +107,7 @@ def _tell_lost(before, loss):
     warn_user(f"this loss comes without the {' and '.join(lost)} of the one before, and the learner answers without: find them again, "
         "or set with_decisions(loss, **decisions_of(learn.loss_func)) instead")
 
+# %% ../../nbs/predict/06_predicting_learner.ipynb #13f5f6f1
 _meanings = dict(one=('x.softmax(-1)','x.argmax(-1)'), some=('x.sigmoid()','x>0.5')) # of logits, as most losses have them
 
 def _tell_unknown(learn, loss): # before it is trained with

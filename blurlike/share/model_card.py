@@ -76,6 +76,7 @@ def _table(facts):
     return '\n'.join(['| | |', '|---|---|', *rows])
 def _listed(o): return [o] if is_name(o) else o
 
+# %% ../../nbs/share/02_model_card.ipynb #8e7abffd
 def _reads_blocks(learn): # of many texts?
     ds = learn.dls.train_ds
     return getattr(learn.dls.text_tfm, 'packed', False) or isinstance(getattr(ds, 'items', None), TokenBlocks)

@@ -26,6 +26,7 @@ def _open_plain(path): return open(path, 'rb')
 _unpack = {'.gz':gzip.open, '.bz2':bz2.open, '.xz':lzma.open, '.zip':_open_zip}
 DAMAGED = (OSError, EOFError, zipfile.BadZipFile, lzma.LZMAError, zlib.error) # what a broken one raises
 
+# %% ../../nbs/support/09_packed_files.ipynb #1528af22
 def check_file(path): # is it there?
     if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
 

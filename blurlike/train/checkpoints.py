@@ -225,6 +225,7 @@ def after_fit(self:Checkpoints):
     self._unlisten()
     if self._has_begun(): self._at_end = self.learn.n_epoch,callback_states(self.learn) # the callbacks of the call will be taken out of the learner
 
+# %% ../../nbs/train/15_checkpoints.ipynb #c777c6f2
 @patch
 def finish(self:Checkpoints,
     learn:TransformersLearner # The callback may have been taken out of it by now

@@ -68,6 +68,7 @@ def _lr_find(self:FittingLearner, *args, **kwargs): # fastai's; an interruption 
     finally:
         if kept: vars(recorder).update(kept)
 
+# %% ../../nbs/train/05_rates.ipynb #ce815609
 @patch
 @delegates(Learner.lr_find)
 def lr_find(self:FittingLearner, *args, **kwargs):

@@ -132,6 +132,7 @@ def _check_callbacks(facts, cbs):
     made = ', '.join(f'{n}(...)' for n in sorted(absent))
     raise ValueError(f"the interrupted call had callbacks that are not here: pass cbs=[{made}], or make the learner with them")
 
+# %% ../../nbs/train/19_resume.ipynb #edd576da
 @patch
 def resume(self:TransformersLearner,
     folder, # Of the `Checkpoints` of the run

@@ -121,6 +121,7 @@ def _module_states(learn): # of each callback that has some
     res = [[type(cb).__name__, states(cb)] for cb in learn.cbs]
     return [[name, of] for name,of in res if any(of.values())]
 
+# %% ../../nbs/train/07_training_state.ipynb #5d56cabd
 def _grads(learn): # what `GradientAccumulation` has gathered
     return {n:p.grad for n,p in unwrap(learn.model).named_parameters() if p.grad is not None and p.grad.any()}
 

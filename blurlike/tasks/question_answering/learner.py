@@ -54,6 +54,7 @@ def questions_block(
     tfm = TokenizeQuestions(tokenizer, max_length, overlap, max_answer_length, unanswerable)
     return TransformBlock(type_tfms=tfm, dl_type=TransformersDL, dls_kwargs=dict(drop_last=False))
 
+# %% ../../../nbs/tasks/question_answering/09_learner.ipynb #e7acdafc
 def _target_block(vocab): return TransformBlock(type_tfms=AnswerPlaces())
 def _fits(dls): return isinstance(getattr(dls, 'text_tfm', None), TokenizeQuestions)
 

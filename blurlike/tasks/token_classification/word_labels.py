@@ -201,6 +201,7 @@ def _entities(self:WordPredictions, learn, s, ignore_labels): # those that the m
         res.append(dict(entity_group=label, score=score, word=s.text[a:b], start=a, end=b))
     return res
 
+# %% ../../../nbs/tasks/token_classification/05_word_labels.ipynb #d043b1f1
 def _strategy(name): # of the pipeline's, by its name
     from transformers.pipelines.token_classification import AggregationStrategy
     known = [s.value for s in AggregationStrategy]
