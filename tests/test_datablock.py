@@ -18,6 +18,7 @@ from fasttransform import Pipeline
 from blurlike.all import (Callback, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, MaskedLMBlock, MultiCategoryBlock, FetchPredsCallback, Interpretation, Metric, IndexSplitter, RandomSplitter, RegressionBlock, TransformersLearner, TransformersTextBlock, TokenTensor, Transform, load_learner,
     sequence_classification_learner)
 from blurlike.data.batch import TransformersDL
+from blurlike.data.rows import Rows
 from blurlike.data.tokens import TokenizeText
 from blurlike.model.pretrained import label_maps
 from blurlike.model.tokenizer import load_tokenizer
@@ -50,6 +51,33 @@ def test_a_datablock_takes_every_kind_of_row(readers, table, bert, in_tmp):
     preds,targets = learn.get_preds(dl=learn.dls.test_dl(rows, with_labels=True))
     assert [learn.names[i] for i in targets]==[r['label'] for r in BLOCK_ROWS[:4]]
     torch.testing.assert_close(preds, want.softmax(-1))
+
+PLACED = pd.DataFrame([dict(other='bad '*k, label=r['label'], text=r['text'], third='film') for k,r in enumerate(BLOCK_ROWS)])
+def first_of(r): return r.iloc[0]
+def named_rows(r): return f'{r.text} {r.name}'
+def labels_from(r): return r.iloc[1]
+PLACES = dict(numbers=(ColReader(2), ColReader(1), PLACED), first=(first_of, labels_from, PLACED[['text','label','other']]), headless=(ColReader(0), ColReader(1), PLACED[['text','label']].set_axis([0, 1], axis=1)),
+    named=(named_rows, ColReader('label'), PLACED.set_axis([f'film {i}' for i in range(len(PLACED))])))
+
+@pytest.mark.parametrize('given', ['frame','dicts'])
+@pytest.mark.parametrize('readers', PLACES)
+def test_what_is_read_by_its_place_is_read_so_in_new_rows(readers, given, bert, in_tmp):
+    get_x,get_y,df = PLACES[readers]
+    learn,dls = of_block(bert, get_x, get_y, df)
+    texts = [get_x(df.iloc[i]) for i in range(len(df))]
+    if given=='dicts' and readers=='named': return # a dict has no name
+    rows = df if given=='frame' else df.to_dict('records')
+    want = learn.predict_logits(texts)
+    torch.testing.assert_close(learn.predict_logits(learn.texts_of(rows)), want)
+    preds,targets = learn.get_preds(dl=dls.test_dl(rows, with_labels=True))
+    torch.testing.assert_close(preds, want.softmax(-1))
+    assert [learn.names[i] for i in targets]==PLACED.label.tolist()
+    learn.predict_batch(rows, out='out.jsonl')
+    assert pd.read_json('out.jsonl', lines=True).label.tolist()==[o['label'] for o in learn.predict_batch(texts)]
+
+def test_rows_as_dicts_keep_the_order_of_the_columns():
+    df = pd.DataFrame([[1, 2, 3]], columns=['b','a','b'])
+    assert list(Rows(df)[0].items())==[('b', 1), ('a', 2)]
 
 class LastWord(Transform):
     def encodes(self, x:str): return x.split()[-1]

@@ -19,9 +19,15 @@ def comment_starts(source):
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     return {t.start[0]:t.start[1] for t in tokens if t.type==tokenize.COMMENT}
 
+def n_spaces(node):
+    "How many a text has; one with values in it has those between them, on whichever lines a Python puts its parts."
+    if isinstance(node, ast.JoinedStr): return sum(map(n_spaces, node.values))
+    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return node.value.count(' ') if is_text else 0
+
 def prose_lines(tree):
     "Lines with a text of several words on them: messages and docstrings."
-    texts = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str) and n.value.count(' ')>3)
+    texts = (n for n in ast.walk(tree) if n_spaces(n)>3)
     return {i for n in texts for i in range(n.lineno, n.end_lineno+1)}
 
 def exported_lines(tree):

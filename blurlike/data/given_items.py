@@ -52,9 +52,11 @@ def given_rows(
     tl # `TfmdLists` that read the first ones
 ): # Rows, or a list
     "`items` in the form of the rows that `tl` was made for: dicts, or `Series`."
-    rows = Rows(items) if isinstance(items, (pd.DataFrame, Dataset)) else items
-    if takes(tl, {}): return rows
     are_series = takes(tl, pd.Series(dtype=object))
+    is_frame = isinstance(items, pd.DataFrame)
+    if are_series and is_frame: return [items.iloc[i] for i in range(len(items))] # as fastai reads a frame
+    rows = Rows(items) if is_frame or isinstance(items, Dataset) else items
+    if takes(tl, {}): return rows
     return [pd.Series(o) if are_series and isinstance(o, dict) else o for o in rows]
 
 # %% ../../nbs/data/23_given_items.ipynb #36f55fda
@@ -82,10 +84,11 @@ def check_gives_batches(
 # %% ../../nbs/data/23_given_items.ipynb #0a1b0025
 def columns_read(
     getter # The first of the transforms of a text
-): # The name of a column, or the names of several; `None`: unknown
+): # The name of a column, or the names of several; `None`: unknown, or read by their places
     "What of a row is read."
     if isinstance(getter, Column): return getter.names
     cols = list(getter.cols) if isinstance(getter, ColReader) else []
+    if any(isinstance(c, int) for c in cols): return None
     return cols[0] if len(cols)==1 else cols or None
 
 def check_row(

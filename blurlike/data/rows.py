@@ -40,7 +40,9 @@ def _as_list(v): # pandas reads the lists of a parquet file as arrays, within li
     if isinstance(v, np.ndarray): return v.tolist() if v.dtype!=object else list(map(_as_list, v))
     return {k:_as_list(o) for k,o in v.items()} if isinstance(v, dict) else v
 
-def _arrays(df): return {c:df.iloc[:,i].array for i,c in reversed([*enumerate(df.columns)])} # of columns of one name the first
+def _arrays(df): # of columns of one name the first
+    first = np.flatnonzero(~df.columns.duplicated())
+    return {df.columns[i]:df.iloc[:,i].array for i in first}
 
 def _without_format(ds):
     if ds.format['type']!='custom': return ds.with_format(None)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['unwrap', 'real_tokens', 'split_windows', 'labels_of_windows', 'read_outputs', 'replace_hidden', 'cat_choices',
-           'gives_one_number', 'accepted_names', 'writes_text']
+           'gives_one_number', 'cache_name', 'accepted_names', 'writes_text']
 
 # %% ../../nbs/model/08_model_inputs.ipynb #3edfb288
 import inspect
@@ -119,6 +119,13 @@ def gives_one_number(
     "Is its output a number for each text?"
     config = getattr(model, 'config', None)
     return config is not None and config.num_labels==1 and config.problem_type in (None, 'regression') # transformers' own rule
+
+# %% ../../nbs/model/08_model_inputs.ipynb #d00rca51
+def cache_name(
+    names # Of arguments, or of outputs
+)->str|None:
+    "What its cache is called, if there is one among them."
+    return next((n for n in ('cache','past_key_values') if n in names), None)
 
 # %% ../../nbs/model/08_model_inputs.ipynb #62657058
 def _forwards(model): # those that a call may go through, outermost first

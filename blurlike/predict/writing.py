@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from torch.nn.functional import pad
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from ..model.model_inputs import accepted_names, unwrap
+from ..model.model_inputs import accepted_names, cache_name, unwrap
 from ..model.turns import predict_together
 from .token_choice import Draws
 from ..support.progress import Progress
@@ -54,6 +54,9 @@ def _keeps_tokens(cache): # in all layers, and nothing else?
     of_decoders = 'self_attention_cache','cross_attention_cache'
     parts = [getattr(cache, n) for n in of_decoders if hasattr(cache, n)] or [cache]
     return all(type(layer) in _of_tokens for p in parts for layer in getattr(p, 'layers', ()))
+
+def _is_state(cache): # alone, on top of which `generate` would read all tokens once more
+    return all(getattr(cache, 'is_linear', [False]))
 
 # %% ../../nbs/predict/04_writing.ipynb #f0d8d2f9
 def stop_options(
@@ -104,7 +107,7 @@ def step(self:Continuation,
     with self.learn.predicting(), predict_together(self.model), drawing:
         out = self.model.generate(**self._given(), **self._known(),
             use_cache=True, return_dict_in_generate=True, **self.how, **options, **stop_options(self.learn))
-        self._take(out.sequences[:,self.ids.shape[1]:], out.past_key_values if self.in_rounds else None)
+        self._take(out.sequences[:,self.ids.shape[1]:], out.get(cache_name(out)) if self.in_rounds else None)
 
 @patch
 def finish(self:Continuation,
@@ -124,8 +127,9 @@ def finish(self:Continuation,
 # %% ../../nbs/predict/04_writing.ipynb #1de8c32b
 @patch
 def _known(self:Continuation): # of the tokens so far, where the model takes it
-    is_taken = self.cache is not None and 'past_key_values' in accepted_names(self.model)
-    return dict(past_key_values=self.cache) if is_taken else {}
+    name = cache_name(accepted_names(self.model))
+    is_taken = name is not None and self.cache is not None and not _is_state(self.cache)
+    return {name:self.cache} if is_taken else {}
 
 @patch
 def _given(self:Continuation): # to the model
