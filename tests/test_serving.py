@@ -169,6 +169,15 @@ def test_what_is_refused(exported, bert, monkeypatch, tmp_path):
         m.setitem(sys.modules, 'onnxruntime', None)
         with pytest.raises(ImportError, match='pip install onnxruntime'): load_onnx(folder)
 
+@pytest.mark.slow
+def test_large_logits_are_rounded_more(bert, tmp_path):
+    learn = learner('single', bert)
+    with torch.no_grad():
+        for p in learn.model.classifier.parameters(): p.mul_(3e4)
+    own = blurlike.save.onnx_model._logits
+    loaded = load_onnx(export_onnx(learn, tmp_path/'large'))
+    assert own(loaded, [learn.dls.one_batch()[0]])[0].abs().max()>100
+
 class Doubled(transformers.BertForSequenceClassification):
     def forward(self, input_ids, **kwargs):
         output = super().forward(input_ids, **kwargs)

@@ -46,6 +46,11 @@ def test_the_least_sure_by_the_plain_model(trained, kind, by):
     np.testing.assert_allclose(found.score, np.sort(want)[::-1][:7], atol=1e-4)
     np.testing.assert_allclose(want[found.row], found.score, atol=1e-4)
 
+def test_entropy_tells_rows_near_a_half_apart(trained, monkeypatch):
+    learn,near = trained('multi'),torch.tensor([3e-4, 1e-4, 2e-4, 0.])
+    monkeypatch.setattr(type(learn.predictions), 'doubts', lambda self, learn, items, bs, measure: measure(torch.stack([.5+near, .5-near], -1)))
+    for by in un.MEASURES: assert learn.uncertain(texts_of('multi', table('multi', 4)), 4, by=by, diverse=False).row.tolist()==[3,1,2,0]
+
 @pytest.mark.parametrize('kind', LABELLED)
 def test_texts_stand_beside_their_rows(trained, kind):
     new = table(kind, 30, seed=9)

@@ -30,7 +30,7 @@ def _margin(probs):
     first,second = probs.topk(2).values.unbind(-1)
     return 1-(first-second)
 
-def _entropy(probs): return torch.special.entr(probs).sum(-1)
+def _entropy(probs): return torch.special.entr(probs.double()).sum(-1) # in single precision it is flat around a half
 def _confidence(probs): return 1-probs.amax(-1)
 
 MEASURES = dict(margin=_margin, entropy=_entropy, confidence=_confidence)
@@ -61,7 +61,7 @@ def _of_chunk(learn, rows, start, bs, measure): # items and their doubts
     predictions = learn.predictions
     with items_from(start):
         items = predictions.items_of(learn, rows_between(rows, start, min(start+_chunk, len(rows))))
-        doubts = torch.as_tensor(predictions.doubts(learn, items, bs, measure)).float().numpy()
+        doubts = torch.as_tensor(predictions.doubts(learn, items, bs, measure)).double().numpy()
     if doubts.shape!=(len(items),):
         raise ValueError(f"by= gave numbers of shape {doubts.shape} for {len(items)} rows: one for each (...,C) probabilities is expected")
     odd = np.flatnonzero(np.isnan(doubts))
@@ -70,7 +70,7 @@ def _of_chunk(learn, rows, start, bs, measure): # items and their doubts
 
 def _least_sure(learn, rows, most, bs, measure): # row numbers, doubts and items, the most doubtful first
     numbers = np.zeros(0, dtype=np.int64)
-    doubts = np.zeros(0, dtype=np.float32)
+    doubts = np.zeros(0)
     items = []
     for start in range(0, len(rows), _chunk):
         new,of_new = _of_chunk(learn, rows, start, bs, measure)
