@@ -15,7 +15,7 @@ from blurlike.all import (Rows, Callback, GradientAccumulation, Interpretation, 
 from blurlike.model import token_scores as scores_module
 from blurlike.inspect.token_view import reading_of
 from fastai.losses import CrossEntropyLossFlat
-from blurlike.model.model_inputs import accepted_names
+from blurlike.model.model_inputs import accepted_names, cache_name
 from blurlike.model.trials import documents_apart, way_apart
 from blurlike.tasks.causal_lm.generation import pads_left, prompts_of
 from blurlike.predict import writing
@@ -542,6 +542,25 @@ def test_settings_hold_in_batches_and_rounds(trained, setting, monkeypatch):
     ids,got = continued(learn, PROMPTS, 5, 20)
     want = [single(learn.model.eval(), learn.dls.tokenizer, i, 20) for i in ids]
     assert got==want
+
+class Written(dict): sequences = property(lambda self: self['sequences'])
+
+@pytest.mark.parametrize('name', ['cache','past_key_values'])
+def test_what_is_kept_of_a_text_goes_by_either_name(name, trained, monkeypatch):
+    "`cache` since transformers 5.24"
+    learn,own,lengths = trained('llama'),trained('llama').model.generate,[]
+    known = cache_name(accepted_names(learn.model))
+    def generate(**kwargs):
+        assert not {'cache','past_key_values'} & set(kwargs)-{name}
+        kept = kwargs.pop(name, None)
+        lengths.append(0 if kept is None else kept.get_seq_length())
+        out = own(**kwargs, **({} if kept is None else {known:kept}))
+        return Written({'sequences':out.sequences, name:out[known]})
+    monkeypatch.setattr(writing, 'ROUND', 2)
+    _,want = continued(learn, PROMPTS, 64, 30)
+    monkeypatch.setattr(writing, 'accepted_names', lambda model: {'input_ids', name})
+    monkeypatch.setattr(learn.model, 'generate', generate)
+    assert continued(learn, PROMPTS, 64, 30)[1]==want and lengths[0]==0<lengths[1]<lengths[2]
 
 def test_rows_that_have_ended_leave_the_batch(trained, monkeypatch):
     learn,sizes = trained('llama'),[]

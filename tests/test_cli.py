@@ -1,5 +1,5 @@
 "`blurlike train`, `predict`, `report`, as a user types them."
-import importlib.util,io,json,os,shlex,subprocess,sys
+import errno,importlib.util,io,json,os,shlex,subprocess,sys,tempfile
 from contextlib import redirect_stderr,redirect_stdout
 from pathlib import Path
 
@@ -367,6 +367,14 @@ def test_options_that_cannot_be_are_told_at_once(bert, in_tmp, capsys):
             (['train','texts.csv',str(bert),'--out','new','--log','.'], '--log . is a folder'),
             (['train','texts.csv',str(bert),'--out','new','--checkpoints','file'], '--checkpoints file is a file')):
         assert main(args)==2 and said in capsys.readouterr().err
+
+def test_a_place_that_takes_no_folder_is_told_before_training(bert, in_tmp, capsys, monkeypatch):
+    FRAMES['single'].to_csv('data.csv', index=False)
+    def refuse(*args, **kwargs): raise OSError(errno.EROFS, 'Read-only file system', 'xyz') # to one who may write everywhere, too
+    monkeypatch.setattr(tempfile, 'mkdtemp', refuse)
+    assert main(['train', 'data.csv', str(bert), *QUICK, '--out', 'new/m'])==2
+    out,err = capsys.readouterr()
+    assert f"you may not write in {str(in_tmp)!r} (Read-only file system)" in err and 'rows to train on' not in out
 
 def test_a_log_takes_the_place_of_no_other_file(bert, in_tmp, capsys):
     FRAMES['single'].to_csv('data.csv', index=False)

@@ -172,7 +172,7 @@ def test_the_likeliest_of_one_label(trained, capsys):
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()]==probs
     assert cli.main(['predict', str(folder), 't.csv', '--threshold', '.2'])==2 and 'each row has one label' in capsys.readouterr().err
 
-@pytest.mark.parametrize('wrong,said', [(0, 'above 0 and below 1'), (1., 'above 0'), (float('nan'), 'above 0'), (True, 'above 0'), ('0.3', 'above 0'), ([.1,.2], '2 numbers, one for each of 3'),
+@pytest.mark.parametrize('wrong,said', [(0, 'above 0 and below 1 is expected; .*top_k='), (1., 'above 0'), (float('nan'), 'above 0'), (True, 'above 0'), ('0.3', 'above 0'), ([.1,.2], '2 numbers, one for each of 3'),
     (dict(good=1.5), "threshold of 'good' is 1.5"), (dict(great=.5), "'great', which is no label: the labels are 'bad', 'good', 'sure'")])
 def test_what_is_no_threshold(wrong, said, multi, bert):
     before = multi.loss_func

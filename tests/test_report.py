@@ -190,7 +190,7 @@ def test_slices_that_could_be_taken_for_each_other(trained):
 def test_no_label_is_told_where_it_stands(kind, trained):
     report = quiet(trained(kind), lambda l: l.report())
     said = [f'{NONE} as {c}: {what}' for c,what in (('prediction','missed'),('label','given in vain')) if (report.confused[c]==NONE).any()]
-    assert bool(said)==(kind=='multi') and (f"most confused{', ' if len(report.confused)>20 else ' ('}" in repr(report))==bool(said)
+    assert bool(said)==(kind=='multi') and (f"most confused{', ' if len(report.confused)>20 else '; '}" in repr(report))==bool(said)
     assert all(o in repr(report) and o in report._repr_html_() for o in said)
 
 def test_a_script_prints_all_columns(trained, monkeypatch):

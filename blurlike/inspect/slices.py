@@ -63,7 +63,8 @@ def slices_of(
     is_number = pd.api.types.is_numeric_dtype(values)
     if is_number and n>10: values = _quarters(values)
     elif n>_most_slices:
-        raise ValueError(f"by={by!r} has {n:,} values in {len(values):,} rows, more than {_most_slices}: pass a function of a row that gives fewer")
+        raise ValueError(f"by={by!r} has {n:,} values in {len(values):,} rows, more than {_most_slices}: "
+            "take a column that has fewer, or a function of a row that gives fewer")
     is_ordered = is_number or pd.api.types.is_datetime64_any_dtype(values)
     groups = values.groupby(values, observed=True, sort=is_ordered).indices
     order = groups if is_ordered else sorted(groups, key=lambda k: -len(groups[k]))
@@ -81,7 +82,7 @@ def slices_by(
     by # As in `slices_of`, or a list of these; `None`: no slices
 )->dict: # Name -> value -> (n,) places
     "The rows of `dl` by each of `by`."
-    if isinstance(by, (pd.Series, np.ndarray)):
+    if isinstance(by, (pd.Series, np.ndarray, dict)):
         raise TypeError("by= is the name of a column or a function of a row: add these values to the rows as a column")
     by = L(by)
     names = [_function_name(o) if callable(o) else o for o in by]

@@ -147,7 +147,8 @@ def label_threshold(
 # %% ../../nbs/model/23_decisions.ipynb #a1c3efff
 def _check_probability(t, name):
     if is_number(t) and 0<t<1 and 0<np.float32(t)<1: return float(t) # as the loss will hold it
-    raise ValueError(f"{name} is {t!r}: a probability above 0 and below 1 is expected")
+    hint = '; predict_batch(..., top_k=) gives labels with their scores, whatever the threshold' if is_number(t) and t==0 else ''
+    raise ValueError(f"{name} is {t!r}: a probability above 0 and below 1 is expected{hint}")
 
 def _of_labels(given, vocab, now): # of those that `given` does not name, the ones that they have
     named = {str(n):n for n in vocab}

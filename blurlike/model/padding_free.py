@@ -138,7 +138,7 @@ class Packing:
 def begin(self:Packing, module, args, kwargs):
     _here.batch = None # of a call around this one, or of one that Ctrl-C ended
     mask = kwargs.get('attention_mask')
-    is_generating = kwargs.get(cache_name(kwargs)) is not None # what was said before is not in the batch
+    is_generating = kwargs.get('use_cache') or kwargs.get(cache_name(kwargs)) is not None # what was said before is not in the batch
     if mask is None or mask.ndim!=2 or is_generating: return
     known = copy_of(mask) # as the loader collated it: asking the device would hold it up
     real = (mask.cpu() if known is None else known)!=0

@@ -96,7 +96,8 @@ def _check_above(folder, real): # can a folder be made there?
     above = next(p for p in real.parents if p.exists())
     why = f"{str(folder)!r} cannot be made: "
     if not above.is_dir(): raise NotADirectoryError(f"{why}{str(above)!r} is a file")
-    if not os.access(above, os.W_OK): raise PermissionError(f"{why}you may not write in {str(above)!r}")
+    try: tempfile.TemporaryDirectory(prefix=f'.{real.name}.', dir=above).cleanup()
+    except OSError as e: raise type(e)(f"{why}you may not write in {str(above)!r} ({e.strerror})") from None
 
 def _check_not_here(folder, real): # what is replaced is another folder afterwards, and a shell would stand in the old one
     here = Path.cwd()
