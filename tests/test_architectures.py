@@ -23,7 +23,7 @@ def test_a_classifier_that_inherits_from_a_writer(tmp_path, in_tmp):
     "It has the method that makes a decoder's input, and makes its own."
     check.run('t5gemma2', 'sequence_classification', tmp_path)
 
-SAMPLE = dict(causal_lm='reformer mpt falcon_h1 qwen3_5'.split(), seq2seq='fsmt switch_transformers marian encoder-decoder'.split()) # the gate's part of what is run by hand
+SAMPLE = dict(causal_lm='reformer mpt falcon_h1 qwen3_5'.split(), seq2seq='fsmt switch_transformers marian encoder-decoder seamless_m4t'.split()) # the gate's part of what is run by hand
 
 @pytest.mark.slow
 @pytest.mark.parametrize('kind,task', [(k, t) for t,kinds in SAMPLE.items() for k in kinds])

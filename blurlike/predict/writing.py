@@ -136,7 +136,7 @@ def _given(self:Continuation): # to the model
     if self.read is None: return dict(inputs=self.ids, attention_mask=self.mask)
     encoded = self.read['kind'](last_hidden_state=self.read['hidden']) # anew: with beams `generate` repeats its rows
     told = dict(decoder_input_ids=self.ids, decoder_attention_mask=self.mask) # its width says what the cache holds
-    return told | dict(encoder_outputs=encoded, inputs=self.read['ids'], attention_mask=self.read['mask'])
+    return told | dict(encoder_outputs=encoded, input_ids=self.read['ids'], attention_mask=self.read['mask'])
 
 # %% ../../nbs/predict/04_writing.ipynb #6e76a903
 @patch
