@@ -16,7 +16,7 @@ from fastai.data.core import DataLoaders
 from fastai.data.transforms import ColReader
 from fastcore.foundation import L
 
-from .column import Column
+from .column import Column, getter_of
 from .row_reader import own_transforms
 from .rows import Rows
 from .table_checks import read_rows
@@ -54,7 +54,8 @@ def given_rows(
     "`items` in the form of the rows that `tl` was made for: dicts, or `Series`."
     are_series = takes(tl, pd.Series(dtype=object))
     is_frame = isinstance(items, pd.DataFrame)
-    if are_series and is_frame: return [items.iloc[i] for i in range(len(items))] # as fastai reads a frame
+    is_ours = isinstance(getter_of(tl), Column) # which reads many rows at once
+    if are_series and is_frame and not is_ours: return [items.iloc[i] for i in range(len(items))] # as fastai reads a frame
     rows = Rows(items) if is_frame or isinstance(items, Dataset) else items
     if takes(tl, {}): return rows
     return [pd.Series(o) if are_series and isinstance(o, dict) else o for o in rows]
