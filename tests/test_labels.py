@@ -241,6 +241,13 @@ def test_numbers_stand_for_the_names_in_vocab():
     refused(cycle(.5,1), 'vocab= is for labels', vocab=['a','b'])
     assert read(['a' if i in SPLITS[0] and i%2 else 'b' if i%2 else 'c' for i in range(N)], vocab=['b','c','a','d'])[1]==['b','c','a','d'] # more than there are
 
+def test_categories_that_are_tuples(bert):
+    lists = cycle(('a','b'), ('b',))
+    both = [make(bert, frame(o)) for o in (lists, pd.Categorical(pd.Index(lists, tupleize_cols=False)))]
+    assert both[0].names==both[1].names==['a','b'] and both[1].task.name=='multi_label_classification'
+    targets = [[t.tolist() for _,t in o.dls.valid] for o in both]
+    assert targets[0]==targets[1]
+
 NEG_POS = {'label2id':{'pos':1, 'neg':0}, 'id2label':{0:'neg', 1:'pos'}, 'numpy':{np.int64(1):'pos', np.int64(0):'neg'}, 'feature':ClassLabel(names=['neg','pos'])}
 
 @pytest.mark.parametrize('form', NEG_POS)

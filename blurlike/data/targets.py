@@ -63,7 +63,8 @@ def _vocab_of(flat, name, categories): # labels in the data, in order
 def _are_places(values): return all(map(is_whole, values)) and {*values}=={*range(len(values))} # each number once
 
 def _in_order(vocab): # of a dict
-    by_label,by_place = _are_places([*vocab.values()]),_are_places([*vocab])
+    by_label = _are_places([*vocab.values()])
+    by_place = _are_places([*vocab])
     if by_label!=by_place: return sorted(vocab, key=vocab.get) if by_label else [vocab[i] for i in range(len(vocab))]
     raise ValueError(f"vocab={vocab!r:.60}: a dict has a number for each label (label2id), or a label for each number (id2label), "
         f"from 0 to {max(len(vocab)-1, 0)}; or pass a list of the labels, in order")
@@ -186,7 +187,8 @@ def _read_one_column(used, n_train, col, name, single, vocab): # vocab, and what
         return y.values,y
     flat,values = _as_names(flat, declared, vocab)
     _check_labels(flat, n_train, used, single, name, vocab)
-    res = vocab or declared or _vocab_of(flat, name, used.categories(name))
+    categories = used.categories(name) if single else None # those of lists are lists
+    res = vocab or declared or _vocab_of(flat, name, categories)
     return res,(Column if single else LabelLists)(name, values)
 
 # %% ../../nbs/data/11_targets.ipynb #8b5dc3fb

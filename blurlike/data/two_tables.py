@@ -100,7 +100,8 @@ def _frames_joined(train, valid, shared): # in memory
     a,b = (_named_frame(_table(o), names)[shared] for o in (train, valid))
     both = pd.concat([a, b], ignore_index=True)
     parts = dict(train=np.arange(len(a)), validation=np.arange(len(a), len(both)))
-    return Rows(both, splits=dict(train=0, validation=len(a))),parts
+    declared = {c:of for c,of in names.items() if of and both[c].explode().dropna().isin(of).all()}
+    return Rows(both, splits=dict(train=0, validation=len(a)), names=declared),parts
 
 def _joined(train, valid): # `Rows`, and the numbers of both parts
     first,second = train.columns,valid.columns
