@@ -19,7 +19,7 @@ from .column import stands_elsewhere, with_names
 from .row_numbers import said_rows
 from .rows import Rows
 from .splits import own_frame, train_part
-from .table_checks import read_rows
+from .table_checks import is_foreign, read_rows
 
 # %% ../../nbs/data/08_two_tables.ipynb #c3a8f645
 def is_table(
@@ -28,7 +28,7 @@ def is_table(
     "Is `o` a table: a frame, a `Dataset`, `Rows`, a list of dicts, or the path of a file?"
     if isinstance(o, str): return bool(Path(o).suffix) and Path(o).expanduser().is_file()
     if isinstance(o, list): return len(o)>0 and isinstance(o[0], dict)
-    return isinstance(o, (pd.DataFrame, Dataset, Rows, Path))
+    return isinstance(o, (pd.DataFrame, Dataset, Rows, Path)) or is_foreign(o) # which will be refused
 
 def _are_two(data): # tables
     if not isinstance(data, (tuple, list)) or len(data)!=2: return False
