@@ -127,14 +127,19 @@ def _named_once(given): # pairs of columns of a file and names of ours; of two n
     if twice is not None: raise ValueError(f"column {twice!r} is named twice")
     return given
 
-def _rows(learn, data, as_text, **wanted): # a file, and its columns -> names of ours; `wanted`: option -> those given, and ours
-    from blurlike.all import read_again
+def _frame(rows): # of a parquet file that was a `Dataset` with the names of its labels, too
+    import pandas as pd
+    if isinstance(rows.source, pd.DataFrame): return rows.source
+    return pd.DataFrame({c:rows.column(c) for c in rows.columns})
+
+def _rows(learn, data, as_text, may_be_empty=False, **wanted): # a file, and its columns -> names of ours; `wanted`: option -> those given, and ours
+    from blurlike.all import fill_texts, read_again
     columns = [(asked or _listed(names), _listed(names)) for asked,names in wanted.values()]
     given = _named_once([(str(o), n) for asked,names in columns for o,n in zip(asked, names)])
-    df,new = read_again(learn, data, [o for o,n in given if n in as_text]).source,{}
+    df,new = _frame(read_again(learn, data, [o for o,n in given if n in as_text], may_be_empty)),{}
     for option,(given,names) in wanted.items(): new |= _renamed(df, data, option, given, _listed(names))
     new |= _hidden(df, new)
-    return df.rename(columns=new),new
+    return fill_texts(df.rename(columns=new), data, learn.dls),new
 
 def _hidden(df, new): # columns of the file whose name another one gets
     names = [n for n in new.values() if n in df.columns and n not in new]
@@ -192,7 +197,7 @@ def _labelled(learn, data, text, label): # rows with texts and labels, and the f
     return _as_known(df, labels[0], learn.names, learn.task.kind.several),new
 
 def _items(learn, args, names): # what is to be read: lines of standard input, or the rows of a file
-    if args.data!='-': return _rows(learn, args.data, _listed(names), text=(args.text, names))[0]
+    if args.data!='-': return _rows(learn, args.data, _listed(names), True, text=(args.text, names))[0]
     if args.text: raise ValueError("--text names columns of a file; standard input holds one text a line")
     if isinstance(names, list):
         raise ValueError("standard input holds one text a line, and this model reads several columns: "

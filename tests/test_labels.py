@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 import transformers
-from blurlike.all import Callback, Rows, TransformersLearner, TransformersTextBlock, load_learner, masked_lm_learner, sequence_classification_learner, token_classification_learner
+from blurlike.all import Callback, Rows, TokenCategoryBlock, TransformersLearner, TransformersTextBlock, load_learner, masked_lm_learner, sequence_classification_learner, token_classification_learner
 from blurlike.cli import main
 from blurlike.data.label_columns import label_counts
 from blurlike.data.target_kinds import alike_labels
@@ -240,6 +240,31 @@ def test_numbers_stand_for_the_names_in_vocab():
     refused(cycle('a','b'), 'list of different labels', vocab=['a','a'])
     refused(cycle(.5,1), 'vocab= is for labels', vocab=['a','b'])
     assert read(['a' if i in SPLITS[0] and i%2 else 'b' if i%2 else 'c' for i in range(N)], vocab=['b','c','a','d'])[1]==['b','c','a','d'] # more than there are
+
+def test_categories_that_are_tuples(bert):
+    lists = cycle(('a','b'), ('b',))
+    both = [make(bert, frame(o)) for o in (lists, pd.Categorical(pd.Index(lists, tupleize_cols=False)))]
+    assert both[0].names==both[1].names==['a','b'] and both[1].task.name=='multi_label_classification'
+    targets = [[t.tolist() for _,t in o.dls.valid] for o in both]
+    assert targets[0]==targets[1]
+
+NEG_POS = {'label2id':{'pos':1, 'neg':0}, 'id2label':{0:'neg', 1:'pos'}, 'numpy':{np.int64(1):'pos', np.int64(0):'neg'}, 'feature':ClassLabel(names=['neg','pos'])}
+
+@pytest.mark.parametrize('form', NEG_POS)
+def test_a_vocab_in_other_forms(form, bert):
+    _,vocab,y = read(cycle(0,1), vocab=NEG_POS[form])
+    assert vocab==['neg','pos'] and [y(dict(label=i)) for i in (0,1)]==vocab
+    assert read(cycle('pos','neg'), vocab=NEG_POS[form])[1]==vocab
+    tags = frame([['neg','pos']]*N).assign(tokens=[['a','b']]*N), frame([[0,1]]*N).assign(tokens=[['a','b']]*N)
+    for data in tags: assert token_classification_learner(data, bert, tags='label', vocab=NEG_POS[form], bs=6).names==vocab
+    assert list(TokenCategoryBlock(NEG_POS[form]).type_tfms[0].vocab)==vocab
+
+@pytest.mark.parametrize('vocab,error,said', [({'neg','pos'},TypeError,'in order, is expected, not a set'), (frozenset(['neg','pos']),TypeError,'not a frozenset'), ('ab',TypeError,"vocab='ab'.*not a str"),
+    ({'neg':1, 'pos':2},ValueError,r'from 0 to 1; or pass a list'), ({'neg':0, 'pos':0},ValueError,'label2id'), ({'neg':'a', 'pos':'b'},ValueError,'id2label'), ({0:1, 1:0},ValueError,'id2label'), ({},ValueError,'vocab={}')], ids=str)
+def test_a_vocab_without_an_order(vocab, error, said, bert):
+    refused(cycle(0,1), said, error, vocab=vocab)
+    with pytest.raises(error, match=said): token_classification_learner(frame([[0,1]]*N).assign(tokens=[['a','b']]*N), bert, tags='label', vocab=vocab)
+    with pytest.raises(error, match=said): TokenCategoryBlock(vocab)
 
 # What can be a label
 

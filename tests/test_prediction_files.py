@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 import torch
 from blurlike.all import TransformersLearner, predict_to_file, token_classification_learner
+from blurlike.cli import main
 from blurlike.support.one_writer import OneWriter
 from datasets import Dataset
 from fresh import here, run_fresh
 from runs import WORDS, gaps
-from small import FRAMES, TEXTS, learner, texts_of
+from small import ARCH, EVERY_KIND, FRAMES, TEXTS, WRITING, asked_of, learner, texts_of
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
@@ -52,6 +53,27 @@ def test_the_same_as_in_memory(task, suffix, bert):
     assert out==Path(f'p.{suffix}').absolute() and same(read(out), expected)
     assert sorted(os.listdir())==[f'.{out.name}.job', out.name]
 
+@pytest.mark.parametrize('kind', EVERY_KIND)
+def test_no_rows_have_the_columns_of_a_prediction(kind, checkpoints):
+    learn = learner(kind, checkpoints(ARCH[kind]))
+    kwargs = dict(max_new_tokens=1) if kind in WRITING else {}
+    row = learn.predict_batch(asked_of(kind, FRAMES[kind])[:1], **kwargs)[0]
+    names = [*row] if isinstance(row, dict) else ['predictions']
+    for suffix in ('csv','parquet','jsonl'): learn.predict_batch([], out=f'p.{suffix}', **kwargs)
+    assert pd.read_csv('p.csv').columns.tolist()==pd.read_parquet('p.parquet').columns.tolist()==names
+    assert len(pd.read_csv('p.csv'))==len(pd.read_parquet('p.parquet'))==len(Path('p.jsonl').read_text())==0
+
+def test_a_file_of_no_rows(bert, capsys):
+    learn = learner('single', bert)
+    Path('none.csv').write_text('text,label\n')
+    assert learn.predict_batch('none.csv')==[] and learn.predict_logits('none.csv').shape[0]==learn.embed('none.csv').shape[0]==0
+    assert len(learn.dls.test_dl('none.csv'))==0
+    with pytest.raises(ValueError, match='the data has no rows'): learn.report('none.csv')
+    learn.save_pretrained('saved')
+    assert main(['predict', 'saved', 'none.csv'])==0 and capsys.readouterr().out==''
+    assert main(['predict', 'saved', 'none.csv', '--out', 'p.csv'])==0 and 'label' in pd.read_csv('p.csv').columns
+    assert main(['report', 'saved', 'none.csv'])==2
+
 @pytest.mark.parametrize('kind', ['list','series','frame','dataset'])
 def test_sources(kind, single):
     df = FRAMES['single'][:13].set_index(pd.Index(range(7, 20)))
@@ -73,7 +95,7 @@ def test_csv_keeps_what_a_cell_can_hold(tmp_path):
     assert [r['scores'] for r in back]==['', '{"é": 0.25, "b": 1.0}', '{}'] and [r['tags'] for r in back]==['', '', '["x,\\"y\\"", null]']
 
 def test_no_rows(single):
-    assert single.predict_batch([], out='p.csv').read_text().strip()==''
+    assert single.predict_batch([], out='p.csv').read_text().strip()==','.join(single.predict_batch(TEXTS[:1])[0])
     assert read(single.predict_batch([], out='p.jsonl'))==[]
     assert len(pd.read_parquet(single.predict_batch([], out='p.parquet')))==0
 

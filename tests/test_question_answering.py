@@ -379,6 +379,15 @@ def test_forms_of_squads_json(name, content, tmp_path):
     rows,_ = read_questions(tmp_path/name)
     assert [rows.column(n).tolist() for n in ('question','context','title')]==[['Who sat?'], ['The cat sat.'], ['Cats']]
 
+def test_loaders_read_squads_json(bert, tmp_path):
+    path = tmp_path/'sq.json'
+    path.write_text(json.dumps(nested(BOTH)))
+    learn = asked(path, bert)
+    for with_labels in (False, True): assert learn.dls.test_dl(path, with_labels=with_labels).n==len(BOTH)
+    assert len(learn.predict_batch(path))==len(learn.report(path))==len(BOTH)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained(tmp_path/'saved'))
+    assert again.dls.test_dl(path, with_labels=True).n==len(BOTH)
+
 def test_a_json_array_is_rows(tmp_path):
     rows = [dict(question='Who sat?', context='The cat sat.', answers=dict(text=['cat'], answer_start=[4]))]*2
     (tmp_path/'rows.json').write_text(json.dumps(rows))

@@ -1,10 +1,12 @@
 "New rows are read as those were that a learner was made of: from another kind of file, after it was saved and loaded, on the command line."
 import warnings
+from collections import deque
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
@@ -13,7 +15,7 @@ from fastai.data.transforms import ColReader
 
 from blurlike.all import TransformersLearner, TransformersTextBlock, compare, load_learner, rows_to_judge, sequence_classification_learner, token_classification_learner
 from blurlike.cli import main
-from small import TEXTS
+from small import ARCH, COLUMNS, FRAMES, MORE_KINDS, TEXTS, learner
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 N = 24
@@ -225,3 +227,78 @@ def test_columns_by_number(bert):
     df = pd.DataFrame({0:TEXTS[:N], 1:['u','v']*12})
     make(bert, df, text=0, label=1).save_pretrained('saved')
     assert said('report', 'saved', write(df, 'new.csv')).startswith('24 rows')
+
+# Empty cells of a csv, tables of other kinds, none at all
+
+def with_warnings(f): # what it gives, and says
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        res = f()
+    return res,[str(w.message) for w in told]
+
+def empty_text(kind): # rows of which one has an empty text, and the column of it
+    names = COLUMNS[kind].get('text', dict(summaries='source').get(kind, 'text'))
+    name = names if isinstance(names, str) else names[-1]
+    df = FRAMES[kind][:6].copy()
+    if kind=='choice': df = df.join(pd.DataFrame(df.pop('choices').tolist(), columns=['c0','c1','c2','c3']))
+    df.loc[2, name] = ''
+    return df
+
+@pytest.mark.parametrize('kind', [k for k in MORE_KINDS if k not in ('chats','answers')]) # which no csv holds
+def test_an_empty_cell_of_a_csv_is_an_empty_text(kind, checkpoints):
+    df = empty_text(kind)
+    choices = dict(choices=['c0','c1','c2','c3']) if kind=='choice' else {}
+    whole = df.replace('', 'a film')
+    learn = learner(kind, checkpoints(ARCH[kind]), pd.concat([whole]*3, ignore_index=True), **choices)
+    for form in ('.csv','.tsv','.jsonl'):
+        if form=='.jsonl': df.to_json('t.jsonl', orient='records', lines=True)
+        else: df.to_csv(f't{form}', sep=',' if form=='.csv' else '\t', index=False)
+    want,told = with_warnings(lambda: learn.predict_batch('t.jsonl'))
+    assert any('empty text in item 2' in t for t in told)==(kind not in ('pair','choice','prompts')) # which hold other texts
+    for name in ('t.csv','t.tsv'):
+        assert with_warnings(lambda: learn.predict_batch(name))==(want, told)
+        assert learn.dls.test_dl(name).n==6
+
+def test_an_empty_cell_on_the_command_line(bert, recwarn):
+    make(bert, frame('a','b')).save_pretrained('saved')
+    df = frame('a','b')[:4].rename(columns=dict(text='body'))
+    df.loc[1, 'body'] = ''
+    rows = [said('predict', 'saved', write(df, f'n{ending}'), '--text', 'body') for ending in ('.csv','.jsonl')]
+    assert rows[0]==rows[1] and rows[0].count('\n')==4 and any('empty text in item 1' in str(w.message) for w in recwarn)
+    reports = [said('report', 'saved', f'n{ending}', '--text', 'body', '--rows', 0) for ending in ('.csv','.jsonl')]
+    assert reports[0]==reports[1] and reports[0].startswith('4 rows')
+
+def test_a_missing_text_is_told_with_what_to_do(bert):
+    learn = make(bert, frame('a','b'))
+    for gap in (None, float('nan'), pd.NA):
+        for rows in ([*TEXTS[:2], gap], frame('a','b')[:3].assign(text=[*TEXTS[:2], gap])):
+            with pytest.raises(TypeError, match=r"item 2: expected a text.*fillna\(\{'text': ''\}\)"): learn.predict_batch(rows)
+
+def test_missing_choices_of_a_csv_are_none(bert):
+    df = pd.DataFrame(dict(text=TEXTS[:4], a='good', b='bad', c=['fine', None]*2, label=0))
+    learn = learner('choice', bert, df, choices=['a','b','c'], valid=[0])
+    df.to_csv('c.csv', index=False)
+    assert learn.predict_batch('c.csv')==learn.predict_batch(df)
+
+class DataFrame: # as polars has it
+    columns = ['text','label']
+    def __len__(self): return 2
+    def __iter__(self): return iter([TEXTS[:2], ['a','b']])
+    def to_pandas(self): return frame('a','b')
+
+def test_a_table_of_another_library(bert):
+    learn = make(bert, frame('a','b'))
+    told = r'not the DataFrame of test_reading_again: pass `data.to_pandas\(\)`'
+    calls = learn.predict_batch, learn.predict_logits, learn.embed, learn.dls.test_dl, learn.report, lambda o: make(bert, o), lambda o: make(bert, frame('a','b'), valid=o), lambda o: make(bert, (frame('a','b'), o))
+    for call in calls:
+        with pytest.raises(TypeError, match=told): call(DataFrame())
+    with pytest.raises(TypeError, match='not the Table of pyarrow'): learn.predict_batch(pa.table(dict(text=TEXTS[:2])))
+    with pytest.raises(TypeError, match='dl=learn.dls.test_dl'): learn.validate(dl=DataFrame())
+
+@pytest.mark.parametrize('name', ['p.csv','p.jsonl','p.parquet'])
+def test_what_can_only_be_gone_through(name, bert):
+    learn = make(bert, frame('a','b'))
+    for k,items in enumerate((deque(TEXTS[:5]), dict(enumerate(TEXTS[:5])).values(), dict.fromkeys(TEXTS[:5]).keys())):
+        assert learn.predict_batch(items)==learn.predict_batch(TEXTS[:5])
+        learn.predict_batch(items, out=f'{k}{name}')
+    if name=='p.jsonl': assert pd.read_json('0p.jsonl', lines=True).label.tolist()==[p['label'] for p in learn.predict_batch(TEXTS[:5])]

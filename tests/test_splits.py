@@ -10,7 +10,7 @@ import torch
 from blurlike.all import (CategoryBlock, Checkpoints, ColReader, CSVLogger, DataBlock, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, TransformersTextBlock, masked_lm_learner, model_card, read_corpus, read_rows, read_split, row_numbers, sequence_classification_learner, split_rows,
     token_classification_learner, used_rows)
 from blurlike.cli import main
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from fastai.data.transforms import ColSplitter, EndSplitter, FuncSplitter, IndexSplitter, RandomSplitter, TrainTestSplitter
 from blurlike.data.draws import _earlier, _first
 from small import FRAMES, TEXTS, first, learner
@@ -481,6 +481,20 @@ def test_ids_of_a_class_label_beside_a_frame(kind, order, bert):
     parts = [[r['label'] for r in part.items] for part in (learn.dls.train_ds, learn.dls.valid_ds)]
     assert parts[::order]==[DF.label[:30].tolist(), DF.label[30:].tolist()]
     if order==1: assert with_classes(ds, bert, valid=frame).names==learn.names
+
+@pytest.mark.parametrize('order', [1, -1], ids=['dataset_first','frame_first'])
+@pytest.mark.parametrize('several', [False, True], ids=['one','several'])
+def test_names_that_no_row_has_beside_a_frame(several, order, bert):
+    as_given = (lambda o: [o]) if several else (lambda o: o)
+    names = ClassLabel(names=['other','good','fine','bad','none'])
+    ds = Dataset.from_dict(dict(text=TEXTS[:30], label=[as_given(names.str2int(o)) for o in DF.label[:30]]), features=Features(text=Value('string'), label=List(names) if several else names))
+    frame = DF[30:].assign(label=[as_given(o) for o in DF.label[30:]])
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        for data in ((ds, frame)[::order], (ds, ds)): assert with_classes(data, bert).names==names.names
+        assert with_classes((frame, frame), bert).names==sorted({*DF.label})
+    odd = frame.assign(label=[as_given('odd'), *frame.label[1:]])
+    assert with_classes((odd, ds), bert).names==['bad','fine','good','odd'] # which the `ClassLabel` has not
 
 def test_no_label_of_a_class_label_beside_a_frame(bert):
     ds = Dataset.from_dict(dict(text=TEXTS[:30], label=[-1, *IDS[1:30].tolist()]), features=F)

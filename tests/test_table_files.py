@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from blurlike.all import Rows, check_columns, read_rows, read_table, sequence_classification_learner, set_seed, token_classification_learner
-from datasets import Dataset, DatasetDict
+from blurlike.cli import main
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
 from small import FRAMES, learner
 
 @pytest.fixture
@@ -167,6 +168,39 @@ def test_what_parquet_holds_that_is_no_text_or_label(odd, found, remedy, bert, i
         pq.write_table(pa.table(dict(text=AS_TEXT, label=_of_two('x', 'y')) | {name:odd}), 't.parquet')
         with pytest.raises(TypeError, match=f"column '{name}'.*{found if name=='label' or not pa.types.is_list(odd.type) else 'ndarray'}.*{remedy or ''}"): sequence_classification_learner('t.parquet', bert, bs=4, valid=.25)
 
+def with_names(names, label, name='t.parquet'): # as `datasets` writes it
+    ds = Dataset.from_dict(dict(text=AS_TEXT, label=label), features=Features(text=Value('string'), label=names))
+    ds.to_parquet(name)
+    return ds
+
+MOODS = ClassLabel(names=['neg','pos','other'])
+
+@pytest.mark.parametrize('names,label', [(MOODS,[0,1]*8), (Sequence(MOODS),[[0],[1,0]]*8)], ids=['one','several'])
+def test_names_of_labels_in_a_parquet_file(names, label, bert, in_tmp):
+    ds = with_names(names, label)
+    of_ds,of_file = (sequence_classification_learner(o, bert, bs=4, valid=.25) for o in (ds, 't.parquet'))
+    assert of_file.names==of_ds.names==['neg','pos','other'] and of_file.model.config.id2label=={0:'neg', 1:'pos', 2:'other'}
+    targets = [[t.tolist() for _,t in o.dls.test_dl(rows, with_labels=True)] for o in (of_ds, of_file) for rows in (ds, 't.parquet')]
+    assert all(t==targets[0] for t in targets) and of_file.report('t.parquet').metrics==of_file.report(ds).metrics
+    df = pd.DataFrame([dict(r) for r in Rows(ds)])
+    for two in ((df, 't.parquet'), ('t.parquet', df), ('t.parquet','t.parquet')): assert sequence_classification_learner(two, bert, bs=4).names==['neg','pos','other']
+    of_file.save_pretrained('saved')
+    assert main(['report', 'saved', 't.parquet', '--rows', '0'])==main(['predict', 'saved', 't.parquet', '--out', 'p.jsonl'])==0
+
+def test_no_label_in_a_parquet_file(bert, in_tmp, capsys):
+    learn = sequence_classification_learner(with_names(MOODS, [0,1]*8), bert, bs=4, valid=.25)
+    with_names(MOODS, [0,1,-1,1]*4)
+    for data in ('t.parquet', (pd.DataFrame(dict(text=AS_TEXT, label=['neg','pos']*8)), 't.parquet')):
+        with pytest.raises(ValueError, match="'label' has no label in row"): sequence_classification_learner(data, bert, bs=4)
+    with pytest.raises(ValueError, match="rows 2, 6, 10, 14: column 'label' holds None"): learn.report('t.parquet')
+    learn.save_pretrained('saved')
+    assert main(["report", "saved", "t.parquet"])==2 and "rows 2, 6, 10, 14: column 'label' holds nan" in capsys.readouterr().err
+
+def test_names_of_tags_in_a_parquet_file(bert, in_tmp):
+    features = Features(tokens=Sequence(Value('string')), tags=Sequence(ClassLabel(names=['O','B-X','I-X'])))
+    Dataset.from_dict(dict(tokens=[['a','film']]*8, tags=[[0,1]]*8), features=features).to_parquet('t.parquet')
+    assert token_classification_learner('t.parquet', bert, bs=4).names==['O','B-X','I-X']
+
 # JSON
 
 def test_jsonl_with_a_mark(read): assert read('a.jsonl', '\ufeff{"text": "a", "label": "01"}\n\n{"text": "b", "label": "1"}\n').to_dict('list')==dict(text=['a','b'], label=['01','1'])
@@ -268,12 +302,14 @@ def test_all_forms_of_a_table_read_alike(seed, tmp_path):
         assert rows.columns==list(df.columns) and len(rows)==len(df), form
         for c in df.columns: assert values(rows, c)==want[c], (form, c)
 
-@pytest.mark.parametrize('white', [' ', '\t ', ''])
+@pytest.mark.parametrize('white', [' ', '\t ', '', '\xa0', '\x0c', '\x0b', '\x85', '\u2028', ' \n\xa0\n'])
 def test_white_space_before_the_header(white, in_tmp):
     Path('t.csv').write_text(f'{white}\ntext,label\nfoo,1\n\nbar,2\n')
     assert read_table('t.csv').to_dict('list')==dict(text=['foo','bar'], label=[1,2])
     Path('one.csv').write_text(f'{white}\ntext\nfoo\nbar\n')
     assert read_table('one.csv').text.tolist()==['foo','bar']
+    Path('lines.csv').write_text(f'{white}\n\ntext,title\n"a\n\nb",foo\n')
+    assert read_table('lines.csv').to_dict('list')==dict(text=['a\n\nb'], title=['foo'])
 
 def test_text_views_of_arrow(bert):
     data = FRAMES['single']

@@ -99,9 +99,7 @@ def _name_in(v, names): # of one cell; what is neither an id nor a name stays
 def with_names(
     col:pd.Series, # Ids, names, or lists of either
     names:list # Of a `ClassLabel`, in order
-)->pd.Series: # Names, in their order; what is neither stays
+)->pd.Series: # Names; what is neither stays
     "What the ids of a `ClassLabel` stand for, in a column that may hold names too."
     def named(v): return [named(o) for o in v] if isinstance(v, (list, tuple, np.ndarray)) else _name_in(v, names)
-    res = col.map(named).astype(object)
-    is_whole = res.map(lambda v: v is None or isinstance(v, str) and v in names).all()
-    return res.astype(pd.CategoricalDtype(names)) if is_whole else res
+    return col.map(named).astype(object)

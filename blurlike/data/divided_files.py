@@ -30,7 +30,7 @@ class _Shape: # of a file, read with or without quotes
         self.path,self.sep,self.quoting,self.odd_quote = path,sep,quoting,False
         with self.rows() as rows:
             try:
-                self.header = next(filter(_is_there, rows), [])
+                self.header = self._read_header(rows)
                 begun = rows.line_num
                 counts = Counter(map(len, rows))
                 self.spans_lines = rows.line_num-begun > sum(counts.values())
@@ -38,6 +38,12 @@ class _Shape: # of a file, read with or without quotes
         self.n = 0 if self.odd_quote else len(self.header)
         self.counts = {k for k in counts if k} # of blank lines there is no field
 
+    def _read_header(self, rows): # and how many lines come before it
+        self.skipped = 0
+        for row in rows:
+            if _is_there(row): return row
+            self.skipped = rows.line_num
+        return []
     @property
     def fits(self): return not self.odd_quote and max(self.counts, default=0)<=self.n
     @property
@@ -162,7 +168,7 @@ _arrow_text = pd.ArrowDtype(pa.large_string()) # read many times faster than `st
 _text = pd.Series(['']).dtype # what pandas makes of texts
 
 def _columns(path, sep, shape):
-    as_written = dict(dtype=_arrow_text, keep_default_na=False, na_values=[''])
+    as_written = dict(dtype=_arrow_text, keep_default_na=False, na_values=[''], skiprows=shape.skipped)
     with open_bytes(path) as f:
         return pd.read_csv(f, sep=sep, quoting=shape.quoting, encoding='utf-8-sig', **as_written)
 

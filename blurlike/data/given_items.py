@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_many', 'takes', 'given_rows', 'check_no_rows', 'check_gives_batches', 'columns_read', 'check_row',
-           'text_columns', 'read_again', 'items_of', 'text_changes']
+           'text_columns', 'fill_texts', 'read_again', 'items_of', 'text_changes']
 
 # %% ../../nbs/data/23_given_items.ipynb #8f02c7f3
 from collections.abc import Mapping
@@ -16,13 +16,14 @@ from fastai.data.core import DataLoaders
 from fastai.data.transforms import ColReader
 from fastcore.foundation import L
 
-from .column import Column
+from .column import Column, getter_of
 from .row_reader import own_transforms
 from .rows import Rows
-from .table_checks import read_rows
+from .table_checks import check_foreign, is_foreign, read_rows
 from .table_files import is_table_file
 from .tokens import TokenizeText
 from ..support.arguments import is_name, some_of
+from ..support.packed_files import file_kind
 
 # %% ../../nbs/data/23_given_items.ipynb #ac980fbd
 def check_many(
@@ -38,6 +39,7 @@ def check_many(
         raise TypeError(f"{call} takes rows, and this {type(items).__name__} has {some_of(list(items), 5)}: {way}")
     if not hasattr(items, '__len__') or isinstance(items, (set, frozenset)):
         raise TypeError(f"{call} takes rows that have an order and a number, not a {type(items).__name__}: pass `list(rows)`")
+    if not isinstance(items, (Dataset, pd.DataFrame)): check_foreign(items, f'{call} takes')
 
 # %% ../../nbs/data/23_given_items.ipynb #36f55fd1
 def takes(
@@ -47,12 +49,15 @@ def takes(
     "Is `row` of a kind that `tl` reads?"
     return isinstance(row, tuple(L(tl.types[0])))
 
+def _reads_series(tl): # a `Column` reads dicts, many at once
+    return takes(tl, pd.Series(dtype=object)) and not isinstance(getter_of(tl), Column)
+
 def given_rows(
     items, # As they were passed
     tl # `TfmdLists` that read the first ones
 ): # Rows, or a list
     "`items` in the form of the rows that `tl` was made for: dicts, or `Series`."
-    are_series = takes(tl, pd.Series(dtype=object))
+    are_series = _reads_series(tl)
     is_frame = isinstance(items, pd.DataFrame)
     if are_series and is_frame: return [items.iloc[i] for i in range(len(items))] # as fastai reads a frame
     rows = Rows(items) if is_frame or isinstance(items, Dataset) else items
@@ -62,7 +67,7 @@ def given_rows(
 # %% ../../nbs/data/23_given_items.ipynb #36f55fda
 def _are_rows(o):
     if isinstance(o, (list, tuple)): return len(o)>0 and isinstance(o[0], (str, Mapping, pd.Series))
-    return isinstance(o, (pd.DataFrame, pd.Series, Dataset, Mapping, Rows)) or is_table_file(o)
+    return isinstance(o, (pd.DataFrame, pd.Series, Dataset, Mapping, Rows)) or is_foreign(o) or is_table_file(o)
 
 def check_no_rows(
     value, # As it was given
@@ -124,15 +129,32 @@ def _files(learn): # readers of files that are a task's own
     found = getattr(y[0] if len(y) else None, 'files', None)
     return found or getattr(getattr(learn, 'task', None), 'files', None) or {}
 
+# %% ../../nbs/data/23_given_items.ipynb #5c2f4fc2
+def fill_texts(
+    df, # Table that was read from `path`
+    path, # Or anything else that is no path
+    dls:DataLoaders # Of a learner
+): # The same
+    "The table of a csv with empty texts, where cells are empty: such a file does not tell them from missing ones."
+    is_divided = isinstance(path, (str, Path)) and file_kind(Path(path)) in ('.csv','.tsv')
+    if not is_divided: return df
+    names = dls.text_tfm.may_be_empty(L(columns_read(dls.valid_ds.tls[0].tfms.fs[0])))
+    once = [n for n in names if df.columns.tolist().count(n)==1]
+    return df.fillna(dict.fromkeys(once, ''))
+
+# %% ../../nbs/data/23_given_items.ipynb #5c2f4fc3
 def read_again(
     learn, # Learner, or its `DataLoaders`
     rows, # Table, or its path
-    as_text=None # Columns of a csv that stay text; `None`: those of the learner
+    as_text=None, # Columns of a csv that stay text; `None`: those of the learner
+    may_be_empty:bool=False # Is a table without rows one, too?
 )->Rows:
     "`rows` as the learner's own were read; `ValueError` for a `DatasetDict` of several parts, which are not judged together."
-    if as_text is None: as_text = text_columns(getattr(learn, 'dls', learn))
-    res,parts = read_rows(rows, _files(learn), as_text)
-    if len(parts)<2: return res
+    dls = getattr(learn, 'dls', learn)
+    if as_text is None: as_text = text_columns(dls)
+    res,parts = read_rows(rows, _files(learn), as_text, may_be_empty)
+    source = fill_texts(res.source, rows, dls)
+    if len(parts)<2: return res if source is res.source else Rows(source)
     raise ValueError(f"the DatasetDict has the parts {some_of(list(parts), 5)}: pass one of them, e.g. `data[{[*parts][-1]!r}]`")
 
 # %% ../../nbs/data/23_given_items.ipynb #2daedd19
@@ -143,16 +165,22 @@ def _check_no_row(items, call, learn): # the values of one would be taken for as
     if not is_row: return
     raise TypeError(f"{call} takes rows, and this Series is one of them, with {some_of(list(items.index), 5)}: pass `[row]`")
 
+def _in_pieces(items): # a `deque`, and the values of a dict, cannot be taken by pieces
+    if hasattr(items, 'iloc'): return items
+    try: items[:0]
+    except TypeError: return list(items)
+    return items
+
 def items_of(
     items, # As they were passed
     call:str, # Whereto
     learn # Learner, or its `DataLoaders`
 ): # Many, in an order
     "`items`, or the rows of the file whose path they are; `TypeError` as `check_many`, and for one row alone."
-    if is_table_file(items, _files(learn)): return read_again(learn, items).source
+    if is_table_file(items, _files(learn)): return read_again(learn, items, may_be_empty=True).source
     check_many(items, call)
     _check_no_row(items, call, learn)
-    return items
+    return _in_pieces(items)
 
 # %% ../../nbs/data/23_given_items.ipynb #36f55fd6
 def text_changes(

@@ -53,6 +53,9 @@ def _file_sizes(ds): # of the files that the rows are mapped from
     paths = [f['filename'] for f in ds.cache_files]
     return {p:os.path.getsize(p) for p in paths if os.path.exists(p)}
 
+def _names_of(feature): # of a `ClassLabel`, or of lists of one
+    return getattr(getattr(feature, 'feature', feature), 'names', None)
+
 def _as_places(given, n): # numbers of rows, or a mask of them
     res = np.asarray(given)
     if res.dtype!=bool: return res.astype(np.int64)
@@ -68,17 +71,18 @@ class Rows:
         source, # `DataFrame` or `datasets.Dataset`
         idxs=None, # Row numbers of this subset, `None`: all
         splits:dict|None=None, # Split -> where it begins in `source`, in order; `None`: that was not joined from splits
-        changed:dict|None=None # Column -> row number in `source` -> what is read instead; its subsets share it
+        changed:dict|None=None, # Column -> row number in `source` -> what is read instead; its subsets share it
+        names:dict|None=None # Column of a `DataFrame` -> names of all its labels, in order, used or not
     ):
         is_frame = isinstance(source, pd.DataFrame)
         self.source = source if is_frame else _without_format(source)
         self.idxs = None if idxs is None else np.asarray(idxs, dtype=np.int64)
         self.splits = splits
         self.changed = {} if changed is None else changed
-        self._parts,self._arrays,self._names,self._files = {},None,{},{}
+        self._parts,self._arrays,self._names,self._files = {},None,names or {},{}
         if is_frame: self._arrays = _arrays(source)
         else:
-            self._names = {c:n for c in source.column_names if (n := self.label_names(c)) is not None}
+            self._names = {c:n for c,f in self.source.features.items() if (n := _names_of(f)) is not None}
             self._files = _file_sizes(source)
 
     @property
@@ -104,7 +108,7 @@ def __getitem__(self:Rows, i):
     if isinstance(i, torch.Tensor): i = i.tolist()
     if isinstance(i, (int, np.integer)): return self._row(i)
     places = i if isinstance(i, slice) else _as_places(i, len(self))
-    return Rows(self.source, self.numbers[places], self.splits, self.changed)
+    return Rows(self.source, self.numbers[places], self.splits, self.changed, self._names)
 
 @patch
 def _row(self:Rows, i):
@@ -189,11 +193,9 @@ def arrow(self:Rows, name)->pa.ChunkedArray:
 @patch
 def label_names(self:Rows,
     name # Name of a column
-)->list|None: # Names in order, if the column is a `ClassLabel` or a sequence of them
-    "The label names that a `datasets.ClassLabel` column carries."
-    feature = None if self._arrays is not None else self.source.features[name]
-    feature = getattr(feature, 'feature', feature)
-    return getattr(feature, 'names', None)
+)->list|None: # Names in order, if the column is a `ClassLabel`, or lists of one, or was in one of two tables
+    "The label names that a column carries."
+    return self._names.get(name)
 
 @patch
 def categories(self:Rows,

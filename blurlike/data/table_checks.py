@@ -35,6 +35,14 @@ def _same_labels(parts):
         raise ValueError(f"the splits {first!r} and {name!r} have different features: {here} and {there}; "
             "cast one to the other's: `ds.cast(features)`")
 
+# %% ../../nbs/data/04_table_checks.ipynb #50b2d08x
+def is_foreign(o): return hasattr(o, 'to_pandas') and hasattr(o, 'columns') # a table of pyarrow, polars or another library
+
+def check_foreign(data, wanted):
+    if not is_foreign(data): return
+    library = type(data).__module__.partition('.')[0]
+    raise TypeError(f"{wanted} a DataFrame of pandas, a Dataset or a list, not the {type(data).__name__} of {library}: pass `data.to_pandas()`")
+
 # %% ../../nbs/data/04_table_checks.ipynb #50b2d085
 def _of_dicts(data):
     odd = next((i for i,r in enumerate(data) if not isinstance(r, dict)), None)
@@ -51,20 +59,22 @@ def _as_rows(data):
     if isinstance(data, (IterableDataset, IterableDatasetDict)):
         raise TypeError("an IterableDataset has no length and cannot be split; pass `Dataset.from_generator(...)`, "
             "or the first rows: `Dataset.from_list(list(ds.take(n)))`")
-    way = {'dict':': `pd.DataFrame(data)` makes one of it', 'Table':': `data.to_pandas()` makes one of it'}.get(type(data).__name__, '')
+    way = ': `pd.DataFrame(data)` makes one of it' if isinstance(data, dict) else ''
+    check_foreign(data, 'data must be')
     raise TypeError(f"data must be a DataFrame, Dataset, DatasetDict, list of dicts or file path, not {type(data).__name__}{way}")
 
 # %% ../../nbs/data/04_table_checks.ipynb #f5aceabe
 def read_rows(
     data, # `DataFrame`, `Dataset`, `DatasetDict`, list of dicts, or path of a csv, tsv, jsonl, json or parquet file
     files:dict|None=None, # Readers of files with other endings, as in `read_table`
-    as_text=() # Columns of a csv or tsv that stay text, whatever they hold
+    as_text=(), # Columns of a csv or tsv that stay text, whatever they hold
+    may_be_empty:bool=False # Is a table without rows one, too?
 )->tuple[Rows,dict]: # All rows, and the row numbers of the named parts (a `DatasetDict` has them)
     "`data` as `Rows`; `TypeError`, `ValueError` or `FileNotFoundError` says what is wrong with it."
     if isinstance(data, (str, Path)): data = read_table(data, as_text, files)
     if isinstance(data, list): data = _of_dicts(data)
     rows,parts = _joined(data) if isinstance(data, DatasetDict) else (_as_rows(data),{})
-    if len(rows)==0: raise ValueError(f"the data has no rows (columns: {rows.columns})")
+    if len(rows)==0 and not may_be_empty: raise ValueError(f"the data has no rows (columns: {rows.columns})")
     return rows,parts
 
 # %% ../../nbs/data/04_table_checks.ipynb #daab53ea

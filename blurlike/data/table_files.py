@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset
 
 from .divided_files import read_divided
 from ..support.arguments import some_of
@@ -67,12 +69,17 @@ def _other_json(path, lines): # what the file may be instead
     return '. The file is one JSON object over many lines: write an object a line' if len(lines)>2 else ''
 
 # %% ../../nbs/data/01_table_files.ipynb #69e14431
+def _read_parquet(path):
+    noted = (pq.read_schema(path).metadata or {}).get(b'huggingface', b'') # the features of a `Dataset`
+    if b'"ClassLabel"' in noted: return Dataset(pq.read_table(path))
+    return pd.read_parquet(path, to_pandas_kwargs=dict(integer_object_nulls=True)) # whole numbers beside missing ones stay whole
+
 _readers = {
     '.csv':lambda p, as_text: read_divided(p, ',', as_text),
     '.tsv':lambda p, as_text: read_divided(p, '\t', as_text),
     '.jsonl':lambda p, as_text: _read_jsonl(p),
     '.json':lambda p, as_text: _read_json(p),
-    '.parquet':lambda p, as_text: pd.read_parquet(p, to_pandas_kwargs=dict(integer_object_nulls=True))} # whole numbers beside missing ones stay whole
+    '.parquet':lambda p, as_text: _read_parquet(p)}
 _not_a_table = (pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowInvalid, *DAMAGED)
 
 # %% ../../nbs/data/01_table_files.ipynb #9f79fda0
@@ -80,7 +87,7 @@ def read_table(
     path, # A csv, tsv, jsonl, json (an array of objects) or parquet file; all but the last may be compressed (`.gz`, `.bz2`, `.xz`, `.zip`)
     as_text=(), # Columns of a csv or tsv that stay text, whatever they hold
     files:dict|None=None # Readers of files with other endings, by these, e.g. those of a task
-)->pd.DataFrame: # Its rows
+)->pd.DataFrame|Dataset: # Its rows; a `Dataset` if a parquet file was one with a `ClassLabel`
     "The table in a file; `ValueError` or `FileNotFoundError` says what is wrong with it."
     path = Path(path).expanduser()
     if path.is_dir(): raise IsADirectoryError(f"{str(path)!r} is a folder: pass one of its files")

@@ -14,6 +14,7 @@ from fastcore.foundation import L
 from fasttransform import Transform
 
 from ..support.arguments import is_name
+from ..support.cells import is_missing
 from ..support.warn import warn_user
 from .rows import Rows
 from .table_checks import check_texts
@@ -44,6 +45,10 @@ def _odd_text(o): # of a pair, for messages, since the pair may be too long to b
     named = zip(('first','second'), o if is_pair else ())
     return next((f' whose {name} text is {text!r:.30}' for name,text in named if not isinstance(text, str)), '')
 
+def _how_to_fill(o): # where a text is missing
+    is_gap = any(map(is_missing, o if isinstance(o, (tuple, list)) else [o]))
+    return "; fill missing texts, e.g. `df.fillna({'text': ''})`, or drop their rows" if is_gap else ''
+
 def check_text(
     o, # An item as the user gives it
     is_split_into_words:bool=False # Is it a list of words?
@@ -55,7 +60,7 @@ def check_text(
     elif isinstance(o, (tuple, list)): ok = ok and len(o)==2
     if ok: return
     odd = '' if is_split_into_words else _odd_text(o)
-    raise TypeError(f"expected {wanted}, got {type(o).__name__}{odd}: {repr(o)[:60]}")
+    raise TypeError(f"expected {wanted}, got {type(o).__name__}{odd}: {repr(o)[:60]}{_how_to_fill(o)}")
 
 def are_ids(
     o # An item
@@ -250,6 +255,9 @@ def typed(self:TextItems,
 
 @patch
 def typed_columns(self:TextItems, names:list)->list: return names # for which of the columns of an item a form has a box
+
+@patch
+def may_be_empty(self:TextItems, names:list)->list: return names # which of the columns of an item hold texts that a csv may leave out
 
 @patch
 def output_names(self:TextItems, o)->list: return [] # what the outputs for the item `o` stand for, if not for the labels of the data

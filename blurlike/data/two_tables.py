@@ -19,7 +19,7 @@ from .column import stands_elsewhere, with_names
 from .row_numbers import said_rows
 from .rows import Rows
 from .splits import own_frame, train_part
-from .table_checks import read_rows
+from .table_checks import is_foreign, read_rows
 
 # %% ../../nbs/data/08_two_tables.ipynb #c3a8f645
 def is_table(
@@ -28,7 +28,7 @@ def is_table(
     "Is `o` a table: a frame, a `Dataset`, `Rows`, a list of dicts, or the path of a file?"
     if isinstance(o, str): return bool(Path(o).suffix) and Path(o).expanduser().is_file()
     if isinstance(o, list): return len(o)>0 and isinstance(o[0], dict)
-    return isinstance(o, (pd.DataFrame, Dataset, Rows, Path))
+    return isinstance(o, (pd.DataFrame, Dataset, Rows, Path)) or is_foreign(o) # which will be refused
 
 def _are_two(data): # tables
     if not isinstance(data, (tuple, list)) or len(data)!=2: return False
@@ -100,7 +100,8 @@ def _frames_joined(train, valid, shared): # in memory
     a,b = (_named_frame(_table(o), names)[shared] for o in (train, valid))
     both = pd.concat([a, b], ignore_index=True)
     parts = dict(train=np.arange(len(a)), validation=np.arange(len(a), len(both)))
-    return Rows(both, splits=dict(train=0, validation=len(a))),parts
+    declared = {c:of for c,of in names.items() if of and both[c].explode().dropna().isin(of).all()}
+    return Rows(both, splits=dict(train=0, validation=len(a)), names=declared),parts
 
 def _joined(train, valid): # `Rows`, and the numbers of both parts
     first,second = train.columns,valid.columns

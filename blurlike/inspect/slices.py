@@ -33,21 +33,34 @@ def _read_by(dl, by): # a value for each row
         raise KeyError(f"by={by!r}: the rows have no such column; pass a function of a row") from None
 
 # %% ../../nbs/inspect/12_slices.ipynb #4823715c
-def _interval_names(ends, least, is_whole): # in as few digits as tell them apart
-    both = list(zip([least, *ends.left[1:]], ends.right))
-    if is_whole: return [f'{int(np.floor(a))+(k>0)} to {int(np.floor(b))}' for k,(a,b) in enumerate(both)]
-    tried = ([f'{a:.{n}g} to {b:.{n}g}' for a,b in both] for n in (4, 8, 12, 17))
+def _ends(known): # of the quarters, and numbers that fill one: each of these is a part of its own
+    numbers,times = np.unique(known, return_counts=True)
+    alone = numbers[times*4>=len(known)]
+    ends = [*np.quantile(known, [0, .25, .5, .75, 1]), *alone, *np.nextafter(alone, -np.inf)]
+    return np.unique(ends),alone
+
+def _interval_names(ends, alone, is_whole): # in as few digits as tell them apart
+    both = list(zip(ends, ends[1:]))
+    if is_whole:
+        firsts = [int(np.ceil(ends[0])), *(int(np.floor(a))+1 for a in ends[1:-1])]
+        return [f'{a} to {int(np.floor(b))}' if b not in alone else f'{a}' for a,b in zip(firsts, ends[1:])]
+    def named(a, b, n): return f'{b:.{n}g}' if b in alone else f'{a:.{n}g} to {b:.{n}g}'
+    tried = ([named(a, b, n) for a,b in both] for n in (4, 8, 12, 17))
     return next(names for names in tried if len(set(names))==len(names))
 
+# %% ../../nbs/inspect/12_slices.ipynb #4823715d
 def _quarters(values): # numbers, by their quarter
     is_whole = pd.api.types.is_integer_dtype(values)
-    if not is_whole: values = values.astype(float)
-    known = values.dropna()
+    numbers = values.to_numpy(float, na_value=np.nan)
+    is_known = ~np.isnan(numbers)
+    known = numbers[is_known]
     if not np.isfinite(known).all():
         raise ValueError("by= gives infinite numbers, which have no quarters: pass a function of a row that gives a text")
-    is_whole = is_whole or bool((known%1==0).all() and (known.abs()<2**53).all()) # integers with gaps are floats in pandas
-    cut = pd.qcut(values, 4, duplicates='drop')
-    return cut.cat.rename_categories(_interval_names(cut.cat.categories, values.min(), is_whole))
+    is_whole = is_whole or bool((known%1==0).all() and (abs(known)<2**53).all()) # integers with gaps are floats in pandas
+    ends,alone = _ends(known)
+    codes = (np.searchsorted(ends, numbers)-1).clip(min=0)
+    names = _interval_names(ends, alone, is_whole)
+    return pd.Series(pd.Categorical.from_codes(np.where(is_known, codes, -1), names, ordered=True))
 
 # %% ../../nbs/inspect/12_slices.ipynb #642759d5
 def slices_of(

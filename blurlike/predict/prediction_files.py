@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 from fastcore.imports import noop
 
+from ..data.given_items import columns_read
 from ..data.row_errors import items_from
 from ..support.files import file_hash, write_file, checksum_of
 from ..support.one_writer import OneWriter
@@ -160,6 +161,13 @@ def _predict_all(learn, items, out, job, kwargs):
         if not any(folder.glob('[0-9]*.json')): (folder/'job.json').unlink()
         raise
 
+def _write_none(learn, path, kind, kwargs): # a table of no rows has the columns that a prediction has
+    if kind=='.jsonl': return path.write_text('')
+    item = learn.dls.text_tfm.shown_example(columns_read(learn.dls.valid_ds.tls[0].tfms.fs[0]))
+    table = _as_table(_columns(learn.predict_batch([item], **kwargs)))
+    if kind=='.parquet': return pq.write_table(table.slice(0, 0), path)
+    path.write_text(','.join(table.column_names)+'\n')
+
 def _predict_parts(learn, items, out, job, kwargs):
     n,size = (job[k] for k in ('rows','part'))
     parts = [FilePart(_folder_of(out), i, min(size, n-i), _part_kind(out.suffix)) for i in range(0, n, size)]
@@ -175,7 +183,7 @@ def _predict_parts(learn, items, out, job, kwargs):
             "while the job ran; resume=True predicts them anew")
     def write(path): # what tells of the job is there before the result is
         if parts: _joins[out.suffix]([p.path for p in parts], path)
-        else: _write_part([], path, out.suffix)
+        else: _write_none(learn, path, out.suffix, kwargs)
         facts = job | dict(texts=hashes, sha256=file_hash(path))
         write_file(_about(out), lambda about: about.write_text(json.dumps(facts)))
     write_file(out, write)

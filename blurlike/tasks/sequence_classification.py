@@ -233,7 +233,7 @@ def sequence_classification_learner(
     splitter=transformer_splitter, # Groups of parameters
     seed:int|None=42, # Of the split, the new head, dropout and the order of batches; `None`: leave the random states alone
     problem_type:str|None=None, # Kind of target, where the column could mean two; Hugging Face's names
-    vocab:list|None=None, # Labels in order; `None`: those of the column
+    vocab:list|None=None, # Labels in order, a `ClassLabel`, or a dict (`label2id`, `id2label`); `None`: those of the column
     tokenizer=None, # Name, folder or object; `None`: that of the checkpoint
     model_kwargs:dict|None=None, # Passed to the model's `from_pretrained`
     dl_kwargs:dict|None=None, # Passed to the loaders, e.g. `val_bs`, `num_workers`, `device`

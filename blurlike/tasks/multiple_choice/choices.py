@@ -115,6 +115,9 @@ def typed(self:TokenizeChoices, texts): # of one column of choices each line is 
 def output_names(self:TokenizeChoices, o)->list: return self.as_item(o).choices
 
 @patch
+def may_be_empty(self:TokenizeChoices, names)->list: return names[:1+self.question] # a missing choice is none
+
+@patch
 def shown_example(self:TokenizeChoices, columns=None): return ('A text.', *['A question?']*self.question, ['yes','no'])
 
 # %% ../../../nbs/tasks/multiple_choice/00_choices.ipynb #b2f61360

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from datasets import DatasetDict
+from fastcore.basics import patch
 
 from ...data.row_errors import name_error
 from ...data.rows import Rows
@@ -19,7 +20,7 @@ from ...data.table_checks import read_rows
 from ...data.table_files import read_table
 from ...support.cells import read_flag
 from ...support.packed_files import file_kind, open_text
-from .answers import answers_in, check_answer
+from .answers import AnswerColumn, answers_in, check_answer
 
 # %% ../../../nbs/tasks/question_answering/07_squad.ipynb #0c77af24
 def read_squad(
@@ -49,6 +50,9 @@ def _read_json(path):
 
 # %% ../../../nbs/tasks/question_answering/07_squad.ipynb #03990dab
 SQUAD = {'.json':read_squad} # readers of files by their suffix
+
+@patch(as_prop=True)
+def files(self:AnswerColumn): return SQUAD # loaders read such a file, too
 
 def _is_nested(data):
     is_path = isinstance(data, (str, Path)) and file_kind(Path(data)) in SQUAD

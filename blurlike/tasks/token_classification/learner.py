@@ -119,7 +119,7 @@ def token_classification_learner(
     max_length:int|None=None, # Maximum tokens per sentence; `None`: what the model takes
     overlap:int|None=None, # Tokens shared by neighbouring windows of a long sentence; `None`: long ones are cut, with a report
     label_all_tokens:bool=False, # Do all tokens of a word carry its tag, or only the first?
-    vocab:list|None=None, # Tags in order; `None`: those of the training rows
+    vocab:list|None=None, # Tags in order, a `ClassLabel`, or a dict (`label2id`, `id2label`); `None`: those of the training rows
     repair:bool=False, # Turn each `I-` that follows no tag of its type into `B-`?
     align_spans:str|None=None, # Spans that end inside a word: `'expand'` to all of it, `'contract'` to whole words; `None`: divide it, with a warning
     class_weights=None, # Weights of the tags: `'balanced'`, a dict or Series by tag, or a list in the order of the vocab; for `loss_func` too

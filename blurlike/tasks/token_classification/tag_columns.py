@@ -18,12 +18,12 @@ import torch
 from datasets import Dataset
 
 from ...support.arguments import some_of
-from ...support.cells import native, native_values
+from ...support.cells import native
 from ...model.class_weights import balance_labels
 from ...data.target_kinds import alike_labels, name_alike
 from ...data.column import Column
 from ...data.rows import Rows
-from ...data.targets import never_trained
+from ...data.targets import never_trained, read_vocab
 from ...data.table_checks import check_texts, read_rows
 from .tagged import CONLL, broken_bio, is_entity_scheme, odd_tags, read_conll, repair_bio, tag_order
 from .text_spans import from_spans, hold_spans
@@ -177,18 +177,19 @@ def read_tags(
     splits, # Row numbers of the training and validation parts
     words:str, # Column of the words
     tags:str, # Column of the tags
-    vocab:list|None=None, # Tags in order; `None`: those of the training rows, or the names of a `ClassLabel`
+    vocab=None, # Tags in order, as in `read_vocab`; `None`: those of the training rows, or the names of a `ClassLabel`
     repair:bool=False # Turn each `I-` that follows no tag of its type into `B-`?
 )->tuple[list,Column]: # Vocab, and what reads the tags of a row
     "Vocabulary and reader of the tags; `ValueError` or `TypeError` names the rows that cannot be used."
     used = rows[np.concatenate(splits)]
+    vocab = read_vocab(vocab)
     lists = _tags_of_words(used, words, tags)
     declared = rows.label_names(tags)
     values = _names_of_numbers(lists, used, tags, declared or vocab)
     lists = _by_name(lists, values)
     seen = _distinct(lists[:len(splits[0])]) # in training
     found = _distinct(lists)
-    names = native_values(vocab or declared or ())
+    names = vocab or declared or []
     _check_scheme(names or found, lists, tags, vocab)
     _report_alike(found, tags)
     res = names or tag_order(seen)

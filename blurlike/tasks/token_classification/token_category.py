@@ -15,6 +15,7 @@ from fasttransform import Transform
 
 from ...model.losses import IGNORED
 from .tagged import in_iobes, tag_order
+from ...data.targets import read_vocab
 from ...data.words import word_field
 
 # %% ../../../nbs/tasks/token_classification/01_token_category.ipynb #ec1d90c7
@@ -33,7 +34,8 @@ class TokenCategorize(Transform):
         label_all_tokens:bool=False # Do all tokens of a word carry its tag, or only the first?
     ):
         super().__init__()
-        self.vocab,self.label_all_tokens = None if vocab is None else CategoryMap(vocab, sort=False),label_all_tokens
+        self.vocab = None if vocab is None else CategoryMap(read_vocab(vocab), sort=False)
+        self.label_all_tokens = label_all_tokens
         self._prepare()
 
     def _prepare(self): # the number of the tag with which a word goes on
