@@ -234,6 +234,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'blurlike/data/given_items.py'),
                                            'blurlike.data.given_items._files': ( 'data/given_items.html#_files',
                                                                                  'blurlike/data/given_items.py'),
+                                           'blurlike.data.given_items._reads_series': ( 'data/given_items.html#_reads_series',
+                                                                                        'blurlike/data/given_items.py'),
                                            'blurlike.data.given_items._refuse': ( 'data/given_items.html#_refuse',
                                                                                   'blurlike/data/given_items.py'),
                                            'blurlike.data.given_items.check_gives_batches': ( 'data/given_items.html#check_gives_batches',

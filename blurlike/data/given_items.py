@@ -47,12 +47,14 @@ def takes(
     "Is `row` of a kind that `tl` reads?"
     return isinstance(row, tuple(L(tl.types[0])))
 
+def _reads_series(tl): return takes(tl, pd.Series(dtype=object)) and not takes(tl, {}) # ours read any row
+
 def given_rows(
     items, # As they were passed
     tl # `TfmdLists` that read the first ones
 ): # Rows, or a list
     "`items` in the form of the rows that `tl` was made for: dicts, or `Series`."
-    are_series = takes(tl, pd.Series(dtype=object))
+    are_series = _reads_series(tl)
     is_frame = isinstance(items, pd.DataFrame)
     if are_series and is_frame: return [items.iloc[i] for i in range(len(items))] # as fastai reads a frame
     rows = Rows(items) if is_frame or isinstance(items, Dataset) else items
