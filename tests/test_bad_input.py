@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
-from fastai.losses import BCEWithLogitsLossFlat
+from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
 from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, MaskedLMBlock, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, load_learner, load_tokenizer, mae, masked_lm_learner, model_card, output_names,
     seq2seq_learner, sequence_classification_learner, token_classification_learner)
 from blurlike.data.label_columns import LabelLists, LabelVector
@@ -224,7 +224,7 @@ def test_tokenizer_with_too_many_tokens(in_tmp):
 
 @pytest.mark.parametrize('arch,limit', [('bert',64), ('distilbert',64), ('roberta',32), ('gpt2',64), ('modernbert',64)])
 def test_max_length_above_the_models(arch, limit, checkpoints):
-    refused('single', rf'max_length={limit+1}.*{limit} tokens.*max_length={limit}.*overlap', checkpoints(arch), OWN, max_length=limit+1)
+    refused('single', rf'max_length={limit+1}.*{limit} tokens.*pass max_length={limit} or less$', checkpoints(arch), OWN, max_length=limit+1)
     learn = learner('single', checkpoints(arch), max_length=limit)
     with learn.no_bar(), pytest.warns(UserWarning, match='longer than max_length'): learn.predict('film '*200) # a text of full length goes through
 
@@ -784,3 +784,34 @@ def test_a_loader_without_labels_is_said_to_have_none(bert):
 @pytest.mark.parametrize('name', ['task','rows','x','first_guess','options','dls'])
 def test_what_a_function_finds_by_itself_is_no_argument(kind, name, bert):
     with pytest.raises(TypeError, match=f"there is no argument '{name}'"): learner(kind, bert, **{name:None})
+
+# What a message advises works
+
+@pytest.mark.parametrize('name', ['label_smoothing','label_smoothing_factor'])
+@pytest.mark.parametrize('kind', ['single','choice'])
+def test_smoother_labels_are_advised_as_they_can_be_had(kind, name, bert):
+    said = refused(kind, f"no argument '{name}': where there is one right label", bert, OWN, TypeError, **{name:.1})
+    assert 'loss_func=CrossEntropyLossFlat(label_smoothing=...)' in said and 'seq2seq_learner takes label_smoothing=' in said
+    learn = learner(kind, bert, loss_func=CrossEntropyLossFlat(label_smoothing=.1))
+    assert np.isfinite(learn.validate()[0])
+
+def test_a_vocab_for_numbers(bert):
+    assert refused('regression', r"\['score'\] is read as numbers: leave it out$", bert, OWN, vocab=['a'])
+    whole = FRAMES['regression'].assign(score=np.arange(48.))
+    refused('regression', "For classes pass problem_type='single_label_classification'", bert, whole, vocab=['a'], problem_type='regression')
+    learner('regression', bert, whole, problem_type='single_label_classification', vocab=list(range(48)))
+
+def test_ages_may_be_quantities(bert):
+    ages = DF.assign(label=np.arange(48)+20)
+    refused('single', r"occur only in validation.*Are they quantities\? Then pass problem_type='regression'$", bert, ages)
+    learner('single', bert, ages, problem_type='regression')
+    assert 'quantities' not in refused('single', 'only in validation.*are text= and label= swapped', bert, DF.assign(label=[f'x{i}' for i in range(48)]), valid=.5)
+
+def test_windows_are_asked_for_by_overlap(bert):
+    for block in (TransformersTextBlock, MaskedLMBlock):
+        with pytest.raises(TypeError, match="no argument 'stride': overlap="): block(bert, stride=3)
+
+def test_what_is_given_twice(bert):
+    refused('single', "dl_kwargs hold 'bs': pass bs= itself", bert, OWN, TypeError, dl_kwargs=dict(bs=4))
+    refused('single', "model_kwargs hold 'config': pass its settings by their names", bert, OWN, TypeError, model_kwargs=dict(config=transformers.BertConfig()))
+    assert learner('single', bert, bs=4, model_kwargs=dict(hidden_dropout_prob=.3)).model.config.hidden_dropout_prob==.3

@@ -559,9 +559,9 @@ def test_decisions_that_a_new_loss_loses_are_told(single, multi):
     multi.threshold = .3
     multi.calibrate(show_plot=False)
     before = decisions_of(multi.loss_func)
-    assert told(lambda: setattr(multi, 'loss_func', BCEWithLogitsLossFlat(thresh=.2))).pop().startswith('this loss comes without the calibration of the one before')
+    assert told(lambda: setattr(multi, 'loss_func', BCEWithLogitsLossFlat(thresh=.2))).pop()=='this loss comes without the calibration of the one before, and the learner answers without. Find that again: `learn.calibrate()`'
     multi.threshold = .3
-    with pytest.warns(UserWarning, match='without the threshold of the one before'): multi.loss_func = BCEWithLogitsLossFlat()
+    with pytest.warns(UserWarning, match='without the threshold of the one before.*`learn.threshold = ...`'): multi.loss_func = BCEWithLogitsLossFlat()
     def keep(): multi.loss_func = with_decisions(BCEWithLogitsLossFlat(), **before)
     assert not told(keep) and decisions_of(multi.loss_func)==before and not told(keep)
     single.calibrate(show_plot=False)
@@ -777,6 +777,27 @@ def test_a_loss_that_does_not_tell_what_logits_mean_is_told_before_it_trains(kin
         for a,b in zip(learn.get_preds(with_loss=True, with_decoded=True)[::2], like.get_preds(with_decoded=True)[::2]): close(a, b)
         quiet(learn, lambda l: l.show_results())
     finally: vars(set_loss).clear()
+
+class ToldLoss:
+    "What the warning asks for"
+    def __call__(self, inp, targ, reduction='mean'): return torch.nn.functional.cross_entropy(inp, targ, reduction=reduction)
+    def activation(self, x): return x.softmax(-1)
+    def decodes(self, x): return x.argmax(-1)
+
+def test_a_loss_as_the_warning_asks_for_can_all(bert):
+    with pytest.warns(UserWarning, match="report and calibrate will be refused.*class that has both, and whose reduction= may be 'none'"):
+        learn = learner('single', bert, loss_func=torch.nn.functional.cross_entropy)
+    def ask():
+        learn.loss_func = ToldLoss()
+        learn.report(), learn.conformal(alpha=.5), learn.predict_batch([TEXT], sets=True)
+    assert not [w for w in told(ask) if 'loss' in w]
+    learn.calibrate(show_plot=False)
+
+@pytest.mark.parametrize('kind,says', [('single', True), ('regression', False), ('prompts', False)])
+def test_the_likeliest_answer_is_told_of_where_there_is_one(kind, says, checkpoint, bert):
+    learn = learner(kind, checkpoint if kind!='single' else bert)
+    with pytest.raises(ValueError, match='none to choose from in this way') as e: learn.threshold = .3
+    assert ('likeliest' in str(e.value))==says and 'multi_label' not in str(e.value)
 
 def test_outputs_of_rows_with_their_losses_mean_what_they_mean_without(single):
     single.loss_func = NotReduced()

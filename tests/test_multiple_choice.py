@@ -464,3 +464,9 @@ def test_sets_hold_no_choice_that_a_row_has_not(bert):
     with torch.no_grad(): learn.model.classifier.weight.mul_(1e8) # sure, and sometimes wrong
     told = learn.conformal(alpha=.1)
     assert told['labels a row']==np.mean([len(s) for s in learn.predict_batch(rows, sets=True)])<=2.5
+
+@pytest.mark.parametrize('nothing', [None, np.nan, ''])
+def test_the_last_columns_of_a_row_may_be_empty(nothing, bert):
+    df = pd.DataFrame(dict(text=['it rains']*8, a=['rain']*8, b=['roofs']*8, c=['people', nothing]*4, label=[2, 0]*4))
+    learn = multiple_choice_learner(df, bert, choices=['a','b','c'], valid=[0, 1], bs=2)
+    assert [len(learn.dls.train_ds[i][0].choices) for i in (0, 1)]==[3, 2]

@@ -102,6 +102,7 @@ def test_no_rows(single):
 def test_refusals(single, bert):
     predict_to_file(single, TEXTS[:4], 'p.jsonl')
     with pytest.raises(FileExistsError, match='is there already'): single.predict_batch(TEXTS[:4], out='p.jsonl')
+    with pytest.raises(ValueError, match='resume=True.*out='): single.predict_batch(TEXTS[:4], resume=True)
     with pytest.warns(UserWarning, match='complete'): single.predict_batch(TEXTS[:4], out='p.jsonl', resume=True)
     with pytest.raises(ValueError, match='.parquet, .jsonl or .csv'): single.predict_batch(TEXTS[:4], out='p.txt')
     with pytest.raises(TypeError, match='^item 3: .*NoneType'): predict_to_file(single, ['a','b','c',None], 'q.jsonl', part=2)

@@ -301,3 +301,10 @@ def test_parts_may_be_called_as_the_loaders_are(bert):
     learn = learner('single', bert, DatasetDict(train=Dataset.from_pandas(DF), valid=Dataset.from_pandas(DF[:8])))
     assert learn.relabel([0], ['fine'], part='train').part.tolist()==['training']
     assert learn.relabel([0], ['fine'], part='valid').part.tolist()==['validation']
+
+@pytest.mark.parametrize('kind', ['single','multi','regression'])
+def test_what_predict_gives_is_a_label(kind, bert):
+    learn = learner(kind, bert, valid=range(36, 48))
+    if kind=='multi': learn.threshold = .01
+    given = learn.predict(TEXTS[0])[0]
+    assert len(learn.relabel([0], [given]))==1

@@ -586,7 +586,8 @@ def test_sources_need_their_own_block():
 
 def test_settings_that_cannot_be():
     for given,said in ((dict(label_smoothing=1.), 'from 0 to below 1'), (dict(label_smoothing=.1, loss_func=ModelLoss()), 'leave it or loss_func= away'),
-            (dict(generate=dict(num_return_sequences=2)), 'num_return_sequences=3'), (dict(metrics=accuracy), 'seq2seq_metrics')):
+            (dict(generate=dict(num_return_sequences=2)), 'num_return_sequences=3'), (dict(metrics=accuracy), 'seq2seq_metrics'),
+            (dict(metrics=[], score_rows=3), 'score_rows= is for the usual metrics')):
         with pytest.raises(ValueError, match=said): make(**given)
 
 def test_max_length_of_what_is_written_counts_the_start(recwarn):

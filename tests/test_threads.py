@@ -118,12 +118,19 @@ def test_a_validation_within_a_batch_is_refused(ask, bert):
         def after_batch(self):
             if self.training: ask(self.learn)
     with pytest.raises(RuntimeError, match='within a training batch.*predict_batch'): quietly(trained, MAKERS['single'], bert, [Asks()])
-    learn = learner('single', bert)
-    class AtTheEnd(Callback):
-        def after_epoch(self): self.seen = self.learn.get_preds(inner=True)[0]
-    cb = AtTheEnd()
-    quietly(learn.fit, 1, 1e-3, cbs=cb)
-    assert len(cb.seen)==len(learn.dls.valid_ds) and len(learn.validate())==3
+
+@pytest.mark.parametrize('event', first(['after_epoch','after_fit'], 1))
+@pytest.mark.parametrize('ask', [lambda l: l.validate(), lambda l: l.get_preds(), lambda l: l.get_preds(inner=True)], ids=['validate','get_preds','inner'])
+def test_a_validation_at_the_end_of_an_epoch_leaves_its_row_and_ends(ask, event, bert):
+    "In fastai the callback is asked again by each, without end; with `inner=True` each row of the table holds the values twice"
+    plain = quietly(trained, MAKERS['single'], bert)
+    seen,asks = [],Callback()
+    setattr(asks, event, lambda: seen.append(ask(asks.learn)))
+    learn = quietly(trained, MAKERS['single'], bert, [asks])
+    assert len(seen)>0 and learn.recorder.values==plain.recorder.values
+    learn.add_cb(asks)
+    before = list(learn.recorder.values)
+    assert len(quietly(learn.validate))==3 and len(quietly(learn.get_preds))==2 and learn.recorder.values==before
 
 def test_a_prediction_in_a_step_is_that_of_the_model_then(bert):
     said,plain = [],[]

@@ -18,6 +18,7 @@ from blurlike.data.table_files import read_table
 from blurlike.data.words import word_spans
 from blurlike.data.words import word_field, word_positions
 from blurlike.tasks.token_classification.sentences import sentences
+import small
 from runs import WORDS
 from small import close
 
@@ -299,6 +300,9 @@ def test_parts_of_speech(tagger, capsys):
     tagged,index,probs = learn.predict(['Ada','\u200b']) # of the second no token is left
     assert tagged[1]==('\u200b', None) and index[1]==-1 and probs[1].tolist()==[0, 0]
     with pytest.raises(ValueError, match='no entities'): learn.entity_report()
+
+def test_entities_are_told_of_taggers_alone(bert):
+    with pytest.raises(ValueError, match='entity_report is for token classification'): small.learner('choice', bert).entity_report()
 
 def test_bad_input(tagger):
     df = frame()

@@ -1,5 +1,5 @@
 "What a run in Weights & Biases holds: read back from the file that the real package writes offline, or as it is sent."
-import json,shutil,struct,subprocess,sys,time
+import inspect,json,shutil,struct,subprocess,sys,time
 from pathlib import Path
 
 import numpy as np
@@ -219,6 +219,11 @@ def test_samples_of_all_processes(bert, sent, monkeypatch):
     learn.dls.train.share = 0,2 # the first of two
     quiet(learn, lambda: learn.fit(1, 1e-3, cbs=WandbCallback(log_preds=False)))
     assert sorted(o['train_samples_per_sec'] for o in batches(sent))==[6, 10, 10, 10]
+
+def test_arguments_are_those_that_do_something():
+    assert 'reorder' not in inspect.signature(WandbCallback).parameters
+    cb = WandbCallback('all', n_preds=3)
+    assert (cb.log, cb.n_preds, cb.log_preds, cb.seed)==('all', 3, True, 12345)
 
 def test_nothing_starts_by_itself(bert, monkeypatch, in_tmp):
     def never(*args, **kwargs): raise AssertionError('it went online')

@@ -224,3 +224,7 @@ def test_embed_takes_no_lone_text(trained, given):
 def test_embed_is_not_for_models_that_write_from_a_text(checkpoints):
     with pytest.raises(TypeError, match='embed is for models that read only'): learner('summaries', checkpoints('bart')).embed(['a film'])
     assert learner('answers', checkpoints('bart')).embed(FRAMES['answers'][:3]).shape==(3, 32)
+
+def test_no_text_is_no_row_of_as_many_numbers(bert):
+    learn = learner('single', bert)
+    assert learn.embed([]).shape==(0, learn.embed(TEXTS[:1]).shape[1]) and learn.embed([]).dtype==np.float32

@@ -16,7 +16,7 @@ from fastai.data.core import DataLoaders
 from fastai.data.transforms import ColReader
 from fastcore.foundation import L
 
-from .column import Column, getter_of
+from .column import Column
 from .row_reader import own_transforms
 from .rows import Rows
 from .table_checks import check_foreign, is_foreign, read_rows
@@ -49,8 +49,7 @@ def takes(
     "Is `row` of a kind that `tl` reads?"
     return isinstance(row, tuple(L(tl.types[0])))
 
-def _reads_series(tl): # a `Column` reads dicts, many at once
-    return takes(tl, pd.Series(dtype=object)) and not isinstance(getter_of(tl), Column)
+def _reads_series(tl): return takes(tl, pd.Series(dtype=object)) and not takes(tl, {}) # ours read any row
 
 def given_rows(
     items, # As they were passed

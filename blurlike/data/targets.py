@@ -128,7 +128,9 @@ def _refuse_unknown(unknown, used, rows, name, vocab, known): # labels that no t
     if vocab is not None:
         raise ValueError(f"{said} {'are' if many else 'is'} not in vocab, {some_of(vocab, 5)} ({where})")
     swapped = '. Nearly every row has a label of its own: are text= and label= swapped?' if len(unknown)>20 else ''
-    raise ValueError(never_trained(said, where, unknown, known, used.splits is not None)+swapped)
+    are_many = len(known)>9 and all(map(is_whole, [*known, *unknown])) and not is_label_list(used.column(name).iloc[0])
+    numbers = ". Are they quantities? Then pass problem_type='regression'" if are_many else ''
+    raise ValueError(never_trained(said, where, unknown, known, used.splits is not None)+(numbers or swapped))
 
 # %% ../../nbs/data/11_targets.ipynb #66d4002f
 def _check_labels(flat, n_train, used, single, name, vocab): # Series of labels, numbered by their rows
@@ -214,7 +216,9 @@ def _as_numbers(col): return col if is_numeric_dtype(col) else plain_column(col.
 def _check_numbers(cols, names, vocab):
     if vocab is not None:
         are = 'are' if len(names)>1 else 'is'
-        raise ValueError(f"vocab= is for labels; {names} {are} read as numbers. For classes pass problem_type='single_label_classification'")
+        are_whole = all((c%1==0).all() for c in cols)
+        way = ". For classes pass problem_type='single_label_classification'" if are_whole else ': leave it out'
+        raise ValueError(f"vocab= is for labels; {names} {are} read as numbers{way}")
     for col,name in zip(cols, names):
         odd = col[~np.isfinite(col.to_numpy(dtype=float))]
         if len(odd):

@@ -80,7 +80,7 @@ def _check_alike(a, b, names): # do both tell of the same rows?
         raise ValueError(f"{names[0]} and {names[1]} have different scores: models for one task are compared")
     if one.units is not None and (one.units!=other.units).any():
         raise ValueError(f"{names[0]} and {names[1]} read the rows as different tokens, whose perplexities cannot be compared: "
-            "take models with one tokenizer, or compare bits per byte")
+            "take models with one tokenizer")
     _check_rows(a, b, names)
     if one.told is None: return
     for i,(x,y) in enumerate(zip(one.told()[0], other.told()[0])):

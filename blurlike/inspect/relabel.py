@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from fastcore.basics import patch
+from fastcore.foundation import L
 
 from ..support.arguments import is_whole, some_of
 from ..data.row_reader import ReadMegabatch
@@ -107,7 +108,7 @@ def _read_label(label, kind, known): # as the vocab has it, where there is one
     label = label.tolist() if hasattr(label, 'tolist') else label
     if kind is None or not kind.labels: return label
     if not kind.several: return _known_label(label, kind.noun, known)
-    lists = (list, tuple) if kind.of_words else (list, tuple, set, frozenset)
+    lists = (list, tuple) if kind.of_words else (list, tuple, L, set, frozenset)
     if isinstance(label, lists): return [_known_label(l, kind.noun, known) for l in label]
     raise TypeError(f"{label!r:.60} is no list of {kind.noun}s, such as [{next(iter(known.values()))!r}] or []")
 
@@ -191,7 +192,7 @@ def _warn_same(same): # row numbers and labels
 @patch
 def relabel(self:TransformersLearner,
     rows, # Row numbers, as `check`, `report` and `plot_top_losses` show them; of fastai's `top_losses()`: `learn.dls.valid.row_numbers(places)`
-    labels, # The right label of each, as predictions name it; a list for several labels, tags or numbers
+    labels, # The right label of each, as your table writes it; a list for several labels, tags or numbers
     part=None # `training`, `validation`, or one for each row: needed where each part counts its own rows
 )->pd.DataFrame: # A row a label: `row`, `part`, what your table has there (`before`), `label`, and the beginning of its `text`
     "Correct labels in this learner; your own table stays as it is."

@@ -101,7 +101,8 @@ class _Listener:
 def _base_of(model):
     base = below_head(model)
     if base is not None: return base
-    raise ValueError(f"{type(model).__name__} has no encoder of which one could hear what texts are like: pass diverse=False")
+    raise ValueError(f"{type(model).__name__} has no encoder of which one could hear what texts are like, "
+        "so there is no embed, and uncertain takes diverse=False")
 
 # %% ../../nbs/inspect/16_uncertain.ipynb #b6d811fb
 @patch
@@ -126,7 +127,7 @@ def _embedded(self:TransformersLearner, items, bs): # (n,H) float32
         batches = tokens.batches(bs)
         places = torch.cat([self._embed(base, tfm, tfm.stack(tokens, rows)) for rows in batches])
         res.append(places[np.argsort(np.concatenate(batches))])
-    return torch.cat(res).numpy() if res else np.zeros((0, 0), dtype=np.float32)
+    return torch.cat(res).numpy() if res else np.zeros((0, getattr(base.config, 'hidden_size', 0)), dtype=np.float32)
 
 @patch
 def _embed(self:TransformersLearner, base, tfm, x): # (B,W*F,L) -> (B,H)

@@ -113,9 +113,9 @@ def _own_loss(self:ModelInputsCallback):
 def _refuse_mixing(cbs): # of inputs, which are numbers of tokens
     mixer = next((cb for cb in cbs if isinstance(cb, MixHandler)), None)
     if mixer is None: return
-    raise TypeError(f"{type(mixer).__name__} mixes inputs, and there is nothing between two tokens. For softer targets take "
-        "loss_func=CrossEntropyLossFlat(label_smoothing=.1) instead; against overfitting more dropout, "
-        "e.g. model_kwargs=dict(hidden_dropout_prob=.2)")
+    raise TypeError(f"{type(mixer).__name__} mixes inputs, and there is nothing between two tokens. Where there is one right label, "
+        "loss_func=CrossEntropyLossFlat(label_smoothing=.1) makes targets softer; against overfitting take more dropout, in model_kwargs= "
+        "by the name that the model's config has for it, e.g. hidden_dropout_prob or dropout")
 
 # %% ../../nbs/model/21_inputs_callback.ipynb #f23f2a2a
 @patch

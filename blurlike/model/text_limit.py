@@ -50,7 +50,7 @@ def fit_length(
         return min((n for n in (limit, said if said<10**9 else None) if n is not None), default=None)
     if limit is not None and max_length>limit:
         raise ValueError(f"max_length={max_length} is more than the {limit} tokens that this model can take; "
-            f"pass max_length={limit} or less, or overlap= to read long texts in windows")
+            f"pass max_length={limit} or less")
     n_special = tokenizer.num_special_tokens_to_add()
     if max_length>n_special: return max_length
     raise ValueError(f"max_length={max_length} leaves no room for text: the tokenizer adds {n_special} special tokens")

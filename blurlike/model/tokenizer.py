@@ -74,9 +74,11 @@ def call_settings(
 def check_settings_of_calls(
     settings:dict # Arguments of each call of a tokenizer
 ):
-    "Raise `TypeError` for a tokenizer among them."
-    if 'tokenizer' not in settings: return
-    raise TypeError("there is no argument 'tokenizer': pass the tokenizer itself, in place of the checkpoint")
+    "Raise `TypeError` for a tokenizer among them, or what is called otherwise here."
+    if 'tokenizer' in settings:
+        raise TypeError("there is no argument 'tokenizer': pass the tokenizer itself, in place of the checkpoint")
+    if 'stride' in settings:
+        raise TypeError("there is no argument 'stride': overlap= is how many tokens neighbouring windows share")
 
 # %% ../../nbs/model/02_tokenizer.ipynb #5e7a1c03
 def _of_learner(learn, is_split_into_words):

@@ -110,6 +110,8 @@ def predict_batch(self:PredictingLearner,
     "Predictions for many texts, as plain dicts."
     need_task(self, ', or call get_preds')
     check_counts(bs=bs)
+    if resume and out is None:
+        raise ValueError("resume=True goes on with the file of out=, and there is none: pass out=, or leave resume away")
     _check_options('predict_batch', self.predictions.many, ('bs', 'out', 'resume', 'precision'), kwargs)
     items = items_of(items, 'predict_batch', self)
     told = {} if precision is None else dict(precision=precision)

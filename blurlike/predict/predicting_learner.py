@@ -100,12 +100,14 @@ def _with_threshold(learn, loss): # as it can be used, if the user has set one
     is_held = isinstance(read, float) or isinstance(thresh, torch.Tensor)
     return loss if is_held else with_decisions(loss, thresh=read)
 
+_ways = dict(thresh='`learn.threshold = ...`', scaling='`learn.calibrate()`', conformal='`learn.conformal()`') # to decide again
+
 def _tell_lost(before, loss):
     now = decisions_of(loss)
-    lost = [DECISION_NAMES[n] for n in changed_decisions(None, decisions_of(before)) if now[n] in UNDECIDED]
+    lost = [n for n in changed_decisions(None, decisions_of(before)) if now[n] in UNDECIDED]
     if not lost: return
-    warn_user(f"this loss comes without the {' and '.join(lost)} of the one before, and the learner answers without: find them again, "
-        "or set with_decisions(loss, **decisions_of(learn.loss_func)) instead")
+    names,ways = (' and '.join(told[n] for n in lost) for told in (DECISION_NAMES, _ways))
+    warn_user(f"this loss comes without the {names} of the one before, and the learner answers without. Find that again: {ways}")
 
 # %% ../../nbs/predict/06_predicting_learner.ipynb #13f5f6f1
 _meanings = dict(one=('x.softmax(-1)','x.argmax(-1)'), some=('x.sigmoid()','x>0.5')) # of logits, as most losses have them
@@ -117,7 +119,7 @@ def _tell_unknown(learn, loss): # before it is trained with
     name = loss_name(loss)
     warn_user(f"{name} trains, but does not tell what outputs of the model mean: predict, predict_batch, show_results, report and calibrate "
         f"will be refused until it has `activation`, which makes probabilities of them (lambda x: {activation}), and `decodes`, which makes "
-        f"answers of these (lambda x: {decodes}). Set both on the loss, or write it as a class that has them")
+        f"answers of these (lambda x: {decodes}). Write it as a class that has both, and whose reduction= may be 'none': a loss for each row")
 
 def _of_one(a, b): # is one a `partial` of the other, or are both of one function?
     under_a,under_b = (getattr(o, 'func', o) for o in (a, b))

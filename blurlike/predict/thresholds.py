@@ -23,9 +23,11 @@ from .predicting_learner import PredictingLearner, takes_threshold
 def _check_takes_threshold(learn):
     if takes_threshold(learn): return
     name = 'this learner, which has no task,' if learn.task is None else f'{learn.task.name}'
-    raise ValueError(f"a threshold decides which of several labels a row gets, and {name} has none to choose from in this way: "
-        "the likeliest answer is given. `predict_batch` tells its probability as `score`. To decide about one of two classes, make the learner "
-        "of a column of 0 and 1 with problem_type='multi_label_classification'")
+    likeliest = ": the likeliest answer is given. `predict_batch` tells its probability as `score`"
+    of_two = (". To decide about one of two classes, make the learner of a column of 0 and 1 "
+        "with problem_type='multi_label_classification'") if len(learn.names)==2 else ''
+    way = likeliest+of_two if learn.predictions.picks=='one' else ''
+    raise ValueError(f"a threshold decides which of several labels a row gets, and {name} has none to choose from in this way{way}")
 
 @patch(as_prop=True)
 def threshold(self:PredictingLearner):

@@ -20,6 +20,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from ..support.files import file_hash, read_folder
+from ..support.warn import warn_user
 from ..train.learner import TransformersLearner
 from ..model.inputs_callback import ModelInputsCallback
 from ..model.precision import half_of
@@ -222,7 +223,10 @@ def export_onnx(
             shutil.copytree(source, path, dirs_exist_ok=True, ignore=_not_copied)
             write_facts(path, facts)
             _compare(type(copy.model).__name__, before, path)
-        return replace_save(folder, write, onnx=True)
+        res = replace_save(folder, write, onnx=True)
+    if learn.predictions.stream is not None:
+        warn_user("a model in ONNX gives logits and scores, and writes no text here: optimum's `ORTModelForCausalLM` does")
+    return res
 
 # %% ../../nbs/save/05_onnx_model.ipynb #87b399f3
 def load_onnx(

@@ -93,7 +93,7 @@ def _save(o, path, **kwargs):
         if not any(w in str(e) for w in ('inline_container','PytorchStreamWriter','iostream')): raise
         raise OSError(f"{str(path)!r} could not be written; is the disk full? ({str(e).splitlines()[0]})") from e
 
-_passing = 'lock','_table','_first','_kept','_busy','_in_batch','_unscored','_resume_at','run_now','loss_grad' # kept for speed, or of a running fit
+_passing = 'lock','_table','_first','_kept','_busy','_ending','_in_batch','_unscored','_resume_at','run_now','loss_grad' # kept for speed, or of a running fit
 
 def _bare(learn, lost=()): # what is pickled of `learn`; without the callbacks `lost`
     names = [*_passing, *(cb.name for cb in lost)]

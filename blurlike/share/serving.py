@@ -14,6 +14,8 @@ from itertools import accumulate
 from ..support.arguments import column_names
 from ..train.learner import TransformersLearner
 from ..predict.text_labels import LabelPredictions
+from ..model.model_inputs import unwrap
+from ..predict.writers import check_writes
 from ..predict.written_text import WrittenText
 from ..save.folder_check import folder_of
 from ..save.saved_facts import describe
@@ -94,6 +96,7 @@ def gradio_app(
     gr, = need_packages('gradio')
     learn = _any_learner(learn_or_folder)
     need_task(learn)
+    if learn.predictions.stream is not None: check_writes(unwrap(learn.model))
     title = title or learn.task.name.replace('_', ' ')
     settings = dict(title=title, flagging_mode='never', analytics_enabled=False, api_name='predict') | kwargs
     return page_of(learn.predictions, learn, gr, **settings)

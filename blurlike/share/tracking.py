@@ -146,6 +146,18 @@ class WandbCallback(fastai.callback.wandb.WandbCallback):
     "Logs a run to Weights & Biases; with `log_model` the folder of `save_pretrained` is its artifact"
     run_valid,only_in_fit,_stateattrs = False,True,('valid_dl',) # an exported learner carries no rows
     logged_step,logged_epochs,run_id = -1,0,None # the last step, epochs done in the run, and which run that is
+    def __init__(self,
+        log:str|None=None, # `gradients`, `parameters` or `all`
+        log_preds:bool=True, # Log a table of predictions?
+        log_preds_every_epoch:bool=False, # After each epoch, or at the end alone?
+        log_model:bool=False, # Log the model?
+        model_name:str|None=None, # Of the artifact of the model
+        log_dataset=False, # Folder of the data to log
+        dataset_name:str|None=None, # Of the artifact of the data
+        valid_dl=None, # Loader from which rows of the table are drawn; `None`: that of validation
+        n_preds:int=36, # Rows of the table
+        seed:int=12345 # Of their draw
+    ): super().__init__(**{k:v for k,v in locals().items() if k not in ('self','__class__')})
 
     def after_create(self): pass # fastai would add a SaveModelCallback
 

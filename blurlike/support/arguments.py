@@ -152,7 +152,8 @@ _of_steps = {
     'bf16': "pass precision='bf16'",
     'torch_compile': "pass compile=True",
     'gradient_accumulation_steps': "pass cbs=GradientAccumulation(n_acc=...), which counts rows",
-    'label_smoothing label_smoothing_factor': "pass loss_func=LabelSmoothingCrossEntropyFlat()"}
+    'label_smoothing label_smoothing_factor': "where there is one right label, pass loss_func=CrossEntropyLossFlat(label_smoothing=...); "
+        "seq2seq_learner takes label_smoothing="}
 
 # %% ../../nbs/support/00_arguments.ipynb #f478fa41
 _beside_steps = {

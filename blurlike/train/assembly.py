@@ -110,6 +110,11 @@ def build_dls(
     return dsets.dataloaders(**block.dls_kwargs | own | kwargs)
 
 # %% ../../nbs/train/12_assembly.ipynb #7dabd195
+def _check_handed_on(of_loaders, of_model):
+    if 'bs' in (of_loaders or ()): raise TypeError("dl_kwargs hold 'bs': pass bs= itself")
+    if 'config' not in (of_model or ()): return
+    raise TypeError("model_kwargs hold 'config': pass its settings by their names instead, or a loaded model as the checkpoint")
+
 def build_learner(
     task:Task, # What differs
     vocab:list, # Label values, in order
@@ -132,6 +137,7 @@ def build_learner(
 )->TransformersLearner: # Ready to train
     "A learner for `task`: the model first, since it says how long a text may be; then the loaders."
     check_arguments(build_learner, kwargs)
+    _check_handed_on(dl_kwargs, model_kwargs)
     if class_weights is not None and not vocab:
         raise ValueError(f"class_weights= is for labels, and {task.name} has none")
     tokenizer = load_tokenizer(tokenizer or checkpoint, is_split_into_words=task.reads_words)

@@ -7,6 +7,8 @@ __all__ = ['ONLY_IN_FIT', 'FittingLearner']
 
 # %% ../../nbs/train/02_events.ipynb #89a06e09
 import math
+import threading
+from contextlib import contextmanager
 from operator import attrgetter
 
 from fastai.callback.core import Callback, event
@@ -25,8 +27,13 @@ class FittingLearner(Learner):
     "A fastai `Learner` whose fits can fail, be interrupted and be followed by others without a loss"
     padding_free,packing = False,None # shall batches be trained without padding, and how
     _busy = () # callbacks in the middle of a fit
+    _ending = frozenset() # callbacks that answer the end of an epoch or fit
     _unscored,_scored = False,None # are metrics still to be asked about a first batch, and which were
     fast_dropout = True # on a CPU, dropout as in model/fast_dropout?
+    @property
+    def lock(self): return vars(self)['lock']
+    @lock.setter
+    def lock(self, lock): vars(self)['lock'] = threading.RLock() # a validation within another would wait for fastai's without end
 
 @patch
 def __call__(self:FittingLearner, event_name):
@@ -91,11 +98,21 @@ def _saved_nothing(cb): # of a fit: what fastai would load then is the file of a
     return True
 
 @patch
+def _end(self:FittingLearner, cb, event_name): # a validation that it asks for then ends too, and does not ask it again
+    asks = id(cb),event_name
+    is_asked = cb.run or event_name=='after_fit'
+    if not is_asked or asks in self._ending: return
+    before,self._ending = self._ending,self._ending | {asks}
+    try: cb(event_name)
+    finally: self._ending = before
+
+@patch
 def _call_one(self:FittingLearner, event_name):
     try:
         for cb in self._listeners(event_name):
             if event_name=='after_fit' and _saved_nothing(cb): continue
-            if cb.run or event_name=='after_fit': cb(event_name)
+            if event_name in ('after_epoch','after_fit'): self._end(cb, event_name)
+            elif cb.run: cb(event_name)
     except IndexError as e: # fastai reads `e.args[0]` of every error that a callback raises
         cause = e.__context__
         if cause is None or cause.args: raise
@@ -108,12 +125,14 @@ ONLY_IN_FIT = TrackerCallback,CSVLogger # callbacks that have no business outsid
 def _set_aside(self:FittingLearner): # the records of training
     recorder = getattr(self, 'recorder', None)
     has_values = recorder is not None and hasattr(recorder, 'values')
-    self._kept = (dict(vars(recorder)), dict(vars(recorder.smooth_loss))) if has_values else None
+    now = (dict(vars(recorder)), dict(vars(recorder.smooth_loss))) if has_values else None
+    self._kept = *getattr(self, '_kept', ()),now
 
 @patch
 def _take_back(self:FittingLearner):
-    kept = self._kept
+    *outer,kept = self._kept
     del self._kept
+    if outer: self._kept = outer
     if kept is None: return
     of_recorder,of_loss = kept
     vars(self.recorder).update(of_recorder)
@@ -143,8 +162,17 @@ class _Together(ContextManagers): # of which none stays entered where one fails
 @patch
 @delegates(Learner.validation_context)
 def validation_context(self:FittingLearner, *args, **kwargs):
-    "fastai's `validation_context`, which can be entered again where it failed."
-    return _Together(super(FittingLearner, self).validation_context(*args, **kwargs).default)
+    "fastai's `validation_context`, which can be entered again where it failed, and leaves the row of the epoch as it is."
+    return _Together([self._same_row(), *super(FittingLearner, self).validation_context(*args, **kwargs).default])
+
+@patch
+@contextmanager
+def _same_row(self:FittingLearner): # with `inner=True` nothing of the recorder is set aside
+    recorder = getattr(self, 'recorder', None)
+    log = getattr(recorder, 'log', None)
+    try: yield
+    finally:
+        if log is not None: recorder.log = log
 
 # %% ../../nbs/train/02_events.ipynb #9637a648
 @patch

@@ -49,7 +49,7 @@ class TokenizeNext(TokenizeText):
         if form not in FORMS: raise ValueError(f"form={form!r} is not one of {', '.join(FORMS)}")
         if tokenizer.eos_token_id is None:
             raise ValueError(f"this tokenizer ({type(tokenizer).__name__}) has no end-of-text token, so a model could not learn where to stop: "
-                "set `tokenizer.eos_token` to a token of its vocabulary")
+                "take a causal model (those of encoders, such as BERT, write no text), or set `tokenizer.eos_token` to a token of its vocabulary")
         if form=='chat': check_template(tokenizer)
         self.form,self.packed = form,packed
         self.before,self.after = special_tokens(tokenizer) # of a text

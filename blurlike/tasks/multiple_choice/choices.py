@@ -44,7 +44,8 @@ def choices_in(
 )->list: # of str
     "The choices of a row; `TypeError` if there are none, or one, or some cannot be chosen."
     values = list(values)
-    if len(values)==1: values = values[0]
+    in_columns = len(values)>1
+    if not in_columns: values = values[0]
     if isinstance(values, str):
         raise TypeError(f"expected a list of choices, got the text {values[:60]!r}; "
             "choices in several columns are named as a list: choices=['a', 'b']")
@@ -54,7 +55,7 @@ def choices_in(
     is_list = isinstance(values, (list, tuple, np.ndarray, L))
     if not is_list: raise TypeError(f"expected a list of choices, got {values!r:.60}")
     res = values.tolist() if isinstance(values, np.ndarray) else list(values)
-    while res and is_missing(res[-1]): res.pop() # a row may have fewer than others
+    while res and (is_missing(res[-1]) or in_columns and res[-1]==''): res.pop() # a row may have fewer than others
     _check_choices(res)
     return res
 

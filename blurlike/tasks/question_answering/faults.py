@@ -44,10 +44,12 @@ def lost_answers(
         res += idxs[_lost(pairs, column.read_many(rows, idxs)[0], tfm)].tolist()
     return res
 
+_way = "Raise overlap to the length of the longest answer, and max_length where that leaves no room for it"
+
 def tell_lost(lost, rows, tfm):
     if not lost: return
     warn_user(f"the answer fits in no window of max_length={tfm.max_length} (overlap={tfm.overlap}), or the tokenizer drops all of it, in {len(lost):,} of "
-        f"{len(rows):,} rows ({rows.name(lost)}): nothing is learnt from them. Raise overlap to the length of the longest answer")
+        f"{len(rows):,} rows ({rows.name(lost)}): nothing is learnt from them. {_way}")
 
 # %% ../../../nbs/tasks/question_answering/08_faults.ipynb #425e3de1
 def _looked_at(part, tfm): # keys of the contexts, and which answers fit in no window
@@ -64,7 +66,7 @@ def findings(self:TokenizeQuestions, parts):
     for p,(_,lost) in zip(parts, looked):
         told = f"{{n}} ({{share}}) with an answer that fits in no window of max_length={self.max_length}, or that the tokenizer drops"
         res += found_in(p, 'lost answers', lost, told,
-            f"raise overlap={self.overlap} to the length of the longest answer: nothing is learnt from these rows")
+            f"nothing is learnt from these rows. {_way} (overlap={self.overlap})")
     for p,(keys,_) in zip(parts[1:], looked[1:]):
         shared = np.isin(keys, looked[0][0])
         res += found_in(p, 'shared contexts', shared, '{n} ({share}) with a context that is in training too',

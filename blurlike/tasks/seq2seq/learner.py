@@ -150,6 +150,8 @@ def seq2seq_learner(
     args = dict(locals())
     begin(seq2seq_learner, checkpoint, kwargs, seed, bs=bs, max_length=max_length)
     if score_rows is not None: check_counts(0, score_rows=score_rows)
+    if score_rows and metrics is not None:
+        raise ValueError("score_rows= is for the usual metrics: leave it or metrics= away")
     source = column_names(source, 'source', 1)[0]
     target = column_names(target, 'target', 1)[0]
     check_decoder(checkpoint)

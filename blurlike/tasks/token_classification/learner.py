@@ -167,6 +167,8 @@ def entity_report(self:TransformersLearner,
     strict:bool=False # Count well-formed IOB2 (IOBES) sequences only?
 )->pd.DataFrame: # One row a type, then the micro and macro averages
     "Precision, recall, F1 and support of each type of entity, over all words of all rows: words that were cut off count as `O`."
+    if not isinstance(self.predictions, WordPredictions):
+        raise ValueError("entity_report is for token classification, and this learner has no tags")
     counts = EntityCounts(self.names, strict)
     if not counts.entities:
         some = ', '.join(map(str, self.names[:5]))

@@ -215,7 +215,8 @@ def _checked(span, text, align): # (start, end, label)
         raise ValueError(f"span {a}:{b} ({label}) is empty or not within the text of {len(text)} characters")
     a,b = _aligned(text, a, b, align)
     if word_spans(text[a:b]): return a,b,label
-    raise ValueError(f"span {span['start']}:{span['end']} ({label}) holds no {'whole ' if align else ''}word")
+    way = "; 'expand' would take the words that it divides" if align else ''
+    raise ValueError(f"span {span['start']}:{span['end']} ({label}) holds no {'whole ' if align else ''}word{way}")
 
 def _aligned(text, a, b, align):
     if align is None: return a,b

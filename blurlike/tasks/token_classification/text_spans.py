@@ -127,7 +127,7 @@ def _report_cut_words(rows, told, spans): # (row, text, span)
     end = s['end']
     at = start if is_in_word(text, start) else end
     word = text[border_of_word(text, at, -1):border_of_word(text, at, 1)]
-    off = "Are the numbers off by one? align_spans='expand' takes such words whole, 'contract' leaves them out"
+    off = "Are the numbers off by one? align_spans='expand' takes such words whole, 'contract' leaves them out, and refuses spans of no whole word"
     run = "Its script sets no spaces: divide the texts with a program for that language, and give lists of words and tags"
     warn_user(f"column {spans!r}: {len(cut):,} of {len(told):,} spans begin or end inside a word, first in {rows.name([i])}: "
         f"{start}:{end} ({s['label']}), {text[start:end]!r}, divides {word!r}. "
