@@ -260,7 +260,7 @@ def test_a_vocab_in_other_forms(form, bert):
     assert list(TokenCategoryBlock(NEG_POS[form]).type_tfms[0].vocab)==vocab
 
 @pytest.mark.parametrize('vocab,error,said', [({'neg','pos'},TypeError,'in order, is expected, not a set'), (frozenset(['neg','pos']),TypeError,'not a frozenset'), ('ab',TypeError,"vocab='ab'.*not a str"),
-    ({'neg':1, 'pos':2},ValueError,r'from 0 to 1; or pass a list'), ({'neg':0, 'pos':0},ValueError,'label2id'), ({'neg':'a', 'pos':'b'},ValueError,'id2label'), ({0:1, 1:0},ValueError,'id2label'), ({},ValueError,'vocab={}')], ids=str)
+    ({'neg':1, 'pos':2},ValueError,r'from 0 to 1; or pass a list'), ({'neg':0, 'pos':0},ValueError,'label2id'), ({'neg':'a', 'pos':'b'},ValueError,'id2label'), ({0:1, 1:0},ValueError,'id2label'), ({},ValueError,'vocab={}')], ids=['set','frozenset','text','from_one','twice','names','both','empty'])
 def test_a_vocab_without_an_order(vocab, error, said, bert):
     refused(cycle(0,1), said, error, vocab=vocab)
     with pytest.raises(error, match=said): token_classification_learner(frame([[0,1]]*N).assign(tokens=[['a','b']]*N), bert, tags='label', vocab=vocab)
