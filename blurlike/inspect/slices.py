@@ -77,7 +77,7 @@ def slices_of(
     if is_number and n>10: values = _quarters(values)
     elif n>_most_slices:
         raise ValueError(f"by={by!r} has {n:,} values in {len(values):,} rows, more than {_most_slices}: "
-            "take a column that has fewer, or a function of a row that gives fewer")
+            "take a column that has fewer, or pass a function of a row that gives fewer")
     is_ordered = is_number or pd.api.types.is_datetime64_any_dtype(values)
     groups = values.groupby(values, observed=True, sort=is_ordered).indices
     order = groups if is_ordered else sorted(groups, key=lambda k: -len(groups[k]))
