@@ -127,16 +127,11 @@ def _named_once(given): # pairs of columns of a file and names of ours; of two n
     if twice is not None: raise ValueError(f"column {twice!r} is named twice")
     return given
 
-def _frame(rows): # of a parquet file that was a `Dataset` with the names of its labels, too
-    import pandas as pd
-    if isinstance(rows.source, pd.DataFrame): return rows.source
-    return pd.DataFrame({c:rows.column(c) for c in rows.columns})
-
 def _rows(learn, data, as_text, may_be_empty=False, **wanted): # a file, and its columns -> names of ours; `wanted`: option -> those given, and ours
     from blurlike.all import fill_texts, read_again
     columns = [(asked or _listed(names), _listed(names)) for asked,names in wanted.values()]
     given = _named_once([(str(o), n) for asked,names in columns for o,n in zip(asked, names)])
-    df,new = _frame(read_again(learn, data, [o for o,n in given if n in as_text], may_be_empty)),{}
+    df,new = read_again(learn, data, [o for o,n in given if n in as_text], may_be_empty).source,{}
     for option,(given,names) in wanted.items(): new |= _renamed(df, data, option, given, _listed(names))
     new |= _hidden(df, new)
     return fill_texts(df.rename(columns=new), data, learn.dls),new

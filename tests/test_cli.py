@@ -375,7 +375,7 @@ def test_a_place_that_takes_no_folder_is_told_before_training(bert, in_tmp, caps
     monkeypatch.setattr(tempfile, 'mkdtemp', refuse)
     assert main(['train', 'data.csv', str(bert), *QUICK, '--out', 'new/m'])==2
     out,err = capsys.readouterr()
-    assert f"you may not write in {str(in_tmp)!r} (Read-only file system)" in err and 'rows to train on' not in out
+    assert f"no folder can be made in {str(in_tmp)!r} (Read-only file system)" in err and 'rows to train on' not in out
 
 def test_a_log_takes_the_place_of_no_other_file(bert, in_tmp, capsys):
     FRAMES['single'].to_csv('data.csv', index=False)

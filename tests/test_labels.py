@@ -248,7 +248,7 @@ def test_categories_that_are_tuples(bert):
     targets = [[t.tolist() for _,t in o.dls.valid] for o in both]
     assert targets[0]==targets[1]
 
-NEG_POS = {'label2id':{'pos':1, 'neg':0}, 'id2label':{0:'neg', 1:'pos'}, 'numpy':{np.int64(1):'pos', np.int64(0):'neg'}, 'feature':ClassLabel(names=['neg','pos'])}
+NEG_POS = {'label2id':{'pos':1, 'neg':0}, 'id2label':{0:'neg', 1:'pos'}, 'of_json':{'0':'neg', '1':'pos'}, 'numpy':{np.int64(1):'pos', np.int64(0):'neg'}, 'feature':ClassLabel(names=['neg','pos'])}
 
 @pytest.mark.parametrize('form', NEG_POS)
 def test_a_vocab_in_other_forms(form, bert):

@@ -1,5 +1,5 @@
 "Multiple choice: several texts an item, in one notebook; every tool works with it, or says that it does not."
-import importlib.util,json
+import importlib.util,json,warnings
 
 import numpy as np
 import pandas as pd
@@ -464,6 +464,17 @@ def test_sets_hold_no_choice_that_a_row_has_not(bert):
     with torch.no_grad(): learn.model.classifier.weight.mul_(1e8) # sure, and sometimes wrong
     told = learn.conformal(alpha=.1)
     assert told['labels a row']==np.mean([len(s) for s in learn.predict_batch(rows, sets=True)])<=2.5
+
+def test_empty_columns_at_the_end_of_a_row_are_no_choices(bert):
+    df = pd.DataFrame(dict(text=TEXTS[:8], a='good', b='bad', c='', d='', label=[0,1]*4))
+    def made(df):
+        with warnings.catch_warnings():
+            warnings.simplefilter('error', UserWarning) # none stands twice
+            return multiple_choice_learner(df, bert, choices=list('abcd'), valid=[4,5], bs=4)
+    assert made(df).validate()==made(df.replace('', None)).validate()
+    for label,said in ((3, 'row 0: .*3'), ('odd', "none of the choices .'good', 'bad'")):
+        for rows in (df, df.replace('', None)):
+            with pytest.raises(ValueError, match=said): made(rows.assign(label=[label]+(['good','bad']*4)[1:] if label=='odd' else [label,*df.label[1:]]))
 
 @pytest.mark.parametrize('nothing', [None, np.nan, ''])
 def test_the_last_columns_of_a_row_may_be_empty(nothing, bert):

@@ -6,6 +6,7 @@ from datasets import Dataset
 from fastai.torch_core import set_seed
 from sklearn import metrics as skm
 
+from blurlike.inspect.slices import _quarters
 from blurlike.all import CategoryBlock, ColReader, DataBlock, Interpretation, RandomSplitter, Rows, TransformersLearner, TransformersTextBlock, causal_lm_learner, masked_lm_learner, seq2seq_learner, token_classification_learner
 from blurlike.cli import main
 from blurlike.inspect import row_results
@@ -321,12 +322,15 @@ def test_quarters_are_named_by_what_is_in_them():
 @pytest.mark.parametrize('values,names,sizes', [([0]*45+[*range(15)],['0','1 to 14'],[46,14]), ([-1]*30+[*range(30)],['-1','0 to 14','15 to 29'],[30,15,15]), ([*range(20)]+[20]*40,['0 to 14','15 to 19','20'],[15,5,40]),
     ([*range(15)]+[15]*30+[*range(16,31)],['0 to 14','15','16 to 30'],[15,30,15]), ([0.]*45+[i+.5 for i in range(15)],['0','0.125 to 14.5'],[45,15]), ([None]*4+[0]*45+[*range(15)],['0','1 to 14'],[46,14]), ([7]*60+[*range(11)],['7','8 to 10'],None)], ids=str)
 def test_a_number_of_most_rows_is_a_slice_of_its_own(values, names, sizes):
-    from blurlike.inspect.slices import _quarters
     for dtype in (None, 'Int64' if all(v is None or v%1==0 for v in values) else 'Float64'):
         found = _quarters(pd.Series(values, dtype=dtype)).value_counts(sort=False)
         found = found[found>0]
         assert sizes is None or found.to_dict()==dict(zip(names, sizes))
         assert found.sum()==sum(v is not None for v in values) and {*names}<={*found.index}
+
+def test_a_part_ends_where_a_number_stands_alone():
+    found = _quarters(pd.Series([0.]*20+[-.5,-1.5]*10+[.5,1.5]*10))
+    assert not any('e-' in name for name in found.unique()) and {'-0.5 to 0','0'}<={*found.cat.categories}
 
 def test_a_slice_by_the_label_leaves_the_table_of_labels(trained):
     said = str(trained('single').report(by='label'))

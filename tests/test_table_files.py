@@ -192,9 +192,28 @@ def test_no_label_in_a_parquet_file(bert, in_tmp, capsys):
     with_names(MOODS, [0,1,-1,1]*4)
     for data in ('t.parquet', (pd.DataFrame(dict(text=AS_TEXT, label=['neg','pos']*8)), 't.parquet')):
         with pytest.raises(ValueError, match="'label' has no label in row"): sequence_classification_learner(data, bert, bs=4)
-    with pytest.raises(ValueError, match="rows 2, 6, 10, 14: column 'label' holds None"): learn.report('t.parquet')
+    with pytest.raises(ValueError, match="rows 2, 6, 10, 14: column 'label' holds nan"): learn.report('t.parquet')
     learn.save_pretrained('saved')
     assert main(["report", "saved", "t.parquet"])==2 and "rows 2, 6, 10, 14: column 'label' holds nan" in capsys.readouterr().err
+
+def test_parquet_files_whose_other_columns_are_not_alike(bert, in_tmp):
+    def write(name, values, kind, names=MOODS):
+        features = Features(text=Value('string'), label=names, note=Value(kind))
+        Dataset.from_dict(dict(text=AS_TEXT, label=[0,1]*8, note=values), features=features).to_parquet(name)
+    write('a.parquet', ['x']*16, 'string')
+    for values,kind,names in (([None]*16,'null',MOODS), ([1]*16,'int64',MOODS), (['x']*16,'large_string',ClassLabel(names=['pos','neg']))):
+        write('b.parquet', values, kind, names)
+        for kwargs in (dict(data=('a.parquet','b.parquet')), dict(data='a.parquet', valid='b.parquet')):
+            learn = sequence_classification_learner(checkpoint=bert, bs=4, **kwargs)
+            assert learn.names==MOODS.names and [learn.names[o[1]] for o in learn.dls.valid_ds]==[names.names[i] for i in [0,1]*8]
+
+def test_what_datasets_does_not_know_stands_beside_its_labels(bert, in_tmp):
+    with_names(MOODS, [0,1]*8)
+    table = pq.read_table('t.parquet')
+    pq.write_table(table.append_column('m', pa.array([[('a',1)]]*16, type=pa.map_(pa.string(), pa.int64()))), 'map.parquet')
+    assert sequence_classification_learner('map.parquet', bert, bs=4).names==MOODS.names
+    pq.write_table(table.set_column(1, 'label', pa.array([0,7]*8)), 'odd.parquet')
+    with pytest.raises(ValueError, match='mixes types of labels: int, str'): sequence_classification_learner('odd.parquet', bert, bs=4)
 
 def test_names_of_tags_in_a_parquet_file(bert, in_tmp):
     features = Features(tokens=Sequence(Value('string')), tags=Sequence(ClassLabel(names=['O','B-X','I-X'])))
@@ -302,7 +321,7 @@ def test_all_forms_of_a_table_read_alike(seed, tmp_path):
         assert rows.columns==list(df.columns) and len(rows)==len(df), form
         for c in df.columns: assert values(rows, c)==want[c], (form, c)
 
-@pytest.mark.parametrize('white', [' ', '\t ', '', '\xa0', '\x0c', '\x0b', '\x85', '\u2028', ' \n\xa0\n'])
+@pytest.mark.parametrize('white', [' ', '\t ', '', '\xa0', '\x0c', '\x0b', '\x85', '\u2028', ' \n\xa0\n', '" \n "', '"\xa0"\n" "'])
 def test_white_space_before_the_header(white, in_tmp):
     Path('t.csv').write_text(f'{white}\ntext,label\nfoo,1\n\nbar,2\n')
     assert read_table('t.csv').to_dict('list')==dict(text=['foo','bar'], label=[1,2])

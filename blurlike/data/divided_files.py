@@ -38,11 +38,11 @@ class _Shape: # of a file, read with or without quotes
         self.n = 0 if self.odd_quote else len(self.header)
         self.counts = {k for k in counts if k} # of blank lines there is no field
 
-    def _read_header(self, rows): # and how many lines come before it
+    def _read_header(self, rows): # and how many rows come before it
         self.skipped = 0
         for row in rows:
             if _is_there(row): return row
-            self.skipped = rows.line_num
+            self.skipped += 1
         return []
     @property
     def fits(self): return not self.odd_quote and max(self.counts, default=0)<=self.n

@@ -13,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset
 
 from .divided_files import read_divided
 from ..support.arguments import some_of
@@ -69,10 +68,20 @@ def _other_json(path, lines): # what the file may be instead
     return '. The file is one JSON object over many lines: write an object a line' if len(lines)>2 else ''
 
 # %% ../../nbs/data/01_table_files.ipynb #69e14431
+def _names_in(feature): # of a `ClassLabel`, or of lists of one
+    inner = feature.get('feature', feature) if isinstance(feature, dict) else None
+    is_label = isinstance(inner, dict) and inner.get('_type')=='ClassLabel'
+    return inner['names'] if is_label else None
+
+def _label_names(path): # column -> names, where the file was written by `datasets`
+    noted = (pq.read_schema(path).metadata or {}).get(b'huggingface', b'{}')
+    features = json.loads(noted).get('info', {}).get('features', {})
+    return {c:names for c,f in features.items() if (names := _names_in(f))}
+
 def _read_parquet(path):
-    noted = (pq.read_schema(path).metadata or {}).get(b'huggingface', b'') # the features of a `Dataset`
-    if b'"ClassLabel"' in noted: return Dataset(pq.read_table(path))
-    return pd.read_parquet(path, to_pandas_kwargs=dict(integer_object_nulls=True)) # whole numbers beside missing ones stay whole
+    df = pd.read_parquet(path, to_pandas_kwargs=dict(integer_object_nulls=True)) # whole numbers beside missing ones stay whole
+    df.attrs['label_names'] = _label_names(path) # what the ids stand for
+    return df
 
 _readers = {
     '.csv':lambda p, as_text: read_divided(p, ',', as_text),
@@ -87,7 +96,7 @@ def read_table(
     path, # A csv, tsv, jsonl, json (an array of objects) or parquet file; all but the last may be compressed (`.gz`, `.bz2`, `.xz`, `.zip`)
     as_text=(), # Columns of a csv or tsv that stay text, whatever they hold
     files:dict|None=None # Readers of files with other endings, by these, e.g. those of a task
-)->pd.DataFrame|Dataset: # Its rows; a `Dataset` if a parquet file was one with a `ClassLabel`
+)->pd.DataFrame: # Its rows; of a parquet file that was a `Dataset`, `attrs['label_names']` are the names of each `ClassLabel`
     "The table in a file; `ValueError` or `FileNotFoundError` says what is wrong with it."
     path = Path(path).expanduser()
     if path.is_dir(): raise IsADirectoryError(f"{str(path)!r} is a folder: pass one of its files")

@@ -64,6 +64,7 @@ def _are_places(values): return all(map(is_whole, values)) and {*values}=={*rang
 
 def _in_order(vocab): # of a dict
     by_label = _are_places([*vocab.values()])
+    if not by_label: vocab = {int(k) if str(k).isdecimal() else k:v for k,v in vocab.items()} # json has texts as keys
     by_place = _are_places([*vocab])
     if by_label!=by_place: return sorted(vocab, key=vocab.get) if by_label else [vocab[i] for i in range(len(vocab))]
     raise ValueError(f"vocab={vocab!r:.60}: a dict has a number for each label (label2id), or a label for each number (id2label), "

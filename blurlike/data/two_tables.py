@@ -19,7 +19,7 @@ from .column import stands_elsewhere, with_names
 from .row_numbers import said_rows
 from .rows import Rows
 from .splits import own_frame, train_part
-from .table_checks import is_foreign, read_rows
+from .table_checks import declared_in, is_foreign, read_rows
 
 # %% ../../nbs/data/08_two_tables.ipynb #c3a8f645
 def is_table(
@@ -100,8 +100,7 @@ def _frames_joined(train, valid, shared): # in memory
     a,b = (_named_frame(_table(o), names)[shared] for o in (train, valid))
     both = pd.concat([a, b], ignore_index=True)
     parts = dict(train=np.arange(len(a)), validation=np.arange(len(a), len(both)))
-    declared = {c:of for c,of in names.items() if of and both[c].explode().dropna().isin(of).all()}
-    return Rows(both, splits=dict(train=0, validation=len(a)), names=declared),parts
+    return Rows(both, splits=dict(train=0, validation=len(a)), names=declared_in(both, names)),parts
 
 def _joined(train, valid): # `Rows`, and the numbers of both parts
     first,second = train.columns,valid.columns

@@ -40,11 +40,12 @@ def _ends(known): # of the quarters, and numbers that fill one: each of these is
     return np.unique(ends),alone
 
 def _interval_names(ends, alone, is_whole): # in as few digits as tell them apart
+    below = dict(zip(np.nextafter(alone, -np.inf), alone)) # what stands alone is where the part before it ends
     both = list(zip(ends, ends[1:]))
     if is_whole:
         firsts = [int(np.ceil(ends[0])), *(int(np.floor(a))+1 for a in ends[1:-1])]
         return [f'{a} to {int(np.floor(b))}' if b not in alone else f'{a}' for a,b in zip(firsts, ends[1:])]
-    def named(a, b, n): return f'{b:.{n}g}' if b in alone else f'{a:.{n}g} to {b:.{n}g}'
+    def named(a, b, n): return f'{b:.{n}g}' if b in alone else f'{a:.{n}g} to {below.get(b, b):.{n}g}'
     tried = ([named(a, b, n) for a,b in both] for n in (4, 8, 12, 17))
     return next(names for names in tried if len(set(names))==len(names))
 

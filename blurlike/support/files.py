@@ -97,7 +97,7 @@ def _check_above(folder, real): # can a folder be made there?
     why = f"{str(folder)!r} cannot be made: "
     if not above.is_dir(): raise NotADirectoryError(f"{why}{str(above)!r} is a file")
     try: tempfile.TemporaryDirectory(prefix=f'.{real.name}.', dir=above).cleanup()
-    except OSError as e: raise type(e)(f"{why}you may not write in {str(above)!r} ({e.strerror})") from None
+    except OSError as e: raise type(e)(f"{why}no folder can be made in {str(above)!r} ({e.strerror})") from None
 
 def _check_not_here(folder, real): # what is replaced is another folder afterwards, and a shell would stand in the old one
     here = Path.cwd()

@@ -84,6 +84,7 @@ def _of_columns(columns): # Arrow texts, a column a place
     n = len(columns[0])
     by_row = np.arange(len(columns)*n).reshape(len(columns), n).T.ravel()
     texts = pa.concat_arrays([c.cast(pa.large_string()) for c in columns])
+    texts = pc.if_else(pc.equal(texts, ''), None, texts) # the last columns of a row may be empty
     return FlatChoices(texts.take(pa.array(by_row)), np.full(n, len(columns)))
 
 # %% ../../../nbs/tasks/multiple_choice/02_choice_columns.ipynb #c4a1f006
