@@ -119,6 +119,16 @@ def test_a_validation_within_a_batch_is_refused(ask, bert):
             if self.training: ask(self.learn)
     with pytest.raises(RuntimeError, match='within a training batch.*predict_batch'): quietly(trained, MAKERS['single'], bert, [Asks()])
 
+@pytest.mark.parametrize('event', ['before_train','before_batch'])
+def test_a_validation_where_an_epoch_begins_is_refused(event, bert, in_tmp):
+    "fastai would train on its rows, in no mode for it: on none"
+    learn = MAKERS['single'](bert)
+    asks = Callback()
+    setattr(asks, event, lambda: learn.validate() if learn.training else None)
+    with pytest.raises(RuntimeError, match='before or within a training batch'), learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=asks)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert len(learn.recorder.losses)==len(learn.dls.train) and learn.validate()
+
 @pytest.mark.parametrize('event', first(['after_epoch','after_fit'], 1))
 @pytest.mark.parametrize('ask', [lambda l: l.validate(), lambda l: l.get_preds(), lambda l: l.get_preds(inner=True)], ids=['validate','get_preds','inner'])
 def test_a_validation_at_the_end_of_an_epoch_leaves_its_row_and_ends(ask, event, bert):

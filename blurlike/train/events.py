@@ -108,6 +108,8 @@ def _end(self:FittingLearner, cb, event_name): # a validation that it asks for t
 
 @patch
 def _call_one(self:FittingLearner, event_name):
+    begins = event_name=='before_train' # a validation would leave its own rows to be trained on, and nothing would be
+    if begins: self._in_batch = True
     try:
         for cb in self._listeners(event_name):
             if event_name=='after_fit' and _saved_nothing(cb): continue
@@ -117,6 +119,8 @@ def _call_one(self:FittingLearner, event_name):
         cause = e.__context__
         if cause is None or cause.args: raise
         raise cause from None
+    finally:
+        if begins: self._in_batch = False
 
 # %% ../../nbs/train/02_events.ipynb #11a5f002
 ONLY_IN_FIT = TrackerCallback,CSVLogger # callbacks that have no business outside of it, beside those that say `only_in_fit` themselves

@@ -183,5 +183,5 @@ def _functions(self:FittingLearner): # on a CPU, of a model that is called as it
 @patch
 def _do_epoch_validate(self:FittingLearner, *args, **kwargs):
     if not getattr(self, '_in_batch', False): return super(FittingLearner, self)._do_epoch_validate(*args, **kwargs)
-    raise RuntimeError("`validate` and `get_preds` cannot be called within a training batch: fastai would not train again before the "
+    raise RuntimeError("`validate` and `get_preds` cannot be called before or within a training batch: fastai would not train again before the "
         "next epoch. Call them in `after_epoch`, or call `predict_batch`, which may be called at any time")
