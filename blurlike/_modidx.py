@@ -5420,6 +5420,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'blurlike/train/events.py'),
                                        'blurlike.train.events.FittingLearner.__exit__': ( 'train/events.html#fittinglearner.__exit__',
                                                                                           'blurlike/train/events.py'),
+                                       'blurlike.train.events.FittingLearner._ask_all': ( 'train/events.html#fittinglearner._ask_all',
+                                                                                          'blurlike/train/events.py'),
                                        'blurlike.train.events.FittingLearner._call_one': ( 'train/events.html#fittinglearner._call_one',
                                                                                            'blurlike/train/events.py'),
                                        'blurlike.train.events.FittingLearner._end': ( 'train/events.html#fittinglearner._end',

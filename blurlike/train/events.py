@@ -107,14 +107,17 @@ def _end(self:FittingLearner, cb, event_name): # a validation that it asks for t
     finally: self._ending = before
 
 @patch
+def _ask_all(self:FittingLearner, event_name):
+    for cb in self._listeners(event_name):
+        if event_name=='after_fit' and _saved_nothing(cb): continue
+        if event_name in ('after_epoch','after_fit'): self._end(cb, event_name)
+        elif cb.run: cb(event_name)
+
+@patch
 def _call_one(self:FittingLearner, event_name):
     begins = event_name=='before_train' # a validation would leave its own rows to be trained on, and nothing would be
     if begins: self._in_batch = True
-    try:
-        for cb in self._listeners(event_name):
-            if event_name=='after_fit' and _saved_nothing(cb): continue
-            if event_name in ('after_epoch','after_fit'): self._end(cb, event_name)
-            elif cb.run: cb(event_name)
+    try: self._ask_all(event_name)
     except IndexError as e: # fastai reads `e.args[0]` of every error that a callback raises
         cause = e.__context__
         if cause is None or cause.args: raise
