@@ -212,6 +212,8 @@ def test_what_datasets_does_not_know_stands_beside_its_labels(bert, in_tmp):
     table = pq.read_table('t.parquet')
     pq.write_table(table.append_column('m', pa.array([[('a',1)]]*16, type=pa.map_(pa.string(), pa.int64()))), 'map.parquet')
     assert sequence_classification_learner('map.parquet', bert, bs=4).names==MOODS.names
+    pq.write_table(table.rename_columns(['body','mood']), 'renamed.parquet') # what it notes is of the old names
+    assert sequence_classification_learner('renamed.parquet', bert, text='body', label='mood', bs=4).names==[0,1]
     pq.write_table(table.set_column(1, 'label', pa.array([0,7]*8)), 'odd.parquet')
     with pytest.raises(ValueError, match='mixes types of labels: int, str'): sequence_classification_learner('odd.parquet', bert, bs=4)
 

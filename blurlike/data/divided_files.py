@@ -25,6 +25,7 @@ _fewest_signs = 2 # columns by which a reading can be told from another
 
 def _is_there(row): return len(row)>1 or bool(row and row[0].strip()) # a line of white space is no header
 
+# %% ../../nbs/data/00_divided_files.ipynb #2d2c84db
 class _Shape: # of a file, read with or without quotes
     def __init__(self, path, sep, quoting):
         self.path,self.sep,self.quoting,self.odd_quote = path,sep,quoting,False

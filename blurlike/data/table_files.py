@@ -73,14 +73,14 @@ def _names_in(feature): # of a `ClassLabel`, or of lists of one
     is_label = isinstance(inner, dict) and inner.get('_type')=='ClassLabel'
     return inner['names'] if is_label else None
 
-def _label_names(path): # column -> names, where the file was written by `datasets`
+def _label_names(path, columns): # column -> names, where the file was written by `datasets`; another program may have renamed some since
     noted = (pq.read_schema(path).metadata or {}).get(b'huggingface', b'{}')
     features = json.loads(noted).get('info', {}).get('features', {})
-    return {c:names for c,f in features.items() if (names := _names_in(f))}
+    return {c:names for c,f in features.items() if c in columns and (names := _names_in(f))}
 
 def _read_parquet(path):
     df = pd.read_parquet(path, to_pandas_kwargs=dict(integer_object_nulls=True)) # whole numbers beside missing ones stay whole
-    df.attrs['label_names'] = _label_names(path) # what the ids stand for
+    df.attrs['label_names'] = _label_names(path, df.columns) # what the ids stand for
     return df
 
 _readers = {

@@ -106,6 +106,7 @@ def _end(self:FittingLearner, cb, event_name): # a validation that it asks for t
     try: cb(event_name)
     finally: self._ending = before
 
+# %% ../../nbs/train/02_events.ipynb #0c767d11
 @patch
 def _ask_all(self:FittingLearner, event_name):
     for cb in self._listeners(event_name):
@@ -115,7 +116,7 @@ def _ask_all(self:FittingLearner, event_name):
 
 @patch
 def _call_one(self:FittingLearner, event_name):
-    begins = event_name=='before_train' # a validation would leave its own rows to be trained on, and nothing would be
+    begins = event_name=='before_train'
     if begins: self._in_batch = True
     try: self._ask_all(event_name)
     except IndexError as e: # fastai reads `e.args[0]` of every error that a callback raises
