@@ -93,7 +93,7 @@ def _small(cls, special, ids, vocab_size):
     first = cls()
     config = first.to_dict()
     inner = {n:_small(type(getattr(first, n)), special.get(n, {}), ids, vocab_size).to_dict() for n in getattr(cls, 'sub_configs', {}) if getattr(first, n, None) is not None}
-    vocab = {n:vocab_size for n in ('vocab_size','decoder_vocab_size','src_vocab_size','tgt_vocab_size') if n in config}
+    vocab = {n:vocab_size for n in ('vocab_size','unpadded_vocab_size','decoder_vocab_size','src_vocab_size','tgt_vocab_size') if n in config}
     return cls(**{k:v for k,v in (_sizes(config) | ids | vocab | inner).items()} | {k:v for k,v in special.items() if not isinstance(v, dict) or k not in inner})
 
 def make_config(kind, tokenizer, task=None):
@@ -125,12 +125,14 @@ _experts = dict(num_experts_per_tok=2, n_group=2, topk_group=1, num_key_value_he
 _per_layer = dict(vocab_size_per_layer_input=500, hidden_size_per_layer_input=8, layer_types=['sliding_attention','full_attention'], global_head_dim=8)
 _linear = dict(layer_types=['linear_attention','full_attention'])
 _indexed = dict(layer_types=['linear_attention','indexed_attention'], hc_lowrank=8, indexer_n_heads=2, indexer_kv_heads=1, indexer_head_dim=8, indexer_budget=16, indexer_compress_ratio=4)
+_windowed = dict(swa_num_attention_heads=4, swa_num_key_value_heads=2, swa_head_dim=8, rel_extent=64)
 _qwen_vision = dict(depth=1, hidden_size=32, intermediate_size=48, num_heads=2, out_hidden_size=32)
 SPECIAL = dict(
     **{k:_experts for k in ('axk1','axk2','deepseek_v2','deepseek_v3','minicpm3')}, mistral4=_experts | dict(head_dim=16), esmc=dict(num_key_value_heads=4), qwen3_moe=dict(num_experts_per_tok=2), qwen3_next=dict(num_experts_per_tok=2, layer_types=['linear_attention','full_attention']),
     gpt_neo=dict(attention_types=[[['global','local'], 1]]), jamba=dict(attn_layer_period=2, attn_layer_offset=1), qwen3_5=dict(text_config=_linear, vision_config=_qwen_vision), qwen3_5_text=_linear,
     gptj=dict(rotary_dim=4), codegen=dict(rotary_dim=4), mamba2=dict(num_heads=4, head_dim=16, n_groups=1), ernie4_5_moe=dict(moe_k=2, moe_num_experts=4), mpt=dict(max_seq_len=128),
-    dots3_note_text=dict(num_key_value_heads=4), **{k:dict(num_key_value_heads=4) for k in ('deepseek_v32','glm4_moe_lite','glm_moe_dsa')}, 
+    dots3_note_text=dict(num_key_value_heads=4), **{k:dict(num_key_value_heads=4) for k in ('deepseek_v32','glm4_moe_lite','glm_moe_dsa','sarvam_mla')},
+    dory=dict(num_hidden_layers=3, n_input_layers=1, n_output_layers=1), inkling2_text=_windowed, inkling2_loop_text=_windowed | dict(n_layers_per_attn_res_block=1, loop_layer_index_start=1, loop_layer_index_end=2),
     lfm3=dict(layer_types=['conv','full_attention']), funnel=dict(block_sizes=[1, 1], num_decoder_layers=1), layoutlmv3=dict(coordinate_size=6, shape_size=4, has_relative_attention_bias=False, has_spatial_attention_bias=False, visual_embed=False),
     lilt=dict(channel_shrink_ratio=1, hidden_size=36), neomme=dict(head_dim=16), reformer=dict(axial_pos_embds=False, # with axial positions transformers trains on sequences of exactly that length only
          attn_layers=['local','lsh'], num_attention_heads=2, attention_head_size=16, is_decoder=False, hash_seed=0),
