@@ -5,7 +5,7 @@ import importlib.util as _util
 import warnings as _warnings
 
 with _warnings.catch_warnings(): # fastai.layers scripts an activation as it is imported
-    _warnings.filterwarnings('ignore', '.*torch.jit.script. is deprecated', FutureWarning)
+    _warnings.filterwarnings('ignore', '.*torch.jit.script. is (deprecated|not supported)', FutureWarning)
     from fastai.basics import *
 from fastai.callback.all import *
 from fastai.interpret import *

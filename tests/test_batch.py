@@ -13,11 +13,13 @@ pytestmark = pytest.mark.usefixtures('in_tmp')
 TOK = word_tokenizer('input_ids','token_type_ids','attention_mask', max_length=4000)
 PAD = TOK.pad_token_id
 
+def text_of(row): return row['text'] # a function of a module: workers may be sent it
+def row_of(row): return row['row']
 def words(lengths): return [' '.join(['film']*int(k)) for k in lengths]
 def loaders(texts, tokenizer=TOK, n_valid=1, bs=4, block=None, **kwargs):
     "Loaders of `texts`, each with its row number as target; the last `n_valid` rows are validation."
     df,n = pd.DataFrame(dict(text=texts, row=np.arange(len(texts), dtype=float))),len(texts)
-    dblock = DataBlock(blocks=(TransformersTextBlock(tokenizer, **block or {}), RegressionBlock), get_x=lambda r: r['text'], get_y=lambda r: r['row'], splitter=IndexSplitter(list(range(n-n_valid, n))))
+    dblock = DataBlock(blocks=(TransformersTextBlock(tokenizer, **block or {}), RegressionBlock), get_x=text_of, get_y=row_of, splitter=IndexSplitter(list(range(n-n_valid, n))))
     return dblock.dataloaders(df, bs=bs, **kwargs)
 
 def lengths(n, seed=0, most=60): return np.random.default_rng(seed).integers(1, most, n)

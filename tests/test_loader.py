@@ -1,5 +1,5 @@
 "The loaders under stress: threads and workers, faults on the way, budgets of tokens, bounds of memory, several processes."
-import gc,multiprocessing,os,threading,warnings
+import gc,multiprocessing,os,sys,threading,types,warnings
 from pathlib import Path
 
 import datasets
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import CategoryBlock, ColReader, DataBlock, Rows, TokenizeText, Tokens, TransformersTextBlock, sequence_classification_learner, set_seed
+from blurlike.all import CategoryBlock, ColReader, DataBlock, IndexSplitter, Rows, TokenizeText, Tokens, TransformersTextBlock, sequence_classification_learner, set_seed
 from blurlike.data.row_reader import ahead
 from blurlike.data.token_memory import Memory
 from fastai.distributed import DistributedDL
@@ -52,6 +52,26 @@ def test_workers_that_are_no_copies_of_this_process(kind, checkpoint):
     multiprocessing.set_start_method('forkserver', force=True)
     try: assert rows(num_workers=1)==rows()
     finally: multiprocessing.set_start_method(before, force=True)
+
+def unsendable(where):
+    "A function that a new process could not find."
+    def title(row): return row['text']
+    if where=='notebook': title.__module__,title.__qualname__ = '__main__','title'
+    return {'lambda':lambda row: row['text']}.get(where, title)
+
+@pytest.mark.parametrize('plain', [False,True])
+@pytest.mark.parametrize('where,told', [('lambda','lambda'), ('function','local object'), ('notebook','title was written in this session')])
+def test_functions_that_new_workers_would_not_find(where, told, plain, bert, monkeypatch):
+    "Else a broken pipe, or no end: all readers name the function first."
+    get_x = unsendable(where)
+    monkeypatch.setitem(sys.modules, '__main__', types.ModuleType('__main__'))
+    sys.modules['__main__'].title = get_x
+    block = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=get_x, get_y=ColReader('label'), splitter=IndexSplitter([0,1]))
+    dl = block.dataloaders(frame(12), bs=4, num_workers=0 if plain else 1).train
+    monkeypatch.setattr(multiprocessing, 'get_start_method', lambda: 'forkserver')
+    loader = dl.as_torch(num_workers=1) if plain else dl
+    with pytest.raises(ValueError, match=f"(?s)start anew here \\('forkserver'\\).*{told}.*num_workers=0"): list(loader)
+    if plain: assert len(list(dl.as_torch(num_workers=1, multiprocessing_context='fork')))==len(dl)
 
 def test_the_pipelines_of_fastai_give_the_same_rows(bert):
     df = frame(60)

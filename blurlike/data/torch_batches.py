@@ -11,6 +11,7 @@ from fastcore.basics import patch
 from torch.utils.data import DataLoader as TorchDataLoader, IterableDataset as TorchIterable, get_worker_info
 
 from .batch import TransformersDL
+from .batch_reading import check_sendable
 from ..model.model_inputs import labels_of_windows, split_windows
 
 # %% ../../nbs/data/30_torch_batches.ipynb #711144c1
@@ -48,6 +49,7 @@ class _Dicts(TorchIterable):
 # %% ../../nbs/data/30_torch_batches.ipynb #8c301307
 class _Loader(TorchDataLoader):
     def __iter__(self):
+        if self.num_workers: check_sendable(self.dataset.dl, self.multiprocessing_context)
         self.dataset.dl.coming() # decided here, since workers have copies, which would each begin with the same pass
         res = super().__iter__()
         if self.num_workers: self.dataset.dl._coming = None
