@@ -1,5 +1,6 @@
 "fastai's tools on each kind of target: one test a tool, named for it."
-import csv,json
+import csv,json,os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -637,6 +638,19 @@ def test_a_loader_of_the_users_own_may_have_arguments_of_its_own(bert):
     dls = block.datasets(df).dataloaders(dl_type=Marked, bs=4, mark=1, val_mark=2)
     assert [dl.mark for dl in dls.loaders]==[1, 2]
     with pytest.raises(TypeError, match="loaders take no 'val_mrak'"): block.datasets(df).dataloaders(dl_type=Marked, bs=4, val_mrak=2)
+
+@pytest.mark.parametrize('place', ['.','a_file'])
+def test_lr_find_where_nothing_may_be_written(place, bert, in_tmp):
+    "The weights wait in a folder for such; nothing stays behind. A file elsewhere is read without a folder here."
+    learn = learner('single', bert)
+    learn.save(in_tmp/'w')
+    Path('a_file').touch()
+    learn.path = Path(place)
+    before,files = weights(learn.model),sorted(os.listdir())
+    with learn.no_bar(): learn.lr_find(num_it=6, show_plot=False)
+    assert not changed(learn.model, before) and learn.model_dir=='models' and sorted(os.listdir())==files==['a_file','w.pth']
+    learn.load(in_tmp/'w')
+    assert sorted(os.listdir())==files
 
 def test_a_fit_that_fails_after_lr_find_leaves_the_table_of_the_next(bert, capsys):
     class Fails(Callback):

@@ -14,6 +14,8 @@ import blurlike.inspect.explain as explain
 import blurlike.inspect.attention as attention
 from blurlike.all import (CategoryBlock, ColReader, DataBlock, RandomSplitter, ShownTokens, TransformersLearner, TransformersTextBlock, masked_lm_learner, read_text, scratch_checkpoint, sequence_classification_learner, set_seed,
     token_classification_learner)
+from blurlike.show.table import Table
+from blurlike.tasks.token_classification.tagged_tables import TaggedWords
 from small import ARCHS, BS, FRAMES, KINDS, TEXTS, byte_tokenizer, close, learner, small_gpt2, texts_of, weights
 
 LONG = ' '.join(TEXTS[:6])
@@ -146,6 +148,20 @@ def test_html_is_safe(bert):
         colors = re.findall(r'(?<!-)color:', drawn)
         assert not colors, 'a colour of the text would not fit both themes'
     assert '&lt;' in learn.explain(text, method='occlusion')._repr_html_()
+
+def test_two_prices_are_no_formula(bert):
+    "Notebooks set what stands between two dollar signs, unless a class around it says otherwise."
+    text = 'the lamp costs $5 and the chair $10'
+    learn = sequence_classification_learner(pd.DataFrame(dict(text=[text]*8, label=['a','b']*4)), bert, bs=4)
+    for drawn in (Table(['text'], [[text]]), TaggedWords([(w, None) for w in text.split()]), learn.explain(text, method='occlusion'), learn.check(), learn.uncertain([text], n=1)):
+        page = drawn._repr_html_()
+        assert 'tex2jax_ignore mathjax_ignore' in page[:page.index('$')]
+
+def test_tokens_run_as_their_text_does(bert):
+    "The first strong letter tells the direction of a line: that of `[CLS]` must not be seen."
+    page = ShownTokens(read_text(learner('single', bert), 'מזג אוויר'))._repr_html_()
+    seen = re.sub(r'<span dir="ltr".*?</span>', '', page)
+    assert '[CLS]' in page and '[CLS]' not in seen and '[SEP]' not in seen
 
 def test_html_of_a_mask_token_is_safe(bert, tmp_path):
     shutil.copytree(bert, tmp_path/'evil')

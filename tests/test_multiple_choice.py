@@ -312,6 +312,7 @@ def put(row, **values):
 BAD = dict(none=(put(3, choices=None), TypeError, 'row 3: expected a list of choices, got None'), empty=(put(3, choices=[]), TypeError, 'row 3: expected two choices or more'),
     one=(put(3, choices=['rain']), TypeError, 'row 3: expected two choices or more'), gap=(put(3, choices=['rain',None,'people']), TypeError, 'row 3: choice 1 is None'),
     blank=(put(3, choices=['rain',' ']), TypeError, 'row 3: choice 1 is empty'), number=(put(3, choices=['rain',7]), TypeError, 'row 3: choice 1 is 7, and no text'),
+    hole=(put(3, choices=['rain',None,'sun']), TypeError, 'row 3: choice 1 is None, and no text: leave it out'), nan=(put(3, choices=['rain',float('nan'),'sun']), TypeError, 'row 3: choice 1 is nan, and no text: leave it out'),
     of_numpy=(put(3, choices=np.array([4, 5])), TypeError, 'row 3: choice 0 is 4, and no text: convert it'),
     a_text=(put(3, choices="['rain','people']"), TypeError, 'row 3: expected a list of choices, got the text'), no_label=(put(3, label=None), ValueError, 'row 3: no label'),
     another=(put(3, label='roofs'), ValueError, "row 3: the label 'roofs' is none of the choices"), twice=(put(3, choices=['people','people','rain']), ValueError, "row 3: the label 'people' is several"),

@@ -129,7 +129,7 @@ def _suspect(part, table, noun): # a finding, or none
     mine = table[table.part==part.name]
     if not len(mine): return []
     told = f"{count_of(mine.row.nunique(), 'row')} may have a wrong {noun}, the most suspect first"
-    remedy = 'read them (`report.suspects`), and correct those that are wrong: many are only hard'
+    remedy = 'read them (report.suspects), and correct those that are wrong: many are only hard'
     return [Finding('label', part.name, mine.row.drop_duplicates().to_numpy(), told, remedy, mine.text.iloc[0])]
 
 def wrong_labels(

@@ -14,7 +14,7 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .token_view import TextReading, shown_and_hidden
-from ..show.table import Table, as_text
+from ..show.table import AS_IT_IS, Table, as_text
 
 # %% ../../nbs/inspect/01_explanation.ipynb #15b00007
 class Explanation:
@@ -90,7 +90,7 @@ def _drawn(self:Explanation, row):
 def _html_row(self:Explanation, name, row):
     score = f'<small style="opacity:.85">{row["score"]:.3f}</small>'
     label = f'<td style="text-align:start;white-space:nowrap">{html.escape(name)} {score}</td>'
-    return f'<tr>{label}<td dir="auto" style="text-align:start;line-height:1.9">{self._drawn(row)}</td></tr>'
+    return f'<tr>{label}<td dir="auto" style="text-align:start;line-height:1.9;overflow-wrap:anywhere">{self._drawn(row)}</td></tr>'
 
 @patch
 def _repr_html_(self:Explanation):
@@ -98,7 +98,7 @@ def _repr_html_(self:Explanation):
     head = f'<tr><th style="text-align:start">{what}</th><th style="text-align:start">words for and against it</th></tr>'
     rows = ''.join(map(self._html_row, self.names, self.rows))
     method = f'<small style="opacity:.85">{html.escape(self.method)}</small>'
-    return f'<table><thead>{head}</thead><tbody>{rows}</tbody></table>{method}'
+    return f'<div {AS_IT_IS}><table><thead>{head}</thead><tbody>{rows}</tbody></table>{method}</div>'
 
 # %% ../../nbs/inspect/01_explanation.ipynb #c567cadd
 @patch

@@ -267,7 +267,8 @@ def _style(word, kind):
 
 def _chip(text, word, kind):
     title = kind or f'word {word+1}'
-    return f'<span title="{title}" style="{_style(word, kind)}">{html.escape(text)}</span>'
+    way = ' dir="ltr"' if kind in ('special','more') else '' # the text's first word tells the direction of the line, and not `[CLS]`
+    return f'<span{way} title="{title}" style="{_style(word, kind)}">{html.escape(text)}</span>'
 
 @patch
 def _repr_html_(self:ShownTokens):

@@ -19,7 +19,7 @@ import cloudpickle
 import fastai.learner
 import numpy as np
 import torch
-from fastai.learner import Learner, join_path_file, save_model
+from fastai.learner import Learner, save_model
 from fastai.torch_core import distrib_barrier, rank_distrib
 from fastcore.basics import patch
 from fastcore.foundation import L
@@ -181,11 +181,13 @@ def load_learner(
         raise missing[0] if missing else RuntimeError(f"{str(fname)!r} could not be read") from None
 
 # %% ../../nbs/save/04_pickles.ipynb #12a50012
+def _file_of(learn, name): return learn.path/learn.model_dir/f'{name}.pth'
+
 @patch
 @delegates(save_model)
 def save(self:TransformersLearner, file, with_opt=True, pickle_protocol=2, **kwargs):
     "fastai's `save`: weights and optimizer state, in one step."
-    path = join_path_file(file, self.path/self.model_dir, ext='.pth')
+    path = _file_of(self, file)
     opt = getattr(self, 'opt', None)
     check_weights(unwrap(self.model))
     is_first = not rank_distrib() or hasattr(self, 'lr_finder') # which takes back its own file in each process
@@ -265,7 +267,7 @@ def _decisions_before(learn, path): # for other weights
 def load(self:TransformersLearner, file, device=None, with_opt=True, strict=True, **kwargs):
     "fastai's `load`, of weights and plain data alone; `ValueError`, and nothing is loaded, if they are of another model or damaged."
     if self.opt is None: self.create_opt()
-    path = join_path_file(file, self.path/self.model_dir, ext='.pth')
+    path = _file_of(self, file)
     distrib_barrier()
     weights,opt = _read_weights(path, device)
     model = unwrap(self.model)

@@ -15,7 +15,7 @@ import pandas as pd
 from fastcore.basics import patch
 
 from ..data.rows import name_numbers
-from .table import Table
+from .table import AS_IT_IS, Table
 
 # %% ../../nbs/show/02_report.ipynb #10e50006
 @dataclass
@@ -116,7 +116,7 @@ def _repr_html_(self:DataReport):
     parts = [*self.notes, found]
     for name,t in self._drawn(): parts += [f'{name}:', t]
     def drawn(o): return o._repr_html_() if isinstance(o, Table) else f'<p dir="auto">{html.escape(o)}</p>'
-    return f"<div>{''.join(map(drawn, parts))}</div>"
+    return f"<div {AS_IT_IS}>{''.join(map(drawn, parts))}</div>"
 
 @patch
 def __repr__(self:DataReport):

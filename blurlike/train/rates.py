@@ -6,6 +6,10 @@
 __all__ = ['curve_doubt']
 
 # %% ../../nbs/train/05_rates.ipynb #584dac9e
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import fastai.callback.all # noqa: F401 (adds `fit_one_cycle`, `lr_find` and more to `Learner`)
 import numpy as np
 from fastai.callback.schedule import ParamScheduler, SchedLin, combine_scheds
@@ -53,6 +57,18 @@ def _need_rows(self:FittingLearner):
     raise ValueError(f"{n} training rows are fewer than a batch ({self.dls.train.bs}), and short batches are dropped: nothing would be learnt. "
         "Take a smaller bs=, or drop_last=False")
 
+def _beside(learn): # a folder for the weights meanwhile: where the learner's files go, or where all may write
+    try: return TemporaryDirectory(prefix='.lr_find-', dir=learn.path)
+    except OSError: return TemporaryDirectory(prefix='lr_find-')
+
+@contextmanager
+def _kept_beside(learn): # fastai would leave an empty folder `models`
+    before = learn.model_dir
+    with _beside(learn) as folder:
+        learn.model_dir = Path(folder).resolve()
+        try: yield
+        finally: learn.model_dir = before
+
 @patch
 def _lr_find(self:FittingLearner, *args, **kwargs): # fastai's; an interruption or error restores the weights
     self._need_rows()
@@ -61,7 +77,7 @@ def _lr_find(self:FittingLearner, *args, **kwargs): # fastai's; an interruption 
     recorder = getattr(self, 'recorder', None)
     kept = {k:v for k,v in vars(recorder or object).items() if k in ('values','weight_sums')} # of the fit before, whose weights come back
     try:
-        with train_alone(model): return super(FittingLearner, self).lr_find(*args, **kwargs)
+        with _kept_beside(self), train_alone(model): return super(FittingLearner, self).lr_find(*args, **kwargs)
     except BaseException:
         model.load_state_dict(before)
         raise

@@ -33,7 +33,8 @@ class Choices(tuple):
 def _check_choices(choices):
     odd = next((i for i,c in enumerate(choices) if not isinstance(c, str)), None)
     if odd is not None:
-        raise TypeError(f"choice {odd} is {native(choices[odd])!r:.60}, and no text: convert it, e.g. with `str`")
+        way = 'leave it out, and count the label anew if that is a number' if is_missing(choices[odd]) else 'convert it, e.g. with `str`'
+        raise TypeError(f"choice {odd} is {native(choices[odd])!r:.60}, and no text: {way}")
     empty = next((i for i,c in enumerate(choices) if not c.strip()), None)
     if empty is not None: raise TypeError(f"choice {empty} is empty")
     if len(choices)<2: raise TypeError(f"expected two choices or more, got {choices}")

@@ -13,7 +13,7 @@ import torch
 from fastai.data.core import show_batch, show_results
 from fastai.interpret import plot_top_losses
 
-from ...show.table import Table, as_text, html_cell, html_table
+from ...show.table import AS_IT_IS, Table, as_text, html_cell, html_table
 from ...show.displays import prediction_rows
 from .tagged import tag_runs
 from .token_category import TensorTokenCategory
@@ -58,7 +58,7 @@ def aligned(
 
 class TaggedWords(list):
     "Pairs of word and tag, which a notebook draws in colour"
-    def _repr_html_(self): return f'<div dir="auto">{tagged_html([w for w,_ in self], [t for _,t in self])}</div>'
+    def _repr_html_(self): return f'<div dir="auto" {AS_IT_IS}>{tagged_html([w for w,_ in self], [t for _,t in self])}</div>'
     def __str__(self): return aligned([[w for w,_ in self], [_plain(t) for _,t in self]])
 
 def _plain(tag): return '' if tag in (None, 'O') else str(tag)
