@@ -60,7 +60,8 @@ def after_iter(self:TransformersDL):
 class _ForOthers(pickle.Pickler):
     def reducer_override(self, o):
         is_own = isinstance(o, (FunctionType, type)) and o.__module__=='__main__'
-        if is_own and not hasattr(sys.modules['__main__'], '__file__'): raise pickle.PicklingError(f"{o.__qualname__} was written in this session")
+        is_lost = is_own and not hasattr(sys.modules['__main__'], '__file__')
+        if is_lost: raise pickle.PicklingError(f"{o.__qualname__} was written in this session")
         return NotImplemented
 
 def check_sendable(

@@ -90,7 +90,8 @@ def _drawn(self:Explanation, row):
 def _html_row(self:Explanation, name, row):
     score = f'<small style="opacity:.85">{row["score"]:.3f}</small>'
     label = f'<td style="text-align:start;white-space:nowrap">{html.escape(name)} {score}</td>'
-    return f'<tr>{label}<td dir="auto" style="text-align:start;line-height:1.9;overflow-wrap:anywhere">{self._drawn(row)}</td></tr>'
+    style = 'text-align:start;line-height:1.9;overflow-wrap:anywhere' # a word may be longer than the page is wide
+    return f'<tr>{label}<td dir="auto" style="{style}">{self._drawn(row)}</td></tr>'
 
 @patch
 def _repr_html_(self:Explanation):

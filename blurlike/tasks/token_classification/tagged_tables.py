@@ -58,7 +58,9 @@ def aligned(
 
 class TaggedWords(list):
     "Pairs of word and tag, which a notebook draws in colour"
-    def _repr_html_(self): return f'<div dir="auto" {AS_IT_IS}>{tagged_html([w for w,_ in self], [t for _,t in self])}</div>'
+    def _repr_html_(self):
+        drawn = tagged_html([w for w,_ in self], [t for _,t in self])
+        return f'<div dir="auto" {AS_IT_IS}>{drawn}</div>'
     def __str__(self): return aligned([[w for w,_ in self], [_plain(t) for _,t in self]])
 
 def _plain(tag): return '' if tag in (None, 'O') else str(tag)
