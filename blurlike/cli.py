@@ -261,6 +261,7 @@ def main(argv=None):
     try:
         _check_paths(args)
         dict(train=train, predict=predict, report=report)[args.command](args)
+        sys.stdout.flush() # what is still held back may find no reader either
     except BrokenPipeError: # whoever read what is printed has enough of it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141 # as shells know it

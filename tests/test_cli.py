@@ -407,10 +407,12 @@ def test_entities_are_asked_of_taggers_alone(bert, in_tmp, capsys):
     assert 'aggregation_strategy' in capsys.readouterr().err
 
 @pytest.mark.slow
-def test_whoever_reads_may_have_enough(bert, in_tmp):
+@pytest.mark.parametrize('held', [0,1_000_000])
+def test_whoever_reads_may_have_enough(held, bert, in_tmp):
+    "Whether it is written piece by piece, or at the end (`held`: bytes that wait; 131,072 in Python 3.14, 8,192 before)."
     pd.concat([FRAMES['single']]*40).to_csv('data.csv', index=False)
     learner('single', bert).save_pretrained('m')
-    code = "import sys; from blurlike.cli import main; sys.exit(main(['predict', 'm', 'data.csv']))"
+    code = f"import io,sys; sys.stdout = io.TextIOWrapper(open(1, 'wb', {held or -1})); from blurlike.cli import main; sys.exit(main(['predict', 'm', 'data.csv']))"
     with subprocess.Popen([sys.executable, '-c', code], env=here(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         p.stdout.readline()
         p.stdout.close()
