@@ -36,6 +36,11 @@ Y = np.random.default_rng(0).integers(0, 3, 300)
 
 # From reports
 
+def test_one_row_is_counted_as_one():
+    guess = Y.copy()
+    guess[3] = (Y[3]+1)%3
+    assert '\n1 row with different predictions:' in repr(Comparison(report_of(Y, Y), report_of(Y, guess)))
+
 def test_a_score_that_says_otherwise_is_told(): # rare labels found, at the price of the common one
     y = np.repeat([0,1,2], [280,10,10])
     common,rare = np.zeros(300, dtype=int),np.where(np.arange(300)<80, 1+np.arange(300)%2, y)

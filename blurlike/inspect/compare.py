@@ -195,7 +195,7 @@ def _tables(self:Comparison): # heading -> table
     if not len(shown): return res
     n = len(self._places())
     what = 'losses' if self.a.results.told is None else 'predictions'
-    heading = f"{n:,} rows with different {what}"
+    heading = f"{count_of(n, 'row')} with different {what}"
     if n>_most_shown: heading += f', the first {_most_shown}'
     cells = [[as_shown(v) if isinstance(v, float) else as_text(v) for v in r] for r in shown.itertuples(index=False)]
     return res | {heading:Table([*map(str, shown.columns)], cells)}
