@@ -2,6 +2,7 @@
 import json,os,pickle,subprocess,sys,types
 from copy import deepcopy
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import cloudpickle
@@ -270,6 +271,11 @@ def test_a_csv_file_is_added_to(bert):
     log = learn.csv_logger.read_log()
     assert list(log.epoch)==[0,1,0,0] and log.accuracy.between(0, 1).all()
     pd.testing.assert_frame_equal(log, pd.read_csv('history.csv'))
+
+@pytest.mark.parametrize('act', ['save','load'])
+def test_weights_are_kept_in_files_with_a_name(act, learn):
+    with pytest.raises(TypeError, match='BytesIO'): getattr(learn, act)(BytesIO())
+    assert not os.path.exists('models')
 
 def test_a_save_is_in_one_step(learn, monkeypatch):
     learn.save('w')

@@ -71,7 +71,7 @@ def check_sendable(
     "`ValueError` if worker processes that are no copies of this one could not be sent the functions that read rows."
     method = (context or multiprocessing).get_start_method()
     if method=='fork': return
-    try: _ForOthers(BytesIO()).dump(([tl.tfms for tl in dl.dataset.tls], dl.after_item, dl.wif))
+    try: _ForOthers(BytesIO()).dump(([tl.tfms for tl in dl.dataset.tls], dl.after_item))
     except (pickle.PicklingError, AttributeError, TypeError) as e:
         raise ValueError(f"worker processes start anew here ({method!r}) and must be sent all functions that read rows: {e}. "
             "Write them with def in a module of your own, or leave num_workers=0: a thread then reads ahead") from e

@@ -181,7 +181,7 @@ def load_learner(
         raise missing[0] if missing else RuntimeError(f"{str(fname)!r} could not be read") from None
 
 # %% ../../nbs/save/04_pickles.ipynb #12a50012
-def _file_of(learn, name): return learn.path/learn.model_dir/f'{name}.pth'
+def _file_of(learn, name): return learn.path/learn.model_dir/f'{Path(name)}.pth'
 
 @patch
 @delegates(save_model)
