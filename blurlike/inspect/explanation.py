@@ -90,7 +90,7 @@ def _drawn(self:Explanation, row):
 def _html_row(self:Explanation, name, row):
     score = f'<small style="opacity:.85">{row["score"]:.3f}</small>'
     label = f'<td style="text-align:start;white-space:nowrap">{html.escape(name)} {score}</td>'
-    style = 'text-align:start;line-height:1.9;overflow-wrap:anywhere' # a word may be longer than the page is wide
+    style = 'text-align:start;overflow-wrap:anywhere;line-height:1.9' # a word may be longer than the page is wide
     return f'<tr>{label}<td dir="auto" style="{style}">{self._drawn(row)}</td></tr>'
 
 @patch
