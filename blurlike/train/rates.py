@@ -57,18 +57,20 @@ def _need_rows(self:FittingLearner):
     raise ValueError(f"{n} training rows are fewer than a batch ({self.dls.train.bs}), and short batches are dropped: nothing would be learnt. "
         "Take a smaller bs=, or drop_last=False")
 
+# %% ../../nbs/train/05_rates.ipynb #bbe288b2
 def _beside(learn): # a folder for the weights meanwhile: where the learner's files go, or where all may write
     try: return TemporaryDirectory(prefix='.lr_find-', dir=learn.path)
     except OSError: return TemporaryDirectory(prefix='lr_find-')
 
 @contextmanager
-def _kept_beside(learn): # fastai would leave an empty folder `models`
+def _kept_beside(learn):
     before = learn.model_dir
     with _beside(learn) as folder:
         learn.model_dir = Path(folder).resolve()
         try: yield
         finally: learn.model_dir = before
 
+# %% ../../nbs/train/05_rates.ipynb #bbe288b4
 @patch
 def _lr_find(self:FittingLearner, *args, **kwargs): # fastai's; an interruption or error restores the weights
     self._need_rows()
