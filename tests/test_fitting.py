@@ -15,7 +15,7 @@ from fastai.metrics import F1Score, RocAuc, RocAucBinary, accuracy, top_k_accura
 from fastai.optimizer import SGD, OptimWrapper, ranger
 from peft import LoraConfig
 from runs import WORDS, Cut, gaps, tagger
-from small import BS, FRAMES, first, learner
+from small import BS, FRAMES, MORE_KINDS, first, learner
 from torch import nn
 
 from blurlike.all import (Callback, Interpretation, TransformersLearner, row_losses, seq2seq_learner, CancelBatchException, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, layerwise_splitter, load_learner, masked_lm_learner,
@@ -166,6 +166,89 @@ def test_what_a_splitter_leaves_out_is_told_once(bert):
         for name,p in learn.model.named_parameters(): p.requires_grad_('classifier' in name)
         learn.frozen_to,learn.splitter = 0,head_only
         learn.create_opt()
+
+# --- a model that is changed between two fits
+
+def grow(learn): # in place: the parameter is the same one, and longer
+    learn.dls.tokenizer.add_tokens(['<drug>','<date>'])
+    learn.model.resize_token_embeddings(len(learn.dls.tokenizer)+1000)
+def new_head(learn):
+    name,head = [*learn.model.named_children()][-1]
+    setattr(learn.model, name, deepcopy(head))
+def new_layer(learn):
+    layers = next(m for m in learn.model.modules() if isinstance(m, nn.ModuleList))
+    layers[0] = deepcopy(layers[0])
+def new_model(learn): learn.model = deepcopy(learn.model)
+
+def told_anew(f):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        f()
+    return [str(w.message) for w in told if 'optimizer begins anew' in str(w.message)]
+
+@pytest.mark.parametrize('change', [grow, new_head, new_layer, new_model])
+@pytest.mark.parametrize('kind', ['single', *(pytest.param(k, marks=pytest.mark.slow) for k in MORE_KINDS if k!='single')], indirect=True)
+def test_all_that_a_changed_model_holds_is_trained(change, kind, checkpoint):
+    "Before: parts that no step reached, without a word, and a crash where embeddings had grown."
+    learn = learner(kind, checkpoint)
+    quiet(lambda: learn.fit(1, 1e-3))
+    change(learn)
+    before = weights(learn)
+    assert len(told_anew(lambda: learn.fit_one_cycle(1, 1e-3)))==1
+    assert [n for n,p in learn.model.named_parameters() if torch.equal(p, before[n])]==[]
+    assert told_anew(lambda: learn.fit(1, 1e-3))==[]
+
+@pytest.mark.parametrize('opt_func', first([None, SGD, ranger, partial(OptimWrapper, opt=torch.optim.RMSprop)], 2))
+@pytest.mark.parametrize('call', ['fit','fit_one_cycle','fit_linear','fit_flat_cos','fine_tune','lr_find'])
+def test_every_fit_sees_that_the_model_was_changed(call, opt_func, bert, in_tmp):
+    learn = learner('single', bert, **({} if opt_func is None else dict(opt_func=opt_func)))
+    quiet(lambda: learn.fit(1, 1e-3))
+    for change in (grow, new_head): change(learn)
+    told = told_anew(lambda: learn.lr_find(num_it=20, show_plot=False) if call=='lr_find' else getattr(learn, call)(1, 1e-3))
+    assert len(told)==1 and '3 parameters were' in told[0] and 'classifier.weight' in told[0]
+    assert {id(p) for g in learn.opt.param_lists for p in g}=={id(p) for p in learn.model.parameters()}
+
+def test_a_new_head_is_what_freeze_leaves(bert):
+    learn = learner('single', bert)
+    quiet(lambda: learn.fit(1, 1e-3))
+    new_head(learn)
+    assert len(told_anew(learn.freeze))==1
+    assert {n for n,p in learn.model.named_parameters() if p.requires_grad}=={'classifier.weight','classifier.bias'}
+    new_head(learn) # while all else is frozen
+    before = weights(learn)
+    assert len(told_anew(lambda: learn.fit(1, 1e-3)))==1
+    assert {n for n,p in learn.model.named_parameters() if not torch.equal(p, before[n])}=={'classifier.weight','classifier.bias'}
+    learn.unfreeze()
+    assert all(p.requires_grad for p in learn.model.parameters()) and told_anew(lambda: learn.fit(1, 1e-3))==[]
+
+def test_what_is_thawed_by_hand_is_trained(bert):
+    learn = learner('single', bert)
+    for p in learn.model.bert.parameters(): p.requires_grad_(False)
+    quiet(lambda: learn.fit(1, 1e-3))
+    for p in learn.model.parameters(): p.requires_grad_(True)
+    before = weights(learn)
+    told = told_anew(lambda: learn.fit(1, 1e-3))
+    assert len(told)==1 and 'bert.embeddings' in told[0]
+    assert not any(torch.equal(p, before[n]) for n,p in learn.model.named_parameters())
+    for p in learn.model.bert.parameters(): p.requires_grad_(False) # what is frozen by hand needs no other optimizer
+    assert told_anew(lambda: learn.fit(1, 1e-3))==[]
+
+def test_an_optimizer_that_knows_the_model_stays(bert, in_tmp):
+    "Left out by a splitter, made by somebody else, copied, exported, loaded: nothing is begun anew."
+    learn = learner('single', bert, splitter=head_only)
+    quiet(lambda: learn.fit(1, 1e-3))
+    opt = learn.opt
+    assert told_anew(lambda: learn.fit(1, 1e-3))==[] and learn.opt is opt
+    learn.opt = opt = OptimWrapper([list(learn.model.classifier.parameters())], opt=torch.optim.SGD, lr=.1)
+    new_layer(learn)
+    assert told_anew(lambda: learn.fit(1, 1e-3))==[] and learn.opt is opt
+    learn = learner('single', bert)
+    quiet(lambda: learn.fit(1, 1e-3))
+    learn.export('m.pkl')
+    learn.save('m')
+    for other in (deepcopy(learn), quiet(lambda: load_learner('m.pkl')), learn.load('m')):
+        other.dls = learn.dls
+        assert told_anew(lambda: other.fit(1, 1e-3))==[]
 
 def test_nothing_is_learnt_from_no_batch(bert):
     learn = learner('single', bert, bs=64, dl_kwargs=dict(drop_last=True))

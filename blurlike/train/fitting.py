@@ -72,7 +72,7 @@ def _check_trackers(self:FittingLearner, cbs, known):
 @patch
 @contextmanager
 def _without_others(self:FittingLearner): # parameters that the splitter left out: no step would clear their gradients, and clipping sees them
-    if self.opt is None: self.create_opt()
+    self.need_opt()
     own = {id(p) for g in self.opt.param_lists for p in g}
     others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
     for p in others: p.requires_grad_(False).grad = None

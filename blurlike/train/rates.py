@@ -96,6 +96,27 @@ def lr_find(self:FittingLearner, *args, **kwargs):
     if doubt: tell_user(f'lr_find: {doubt}', about='lr_find')
     return res
 
+# %% ../../nbs/train/05_rates.ipynb #b3d0c6f1
+def _kind(p): return p.shape,p.dtype
+
+@patch
+def _new_to_opt(self:FittingLearner): # names of the parameters that no step would reach rightly
+    known = {id(p):kind for p,kind in getattr(self.opt, 'made_for', ())}
+    if not known: return [] # it was made by somebody else
+    named = unwrap(self.model).named_parameters()
+    return [n for n,p in named if known.get(id(p))!=_kind(p) and (p.requires_grad or id(p) in known)]
+
+@patch
+def need_opt(self:FittingLearner):
+    "Make an optimizer if there is none, or if parameters were exchanged, resized or thawed since it was made, which is told."
+    changed = [] if self.opt is None else self._new_to_opt()
+    if self.opt is None or changed: self.create_opt()
+    if not changed: return
+    self.model.zero_grad() # to `None`: those that are left have the old shapes
+    are = 'parameter was' if len(changed)==1 else 'parameters were'
+    warn_user(f"the optimizer begins anew: since it was made, {len(changed)} {are} exchanged, resized or thawed ({some_of(changed, 3, str)}), "
+        "which it would not train")
+
 # %% ../../nbs/train/05_rates.ipynb #6b1a23b4
 @patch
 @delegates(Learner.fit, but=['lr'])
@@ -108,7 +129,7 @@ def fit_linear(self:FittingLearner,
 ):
     "Fit with a learning rate that rises for a share of the steps and then falls to zero, both in a straight line."
     if not 0<=warmup<1: raise ValueError(f"warmup={warmup} is not a share of the steps, at least 0 and below 1")
-    if self.opt is None: self.create_opt()
+    self.need_opt()
     self.opt.set_hyper('lr', self.lr if lr_max is None else lr_max)
     lrs = np.array([h['lr'] for h in self.opt.hypers])
     fall = SchedLin(lrs, lrs*0)
@@ -119,6 +140,7 @@ def fit_linear(self:FittingLearner,
 @patch
 def freeze_to(self:FittingLearner, n:int):
     "Freeze the first `n` groups of parameters (counted from the end if negative)."
+    self.need_opt()
     super(FittingLearner, self).freeze_to(n)
     self.frozen_to,self._frozen = n,[p for g in self.opt.param_lists for p in g if not p.requires_grad]
 
@@ -151,6 +173,7 @@ def _new_opt(self:FittingLearner): # optimizers of PyTorch's take no `slice`
     if type(self.opt) is OptimWrapper: self.opt.__class__ = WritableOptimWrapper
     if self.wd_bn_bias and isinstance(self.opt, adamw): self.opt.decay_all()
     self._warn_left_out()
+    self.opt.made_for = [(p, _kind(p)) for p in unwrap(self.model).parameters() if p.requires_grad]
     if has_own: return
     self.lr = rates
     if isinstance(rates, slice): self.opt.set_hyper('lr', rates)

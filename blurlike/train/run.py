@@ -73,6 +73,7 @@ def _in_run(inner): # the training method `inner`, which begins a run where ther
         arguments = {k:v for k,v in given.items() if k not in ('self','cbs')}
         self.run_now = Run(inner.__name__, arguments, self.__dict__.pop('_resume_at', None))
         try:
+            self.need_opt() # before schedules count its groups
             res = inner(self, *args, **kwargs)
             self.run_now.finish(self)
             return res
