@@ -1,5 +1,6 @@
 "The loaders under stress: threads and workers, faults on the way, budgets of tokens, bounds of memory, several processes."
-import gc,multiprocessing,os,sys,threading,types,warnings
+import gc,multiprocessing,os,signal,subprocess,sys,threading,types,warnings
+from multiprocessing import forkserver
 from pathlib import Path
 
 import datasets
@@ -8,10 +9,12 @@ import pandas as pd
 import pytest
 import torch
 from blurlike.all import CategoryBlock, ColReader, DataBlock, IndexSplitter, Rows, TokenizeText, Tokens, TransformersTextBlock, sequence_classification_learner, set_seed
+from blurlike.data.batch_reading import prepare_workers
 from blurlike.data.row_reader import ahead
 from blurlike.data.token_memory import Memory
 from fastai.distributed import DistributedDL
 from fasttransform import Pipeline
+from fresh import here
 from small import close, learner, word_tokenizer
 
 TOK = word_tokenizer('input_ids','token_type_ids','attention_mask')
@@ -52,6 +55,33 @@ def test_workers_that_are_no_copies_of_this_process(kind, checkpoint):
     multiprocessing.set_start_method('forkserver', force=True)
     try: assert rows(num_workers=1)==rows()
     finally: multiprocessing.set_start_method(before, force=True)
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method', ['fork','forkserver'])
+@pytest.mark.parametrize('plain', [False,True])
+def test_workers_end_with_a_process_that_is_killed(plain, method, bert):
+    "They hold its output open as long as they live: `run` would wait for them."
+    dl_kwargs = {} if plain else dict(num_workers=2)
+    code = f"""import multiprocessing, os, signal
+multiprocessing.set_start_method({method!r})
+from blurlike.all import sequence_classification_learner
+rows = [dict(text=f'film {{i}}', label='ab'[i%2]) for i in range(1000)]
+dls = sequence_classification_learner(rows, {str(bert)!r}, bs=4, dl_kwargs=dict(memory=0, megabatch=2, **{dl_kwargs})).dls
+passing = iter(dls.train.as_torch(num_workers=2) if {plain} else dls.train)
+next(passing)
+print(len(multiprocessing.active_children()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)"""
+    ended = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, timeout=200, env=here())
+    assert ended.returncode==-signal.SIGKILL and ended.stdout=='2\n'
+
+def test_the_server_of_workers_imports_what_they_need(bert, monkeypatch):
+    "Once; unless it was said what it shall import."
+    dl,server = loaders(bert).train,forkserver._forkserver
+    monkeypatch.setattr(multiprocessing, 'get_start_method', lambda: 'forkserver')
+    for said,wanted in (['torch'], ['torch']), (['__main__'], ['__main__','blurlike.data.batch_reading']):
+        monkeypatch.setattr(server, '_preload_modules', said)
+        prepare_workers(dl)
+        assert server._preload_modules==wanted
 
 def unsendable(where):
     "A function that a new process could not find."

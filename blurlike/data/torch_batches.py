@@ -11,7 +11,7 @@ from fastcore.basics import patch
 from torch.utils.data import DataLoader as TorchDataLoader, IterableDataset as TorchIterable, get_worker_info
 
 from .batch import TransformersDL
-from .batch_reading import check_sendable
+from .batch_reading import end_with_parent, prepare_workers
 from ..model.model_inputs import labels_of_windows, split_windows
 
 # %% ../../nbs/data/30_torch_batches.ipynb #711144c1
@@ -30,7 +30,9 @@ class _Dicts(TorchIterable):
     def __len__(self): return len(self.dl)
     def __iter__(self):
         worker = get_worker_info()
-        if worker is not None: self.dl.device = torch.device('cpu') # its own copy; CUDA cannot begin in it
+        if worker is not None:
+            self.dl.device = torch.device('cpu') # its own copy; CUDA cannot begin in it
+            end_with_parent()
         for k,(x,*y) in enumerate(self.dl):
             is_mine = worker is None or k%worker.num_workers==worker.id # each worker goes through all, in the same order
             if is_mine: yield self._as_dict(x.as_subclass(torch.Tensor), [t.as_subclass(torch.Tensor) for t in y[:1]])
@@ -49,7 +51,7 @@ class _Dicts(TorchIterable):
 # %% ../../nbs/data/30_torch_batches.ipynb #8c301307
 class _Loader(TorchDataLoader):
     def __iter__(self):
-        if self.num_workers: check_sendable(self.dataset.dl, self.multiprocessing_context)
+        if self.num_workers: prepare_workers(self.dataset.dl, self.multiprocessing_context)
         self.dataset.dl.coming() # decided here, since workers have copies, which would each begin with the same pass
         res = super().__iter__()
         if self.num_workers: self.dataset.dl._coming = None
