@@ -12,7 +12,7 @@ from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import ColReader, IndexSplitter, RandomSplitter
 from fastai.torch_core import set_seed
 from runs import Cut
-from small import ARCHS, BS, FRAMES, TEXTS, close, direct_logits, first, learner
+from small import ARCHS, BS, FRAMES, TEXTS, asked_of, close, direct_logits, first, learner
 from test_checkpoints import Stop
 
 from blurlike.all import Checkpoints, TokenCategoryBlock, TokenizeText, TransformersLearner, TransformersTextBlock, export_onnx, load_learner, load_onnx, load_tokenizer, masked_lm_learner, token_classification_learner
@@ -169,6 +169,27 @@ def test_added_tokens_for_a_loaded_model_and_a_learner(bert):
     dls = DataBlock((TransformersTextBlock(tok), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(.25, 0)).dataloaders(FRAMES['single'], bs=BS)
     third,said = told_of_tokens(lambda: TransformersLearner(dls, bert))
     assert len(said)==1 and third.model.config.vocab_size==len(tok)
+
+UNKNOWN = r'the tokenizer has [\d,]+ tokens, and \w+ has embeddings for [\d,]+: tokens were added. Call learn.model.resize_token_embeddings'
+
+@pytest.mark.parametrize('kind', ['single','prompts','summaries', *(pytest.param(k, marks=pytest.mark.slow) for k in ('choice','answers','chats'))], indirect=True)
+def test_tokens_that_are_added_to_a_learner(kind, checkpoint):
+    "An `IndexError` of PyTorch's, on a GPU the end of the process; before that what is remembered is read anew."
+    learn = learner(kind, checkpoint)
+    df = FRAMES[kind][:2]
+    quiet(learn, lambda: learn.fit(1, 1e-3))
+    learn.dls.tokenizer.add_tokens(['fil'])
+    new = learn.dls.tokenizer.convert_tokens_to_ids('fil')
+    for call in (lambda: learn.predict_batch(df), lambda: learn.predict(asked_of(kind, df)[0]), learn.validate, learn.get_preds, lambda: learn.fit(1), learn.lr_find):
+        with pytest.raises(ValueError, match=UNKNOWN): call()
+    learn.model.resize_token_embeddings(len(learn.dls.tokenizer))
+    before = learn.model.get_input_embeddings().weight.detach().clone()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        quiet(learn, lambda: learn.fit(1, 1e-3))
+    assert any((x==new).any() for x,*_ in learn.dls.train)
+    assert not torch.equal(learn.model.get_input_embeddings().weight[new], before[new])
+    assert len(learn.predict_batch(df))==2
 
 @pytest.mark.parametrize('arch', ['bert','gpt2','roberta','bart'])
 def test_a_pad_token_of_ones_own(arch, checkpoints):

@@ -79,6 +79,7 @@ def texts_of(self:PredictingLearner,
 @contextmanager
 def predicting(self:PredictingLearner):
     "Within, in this thread: no gradients, and the learner's precision."
+    self.check_embeddings()
     half,device = half_of(self),next(self.model.parameters()).device.type
     with torch.inference_mode(), torch.autocast(device, dtype=half or torch.bfloat16, enabled=half is not None): yield
 

@@ -21,6 +21,8 @@ from ..data.loader_agreement import check_names, check_tokens, output_names
 from ..model.class_weights import loss_name
 from ..model.decisions import DECISION_NAMES, UNDECIDED, decisions_of, changed_decisions, read_threshold
 from ..model.decisions import with_activation, with_decisions
+from ..model.model_inputs import unwrap
+from ..model.token_agreement import check_all_known
 from .text_labels import LabelPredictions
 from ..support.warn import warn_user
 from ..task import Predictions, task_of
@@ -85,6 +87,11 @@ def check_loader(self:PredictingLearner, dl):
     "Raise `ValueError` where `dl` has other labels than the model, or other tokens."
     check_names(dl, self.names)
     check_tokens(dl, _readers.get(self) or getattr(self.dls, 'text_tfm', None))
+
+@patch
+def check_embeddings(self:PredictingLearner):
+    "Raise `ValueError` where tokens were added that the model has no embeddings for."
+    if self.task is not None: check_all_known(unwrap(self.model), self.dls.tokenizer)
 
 # %% ../../nbs/predict/06_predicting_learner.ipynb #5d0a1c06
 def takes_threshold(

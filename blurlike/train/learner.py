@@ -195,6 +195,7 @@ def validate(self:TransformersLearner, ds_idx=1, dl=None, cbs=None, **kwargs):
 def _do_epoch_validate(self:TransformersLearner, ds_idx=1, dl=None):
     if dl is None: dl = self.dls[ds_idx]
     self.check_loader(dl)
+    self.check_embeddings()
     is_own = isinstance(dl, TransformersDL) and any(dl is o for o in self.dls.loaders)
     if is_own:
         with suppress(SkippedRows): dl = dl.by_length(show=hasattr(self, 'progress'))
@@ -206,6 +207,7 @@ def _do_epoch_validate(self:TransformersLearner, ds_idx=1, dl=None):
 @patch
 def _do_epoch_train(self:TransformersLearner):
     self.check_loader(self.dls.train)
+    self.check_embeddings()
     if not hasattr(self, 'lr_finder'): self._outdate()
     super(TransformersLearner, self)._do_epoch_train()
 
