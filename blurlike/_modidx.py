@@ -2359,6 +2359,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'blurlike/model/pretrained.py'),
                                            'blurlike.model.pretrained.auto_classes': ( 'model/pretrained.html#auto_classes',
                                                                                        'blurlike/model/pretrained.py'),
+                                           'blurlike.model.pretrained.check_not_wrapped': ( 'model/pretrained.html#check_not_wrapped',
+                                                                                            'blurlike/model/pretrained.py'),
                                            'blurlike.model.pretrained.checkpoint_order': ( 'model/pretrained.html#checkpoint_order',
                                                                                            'blurlike/model/pretrained.py'),
                                            'blurlike.model.pretrained.guard_labels': ( 'model/pretrained.html#guard_labels',

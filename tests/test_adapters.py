@@ -325,6 +325,10 @@ def test_a_wrapped_model_is_refused_with_the_way(kind, checkpoints, in_tmp):
     wrapped = peft.get_peft_model(plain.model, LoraConfig(task_type=task, target_modules=['q_proj','v_proj'] if kind!='single' else ['query','value']))
     with pytest.raises(ValueError, match='Peft.* is wrapped around a model: pass that one itself, and the adapter as peft='):
         learner(kind, wrapped, tokenizer=plain.dls.tokenizer)
+    before,plain.model = plain.model,wrapped
+    for fit in (plain.fit_one_cycle, plain.fine_tune):
+        with pytest.raises(ValueError, match='Peft.* is wrapped around a model'): fit(1)
+    plain.model = before
     merged = learner(kind, wrapped.merge_and_unload().requires_grad_(True), tokenizer=plain.dls.tokenizer)
     with merged.no_bar(), merged.no_logging(): merged.fit(1, 1e-3)
     merged.save_pretrained('merged')

@@ -25,6 +25,7 @@ from ..model.model_inputs import unwrap
 from ..model.optimizer import plain_schedule
 from ..model.padding_free import try_packing
 from ..model.precision import DevicePrecision, half_of, warn_float16
+from ..model.pretrained import check_not_wrapped
 from ..model.turns import let_in, train_alone
 from ..support.warn import warn_user
 from .metrics import check_scores, lower_is_better
@@ -137,6 +138,7 @@ def fit(self:FittingLearner, n_epoch, lr=None, wd=None, cbs=None, **kwargs):
 def _fit_alone(self:FittingLearner, n_epoch, lr, wd, cbs, kwargs):
     for cb in L(cbs):
         if type(cb) is ParamScheduler: cb.scheds = {k:plain_schedule(f) for k,f in cb.scheds.items()}
+    check_not_wrapped(self.model)
     self._pack()
     warn_float16(self.model)
     self._left_out = None
