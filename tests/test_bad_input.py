@@ -680,7 +680,7 @@ def test_arguments_of_other_libraries_lead_to_ours(wrong, told, bert):
 
 def test_methods_of_the_trainer_and_of_text_learners_lead_to_ours(bert):
     learn = learner('single', bert)
-    for name,said in dict(train='fit_one_cycle.*learn.model.train', evaluate='validate.*report', save_encoder='save_pretrained.*checkpoint', load_encoder='folder.*checkpoint').items():
+    for name,said in dict(train='fit_one_cycle.*learn.model.train', evaluate='validate.*report', save_encoder='save_pretrained.*checkpoint', load_encoder='folder.*checkpoint', show_batch='learn.dls.show_batch', tokenizer='learn.dls.tokenizer').items():
         with pytest.raises(AttributeError, match=f"has no '{name}': .*{said}"): getattr(learn, name)()
     with pytest.raises(AttributeError, match="no attribute 'generate'"): learn.generate
     assert learn.config is learn.model.config and learn.model.train().training

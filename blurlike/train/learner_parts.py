@@ -118,7 +118,8 @@ _trainer_methods = dict(train="`learn.fit_one_cycle(3)` trains, and `learn.model
     evaluate="`learn.validate()` gives loss and metrics, `learn.report()` scores by label and by part")
 _of_fastai = dict(save_encoder="`learn.save_pretrained(folder)` keeps it, and the folder, or the learner itself, is the checkpoint of the next one",
     load_encoder="make the learner with the one that was trained, or the folder of its `save_pretrained`, as checkpoint")
-_elsewhere = _trainer_methods | _of_fastai
+_of_loaders = {k:f'its loaders have it, `learn.dls.{k}`' for k in ('show_batch','test_dl','plot_lengths','tokenizer','vocab','bs')}
+_elsewhere = _trainer_methods | _of_fastai | _of_loaders
 
 def _takes_tokens(generate): # of the model
     @wraps(generate)
