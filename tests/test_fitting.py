@@ -179,6 +179,10 @@ def new_layer(learn):
     layers = next(m for m in learn.model.modules() if isinstance(m, nn.ModuleList))
     layers[0] = deepcopy(layers[0])
 def new_model(learn): learn.model = deepcopy(learn.model)
+def new_base(learn):
+    name = learn.model.base_model_prefix
+    setattr(learn.model, name, deepcopy(getattr(learn.model, name)))
+    learn.model.tie_weights()
 
 def told_anew(f):
     with warnings.catch_warnings(record=True) as told:
@@ -186,7 +190,7 @@ def told_anew(f):
         f()
     return [str(w.message) for w in told if 'optimizer begins anew' in str(w.message)]
 
-@pytest.mark.parametrize('change', [grow, new_head, new_layer, new_model])
+@pytest.mark.parametrize('change', [grow, new_head, new_layer, new_model, new_base])
 @pytest.mark.parametrize('kind', ['single', *(pytest.param(k, marks=pytest.mark.slow) for k in MORE_KINDS if k!='single')], indirect=True)
 def test_all_that_a_changed_model_holds_is_trained(change, kind, checkpoint):
     "Before: parts that no step reached, without a word, and a crash where embeddings had grown."
@@ -220,6 +224,17 @@ def test_a_new_head_is_what_freeze_leaves(bert):
     assert {n for n,p in learn.model.named_parameters() if not torch.equal(p, before[n])}=={'classifier.weight','classifier.bias'}
     learn.unfreeze()
     assert all(p.requires_grad for p in learn.model.parameters()) and told_anew(lambda: learn.fit(1, 1e-3))==[]
+
+def test_what_is_thawed_by_hand_in_a_frozen_learner_stays_so(bert):
+    learn = learner('single', bert)
+    learn.freeze()
+    quiet(lambda: learn.fit(1, 1e-3))
+    layer = learn.model.bert.encoder.layer[1].requires_grad_(True)
+    new_head(learn)
+    before = weights(learn)
+    assert len(told_anew(lambda: learn.fit(1, 1e-3)))==1
+    moved = {n for n,p in learn.model.named_parameters() if not torch.equal(p, before[n])}
+    assert moved=={'classifier.weight','classifier.bias', *(f'bert.encoder.layer.1.{n}' for n,_ in layer.named_parameters())}
 
 def test_what_is_thawed_by_hand_is_trained(bert):
     learn = learner('single', bert)

@@ -177,12 +177,16 @@ def note_base(
     own = {*getattr(base, 'new_weights', ()), *getattr(base, 'grown_weights', ())}
     kept = {n:t for n,t in base.state_dict().items() if n not in own}
     model.base_sums = dict(zip(kept, bit_sums(kept.values())))
+    model.base_shapes = {n:t.shape for n,t in kept.items()}
 
 def base_mark(
     model:nn.Module # With adapters
 )->dict: # Plain data
-    "Fingerprint of the base under the adapters."
-    return dict(sum=checksum_of(sorted(model.base_sums.items())), dtype=str(model.dtype))
+    "Fingerprint of the base under the adapters, without what has grown since."
+    names = plain_names(model)
+    shapes = {names[n]:t.shape for n,t in model.state_dict().items()}
+    sums = sorted((n, s) for n,s in model.base_sums.items() if shapes.get(n)==model.base_shapes[n])
+    return dict(sum=checksum_of(sums), dtype=str(model.dtype))
 
 # %% ../../nbs/model/12_adapters.ipynb #07b50c1x
 def _file_name(name, adapter): # in a file of peft's

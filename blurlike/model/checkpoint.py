@@ -45,15 +45,19 @@ def is_learner(
     "Is it a learner, in place of a checkpoint?"
     return hasattr(checkpoint, 'dls') and hasattr(checkpoint, 'model')
 
+def _check_module(model): # is it one of transformers?
+    lacks = [n for n in ('config','save_pretrained') if not hasattr(model, n)]
+    if not lacks: return
+    raise TypeError(f"{type(model).__name__} is no model of transformers (it has no {lacks[0]}): make it a subclass of PreTrainedModel, "
+        "or train it by fastai's Learner(dls, model, loss_func=..., cbs=ModelInputsCallback())")
+
 def check_checkpoint(
     checkpoint # Name, folder or loaded object
 ):
     "Raise an error for what is none: a path where nothing is, a file or table, a module of one's own."
     is_module = isinstance(checkpoint, torch.nn.Module)
-    if is_module and not hasattr(checkpoint, 'config'):
-        raise TypeError(f"{type(checkpoint).__name__} is no model of transformers (it has no config): a module of one's own is trained by "
-            "fastai's Learner(dls, model, loss_func=..., cbs=ModelInputsCallback())")
-    if is_module or is_learner(checkpoint): return
+    if is_module: return _check_module(checkpoint)
+    if is_learner(checkpoint): return
     swapped = ': are data and checkpoint swapped?' # where it is a table or ready loaders
     if not isinstance(checkpoint, (str, Path)):
         raise TypeError(f"checkpoint: a name, a folder or a loaded model is expected, not {type(checkpoint).__name__}"

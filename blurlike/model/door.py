@@ -163,6 +163,11 @@ def _tells_positions(self:ModelDoor): # tried once, on the model that is about t
     return self.positions
 
 # %% ../../nbs/model/20_door.ipynb #b8a07a80
+def _check_taken(model, named, fields): # is any of the fields an argument of the model?
+    if named & set(fields): return
+    has = f"takes {', '.join(sorted(named))}" if named else "names no arguments"
+    raise TypeError(f"{type(model).__name__}.forward {has}: a batch is given to it by names, {', '.join(fields)}: name its arguments so")
+
 def attach_door(
     model:nn.Module, # Hugging Face model, perhaps compiled or wrapped
     tokenizer, # That of the batches
@@ -175,7 +180,9 @@ def attach_door(
     named = accepted_names(model)
     has_one_type = getattr(getattr(model, 'config', None), 'type_vocab_size', 2)<2
     if has_one_type: named -= {'token_type_ids'} # it cannot look up that of a second text
-    door = ModelDoor(model, fields or list(tokenizer.model_input_names), named, tokenizer, keep_output, **kwargs)
+    fields = fields or list(tokenizer.model_input_names)
+    _check_taken(model, named, fields)
+    door = ModelDoor(model, fields, named, tokenizer, keep_output, **kwargs)
     base = below_head(model)
     picks = [] if base is None else [base.register_forward_hook(door.only_picked)]
     enters = model.register_forward_pre_hook(door.inputs, with_kwargs=True)

@@ -16,7 +16,7 @@ from fastai.losses import BaseLoss
 from fastcore.basics import patch
 from torch import nn
 
-from .door import attach_door
+from .door import attach_door, below_head
 from .losses import IGNORED, inner_loss, row_losses
 from .model_inputs import cat_choices, gives_one_number, unwrap
 from .transfers import fetch_early, plain_tensor
@@ -45,7 +45,7 @@ class ModelLoss:
 class ModelInputsCallback(Callback):
     "Lets a fastai `Learner` train a Hugging Face model on `TokenTensor` batches"
     order,handles = -5,()
-    _learn = hooked = door = call = None
+    _learn = hooked = base = door = call = None
     def __init__(self,
         keep_output:bool=False # Keep the last `ModelOutput`, with all that the config asks for, in `learn.model_inputs.door.output`?
     ): self.keep_output = keep_output
@@ -72,8 +72,9 @@ def _attach(self:ModelInputsCallback):
     task = self._task()
     of_task = {} if task is None else dict(outputs=task.outputs, decoder_input=task.decoder_input)
     told = of_task | dict(join=tfm.join, side=side)
+    self.base = below_head(self.hooked)
     self.door,self.handles = attach_door(self.hooked, dls.tokenizer, self.keep_output, tfm.fields, **told)
-    self._bind_loss()
+    self.bind_loss()
 
 @patch
 def _task(self:ModelInputsCallback): # a plain fastai `Learner` has none but that of its targets
@@ -84,18 +85,23 @@ def _task(self:ModelInputsCallback): # a plain fastai `Learner` has none but tha
 def before_fit(self:ModelInputsCallback):
     _refuse_mixing(self.learn.cbs)
     self.suit()
-    self._bind_loss()
+    self.bind_loss()
 
 @patch
 def suit(self:ModelInputsCallback):
-    "Hang the door in anew where the model is another, or texts are read otherwise."
-    tfm = self._learn.dls.text_tfm
-    is_other_model = unwrap(self._learn.model) is not self.hooked
+    "Hang the door in anew where the model or its base is another, or texts are read otherwise."
+    tfm,model = self._learn.dls.text_tfm,unwrap(self._learn.model)
+    is_other_model = model is not self.hooked or below_head(model) is not self.base
     are_other_data = tfm.fields!=self.door.fields or tfm.join!=self.door.join
     if is_other_model or are_other_data: self.learn = self._learn
 
 @patch
-def _bind_loss(self:ModelInputsCallback):
+def __getstate__(self:ModelInputsCallback): # handles of hooks in a base that is gone could not be read again
+    if self._learn is not None: self.suit()
+    return vars(self).copy()
+
+@patch
+def bind_loss(self:ModelInputsCallback):
     loss = self._own_loss()
     if loss is None: return
     loss.door = self.door

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['IGNORED', 'inner_loss', 'target_weight', 'CountedCrossEntropy', 'weighted_cross_entropy', 'row_losses', 'TokenLoss',
-           'check_ignores', 'MaskedLoss', 'AvgCountedLoss', 'CountedPerplexity', 'CountedTargets', 'SmoothLoss']
+           'check_ignores', 'MaskedLoss', 'warn_apart', 'AvgCountedLoss', 'CountedPerplexity', 'CountedTargets',
+           'SmoothLoss']
 
 # %% ../../nbs/model/14_losses.ipynb #ac36ea67
 from copy import deepcopy
@@ -21,6 +22,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from .transfers import copy_of, keep_copy, number_of, picked, plain_tensor, with_copy
+from ..support.warn import warn_user
 
 # %% ../../nbs/model/14_losses.ipynb #2c60ce69
 IGNORED = -100 # the target that PyTorch's and Hugging Face's losses leave out
@@ -147,6 +149,14 @@ def _weighed_part(loss_func): # fastai's label smoothing divides the targets' pa
     res = deepcopy(loss_func)
     inner_loss(res).eps = 0.
     return lambda pred, y: (1-inner.eps)*res(pred, y), inner.weight
+
+def warn_apart(
+    loss_func # Of batches that are accumulated
+):
+    "Warn of fastai's label smoothing with weights: accumulated batches are no large one."
+    if _weighed_part(loss_func) is None: return
+    warn_user(f"{type(loss_func).__name__} with weights divides its two parts by different sums: batches that are accumulated are not one large "
+        f"batch. Take CrossEntropyLossFlat(label_smoothing={inner_loss(loss_func).eps}, weight=...)")
 
 # %% ../../nbs/model/14_losses.ipynb #3406172a
 class AvgCountedLoss(AvgLoss):

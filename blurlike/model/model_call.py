@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch.utils.checkpoint import checkpoint
 
-from .model_inputs import labels_of_windows, read_outputs, replace_hidden, split_windows, writes_text
+from .model_inputs import labels_of_windows, output_of, read_outputs, replace_hidden, split_windows, writes_text
 from .transfers import copy_of, keep_copy, picked, put_back
 
 # %% ../../nbs/model/19_model_call.ipynb #701a4e76
@@ -169,7 +169,7 @@ def end(self:ModelCall, module, output): # -> float32 logits of all pieces
     def wanted(o): return self._wanted(read_outputs(o, self.door.outputs, type(module).__name__, labels is not None))
     parts = [wanted(output), *(wanted(self._read_on(module, x)) for x in rest)]
     if self.score is not None: return self._score(parts)
-    if labels is not None: self.door.loss = output.loss if hasattr(output, 'loss') else output[0]
+    if labels is not None: self.door.loss = output[0] if isinstance(output, tuple) else output_of(output, 'loss')
     if not rest: logits = parts[0]
     else: logits = torch.cat(parts) if self.select is not None else self._join(parts)
     return self._pool(logits.float())

@@ -38,6 +38,11 @@ def _check_hyper(k, v): # one for each group
     if is_bad: raise ValueError(f"{k}={v[0] if len(set(v))==1 else v}: numbers of at least 0 are expected")
 
 # %% ../../nbs/model/13_optimizer.ipynb #b0443dbf
+def _check_groups(params): # PyTorch's optimizers take dicts too
+    if not isinstance(params[0], dict): return
+    raise TypeError("the splitter gives dicts: lists of parameters are expected, one for each group. Their rates are those of the fit, "
+        "e.g. fit_one_cycle(3, slice(1e-5, 1e-4)), or a list of one for each group")
+
 class adamw(OptimWrapper):
     "Fused AdamW over groups of parameters; no weight decay on biases and norms"
     skip = None # () bool, on the device: is the next step left out? No one need wait for it
@@ -49,6 +54,7 @@ class adamw(OptimWrapper):
         eps:float=1e-8,  # Added to the denominator
         wd:float=0.01    # Decoupled weight decay
     ):
+        _check_groups(params)
         in_groups = isinstance(params[0], (list, tuple)) or hasattr(params[0], 'items')
         groups = [list(p) for p in params] if in_groups else [list(params)]
         self.n_groups = len(groups)

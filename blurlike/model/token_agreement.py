@@ -69,15 +69,21 @@ def resize_for(
         f"the embeddings grow from {n:,} to {n_wanted:,} rows, the new ones start near the mean of the others.")
 
 # %% ../../nbs/model/04_token_agreement.ipynb #16ae00f2
+def _tables(model): # models whose embeddings are looked up; an `EncoderDecoderModel` grows by its two alone
+    is_of_two = isinstance(model, transformers.EncoderDecoderModel)
+    return dict(encoder=model.encoder, decoder=model.decoder) if is_of_two else {'':model}
+
 def check_all_known(
     model:'transformers.PreTrainedModel', # With a table of embeddings, or none
     tokenizer:PreTrainedTokenizerBase # That texts are read with
 ):
     "Raise `ValueError` if `tokenizer` has tokens for which `model` has no row of embeddings."
-    n = n_embeddings(model)
-    if n is None or len(tokenizer)<=n: return
-    raise ValueError(f"the tokenizer has {len(tokenizer):,} tokens, and {type(model).__name__} has embeddings for {n:,}: tokens were added. "
-        "Call learn.model.resize_token_embeddings(len(learn.dls.tokenizer)), and train the new ones")
+    for name,part in _tables(model).items():
+        n = n_embeddings(part)
+        if n is None or len(tokenizer)<=n: continue
+        grow = '.'.join(filter(None, ['learn.model', name, 'resize_token_embeddings(len(learn.dls.tokenizer))']))
+        raise ValueError(f"the tokenizer has {len(tokenizer):,} tokens, and {type(part).__name__} has embeddings for {n:,}: tokens were added. "
+            f"Call {grow}, and train the new ones; with adapters make a new learner with this tokenizer=")
 
 # %% ../../nbs/model/04_token_agreement.ipynb #16ae000a
 def _continues(model): # texts, with no encoder

@@ -91,8 +91,17 @@ def let_in(self:Turns):
         self.passes = 0
 
 # %% ../../nbs/model/06_turns.ipynb #ee37cda7
+def _trains(model): # does any part of it? One may have been put in after the others had stopped
+    parts = [model]
+    while parts:
+        part = parts.pop()
+        if part is None: continue
+        if part.training: return True
+        parts.extend(part._modules.values())
+    return False
+
 def _stop_training(model): # -> the modules that were training
-    if not model.training: return ()
+    if not _trains(model): return ()
     res = [m for m in model.modules() if m.training]
     model.eval()
     return res

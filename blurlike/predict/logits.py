@@ -80,6 +80,7 @@ def texts_of(self:PredictingLearner,
 def predicting(self:PredictingLearner):
     "Within, in this thread: no gradients, and the learner's precision."
     self.check_embeddings()
+    self.model_inputs.suit() # the model may be another since the last fit
     half,device = half_of(self),next(self.model.parameters()).device.type
     with torch.inference_mode(), torch.autocast(device, dtype=half or torch.bfloat16, enabled=half is not None): yield
 

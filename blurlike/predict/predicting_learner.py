@@ -148,6 +148,8 @@ def loss_func(self:PredictingLearner, loss):
     if getattr(loss, 'func', None) is not before: _tell_lost(before, loss)
     if not _of_one(before, loss): _tell_unknown(self, loss)
     vars(self)['loss_func'] = loss
+    inputs = vars(self).get('model_inputs')
+    if inputs is not None: inputs.bind_loss()
 
 # %% ../../nbs/predict/06_predicting_learner.ipynb #4ffd4f81
 def _takes_reduction(loss):

@@ -223,6 +223,14 @@ def _check_weights(learn, folder): # did each find its place, and is each place 
         names = some_of(sorted(learn.model.new_weights), 5, str)
         raise ValueError(f"the weights in {str(folder)!r} are not complete: {names} are missing or have another shape")
 
+# %% ../../nbs/save/03_folder.ipynb #12a5f023
+def _warn_class(model, folder): # a class of the user's, whose code no folder holds
+    saved = getattr(model.config, 'architectures', None) or [type(model).__name__]
+    is_of_saved = has_adapter(model) or type(model).__name__ in saved # adapters lie on a checkpoint that is what it is
+    if is_of_saved: return
+    warn_user(f"{str(folder)!r} holds the weights of a {saved[0]}, whose code is not in it: they are in a {type(model).__name__} now, which may answer "
+        "otherwise. Make a model of the class, load model.safetensors of the folder into it, and pass it as the checkpoint of a new learner")
+
 # %% ../../nbs/save/03_folder.ipynb #f41774db
 @patch(cls_method=True)
 def from_pretrained(cls:TransformersLearner,
@@ -251,6 +259,7 @@ def _read_learner(folder, trust_remote_code, base, kwargs):
         load_adapter(learn.model, folder, adapter if 'sum' in adapter else None)
         if kwargs.get('lr') is None: learn.lr = learn.default_lr() # adapters have their own
     _check_weights(learn, folder)
+    _warn_class(unwrap(learn.model), folder)
     keep_facts(learn, facts, **{} if adapter is None else dict(adapter_base=str(checkpoint)))
     learn.model.to(learn.dls.device).eval()
     return learn

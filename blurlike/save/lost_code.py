@@ -39,7 +39,7 @@ def _has_parts_by_design(model): return has_adapter(model) or getattr(model, 'is
 def _kind_of(module): return type(module),{n:p.shape for n,p in module.named_parameters(recurse=False)}
 
 def _other_parts(model, other): # names of the outermost modules that are of another class or size, or on one side only
-    a,b = ({n:_kind_of(m) for n,m in o.named_modules() if n} for o in (model, other))
+    a,b = ({n:_kind_of(m) for n,m in o.named_modules(remove_duplicate=False) if n} for o in (model, other)) # one may stand in two places
     names = [n for n in [*a, *(b.keys()-a)] if a.get(n)!=b.get(n)]
     return [n for n in names if not any(n.startswith(f'{o}.') for o in names)]
 

@@ -8,6 +8,7 @@ __all__ = ['single_label', 'multi_label', 'regression', 'LabelSets', 'decode_sin
            'judge_numbers', 'best_constant', 'balanced_weights', 'sequence_classification_learner']
 
 # %% ../../nbs/tasks/00_sequence_classification.ipynb #18f87884
+from copy import copy
 from functools import partial
 
 import torch
@@ -15,12 +16,13 @@ from fastai.data.block import CategoryBlock, MultiCategoryBlock, RegressionBlock
 from fastai.data.core import DataLoaders
 from fastai.data.transforms import Categorize, MultiCategorize, EncodedMultiCategorize, RegressionSetup
 from fastai.losses import BCEWithLogitsLossFlat, MSELossFlat
+from fastcore.basics import noop
 from fastcore.meta import delegates
 
 from ..support.arguments import check_counts, column_names, is_name
 from ..train.assembly import begin, build_learner, ready_task
 from ..model.class_weights import balance_labels, follow_order, loss_with, read_class_weights
-from ..model.decisions import in_sets, label_threshold, read_threshold
+from ..model.decisions import in_sets, label_threshold, read_threshold, with_activation
 from ..data.label_columns import LabelVector, label_counts, read_labels, read_numbers
 from ..data.targets import read_target
 from ..train.learner import TransformersLearner
@@ -174,6 +176,13 @@ multi_label = register_task(Task('multi_label_classification', 'AutoModelForSequ
 # %% ../../nbs/tasks/00_sequence_classification.ipynb #cf94d4d0
 _judged = 'Numbers were judged in {n} rows, by ridge regression over tokens: {told}.'
 
+def _keeps_numbers(loss_func): # a probability that is a target is no label
+    loss = with_activation(loss_func)
+    if not isinstance(loss, BCEWithLogitsLossFlat): return loss_func
+    res = copy(loss)
+    res.decodes = noop
+    return res
+
 regression = register_task(Task('regression', 'AutoModelForSequenceClassification',
     target  = lambda vocab: RegressionBlock(n_out=len(vocab)), read=read_numbers,
     loss    = lambda weights: MSELossFlat(),
@@ -181,7 +190,7 @@ regression = register_task(Task('regression', 'AutoModelForSequenceClassificatio
     fits    = lambda dls: RegressionSetup in _target_tfms(dls),
     example = lambda vocab: 0. if len(vocab)==1 else [0.]*len(vocab),
     config  = dict(problem_type='regression'),
-    first_guess = lambda sums, n: sums/n,
+    first_guess = lambda sums, n: sums/n, takes_loss=_keeps_numbers,
     kind    = TargetKind('number', 'number', labels=False, judged=_judged), pipeline=dict(truncation=True),
     judge   = judge_numbers))
 

@@ -18,7 +18,7 @@ from fastai.torch_core import set_seed
 from ..data.loaders import TransformersDataLoaders
 from ..support.arguments import check_settings, did_you_mean, of_others, some_of
 from ..data.block import TransformersTextBlock
-from ..model.class_weights import loss_with
+from ..model.class_weights import best_is_known, loss_with
 from .learner import TransformersLearner
 from .learner_parts import head_config
 from ..model.pretrained import load_transformer, start_bias
@@ -143,7 +143,8 @@ def build_learner(
     tokenizer = load_tokenizer(tokenizer or checkpoint, is_split_into_words=task.reads_words)
     model = load_transformer(checkpoint, task.auto_model, tokenizer, head_config(task, vocab), **model_kwargs or {})
     may_be_trained = isinstance(checkpoint, torch.nn.Module) # by the learner that had it
-    if first_guess is not None and not may_be_trained: start_bias(model, first_guess)
+    is_guessed = first_guess is not None and not may_be_trained
+    if is_guessed and best_is_known(loss_func, not task.kind.labels): start_bias(model, first_guess)
     limit = fit_length(max_length, tokenizer, model)
     text_options,target_options = _divide(options or {}, task)
     block = _text_block(task, tokenizer, limit, overlap, text_options)

@@ -21,6 +21,7 @@ from fastcore.meta import delegates
 
 from ..data.loader_agreement import some_targets
 from ..model.fast_functions import fast_functions
+from ..model.losses import warn_apart
 from ..model.model_inputs import unwrap
 from ..model.optimizer import plain_schedule
 from ..model.padding_free import try_packing
@@ -85,7 +86,9 @@ def _without_others(self:FittingLearner): # parameters that the splitter left ou
 def _check_accumulation(self:FittingLearner, cbs, n_epoch):
     n_rows = n_epoch*len(getattr(self.dls, 'train_ds', ()))
     for cb in cbs:
-        if not isinstance(cb, GradientAccumulation) or not 0<n_rows<cb.n_acc: continue
+        if not isinstance(cb, GradientAccumulation): continue
+        warn_apart(self.loss_func)
+        if not 0<n_rows<cb.n_acc: continue
         raise ValueError(f"GradientAccumulation({cb.n_acc}) steps once in {cb.n_acc:,} rows, and this fit reads {n_rows:,}: "
             "nothing would be learnt. Take fewer rows a step, or more epochs")
 

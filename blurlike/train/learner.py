@@ -26,7 +26,7 @@ from ..data.batch_reading import SkippedRows
 from ..data.loaders import check_loaders
 from ..data.loader_agreement import check_labelled, output_names, some_targets
 from .run import RunningLearner
-from ..model.class_weights import held_weights
+from ..model.class_weights import best_is_known
 from ..model.cuda_graphs import CUDAGraphs
 from ..model.decisions import decisions_of, set_decisions, marked_outdated
 from ..model.losses import AvgCountedLoss, CountedPerplexity, SmoothLoss
@@ -123,7 +123,7 @@ def _load(self:TransformersLearner, dls, checkpoint, model_kwargs):
 def _begin_head(self:TransformersLearner, dls, model, checkpoint, loss_func):
     guess = getattr(self.task, 'first_guess', None)
     is_ready = guess is None or isinstance(checkpoint, torch.nn.Module) or not model.new_weights
-    if is_ready or held_weights(loss_func)[1] is not None: return # frequencies say nothing of a loss that weighs labels
+    if is_ready or not best_is_known(loss_func, not self.task.kind.labels): return
     has_targets = len(getattr(dls.train_ds, 'tls', ()))>1
     if not has_targets: return
     targets = some_targets(dls.train_ds)

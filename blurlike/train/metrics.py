@@ -13,8 +13,9 @@ import warnings
 from functools import partial
 
 import torch
-from fastai.learner import Metric
+from fastai.learner import AvgMetric, Metric
 from fastai.metrics import AccumMetric, mae
+from fastai.torch_core import find_bs
 from fastcore.foundation import L
 from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as skm
@@ -66,10 +67,23 @@ def multi_label_metrics(vocab)->list:
 
 def _of_two(f, pred, target): return f(pred, target)[0] if len(pred)>1 else float('nan') # scipy refuses less
 
+def _numbers_in(learn): # those that `predict` would give
+    meant = getattr(learn.loss_func, 'activation', lambda x: x)
+    return meant(learn.pred)
+
+class _MeanError(AvgMetric):
+    def accumulate(self, learn):
+        n = find_bs(learn.yb)
+        self.total += learn.to_detach(self.func(_numbers_in(learn), *learn.yb))*n
+        self.count += n
+
+class _OfNumbers(AccumMetric):
+    def accumulate(self, learn): self.accum_values(_numbers_in(learn), learn.y, learn)
+
 def regression_metrics(vocab)->list:
     "Mean absolute error, and for a single output Pearson's and Spearman's correlation, which is `nan` of a single row."
     correlations = (pearsonr, spearmanr) if len(vocab)==1 else ()
-    return [mae, *(AccumMetric(partial(_of_two, f), name=f.__name__) for f in correlations)]
+    return [_MeanError(mae), *(_OfNumbers(partial(_of_two, f), name=f.__name__) for f in correlations)]
 
 # %% ../../nbs/train/00_metrics.ipynb #c0a17501
 class SharedCounts:

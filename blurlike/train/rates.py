@@ -91,7 +91,12 @@ def _lr_find(self:FittingLearner, *args, **kwargs): # fastai's; an interruption 
 @delegates(Learner.lr_find)
 def lr_find(self:FittingLearner, *args, **kwargs):
     "fastai's `lr_find`; an interruption or error restores the weights, and a suggestion that means little is told."
-    res = self._lr_find(*args, **kwargs)
+    try: res = self._lr_find(*args, **kwargs)
+    except IndexError as e:
+        n = len(getattr(self.recorder, 'losses', ()))
+        if n>=10: raise
+        raise ValueError(f"lr_find ended after {n} steps, where the loss was more than four times its lowest: too few for a suggestion. Take larger "
+            "batches, lr_find(stop_div=False), or begin with `learn.suggest().lr`") from e
     doubt = None if res is None else curve_doubt(self.recorder.losses)
     if doubt: tell_user(f'lr_find: {doubt}', about='lr_find')
     return res
@@ -148,9 +153,11 @@ def freeze_to(self:FittingLearner, n:int):
 def create_opt(self:FittingLearner):
     "A new optimizer over all groups; what was frozen stays frozen."
     if not getattr(self, 'frozen_to', 0): return self._new_opt()
+    thawed = [p for p in self._frozen if p.requires_grad] # since then, by hand
     for p in self._frozen: p.requires_grad_(True)
     self._new_opt()
     self.opt.freeze_to(self.frozen_to)
+    for p in thawed: p.requires_grad_(True)
 
 # %% ../../nbs/train/05_rates.ipynb #3d2554f2
 @patch

@@ -1,0 +1,212 @@
+"Models, losses and parts of one's own: what is right with transformers' is right with them, or is told."
+import warnings
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from fastai.losses import BaseLoss
+from peft import LoraConfig
+from small import ARCH, FRAMES, close, direct_logits, learner
+from torch import nn
+
+from blurlike.all import (BCEWithLogitsLossFlat, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, FocalLossFlat, GradientAccumulation, IndexSplitter, LabelSmoothingCrossEntropyFlat, ModelLoss,
+    MSELossFlat, RegressionBlock, TransformersLearner, TransformersTextBlock, load_learner, masked_lm_learner, sequence_classification_learner)
+from blurlike.model.token_agreement import check_all_known
+
+pytestmark = pytest.mark.usefixtures('in_tmp')
+TEXT = 'the film was great'
+
+def trained(learn, rate=1e-3):
+    with warnings.catch_warnings(), learn.no_bar(), learn.no_logging():
+        warnings.simplefilter('ignore')
+        learn.fit(1, rate)
+    return learn
+
+def told(f):
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter('always')
+        res = f()
+    return res,[str(w.message) for w in record]
+
+# --- models
+
+class Own(transformers.BertPreTrainedModel):
+    "A mean over all tokens, under the names that transformers has."
+    def __init__(self, config):
+        super().__init__(config)
+        self.bert,self.classifier = transformers.BertModel(config),nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None): return self.shown(self.classifier(self.bert(input_ids, attention_mask=attention_mask).last_hidden_state.mean(1)))
+    def shown(self, logits): return transformers.modeling_outputs.SequenceClassifierOutput(logits=logits)
+
+class OneNumber(Own):
+    def shown(self, logits): return logits.squeeze(-1)
+class Dict(Own):
+    def shown(self, logits): return dict(logits=logits, loss=None)
+
+def test_a_number_for_each_text(bert):
+    learn = trained(learner('regression', OneNumber.from_pretrained(bert, num_labels=1)))
+    number = learn.predict(TEXT)[0]
+    assert learn.predict_batch([TEXT])==[dict(label='score', score=pytest.approx(number, abs=1e-5))]
+    assert learn.predict_logits([TEXT]).shape==(1,1) and learn.get_preds()[0].ndim==1
+    assert learn.explain(TEXT).names==['score']
+
+def test_outputs_in_a_plain_dict(bert):
+    learn = trained(learner('single', Own.from_pretrained(bert, num_labels=3)))
+    other = learner('single', Dict.from_pretrained(bert, num_labels=3))
+    other.model.load_state_dict(learn.model.state_dict())
+    close(other.predict_logits([TEXT]), learn.predict_logits([TEXT]))
+    trained(other)
+
+class NoNames(Own):
+    def forward(self, ids, mask=None): return super().forward(ids, mask)
+
+class Module(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config,self.model = config,transformers.BertModel(config)
+
+def test_models_that_take_no_batch(bert):
+    with pytest.raises(TypeError, match=r'NoNames.forward takes .*ids.*given to it by names, input_ids, '):
+        learner('single', NoNames.from_pretrained(bert, num_labels=3))
+    module = Module(transformers.AutoConfig.from_pretrained(bert))
+    for kwargs in ({}, dict(tokenizer=bert)):
+        with pytest.raises(TypeError, match='Module is no model of transformers .it has no save_pretrained.: make it a subclass of PreTrainedModel'):
+            learner('single', module, **kwargs)
+
+def test_a_folder_of_a_class_of_ones_own(bert):
+    learn = trained(learner('single', Own.from_pretrained(bert, num_labels=3)))
+    said = told(lambda: learn.save_pretrained('own'))[1]
+    assert any('Own is a class of your own' in s for s in said)
+    said = told(lambda: TransformersLearner.from_pretrained('own'))[1]
+    assert any("'own' holds the weights of a Own, whose code is not in it: they are in a BertForSequenceClassification now" in s for s in said)
+    trained(learner('single', bert)).save_pretrained('plain')
+    assert told(lambda: TransformersLearner.from_pretrained('plain'))[1]==[]
+
+# --- parts that are put in later
+
+def base_of(model): return model.base_model_prefix
+def new_base(learn): setattr(learn.model, base_of(learn.model), deepcopy(getattr(learn.model, base_of(learn.model))))
+def new_model(learn): learn.model = deepcopy(learn.model)
+
+@pytest.mark.parametrize('change', [new_base, new_model])
+@pytest.mark.parametrize('kind', ['single', 'prompts', 'gaps', *(pytest.param(k, marks=pytest.mark.slow) for k in ('choice','answers','summaries'))])
+def test_predictions_know_the_model_of_now(kind, change, checkpoints):
+    "Before any fit or validation; and files can be read."
+    make = (lambda: masked_lm_learner(FRAMES['single'][['text']], checkpoints('bert'), valid=.25, bs=5)) if kind=='gaps' else lambda: learner(kind, checkpoints(ARCH[kind]))
+    learn = trained(make())
+    rows = ['the [MASK] was great'] if kind=='gaps' else FRAMES[kind][:3]
+    before = learn.predict_batch(rows)
+    change(learn)
+    learn.model.tie_weights()
+    assert repr(learn.predict_batch(rows))==repr(before)
+    loss = learn.validate()[0]
+    learn.export('m.pkl')
+    assert repr(told(lambda: load_learner('m.pkl'))[0].predict_batch(rows))==repr(before)
+    assert deepcopy(learn).validate()[0]==pytest.approx(loss)
+    trained(learn)
+
+def test_a_part_in_training_mode_does_not_train_in_predictions(bert):
+    learn = trained(learner('single', bert))
+    want = learn.predict_logits([TEXT])
+    learn.model.classifier = nn.Sequential(nn.Dropout(.5), learn.model.classifier)
+    for _ in range(3): close(learn.predict_logits([TEXT]), want)
+    assert learn.model.classifier.training
+
+def test_adapters_under_tokens_that_were_added(bert):
+    learn = trained(learner('single', bert, peft=LoraConfig(target_modules=['query','value'])))
+    learn.dls.tokenizer.add_tokens(['<drug>'])
+    with pytest.raises(ValueError, match='with adapters make a new learner'): learn.predict(TEXT)
+    learn.model.resize_token_embeddings(len(learn.dls.tokenizer))
+    again = told(lambda: TransformersLearner.from_pretrained(learn.save_pretrained('alone', merge=False)))[0]
+    close(again.predict_logits([TEXT,'<drug>']), learn.predict_logits([TEXT,'<drug>']))
+
+def test_each_half_grows_by_itself(bert):
+    tok = transformers.AutoTokenizer.from_pretrained(bert)
+    model = transformers.EncoderDecoderModel.from_encoder_decoder_pretrained(str(bert), str(bert))
+    tok.add_tokens(['<drug>'])
+    for part in ('encoder','decoder'):
+        with pytest.raises(ValueError, match=f'Call learn.model.{part}.resize_token_embeddings'): check_all_known(model, tok)
+        getattr(model, part).resize_token_embeddings(len(tok))
+    check_all_known(model, tok)
+
+def test_embeddings_of_two_places_are_one(checkpoints):
+    learn = learner('summaries', checkpoints('bart'))
+    learn.dls.tokenizer.add_tokens(['<drug>'])
+    learn.model.resize_token_embeddings(len(learn.dls.tokenizer))
+    assert not [s for s in told(lambda: learn.save_pretrained('m'))[1] if 'not what its config says' in s]
+
+# --- losses
+
+class Scaled(BaseLoss):
+    "Numbers between 0 and 5."
+    def __init__(self): super().__init__(nn.MSELoss, flatten=True, floatify=True)
+    def __call__(self, inp, targ, **kwargs): return super().__call__(self.activation(inp), targ, **kwargs)
+    def activation(self, x): return 5*x.sigmoid()
+    def decodes(self, x): return x
+
+def bias_of(learn): return learn.model.classifier.bias.detach()
+
+@pytest.mark.parametrize('loss,is_mean', [(None,True),(MSELossFlat(),True),(nn.HuberLoss(),True),(nn.PoissonNLLLoss(),False),(Scaled(),False),(BCEWithLogitsLossFlat(),False)])
+def test_the_mean_of_numbers_is_where_some_losses_begin(loss, is_mean, bert):
+    "A Poisson loss of exp(mean) is no beginning."
+    df = FRAMES['regression'].assign(score=np.arange(48)/2)
+    kwargs = dict(loss_func=deepcopy(loss), metrics=[])
+    line = sequence_classification_learner(df, bert, label='score', problem_type='regression', valid=list(range(12)), **kwargs)
+    dls = DataBlock((TransformersTextBlock(bert), RegressionBlock), get_x=ColReader('text'), get_y=ColReader('score'), splitter=IndexSplitter(range(12))).dataloaders(df, bs=5)
+    for learn in (line, TransformersLearner(dls, bert, **kwargs)):
+        assert bias_of(learn).item()==pytest.approx(df.score[12:].mean() if is_mean else 0., abs=1e-4)
+
+@pytest.mark.parametrize('make', [CrossEntropyLossFlat, nn.CrossEntropyLoss, FocalLossFlat])
+def test_weights_within_a_loss_have_no_first_guess(make, bert):
+    weight = torch.tensor([1.,2.,3.])
+    df = FRAMES['single']
+    dls = DataBlock((TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=IndexSplitter(range(12))).dataloaders(df, bs=5)
+    for learn in (learner('single', bert, loss_func=make(weight=weight)), learner('single', bert, class_weights=weight.tolist()), TransformersLearner(dls, bert, loss_func=make(weight=weight))):
+        assert bias_of(learn).tolist()==[0,0,0]
+    assert all(bias_of(learner('single', bert, loss_func=CrossEntropyLossFlat()))!=0)
+
+@pytest.mark.parametrize('loss', [BCEWithLogitsLossFlat, nn.BCEWithLogitsLoss, Scaled])
+def test_numbers_are_what_their_loss_says_everywhere(loss, bert):
+    "As a probability is no label, and an error is one of what is predicted."
+    df = FRAMES['regression'].assign(score=np.linspace(.2, .9, 48))
+    learn = trained(sequence_classification_learner(df, bert, label='score', problem_type='regression', valid=list(range(12)), bs=5, loss_func=loss()))
+    want = learn.loss_func.activation(direct_logits(learn.model, learn.dls.tokenizer, df.text[:12].tolist())).squeeze(1)
+    preds,targets,decoded = learn.get_preds(with_decoded=True)
+    for found in (preds, decoded, [o['score'] for o in learn.predict_batch(df[:12])]): close(found, want)
+    assert learn.predict(df.text[0])[0]==pytest.approx(want[0].item(), abs=1e-5)
+    error = (want-targets).abs().mean().item()
+    assert learn.validate()[1]==pytest.approx(error, abs=1e-5) and learn.report().scores.score['mae']==pytest.approx(error, abs=1e-5)
+
+def test_label_smoothing_with_weights_is_told_where_batches_are_accumulated(bert):
+    weight = torch.tensor([1.,2.,3.])
+    def said(loss, *cbs):
+        learn = learner('single', bert, loss_func=loss)
+        return [s for s in told(lambda: learn.fit(1, 1e-4, cbs=list(cbs)))[1] if 'not one large batch' in s]
+    assert len(said(LabelSmoothingCrossEntropyFlat(eps=.1, weight=weight), GradientAccumulation(10)))==1
+    assert said(LabelSmoothingCrossEntropyFlat(eps=.1, weight=weight))==[]
+    assert said(LabelSmoothingCrossEntropyFlat(eps=.1), GradientAccumulation(10))==said(CrossEntropyLossFlat(weight=weight, label_smoothing=.1), GradientAccumulation(10))==[]
+
+@pytest.mark.parametrize('kind', ['single','multi'])
+def test_a_loss_of_the_models_own_that_is_set_later(kind, bert):
+    learn = trained(learner(kind, bert))
+    want = learn.predict(TEXT)
+    learn.loss_func = ModelLoss()
+    got = learn.predict(TEXT)
+    assert got[0]==want[0]
+    close(got[2], want[2])
+
+def test_dicts_of_parameters_are_no_groups(bert):
+    learn = learner('single', bert, splitter=lambda m: [dict(params=list(m.parameters()), lr=1e-3)])
+    with pytest.raises(TypeError, match='the splitter gives dicts: lists of parameters are expected'): learn.fit(1)
+
+def test_a_search_for_rates_that_ends_at_once(bert, monkeypatch):
+    from fastai.learner import Learner
+    learn = learner('single', bert)
+    def ends(self, *args, **kwargs):
+        self.recorder.losses = [.2, .3, 1.2]
+        raise IndexError('index 0 is out of bounds')
+    monkeypatch.setattr(Learner, 'lr_find', ends)
+    with pytest.raises(ValueError, match=r'ended after 3 steps.*learn.suggest\(\).lr'): learn.lr_find()
