@@ -39,7 +39,7 @@ def _check_inputs(dataset):
     n = getattr(dataset, 'n_inp', 1)
     if n<2: return
     raise ValueError(f"{n} blocks are inputs, and a model reads one text: give one text block and at most one block of targets. "
-        "A pair of texts is one item of the text block, `(a, b)`")
+        "A pair of texts is one item of the text block, `(a, b)`; numbers that belong to a text can be written into it")
 
 # %% ../../nbs/data/26_batch_order.ipynb #81be7d16
 class TransformersDL(TfmdDL):

@@ -103,7 +103,8 @@ def _check_targets(dls):
     n = len(getattr(getattr(dls, 'train_ds', None), 'tls', ()))-1
     if n<2: return
     raise ValueError(f"{n} blocks are targets, and a learner has one task: give one text block and at most one block of targets. "
-        "Several labels of a row are one target (`MultiCategoryBlock`), several numbers too (`RegressionBlock`)")
+        "Several labels of a row are one target (`MultiCategoryBlock`), several numbers too (`RegressionBlock`). "
+        "For weights of rows and the like a loss finds in `learn.dl.now` which rows of `learn.dl.dataset` the batch holds")
 
 def check_loaders(
     dls # `DataLoaders`

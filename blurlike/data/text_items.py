@@ -6,6 +6,8 @@
 __all__ = ['TextPair', 'Words', 'check_text', 'are_ids', 'repair_text', 'repair_texts', 'TextItems']
 
 # %% ../../nbs/data/15_text_items.ipynb #025176c8
+from pathlib import PurePath
+
 import numpy as np
 import torch
 from fastai.torch_core import show_title
@@ -45,7 +47,8 @@ def _odd_text(o): # of a pair, for messages, since the pair may be too long to b
     named = zip(('first','second'), o if is_pair else ())
     return next((f' whose {name} text is {text!r:.30}' for name,text in named if not isinstance(text, str)), '')
 
-def _how_to_fill(o): # where a text is missing
+def _how_to_fill(o): # where a text is missing, or lies in a file
+    if isinstance(o, PurePath): return "; read it, e.g. by `Path.read_text`, or predict with `learn.get_preds(dl=learn.dls.test_dl(paths))`"
     is_gap = any(map(is_missing, o if isinstance(o, (tuple, list)) else [o]))
     return "; fill missing texts, e.g. `df.fillna({'text': ''})`, or drop their rows" if is_gap else ''
 
