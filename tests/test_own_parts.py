@@ -149,7 +149,7 @@ class Scaled(BaseLoss):
 
 def bias_of(learn): return learn.model.classifier.bias.detach()
 
-@pytest.mark.parametrize('loss,is_mean', [(None,True),(MSELossFlat(),True),(nn.HuberLoss(),True),(nn.PoissonNLLLoss(),False),(Scaled(),False),(BCEWithLogitsLossFlat(),False)])
+@pytest.mark.parametrize('loss,is_mean', [(None,True),(ModelLoss(),True),(MSELossFlat(),True),(nn.HuberLoss(),True),(nn.PoissonNLLLoss(),False),(Scaled(),False),(BCEWithLogitsLossFlat(),False)])
 def test_the_mean_of_numbers_is_where_some_losses_begin(loss, is_mean, bert):
     "A Poisson loss of exp(mean) is no beginning."
     df = FRAMES['regression'].assign(score=np.arange(48)/2)

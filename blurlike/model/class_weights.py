@@ -114,6 +114,7 @@ def best_is_known(
     of_numbers:bool # Are the targets numbers, not labels?
 )->bool:
     "With this loss, is the mean of numbers, or are the shares of labels, what a model that knows nothing had best say?"
+    loss_func = getattr(loss_func, 'like', loss_func) # of `ModelLoss`, what it stands for
     if loss_func is None: return True
     if not of_numbers: return held_weights(loss_func)[1] is None
     inner = inner_loss(loss_func)
