@@ -198,6 +198,11 @@ def test_a_loss_of_the_models_own_that_is_set_later(kind, bert):
     assert got[0]==want[0]
     close(got[2], want[2])
 
+def test_paths_are_no_texts(bert, tmp_path):
+    learn = learner('single', bert)
+    for call in (lambda: learn.predict(tmp_path), lambda: learn.predict_batch([TEXT, tmp_path])):
+        with pytest.raises(TypeError, match='got PosixPath.*read it, e.g. by `Path.read_text`'): call()
+
 def test_dicts_of_parameters_are_no_groups(bert):
     learn = learner('single', bert, splitter=lambda m: [dict(params=list(m.parameters()), lr=1e-3)])
     with pytest.raises(TypeError, match='the splitter gives dicts: lists of parameters are expected'): learn.fit(1)

@@ -47,8 +47,11 @@ def _odd_text(o): # of a pair, for messages, since the pair may be too long to b
     named = zip(('first','second'), o if is_pair else ())
     return next((f' whose {name} text is {text!r:.30}' for name,text in named if not isinstance(text, str)), '')
 
+_how_to_read = "; read it, e.g. by `Path.read_text`, or predict with `learn.get_preds(dl=learn.dls.test_dl(paths))`"
+
 def _how_to_fill(o): # where a text is missing, or lies in a file
-    if isinstance(o, PurePath): return "; read it, e.g. by `Path.read_text`, or predict with `learn.get_preds(dl=learn.dls.test_dl(paths))`"
+    is_path = isinstance(o, PurePath)
+    if is_path: return _how_to_read
     is_gap = any(map(is_missing, o if isinstance(o, (tuple, list)) else [o]))
     return "; fill missing texts, e.g. `df.fillna({'text': ''})`, or drop their rows" if is_gap else ''
 
