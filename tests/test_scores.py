@@ -20,6 +20,7 @@ class Spoil(Callback):
         if self.epoch:
             with torch.no_grad():
                 for p in self.model.parameters(): p.mul_(10)
+                p.view(-1)[0] += 50 # the first label of all: by chance the others would do, since tokenizers are not trained alike each time
 
 def fit(learn, n=3, *cbs):
     with learn.no_bar(), learn.no_logging(): learn.fit(n, 1e-3, cbs=list(cbs))
