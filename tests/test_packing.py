@@ -1,5 +1,7 @@
 "Training without padding: the same losses, gradients and predictions; the model comes back as it was; other models are left alone."
 import json
+from contextlib import nullcontext
+from copy import deepcopy
 
 import pytest
 import torch
@@ -155,6 +157,25 @@ def test_it_is_off_by_itself_on_a_cpu_and_an_error_where_it_cannot_be(bert, chec
     quiet_fit(learn, 1, 1e-3)
     assert learn.packing is None and learn.model.config._attn_implementation=='sdpa'
     with pytest.raises(ValueError, match='does not work without padding'): quiet_fit(learner('single', checkpoints('bart'), padding_free=True), 1, 1e-3)
+
+LAYERS = {
+    'the first made anew': lambda bert: bert.encoder.layer.__setitem__(0, type(bert.encoder.layer[0])(bert.config)),
+    'a copy': lambda bert: bert.encoder.layer.__setitem__(1, deepcopy(bert.encoder.layer[0])),
+    'one less': lambda bert: bert.encoder.layer.__delitem__(-1)}
+
+@pytest.mark.parametrize('change', LAYERS)
+def test_layers_that_are_exchanged_after_a_fit(change, bert):
+    "The next fit packs the layers that are there then, and each is hooked once."
+    learn = learner('single', bert, padding_free=True)
+    quiet_fit(learn, 1, 1e-3)
+    LAYERS[change](learn.model.bert)
+    with pytest.warns(UserWarning) if change!='one less' else nullcontext(): quiet_fit(learn, 1, 1e-3)
+    layers = learn.model.bert.encoder.layer
+    assert learn.packing.layers==list(layers)
+    assert [len(m._forward_pre_hooks) for m in layers]==[1]*len(layers)
+    assert [len(m._forward_hooks) for m in layers]==[0]*(len(layers)-1)+[1]
+    learn.packing.remove()
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in layers) and learn.model.config._attn_implementation=='sdpa'
 
 ELSEWHERE = '''import json,sys
 import torch

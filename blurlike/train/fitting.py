@@ -97,7 +97,7 @@ def _check_accumulation(self:FittingLearner, cbs, n_epoch):
 def _pack(self:FittingLearner):
     if not self.padding_free: return
     model = unwrap(self.model).to(self.dls.device) # fastai does it later, and how a model can be packed is tried where it trains
-    if self.packing is not None and self.packing.model is model: return
+    if self.packing is not None and self.packing.fits(model): return
     dtype = half_of(self)
     self.packing = try_packing(model, dtype)
     if self.packing is None:
