@@ -2,8 +2,8 @@
 
 `nan`: a loss in the second process, looked at late, as on a GPU. `loss`: `ModelLoss` in validation. `stop`: SIGTERM, a batch apart.
 `rates`: `lr_find`, and a fit after it. `texts`: predictions of texts without labels, words with tags among them.
-`answers`: scores of the training batches of question answering."""
-import json,os,signal,sys,warnings
+`answers`: scores of the training batches of question answering. `grown`: a token that is added between two fits, and what is left of the first."""
+import gc,json,os,signal,sys,warnings
 
 import torch
 from fastai.callback.core import Callback
@@ -47,12 +47,19 @@ def answered(): # F1 of 8 rows
     asked.recorder.train_metrics = True
     with asked.distrib_ctx(), asked.no_bar(), asked.no_logging(): asked.fit(1, 0.)
     return [dict(zip(asked.recorder.metric_names[1:], asked.recorder.values[-1]))['train_f1']]
+def grown():
+    learn.fit(1, 1e-3)
+    learn.dls.tokenizer.add_tokens(['zzyzx'])
+    learn.model.resize_token_embeddings(len(learn.dls.tokenizer))
+    gc.collect()
+    return [sum(isinstance(o, torch.nn.parallel.DistributedDataParallel) for o in gc.get_objects())]
 
 try:
     with learn.distrib_ctx(), learn.no_bar(), learn.no_logging():
         if what=='rates': values = find_rates()
         if what=='texts': values = predicted()
         if what=='answers': values = answered()
+        if what=='grown': values = grown()
         learn.fit(1, 0. if what=='loss' else 1e-3, cbs=cbs)
 except BaseException as e: said = f'{type(e).__name__}: {e}'
 weights = getattr(learn.model, 'module', learn.model).parameters()

@@ -139,3 +139,8 @@ def test_each_process_scores_the_answers_of_its_own_training_rows(bert, tmp_path
     (one,),(first,second) = apart('answers', bert, tmp_path, 1),apart('answers', bert, tmp_path)
     assert not first['said']+second['said'] and 0<one['values'][0]<1
     assert first['values'][0]+second['values'][0]==pytest.approx(2*one['values'][0])
+
+def test_tokens_that_are_added_between_two_fits(bert, tmp_path):
+    "Of a fit that is over nothing is left that knows the shapes of its gradients."
+    first,second = apart('grown', bert, tmp_path)
+    assert not first['said']+second['said'] and first['values']==second['values']==[0] and first['norm']==second['norm']

@@ -83,7 +83,9 @@ class SharedTrainer(DistributedTrainer):
         for dl in self.shared: dl.share = None
         for p in self.unread: p.requires_grad_(True)
         self.learn.logger = self.old_logger
-        if isinstance(self.learn.model, DistributedDataParallel): super().after_fit() # not after an error before it was wrapped
+        is_wrapped = isinstance(self.learn.model, DistributedDataParallel) # not after an error before
+        if is_wrapped: super().after_fit()
+        self.accelerator.free_memory() # it would keep what was wrapped, with a copy of all gradients and the graph of their shapes
 
 # %% ../../nbs/train/16_distributed.ipynb #da7dffaf
 @patch

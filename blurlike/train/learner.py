@@ -176,7 +176,8 @@ def _suit_reader(self:TransformersLearner, before=None): # as long as the model 
 # %% ../../nbs/train/11_learner.ipynb #fd8d538d
 @patch
 def _set_device(self:TransformersLearner, b):
-    if self.__dict__.get('_first', (None,))[0] is not self.model: self._first = self.model,next(self.model.parameters())
+    model = unwrap(self.model) # what several processes wrap it in goes after the fit
+    if self.__dict__.get('_first', (None,))[0] is not model: self._first = model,next(model.parameters())
     device = self._first[1].device
     is_there = all(isinstance(t, torch.Tensor) and t.device==device for t in b)
     return b if is_there else to_device(b, device)
