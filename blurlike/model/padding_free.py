@@ -135,7 +135,8 @@ class Packing:
 
     def fits(self, model)->bool:
         "Does `model` still have the layers that were packed?"
-        return model is self.model and [list(stack) for _,stack in layer_stacks(model)]==[self.layers] and self in _packings(model)
+        is_mine = model is self.model and self in _packings(model)
+        return is_mine and [list(stack) for _,stack in layer_stacks(model)]==[self.layers]
 
 # %% ../../nbs/model/11_padding_free.ipynb #02b582a3
 def _packings(module, take_out=False): # those that hang in `module` itself
