@@ -96,6 +96,9 @@ class Task:
     @property
     def reads_words(self)->bool: return self.text.get('is_split_into_words', False)
 
+    @property
+    def has_numbers(self)->bool: return self.kind is not None and not self.kind.labels # as targets
+
 # %% ../nbs/00_task.ipynb #6205258a
 TASKS = {}
 

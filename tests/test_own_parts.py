@@ -1,4 +1,5 @@
 "Models, losses and parts of one's own: what is right with transformers' is right with them, or is told."
+import dataclasses
 import warnings
 from copy import deepcopy
 
@@ -11,8 +12,9 @@ from peft import LoraConfig
 from small import ARCH, FRAMES, close, direct_logits, learner
 from torch import nn
 
-from blurlike.all import (BCEWithLogitsLossFlat, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, FocalLossFlat, GradientAccumulation, IndexSplitter, LabelSmoothingCrossEntropyFlat, ModelLoss,
-    MSELossFlat, RegressionBlock, TransformersLearner, TransformersTextBlock, load_learner, masked_lm_learner, sequence_classification_learner)
+from blurlike.all import (BCEWithLogitsLossFlat, Callback, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, FocalLossFlat, GradientAccumulation, IndexSplitter, Learner, LabelSmoothingCrossEntropyFlat, ModelInputsCallback,
+    ModelLoss, MSELossFlat, RegressionBlock, TransformersLearner, TransformersTextBlock, load_learner, masked_lm_learner, sequence_classification_learner)
+from blurlike.task import find_task
 from blurlike.model.token_agreement import check_all_known
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -59,6 +61,36 @@ def test_outputs_in_a_plain_dict(bert):
     other.model.load_state_dict(learn.model.state_dict())
     close(other.predict_logits([TEXT]), learn.predict_logits([TEXT]))
     trained(other)
+
+class Later(Own):
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None):
+        res = self.bert(input_ids, attention_mask=attention_mask)
+        res.logits = self.classifier(res.last_hidden_state.mean(1))
+        return res
+
+def test_logits_that_are_set_on_an_output(bert): trained(learner('single', Later.from_pretrained(bert, num_labels=3)))
+
+def numbers(bert, df=FRAMES['regression']):
+    return DataBlock((TransformersTextBlock(bert), RegressionBlock), get_x=ColReader('text'), get_y=ColReader('score'), splitter=IndexSplitter(range(12))).dataloaders(df, bs=5)
+
+def test_numbers_of_a_plain_learner(bert):
+    "Loss and targets have the dimensions that the model gives: one of (B,1) and (B,) would be of all pairs."
+    learn = trained(Learner(numbers(bert), OneNumber.from_pretrained(bert, num_labels=1, problem_type='single_label_classification'), loss_func=nn.MSELoss(), cbs=ModelInputsCallback()))
+    preds,targets = learn.get_preds()
+    assert preds.shape==(12,) and learn.validate()[0]==pytest.approx((preds-targets.view(-1)).pow(2).mean().item(), rel=1e-4)
+
+class Wrapped(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.inner = model
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None): return self.inner(input_ids=input_ids, attention_mask=attention_mask).logits
+
+def test_a_wrapper_in_the_place_of_the_model(bert):
+    learn = learner('single', bert)
+    want = learn.predict_logits([TEXT])
+    learn.model = Wrapped(learn.model)
+    close(learn.predict_logits([TEXT]), want)
+    trained(learn)
 
 class NoNames(Own):
     def forward(self, ids, mask=None): return super().forward(ids, mask)
@@ -149,13 +181,22 @@ class Scaled(BaseLoss):
 
 def bias_of(learn): return learn.model.classifier.bias.detach()
 
-@pytest.mark.parametrize('loss,is_mean', [(None,True),(ModelLoss(),True),(MSELossFlat(),True),(nn.HuberLoss(),True),(nn.PoissonNLLLoss(),False),(Scaled(),False),(BCEWithLogitsLossFlat(),False)])
+class RootMeanSquare:
+    def __call__(self, pred, targ, reduction='mean'):
+        errors = (pred.view_as(targ)-targ)**2
+        return errors if reduction=='none' else errors.mean().sqrt()
+    def activation(self, x): return x
+    def decodes(self, x): return x
+
+class OwnSquares(nn.MSELoss): pass
+
+@pytest.mark.parametrize('loss,is_mean', [(None,True),(ModelLoss(),True),(MSELossFlat(),True),(nn.HuberLoss(),True),(RootMeanSquare(),True),(OwnSquares(),True),(nn.PoissonNLLLoss(),False),(Scaled(),False),(BCEWithLogitsLossFlat(),False)])
 def test_the_mean_of_numbers_is_where_some_losses_begin(loss, is_mean, bert):
     "A Poisson loss of exp(mean) is no beginning."
     df = FRAMES['regression'].assign(score=np.arange(48)/2)
     kwargs = dict(loss_func=deepcopy(loss), metrics=[])
     line = sequence_classification_learner(df, bert, label='score', problem_type='regression', valid=list(range(12)), **kwargs)
-    dls = DataBlock((TransformersTextBlock(bert), RegressionBlock), get_x=ColReader('text'), get_y=ColReader('score'), splitter=IndexSplitter(range(12))).dataloaders(df, bs=5)
+    dls = numbers(bert, df)
     for learn in (line, TransformersLearner(dls, bert, **kwargs)):
         assert bias_of(learn).item()==pytest.approx(df.score[12:].mean() if is_mean else 0., abs=1e-4)
 
@@ -179,6 +220,19 @@ def test_numbers_are_what_their_loss_says_everywhere(loss, bert):
     assert learn.predict(df.text[0])[0]==pytest.approx(want[0].item(), abs=1e-5)
     error = (want-targets).abs().mean().item()
     assert learn.validate()[1]==pytest.approx(error, abs=1e-5) and learn.report().scores.score['mae']==pytest.approx(error, abs=1e-5)
+
+class Stars(BCEWithLogitsLossFlat):
+    def decodes(self, x): return (x*5).round()
+
+def test_what_a_loss_of_ones_own_decodes(bert):
+    df = FRAMES['regression'].assign(score=np.linspace(.2, .9, 48))
+    learn = sequence_classification_learner(df, bert, label='score', problem_type='regression', valid=list(range(12)), bs=5, loss_func=Stars())
+    assert learn.predict(TEXT)[0] in (0.,1.,2.,3.,4.,5.)
+
+def test_a_task_that_does_not_say_what_its_targets_are(bert):
+    task = dataclasses.replace(find_task('single_label_classification'), name='mine', kind=None)
+    learn = TransformersLearner(learner('single', bert).dls, bert, task=task)
+    assert all(bias_of(learn)!=0)
 
 def test_label_smoothing_with_weights_is_told_where_batches_are_accumulated(bert):
     weight = torch.tensor([1.,2.,3.])
@@ -215,3 +269,54 @@ def test_a_search_for_rates_that_ends_at_once(bert, monkeypatch):
         raise IndexError('index 0 is out of bounds')
     monkeypatch.setattr(Learner, 'lr_find', ends)
     with pytest.raises(ValueError, match=r'ended after 3 steps.*learn.suggest\(\).lr'): learn.lr_find()
+
+class Fails(Callback):
+    def after_pred(self):
+        if self.training and self.iter==2: [][3]
+
+def test_an_error_within_a_search_is_that_error(bert):
+    learn = learner('single', bert, cbs=Fails())
+    with learn.no_bar(), pytest.raises(IndexError, match='list index out of range'): learn.lr_find(num_it=20, show_plot=False)
+
+# --- optimizers
+
+def all_of(model): return [list(getattr(model, base_of(model)).parameters()), list(model.classifier.parameters())]
+
+def test_an_optimizer_that_holds_what_was_frozen_by_hand_goes_on(bert):
+    learn = learner('single', bert, splitter=all_of)
+    learn.model.bert.requires_grad_(False)
+    opt = trained(learn).opt
+    learn.model.bert.encoder.layer[1].requires_grad_(True)
+    _,said = told(lambda: learn.fit(1, 1e-3))
+    assert learn.opt is opt and not [s for s in said if 'begins anew' in s]
+
+def test_what_a_splitter_leaves_out_is_known_to_be_left_out(bert):
+    learn = learner('single', bert, splitter=lambda m: [list(m.classifier.parameters())])
+    with learn.no_bar(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        learn.fit(1, 1e-3, reset_opt=True)
+    opt = learn.opt
+    assert told(lambda: learn.fit(1, 1e-3))[1]==[] and learn.opt is opt
+
+def test_a_file_of_a_learner_whose_body_was_frozen_by_hand(bert):
+    learn = learner('single', bert)
+    learn.model.bert.requires_grad_(False)
+    trained(learn).save('frozen')
+    learn.model.requires_grad_(True)
+    assert told(lambda: learn.load('frozen'))[1]==[]
+    with learn.no_bar(), pytest.warns(UserWarning, match='the optimizer begins anew'): learn.fit(1, 1e-3)
+
+class OtherAnswers(Callback):
+    "Predictions of another model within a fit, as of averaged weights."
+    def after_batch(self): self._ask()
+    def before_validate(self): self._ask()
+    def _ask(self):
+        own,self.learn.model = self.learn.model,deepcopy(self.learn.model)
+        self.found = self.learn.predict_batch([TEXT])
+        self.learn.model = own
+
+def test_predictions_of_another_model_within_a_fit(bert):
+    learn = learner('single', bert, cbs=OtherAnswers())
+    before = learn.predict_batch([TEXT])
+    trained(learn)
+    assert learn.predict_batch([TEXT])!=before and len(learn.other_answers.found)==1

@@ -100,8 +100,9 @@ def _follow(parent):
 def end_with_parent():
     "In a worker: end when the process does that it works for."
     parent = multiprocessing.parent_process()
-    if parent is None: return # a thread
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    is_watched = any(t.name==_follow.__name__ for t in threading.enumerate()) # a worker that lives on is asked in each pass
+    if parent is None or is_watched: return
+    threading.Thread(target=_follow, args=(parent,), name=_follow.__name__, daemon=True).start()
 
 def _start_worker(dl, worker): # a function, since a process that is not forked is sent it
     quiet_fork(worker)

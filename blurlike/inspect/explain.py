@@ -18,7 +18,7 @@ from .explanation import Explanation
 from .token_view import SPECIAL, TextReading, spell_token
 from ..train.learner import TransformersLearner
 from ..model.decisions import as_probabilities
-from ..model.model_inputs import read_outputs, unwrap
+from ..model.model_inputs import as_columns, read_outputs, unwrap
 from ..model.tokenizer import special_vocab
 from ..support.progress import Progress
 from ..model.turns import predict_together, train_alone
@@ -38,7 +38,7 @@ def _gradients(learn, x, out, steps, added, bar): # (1,F,L), which output, and (
     names,values = zip(*door._named(x).items())
     at = names.index('input_ids')
 
-    def output(*values): return out(read_outputs(model(**dict(zip(names, values))), door.outputs))
+    def output(*values): return out(as_columns(read_outputs(model(**dict(zip(names, values))), door.outputs)))
     baseline = torch.where(torch.from_numpy(added).to(x.device), values[at], _hidden_id(learn.dls.tokenizer))
     others = tuple(v for i,v in enumerate(values) if i!=at)
 

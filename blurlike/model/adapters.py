@@ -185,7 +185,8 @@ def base_mark(
     "Fingerprint of the base under the adapters, without what has grown since."
     names = plain_names(model)
     shapes = {names[n]:t.shape for n,t in model.state_dict().items()}
-    sums = sorted((n, s) for n,s in model.base_sums.items() if shapes.get(n)==model.base_shapes[n])
+    base_shapes = getattr(model, 'base_shapes', shapes) # out of an older pickle nothing has grown
+    sums = sorted((n, s) for n,s in model.base_sums.items() if shapes.get(n)==base_shapes.get(n))
     return dict(sum=checksum_of(sums), dtype=str(model.dtype))
 
 # %% ../../nbs/model/12_adapters.ipynb #07b50c1x

@@ -126,6 +126,7 @@ def _refuse_mixing(cbs): # of inputs, which are numbers of tokens
 # %% ../../nbs/model/21_inputs_callback.ipynb #f23f2a2a
 @patch
 def before_batch(self:ModelInputsCallback):
+    self.suit() # a callback may have exchanged the model, and predicted with the other
     targets = self.learn.yb[0] if len(self.learn.yb) else None
     plain = None if targets is None else plain_tensor(targets)
     wanted = None if plain is None else getattr(self.learn.loss_func, 'wanted', None)
@@ -147,7 +148,7 @@ def after_pred(self:ModelInputsCallback): # one number a text: as its target is,
     pred,yb = self.learn.pred,self.learn.yb
     is_column = getattr(pred, 'ndim', 0)==2 and pred.shape[1]==1
     is_asked = is_column and (not len(yb) or yb[0].ndim==1)
-    if is_asked and gives_one_number(self.hooked): self.learn.pred = pred.squeeze(1)
+    if is_asked and (gives_one_number(self.hooked) or self.call.is_flat): self.learn.pred = pred.squeeze(1)
 
 # %% ../../nbs/model/21_inputs_callback.ipynb #4086b014
 @patch

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch.utils.checkpoint import checkpoint
 
-from .model_inputs import labels_of_windows, output_of, read_outputs, replace_hidden, split_windows, writes_text
+from .model_inputs import as_columns, labels_of_windows, output_of, read_outputs, replace_hidden
+from .model_inputs import split_windows, writes_text
 from .transfers import copy_of, keep_copy, picked, put_back
 
 # %% ../../nbs/model/19_model_call.ipynb #701a4e76
@@ -19,6 +20,7 @@ PIECE = 1024 # tokens that a CPU takes through a model at a time; on any device,
 
 class ModelCall:
     "One call of a model through its door: what is asked of it, and what is known on the way"
+    is_flat = False # did the model give (B,) numbers, with no dimension for them?
     on_cpu = None # what the loader says of the batch as it was collated, for `copy_of`
     def __init__(self,
         door, # The `ModelDoor` that it goes through
@@ -166,7 +168,10 @@ def end(self:ModelCall, module, output): # -> float32 logits of all pieces
     labels,self.labels = self.labels,None # they belong to this call only
     if output is None: return None # the model raised
     if self.door.keep_output: self.door.output = output
-    def wanted(o): return self._wanted(read_outputs(o, self.door.outputs, type(module).__name__, labels is not None))
+    def wanted(o):
+        found = read_outputs(o, self.door.outputs, type(module).__name__, labels is not None)
+        self.is_flat = found.ndim==1
+        return self._wanted(as_columns(found))
     parts = [wanted(output), *(wanted(self._read_on(module, x)) for x in rest)]
     if self.score is not None: return self._score(parts)
     if labels is not None: self.door.loss = output[0] if isinstance(output, tuple) else output_of(output, 'loss')

@@ -23,7 +23,7 @@ def n_embeddings(
 )->int|None: # Rows of its table of input embeddings; `None`: it has none
     "Size of the vocabulary in the embeddings of `model`."
     try: table = model.get_input_embeddings()
-    except NotImplementedError: return None # characters are hashed, as in CANINE
+    except (NotImplementedError, AttributeError): return None # characters are hashed, as in CANINE; or it is a module of one's own
     return len(table.weight) if hasattr(table, 'weight') else None
 
 # %% ../../nbs/model/04_token_agreement.ipynb #16ae0008
@@ -83,7 +83,8 @@ def check_all_known(
         if n is None or len(tokenizer)<=n: continue
         grow = '.'.join(filter(None, ['learn.model', name, 'resize_token_embeddings(len(learn.dls.tokenizer))']))
         raise ValueError(f"the tokenizer has {len(tokenizer):,} tokens, and {type(part).__name__} has embeddings for {n:,}: tokens were added. "
-            f"Call {grow}, and train the new ones; with adapters make a new learner with this tokenizer=")
+            f"Call {grow}, and train the new ones; with adapters make a new learner with this tokenizer=. "
+            "If they are another learner's, give each a tokenizer of its own")
 
 # %% ../../nbs/model/04_token_agreement.ipynb #16ae000a
 def _continues(model): # texts, with no encoder

@@ -178,7 +178,8 @@ _judged = 'Numbers were judged in {n} rows, by ridge regression over tokens: {to
 
 def _keeps_numbers(loss_func): # a probability that is a target is no label
     loss = with_activation(loss_func)
-    if not isinstance(loss, BCEWithLogitsLossFlat): return loss_func
+    is_told = isinstance(loss, BCEWithLogitsLossFlat) and type(loss).decodes is BCEWithLogitsLossFlat.decodes
+    if not is_told or 'decodes' in vars(loss): return loss_func
     res = copy(loss)
     res.decodes = noop
     return res

@@ -144,7 +144,7 @@ def build_learner(
     model = load_transformer(checkpoint, task.auto_model, tokenizer, head_config(task, vocab), **model_kwargs or {})
     may_be_trained = isinstance(checkpoint, torch.nn.Module) # by the learner that had it
     is_guessed = first_guess is not None and not may_be_trained
-    if is_guessed and best_is_known(loss_func, not task.kind.labels): start_bias(model, first_guess)
+    if is_guessed and best_is_known(loss_func, first_guess, task.has_numbers): start_bias(model, first_guess)
     limit = fit_length(max_length, tokenizer, model)
     text_options,target_options = _divide(options or {}, task)
     block = _text_block(task, tokenizer, limit, overlap, text_options)

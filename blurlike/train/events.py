@@ -27,6 +27,7 @@ class FittingLearner(Learner):
     "A fastai `Learner` whose fits can fail, be interrupted and be followed by others without a loss"
     padding_free,packing = False,None # shall batches be trained without padding, and how
     _busy = () # callbacks in the middle of a fit
+    _aside = () # parameters that a fit sets aside, since the splitter left them out
     _ending = frozenset() # callbacks that answer the end of an epoch or fit
     _unscored,_scored = False,None # are metrics still to be asked about a first batch, and which were
     fast_dropout = True # on a CPU, dropout as in model/fast_dropout?

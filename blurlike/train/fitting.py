@@ -76,11 +76,12 @@ def _check_trackers(self:FittingLearner, cbs, known):
 def _without_others(self:FittingLearner): # parameters that the splitter left out: no step would clear their gradients, and clipping sees them
     self.need_opt()
     own = {id(p) for g in self.opt.param_lists for p in g}
-    others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
-    for p in others: p.requires_grad_(False).grad = None
+    self._aside = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
+    for p in self._aside: p.requires_grad_(False).grad = None
     try: yield
     finally:
-        for p in others: p.requires_grad_(True)
+        for p in self._aside: p.requires_grad_(True)
+        self._aside = ()
 
 @patch
 def _check_accumulation(self:FittingLearner, cbs, n_epoch):

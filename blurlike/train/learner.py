@@ -123,13 +123,14 @@ def _load(self:TransformersLearner, dls, checkpoint, model_kwargs):
 def _begin_head(self:TransformersLearner, dls, model, checkpoint, loss_func):
     guess = getattr(self.task, 'first_guess', None)
     is_ready = guess is None or isinstance(checkpoint, torch.nn.Module) or not model.new_weights
-    if is_ready or not best_is_known(loss_func, not self.task.kind.labels): return
+    if is_ready: return
     has_targets = len(getattr(dls.train_ds, 'tls', ()))>1
     if not has_targets: return
     targets = some_targets(dls.train_ds)
     if not targets: return
     best = guess(target_sums(targets, len(output_names(dls))), len(targets))
-    if best.isfinite().all(): start_bias(model, best)
+    is_known = best.isfinite().all() and best_is_known(loss_func, best, self.task.has_numbers)
+    if is_known: start_bias(model, best)
 
 # %% ../../nbs/train/11_learner.ipynb #2b4c3bf2
 @patch

@@ -121,6 +121,8 @@ _of_fastai = dict(save_encoder="`learn.save_pretrained(folder)` keeps it, and th
 _of_loaders = {k:f'its loaders have it, `learn.dls.{k}`' for k in ('show_batch','test_dl','plot_lengths','tokenizer','vocab','bs')}
 _elsewhere = _trainer_methods | _of_fastai | _of_loaders
 
+def _no_such(k): return AttributeError(f"a learner has no {k!r}: {_elsewhere[k]}")
+
 def _takes_tokens(generate): # of the model
     @wraps(generate)
     def call(*args, **kwargs):
@@ -135,5 +137,7 @@ def found_in_model(
     find # What fastai would do: look in its model
 ):
     "What `find` gives for `k`; `AttributeError` for names that stand for something else here."
-    if k in _elsewhere: raise AttributeError(f"a learner has no {k!r}: {_elsewhere[k]}")
-    return _takes_tokens(find(k)) if k=='generate' else find(k)
+    if k in _trainer_methods | _of_fastai: raise _no_such(k)
+    try: found = find(k) # a model may have what loaders have
+    except AttributeError as e: raise _no_such(k) if k in _of_loaders else e from None
+    return _takes_tokens(found) if k=='generate' else found

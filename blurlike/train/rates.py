@@ -93,9 +93,10 @@ def lr_find(self:FittingLearner, *args, **kwargs):
     "fastai's `lr_find`; an interruption or error restores the weights, and a suggestion that means little is told."
     try: res = self._lr_find(*args, **kwargs)
     except IndexError as e:
-        n = len(getattr(self.recorder, 'losses', ()))
-        if n>=10: raise
-        raise ValueError(f"lr_find ended after {n} steps, where the loss was more than four times its lowest: too few for a suggestion. Take larger "
+        losses = self.recorder.losses
+        is_ended = len(losses)<10 and losses and losses[-1]>4*min(losses)
+        if not is_ended: raise
+        raise ValueError(f"lr_find ended after {len(losses)} steps, where the loss was more than four times its lowest: too few for a suggestion. Take larger "
             "batches, lr_find(stop_div=False), or begin with `learn.suggest().lr`") from e
     doubt = None if res is None else curve_doubt(self.recorder.losses)
     if doubt: tell_user(f'lr_find: {doubt}', about='lr_find')
@@ -110,6 +111,11 @@ def _new_to_opt(self:FittingLearner): # names of the parameters that no step wou
     if not known: return [] # it was made by somebody else
     named = unwrap(self.model).named_parameters()
     return [n for n,p in named if known.get(id(p))!=_kind(p) and (p.requires_grad or id(p) in known)]
+
+@patch
+def _trainable(self:FittingLearner): # names and parameters, those too that this fit sets aside
+    aside = {id(p) for p in self._aside}
+    return [(n, p) for n,p in unwrap(self.model).named_parameters() if p.requires_grad or id(p) in aside]
 
 @patch
 def need_opt(self:FittingLearner):
@@ -163,13 +169,18 @@ def create_opt(self:FittingLearner):
 @patch
 def _warn_left_out(self:FittingLearner): # by a splitter of one's own
     own = {id(p) for g in self.opt.param_lists for p in g}
-    names = [n for n,p in unwrap(self.model).named_parameters() if p.requires_grad and id(p) not in own]
+    names = [n for n,p in self._trainable() if id(p) not in own]
     is_told = not names or names==self.__dict__.get('_left_out_names')
     self._left_out_names = names
     if is_told: return
     modules = dict.fromkeys('.'.join(n.split('.')[:2]) for n in names)
     warn_user(f"splitter leaves out {len(names)} parameters that could be trained (of {some_of([*modules], 5, str)}): they stay as they are. "
         "Put them into a group, or set requires_grad to False")
+
+@patch
+def _note_parameters(self:FittingLearner): # for which the optimizer is made; those that were frozen by hand may be among them
+    held = [p for g in self.opt.param_lists for p in g]
+    self.opt.made_for = [(p, _kind(p)) for p in [*held, *(p for _,p in self._trainable())]]
 
 @patch
 def _new_opt(self:FittingLearner): # optimizers of PyTorch's take no `slice`
@@ -180,7 +191,7 @@ def _new_opt(self:FittingLearner): # optimizers of PyTorch's take no `slice`
     if type(self.opt) is OptimWrapper: self.opt.__class__ = WritableOptimWrapper
     if self.wd_bn_bias and isinstance(self.opt, adamw): self.opt.decay_all()
     self._warn_left_out()
-    self.opt.made_for = [(p, _kind(p)) for p in unwrap(self.model).parameters() if p.requires_grad]
+    self._note_parameters()
     if has_own: return
     self.lr = rates
     if isinstance(rates, slice): self.opt.set_hyper('lr', rates)
