@@ -382,3 +382,9 @@ def test_the_base_is_found_from_another_folder(bert, in_tmp, monkeypatch):
     monkeypatch.chdir('elsewhere')
     learn.save_pretrained('../alone', merge=False)
     assert TransformersLearner.from_pretrained('../alone').predict_batch(TEXTS)==learn.predict_batch(TEXTS)
+
+def test_a_pickle_that_tells_no_shapes_of_its_base(bert):
+    learn = adapted(bert)
+    want = learn.predict_logits(TEXTS[:2])
+    del learn.model.base_shapes
+    close(TransformersLearner.from_pretrained(learn.save_pretrained('alone', merge=False)).predict_logits(TEXTS[:2]), want)

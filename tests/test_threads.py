@@ -312,3 +312,17 @@ def test_functions_stand_in_for_one_thread_alone():
             go_on.wait(10)
         found,inner = job.result()
     assert torch.equal(found, torch.ones(3)) and inner=='inner' and torch.nn.functional.dropout is theirs
+
+def watched(pipe):
+    from blurlike.data.batch_reading import end_with_parent
+    for _ in range(3): end_with_parent()
+    pipe.send(threading.active_count())
+
+def test_a_worker_that_lives_on_is_watched_once():
+    import multiprocessing
+    context = multiprocessing.get_context('fork')
+    here,there = context.Pipe()
+    child = context.Process(target=watched, args=(there,))
+    child.start()
+    assert here.recv()==2
+    child.join()
