@@ -15,7 +15,7 @@ from runs import Cut
 from small import ARCHS, BS, FRAMES, TEXTS, asked_of, close, direct_logits, first, learner
 from test_checkpoints import Stop
 
-from blurlike.all import Checkpoints, TokenCategoryBlock, TokenizeText, TransformersLearner, TransformersTextBlock, export_onnx, load_learner, load_onnx, load_tokenizer, masked_lm_learner, token_classification_learner
+from blurlike.all import Checkpoints, TokenCategoryBlock, TokenizeText, TransformersLearner, TransformersTextBlock, export_onnx, load_learner, load_onnx, load_tokenizer, masked_lm_learner, sequence_classification_learner, token_classification_learner
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 
@@ -331,11 +331,64 @@ def test_wild_texts_have_the_tokens_of_the_tokenizer(arch, checkpoints):
             want = tok(text, verbose=False, **dict(truncation=True, max_length=limit) if limit else {})['input_ids']
             assert tokens.pick(np.array([i])).flat[0].tolist()==want
 
-@pytest.mark.parametrize('source', [lambda df: df, Dataset.from_pandas], ids=['frame','dataset'])
+SOURCES = pytest.mark.parametrize('source', [lambda df: df, Dataset.from_pandas], ids=['frame','dataset'])
+
+@SOURCES
 def test_a_column_of_token_ids_is_refused(source, bert):
+    "Under any name but that which Hugging Face gives it."
     tok = load_tokenizer(bert)
-    with pytest.raises(TypeError, match="column 'input_ids' must hold text.*name the column of the texts") as e: learner('single', bert, source(FRAMES['single'].assign(input_ids=[tok(t)['input_ids'] for t in TEXTS])), text='input_ids')
+    with pytest.raises(TypeError, match="column 'ids' must hold text.*name the column of the texts.*called 'input_ids'") as e: learner('single', bert, source(FRAMES['single'].assign(ids=[tok(t)['input_ids'] for t in TEXTS])), text='ids')
     assert 'astype' not in str(e.value) # which would make texts like '[2, 17, 3]'
+
+def tokenised(bert, df=FRAMES['single'], **kwargs): return df.assign(**load_tokenizer(bert)(df.text.tolist(), **kwargs))
+
+def fitted(learn):
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    return learn.validate(),learn.predict_batch(TEXTS[:4])
+
+@SOURCES
+@pytest.mark.parametrize('padded', [False,True])
+def test_texts_that_are_tokenised_already(source, padded, bert, in_tmp):
+    "The same numbers as from the texts: tokens are taken as they are, but for padding."
+    df = tokenised(bert, **dict(padding='max_length', max_length=40) if padded else {})
+    want = fitted(plain := learner('single', bert))
+    assert fitted(learn := learner('single', bert, source(df), text='input_ids'))==want
+    rows = source(df[:4])
+    for ask in (rows, df.input_ids[:4].tolist(), TEXTS[:4]): assert learn.predict_batch(ask)==want[1]
+    assert learn.predict(df.input_ids[0])[0]==want[1][0]['label'] and len(learn.uncertain(rows, 2))==2
+    assert learn.validate(dl=learn.dls.test_dl(source(df[:12]), with_labels=True))==plain.validate(dl=plain.dls.test_dl(df[:12], with_labels=True))
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('saved'))
+    assert again.predict_batch(rows)==want[1]
+    assert repr(learn.check())==repr(plain.check())
+    with pytest.raises(TypeError, match='token ids have no words'): learn.explain(df.input_ids[0])
+
+def test_gaps_in_texts_that_are_tokenised_already(bert):
+    df = tokenised(bert)
+    plain,learn = (masked_lm_learner(df, bert, text=c, valid=.25, bs=BS) for c in ('text','input_ids'))
+    assert learn.validate()==plain.validate() and learn.predict('a [MASK] film')[0]==plain.predict('a [MASK] film')[0]
+    for kwargs,said in ((dict(whole_word=True), 'whole_word=True needs texts'), (dict(block_size=16), "must hold text")):
+        with pytest.raises((ValueError, TypeError), match=said): masked_lm_learner(df, bert, text='input_ids', valid=.25, bs=BS, **kwargs)
+
+def test_padding_that_is_the_end_of_a_text(checkpoints):
+    tok = transformers.AutoTokenizer.from_pretrained(checkpoints('gpt2'))
+    tok.pad_token = tok.eos_token
+    tfm,end = TokenizeText(tok),tok.eos_token_id
+    assert [tfm.own_ids(o).tolist() for o in ([7,8], [7,8,end], [7,8,end,end,end], [end]*4+[7,8])]==[[7,8], [7,8,end], [7,8,end], [end,7,8]]
+
+ODD_IDS = dict(beyond=([2,10**6], "rows? .*token id 1000000 is none of this tokenizer's"), negative=([-1,5], 'token id -1 is none'), long=([7]*600, '600 token ids are more than max_length=64'), none=([], "'input_ids' holds no tokens in row 5: drop"))
+
+@pytest.mark.parametrize('name', ODD_IDS)
+def test_odd_token_ids(name, bert):
+    ids,said = ODD_IDS[name]
+    df = tokenised(bert)
+    df.at[5,'input_ids'] = ids
+    with pytest.raises(ValueError, match=said): fitted(learner('single', bert, df, text='input_ids', max_length=64))
+
+def test_token_ids_of_pairs(bert):
+    df = FRAMES['pair']
+    df = df.assign(**load_tokenizer(bert)(df.one.tolist(), df.two.tolist()))
+    with pytest.raises(ValueError, match="'token_type_ids' marks second texts.*Pass both texts"): sequence_classification_learner(df, bert, text='input_ids', label='same')
+    with pytest.raises(ValueError, match='overlap= needs texts'): learner('single', bert, tokenised(bert), text='input_ids', overlap=2, max_length=16)
 
 def test_a_pair_is_no_single_text(bert):
     block = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(seed=1))

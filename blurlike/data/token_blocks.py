@@ -12,6 +12,7 @@ from fastcore.basics import patch
 from .corpus import Scratch
 from ..support.progress import Progress
 from .rows import Rows
+from .text_items import Block
 from .tokens import TokenizeText
 
 # %% ../../nbs/data/22_token_blocks.ipynb #8deac615
@@ -119,9 +120,9 @@ def read(self:TokenBlocks,
 @patch
 def _block(self:TokenBlocks, a, b): # tokens a to b of the file, and what stands around a block
     ids = np.concatenate([self.before, self.ids[a:b], self.after]).astype(np.int32)
-    if not self.with_words: return ids
+    if not self.with_words: return ids.view(Block)
     marks = [np.zeros(len(self.before)), self.begins[a:b], np.zeros(len(self.after))]
-    return np.stack([ids, np.concatenate(marks).astype(np.int32)])
+    return np.stack([ids, np.concatenate(marks).astype(np.int32)]).view(Block)
 
 @patch
 def __getitem__(self:TokenBlocks, i): # one block as a row, or a table of some

@@ -14,7 +14,7 @@ import torch
 from fastai.torch_core import TitledStr
 from fastcore.basics import patch
 
-from .text_items import TextPair, Words, are_ids, repair_texts
+from .text_items import Block, TextItems, TextPair, Words, are_ids, read_ids, repair_texts
 from .token_fields import Tokens, TokenTensor, one_value
 from .tokenizer_calls import TokenizerCalls
 from .words import word_field, word_positions
@@ -65,6 +65,54 @@ def _encode(self:TokenizeText, texts, max_length): # lists of ids, other fields,
         if repaired==list(texts): raise
         return encode(repaired, paired, max_length)
 
+# %% ../../nbs/data/19_tokens.ipynb #fae58581
+@patch(as_prop=True)
+def takes_ids(self:TokenizeText)->bool: return not self.is_split_into_words
+
+@patch
+def _holds_ids(self:TokenizeText, o): return are_ids(o) or (self.takes_ids and are_ids(read_ids(o)))
+
+@patch
+def _hold_ids(self:TokenizeText, items): return len(items)>0 and self._holds_ids(items[0])
+
+@patch
+def _check_ids(self:TokenizeText, ids):
+    lacks = 'overlap=' if self.overlap is not None else 'whole_word=True' if self.with_words else None
+    if lacks is not None: raise ValueError(f"{lacks} needs texts, and these are token ids")
+    n = self.known('n_ids', lambda tfm: max([len(tfm.tokenizer)-1, *tfm.tokenizer.added_tokens_decoder])+1)
+    odd = ids[(ids<0) | (ids>=n)]
+    if len(odd):
+        raise ValueError(f"token id {odd[0]} is none of this tokenizer's {n:,}: the texts were tokenised by another, so give them as text")
+    if self.max_length is None or len(ids)<=self.max_length: return
+    raise ValueError(f"{len(ids):,} token ids are more than max_length={self.max_length}: tokenise with truncation=True and that max_length, "
+        "or give the texts, which are cut with a report")
+
+# %% ../../nbs/data/19_tokens.ipynb #fae58582
+@patch
+def _without_padding(self:TokenizeText, ids):
+    tok = self.tokenizer
+    real = np.flatnonzero(ids!=tok.pad_token_id) if tok.pad_token_id is not None else ()
+    if len(real) in (0, len(ids)): return ids
+    may_count = tok.pad_token_id in (tok.bos_token_id, tok.eos_token_id, tok.sep_token_id, tok.cls_token_id)
+    return ids[max(real[0]-may_count, 0):real[-1]+1+may_count]
+
+@patch
+def own_ids(self:TokenizeText,
+    o # Token ids: a list or an array of whole numbers; or a block of a corpus
+)->np.ndarray: # (L,) without padding; a block as it is
+    "The tokens of a text that is tokenised already; `ValueError` where they are not this tokenizer's, or too many."
+    o = read_ids(o)
+    if isinstance(o, Block): return o
+    if not are_ids(o): raise TypeError(f"expected token ids, as of the texts before, got {type(o).__name__}: {o!r:.60}")
+    ids = self._without_padding(o)
+    self._check_ids(ids)
+    return ids
+
+@patch
+def parts(self:TokenizeText, o)->list:
+    are_own = not isinstance(o, (str, Block)) and self._holds_ids(o)
+    return [self.tokenizer.decode(o, skip_special_tokens=True)] if are_own else TextItems.parts(self, o)
+
 # %% ../../nbs/data/19_tokens.ipynb #03a0c02b
 def _end_to_end(lists, n, dtype): return np.fromiter(chain.from_iterable(lists), dtype=dtype, count=n)
 
@@ -105,9 +153,10 @@ def tokenize(self:TokenizeText,
     count:bool=True # Count what `max_length` cuts off? It costs a second reading of the long texts
 )->tuple[Tokens,np.ndarray]: # Token fields; and (4,) number of texts, of cut texts, of tokens before the cut, of tokens cut off
     "Token fields of `texts`, each as long as it is, and what `max_length` cost."
-    n_texts,are_given = None,len(texts) and are_ids(texts[0])
+    n_texts,are_given = None,self._hold_ids(texts)
     if not are_given: texts,n_texts = self.spread([t.tolist() if isinstance(t, np.ndarray) else t for t in texts])
-    ids,types,n_windows = self._given(texts) if are_given else self._encode(texts, self.max_length)
+    if are_given: ids,types,n_windows = self._given([self.own_ids(o) for o in texts])
+    else: ids,types,n_windows = self._encode(texts, self.max_length)
     tokens = self._flatten(ids, types, _windows_of_items(n_windows, n_texts))
     seen = np.array([len(texts), 0, tokens.lens.sum(), 0])
     may_be_cut = not are_given and self.overlap is None and self.max_length is not None

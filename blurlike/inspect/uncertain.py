@@ -157,7 +157,7 @@ def _far_apart(places, doubts, n, seed): # n row numbers, in no order
 def _told(item): # for a table
     if hasattr(item, 'cells'): return item.cells()
     if isinstance(item, tuple): return dict(zip(('text','text_pair'), item))
-    return dict(text=item if isinstance(item, str) else ' '.join(item))
+    return dict(text=item if isinstance(item, str) else ' '.join(map(str, item))) # words, or token ids
 
 def _known_rows(learn, rows):
     if isinstance(rows, (str, Path)): return read_again(learn, rows).source

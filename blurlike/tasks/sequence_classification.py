@@ -231,7 +231,7 @@ def _read_weights(class_weights, task, vocab, y=None, train=None):
 def sequence_classification_learner(
     data, # DataFrame, Dataset, DatasetDict, list of dicts, path of a csv/tsv/jsonl/json/parquet file; a pair: training, validation; or ready `DataLoaders`
     checkpoint, # Name on the Hub, folder, or loaded model
-    text='text', # Column of the text, or two columns of a pair
+    text='text', # Column of the text, or two columns of a pair; `'input_ids'`: texts that are tokenised already
     label='label', # Column of the target; several: one-hot labels or several numbers
     valid=0.2, # Validation part: fraction (of each label), `'group:COLUMN'`, boolean column, split, row numbers, splitter, table; `None`: none
     bs:int=16, # Rows per batch
@@ -263,7 +263,7 @@ def sequence_classification_learner(
     is_told = vocab is not None or len(labels)>1
     kind,given,y = read_target(rows, splits, labels[0] if is_name(label) else labels, problem_type, vocab)
     task = find_task(kind)
-    check_texts(used_rows(rows, splits), *texts)
+    check_texts(used_rows(rows, splits), *texts, or_ids=True)
     vocab = given if task is regression else checkpoint_order(given, checkpoint)
     class_weights = follow_order(class_weights, given, vocab, is_told)
     _check_vectors(y, vocab, label)

@@ -8,6 +8,7 @@ __all__ = ['DocumentBlocks']
 # %% ../../../nbs/tasks/causal_lm/04_blocks.ipynb #cb01ad04
 import numpy as np
 
+from ...data.text_items import Block
 from ...data.token_blocks import TokenBlocks
 
 # %% ../../../nbs/tasks/causal_lm/04_blocks.ipynb #cb01ad07
@@ -30,4 +31,4 @@ class DocumentBlocks(TokenBlocks):
     def _block(self, a, b): # (2,L) ids and positions
         at = np.arange(a, b)
         first = self.text_starts[np.searchsorted(self.text_starts, at, side='right')-1]
-        return np.stack([self.ids[a:b].astype(np.int32), (at-np.maximum(first, a)).astype(np.int32)])
+        return np.stack([self.ids[a:b].astype(np.int32), (at-np.maximum(first, a)).astype(np.int32)]).view(Block)

@@ -33,6 +33,7 @@ class TensorNext(TokenTensor): # of one family with the tokens, so that one can 
 # %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #fac5bf99
 class TokenizeNext(TokenizeText):
     "A `TokenizeText` whose batches say which tokens are learnt"
+    takes_ids = False # that do not say which
     padding_side = 'right' # whatever the tokenizer says: that is for generation
     takes_overlap = False # a window would be another text
     def __init__(self,

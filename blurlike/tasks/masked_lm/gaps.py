@@ -53,7 +53,8 @@ class MaskPredictions(Predictions):
 # %% ../../../nbs/tasks/masked_lm/03_gaps.ipynb #0f7e0acf
 def _with_gap(text, i, mask): # the text of item `i`, its gaps written as the tokenizer does
     where = name_items([i])
-    if not isinstance(text, str): raise name_error(TypeError("a text with gaps is expected, not a pair"), where)
+    if not isinstance(text, str):
+        raise name_error(TypeError(f"a text with gaps is expected, not a {type(text).__name__}"), where)
     text = text.replace('[MASK]', mask)
     if mask in text: return text
     known = ' or '.join(dict.fromkeys(['[MASK]', mask]))

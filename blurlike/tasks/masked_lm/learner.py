@@ -72,7 +72,7 @@ def _from_dls(args, **kwargs):
 def masked_lm_learner(
     data, # DataFrame, Dataset, DatasetDict, list of dicts; path of a csv/tsv/jsonl/json/parquet or text file, folder, list of such; a pair; `DataLoaders`
     checkpoint, # Name on the Hub, folder, loaded model, or a learner
-    text='text', # Column of the texts
+    text='text', # Column of the texts; `'input_ids'`: texts that are tokenised already
     mlm_probability:float=0.15, # Share of the tokens that are hidden
     whole_word:bool=False, # Hide whole words?
     mask_share:float=0.8, # Share of the hidden tokens that become the mask token
@@ -106,7 +106,7 @@ def masked_lm_learner(
     block_size = _block_size(block_size, from_files, max_length, tokenizer, checkpoint)
     rows,parts,valid = read_split(data, valid, read)
     splits = split_rows(rows, parts, valid, seed)
-    if not from_files: check_texts(used_rows(rows, splits), text)
+    if not from_files: check_texts(used_rows(rows, splits), text, or_ids=not block_size)
     if block_size: rows,splits = _in_blocks(rows, splits, tfm, text, block_size)
     learn = build_learner(masked_lm, [], checkpoint, tokenizer, rows, splits, Column(text), None, bs=bs,
         max_length=block_size or max_length, options=options, dl_kwargs=dl_kwargs, **common)

@@ -64,7 +64,7 @@ def choices_in(
 class TokenizeChoices(TokenizeText):
     "A `TokenizeText` whose items are texts with choices; each choice is read beside the text"
     join = 'compare'
-    takes_overlap = told_ragged = False
+    takes_overlap = takes_ids = told_ragged = False
     def __init__(self,
         tokenizer, # Has a pad token
         max_length:int|None=None, # Maximum tokens of a text with one choice, special ones included

@@ -60,6 +60,7 @@ def as_asked(
 class TokenizeQuestions(TokenizeText):
     "A `TokenizeText` whose items are questions with contexts, and which tells of each token where in the context it stands"
     join = 'keep'
+    takes_ids = False
     def __init__(self,
         tokenizer, # Fast, with a pad token
         max_length:int, # Maximum tokens of a window, question and special ones included

@@ -64,6 +64,7 @@ def _check_two(languages, codes, tokenizer):
 # %% ../../../nbs/tasks/seq2seq/00_texts.ipynb #7f6e2a61
 class TokenizeSource(TokenizeText):
     "A `TokenizeText` of what becomes another text"
+    takes_ids = False
     learnt_by = ('score_rows',) # options that predictions do not depend on
     padding_side = 'right' # whatever the tokenizer says: an encoder counts positions from the left
     takes_overlap = False # windows would be read by the decoder one by one
