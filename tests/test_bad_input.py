@@ -60,7 +60,9 @@ def test_no_table(data, error, message, bert, in_tmp):
 def test_unlike_splits(bert):
     a = Dataset.from_dict(dict(text=['a','b'], label=[0,1]), features=Features(text=Value('string'), label=ClassLabel(names=['x','y'])))
     b = a.cast_column('label', ClassLabel(names=['y','x']))
-    refused('single', r"'train' and 'validation'.*cast", bert, DatasetDict(train=a, validation=b))
+    refused('single', r"'train' and 'validation'.*align_labels_with_mapping.*cast", bert, DatasetDict(train=a, validation=b))
+    assert b.align_labels_with_mapping({'x':0, 'y':1}, 'label')['label'][:]==[1,0] and b.cast(a.features)['label'][:]==[0,1] # why
+    refused('single', r"'train' and 'validation'.*`ds.select_columns\(\['text'\]\)", bert, DatasetDict(train=a, validation=a.remove_columns('label')))
 
 def test_three_text_columns(bert): refused('single', 'list of at most 2', bert, DF.assign(a='x', b='y'), text=['text','a','b'])
 

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import (CategoryBlock, Checkpoints, ColReader, CSVLogger, DataBlock, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, TransformersTextBlock, masked_lm_learner, model_card, read_corpus, read_rows, read_split, row_numbers, sequence_classification_learner, split_rows,
+from blurlike.all import (CategoryBlock, Checkpoints, ColReader, CSVLogger, DataBlock, GroupSplitter, Rows, SaveModelCallback, TransformersLearner, TransformersTextBlock, masked_lm_learner, model_card, question_answering_learner, read_corpus, read_rows, read_split, row_numbers, sequence_classification_learner, split_rows,
     token_classification_learner, used_rows)
 from blurlike.cli import main
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from fastai.data.transforms import ColSplitter, EndSplitter, FuncSplitter, IndexSplitter, RandomSplitter, TrainTestSplitter
 from blurlike.data.draws import _earlier, _first
+from runs import questions
 from small import FRAMES, TEXTS, first, learner
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -298,6 +299,52 @@ def test_parts_of_other_names():
     other = pd.DataFrame(dict(text=TEXTS[:3], label=['bad','fine','good']))
     rows,parts,valid = read_split(DatasetDict(training=ds.select(range(12)), test=ds.select(range(12, 24))), other)
     assert [len(o) for o in split_rows(rows, parts, valid)]==[12,3]
+
+def test_parts_that_validate_by_other_names():
+    ds = Dataset.from_pandas(DF)
+    def parts(*names): return read_rows(DatasetDict({k:ds.select(range(12*i, 12*i+12)) for i,k in enumerate(names)}))
+    for name in ('eval','evaluation','Eval','validation_matched','dev-clean','val.0'):
+        for train in ('train','training'): assert split_rows(*parts(train, name))[1].tolist()==list(range(12, 24))
+        assert split_rows(*parts('train', name, 'validation'))[1].tolist()==list(range(24, 36))
+    mnli = 'train','validation_matched','validation_mismatched','test_matched'
+    for valid in (.2, .3):
+        with pytest.raises(ValueError, match="parts 'validation_matched', 'validation_mismatched' for validation: say which, e.g. valid='validation_matched'"): split_rows(*parts(*mnli), valid)
+    for train in ('train','training'): assert [o.tolist() for o in split_rows(*parts(train, *mnli[1:]), 'validation_mismatched')]==[list(range(12)),list(range(24, 36))]
+
+def test_a_part_that_is_not_used_is_told_of(in_tmp, bert):
+    ds = Dataset.from_pandas(DF)
+    data = DatasetDict(train=ds, unsupervised=ds, test=ds)
+    with pytest.warns(UserWarning, match="a random part of the training rows validates, and the data's 'unsupervised' is not used: valid='unsupervised'"): split_rows(*read_rows(data))
+    with pytest.warns(UserWarning, match="the data's 'more' is not used"): question_answering_learner(DatasetDict({k:Dataset.from_pandas(questions()) for k in ('train','more')}), bert, max_length=64)
+    for n in ('train','book'): (in_tmp/f'{n}.txt').write_text('\n'.join(TEXTS))
+    with pytest.warns(UserWarning, match="'book' is not used"): split_rows(*read_corpus(in_tmp))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        split_rows(*read_rows(DatasetDict(train=ds, test=ds, test_small=ds)))
+        split_rows(*read_rows(data), 'unsupervised')
+
+def test_files_with_names_that_begin_as_those_of_parts(in_tmp):
+    for n in ('a','dev_notes','test-driven'): (in_tmp/f'{n}.txt').write_text('\n'.join(TEXTS))
+    rows,parts = read_corpus(in_tmp)
+    assert [len(o) for o in split_rows(rows, parts)]==[115,29] # of all files
+
+UNLIKE = dict(absent=lambda ds: ds.remove_columns('label'), null=lambda ds: ds.remove_columns('label').add_column('label', [None]*len(ds)), more=lambda ds: ds.add_column('more', list(range(len(ds)))))
+
+@pytest.mark.parametrize('unlike', UNLIKE)
+def test_a_part_that_is_not_read_may_be_unlike(unlike, bert):
+    ds = Dataset.from_pandas(DF)
+    train,valid,test = ds.select(range(30)),ds.select(range(30, 40)),UNLIKE[unlike](ds.select(range(40, 48)))
+    for valid_part,kwargs in ((valid, {}), (valid, dict(valid='validation')), (test, dict(valid=valid)), (test, dict(valid='other'))):
+        data = DatasetDict(test=test, train=train, validation=valid_part, other=valid)
+        learn = learner('single', bert, data, **dict(valid=.2) | kwargs)
+        assert [learn.texts_of(o.items) for o in (learn.dls.train_ds, learn.dls.valid_ds)]==[train['text'][:],valid['text'][:]]
+        assert learn.dls.valid.row_numbers().tolist()==list(range(10))
+    for valid in (.25, None, RandomSplitter(.25)):
+        learn = learner('single', bert, DatasetDict(train=train, test=test), valid=valid)
+        assert sum(map(len, (learn.dls.train_ds, learn.dls.valid_ds)))==30
+    assert len(learner('single', bert, DatasetDict(train=train, validation_matched=train, test=test), valid=.2).dls.valid_ds)==30 # same rows, another part
+    for asked in ('test', range(3)):
+        with pytest.raises(ValueError, match="'train' and 'test' have different features"): learner('single', bert, DatasetDict(train=train, test=test), valid=asked)
 
 def test_files_of_a_corpus_that_are_held_out(in_tmp):
     for i,n in enumerate(('a','test','b','valid')): (in_tmp/f'{n}.txt').write_text('\n'.join(TEXTS[12*i:12*i+12]))

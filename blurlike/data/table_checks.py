@@ -33,8 +33,19 @@ def _same_labels(parts):
     (first,here),*others = ((name, ds.features) for name,ds in parts.items())
     for name,there in others:
         if there==here: continue
-        raise ValueError(f"the splits {first!r} and {name!r} have different features: {here} and {there}; "
-            "cast one to the other's: `ds.cast(features)`")
+        leave = f"leave {name!r} out of the data if it isn't needed, or " if len(parts)>2 else ''
+        raise ValueError(f"the splits {first!r} and {name!r} have different features: {here} and {there}; {leave}{_made_alike(here, there)}")
+
+# %% ../../nbs/data/04_table_checks.ipynb #4ebc50ac1
+def _made_alike(here, there): # what does it
+    shared = [c for c in here if c in there]
+    if len(shared)<max(len(here), len(there)): return f"keep what both have: `ds.select_columns({shared})`"
+    names = {c:getattr(f, 'names', None) for c,f in here.items()}
+    column = next((c for c,first in names.items() if first and getattr(there[c], 'names', first)!=first), None)
+    if column is None: return "cast one to the other's: `ds.cast(features)`"
+    ids = {n:i for i,n in enumerate(names[column])}
+    return (f"number the labels of the second as the first does: `ds.align_labels_with_mapping({ids}, {column!r})` "
+        "(`cast` would give them other names)")
 
 # %% ../../nbs/data/04_table_checks.ipynb #50b2d08x
 def is_foreign(o): return hasattr(o, 'to_pandas') and hasattr(o, 'columns') # a table of pyarrow, polars or another library

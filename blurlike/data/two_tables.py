@@ -18,7 +18,7 @@ from ..support.arguments import is_number, some_of
 from .column import stands_elsewhere, with_names
 from .row_numbers import said_rows
 from .rows import Rows
-from .splits import own_frame, train_part
+from .splits import own_frame, parts_read, train_part
 from .table_checks import declared_in, is_foreign, read_rows
 
 # %% ../../nbs/data/08_two_tables.ipynb #c3a8f645
@@ -63,10 +63,22 @@ def read_split(
     if is_two and asked:
         raise ValueError(f"data holds two tables, for training and for validation: leave out valid={said_rows(valid)}, or one of them")
     if is_two: data,valid = data
-    elif not is_table(valid): return (*read(data, *args), valid)
+    is_one = not is_two and not is_table(valid)
+    data,unread = _without_unread(data, valid if is_one else None)
+    if is_one:
+        rows,parts,*rest = read(data, *args)
+        return (rows, parts|unread, *rest, valid)
     (train,parts,*rest),(other,*_) = _read_two(data, valid, read, args)
     train = train[train_part(parts, len(train))]
     return (*_joined(train, other), *rest, 'validation')
+
+# %% ../../nbs/data/08_two_tables.ipynb #9520eacac1
+def _without_unread(data, valid): # and the parts that were left out, as parts without rows
+    if not isinstance(data, DatasetDict): return data,{}
+    read = parts_read(dict.fromkeys(data, ()), valid)
+    unlike = [k for k in data if k not in read and data[k].features!=data[read[0]].features]
+    kept = DatasetDict({k:ds for k,ds in data.items() if k not in unlike})
+    return kept,{k:np.zeros(0, dtype=np.int64) for k in unlike}
 
 # %% ../../nbs/data/08_two_tables.ipynb #b4ef044f
 def _table(rows): # its own rows alone

@@ -15,8 +15,7 @@ from fastcore.meta import delegates
 from ...data.batch import TransformersDL
 from ...data.column import Column
 from ...data.table_checks import check_columns
-from ...data.draws import GroupSplitter
-from ...data.splits import own_part, split_rows, used_rows
+from ...data.splits import split_rows, used_rows
 from ...data.two_tables import read_split
 from ...model.class_weights import loss_name
 from ...model.inputs_callback import ModelLoss
@@ -24,7 +23,7 @@ from ...model.losses import TokenLoss, inner_loss
 from ...model.tokenizer import load_tokenizer
 from ...model.text_limit import fit_length
 from ...model.splitters import transformer_splitter
-from ...support.arguments import check_counts, column_names, is_number
+from ...support.arguments import check_counts, column_names
 from ...task import Task, decoder_knows, register_learner, register_task
 from .answers import AnswerColumn, AnswerLoss, AnswerPlaces
 from .card_and_page import answers_code
@@ -95,10 +94,6 @@ def _checked(used, columns, names): # (n,) bool, has a row an answer?
     check_asked(used, *columns)
     return check_answers(used, names)
 
-def _by_context(valid, parts, context):
-    is_drawn = is_number(valid) and 0<valid<1 and own_part(parts) is None
-    return GroupSplitter(context, valid) if is_drawn else valid
-
 # %% ../../../nbs/tasks/question_answering/09_learner.ipynb #4210bc55
 @register_learner
 @delegates(TransformersLearner)
@@ -137,7 +132,7 @@ def question_answering_learner(
         return TransformersLearner(data, checkpoint, task=task, **common)
     rows,parts,valid = read_split(data, valid, read_questions, [*columns, names[0]])
     _check_columns(rows, columns, names)
-    splits = split_rows(rows, parts, _by_context(valid, parts, columns[1]), seed)
+    splits = split_rows(rows, parts, valid, seed, together=columns[1])
     used = used_rows(rows, splits)
     own = load_tokenizer(tokenizer or checkpoint)
     max_length,overlap = _lengths(max_length, overlap, own, checkpoint)
