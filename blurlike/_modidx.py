@@ -3891,6 +3891,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'blurlike/tasks/causal_lm/learner.py'),
                                                   'blurlike.tasks.causal_lm.learner._are_messages': ( 'tasks/causal_lm/learner.html#_are_messages',
                                                                                                       'blurlike/tasks/causal_lm/learner.py'),
+                                                  'blurlike.tasks.causal_lm.learner._are_tokens': ( 'tasks/causal_lm/learner.html#_are_tokens',
+                                                                                                    'blurlike/tasks/causal_lm/learner.py'),
                                                   'blurlike.tasks.causal_lm.learner._block_size': ( 'tasks/causal_lm/learner.html#_block_size',
                                                                                                     'blurlike/tasks/causal_lm/learner.py'),
                                                   'blurlike.tasks.causal_lm.learner._check_chats': ( 'tasks/causal_lm/learner.html#_check_chats',

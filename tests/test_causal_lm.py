@@ -841,6 +841,11 @@ def test_displays(folders, form, capsys):
 def test_bad_chats_are_named(folders, chat, said):
     with pytest.raises((TypeError, ValueError), match=said): lm('chat', folders('gpt2'), [dict(messages=chat if i==4 else CHATS[i]) for i in range(8)])
 
+@pytest.mark.parametrize('values', [[5,6,7], ['good','film']], ids=['ids','words'])
+@pytest.mark.parametrize('form', [pd.DataFrame, Dataset.from_dict], ids=['frame','dataset'])
+def test_tokens_are_no_chat(folders, form, values):
+    with pytest.raises(TypeError, match="column 'input_ids' must hold text .*words, and the ids of their tokens, are no text"): causal_lm_learner(form(dict(input_ids=[values]*8)), folders('gpt2'), text='input_ids')
+
 @pytest.mark.parametrize('column', ['prompt','completion'])
 @pytest.mark.filterwarnings('ignore')
 def test_empty_prompts_and_completions_are_named(folders, column):

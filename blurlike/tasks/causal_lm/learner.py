@@ -38,7 +38,7 @@ from ...inspect.row_losses import token_results
 from ...model.turns import predict_together
 from ...predict.writers import check_can_save, check_can_write, known_ends, set_ends
 from ...share.serving import answering, page_of, page_output, page_with_boxes
-from ...support.arguments import column_names
+from ...support.arguments import column_names, is_number
 from ...support.warn import warn_user
 from ...task import Task, register_learner, register_task
 from .blocks import DocumentBlocks
@@ -93,7 +93,12 @@ def form_of(
     if len(columns)==2: return 'completion'
     first = firsts[0]
     if isinstance(first, str): _check_no_json(first, columns)
-    return 'chat' if isinstance(first, (list, tuple, np.ndarray)) or are_columns(first) else 'text'
+    is_list = isinstance(first, (list, tuple, np.ndarray))
+    is_chat = is_list and not _are_tokens(first) or are_columns(first)
+    return 'chat' if is_chat else 'text'
+
+def _are_tokens(o): # words or ids: `check_texts` says that they are no text
+    return len(o)>0 and (isinstance(o[0], str) or is_number(o[0]))
 
 def _are_messages(o):
     is_list = isinstance(o, (list, tuple, np.ndarray)) and len(o)>0
