@@ -67,7 +67,7 @@ class TokenizeChoices(TokenizeText):
     takes_overlap = takes_ids = told_ragged = False
     def __init__(self,
         tokenizer, # Has a pad token
-        max_length:int|None=None, # Maximum tokens of a text with one choice, special ones included
+        max_length:int|None=None, # Maximum tokens of a text with one choice, special ones included; the text is cut, never a choice
         question:bool=False # Do items have a question between text and choices?
     ):
         super().__init__(tokenizer, max_length)

@@ -93,7 +93,7 @@ class TextChoicesBlock(TransformBlock):
     "Texts with choices, tokenised for the model of `checkpoint`"
     def __init__(self,
         checkpoint, # Name, folder, or a loaded tokenizer
-        max_length:int|None=None, # Maximum tokens of a text with one choice, special ones included; `None`: what tokenizer and model allow
+        max_length:int|None=None, # Maximum tokens of a text with one choice, of which the text is cut, never the choice; `None`: what tokenizer and model allow
         question:bool=False # Do items have a question between text and choices?
     ):
         tokenizer = load_tokenizer(checkpoint)
@@ -167,7 +167,7 @@ def multiple_choice_learner(
     label='label', # Column of the right choice: its number (from 0), letter, or the choice itself
     valid=0.2, # Validation part: fraction, `'group:COLUMN'`, boolean column, split, row numbers, a splitter, another table; `None`: no validation
     bs:int=16, # Rows per batch
-    max_length:int|None=None, # Maximum tokens of a text with one choice; `None`: what the model takes
+    max_length:int|None=None, # Maximum tokens of a text with one choice, of which the text is cut, never the choice; `None`: what the model takes
     metrics=None, # `None`: accuracy
     loss_func=None, # `None`: cross entropy over the choices
     splitter=transformer_splitter, # Groups of parameters
