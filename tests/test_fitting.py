@@ -277,6 +277,46 @@ def test_weight_decay_on_all(bert):
         decays = {p.ndim>1:g['weight_decay'] for g in learn.opt.opt.param_groups for p in g['params']}
         assert decays=={True:.3, False:want}
 
+class Still(Callback):
+    "Nothing but the decay moves a weight."
+    order = 50
+    def before_step(self):
+        for p in self.learn.model.parameters():
+            if p.grad is not None: p.grad.zero_()
+
+@pytest.mark.parametrize('opt', first([torch.optim.AdamW, torch.optim.SGD, torch.optim.RAdam], 2))
+@pytest.mark.parametrize('decays', [False, True])
+def test_optimizers_of_pytorch_decay_what_fastais_do(opt, decays, bert):
+    learn = learner('single', bert, opt_func=partial(OptimWrapper, opt=opt), wd_bn_bias=decays, max_grad_norm=None)
+    before = weights(learn)
+    for call in (learn.freeze, learn.unfreeze): call()
+    quiet(lambda: learn.fit(1, 1e-2, wd=.5, cbs=Still()))
+    moved = {n for n,p in learn.model.named_parameters() if p.any() and not torch.equal(p, before[n])}
+    assert moved=={n for n,p in learn.model.named_parameters() if p.any() and (decays or p.ndim>1)}
+    assert [h['wd'] for h in learn.opt.hypers]==[.5]*3 and len(learn.opt.param_lists)==len(learn.opt.state_dict()['param_groups'])==3
+
+def test_a_wrapped_adamw_trains_as_ours(bert):
+    def trained(**kwargs):
+        learn = learner('single', bert, seed=1, **kwargs)
+        quiet(lambda: learn.fit_one_cycle(1, slice(1e-3, 1e-2), wd=.3))
+        return learn
+    ours,theirs = trained(),trained(opt_func=partial(OptimWrapper, opt=torch.optim.AdamW))
+    assert apart(weights(ours), weights(theirs))<1e-4
+    plain = OptimWrapper([list(ps) for ps in theirs.opt.param_lists], torch.optim.AdamW)
+    plain.load_state_dict(theirs.opt.state_dict()) # as fastai alone keeps it
+    theirs.opt.load_state_dict(plain.state_dict())
+
+class Counting(torch.optim.SGD):
+    "Keeps its count in the group, as some do."
+    def step(self):
+        for g in self.param_groups: g['n'] = g.get('n', 0)+1
+        super().step()
+
+def test_what_an_optimizer_notes_in_its_groups_stays(bert):
+    learn = learner('single', bert, opt_func=partial(OptimWrapper, opt=Counting))
+    quiet(lambda: learn.fit(2, 1e-3, wd=.1))
+    assert [(g['n'],g['weight_decay']) for g in learn.opt.opt.param_groups]==[(2*len(learn.dls.train), .1)]*3
+
 def test_a_split_without_a_seed_follows_the_random_state(bert):
     def rows():
         set_seed(1)

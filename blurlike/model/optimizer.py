@@ -153,12 +153,35 @@ def plain_schedule(
 
 # %% ../../nbs/model/13_optimizer.ipynb #7e50a002
 class WritableOptimWrapper(OptimWrapper):
-    "An optimizer of PyTorch's, whose `hypers` can be written as those of fastai's own"
+    "An optimizer of PyTorch's, whose `hypers` can be written as those of fastai's own; no weight decay on biases and norms"
+    decays_all = False
     @property
     def hypers(self):
         def write(group, k, v): set_item_pg(group, self.bwd_map[k], v)
         groups = zip(self.opt.param_groups, super().hypers)
         return [_Settings(partial(write, group), told) for group,told in groups]
+
+    def decay_all(self): self.decays_all = True # fastai's `wd_bn_bias`
+
+# %% ../../nbs/model/13_optimizer.ipynb #7e50a005
+def _by_decay(group): # as one with decay and one without
+    if not group.get('weight_decay'): return [group]
+    decayed = group | dict(params=[p for p in group['params'] if p.ndim>1])
+    spared = group | dict(params=[p for p in group['params'] if p.ndim<=1], weight_decay=group['weight_decay']*0)
+    return [g for g in (decayed, spared) if g['params']] or [group]
+
+def _keep_notes(group, stepped): group |= {k:v for k,v in stepped.items() if k not in ('params','weight_decay')}
+
+@patch
+def step(self:WritableOptimWrapper, *args, **kwargs):
+    if self.decays_all: return self.opt.step(*args, **kwargs)
+    groups = self.opt.param_groups
+    apart = [_by_decay(g) for g in groups]
+    self.opt.param_groups = [g for parts in apart for g in parts]
+    try: return self.opt.step(*args, **kwargs)
+    finally:
+        self.opt.param_groups = groups
+        for g,parts in zip(groups, apart): _keep_notes(g, parts[0])
 
 # %% ../../nbs/model/13_optimizer.ipynb #5a9e57a1
 def suggest_rate(

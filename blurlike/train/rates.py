@@ -189,7 +189,8 @@ def _new_opt(self:FittingLearner): # optimizers of PyTorch's take no `slice`
     if isinstance(rates, slice) and not has_own: self.lr = rates.stop
     super(FittingLearner, self).create_opt()
     if type(self.opt) is OptimWrapper: self.opt.__class__ = WritableOptimWrapper
-    if self.wd_bn_bias and isinstance(self.opt, adamw): self.opt.decay_all()
+    is_torchs = isinstance(self.opt, (adamw, WritableOptimWrapper))
+    if self.wd_bn_bias and is_torchs: self.opt.decay_all()
     self._warn_left_out()
     self._note_parameters()
     if has_own: return
