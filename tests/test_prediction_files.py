@@ -1,5 +1,5 @@
 "Predictions in a file: those of `predict_batch`, in order, also when the job was killed under way."
-import json,os,signal,subprocess,sys
+import json,os,signal,subprocess,sys,threading
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +8,7 @@ import torch
 from blurlike.all import TransformersLearner, predict_to_file, token_classification_learner
 from blurlike.cli import main
 from blurlike.support.one_writer import OneWriter
+from blurlike.support.warn import warn_user
 from datasets import Dataset
 from fresh import here, run_fresh
 from runs import WORDS, gaps
@@ -120,6 +121,30 @@ def test_cuts_are_reported_once(bert):
     with pytest.warns(UserWarning) as said: predict_to_file(learn, ['the film was shown in a small town']*9, 'p.jsonl', part=3)
     said = [str(w.message) for w in said if 'max_length' in str(w.message)]
     assert len(said)==1 and said[0].startswith('rows 0 to 2: 3 of 3 texts')
+
+def test_each_kind_of_warning_is_told(bert):
+    learn,long = learner('single', bert, max_length=6),'the film was shown in a small town'
+    with pytest.warns(UserWarning) as said: predict_to_file(learn, [long, '', long, 'a \ud800', '', '', long, long, ''], 'p.jsonl', part=3)
+    empty,cut,lone = (str(w.message) for w in said)
+    assert empty.startswith('rows 0 to 2: empty text in item 1') and empty.endswith('(and 2 warnings like it, of other rows)')
+    assert 'cut off' in cut and lone.startswith('rows 3 to 5: a text holds lone surrogates')
+
+def test_an_error_of_another_form_is_placed(single, monkeypatch):
+    "Those of decoding and of JSON are made of more than a message."
+    def fails(*args, **kwargs): b'\xff'.decode()
+    monkeypatch.setattr(single, 'predict_batch', fails)
+    with pytest.raises(ValueError, match="^rows 0 and on: 'utf-8' codec"): predict_to_file(single, TEXTS[:2], 'p.jsonl')
+
+def test_a_job_holds_back_no_warnings_of_other_threads(single, monkeypatch):
+    "Filters belong to the process: of two jobs at once, the second would put back those of the first, for good."
+    predict = single.predict_batch
+    def meanwhile(*args, **kwargs):
+        thread = threading.Thread(target=lambda: warn_user('said elsewhere'))
+        thread.start()
+        thread.join()
+        return predict(*args, **kwargs)
+    monkeypatch.setattr(single, 'predict_batch', meanwhile)
+    with pytest.warns(UserWarning, match='^said elsewhere'): predict_to_file(single, TEXTS[:2], 'p.jsonl')
 
 JOB = '''import os,signal,sys,warnings
 warnings.simplefilter('ignore')

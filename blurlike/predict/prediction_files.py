@@ -9,8 +9,8 @@ __all__ = ['rows_between', 'FilePart', 'predict_to_file']
 import csv
 import glob
 import json
+import re
 import shutil
-import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +24,7 @@ from ..data.row_errors import items_from
 from ..support.files import file_hash, write_file, checksum_of
 from ..support.one_writer import OneWriter
 from ..support.progress import Progress
-from ..support.warn import warn_user
+from ..support.warn import kept_warnings, warn_user
 from ..support.arguments import check_counts
 
 # %% ../../nbs/predict/05_prediction_files.ipynb #10d50007
@@ -88,8 +88,7 @@ def rows_between(
 def _texts_hash(learn, items): # whether they can be used, and what deserves a warning, the prediction will say
     predictions = getattr(learn.task, 'predictions', None)
     writes = getattr(predictions, 'stream', None) is not None # of what is continued, rows lack what the loaders read
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
+    with kept_warnings():
         try: texts = predictions.items_of(learn, items) if writes else learn.texts_of(items, check=noop)
         except (TypeError, ValueError): texts = None # the prediction will name the item
     return checksum_of(texts)
@@ -176,7 +175,7 @@ def _predict_parts(learn, items, out, job, kwargs):
         for p in parts:
             hashes.append(_predict_part(learn, rows_between(items, p.start, p.start+p.rows), p, seen, kwargs))
             bar.step()
-    for category,texts in seen.items(): _tell(category, texts, job)
+    for (category,_),texts in seen.items(): _tell(category, texts, job)
     changed = next((p for p in parts if not p.facts()), None)
     if changed is not None:
         raise ValueError(f"rows {changed.start:,} to {changed.start+changed.rows-1:,}: {str(changed.path)!r} was changed "
@@ -192,25 +191,28 @@ def _predict_parts(learn, items, out, job, kwargs):
 def _predict_part(learn, items, part, seen, kwargs): # its warnings are told once, at the end
     facts = part.facts()
     if kwargs.get('seed') is not None: kwargs = kwargs | dict(seed=kwargs['seed']+part.start) # else each part would draw the same
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter('always')
+    with kept_warnings() as said:
         try:
             texts_hash = _texts_hash(learn, items)
             with items_from(part.start):
                 if not facts: part.write(learn.predict_batch(items, **kwargs), texts_hash)
         except (TypeError, ValueError) as e:
             if getattr(e, 'has_row', False): raise
-            raise type(e)(f"rows {part.start:,} and on: {e}") from e
+            kind = TypeError if isinstance(e, TypeError) else ValueError # those of json and of decoding take other arguments
+            raise kind(f"rows {part.start:,} and on: {e}") from e
     if not facts:
-        for w in said: seen.setdefault(w.category, []).append((part.start, str(w.message)))
+        for message,category in said: seen.setdefault((category, _kind_of(message)), []).append((part.start, message))
     elif facts['texts']!=texts_hash:
         raise _other(part.path.parent, [f'texts (rows {part.start:,} to {part.start+part.rows-1:,})'])
     return texts_hash
 
+def _kind_of(message): return re.sub(r's?( *\d[\d,.%]*)+', ' 0', message) # what others of its kind say too: `item 3`, `items 4, 5`
+
 def _tell(category, texts, job):
     start,said = texts[0]
     end = min(start+job['part'], job['rows'])-1
-    more = f" (and {len(texts)-1} warnings of other rows)" if len(texts)>1 else ''
+    n_more = len(texts)-1
+    more = f" (and {n_more} warning{'' if n_more==1 else 's'} like it, of other rows)" if n_more else ''
     warn_user(f"rows {start:,} to {end:,}: {said}{more}", category)
 
 # %% ../../nbs/predict/05_prediction_files.ipynb #678f1684
