@@ -456,6 +456,13 @@ def test_calibration_ends_an_older_promise(single):
     with pytest.warns(UserWarning, match='their promise is gone: call it again'): single.calibrate(show_plot=False)
     with pytest.raises(ValueError, match='call `learn.conformal'): single.predict_batch(SINGLE.text[:3], sets=True) # of other probabilities
 
+def test_no_calibration_to_take_back_leaves_the_sets(single):
+    single.conformal(.2)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        single.calibrate(None)
+    assert len(single.predict_batch(SINGLE.text[:3], sets=True))==3
+
 def test_a_calibration_is_taken_back_with_all_that_followed_it(multi):
     quiet(multi, lambda l: l.tune_threshold('f1'))
     texts,thresh = MULTI.text.tolist(),multi.threshold

@@ -173,9 +173,9 @@ def test_second_push_leaves_nothing_stale(hub, bert, in_tmp):
     learn = learner('single', bert)
     learn.push_to_hub('films')
     files = hub.repos['ada/films']['main']
-    files |= {'generation_config.json':b'{}', 'notes.txt':b'mine', 'onnx/config.json':b'{}'}
+    files |= {'generation_config.json':b'{}', 'notes.txt':b'mine', 'onnx/config.json':b'{}', 'additional_chat_templates/short.jinja':b'{{ messages }}'}
     learn.push_to_hub('ada/films', card='# Mine')
-    assert 'generation_config.json' not in files and files['notes.txt']==b'mine'
+    assert not files.keys()&{'generation_config.json', 'additional_chat_templates/short.jinja'} and files['notes.txt']==b'mine'
     assert 'onnx/config.json' in files and files['README.md']==b'# Mine'
     assert len(hub.commits)==2
     TransformersLearner.from_pretrained('ada/films')

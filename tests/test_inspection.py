@@ -9,6 +9,7 @@ import torch
 import transformers as tf
 from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer
+from tokenizers.processors import TemplateProcessing
 
 import blurlike.inspect.explain as explain
 import blurlike.inspect.attention as attention
@@ -32,6 +33,10 @@ def tagger(checkpoint, **kwargs):
 def kinds_of(line, kind): return [t for t,_,k in line if k==kind]
 
 # tokens
+
+def test_a_column_of_nothing_is_printed():
+    "As of a report whose slice is an empty text"
+    assert str(Table(['', 'n'], [['', '3']])).split()==['n', '3']
 
 @pytest.mark.parametrize('arch', ARCHS)
 def test_tokens_are_the_tokenizers(arch, checkpoints):
@@ -468,9 +473,24 @@ def test_what_cannot_be_explained(bert):
     with pytest.raises(ValueError, match='none of them'): masked_lm_learner(FRAMES['single'], bert, bs=BS).explain('a [MASK]')
     learn = learner('single', bert)
     with pytest.raises(ValueError, match='the labels are'): learn.explain('a film', labels='moon')
+    with pytest.raises(ValueError, match=r'labels=\[\]: nothing is asked about'): learn.explain('a film', labels=[])
     with pytest.raises(ValueError, match='words='): learn.explain('a film', words=[0])
     with pytest.raises(ValueError, match='shap'): learn.explain('a film', method='shap')
     with pytest.raises(TypeError): learn.explain(7)
+
+def test_a_label_that_is_called_word(bert):
+    df = FRAMES['single'].assign(label=['word','good']*(len(FRAMES['single'])//2))
+    told = learner('single', bert, df).explain('a lovely film', labels=['good','word'], method='occlusion').frame
+    assert [*told]==['word','good','word 1'] and told.word.tolist()==['a','lovely','film']
+
+def test_the_beginning_of_a_text_is_not_unknown(checkpoints):
+    "In the tokenizers of OPT one token is both."
+    learn = learner('single', checkpoints('gpt2'))
+    tok = learn.dls.tokenizer
+    tok.unk_token = tok.eos_token
+    tok.backend_tokenizer.post_processor = TemplateProcessing(single=f'{tok.eos_token} $A', special_tokens=[(tok.eos_token, tok.eos_token_id)])
+    told = ShownTokens(read_text(learn, 'a film'))
+    assert told.reading.full_ids[0]==tok.unk_token_id and 'unknown' not in str(told)
 
 @needs_captum
 def test_unknown_words_count(bert):

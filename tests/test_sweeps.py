@@ -88,6 +88,11 @@ def test_a_part_of_a_grid_is_of_different_combinations():
     again = sweep(lambda a, b, c, d: float(a+b+c), dict(a=[0,1], b=[0,1,2], c=[0,1], d=[5]), n_trials=11, backend='optuna')
     assert again.equals(t)
 
+def test_values_that_are_equal_are_tried_each():
+    "1 and True, 0 and False: to `==` and `in` they are the same."
+    t = sweep(lambda x: float(x), dict(x=[0, 1, False, True]), n_trials=3, backend='optuna')
+    assert len({repr(x) for x in t.x})==len(t)==3
+
 @pytest.mark.slow
 def test_a_grid_of_wandb(monkeypatch):
     server = Server(monkeypatch, [dict(x=1.), dict(x=.3), dict(x=1.)])

@@ -172,6 +172,7 @@ def best_places(self:_Asking): # for each word that was read: (window, place of 
 # %% ../../nbs/inspect/02_explain.ipynb #15b0000b
 def _asked_numbers(names, labels): # of the labels that are asked for
     wanted = list(labels) if isinstance(labels, (list, tuple)) else [labels]
+    if not wanted: raise ValueError(f"labels=[]: nothing is asked about; the labels are {names}")
     unknown = [w for w in wanted if w not in names]
     if unknown: raise ValueError(f"labels={unknown}: the labels are {names}")
     return [names.index(w) for w in wanted]

@@ -45,7 +45,7 @@ def names(self:Explanation)->list:
 def frame(self:Explanation)->pd.DataFrame:
     "A row a word, a column for each output that is explained; several texts one below the other."
     names = self.names
-    heads = [n if names.count(n)<2 else f'{n} {i}' for i,n in enumerate(names)]
+    heads = [n if names.count(n)<2 and n!='word' else f'{n} {i}' for i,n in enumerate(names)]
     texts = {id(r):r for r in map(self._reading, self.rows)} or {0:self.reading}
     def of(text): return {h:r['words'] for h,r in zip(heads, self.rows) if self._reading(r) is text}
     return pd.concat([pd.DataFrame(dict(word=_words(t)) | of(t)) for t in texts.values()], ignore_index=True)

@@ -249,7 +249,7 @@ def told(self:ShownTokens)->str:
     r,limit = self.reading,self.reading.tfm.max_length
     n = len(r.full_ids)
     lost = sum(r.cut)
-    unknown = sum(i==self.tok.unk_token_id for i in r.full_ids)
+    unknown = sum(i==self.tok.unk_token_id and p is not None for i,p in zip(r.full_ids, r.full_places))
     res = f"{count_of(n, 'token')}, {count_of(len(r.words), 'word')}"
     if limit: res += f", max_length={limit:,}"
     if lost: res += f": {lost:,} tokens ({lost/n:.0%}) are cut off"

@@ -137,6 +137,7 @@ def _moved(loss_func, scaling): # thresholds that give the same labels after ano
     return moved.sigmoid().clamp(numbers.tiny, 1-numbers.eps/2).tolist()
 
 def _set_scaling(learn, scaling):
+    if scaling==decisions_of(learn.loss_func)['scaling']: return # nothing changes
     if decisions_of(learn.loss_func)['conformal'] is not None:
         warn_user("the sets of `learn.conformal` were found by other probabilities, and their promise is gone: call it again")
     changes = dict(thresh=_moved(learn.loss_func, scaling)) if learn.predictions.picks=='some' else {}

@@ -13,6 +13,7 @@ from fastai.torch_core import rank_distrib
 from fastcore.basics import patch
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
+from transformers.utils import CHAT_TEMPLATE_DIR
 
 from .model_card import model_card
 from ..train.learner import TransformersLearner
@@ -58,6 +59,6 @@ def push_to_hub(self:TransformersLearner,
         if card is None: card = model_card(self, repo, merge, **data)
         (folder/'README.md').write_text(card, encoding='utf-8')
         there = map(Path, api.list_repo_files(repo, revision=revision))
-        stale = [p.name for p in there if len(p.parts)==1 and p.suffix in READ]
+        stale = [p.as_posix() for p in there if p.suffix in READ and p.parent.as_posix() in ('.', CHAT_TEMPLATE_DIR)]
         return api.upload_folder(repo_id=repo, folder_path=folder, commit_message=commit_message,
             revision=revision, create_pr=create_pr, delete_patterns=stale or None)

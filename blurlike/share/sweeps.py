@@ -32,9 +32,9 @@ def _is_range(o): # two finite numbers, the greater one last
     def is_number(v): return isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
     return len(o)==2 and all(map(is_number, o)) and o[0]<o[1]
 
-def _once_each(values):
-    def is_same(a, b): return type(a) is type(b) and a==b
-    return [v for i,v in enumerate(values) if not any(is_same(v, o) for o in values[:i])]
+def _is_same(a, b): return a is b or type(a) is type(b) and a==b # 1 and True are two values
+
+def _once_each(values): return [v for i,v in enumerate(values) if not any(_is_same(v, o) for o in values[:i])]
 
 def read_range(
     name:str, # Of the parameter
@@ -185,16 +185,18 @@ def _suggest(trial, name, r):
 
 def _draw(trial, ranges): return {n:_suggest(trial, n, r) for n,r in ranges.items()}
 
+def _is_in(params, tried): return any(all(_is_same(v, o[n]) for n,v in params.items()) for o in tried)
+
 def _untried(ranges, tried, seed): # a combination of choices, at random
     rng = random.Random(f'{seed} {len(tried)}')
     while True:
         params = {n:rng.choice(r['values']) for n,r in ranges.items()}
-        if params not in tried: return params
+        if not _is_in(params, tried): return params
 
 def _ask(study, ranges, tried, seed): # a trial and its parameters
     trial = study.ask()
     params = _draw(trial, ranges)
-    is_new = params not in tried or not all('values' in r for r in ranges.values())
+    is_new = not _is_in(params, tried) or not all('values' in r for r in ranges.values())
     if is_new: return trial,params
     study.tell(trial, state=_state('failed')) # which the search passes over
     study.enqueue_trial({n:v for n,v in _untried(ranges, tried, seed).items() if len(ranges[n]['values'])>1})

@@ -56,7 +56,7 @@ class Table:
 
     def __repr__(self):
         rows = [self.columns, *([c if isinstance(c, str) else c[0] for c in r] for r in self.rows)]
-        widths = [max([len(head), *(min(len(s), 72) for s in cells)]) for head,*cells in zip(*rows)]
+        widths = [max([1, len(head), *(min(len(s), 72) for s in cells)]) for head,*cells in zip(*rows)]
         return '\n'.join(line for i,r in enumerate(rows) for line in _wrapped(r, widths, i>0))
 
 # %% ../../nbs/show/00_table.ipynb #ee6589b4
