@@ -1656,6 +1656,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'blurlike/inspect/uncertain.py'),
                                             'blurlike.inspect.uncertain._far_apart': ( 'inspect/uncertain.html#_far_apart',
                                                                                        'blurlike/inspect/uncertain.py'),
+                                            'blurlike.inspect.uncertain._first_tokens': ( 'inspect/uncertain.html#_first_tokens',
+                                                                                          'blurlike/inspect/uncertain.py'),
                                             'blurlike.inspect.uncertain._known_rows': ( 'inspect/uncertain.html#_known_rows',
                                                                                         'blurlike/inspect/uncertain.py'),
                                             'blurlike.inspect.uncertain._least_sure': ( 'inspect/uncertain.html#_least_sure',

@@ -12,7 +12,7 @@ from datasets import Dataset
 from small import FRAMES, KINDS, TEXTS, direct_logits, learner, table, texts_of
 
 import blurlike.inspect.uncertain as un
-from blurlike.all import masked_lm_learner, set_seed, token_classification_learner
+from blurlike.all import causal_lm_learner, masked_lm_learner, set_seed, token_classification_learner
 
 LABELLED = [k for k in KINDS if k!='regression']
 TAGGED = pd.DataFrame(dict(tokens=[t.split() for t in TEXTS], tags=[['B-X' if w in ('great','lovely','superb') else 'O' for w in t.split()] for t in TEXTS]))
@@ -121,6 +121,24 @@ def test_embeddings_are_means_of_what_the_head_gets(trained, kind):
             with torch.no_grad(): res.append(learn.model.base_model(**{k:v for k,v in enc.items()})[0][0].mean(0))
         return torch.stack(res).mean(0)
     np.testing.assert_allclose(found, torch.stack([plain(o) for o in items]).numpy(), atol=1e-4)
+
+def test_the_first_call_of_a_learner_that_pads_left(checkpoints):
+    "How such a model is told of positions is tried first, by a call of its own."
+    learn = learner('single', checkpoints('gpt2'))
+    learn.dls.tokenizer.padding_side = 'left'
+    found = learn.embed(['a film that was great', 'a film'])
+    np.testing.assert_allclose(found, learn.embed(['a film that was great', 'a film']))
+    np.testing.assert_allclose(found[1:], learn.embed(['a film']), atol=1e-5)
+
+@pytest.mark.parametrize('arch', ['bert','gpt2'])
+def test_a_head_of_words_is_asked_for_one_token(arch, checkpoints, monkeypatch):
+    make = masked_lm_learner if arch=='bert' else causal_lm_learner
+    learn,items,rows = make(FRAMES['single'], checkpoints(arch), text='text'),FRAMES['single'][:5],[]
+    found = learn.embed(items)
+    with learn.model.get_output_embeddings().register_forward_hook(lambda m, args, o: rows.append(o.numel()//o.shape[-1])): learn.embed(items)
+    assert rows==[5]
+    monkeypatch.setattr(un, '_first_tokens', lambda door, x: None)
+    np.testing.assert_array_equal(learn.embed(items), found)
 
 def test_what_an_embedding_leaves_out_is_told(bert):
     learn = learner('single', bert, max_length=10)

@@ -129,13 +129,19 @@ def _embedded(self:TransformersLearner, items, bs): # (n,H) float32
         res.append(places[np.argsort(np.concatenate(batches))])
     return torch.cat(res).numpy() if res else np.zeros((0, getattr(base.config, 'hidden_size', 0)), dtype=np.float32)
 
+def _first_tokens(door, x): # (B,L) bool, where the head may be asked for some tokens alone; else `None`
+    is_alone = door._head_alone() # tried before anybody listens, as is all that the door must know of the model
+    is_one_window = x.shape[1]==len(door.fields)
+    return torch.arange(x.shape[-1]).eq(0).expand(len(x), -1) if is_alone and is_one_window else None
+
 @patch
 def _embed(self:TransformersLearner, base, tfm, x): # (B,W*F,L) -> (B,H)
     listener = _Listener()
-    hook = base.register_forward_hook(listener, with_kwargs=True)
-    try:
-        with self.predicting(): self.forward(x)
-    finally: hook.remove()
+    with self.predicting():
+        select = _first_tokens(self.model_inputs.door, x)
+        hook = base.register_forward_hook(listener, with_kwargs=True, prepend=True) # before the door hides states from the head
+        try: self.forward(x, select)
+        finally: hook.remove()
     _,owner,_ = split_windows(x.as_subclass(torch.Tensor), tfm.fields, tfm.tokenizer.pad_token_id)
     of_windows = torch.cat(listener.parts)
     sums = of_windows.new_zeros(len(x), of_windows.shape[1]).index_add(0, owner, of_windows)
