@@ -341,6 +341,13 @@ def test_get_preds_with_loss(kind, learn, direct):
 def test_get_preds_with_decoded(kind, learn, direct):
     *_,dec = learn.get_preds(with_decoded=True)
     close(dec, direct.squeeze(1) if kind=='regression' else direct.sigmoid()>.5 if kind=='multi' else direct.argmax(1))
+    none = learn.get_preds(dl=learn.dls.test_dl([]), with_decoded=True)[-1]
+    assert none.shape==dec[:0].shape and none.dtype==dec.dtype
+
+def test_get_preds_by_place(learn):
+    "Arguments stand where fastai has them."
+    x,preds,targs,dec = learn.get_preds(1, None, True, True)
+    for a,b in zip((preds, targs, dec), learn.get_preds(with_decoded=True)): close(a, b)
 
 def test_get_preds_with_all(kind, learn, direct):
     x,preds,targs,dec,losses = learn.get_preds(with_input=True, with_loss=True, with_decoded=True)
@@ -500,7 +507,8 @@ def test_classification_interpretation(kind, learn, direct):
     assert (interp.confusion_matrix()==cm).all()
     confused = [(VOCABS[kind][i], VOCABS[kind][j], n) for i,row in enumerate(cm) for j,n in enumerate(row) if i!=j and n]
     assert sorted(map(str, interp.most_confused()))==sorted(map(str, confused)) and confused
-    interp.plot_confusion_matrix()
+    ax = interp.plot_confusion_matrix(True, 'Mine', 'Reds')
+    assert ax.get_title()=='Mine' and ax.images[0].get_cmap().name=='Reds'
     interp.print_classification_report()
 
 # Export

@@ -105,10 +105,14 @@ def print_classification_report(self:ClassificationInterpretation):
 def plot_confusion_matrix(self:ClassificationInterpretation,
     normalize:bool=False, # Shares of the rows of each label, rather than counts?
     title:str|None=None, # `None`: says how many labels are drawn
+    cmap:str='Blues', # Colours
+    norm_dec:int=2, # Decimal places of shares
+    plot_txt:bool=True, # Write the numbers into the cells?
+    *,
     most:int=20, # Labels that are drawn at most
-    **kwargs # Passed to `plot_confusion`, e.g. `cmap`, `norm_dec`, `plot_txt`, `figsize`
+    **kwargs # Passed to matplotlib's `figure`, e.g. `figsize`
 ): # Axes
     "The confusion matrix, of many labels the most confused ones."
     names = list(self.vocab)
     confusion = pd.DataFrame(self.confusion_matrix(), index=names, columns=names)
-    return plot_confusion(confusion, most, normalize, title, **kwargs)
+    return plot_confusion(confusion, most, normalize, title, cmap, norm_dec, plot_txt, **kwargs)

@@ -159,13 +159,25 @@ def _in_order(dl, reorder, show): # all rows of `dl`, each once
 
 @patch
 @delegates(Learner.get_preds)
-def get_preds(self:PredictingLearner, ds_idx=1, dl=None, reorder=True, inner=False, cbs=None, **kwargs):
+def get_preds(self:PredictingLearner,
+    ds_idx:int=1, # 0: training rows, 1: validation rows
+    dl=None, # Another loader, instead
+    with_input:bool=False, # The batches too?
+    with_decoded:bool=False, # What the predictions mean too, e.g. numbers of labels?
+    with_loss:bool=False, # The loss of each row too?
+    act=None, # Function of outputs; `None`: that of the loss
+    inner:bool=False, # Is this within a fit?
+    reorder:bool=True, # Are rows told in their own order?
+    cbs=None, # Callbacks
+    **kwargs
+)->tuple: # Inputs, if they are wanted; predictions and targets; decoded predictions and losses, if they are wanted
     "fastai's `get_preds`: rows go through the model in order of length and come back in their own; `ValueError` where outputs are `nan`."
     cbs = L(cbs) if inner else [_Numbers(), *L(cbs)] # a fit goes on, and tells of its loss
     if dl is None: dl = self.dls[ds_idx].new(shuffle=False, drop_last=False)
     check_gives_batches(dl)
-    if kwargs.get('with_loss'): check_labelled(dl, self.dls)
-    if kwargs.get('with_decoded'): _check_decodes(self)
+    if with_loss: check_labelled(dl, self.dls)
+    if with_decoded: _check_decodes(self)
+    kwargs |= dict(with_input=with_input, with_decoded=with_decoded, with_loss=with_loss, act=act)
     kind = self.predictions.gather
     is_empty = isinstance(dl, TransformersDL) and len(dl.dataset)==0
     if is_empty and kind is None: return self._no_preds(**kwargs)

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from fastai.torch_core import to_float
-from fastcore.basics import patch
+from fastcore.basics import getcallable, patch
 from fastcore.foundation import L
 
 from ..data.column import Column
@@ -171,7 +171,7 @@ def _no_preds(self:PredictingLearner, with_input=False, with_loss=False, with_de
     model = unwrap(self.model)
     none = torch.zeros(0) if gives_one_number(model) else torch.zeros(0, model.config.num_labels)
     inputs = [torch.zeros(0, 0, 0).long()] if with_input else []
-    decoded = [none] if with_decoded else []
+    decoded = [getcallable(self.loss_func, 'decodes')(none)] if with_decoded else []
     losses = [torch.zeros(0)] if with_loss else []
     return (*inputs, none, None, *decoded, *losses)
 
