@@ -90,12 +90,19 @@ def _find_rate(learn): # two passes over few rows are enough; in fewer than 40 s
     print(f'looking for a learning rate, in at most {n} steps ... (--lr 5e-5 or the like leaves this out)', flush=True)
     return found_rate(learn, n)
 
+def _begun_with(folder): # the arguments of the run in it
+    path = Path(folder).expanduser()/'run.json'
+    if not path.is_file(): return {}
+    facts = json.loads(path.read_text())
+    given = dict(facts['arguments']['dict'])
+    return {option:given[k] for option,k in dict(epochs='n_epoch', lr='lr_max').items() if k in given} | dict(steps=facts['settings']['steps'])
+
 def _same_run(args): # what is asked for anew must be what the run was begun with
-    path = Path(args.checkpoints).expanduser()/'run.json'
-    begun = dict(json.loads(path.read_text())['arguments']['dict']) if path.is_file() else {}
-    for name,asked,was in (('epochs',args.epochs,begun.get('n_epoch')), ('lr',args.lr,begun.get('lr_max'))):
-        if None in (asked, was) or asked==was: continue
-        raise ValueError(f"--{name} {asked}: the run in {args.checkpoints!r} was begun with --{name} {was}, and --resume goes on "
+    for name,was in _begun_with(args.checkpoints).items():
+        asked = getattr(args, name)
+        if asked is None or asked==was: continue
+        begun = f"without --{name}" if was is None else f"with --{name} {was}"
+        raise ValueError(f"--{name} {asked}: the run in {args.checkpoints!r} was begun {begun}, and --resume goes on "
             "as it was begun. To train longer, give its --out as the checkpoint of another run")
 
 def _epoch_lines(learn): # for a file or pipe: the epoch table under its headings

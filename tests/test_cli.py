@@ -177,11 +177,15 @@ def test_numbers_that_train_nothing(argv, capsys):
 def test_a_run_is_resumed_as_it_was_begun(bert, in_tmp, capsys):
     FRAMES['single'].to_csv('data.csv')
     common = ['train', 'data.csv', str(bert), '--checkpoints', 'run', '--out', 'm']
-    assert main([*common, '--epochs', '1', '--lr', '1e-3'])==0
-    for more in (['--epochs', '5'], ['--lr', '1e-4']):
+    assert main([*common, '--epochs', '1', '--lr', '1e-3', '--steps', '4'])==0
+    for more in (['--epochs', '5'], ['--lr', '1e-4'], ['--steps', '9']):
         assert main([*common, '--resume', *more])==2
         assert f'was begun with {more[0]} ' in capsys.readouterr().err
-    for more in ([], ['--epochs', '1', '--lr', '1e-3']): assert main([*common, '--resume', *more])==0
+    for more in ([], ['--epochs', '1', '--lr', '1e-3', '--steps', '4']): assert main([*common, '--resume', *more])==0
+    settings = json.loads(Path('run/run.json').read_text())
+    settings['settings']['steps'] = None
+    Path('run/run.json').write_text(json.dumps(settings))
+    assert main([*common, '--resume', '--steps', '4'])==2 and 'was begun without --steps' in capsys.readouterr().err
 
 def test_pairs_have_two_texts(bert, in_tmp, capsys, monkeypatch):
     FRAMES['pair'].to_csv('pairs.csv', index=False)
