@@ -1,5 +1,6 @@
 "`compare`: paired bootstrap and McNemar's test, rows on which two models differ; and confusions of many labels that can be read."
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -89,6 +90,14 @@ def test_mcnemar():
     m = Comparison(report_of(Y, p), report_of(Y, q)).mcnemar
     n,k = int(((p==Y)&(q!=Y)).sum()),int(((p!=Y)&(q==Y)).sum())
     assert m=={'a alone':n, 'b alone':k, 'p':binomtest(n, n+k).pvalue}
+
+def test_the_values_of_rows_are_read_once():
+    a,b = report_of(Y, noisy(Y, .4, 1)),report_of(Y, noisy(Y, .3, 2))
+    asked,made = [],a.results.told()
+    a.results = replace(a.results, told=lambda: asked.append(1) or made)
+    c = Comparison(a, b)
+    str(c), c._repr_html_(), c.differ()
+    assert len(asked)==1
 
 def test_rows_on_which_they_differ():
     p,q = noisy(Y, .4, 1),noisy(Y, .3, 2)

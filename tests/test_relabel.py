@@ -175,6 +175,7 @@ def test_two_learners_over_the_same_rows(bert):
 
 BAD = dict(several=(([38, 3, 5, 0], ['x','bad','y','z']), ValueError, "^row 38: unknown label 'x'.* \\(rows 5, 0 cannot be read either\\)$"),
     label=(([0], ['x']), ValueError, "row 0: unknown label 'x'; the learner knows 'bad', 'fine', 'good'"), twice=(([0, 5, 0], ['bad']*3), ValueError, 'row 0 more than once'),
+    twice_found=(([0, 5, 0], ['bad']*3, ['training', None, None]), ValueError, 'row 0 more than once'),
     negative=(([-1], ['bad']), ValueError, 'row -1: no such row'), far=(([1, 48, 99], ['bad']*3), ValueError, 'rows 48, 99: no such row'), huge=(([10**30], ['bad']), ValueError, 'no such row'),
     boolean=(([True], ['bad']), TypeError, 'rows holds True'), flag=((np.array([True]), ['bad']), TypeError, 'rows holds True'), fraction=(([3.], ['bad']), TypeError, 'rows holds 3.0'),
     text=((['3'], ['bad']), TypeError, "rows holds '3'"), one=((3, 'bad'), TypeError, 'rows=3: a list of row numbers'), string=(('3', ['bad']), TypeError, "rows='3': a list"),

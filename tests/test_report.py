@@ -164,6 +164,7 @@ def test_slices(trained):
     df = FRAMES['single'].assign(source=['web','mail',None]*16, size=range(48), share=np.linspace(0, 1, 48), many=[str(i//2) for i in range(48)][::-1])
     report = quiet(learn, lambda l: l.report(df, by=['source','size','share']))
     s = report.slices
+    assert report.slices is s # each is drawn by itself
     assert s.loc['source'].rows.to_dict()=={'web':16,'mail':16,NONE:16}
     assert s.loc['size'].index.tolist()==['0 to 11','12 to 23','24 to 35','36 to 47'] and s.loc['share'].rows.tolist()==[12]*4
     mail = df.iloc[1::3]

@@ -80,14 +80,16 @@ def _check_lengths(rows, **others):
         if len(values)==len(rows): continue
         raise ValueError(f"there are {len(rows)} rows and {len(values)} {name}: one a row is expected")
 
+def _check_once(rows):
+    twice = rows[rows.duplicated()].unique()
+    if len(twice): raise ValueError(f"{name_numbers(twice.tolist())} more than once: one label a row is expected")
+
 def _found(asked, loaders): # part -> places of the rows, and which of `asked` (row, part) each is
     asked = pd.DataFrame(asked, columns=['row','part'])
-    twice = asked[asked.duplicated()]
-    if len(twice):
-        raise ValueError(f"{name_numbers(twice.row.unique().tolist())} more than once: one label a row is expected")
     res,seen = {},np.zeros(len(asked), dtype=bool)
     for name,dl in loaders.items():
         mine = asked[asked.part.isna() | (asked.part==name)]
+        _check_once(mine.row)
         which = pd.Series(mine.index, index=mine.row).reindex(dl.row_numbers()).to_numpy(float)
         places = np.flatnonzero(~np.isnan(which))
         res[name] = places,which[places].astype(int)

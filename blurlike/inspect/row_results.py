@@ -8,6 +8,7 @@ __all__ = ['FEWEST_ROWS', 'RowResults', 'ratio', 'draw_sums', 'interval', 'mean_
 # %% ../../nbs/inspect/08_row_results.ipynb #3ebd1089
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,6 +29,8 @@ class RowResults:
     cells:np.ndarray|None = None # (m,3) place of a row, number of the true label, number of the predicted one; C is none
     units:np.ndarray|None = None # (n,) how many tokens are judged in each, where that depends on the model
 
+    def __post_init__(self):
+        if self.told is not None: self.told = cache(self.told) # values of many rows, which a comparison asks for again and again
     def __len__(self): return self.sums.shape[0]
     def total(self, places=slice(None)): return np.asarray(self.sums[places].sum(0)).reshape(1, -1) # (1,k)
 

@@ -83,6 +83,10 @@ class ScoreReport(Told):
         one,many = (self.results.measure(s) for s in (self.results.total(), self.drawn))
         rows = {k:[v[0], *interval(many[k], len(self))] for k,v in one.items()}
         return pd.DataFrame(rows.values(), index=[*rows], columns=['score','low','high'])
+    @cached_property
+    def slices(self)->pd.DataFrame|None:
+        "A row a slice: how many rows, and its scores with their intervals; `None` where `by=` was left out."
+        return _slices_of(self) if self.places else None
 
 # %% ../../nbs/inspect/13_score_report.ipynb #7c06001d
 @patch(as_prop=True)
@@ -99,14 +103,11 @@ def labels(self:ScoreReport)->pd.DataFrame|None:
     res = pd.concat([res, more.astype(float)])
     return AllColumns(res.assign(support=[*r.support, *[r.support.sum()]*len(more)]))
 
-@patch(as_prop=True)
-def slices(self:ScoreReport)->pd.DataFrame|None:
-    "A row a slice: how many rows, and its scores with their intervals; `None` where `by=` was left out."
-    if not self.places: return None
-    r,rows,index = self.results,[],[]
-    for by,values in self.places.items():
+def _slices_of(report): # each is drawn by itself, which takes as long as all of the rest
+    r,rows,index = report.results,[],[]
+    for by,values in report.places.items():
         for value,at in values.items():
-            drawn = r.measure(draw_sums(r.sums[at], self.samples, self.seed))
+            drawn = r.measure(draw_sums(r.sums[at], report.samples, report.seed))
             rows.append(dict(rows=len(at)) | _columns(r.measure(r.total(at)), drawn, len(at)))
             index.append((by, value))
     return AllColumns(rows, index=pd.MultiIndex.from_tuples(index, names=['by','value']))
