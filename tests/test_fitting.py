@@ -5,10 +5,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers
 import fastai.callback.data # noqa: F401 (it gives loaders more methods)
+from fastai.callback.core import CancelEpochException, CancelTrainException, CancelValidException
 from fastai.callback.schedule import SchedCos, SchedNo, combine_scheds
 from fastai.losses import FocalLossFlat, LabelSmoothingCrossEntropyFlat
 from fastai.metrics import F1Score, RocAuc, RocAucBinary, accuracy, top_k_accuracy
@@ -18,7 +20,7 @@ from runs import WORDS, Cut, gaps, tagger
 from small import BS, FRAMES, MORE_KINDS, first, learner
 from torch import nn
 
-from blurlike.all import (Callback, Interpretation, TransformersLearner, row_losses, seq2seq_learner, CancelBatchException, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, layerwise_splitter, load_learner, masked_lm_learner,
+from blurlike.all import (Callback, CSVLogger, Interpretation, TransformersLearner, row_losses, seq2seq_learner, CancelBatchException, Checkpoints, CrossEntropyLossFlat, EarlyStoppingCallback, GradientAccumulation, ReduceLROnPlateau, SaveModelCallback, layerwise_splitter, load_learner, masked_lm_learner,
     plain_schedule, sequence_classification_learner, set_seed, token_classification_learner)
 from blurlike.train.run_facts import differences, run_facts
 
@@ -137,6 +139,33 @@ def test_epochs_that_are_skipped_have_no_best(bert, in_tmp):
     cb = Checkpoints('run', best='valid_loss')
     quiet(lambda: learn.fit(3, 1e-3, start_epoch=1, cbs=cb))
     assert cb.best_epoch in (1, 2)
+
+COLUMNS = ['train_loss','valid_loss','accuracy','f1_macro']
+
+class CutEpoch(Callback):
+    "Ends what is going on of the first epoch by `error`, at its second batch of training or validation"
+    def __init__(self, error, training): self.error,self.in_training = error,training
+    def after_batch(self):
+        if self.epoch==0 and self.training==self.in_training and self.iter==1: raise self.error
+
+CUTS = dict(train=(CutEpoch(CancelTrainException, True), ['train_loss']), valid=(CutEpoch(CancelValidException, False), COLUMNS[1:]),
+    epoch=(CutEpoch(CancelEpochException, True), COLUMNS), late=(CutEpoch(CancelEpochException, False), COLUMNS[1:]))
+@pytest.mark.parametrize('cut', CUTS)
+def test_a_row_of_an_epoch_that_was_cut_short_keeps_its_columns(cut, bert, in_tmp):
+    learn,(cb,lost) = learner('single', bert),CUTS[cut]
+    trackers = [SaveModelCallback(), EarlyStoppingCallback('accuracy', patience=2), ReduceLROnPlateau('train_loss', patience=3)]
+    run = Checkpoints('run', best='valid_loss')
+    quiet(lambda: learn.fit(2, 1e-3, cbs=[cb, run, CSVLogger(), *trackers]))
+    rows = [dict(zip(COLUMNS, row)) for row in learn.recorder.values]
+    assert [k for k,v in rows[0].items() if v is None]==lost and None not in rows[1].values() and len(rows)==2
+    log = pd.read_csv('history.csv', na_values='None')
+    assert log.columns.tolist()==['epoch', *COLUMNS, 'time'] and log.time.notna().all() and log.valid_loss.isna().tolist()==['valid_loss' in lost, False]
+    best = min((r['valid_loss'] for r in rows if r['valid_loss'] is not None))
+    assert run.best_value==best==pytest.approx(learn.validate()[0]) and trackers[0].best==best
+
+def test_the_time_of_an_epoch_has_no_best(bert, in_tmp):
+    with pytest.raises(ValueError, match="best='time' is no column of the epoch table, which has train_loss, valid_loss, accuracy, f1_macro"):
+        quiet(lambda: learner('single', bert).fit(1, cbs=Checkpoints('run', best='time', lower=True)))
 
 # --- what is trained
 

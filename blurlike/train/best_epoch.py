@@ -43,10 +43,9 @@ class BestEpoch(Callback):
 def check_column(self:BestEpoch):
     "Raise `ValueError` for a column that the epoch table lacks, or of which nobody knows whether less is better."
     if self.best is None: return
-    names = list(self.recorder.metric_names[1:])
+    names = [n for n in self.recorder.metric_names[1:] if n!='time']
     if self.best not in names:
-        there = ', '.join(n for n in names if n!='time')
-        raise ValueError(f"best={self.best!r} is no column of the epoch table, which has {there}")
+        raise ValueError(f"best={self.best!r} is no column of the epoch table, which has {', '.join(names)}")
     if self.lower is None: self.lower = lower_is_better(self.best)
 
 @patch
@@ -59,8 +58,7 @@ def _is_better(self:BestEpoch, value):
 def note_epoch(self:BestEpoch):
     "An epoch has ended: its row is kept, and if it is the best one its weights."
     self.table[-1].append(list(self.recorder.log))
-    if self.best is None or not self.recorder.values[-1]: return # an epoch before `start_epoch`
-    value = self.recorder.values[-1][list(self.recorder.metric_names[1:]).index(self.best)]
+    value = dict(zip(self.recorder.metric_names[1:], self.recorder.values[-1])).get(self.best) # `None`: the epoch was cut short
     if not self._is_better(value): return
     self.best_value,self.best_epoch = value,self.epoch
     if rank_distrib(): return

@@ -11,10 +11,11 @@ import threading
 from contextlib import contextmanager
 from operator import attrgetter
 
+import fastai.learner
 from fastai.callback.core import Callback, event
 from fastai.callback.progress import CSVLogger
 from fastai.callback.tracker import SaveModelCallback, TrackerCallback
-from fastai.learner import Learner, Recorder
+from fastai.learner import Learner
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
@@ -47,7 +48,7 @@ def __call__(self:FittingLearner, event_name):
 @patch
 def _mark_busy(self:FittingLearner, are_so): # the callbacks of a fit; a validation is none
     if '_kept' in vars(self): return
-    self._busy = {id(cb) for cb in self.cbs if not isinstance(cb, Recorder)} if are_so else ()
+    self._busy = {id(cb) for cb in self.cbs if not isinstance(cb, fastai.learner.Recorder)} if are_so else ()
 
 @patch
 def _stays_out(self:FittingLearner, cb, event_name): # of a validation; one in the middle of a fit begins and ends no other
@@ -98,6 +99,12 @@ def _saved_nothing(cb): # of a fit: what fastai would load then is the file of a
     warn_user(f"{cb.monitor} was never a number, so SaveModelCallback has saved no epoch: the weights are those of the last one")
     return True
 
+def _has_no_value(cb): # to compare, of an epoch that was cut short
+    compares = isinstance(cb, TrackerCallback) and cb.run and not getattr(cb, 'every_epoch', False)
+    if not compares: return False
+    row = dict(zip(cb.recorder.metric_names[1:], cb.recorder.values[-1]))
+    return cb.monitor in row and row[cb.monitor] is None
+
 @patch
 def _end(self:FittingLearner, cb, event_name): # a validation that it asks for then ends too, and does not ask it again
     asks = id(cb),event_name
@@ -112,6 +119,7 @@ def _end(self:FittingLearner, cb, event_name): # a validation that it asks for t
 def _ask_all(self:FittingLearner, event_name):
     for cb in self._listeners(event_name):
         if event_name=='after_fit' and _saved_nothing(cb): continue
+        if event_name=='after_epoch' and _has_no_value(cb): continue
         if event_name in ('after_epoch','after_fit'): self._end(cb, event_name)
         elif cb.run: cb(event_name)
 
@@ -126,6 +134,21 @@ def _call_one(self:FittingLearner, event_name):
         raise cause from None
     finally:
         if begins: self._in_batch = False
+
+# %% ../../nbs/train/02_events.ipynb #5b1e0002
+class Recorder(fastai.learner.Recorder):
+    "fastai's, whose rows keep their columns where an epoch was cut short"
+    def after_cancel_train(self):
+        self.log += [None]*len(self._train_mets)
+        super().after_cancel_train()
+
+    def after_cancel_validate(self):
+        self.log += [None]*len(self._valid_mets)
+        super().after_cancel_validate()
+
+    def after_cancel_epoch(self):
+        n_columns = len(self.metric_names)-self.add_time # the time is added later
+        self.log += [None]*(n_columns-len(self.log))
 
 # %% ../../nbs/train/02_events.ipynb #11a5f002
 ONLY_IN_FIT = TrackerCallback,CSVLogger # callbacks that have no business outside of it, beside those that say `only_in_fit` themselves

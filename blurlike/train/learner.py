@@ -9,6 +9,7 @@ __all__ = ['TransformersLearner']
 import inspect
 from contextlib import suppress
 
+import fastai.learner
 import torch
 from fastai.callback.fp16 import AMPMode
 from fastai.data.core import DataLoaders
@@ -25,6 +26,7 @@ from ..data.batch import TransformersDL
 from ..data.batch_reading import SkippedRows
 from ..data.loaders import check_loaders
 from ..data.loader_agreement import check_labelled, output_names, some_targets
+from .events import Recorder
 from .run import RunningLearner
 from ..model.class_weights import best_is_known
 from ..model.cuda_graphs import CUDAGraphs
@@ -160,6 +162,8 @@ def _loss_for(self:TransformersLearner, dls, loss_func):
 def _count_losses(self:TransformersLearner):
     if not hasattr(self, 'recorder'): return
     self.metrics = L(self.metrics).map(lambda m: CountedPerplexity() if type(m) is Perplexity else m)
+    is_plain = type(self.recorder) is fastai.learner.Recorder
+    if is_plain: object.__setattr__(self.recorder, '__class__', Recorder) # fastai's `__setattr__` would warn
     self.recorder.loss = AvgCountedLoss()
     self.recorder.smooth_loss = SmoothLoss(self.recorder.smooth_loss.beta)
 
