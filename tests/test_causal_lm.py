@@ -333,6 +333,15 @@ def test_a_chat_is_read_in_prediction_as_in_training():
         asked = [i for part,_ in tfm.segments([CHATS[2][:k]], prompt=True)[0] for i in part]
         assert row[:len(asked)]==asked and row[len(asked):][0]!=0
 
+def test_a_prompt_alone_is_read_as_in_prediction(folders):
+    learn = lm('completion', folders('llama'))
+    prompts = [TEXTS[0], 'i', 'the film']
+    found,logits = learn.embed(prompts),learn.predict_logits(prompts)
+    for i,ids in enumerate(generation.prompt_ids(learn, prompts)):
+        with torch.no_grad(): out = learn.model.eval()(input_ids=torch.tensor([ids]), output_hidden_states=True)
+        np.testing.assert_allclose(found[i], out.hidden_states[-1][0].mean(0), atol=1e-4)
+        close(logits[i][:len(ids)], out.logits[0], 1e-4)
+
 def test_the_prompt_is_cut_before_the_completion(folders):
     learn = lm('completion', folders('gpt2'), max_length=8)
     tfm = learn.dls.text_tfm
