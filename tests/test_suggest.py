@@ -204,5 +204,14 @@ def test_a_program_takes_no_rate_that_means_nothing(doubt, bert, monkeypatch):
     rate,whence = suggest.found_rate(learn, 40)
     assert 30<=seen[0]<=40 and (rate==learn.suggest().lr)==(doubt is not None) and ('finder suggests' in whence)==(doubt is None)
 
+def test_a_program_whose_finder_ends_early_takes_the_rate_of_the_model(bert):
+    df = FRAMES['regression'].copy()
+    df['score'] = df.score/100
+    df.loc[df.index%20==0, 'score'] = 1e4
+    learn = sequence_classification_learner(df, bert, label='score', bs=4)
+    before = {k:v.clone() for k,v in learn.model.state_dict().items()}
+    assert suggest.found_rate(learn)[0]==learn.suggest().lr and len(learn.recorder.losses)<10
+    assert all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items())
+
 def test_a_slice_without_an_end(bert):
     with pytest.raises(ValueError, match='its end is missing'): sequence_classification_learner(FRAMES['single'], bert).fine_tune(1, slice(1e-5, None))

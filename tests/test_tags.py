@@ -1,5 +1,5 @@
 "What a table of tags says is what is learnt: schemes, spans, CoNLL files; and predictions by the words of the user."
-import warnings
+import re,warnings
 
 import numpy as np
 import pandas as pd
@@ -282,6 +282,27 @@ def test_a_type_may_have_a_hyphen():
     assert {t for row in tagged(spans_frame([span(0, 3, 'E-MAIL'), span(4, 12, 'B-cell'), span(28, 34, 'I')])) for _,t in row}=={'O','B-E-MAIL','B-B-cell','B-I'}
     with pytest.raises(ValueError, match="'B-cell' is a tag"): tagged(spans_frame([span(0, 3, 'B-cell'), span(28, 34, 'cell')]))
     with pytest.raises(ValueError, match="row 0.*'[BI]-PER' is a tag"): tagged(spans_frame([span(0, 3, 'B-PER'), span(4, 12, 'I-PER')]))
+
+_three = "got {'start': 0, 'end': 3, 'label': 'PER'}: put it into a list"
+@pytest.mark.parametrize('value,what', [(span(0, 3), 'row {}: a list of spans is expected, '+_three), (5, 'row {}: a list of spans is expected, got 5'), (np.int64(5), 'row {}: a list of spans is expected, got 5'),
+    (dict(entities=1.5), 'row {}: a list of spans is expected, got 1.5'), ('PER', "row {}: a list of spans is expected, got 'PER'"),
+    (dict(start=[0], end=[3, 5], label=['PER']), "row {}: the lists of a row's spans differ in length: {'start': 1, 'end': 2, 'label': 1}")])
+def test_what_is_no_list_of_spans_is_told(value, what):
+    df = spans_frame(SPANS)
+    df.at[7, 'spans'] = value
+    with pytest.raises(ValueError, match=re.escape(what.replace('row {}', 'row 7'))): tagged(df)
+    df['spans'] = pd.Series([value]*len(df), dtype=object)
+    if isinstance(value, dict):
+        with pytest.raises(ValueError, match=re.escape(what.replace('row {}', 'row 0'))): tagged(df)
+    else:
+        with pytest.raises(TypeError, match="or give character spans in 'spans'|If each row is one word|Divide it"): tagged(df)
+
+def test_values_in_messages_about_tags_are_plain(bert):
+    words = pd.Series([['a','b']]*8, dtype=object)
+    def tags(values): return pd.DataFrame(dict(tokens=words, tags=pd.Series(values, dtype=object)))
+    for df,what in ((tags([['O','O']]*7+[np.int64(1)]), 'row 7 holds 1$'), (tags([['O','O']]*7+[['O',np.int64(1)]]), 'the tag of word 1 is 1;'), (tags([[np.int64(1)]*2]*8), r'holds numbers \(1\)'),
+        (tags([['O','O']]*8).assign(tokens=pd.Series([['a','b']]*7+[np.float64(1.5)], dtype=object)), 'row 7 holds 1.5$'), (tags([['O','O']]*8).assign(tokens=pd.Series([['a','b']]*7+[['a',np.int64(3)]], dtype=object)), 'found 3 in row 7')):
+        with pytest.raises((TypeError, ValueError), match=what): token_classification_learner(df, bert)
 
 def test_no_spans():
     df = spans_frame(SPANS)

@@ -146,13 +146,16 @@ def segments(self:TokenizeNext,
     prompt:bool=False # Are they prompts, which the model will continue?
 )->list: # For each item a list of pairs of token ids and whether they count
     "The tokens of items; a text where pairs are expected is a prompt."
-    prompts = [prompt or self.form=='completion' and isinstance(o, str) for o in items]
+    prompts = [prompt or self._is_prompt(o) for o in items]
     pieces = [self.pieces(*o) for o in zip(items, prompts)]
     rows = [[t for t,_ in ps] for ps in pieces]
     try: ids = iter(self._piece_ids(rows))
     except TypeError: ids = iter(self._piece_ids(list(map(repair_texts, rows))))
     rows = [[(next(ids), counts) for _,counts in ps] for ps in pieces]
     return [self._framed(*r) for r in zip(rows, prompts)]
+
+@patch
+def _is_prompt(self:TokenizeNext, o): return self.form=='completion' and isinstance(o, str)
 
 @patch
 def _piece_ids(self:TokenizeNext, rows): # lists of texts -> the ids of each, in one list

@@ -52,18 +52,18 @@ def _check_lists(rows, name):
     odd = col.map(_is_no_list)
     if odd.any():
         hold = 'holds' if odd.sum()==1 else 'hold'
-        raise TypeError(f"column {name!r} must hold lists of words; {rows.name(odd)} {hold} {col[odd].iloc[0]!r}")
+        raise TypeError(f"column {name!r} must hold lists of words; {rows.name(odd)} {hold} {native(col[odd].iloc[0])!r}")
     bad = col.map(lambda o: any(not isinstance(w, str) for w in o))
     if bad.any():
         word = next(w for w in col[bad].iloc[0] if not isinstance(w, str))
-        raise TypeError(f"column {name!r} must hold lists of str; found {word!r} in {rows.name(bad)}")
+        raise TypeError(f"column {name!r} must hold lists of str; found {native(word)!r} in {rows.name(bad)}")
 
 # %% ../../../nbs/tasks/token_classification/07_tag_columns.ipynb #2d35a3d6
 def _check_tags(lists, words, used, tags):
     odd = [i for i,t in enumerate(lists) if _is_no_list(t)]
     if odd:
         i = odd[0]
-        raise TypeError(f"column {tags!r} must hold lists of tags, one a word; {used.name([i])} holds {lists[i]!r}")
+        raise TypeError(f"column {tags!r} must hold lists of tags, one a word; {used.name([i])} holds {native(lists[i])!r}")
     lens = np.array([len(t) for t in lists])
     bad = np.flatnonzero(lens!=words)
     if not len(bad): return
@@ -93,14 +93,14 @@ def _kind_of_tags(lists, used, tags): # the one of `_kinds` that all are of
     kind = next((k for k in _kinds if any(issubclass(o, k) for o in kinds)), ())
     if all(issubclass(o, kind) for o in kinds): return kind
     i,j,v = _first_odd(lists, lambda v: not isinstance(v, kind))
-    raise ValueError(f"column {tags!r}, {used.name([i])}: the tag of word {j} is {v!r}; "
+    raise ValueError(f"column {tags!r}, {used.name([i])}: the tag of word {j} is {native(v)!r}; "
         "tags must all be text, or all numbers of names: correct it, or drop the row")
 
 def _names_of_numbers(lists, used, tags, names): # what the numbers stand for; `None` where tags are text
     if int not in _kind_of_tags(lists, used, tags): return None
     if not names:
         first = _first_odd(lists, lambda v: True)[2]
-        raise ValueError(f"column {tags!r} holds numbers ({first!r}) without names; "
+        raise ValueError(f"column {tags!r} holds numbers ({native(first)!r}) without names; "
             "pass vocab=[...] with the tags in order, or a Dataset whose feature is a ClassLabel")
     n = len(names)
     bad = {i for i in set(chain.from_iterable(lists)) if not 0<=i<n}

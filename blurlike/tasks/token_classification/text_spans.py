@@ -16,7 +16,7 @@ from ...data.rows import Rows
 from ...data.table_checks import check_columns, read_rows
 from ...data.words import has_no_spaces
 from ...support.arguments import is_whole
-from ...support.cells import is_missing
+from ...support.cells import is_missing, native
 from ...support.packed_files import file_kind
 from ...support.warn import warn_user
 from .tagged import CONLL, border_of_word, is_entity_scheme, is_in_word, read_conll
@@ -36,16 +36,26 @@ def _as_span(s): # spaCy's and Doccano's are lists of three, and predictions cal
     is_three = isinstance(s, (list, tuple)) and len(s)==3 and all(map(is_whole, s[:2]))
     return dict(zip(('start','end','label'), s)) if is_three else s
 
+def _of_lists(spans): # a dict of them
+    sizes = {k:len(v) if isinstance(v, (list, tuple, np.ndarray)) else None for k,v in spans.items()}
+    if None in sizes.values(): raise TypeError(f"a list of spans is expected, got {spans!r:.80}: put it into a list")
+    if len(set(sizes.values()))>1: raise ValueError(f"the lists of a row's spans differ in length: {sizes}")
+    return [dict(zip(spans, s)) for s in zip(*spans.values())]
+
 def _span_list(spans, names=None): # a `Dataset` may hold a dict of lists, a parquet file arrays, spaCy's training data `{'entities': ...}`
     if is_missing(spans): return []
     if isinstance(spans, dict) and [*spans]==['entities']: spans = spans['entities']
-    if isinstance(spans, dict): spans = [dict(zip(spans, s)) for s in zip(*spans.values(), strict=True)]
+    if isinstance(spans, dict): spans = _of_lists(spans)
+    is_list = hasattr(spans, '__iter__') and not isinstance(spans, str)
+    if not is_list: raise TypeError(f"a list of spans is expected, got {native(spans)!r:.80}")
     spans = list(map(_as_span, spans))
     if names is None: return spans
     return [s | dict(label=names[s['label']] if 0<=s['label']<len(names) else None) for s in spans]
 
 def _are_spans(value): # right ones or wrong ones
-    return not isinstance(value, str) and all(isinstance(s, (dict, list, tuple)) for s in _span_list(value))
+    if is_missing(value) or isinstance(value, dict): return True
+    is_list = not isinstance(value, str) and hasattr(value, '__iter__')
+    return is_list and all(isinstance(s, (dict, list, tuple)) for s in map(_as_span, value))
 
 def hold_spans(
     rows:Rows, # Any
