@@ -849,7 +849,7 @@ def test_a_model_that_wrote_longer_texts_for_another_learner(capsys):
     with pytest.warns(UserWarning, match='now writes up to'):
         seq2seq_learner(FRAME.assign(target=[text(3) for _ in range(N)]), model, tokenizer=TOKENIZER, score_rows=0, bs=5)
 
-@pytest.mark.parametrize('given,said', [(dict(generate=dict(eos_token_id=None)),'must end a text'), (dict(generate=dict(min_new_tokens=100)),'min_new_tokens=100'), (dict(prefix=3),'prefix=3')], ids=str)
+@pytest.mark.parametrize('given,said', [(dict(generate=dict(eos_token_id=None)),'must end a text'), (dict(generate=dict(min_new_tokens=100)),'generate= holds min_new_tokens=100'), (dict(generate=dict(min_length=50)),'generate= holds min_length=50, and up to'), (dict(prefix=3),'prefix=3')], ids=str)
 def test_settings_that_could_not_be_followed(given, said):
     with pytest.raises((TypeError, ValueError), match=said): make(**given)
 
@@ -857,3 +857,13 @@ def test_lengths_of_what_a_checkpoint_was_trained_on_are_no_limit():
     model = encoder_decoder()
     model.generation_config.min_new_tokens = 99
     assert seq2seq_learner(FRAME, model, tokenizer=TOKENIZER, score_rows=0, bs=5).model.generation_config.min_new_tokens is None
+
+def test_a_least_length_of_the_checkpoint_is_named_as_its_own():
+    def of(**generate):
+        model = encoder_decoder()
+        model.generation_config.min_length = 6 # fewer than the longest target has, and the start counts
+        return seq2seq_learner(FRAME.assign(target=[text(9) for _ in range(N)]), model, tokenizer=TOKENIZER, score_rows=0, bs=5, generate=generate)
+    of(max_new_tokens=5)
+    with pytest.raises(ValueError, match=r"generation_config of the checkpoint has min_length=6, and up to 4 are written: .* or generate=dict\(min_length=0\)"): of(max_new_tokens=4)
+    of(max_new_tokens=4, min_length=0)
+    with pytest.raises(ValueError, match='generate= holds min_length=6'): of(max_new_tokens=4, min_length=6)

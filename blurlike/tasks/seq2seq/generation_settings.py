@@ -148,10 +148,14 @@ def _read_settings(given):
     check_counts(2, max_length=given['max_length']) # it counts the token that the decoder starts from, and transformers would take the other of the two
     return dict(max_new_tokens=given.pop('max_length')-1) | given
 
-def _check_least(how): # tokens that are written, and the most
-    least = how.min_new_tokens or 0
-    if not how.max_new_tokens or least<=how.max_new_tokens: return
-    raise ValueError(f"generate= holds min_new_tokens={least}, and up to {how.max_new_tokens} are written: give max_new_tokens too")
+def _check_least(how, given): # tokens that are written, and the most
+    written = dict(min_new_tokens=how.min_new_tokens or 0, min_length=(how.min_length or 1)-1) # the second counts the token that the decoder starts from
+    name = max(written, key=written.get)
+    most = how.max_new_tokens
+    if not most or written[name]<=most: return
+    whose,way = "the generation_config of the checkpoint has",f"give more max_new_tokens, or generate=dict({name}=0)"
+    if name in given: whose,way = "generate= holds","give max_new_tokens too"
+    raise ValueError(f"{whose} {name}={getattr(how, name)}, and up to {most} are written: {way}")
 
 # %% ../../../nbs/tasks/seq2seq/05_generation_settings.ipynb #e2a6c006b
 def set_generation(
@@ -167,4 +171,4 @@ def set_generation(
     if 'decoder_start_token_id' in given: model.config.decoder_start_token_id = how.decoder_start_token_id # it learns from it too
     check_can_save(model)
     if given.get('max_new_tokens'): room_for(model, given['max_new_tokens'])
-    _check_least(how)
+    _check_least(how, given)
