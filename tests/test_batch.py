@@ -59,6 +59,23 @@ def test_workers_give_the_same_rows(shuffle):
     assert Counter(flat(rows_in(b)))==Counter(flat(rows_in(a)))==Counter(range(40))
     for x,y in b: assert sizes(x).tolist()==[k[i]+2 for i in y.long()]
 
+def skips_short(row):
+    if len(row['text'])<60: raise SkipItemException
+    return row['text']
+
+@pytest.mark.parametrize('shuffle', [True,False])
+def test_now_names_the_rows_of_a_batch_where_others_are_skipped(shuffle):
+    texts = words(lengths(60))
+    df = pd.DataFrame(dict(text=['film '*20, *texts], row=np.arange(61.))) # the first row is kept: fastai looks at it
+    dblock = DataBlock(blocks=(TransformersTextBlock(TOK), RegressionBlock), get_x=skips_short, get_y=row_of, splitter=IndexSplitter([60]))
+    dl = dblock.dataloaders(df, bs=4, megabatch=2).train.new(shuffle=shuffle)
+    kept = []
+    for _,y in dl:
+        assert dl.now.tolist()==y.long().tolist()
+        assert [float(t) for t, in dl.targets_of(dl.now)]==y.tolist()
+        kept += dl.now.tolist()
+    assert sorted(kept)==[0, *(i+1 for i,t in enumerate(texts[:59]) if len(t)>=60)]
+
 # Order
 
 def test_the_longest_batch_comes_first():

@@ -62,9 +62,8 @@ def _batch(self:TransformersDL, tokens, rows, targets, address):
 
 # %% ../../nbs/data/28_batch.ipynb #0a1b0019
 @patch
-def _address(self:TransformersDL, idxs, n, seed): # of the `n` rows of a megabatch
+def _address(self:TransformersDL, idxs, seed): # of the rows of a megabatch
     items = self.dataset.tls[0].items
-    if n!=len(idxs): idxs = idxs[0]+np.arange(n) # a transform has skipped rows
     is_part = isinstance(items, Rows) and items.idxs is not None
     return items.idxs[idxs] if is_part else idxs,seed if self.shuffle else 0
 
@@ -74,14 +73,16 @@ def _batches(self:TransformersDL, idxs, seed):
     self._check_memory()
     self.memory.settle()
     for k,(tokens,pos,targets) in enumerate(self._read_ahead(megabatches, seed)):
-        numbers,own_seed = self._address(megabatches[k], len(pos), seed)
+        is_whole = len(pos)==len(megabatches[k]) # else a transform has skipped rows
+        rows = megabatches[k] if is_whole else megabatches[k][tokens.kept]
+        numbers,own_seed = self._address(rows, seed)
         batches = self._arrange(tokens.sizes[pos], seed, k)
         n = max(1, 2**19//max(1, self.rows*int(tokens.sizes.max(initial=1))))
         for i in range(0, len(batches), n):
             some = batches[i:i+n]
             made = [self._batch(tokens, pos[r], [targets[j] for j in r], (numbers[r],own_seed)) for r in some]
             for r,b in zip(some, made):
-                self.now = megabatches[k][r]
+                self.now = rows[r]
                 yield b
     if get_worker_info() is not None: self.report_cut() # what a worker counts stays there
 

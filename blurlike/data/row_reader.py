@@ -70,11 +70,17 @@ class RowReader:
         idxs # (n,) row numbers
     )->tuple[list,list]: # Texts, and tuples of targets; fewer than n where an item was skipped
         "Texts and targets of some rows."
+        return self.read(idxs)[:2]
+
+    def read(self,
+        idxs # (n,) row numbers
+    )->tuple[list,list,np.ndarray]: # As above, and the places in `idxs` of those that were not skipped
+        "Texts and targets of some rows, and which of them these are."
         if self.by_column: texts,*columns = [tl.tfms.fs[0].read_many(tl.items, idxs)[0] for tl in self.tls]
         elif self._are_all(_reads_frame): texts,*columns = self._read_frame(idxs)
         else: return self._by_item(idxs)
         targets = [self._targets(k, tl, values) for k,(tl,values) in enumerate(zip(self.tls[1:], columns))]
-        return texts,list(zip(*targets)) if targets else [()]*len(texts)
+        return texts,list(zip(*targets)) if targets else [()]*len(texts),np.arange(len(texts))
 
 # %% ../../nbs/data/20_row_reader.ipynb #b64a1209
 def _columns_read(tl, idxs): # n values
@@ -96,8 +102,10 @@ def _item(self:RowReader, i):
 
 @patch
 def _by_item(self:RowReader, idxs):
-    samples = [s for s in map(self._item, idxs) if s is not None]
-    return [s[0] for s in samples],[s[1:] for s in samples]
+    read = list(map(self._item, idxs))
+    kept = np.array([k for k,s in enumerate(read) if s is not None], dtype=np.int64)
+    samples = [read[k] for k in kept]
+    return [s[0] for s in samples],[s[1:] for s in samples],kept
 
 @patch
 def named(self:RowReader, e, *idxs):
@@ -161,15 +169,16 @@ class ReadMegabatch:
             raise self.named(e, k) from None
 
     def _read(self, idxs, count):
-        texts,targets = self.dl.reader(idxs)
+        tfm = self.dl.text_tfm
+        texts,targets,kept = self.dl.reader.read(idxs)
         for k,tl in enumerate(self.dl.dataset.tls[1:]):
             for check in [f.check_item for f in tl.tfms.fs if hasattr(f, 'check_item')]:
                 for text,target in zip(texts, targets): check(text, target[k])
-        if texts:
-            tokens,seen = self.dl.text_tfm.tokenize(texts, count)
-            return tokens,targets,seen
-        fields = [np.zeros(0, dtype=np.uint8)]*len(self.dl.text_tfm.fields)
-        return Tokens(fields, np.zeros(0, dtype=np.int32)),[],np.zeros(4, dtype=np.int64)
+        tokens,seen = tfm.tokenize(texts, count) if texts else (_no_tokens(tfm), np.zeros(4, dtype=np.int64))
+        tokens.kept = kept
+        return tokens,targets,seen
+
+def _no_tokens(tfm): return Tokens([np.zeros(0, dtype=np.uint8)]*len(tfm.fields), np.zeros(0, dtype=np.int32))
 
 # %% ../../nbs/data/20_row_reader.ipynb #8fe60b5c
 _most_searched = 100_000 # rows that are gone through for others with the same error

@@ -19,6 +19,7 @@ def _is_one_value(flat): return flat.strides==(0,) # it takes no memory
 
 class Tokens:
     "Token fields of N texts, each read in one window or more, end to end"
+    kept = None # (N,) which rows of a megabatch they are of, where these were read anew
     def __init__(self,
         flat:list, # F arrays (T,), all windows one after another
         lens:np.ndarray, # (M,) tokens of each window
