@@ -3704,6 +3704,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'blurlike/support/packed_files.py')},
             'blurlike.support.plain_data': { 'blurlike.support.plain_data._goes_on_as': ( 'support/plain_data.html#_goes_on_as',
                                                                                           'blurlike/support/plain_data.py'),
+                                             'blurlike.support.plain_data._has_numbers': ( 'support/plain_data.html#_has_numbers',
+                                                                                           'blurlike/support/plain_data.py'),
                                              'blurlike.support.plain_data._is_scalars': ( 'support/plain_data.html#_is_scalars',
                                                                                           'blurlike/support/plain_data.py'),
                                              'blurlike.support.plain_data._keep': ( 'support/plain_data.html#_keep',

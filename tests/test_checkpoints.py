@@ -1,18 +1,19 @@
 "A run that was interrupted ends as if nothing had happened; nothing is lost, and nothing that is read is code."
 import json,os,random,re,shutil,signal,subprocess,sys,threading,warnings
 from collections import Counter, defaultdict, deque
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import Adam, Callback, CancelFitException, Checkpoints, CSVLogger, EarlyStoppingCallback, GradientAccumulation, Metric, ReduceLROnPlateau, SaveModelCallback, TransformersLearner, layerwise_splitter, question_answering_learner, seq2seq_metrics, sequence_classification_learner, set_seed
+from blurlike.all import Adam, Callback, CancelFitException, Checkpoints, CSVLogger, EarlyStoppingCallback, GradientAccumulation, Metric, ReduceLROnPlateau, SaveModelCallback, TensorBase, TransformersLearner, layerwise_splitter, question_answering_learner, seq2seq_metrics, sequence_classification_learner, set_seed
 from blurlike.train.resume import last_checkpoint
 from blurlike.train.training_state import untaken
 from blurlike.support.files import file_hash, write_folder
 from blurlike.support.one_writer import OneWriter
-from blurlike.support.plain_data import load_state, save_state, to_plain
+from blurlike.support.plain_data import from_plain, load_state, plain_vars, save_state, to_plain
 from fresh import here
 from runs import CUTS, SCENARIOS, Cut, classifier, gaps, questions, summarizer, tagger, train, writer
 from small import BS, FRAMES, TEXTS, first, weights
@@ -625,10 +626,37 @@ class Arrays(Callback):
     "Of what has no sum"
     def __init__(self): self.names,self.mixed,self.days = np.array(['a','b']),[np.array([1,'b',None], dtype=object)],dict(a=np.array(['2020-01-01'], dtype='datetime64[D]'))
 
+class Numbers(Callback):
+    "In forms that no file of tensors takes as they are, or at all"
+    def __init__(self):
+        self.reversed,self.of_file,self.one = np.arange(3)[::-1],np.array([1,2], dtype='>i4'),np.array(7)[...]
+        self.at,self.day,self.phase = np.datetime64(1, 'ns'),np.datetime64('2020-01-01'),np.complex128(1j)
+        self.sparse,self.rows,self.waves = torch.eye(2).to_sparse(),torch.eye(2).to_sparse_csr(),torch.zeros(2, dtype=torch.complex128)
+        self.nowhere,self.each = torch.empty(2, device='meta'),[torch.zeros((), dtype=torch.complex128)]*2
+        self.masked,self.mode,self.modes = np.ma.array([1,2], mask=[0,1]),Mode.low,{Mode.low:1}
+
+class Mode(str, Enum): low = 'low'
+
 def test_arrays_of_text_and_dates_in_a_callback_stop_no_fit(bert):
     learn = classifier(bert)
     quiet(learn, lambda: learn.fit(1, 1e-3, cbs=[Checkpoints('run', steps=3), Arrays()]))
     assert len(resume(bert, 'run', cbs=[Arrays()]).recorder.values)==1
+
+def test_numbers_of_all_kinds_in_a_callback_stop_no_fit(bert):
+    learn = classifier(bert)
+    quiet(learn, lambda: learn.fit(1, 1e-3, cbs=[Checkpoints('run', steps=3), Numbers()]))
+    kept = plain_vars(Numbers())
+    assert {'reversed','of_file','one'}<=kept.keys() and not kept.keys() & {'at','day','phase','sparse','rows','waves','nowhere','each','masked','mode','modes'}
+    cb = Numbers()
+    assert len(resume(bert, 'run', cbs=[cb]).recorder.values)==1
+    assert (cb.reversed.tolist(), cb.of_file.tolist(), cb.one.tolist(), cb.one.shape)==([2,1,0], [1,2], 7, ())
+    assert cb.at==np.datetime64(1, 'ns') and cb.mode is Mode.low
+
+def test_lists_of_numbers_are_kept_as_one():
+    values = [TensorBase(float(i)) for i in range(1000)]
+    plain = to_plain(dict(losses=values), tensors := {})
+    again = from_plain(plain, tensors)['losses']
+    assert len(tensors)==1 and {type(o) for o in again}=={torch.Tensor} and [float(o) for o in again]==[*range(1000)]
 
 class Counts(Callback):
     "Of numbers beside what no file holds, and deep in objects"

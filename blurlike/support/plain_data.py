@@ -9,6 +9,7 @@ __all__ = ['to_plain', 'from_plain', 'plain_vars', 'set_vars', 'save_state', 'lo
 import json
 import random
 from collections import Counter, defaultdict, deque
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +19,25 @@ from fastcore.foundation import L
 from safetensors.torch import load_file, save_file
 
 # %% ../../nbs/support/05_plain_data.ipynb #12b50006
+_whole = torch.bool,torch.int8,torch.int16,torch.int32,torch.int64,torch.uint8,torch.uint16,torch.uint32,torch.uint64
+
+def _has_numbers(t): # that a file of safetensors can hold: not sparse, nested, quantised, or without any
+    is_known = t.dtype.is_floating_point or t.dtype in (*_whole, torch.complex64)
+    return is_known and t.layout==torch.strided and not t.is_nested and t.device.type!='meta'
+
 def _is_scalars(o): # a list of numbers in tensors of one kind: kept as one
     if not isinstance(o, list) or len(o)<2: return False
-    return all(isinstance(t, torch.Tensor) and t.ndim==0 and t.dtype==o[0].dtype for t in o)
+    if not isinstance(o[0], torch.Tensor) or not _has_numbers(o[0]): return False
+    kind = o[0].dtype,o[0].device,o[0].layout
+    return all(isinstance(t, torch.Tensor) and t.ndim==0 and (t.dtype,t.device,t.layout)==kind for t in o)
 
 def _plain_tensors(o, tensors): # `None`: `o` is made of none
-    if _is_scalars(o):
-        numbers = torch.stack([t.detach().cpu().as_subclass(torch.Tensor) for t in o])
-        return dict(scalars=_keep(numbers, tensors))
-    if isinstance(o, torch.Tensor): return dict(tensor=_keep(o, tensors))
-    is_numeric = isinstance(o, np.ndarray) and o.dtype.kind in 'biuf'
-    return dict(array=_keep(torch.from_numpy(o), tensors)) if is_numeric else None
+    if _is_scalars(o): return dict(scalars=_keep(torch.stack(o), tensors))
+    if isinstance(o, torch.Tensor): return dict(tensor=_keep(o, tensors)) if _has_numbers(o) else None
+    is_numeric = isinstance(o, np.ndarray) and o.dtype.kind in 'biuf' and not isinstance(o, np.ma.MaskedArray)
+    if not is_numeric: return None
+    numbers = o.astype(o.dtype.newbyteorder('='), order='C') # torch takes no reversed array, and no bytes in another order
+    return dict(array=_keep(torch.from_numpy(numbers), tensors))
 
 # %% ../../nbs/support/05_plain_data.ipynb #213ff6e0
 _groups = {t.__name__:t for t in (tuple, L, set, frozenset)}
@@ -81,8 +90,9 @@ def to_plain(
 ): # What JSON can hold
     "Take `o` apart; `TypeError` if it holds anything else."
     def each(os): return [to_plain(v, tensors) for v in os]
-    if o is None or isinstance(o, (bool, int, float, str)): return o
-    if isinstance(o, np.generic): return o.item()
+    if isinstance(o, np.generic) and o.dtype.kind in 'biufU': o = o.item()
+    is_value = isinstance(o, (bool, int, float, str)) and not isinstance(o, Enum) # of which only the text or number would come back
+    if o is None or is_value: return o
     plain = _plain_tensors(o, tensors)
     if plain is not None: return plain
     if type(o) is list: return each(o)
