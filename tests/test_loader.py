@@ -416,3 +416,12 @@ def test_other_settings_within_a_pass(bert):
     dl.new(shuffle=False).one_batch()
     for _ in it: pass
     assert {int((x[:,0]!=0).sum(1).max()) for x,_ in dl.new(shuffle=False)}=={6}
+
+def test_inputs_of_rows_without_labels(bert):
+    "Batches of differing widths"
+    learn = sequence_classification_learner(frame(40), bert, bs=4)
+    texts = ['a film', 'a film of the town '*4, 'people']*4
+    x,preds,targets = learn.get_preds(dl=learn.dls.test_dl(texts, bs=3), with_input=True)
+    assert (len(x), len(preds), targets)==(12, 12, None)
+    assert [str(learn.dls.text_tfm.decode(row)) for row in x]==[t.strip() for t in texts]
+    close(preds, learn.get_preds(dl=learn.dls.test_dl(texts, bs=12))[0])

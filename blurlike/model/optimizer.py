@@ -19,8 +19,8 @@ from .adapters import has_adapter
 from .model_inputs import unwrap
 
 # %% ../../nbs/model/13_optimizer.ipynb #37892cdb
-def _halves(params, owner, wd): # fastai sees one group, torch one with decay and one without
-    return [dict(params=[p for p in params if p.ndim>1], owner=owner, weight_decay=wd),
+def _halves(params, owner): # fastai sees one group, torch one with decay and one without
+    return [dict(params=[p for p in params if p.ndim>1], owner=owner),
         dict(params=[p for p in params if p.ndim<=1], owner=owner, weight_decay=0., no_decay=True)]
 
 def plain_hyper(
@@ -59,9 +59,9 @@ class adamw(OptimWrapper):
         groups = [list(p) for p in params] if in_groups else [list(params)]
         self.n_groups = len(groups)
         self._owned = None,None # list of torch's groups, and these by the group of fastai's that owns them
-        inner = [g for i,ps in enumerate(groups) for g in _halves(ps, i, wd) if g['params']]
+        inner = [g for i,ps in enumerate(groups) for g in _halves(ps, i) if g['params']]
         highest = getattr(lr, 'stop', lr)
-        super().__init__(opt=torch.optim.AdamW(inner, lr=highest, betas=(mom,sqr_mom), eps=eps, fused=True))
+        super().__init__(opt=torch.optim.AdamW(inner, lr=highest, betas=(mom,sqr_mom), eps=eps, weight_decay=wd, fused=True))
         if isinstance(lr, slice): self.set_hyper('lr', lr)
 
     def zero_grad(self): self.opt.zero_grad() # to `None`: zeros would lie beside the next gradients, and be added to them
@@ -112,8 +112,7 @@ def hypers(self:adamw):
 # %% ../../nbs/model/13_optimizer.ipynb #dc1c1f22
 @patch
 def decay_all(self:adamw): # fastai's `wd_bn_bias`
-    for g in self.opt.param_groups:
-        g |= dict(no_decay=False, weight_decay=self._inner(g['owner'])[0]['weight_decay'])
+    for g in self.opt.param_groups: g |= dict(no_decay=False, weight_decay=self.opt.defaults['weight_decay'])
 
 @patch
 def set_hyper(self:adamw, k, v):
