@@ -419,6 +419,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'blurlike/data/row_reader.py'),
                                           'blurlike.data.row_reader.RowReader._item': ( 'data/row_reader.html#rowreader._item',
                                                                                         'blurlike/data/row_reader.py'),
+                                          'blurlike.data.row_reader.RowReader._name': ( 'data/row_reader.html#rowreader._name',
+                                                                                        'blurlike/data/row_reader.py'),
                                           'blurlike.data.row_reader.RowReader._read_frame': ( 'data/row_reader.html#rowreader._read_frame',
                                                                                               'blurlike/data/row_reader.py'),
                                           'blurlike.data.row_reader.RowReader._targets': ( 'data/row_reader.html#rowreader._targets',

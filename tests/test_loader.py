@@ -11,7 +11,7 @@ import pytest
 import torch
 from blurlike.all import CategoryBlock, ColReader, DataBlock, IndexSplitter, Rows, TokenizeText, Tokens, TransformersTextBlock, sequence_classification_learner, set_seed
 from blurlike.data.batch_reading import prepare_workers
-from blurlike.data.row_reader import ahead
+from blurlike.data.row_reader import RowReader, ahead
 from blurlike.data.token_memory import Memory
 from fastai.distributed import DistributedDL
 from fasttransform import Pipeline
@@ -146,6 +146,25 @@ def test_an_error_in_the_thread_names_its_row_and_leaves_no_thread(bert):
     dls.train.dataset.tls[0].items._arrays = rows._arrays
     with pytest.raises(Exception, match='row 150: '): list(dls.train)
     assert not threads()
+
+def test_of_rows_that_are_all_bad_some_are_looked_for(bert, monkeypatch):
+    "Each by itself would take minutes"
+    dls = loaders(bert, data=frame(600), valid=list(range(20)))
+    dls.train.dataset.tls[0].items._arrays = Rows(frame(600).assign(text=None))._arrays
+    monkeypatch.setattr('blurlike.data.row_reader._most_named', 30)
+    read,calls = RowReader.read,[]
+    monkeypatch.setattr(RowReader, 'read', lambda self, idxs: calls.append(len(idxs)) or read(self, idxs))
+    with pytest.raises(TypeError, match=r'^rows (\d+, ){10}\.\.\. \(30 or more\): expected a text.* \(not all rows were looked at\)$'): list(dls.train)
+    assert len(calls)<100
+
+def test_the_words_of_an_error_stay_as_they_are(bert, monkeypatch):
+    dls = loaders(bert, data=frame(200), valid=list(range(20)))
+    dls.train.dataset.tls[0].items._arrays = Rows(frame(200).assign(text=None))._arrays
+    monkeypatch.setattr('blurlike.data.row_reader._most_named', 30)
+    def fail(self, texts, count): raise KeyError("'msg' is none")
+    monkeypatch.setattr(TokenizeText, 'tokenize', fail)
+    with pytest.raises(KeyError) as told: list(dls.train)
+    assert told.value.args[0].endswith("(30 or more): 'msg' is none (not all rows were looked at)")
 
 def test_an_error_in_fastais_pipelines_names_its_row(bert):
     def cut(t): return t[:1/(0 if 'film 17 ' in t else 1)] if 'film 17 ' in t else t

@@ -8,6 +8,7 @@ __all__ = ['own_transforms', 'is_plain', 'RowReader', 'ahead', 'ReadMegabatch']
 # %% ../../nbs/data/20_row_reader.ipynb #5be14df3
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from itertools import islice
 from types import MethodType
 
 import numpy as np
@@ -110,9 +111,13 @@ def _by_item(self:RowReader, idxs):
 @patch
 def named(self:RowReader, e, *idxs):
     "The error `e`, whose message now begins with the rows that raise it."
+    return name_error(e, self._name(idxs))
+
+@patch
+def _name(self:RowReader, idxs):
     idxs = np.array(idxs, dtype=np.int64)
     items = self.tls[0].items
-    return name_error(e, items.name(idxs) if isinstance(items, Rows) else name_numbers(self.dl.row_numbers(idxs)))
+    return items.name(idxs) if isinstance(items, Rows) else name_numbers(self.dl.row_numbers(idxs))
 
 # %% ../../nbs/data/20_row_reader.ipynb #ebfe2ae8
 def _encoded(f, value, split_idx):
@@ -182,25 +187,34 @@ def _no_tokens(tfm): return Tokens([np.zeros(0, dtype=np.uint8)]*len(tfm.fields)
 
 # %% ../../nbs/data/20_row_reader.ipynb #8fe60b5c
 _most_searched = 100_000 # rows that are gone through for others with the same error
+_most_named = 1000 # of them: each is looked for by itself, and a message shows ten
 
 @patch
 def named(self:ReadMegabatch, error, k):
-    "The `error` of megabatch `k`, with all rows that raise the like, in later ones too: nobody wants to hear of them one by one."
+    "The `error` of megabatch `k`, with other rows that raise the like, in later ones too: nobody wants to hear of them one by one."
     later = self.megabatches[k:] if self.dl.reader.by_column else self.megabatches[k:k+1]
     ends = np.cumsum(list(map(len, later))) # rows up to the end of each
     searched = later[:np.searchsorted(ends, _most_searched)+1]
-    bad = {i:e for idxs in searched for i,e in self._failing(idxs) if type(e) is type(error)}
+    alike = ((i,e) for idxs in searched for i,e in self._failing(idxs) if type(e) is type(error))
+    bad = dict(islice(alike, _most_named))
     if not bad: return error
-    first = next(iter(bad.values()))
-    if len(searched)<len(later): first.args = (f"{first} (not all rows were looked at)",)
-    return self.dl.reader.named(first, *sorted(bad))
+    first,where = next(iter(bad.values())),self.dl.reader._name(sorted(bad))
+    is_full = len(bad)==_most_named
+    if is_full: where = where.replace(' in all)', ' or more)')
+    res = name_error(first, where)
+    is_part = is_full or len(searched)<len(later)
+    if is_part: res.args = (f"{res.args[0]} (not all rows were looked at)", *res.args[1:])
+    return res
 
 @patch
-def _failing(self:ReadMegabatch, idxs): # pairs of row number and error
+def _failing(self:ReadMegabatch, idxs): # yields pairs of row number and error
     try:
         self._read(idxs, False)
-        return []
-    except Exception as e:
-        if len(idxs)==1: return [(int(idxs[0]), e)]
+        return
+    except Exception as e: error = e
+    if len(idxs)==1:
+        yield int(idxs[0]),error
+        return
     half = len(idxs)//2
-    return self._failing(idxs[:half])+self._failing(idxs[half:])
+    yield from self._failing(idxs[:half])
+    yield from self._failing(idxs[half:])
