@@ -642,3 +642,19 @@ def test_a_corpus_is_what_its_files_say(tmp_path):
     (tmp_path/'.ipynb_checkpoints').mkdir()
     (tmp_path/'.ipynb_checkpoints'/'a-checkpoint.txt').write_text('b\n')
     assert [o['text'] for o in read_corpus(tmp_path, split_by='paragraph')[0]]==['def f(x):\n    if x:\n        return 1', 'b']
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='no device that is always full')
+@pytest.mark.parametrize('n', [1, 60])
+@pytest.mark.parametrize('file', ['corpus.arrow','ids','begins'])
+def test_a_full_disk_is_told(file, n, in_tmp, monkeypatch):
+    "of however little of the corpus did not find room"
+    def full(prefix):
+        (in_tmp/'full').mkdir(exist_ok=True)
+        if not (in_tmp/'full'/file).exists(): (in_tmp/'full'/file).symlink_to('/dev/full')
+        return str(in_tmp/'full')
+    tfm = TokenizeMasked(word_tokenizer('input_ids','token_type_ids','attention_mask'), None, whole_word=True)
+    rows = Rows(pd.DataFrame(dict(text=TEXTS*n)))
+    write(Path('c.txt'), TEXTS*n)
+    monkeypatch.setattr('tempfile.mkdtemp', full)
+    with pytest.raises(OSError, match="full' could not be written: No space left on device; make room in .*TMPDIR"):
+        read_corpus('c.txt') if file=='corpus.arrow' else TokenBlocks([rows], tfm, block_size=24)

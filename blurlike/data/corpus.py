@@ -21,6 +21,7 @@ from fastcore.basics import chunked
 from .rows import Rows
 from .splits import HELD_OUT
 from .table_checks import read_rows
+from ..support.files import naming_place
 
 # %% ../../nbs/data/13_corpus.ipynb #ea91b8c2
 SUFFIXES = ('.txt','.text','.md')
@@ -86,6 +87,9 @@ class Scratch:
     def __init__(self):
         self.path = Path(tempfile.mkdtemp(prefix='blurlike-'))
         weakref.finalize(self, _remove, self.path, os.getpid())
+    def writing(self): # a context, in which files are written there
+        advice = f"; make room in {str(self.path.parent)!r}, or have TMPDIR name another folder for temporary files"
+        return naming_place(self.path, advice)
     def __deepcopy__(self, memo): return self # a copy of what lies there needs the same files
 
 def _remove(path, pid):
@@ -116,7 +120,7 @@ def read_corpus(
     parts,n = {},0
     scratch = Scratch()
     path = scratch.path/'corpus.arrow'
-    with pa.OSFile(str(path), 'wb') as sink, pa.ipc.new_stream(sink, schema) as out:
+    with scratch.writing(), pa.OSFile(str(path), 'wb') as sink, pa.ipc.new_stream(sink, schema) as out:
         for file in _files(data):
             start = n
             for texts in chunked(file_texts(file, split_by), 1000):

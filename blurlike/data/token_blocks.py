@@ -67,8 +67,9 @@ class TokenBlocks(Rows):
 @patch
 def _write_all(self:TokenBlocks, parts, tfm): # where each part ends, in tokens
     folder = self.scratch.path
-    with open(folder/'ids', 'wb') as ids, open(folder/'begins', 'wb') as begins, Progress(sum(map(len, parts))) as bar:
-        return np.cumsum([self._write(rows, tfm, ids, begins, bar) for rows in parts])
+    with self.scratch.writing(), open(folder/'ids', 'wb') as ids, open(folder/'begins', 'wb') as begins:
+        with Progress(sum(map(len, parts))) as bar:
+            return np.cumsum([self._write(rows, tfm, ids, begins, bar) for rows in parts])
 
 def _end_to_end(lists, before, after, dtype): # with what stands around each of them
     return np.array([o for of_text in lists for o in (*before, *of_text, *after)], dtype=dtype)
@@ -80,8 +81,8 @@ def _write(self:TokenBlocks, rows, tfm, ids_file, begins_file, bar): # number of
     for i in range(0, len(rows), 1000):
         ids,begins = self.tokens_of(tfm, rows.read(np.arange(i, min(i+1000, len(rows))), [self.text])[0])
         flat = _end_to_end(ids, before, after, self.dtype)
-        flat.tofile(ids_file)
-        if self.with_words: _end_to_end(begins, [0]*len(before), [0]*len(after), np.uint8).tofile(begins_file)
+        ids_file.write(flat) # `flat.tofile` would not tell that the disk is full
+        if self.with_words: begins_file.write(_end_to_end(begins, [0]*len(before), [0]*len(after), np.uint8))
         self.sizes_of_texts.append(np.array(list(map(len, ids)), dtype=np.int64)+len(before)+len(after))
         n += len(flat)
         bar.step(len(ids))
