@@ -283,3 +283,30 @@ def test_templates_of_a_chat_are_vouched_for_and_go_with_the_tokenizer(checkpoin
     tok.chat_template = plain
     learn.save_pretrained('several')
     assert TransformersLearner.from_pretrained('several').dls.tokenizer.chat_template==plain
+
+MOUNTS = '''
+mount -t tmpfs tmpfs disk && mount --bind empty 'a bound' && mount --bind other saved/volume || exit 9
+python -c "
+from blurlike.support.files import check_place, write_folder
+for name in ('disk', 'a bound', 'saved'):
+    for call in (lambda: check_place(name, 'config.json'), lambda: write_folder(name, lambda p: (p/'config.json').write_text('new'))):
+        try: call()
+        except FileExistsError as e: print(e)
+write_folder('disk/model', lambda p: (p/'config.json').write_text('new'))
+print(sorted(p.name for p in __import__('pathlib').Path('disk').iterdir()), *open('saved/volume/mine'), *open('saved/config.json'))
+"
+'''
+
+def test_what_is_mounted_is_neither_replaced_nor_carried_off(in_tmp):
+    "as `docker run -v` does it: a disk, a folder of the same disk, and one within a saved folder"
+    for name in ('disk','other','empty','a bound','saved/volume'): (in_tmp/name).mkdir(parents=True)
+    (in_tmp/'other'/'mine').write_text('kept')
+    (in_tmp/'saved'/'config.json').write_text('old')
+    env = os.environ | dict(PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}', PYTHONPATH=str(Path(cli.__file__).parent.parent))
+    try: out = subprocess.run(['unshare', '-rm', 'sh', '-c', MOUNTS], capture_output=True, text=True, env=env)
+    except FileNotFoundError: pytest.skip('no unshare')
+    if out.returncode==9 or 'unshare' in out.stderr: pytest.skip('nothing can be mounted here')
+    *said,told = out.stdout.splitlines()
+    assert [re.sub(r"'[^']*/([^/']*')", r"'\1", o).split(', which')[0].split(', whose')[0] for o in said]==[
+        "'disk' is a disk of its own (a mount)"]*2+["'a bound' is a disk of its own (a mount)"]*2+["'saved' holds a disk of its own, mounted at 'volume'"]*2, out.stderr
+    assert told=="['model'] kept old"

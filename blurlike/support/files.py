@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -131,6 +132,23 @@ def _check_not_here(folder, real): # what is replaced is another folder afterwar
     raise FileExistsError(f"{str(folder)!r} is the folder you work in, or one above it, and would be replaced: give the name of another, "
         f"e.g. {str(here/'model')!r}")
 
+def _mounted(): # folders, as Linux tells them; `ismount` does not know those of the same disk
+    try: lines = Path('/proc/self/mountinfo').read_text(errors='surrogateescape').splitlines()
+    except OSError: return set()
+    def plain(name): return re.sub(r'\\([0-7]{3})', lambda m: chr(int(m[1], 8)), name)
+    return {plain(line.split(' ')[4]) for line in lines}
+
+def _check_mounts(folder, real): # which can be neither moved nor replaced
+    mounted = _mounted()
+    def is_mount(p): return os.path.ismount(p) or p in mounted
+    place = next((p for p,_,_ in os.walk(real.resolve()) if is_mount(p)), None)
+    if place is None: return
+    if Path(place)!=real.resolve():
+        raise FileExistsError(f"{str(folder)!r} holds a disk of its own, mounted at {place!r}, whose files would be carried off: "
+            "unmount it, or give another name")
+    raise FileExistsError(f"{str(folder)!r} is a disk of its own (a mount), which cannot be replaced: give the name of a folder in it, "
+        f"e.g. {str(folder/'model')!r}")
+
 def check_place(
     folder, # Where a folder shall stand
     mark:str # File by which an earlier one is known; a folder without it is not replaced
@@ -143,6 +161,7 @@ def check_place(
     if is_there and not folder.is_dir(): raise FileExistsError(f"{str(folder)!r} is a file; give the name of a folder")
     if is_there and any(folder.iterdir()) and not (folder/mark).exists():
         raise FileExistsError(f"{str(folder)!r} holds other things than an earlier save; give another name")
+    if is_there: _check_mounts(folder, real)
     _check_above(folder, real)
     _check_not_here(folder, real)
     return folder
