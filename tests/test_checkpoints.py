@@ -278,6 +278,53 @@ def test_best_of_a_run_that_was_resumed(bert, capsys):
     assert f'T{said}.' in capsys.readouterr().out
     with pytest.warns(UserWarning, match=f'is finished: t{said}, nothing was left'): quiet(learn, lambda: given(bert, .5)[0].resume('run'))
 
+def spoil(how): # the file with the best weights
+    path = Path('run/best.safetensors')
+    if how=='deleted': return path.unlink()
+    blob = bytearray(path.read_bytes())
+    if how=='flipped': blob[len(blob)//2] ^= 64
+    path.write_bytes(blob if how=='flipped' else blob[:1000])
+
+class Spoils(Callback):
+    "as somebody else does, in the `n`th batch of the run"
+    def __init__(self, n, how): self._n,self._how = n,how
+    def before_batch(self):
+        if self.training and self.train_iter==self._n: spoil(self._how)
+
+@pytest.mark.parametrize('how', first(['deleted','flipped','cut off'], 2))
+def test_best_weights_that_were_spoilt(how, bert, recwarn):
+    "are in no model, and no sentence says so"
+    learn,seen = given(bert, .9, .5)
+    quiet(learn, lambda: learn.fit(2, 1e-3, cbs=Checkpoints('run', best='given', lower=False)))
+    assert equal(weights(learn.model), seen._weights[0])
+    spoil(how)
+    other,_ = given(bert, .9, .5)
+    with pytest.warns(UserWarning, match='is finished: best.safetensors is gone or damaged, so the weights in the model are those of step-000000016,'):
+        quiet(other, lambda: other.resume('run'))
+    assert equal(weights(other.model), seen._weights[1])
+
+@pytest.mark.parametrize('how', first(['cut off','deleted','flipped'], 2))
+def test_best_weights_that_are_spoilt_while_it_trains(how, bert, recwarn):
+    "The run ends, with the last weights, and says so; so does who asks for it again"
+    learn,seen = given(bert, .9, .5)
+    with pytest.warns(UserWarning, match='was deleted or damaged while the run went on: the model keeps the weights with which'):
+        quiet(learn, lambda: learn.fit(2, 1e-3, cbs=[Checkpoints('run', best='given', lower=False), Spoils(12, how)]))
+    assert equal(weights(learn.model), seen._weights[1]) and 'told' not in json.loads(Path('run/run.json').read_text())
+    other,_ = given(bert, .9, .5)
+    with pytest.warns(UserWarning, match='is finished: best.safetensors is gone or damaged'): quiet(other, lambda: other.resume('run'))
+    assert equal(weights(other.model), seen._weights[1])
+
+@pytest.mark.parametrize('how', first(['deleted','flipped']))
+def test_best_weights_that_were_spoilt_before_it_goes_on(how, bert, recwarn):
+    learn,_ = given(bert, .9, float('nan'))
+    learn.add_cb(Cut('after_batch', 13, Stop('x')))
+    with pytest.raises(Stop): quiet(learn, lambda: learn.fit(2, 1e-3, cbs=Checkpoints('run', best='given', lower=False)))
+    spoil(how)
+    learn,seen = given(bert, float('nan'))
+    learn.add_cb(Cut('never', 1))
+    with pytest.warns(UserWarning, match='an epoch had given 0.900000, whose weights .* damaged or deleted: the model keeps'): quiet(learn, lambda: learn.resume('run'))
+    assert equal(weights(learn.model), seen._weights[0]) and not [w for w in recwarn if 'never a number' in str(w.message)]
+
 def test_after_the_end(bert, whole):
     "A finished run gives its weights and trains no more; `fit` begins anew, in the same folder"
     set_seed(3)

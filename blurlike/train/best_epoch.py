@@ -66,36 +66,49 @@ def note_epoch(self:BestEpoch):
 
 # %% ../../nbs/train/14_best_epoch.ipynb #7d9b2af1
 @patch
+def has_best(self:BestEpoch)->bool:
+    "Are the best weights there, as this process has written them?"
+    return self.best_path.is_file() and file_hash(self.best_path)==self.best_file
+
+@patch
 def check_best(self:BestEpoch):
     "After a checkpoint was restored: are the best weights still those of which it tells? A later epoch that was lost may have replaced them."
-    is_theirs = self.best_file is None or self.best_path.exists() and file_hash(self.best_path)==self.best_file
+    is_theirs = self.best_file is None or self.has_best()
     distrib_barrier()
     if is_theirs: return
     self.lost_best,self.best_value,self.best_file = self.best_value,None,None
     if not rank_distrib(): self.best_path.unlink(missing_ok=True)
 
+_kept_weights = 'the model keeps the weights with which the training ended'
+
 @patch
 def _warn_lost(self:BestEpoch): # where no epoch since was as good
     if self.lost_best is None or not self._is_better(self.lost_best): return
+    instead = _kept_weights if self.best_value is None else 'the best epoch is that since then'
     warn_user(f"before the interruption an epoch had {self.best} {self.lost_best:.6f}, whose weights were replaced by those of one that the run "
-        "did not go on from: the best epoch is that since then")
+        f"did not go on from, damaged or deleted: {instead}")
 
 # %% ../../nbs/train/14_best_epoch.ipynb #be57000b
 @patch
 def load_best(self:BestEpoch,
     learn:Learner, # The callback may have been taken out of it by now
-    went_on:bool # Were batches trained after the last epoch?
+    went_on:bool, # Were batches trained after the last epoch?
+    has_best:bool # As the first process says it
 )->str|None: # A sentence of the epoch; `None`: it is the last one, or there is none
     "The weights of the best epoch go into the model of `learn`."
     self._warn_lost()
     if self.best is None: return None
-    if self.best_value is None:
-        why = f"{self.best} was never a number" if any(self.table) else "no epoch came to its end"
-        warn_user(f"{why}, so there is no best epoch: the weights are those of the last one")
-        return None
-    distrib_barrier() # the first process may be writing it
+    if self.best_value is None: return self._warn_none()
+    if not has_best:
+        return warn_user(f"{str(self.best_path)!r} was deleted or damaged while the run went on: {_kept_weights}, not those of the best epoch")
     load_weights(learn, self.best_path)
     return self._told_best(list(learn.recorder.metric_names).index(self.best), went_on)
+
+@patch
+def _warn_none(self:BestEpoch):
+    if self.lost_best is not None: return # that was told
+    why = f"{self.best} was never a number" if any(self.table) else "no epoch came to its end"
+    warn_user(f"{why}, so there is no best epoch: the weights are those of the last one")
 
 @patch
 def _told_best(self:BestEpoch, column, went_on):

@@ -232,8 +232,9 @@ def finish(self:Checkpoints,
 ):
     "The outermost call has ended: its end is kept, and the best weights go into the model."
     self._save_end(learn)
-    told = self.load_best(learn, self.done>0)
+    told = self.load_best(learn, self.done>0, gather_ranks(self.has_best())[0])
     if rank_distrib(): return
+    self.facts['best_file'] = self.best_file
     if told: self.facts['told'] = told
     if told and learn.logger is print: print(f"T{told[1:]}.") # not in `no_logging`
     self.facts['finished'] = True

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 
 from ..show.table import Table
-from ..support.files import check_files
+from ..support.files import check_files, file_hash
 from ..support.plain_data import from_plain, load_state
 from ..support.warn import warn_user
 from .checkpoints import RUN_FORMAT, Checkpoints, checkpoints_in
@@ -84,7 +84,8 @@ def _facts_of(folder, at): # of the run, as its checkpoint tells them; `run.json
     if changed:
         warn_user(f"run.json in {str(folder)!r} was changed ({', '.join(changed)}): "
             f"what the checkpoint {at.folder.name} tells of the run is taken")
-    return about | dict(finished=facts.get('finished') is True, told=facts.get('told'))
+    return about | dict(finished=facts.get('finished') is True,
+        told=facts.get('told'), best_file=facts.get('best_file'))
 
 # %% ../../nbs/train/19_resume.ipynb #fa332330
 @patch
@@ -165,12 +166,24 @@ def _show_epochs(learn, rows): # of a run that is over, for which nothing draws 
     if not rows or {*map(len, rows)}!={len(columns)}: return print(*rows, sep='\n')
     Table(columns, [[f'{v:.6f}' if isinstance(v, float) else str(v) for v in r] for r in rows]).show()
 
+def _is_whole(best, sums): # earlier versions told no sum
+    return best.is_file() and (not sums or file_hash(best) in sums)
+
+def _weights_of(folder, at, facts): # of a finished run: the file, and a sentence
+    best = folder/'best.safetensors'
+    last = at.folder/'model.safetensors'
+    noted = [kept.get('best_file') for _,kept in at.state['run']['callbacks']]
+    sums = {facts.get('best_file'), *noted}-{None}
+    told = facts.get('told')
+    had_best = facts['settings']['best'] and (sums or told or best.exists())
+    if not had_best: return last,'its weights are in the model'
+    if _is_whole(best, sums): return best,told or 'its weights are in the model'
+    return last,f"{best.name} is gone or damaged, so the weights in the model are those of {at.folder.name}, not those of the best epoch"
+
 @patch
 def _finished(self:TransformersLearner, folder, at, facts):
-    best = folder/'best.safetensors'
-    has_best = facts['settings']['best'] and best.exists()
-    load_weights(self, best if has_best else at.folder/'model.safetensors')
+    weights,told = _weights_of(folder, at, facts)
+    load_weights(self, weights)
     set_callbacks(self, at.state['run'])
     _show_epochs(self, [r for table in at.state['table'] for r in table])
-    told = facts.get('told') or 'its weights are in the model'
     warn_user(f"the run in {str(folder)!r} is finished: {told}, nothing was left to train")
