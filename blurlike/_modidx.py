@@ -3757,6 +3757,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'blurlike/support/progress.py'),
                                            'blurlike.support.progress.can_be_seen': ( 'support/progress.html#can_be_seen',
                                                                                       'blurlike/support/progress.py'),
+                                           'blurlike.support.progress.is_terminal': ( 'support/progress.html#is_terminal',
+                                                                                      'blurlike/support/progress.py'),
                                            'blurlike.support.progress.late_bars': ( 'support/progress.html#late_bars',
                                                                                     'blurlike/support/progress.py'),
                                            'blurlike.support.progress.no_bars': ( 'support/progress.html#no_bars',

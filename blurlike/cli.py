@@ -62,8 +62,9 @@ def _print_rows(learn):
 
 def _fit(learn, args):
     from blurlike.all import Checkpoints, shown_rate
+    from blurlike.support.progress import is_terminal
     saver = Checkpoints(args.checkpoints, steps=args.steps) if args.checkpoints else None
-    if not sys.stdout.isatty(): learn.logger = _epoch_lines(learn)
+    if not is_terminal(sys.stdout): learn.logger = _epoch_lines(learn)
     with _bars(learn):
         if args.resume: return learn.resume(args.checkpoints)
         lr,whence = (args.lr, 'as asked for') if args.lr else _find_rate(learn)
@@ -115,7 +116,9 @@ def _epoch_lines(learn): # for a file or pipe: the epoch table under its heading
         show(row)
     return log
 
-def _bars(learn): return nullcontext() if sys.stdout.isatty() else learn.no_bar() # none into a file or pipe
+def _bars(learn): # none into a file or pipe
+    from blurlike.support.progress import is_terminal
+    return nullcontext() if is_terminal(sys.stdout) else learn.no_bar()
 
 def _listed(o): return [] if o is None else [o] if isinstance(o, (str, int)) else list(o)
 
@@ -268,7 +271,7 @@ def main(argv=None):
     try:
         _check_paths(args)
         dict(train=train, predict=predict, report=report)[args.command](args)
-        sys.stdout.flush() # what is still held back may find no reader either
+        if sys.stdout is not None: sys.stdout.flush() # what is still held back may find no reader either
     except BrokenPipeError: # whoever read what is printed has enough of it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141 # as shells know it

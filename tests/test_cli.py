@@ -422,3 +422,9 @@ def test_whoever_reads_may_have_enough(held, bert, in_tmp):
         p.stdout.close()
         err = p.stderr.read()
     assert p.returncode==141 and 'Errno' not in err and 'Exception' not in err, err
+
+def test_without_a_standard_output(bert, in_tmp, monkeypatch):
+    table('single').to_csv('rows.csv', index=False)
+    monkeypatch.setattr(sys, 'stdout', None)
+    assert main(['train', 'rows.csv', str(bert), *columns('single'), *QUICK, '--out', 'm'])==0
+    assert main(['predict', 'm', 'rows.csv', *columns('single')[:2]])==main(['report', 'm', 'rows.csv'])==0

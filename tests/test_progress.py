@@ -273,3 +273,17 @@ def test_large_numbers_leave_room_between_columns(bert, capsys):
     cb._write_stats([1, 1.5, 1e9, 2.25, '00:01'])
     head,*rows = capsys.readouterr().out.strip().splitlines()
     assert [r.split() for r in rows]==[['0','10.327714','10.200000','30569.81','00:01'],['1','1.500000','1e+09','2.250000','00:01']]
+
+def test_without_a_standard_output(bert, in_tmp, monkeypatch):
+    "as under `>&-`, pythonw, or in a service: in silence"
+    learn = learner('single', bert)
+    monkeypatch.setattr(sys, 'stdout', None)
+    monkeypatch.setattr(sys, 'stderr', None)
+    learn.fit(1, 1e-3)
+    learn.lr_find(num_it=4, show_plot=False)
+    learn.validate()
+    learn.report()
+    learn.check()
+    learn.predict(TEXTS[0])
+    learn.predict_batch(TEXTS, out='out.jsonl')
+    masked_lm_learner([dict(text=t) for t in TEXTS*40], bert, block_size=32)
