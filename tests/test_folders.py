@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from bit_flips import SAVED, contents, flip, flips, try_folder
 from blurlike import cli
 from blurlike.all import Checkpoints, Interpretation, TransformersLearner, model_card, token_classification_learner
@@ -310,3 +311,27 @@ def test_what_is_mounted_is_neither_replaced_nor_carried_off(in_tmp):
     assert [re.sub(r"'[^']*/([^/']*')", r"'\1", o).split(', which')[0].split(', whose')[0] for o in said]==[
         "'disk' is a disk of its own (a mount)"]*2+["'a bound' is a disk of its own (a mount)"]*2+["'saved' holds a disk of its own, mounted at 'volume'"]*2, out.stderr
     assert told=="['model'] kept old"
+
+FULL = dict(system=OSError(28, 'No space left on device', '/somewhere/.hidden.x8s7'), safetensors=SafetensorError('I/O error: No space left on device (os error 28)'),
+    tokenizers=Exception('No space left on device (os error 28)'), torch=RuntimeError('[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0'))
+
+@pytest.mark.parametrize('writer', FULL)
+def test_a_full_disk_is_told_with_the_name_that_was_given(writer, in_tmp):
+    "whoever writes"
+    def write(path): raise FULL[writer]
+    said = 'is the disk full.*inline_container' if writer=='torch' else 'No space left on device$'
+    for call in (write_file, write_folder):
+        with pytest.raises(OSError, match=f"^'{in_tmp}/mine' could not be written: {said}") as told: call('mine', write)
+        assert told.value.errno==(None if writer=='torch' else 28) and not list(in_tmp.iterdir())
+    def other(path): raise RuntimeError('the code is wrong')
+    with pytest.raises(RuntimeError, match='^the code is wrong'): write_file('mine', other)
+
+def test_a_full_disk_at_any_file_of_a_learner(bert, in_tmp, monkeypatch):
+    learn = learner('single', bert)
+    def full(*args, **kwargs): raise FULL['tokenizers']
+    with monkeypatch.context() as m:
+        m.setattr(type(learn.dls.tokenizer), 'save_pretrained', full)
+        with pytest.raises(OSError, match="m' could not be written: No space"): learn.save_pretrained('m')
+    monkeypatch.setattr(torch, 'save', lambda *args, **kwargs: full() if isinstance(args[1], Path) else None)
+    for call,name in ((learn.export, 'export.pkl'), (lambda: learn.save('w'), 'w.pth')):
+        with pytest.raises(OSError, match=f"/{name}' could not be written: No space"): call()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from blurlike.all import TransformersLearner, predict_to_file, token_classification_learner
 from blurlike.cli import main
+from blurlike.predict.prediction_files import _write_part
 from blurlike.support.one_writer import OneWriter
 from blurlike.support.warn import warn_user
 from datasets import Dataset
@@ -292,3 +293,28 @@ def test_each_part_draws_its_own(checkpoints, tmp_path):
     path = predict_to_file(learn, ['is it so: the film']*12, tmp_path/'p.jsonl', part=3, temperature=3., seed=0, max_new_tokens=8)
     drawn = [json.loads(l)['generated_text'] for l in path.read_text().splitlines()]
     assert len(set(drawn))>6
+
+@pytest.mark.parametrize('begun', [False, True])
+def test_a_full_disk_is_told_with_what_is_kept(begun, single, monkeypatch):
+    written = []
+    def write(preds, path, kind):
+        written.append(path)
+        if len(written)>begun: raise OSError(28, 'No space left on device', str(path))
+        return _write_part(preds, path, kind)
+    with monkeypatch.context() as m:
+        m.setattr('blurlike.predict.prediction_files._write_part', write)
+        with pytest.raises(OSError, match="/p.csv' could not be written: No space left on device"+('; .*resume=True goes on' if begun else '$')):
+            predict_to_file(single, TEXTS[:4], 'p.csv', part=2)
+    assert os.listdir()==['.p.csv.parts']*begun
+    assert len(read(predict_to_file(single, TEXTS[:4], 'p.csv', resume=begun, part=2)))==4
+
+@pytest.mark.parametrize('name,said', [('a'*235+'.jsonl', 'too long: files beside it have names of 15 more'), ('分'*79+'.jsonl', 'too long'), ('link.csv', 'is a disk missing')])
+def test_a_place_where_no_file_can_be_is_told_before_the_work(name, said, single, monkeypatch):
+    os.symlink('/no_disk/p.csv', 'link.csv')
+    monkeypatch.setattr(single, 'predict_batch', None)
+    with pytest.raises(OSError, match=said): predict_to_file(single, TEXTS, name)
+    assert os.listdir()==['link.csv']
+
+def test_a_long_name(single):
+    name = 'a'*(240-6)+'.jsonl'
+    assert len(read(single.predict_batch(TEXTS[:3], out=name)))==3

@@ -21,7 +21,7 @@ from fastcore.basics import chunked
 from .rows import Rows
 from .splits import HELD_OUT
 from .table_checks import read_rows
-from ..support.files import naming_place
+from ..support.files import naming_temporary
 
 # %% ../../nbs/data/13_corpus.ipynb #ea91b8c2
 SUFFIXES = ('.txt','.text','.md')
@@ -87,9 +87,7 @@ class Scratch:
     def __init__(self):
         self.path = Path(tempfile.mkdtemp(prefix='blurlike-'))
         weakref.finalize(self, _remove, self.path, os.getpid())
-    def writing(self): # a context, in which files are written there
-        advice = f"; make room in {str(self.path.parent)!r}, or have TMPDIR name another folder for temporary files"
-        return naming_place(self.path, advice)
+    def writing(self): return naming_temporary(self.path) # a context, in which files are written there
     def __deepcopy__(self, memo): return self # a copy of what lies there needs the same files
 
 def _remove(path, pid):

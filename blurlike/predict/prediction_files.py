@@ -7,8 +7,10 @@ __all__ = ['rows_between', 'FilePart', 'predict_to_file']
 
 # %% ../../nbs/predict/05_prediction_files.ipynb #10d50004
 import csv
+import errno
 import glob
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -21,7 +23,7 @@ from fastcore.imports import noop
 
 from ..data.given_items import columns_read
 from ..data.row_errors import items_from
-from ..support.files import file_hash, write_file, checksum_of
+from ..support.files import checksum_of, file_hash, follow, naming_place, write_file
 from ..support.one_writer import OneWriter
 from ..support.progress import Progress
 from ..support.warn import kept_warnings, warn_user
@@ -130,6 +132,7 @@ def predict_to_file(
         raise ValueError(f"out={out.name!r}: predictions are written as .parquet, .jsonl or .csv")
     if out.exists() and not resume:
         raise FileExistsError(f"{str(out)!r} is there already: delete it, or give another name")
+    _check_names(out)
     folder = _folder_of(out)
     options = sorted((k, _whole(v)) for k,v in kwargs.items())
     job = dict(rows=len(items), options=repr(options), **learn.prediction_facts())
@@ -137,7 +140,7 @@ def predict_to_file(
         try:
             if out.exists(): _check_finished(learn, items, out, job)
             else:
-                job = _claim(out, job, resume, part or 100*bs)
+                with naming_place(out): job = _claim(out, job, resume, part or 100*bs)
                 _predict_all(learn, items, out, job, dict(bs=bs) | kwargs)
         except Exception:
             if not (folder/'job.json').exists(): shutil.rmtree(folder)
@@ -152,13 +155,24 @@ def _whole(v): # an option; of arrays and Series `repr` leaves out digits, and e
 
 def _folder_of(out): return out.with_name(f'.{out.name}.parts')
 
+def _check_names(out): # before the work: can the file be put in its place at the end?
+    follow(out)
+    longest = out.with_name(f'..{out.name}.job.{"x"*8}') # of all that lies beside it for a time
+    try: os.lstat(longest)
+    except OSError as e:
+        if e.errno!=errno.ENAMETOOLONG: return
+        more = len(longest.name)-len(out.name)
+        raise OSError(f"the name {out.name!r} is too long: files beside it have names of {more} more letters; give a shorter one") from None
+
 # %% ../../nbs/predict/05_prediction_files.ipynb #0042a613
 def _predict_all(learn, items, out, job, kwargs):
     folder = _folder_of(out)
     try: _predict_parts(learn, items, out, job, kwargs)
     except Exception: # a job that has predicted nothing leaves nothing to go on with
-        if not any(folder.glob('[0-9]*.json')): (folder/'job.json').unlink()
-        raise
+        is_begun = any(folder.glob('[0-9]*.json'))
+        if not is_begun: (folder/'job.json').unlink()
+        advice = '; what was predicted is kept, and resume=True goes on with it' if is_begun else ''
+        with naming_place(out, advice): raise
 
 def _write_none(learn, path, kind, kwargs): # a table of no rows has the columns that a prediction has
     if kind=='.jsonl': return path.write_text('')

@@ -19,7 +19,7 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 
-from ..support.files import file_hash, read_folder
+from ..support.files import file_hash, naming_temporary, read_folder
 from ..support.warn import warn_user
 from ..train.learner import TransformersLearner
 from ..model.inputs_callback import ModelInputsCallback
@@ -212,7 +212,7 @@ def export_onnx(
     is_learner = isinstance(learn_or_folder, TransformersLearner)
     learn = learn_or_folder if is_learner else TransformersLearner.from_pretrained(learn_or_folder)
     with tempfile.TemporaryDirectory() as tmp:
-        source = _saved(learn, Path(tmp)/'model')
+        with naming_temporary(tmp): source = _saved(learn, Path(tmp)/'model')
         facts = read_facts(source)
         copy = _on_cpu(TransformersLearner.from_pretrained(source, model_kwargs=dict(dtype=torch.float32)))
         batches = _batches(copy)

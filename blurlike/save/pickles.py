@@ -87,12 +87,6 @@ def unpicklable(
     return f'{name} ({type(o).__name__})'
 
 # %% ../../nbs/save/04_pickles.ipynb #4306e624
-def _save(o, path, **kwargs):
-    try: torch.save(o, path, **kwargs)
-    except RuntimeError as e: # of PyTorch's own writer
-        if not any(w in str(e) for w in ('inline_container','PytorchStreamWriter','iostream')): raise
-        raise OSError(f"{str(path)!r} could not be written; is the disk full? ({str(e).splitlines()[0]})") from e
-
 _passing = 'lock','_table','_first','_kept','_busy','_ending','_in_batch','_unscored','_resume_at','run_now','loss_grad' # kept for speed, or of a running fit
 
 def _bare(learn, lost=()): # what is pickled of `learn`; without the callbacks `lost`
@@ -133,7 +127,7 @@ def _export(self:TransformersLearner, path, pickle_module, pickle_protocol):
     files = _open_files(self)
     known = self.model,*files
     writer = _without(files, pickle_module)
-    def write(path): _save(self, path, pickle_module=writer, pickle_protocol=pickle_protocol)
+    def write(path): torch.save(self, path, pickle_module=writer, pickle_protocol=pickle_protocol)
     try:
         with _exporting(self): return write_file(path, write)
     except (OSError, KeyboardInterrupt): raise
@@ -144,6 +138,7 @@ def _export(self:TransformersLearner, path, pickle_module, pickle_protocol):
     lost = [cb for cb in self.cbs if not pickles(cb, (self, *known))]
     with _exporting(self, lost=lost) as state:
         try: res = write_file(path, write)
+        except OSError: raise
         except Exception:
             part = unpicklable(SimpleNamespace(**state), 'learn', (self, *known))
             raise TypeError(f"this learner cannot be pickled because of {part}: {error}. `learn.save_pretrained` needs no pickle") from error
@@ -197,7 +192,7 @@ def save(self:TransformersLearner, file, with_opt=True, pickle_protocol=2, **kwa
             state = unwrap(self.model).state_dict()
             state._metadata['']['decisions'] = decisions_of(self.loss_func)
             if with_opt and opt is not None: state = dict(model=state, opt=opt.state_dict())
-            _save(state, p, pickle_protocol=pickle_protocol, **kwargs)
+            torch.save(state, p, pickle_protocol=pickle_protocol, **kwargs)
     write_file(path, write)
     return path
 
