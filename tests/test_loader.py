@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blurlike.all import CategoryBlock, ColReader, DataBlock, IndexSplitter, Rows, TokenizeText, Tokens, TransformersTextBlock, sequence_classification_learner, set_seed
+from blurlike.all import CategoryBlock, ColReader, DataBlock, IndexSplitter, Rows, SkipItemException, TokenizeText, Tokens, TransformersTextBlock, sequence_classification_learner, set_seed
 from blurlike.data.batch_reading import prepare_workers
 from blurlike.data.row_reader import RowReader, ahead
 from blurlike.data.token_memory import Memory
@@ -304,6 +304,31 @@ def test_rows_are_tokenised_once(bert, monkeypatch):
     assert sum(calls)==150
     dls.text_tfm.max_length = 12 # another length: all is read anew
     assert max(x.shape[2] for x,y in dls.train)==12 and sum(calls)==300
+
+@pytest.mark.parametrize('shuffle,n', [(True,80), (False,4)])
+def test_one_batch_needs_no_more_rows_than_it_is_made_of(shuffle, n, bert, monkeypatch):
+    dl = loaders(bert, n=400, valid=None, bs=4, dl_kwargs=dict(megabatch=20)).train.new(shuffle=shuffle, remembered=None)
+    want = dl.new(remembered=None)
+    want.set_pass_state(dl.pass_state())
+    calls,tokenize = [],TokenizeText.tokenize
+    with monkeypatch.context() as m:
+        m.setattr(TokenizeText, 'tokenize', lambda self, texts, *args: calls.append(len(texts)) or tokenize(self, texts, *args))
+        x,y = dl.one_batch()
+    assert calls==[n]
+    first = next(iter(want))
+    assert torch.equal(x, first[0]) and torch.equal(y, first[1]) and dl.now.tolist()==want.now.tolist()
+    assert sorted(i for _ in dl for i in dl.now)==[*range(400)]
+
+def test_one_batch_of_rows_of_which_the_first_are_skipped(bert):
+    def late(r):
+        if is_on and r['text'].startswith('early'): raise SkipItemException
+        return r['text']
+    is_on,df = [],pd.DataFrame(dict(text=['early film']*60+['late film']*4, label=['a','b']*32))
+    block = DataBlock(blocks=(TransformersTextBlock(bert), CategoryBlock), get_x=late, get_y=ColReader('label'), splitter=lambda _: (range(63),range(63,64)))
+    dl = block.dataloaders(df, bs=2, megabatch=3).train.new(shuffle=False)
+    is_on.append(True)
+    x,_ = dl.one_batch()
+    assert [str(dl.text_tfm.decode(row)) for row in x]==['late film']*2 and dl.now.tolist()==[60,61]
 
 def test_memory_is_bounded(bert, monkeypatch):
     dls = loaders(bert, n=2000, dl_kwargs=dict(memory=.01))

@@ -182,7 +182,19 @@ def one_batch(self:TransformersDL):
         raise ValueError("there are no rows: a learner that was loaded from a folder, or has no validation part, is given some with `learn.dls = ...`")
     if self.n is not None and not len(self):
         raise ValueError(f"{self.n} rows are fewer than a batch ({self.rows}), and short batches are dropped: take a smaller bs=, or drop_last=False")
-    return super(TransformersDL, self).one_batch()
+    idxs,seed = self.coming()
+    is_in_order = not self.shuffle and self.max_tokens is None and self.reader.keeps_all
+    n = self.rows if is_in_order else self.megabatch*self.rows # are enough to make one
+    b = self._first_of(idxs[:n], seed)
+    is_lost = b is None and n<len(idxs) # a transform has skipped all of them
+    return self._first_of(idxs, seed) if is_lost else b
+
+@patch
+def _first_of(self:TransformersDL, idxs, seed): # the first batch of a pass over some rows
+    was,self._coming = self._coming,(idxs, seed)
+    try: return super(TransformersDL, self).one_batch()
+    finally:
+        if self._coming is not None: self._coming = was # the pass has not begun
 
 # %% ../../nbs/data/28_batch.ipynb #0a1b0021
 @patch

@@ -14,7 +14,7 @@ from fastcore.foundation import L
 
 from .row_errors import name_error, name_items
 from .column import Column, getter_of
-from .given_items import check_no_rows, check_row, columns_read, given_rows, items_of, takes
+from .given_items import check_no_rows, check_row, columns_read, given_rows, items_of
 from .rows import Rows
 from .table_checks import check_columns
 
@@ -70,22 +70,28 @@ def _as_read(self:TransformersDataLoaders, items): # where the reader of the tar
 
 # %% ../../nbs/data/24_loaders.ipynb #5c2f4f79d
 @patch
-def _divided(self:TransformersDataLoaders, items): # texts as lists of words, where these are read, as `predict_batch` divides them
-    tl,tfm = self.valid_ds.tls[0],self.text_tfm
-    if tfm.divided('a')=='a': return items
+def _getter_and_kinds(self:TransformersDataLoaders): # what makes texts of rows, and the types of rows that it reads: none, where rows are texts
+    tl = self.valid_ds.tls[0]
     getter = tl.tfms.fs[0]
-    def read(o): return getter(o) if getter is not tfm and takes(tl, o) else o
+    return getter,() if getter is self.text_tfm else tuple(L(tl.types[0]))
+
+@patch
+def _divided(self:TransformersDataLoaders, items): # texts as lists of words, where these are read, as `predict_batch` divides them
+    tfm = self.text_tfm
+    if tfm.divided('a')=='a': return items
+    getter,kinds = self._getter_and_kinds()
+    def read(o): return getter(o) if isinstance(o, kinds) else o
     try: first = read(get_first(items))
     except KeyError: return items # a column that is not there is told of next
     return [tfm.divided(read(o)) for o in items] if isinstance(first, str) else items
 
 @patch
 def _check_items(self:TransformersDataLoaders, items):
-    tl,tfm = self.valid_ds.tls[0],self.text_tfm
-    getter = tl.tfms.fs[0]
+    tfm = self.text_tfm
+    getter,kinds = self._getter_and_kinds()
     columns = columns_read(getter)
     def checked(i, o):
-        try: return o if getter is not tfm and takes(tl, o) else tfm.as_item(o, columns)
+        try: return o if isinstance(o, kinds) else tfm.as_item(o, columns)
         except TypeError as e: raise name_error(e, name_items([i])) from None
     return [checked(i, o) for i,o in enumerate(items)]
 

@@ -67,6 +67,10 @@ class RowReader:
     def by_column(self)->bool: # of a table that is the learner's own: what was read once holds
         return self._are_all(_reads_column)
 
+    @property
+    def keeps_all(self)->bool: # no function of the user's is called, which might skip rows
+        return self.by_column or self._are_all(_reads_frame)
+
     def __call__(self,
         idxs # (n,) row numbers
     )->tuple[list,list]: # Texts, and tuples of targets; fewer than n where an item was skipped
