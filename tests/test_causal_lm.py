@@ -21,7 +21,7 @@ from blurlike.tasks.causal_lm.generation import pads_left, prompts_of
 from blurlike.predict import writing
 from blurlike.predict.token_choice import decoding
 from fastai.metrics import AccumMetric, F1Score, Perplexity, accuracy
-from blurlike.tasks.causal_lm import generation
+from blurlike.tasks.causal_lm import generation, learner as causal_learner
 from fastai.torch_core import set_seed
 from small import FRAMES, TEXTS, byte_tokenizer, close, first, in_tmp, learner, weights # noqa: F401 (fixture)
 from tokenizers.processors import TemplateProcessing
@@ -361,6 +361,16 @@ def test_chats_without_an_answer_after_the_cut_are_named(folders):
         learn = lm('chat', folders('gpt2'), pd.DataFrame(dict(messages=chats)), max_length=32)
     assert {f.what for f in learn.check()}>={'unanswered'}
     with pytest.raises(ValueError, match='no answer is left within max_length=4 in any chat'): lm('chat', folders('gpt2'), pd.DataFrame(dict(messages=chats)), max_length=4)
+
+def test_chats_that_say_little_before_their_answer_are_not_measured(monkeypatch):
+    def chat(n): return [dict(role='user', content='a b '*n), dict(role='assistant', content='good '*60)]
+    tokenizer = tokenizer_of()
+    rows,tfm = Rows(pd.DataFrame(dict(messages=[chat(200 if i in (2, 5) else 1) for i in range(12)]))),TokenizeNext(tokenizer, 400, 'chat')
+    one_sided,measured = causal_learner._is_one_sided,[]
+    monkeypatch.setattr(causal_learner, '_is_one_sided', lambda *args: measured.append(args[-1]) or one_sided(*args))
+    assert sorted(causal_learner._one_sided(rows, ['messages'], tfm))==[2, 5] and sorted(measured)==['row 2','row 5']
+    tokenizer.chat_template = 'x '*400+TEMPLATE # which leaves no room for any answer
+    assert len(causal_learner._one_sided(rows, ['messages'], tfm))==12
 
 def test_completions_without_a_prompt_after_the_cut_are_named(folders):
     rows = [('a film', 'good '*(12 if i in (2, 5) else 1)) for i in range(12)]

@@ -62,7 +62,9 @@ def decode_given(preds, vocab, given): # of the labels that are given the likeli
     rows = zip(*(o.tolist() for o in (*preds.sort(descending=True, stable=True), given)))
     return [[_label(vocab[i], p) for p,i in zip(scores, order) if given[i]] for scores,order,given in rows]
 def decode_multi(preds, vocab, thresh=0.5): return decode_given(preds, vocab, preds>torch.as_tensor(thresh))
-def _likeliest(preds, vocab, top_k): return [row[:top_k] for row in decode_multi(preds, vocab, -1.)] # lists of dicts
+def _likeliest(preds, vocab, top_k): # lists of dicts
+    scores,order = (o[:,:top_k].tolist() for o in preds.sort(descending=True, stable=True))
+    return [[_label(vocab[i], p) for p,i in zip(*row)] for row in zip(scores, order)]
 
 def decode_numbers(preds, vocab):
     rows = [[_label(v, p) for v,p in zip(vocab, row)] for row in preds.tolist()]
@@ -115,7 +117,8 @@ class SetPredictions(LabelPredictions):
         preds = self.probabilities(learn, items, bs)
         if sets: return decode_given(preds, learn.names, in_sets(learn.loss_func, preds))
         is_any = top_k is not None and threshold is None
-        return [row[:top_k] for row in decode_multi(preds, learn.names, -1. if is_any else now)]
+        if is_any: return _likeliest(preds, learn.names, top_k)
+        return [row[:top_k] for row in decode_multi(preds, learn.names, now)]
 
     def read(self, learn, preds): return self.decode(preds, learn.names, label_threshold(learn.loss_func))
 

@@ -8,6 +8,7 @@ __all__ = ['causal_lm', 'CAUSAL_BLOCK', 'causal_lm_block', 'judge_next', 'form_o
 
 # %% ../../../nbs/tasks/causal_lm/09_learner.ipynb #cb05ad04
 from functools import partial
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ from ...task import Task, register_learner, register_task
 from .blocks import DocumentBlocks
 from .generation import NextTokenPredictions
 from .scores import causal_lm_metrics
-from .chats import are_columns, as_messages, assistant_turns
+from .chats import are_columns, as_messages, assistant_turns, message_text
 from .texts import TokenizeNext
 from ...train.assembly import begin, build_learner, ready_task
 from ...train.learner import TransformersLearner
@@ -158,11 +159,19 @@ def _is_one_sided(tfm, item, where):
     except ValueError as e: raise name_error(e, where) from None
     return tfm.is_one_sided(row)
 
+def _before_answer(chat): # how many characters
+    told = takewhile(lambda m: m['role']!='assistant', as_messages(chat))
+    return sum(len(message_text(m)) for m in told)
+
+def _lengths(items, tfm): # characters of what may leave no room for the other side
+    if tfm.form=='completion': return np.array([len(c) for _,c in items])
+    added = sum(len(t) for t,_ in tfm.pieces(tfm.example())) # by the template
+    return np.array([added+_before_answer(o) for o in items])
+
 def _one_sided(rows, columns, tfm): # their places
-    is_pair = tfm.form=='completion'
     read = rows.read(np.arange(len(rows)), columns)
-    items = list(zip(*read)) if is_pair else read[0]
-    sizes = np.array([len(o[1]) if is_pair else tfm.n_characters(o) for o in items])
+    items = list(zip(*read)) if tfm.form=='completion' else read[0]
+    sizes = _lengths(items, tfm)
     long = np.argsort(-sizes, kind='stable')[:_most_measured]
     long = long[sizes[long]>=tfm.max_length//4] # a template adds tokens too
     return [i for i in long if _is_one_sided(tfm, items[i], rows.name([i]))]

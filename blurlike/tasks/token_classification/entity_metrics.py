@@ -57,11 +57,13 @@ def add(self:EntityCounts,
     pred  # (n,) those predicted
 ):
     "Count a sentence."
+    n_right = int((true==pred).sum())
     self.words += len(true)
-    self.right += int((true==pred).sum())
+    self.right += n_right
     if not self.entities or not len(true): return
-    true,pred = (self._entities(self.names[o].tolist()) for o in (true, pred))
-    for i,found in enumerate((true & pred, pred, true)):
+    known = self._entities(self.names[true].tolist())
+    told = known if n_right==len(true) else self._entities(self.names[pred].tolist())
+    for i,found in enumerate((known & told, told, known)):
         for kind,*_ in found: self.counts.setdefault(kind, np.zeros(3, dtype=np.int64))[i] += 1
 
 @patch
