@@ -5902,6 +5902,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'blurlike.train.rates._kept_beside': ('train/rates.html#_kept_beside', 'blurlike/train/rates.py'),
                                       'blurlike.train.rates._kind': ('train/rates.html#_kind', 'blurlike/train/rates.py'),
                                       'blurlike.train.rates._warn_low': ('train/rates.html#_warn_low', 'blurlike/train/rates.py'),
+                                      'blurlike.train.rates.check_rate': ('train/rates.html#check_rate', 'blurlike/train/rates.py'),
                                       'blurlike.train.rates.curve_doubt': ('train/rates.html#curve_doubt', 'blurlike/train/rates.py')},
             'blurlike.train.resume': { 'blurlike.train.resume.Checkpoint': ('train/resume.html#checkpoint', 'blurlike/train/resume.py'),
                                        'blurlike.train.resume.Checkpoint.__init__': ( 'train/resume.html#checkpoint.__init__',

@@ -213,5 +213,14 @@ def test_a_program_whose_finder_ends_early_takes_the_rate_of_the_model(bert):
     assert suggest.found_rate(learn)[0]==learn.suggest().lr and len(learn.recorder.losses)<10
     assert all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items())
 
+def test_a_rate_from_which_others_are_computed_is_a_number_or_a_slice(bert):
+    for rate in ([1e-4, 1e-3], np.array([1e-4, 1e-3]), '1e-3'):
+        with pytest.raises(TypeError, match=r"lr=.*: a number or slice\(lowest, highest\) is expected; a list"): learner(bert, lr=rate)
+    learn = learner(bert, lr=torch.tensor(1e-3))
+    with pytest.raises(TypeError, match=r"base_lr=\[0.0001, 0.001\]: a number or slice"): learn.fine_tune(1, [1e-4, 1e-3])
+    for warmup in ('0.1', None):
+        with pytest.raises(ValueError, match=f'warmup={warmup!r} is not a share of the steps'): learn.fit_linear(1, 1e-3, warmup=warmup)
+    with learn.no_bar(), learn.no_logging(): learn.fit_linear(1, [1e-4], warmup=np.float32(.1))
+
 def test_a_slice_without_an_end(bert):
     with pytest.raises(ValueError, match='its end is missing'): sequence_classification_learner(FRAMES['single'], bert).fine_tune(1, slice(1e-5, None))

@@ -27,6 +27,7 @@ from ..data.batch_reading import SkippedRows
 from ..data.loaders import check_loaders
 from ..data.loader_agreement import check_labelled, output_names, some_targets
 from .events import Recorder
+from .rates import check_rate
 from .run import RunningLearner
 from ..model.class_weights import best_is_known
 from ..model.cuda_graphs import CUDAGraphs
@@ -79,6 +80,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         check_loaders(dls)
         self.task = task or task_of(dls)
         check_learner_settings(metrics, opt_func, precision, self.task)
+        check_rate('lr', lr)
         self.padding_free = padding_free
         model = self._load(dls, checkpoint, model_kwargs or {})
         self._begin_head(dls, unwrap(model), checkpoint, loss_func)

@@ -7,6 +7,7 @@ __all__ = ['curve_doubt']
 
 # %% ../../nbs/train/05_rates.ipynb #584dac9e
 from contextlib import contextmanager
+from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -139,13 +140,22 @@ def fit_linear(self:FittingLearner,
     **kwargs # Passed to `fit`, e.g. `wd`
 ):
     "Fit with a learning rate that rises for a share of the steps and then falls to zero, both in a straight line."
-    if not 0<=warmup<1: raise ValueError(f"warmup={warmup} is not a share of the steps, at least 0 and below 1")
+    is_share = isinstance(warmup, Real) and 0<=warmup<1
+    if not is_share: raise ValueError(f"warmup={warmup!r} is not a share of the steps, at least 0 and below 1")
     self.need_opt()
     self.opt.set_hyper('lr', self.lr if lr_max is None else lr_max)
     lrs = np.array([h['lr'] for h in self.opt.hypers])
     fall = SchedLin(lrs, lrs*0)
     schedule = combine_scheds([warmup, 1-warmup], [SchedLin(lrs*0, lrs), fall]) if warmup else fall
     self.fit(n_epoch, cbs=L(cbs)+ParamScheduler({'lr':schedule}), **kwargs)
+
+# %% ../../nbs/train/05_rates.ipynb #6b1a23c1
+def check_rate(name, rate): # of a learner, or of its head
+    plain_hyper(name, rate)
+    is_known = rate is None or isinstance(rate, (Real, slice)) or getattr(rate, 'ndim', None)==0
+    if is_known: return
+    raise TypeError(f"{name}={rate!r}: a number or slice(lowest, highest) is expected; a list of one for each group goes into the fit, "
+        "e.g. fit_one_cycle(3, [1e-5, 1e-4])")
 
 # %% ../../nbs/train/05_rates.ipynb #44ab374f
 @patch
@@ -216,7 +226,7 @@ def fine_tune(self:FittingLearner,
     "fastai's `fine_tune` with rates that move the body too."
     lowest = (self.lr.start or self.lr.stop) if isinstance(self.lr, slice) else self.lr
     usual = min(2e-3, 20*lowest)
-    plain_hyper('base_lr', base_lr)
+    check_rate('base_lr', base_lr)
     if isinstance(base_lr, slice):
         lr_mult = base_lr.stop/(base_lr.start or base_lr.stop/10)
         base_lr = 2*base_lr.stop
