@@ -96,7 +96,9 @@ def _begun_with(folder): # the arguments of the run in it
     if not path.is_file(): return {}
     facts = json.loads(path.read_text())
     given = dict(facts['arguments']['dict'])
-    return {option:given[k] for option,k in dict(epochs='n_epoch', lr='lr_max').items() if k in given} | dict(steps=facts['settings']['steps'])
+    options = dict(epochs='n_epoch', lr='lr_max')
+    begun = {option:given[k] for option,k in options.items() if k in given}
+    return begun | dict(steps=facts['settings']['steps'])
 
 def _same_run(args): # what is asked for anew must be what the run was begun with
     for name,was in _begun_with(args.checkpoints).items():

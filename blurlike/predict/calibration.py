@@ -110,7 +110,9 @@ def check_picks(
     name = 'this learner, which has no task' if learn.task is None else learn.task.name
     raise ValueError(f"{what} is for answers that are labels with probabilities, and those of {name} are none")
 
-def _check_method(learn, method, logits, targets, least=20):
+_least_rows = 20 # with a label, and without it, for two numbers of its own
+
+def _check_method(learn, method, logits, targets):
     if method not in ('temperature','vector'):
         raise ValueError(f"method={method!r:.60}: 'temperature' or 'vector' is expected")
     if method=='temperature': return
@@ -120,8 +122,8 @@ def _check_method(learn, method, logits, targets, least=20):
     is_one = targets.ndim==1
     counts = targets.bincount(minlength=len(names)) if is_one else torch.minimum(targets.sum(0), (1-targets).sum(0))
     rarest = int(counts.argmin())
-    if counts[rarest]>=least: return
-    raise ValueError(f"method='vector' chooses two numbers for each label, for which {least} rows with it "
+    if counts[rarest]>=_least_rows: return
+    raise ValueError(f"method='vector' chooses two numbers for each label, for which {_least_rows} rows with it "
         f"{'' if is_one else 'and without it '}are few: {names[rarest]!r} has {int(counts[rarest])}. Use method='temperature'")
 
 # %% ../../nbs/predict/11_calibration.ipynb #ba46ae13

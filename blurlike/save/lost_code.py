@@ -16,7 +16,7 @@ from ..data.row_reader import own_transforms
 from ..model.adapters import has_adapter
 from ..model.model_inputs import unwrap
 from ..model.pretrained import auto_classes
-from .saved_facts import describe, is_code
+from .saved_facts import is_code, text_names
 from ..support.arguments import some_of
 from ..support.warn import warn_user
 from ..train.learner import TransformersLearner
@@ -69,8 +69,7 @@ def _warn_code(learn):
         warn_user(f"texts are changed by {some_of(changes, 5, lambda f: f.name)}, which a folder without code cannot hold: "
             "a reloaded learner reads them as they are given. Change them before, or use `learn.export`")
     if not is_code(learn.dls.valid_ds.tls[0]): return
-    columns = describe(learn)['text']
-    warn_user(f"rows are read by get_x=, which a folder without code cannot hold: a reloaded learner reads {columns!r} of a row as it stands there. "
+    warn_user(f"rows are read by get_x=, which a folder without code cannot hold: a reloaded learner reads {text_names(learn)!r} of a row as it stands there. "
         "Give it the texts themselves, or use `learn.export`")
 
 def _warn_model(learn):

@@ -68,9 +68,9 @@ def _front_matter(learn, facts, name, merge, data):
 # %% ../../nbs/share/02_model_card.ipynb #18b50009
 def _code(o): return '`' + ' '.join(str(o).replace('`', "'").replace('|', '¦').split()) + '`'
 def _plain(s): return re.sub(r'([\\`*\[\]<>&#|])', r'\\\1', ' '.join(s.split())) # in Markdown, on one line
-def _codes(os, most=50):
-    more = f' and {len(os)-most:,} more' if len(os)>most else ''
-    return ', '.join(map(_code, os[:most])) + more
+def _codes(os): # the first 50
+    more = f' and {len(os)-50:,} more' if len(os)>50 else ''
+    return ', '.join(map(_code, os[:50])) + more
 def _table(facts):
     rows = [f'| {k} | {v} |' for k,v in facts.items() if v is not None]
     return '\n'.join(['| | |', '|---|---|', *rows])
@@ -232,20 +232,24 @@ def _not_in_pipe(learn, facts): # what a pipeline of transformers leaves out
     return ' '.join(res)
 
 # %% ../../nbs/share/02_model_card.ipynb #bab4f580d
+_alone = '\nThe folder holds adapters and head alone; the base model is loaded with them.\n'
+
+def _pipe_code(learn, facts, name, item):
+    is_pair = isinstance(item, tuple) # a chat is a list
+    plain = f"dict({', '.join(f'{k}={t!r}' for k,t in zip(('text','text_pair'), item))})" if is_pair else repr(item)
+    return _pipe.format(tag=pipeline_of(learn.task), name=name, more=_pipeline_settings(learn, facts), item=plain)
+
 def _usage(learn, facts, name, merge):
-    tag = pipeline_of(learn.task)
     item = learn.dls.text_tfm.shown_example(facts['text'])
     load = 'load_onnx' if _in_onnx(learn) else 'TransformersLearner.from_pretrained'
     res = _load.format(name=name, load=load, item=repr(item))
-    plain_code = learn.task.plain_code
-    if tag is None and plain_code is None or _in_onnx(learn): return res
-    alone = '\nThe folder holds adapters and head alone; the base model is loaded with them.\n'
-    if _is_peft(learn, merge): return res + alone
-    is_pair = isinstance(item, tuple) # a chat is a list
-    plain = f"dict({', '.join(f'{k}={t!r}' for k,t in zip(('text','text_pair'), item))})" if is_pair else repr(item)
-    pipe = _pipe.format(tag=tag, name=name, more=_pipeline_settings(learn, facts), item=plain)
-    if tag is None: return res + _without_us.format(code=plain_code(learn, name))
-    return res + _without_us.format(code=pipe) + '\n' + _not_in_pipe(learn, facts)
+    has_pipe,plain_code = pipeline_of(learn.task) is not None,learn.task.plain_code
+    has_other_way = (has_pipe or plain_code) and not _in_onnx(learn)
+    if not has_other_way: return res
+    if _is_peft(learn, merge): return res + _alone
+    code = _pipe_code(learn, facts, name, item) if has_pipe else plain_code(learn, name)
+    left_out = '\n'+_not_in_pipe(learn, facts) if has_pipe else ''
+    return res + _without_us.format(code=code) + left_out
 
 # %% ../../nbs/share/02_model_card.ipynb #f876cbf0
 def model_card(

@@ -18,7 +18,7 @@ from ..model.model_inputs import unwrap
 from ..predict.writers import check_writes
 from ..predict.written_text import WrittenText
 from ..save.folder_check import folder_of
-from ..save.saved_facts import describe
+from ..save.saved_facts import text_names
 from ..save.onnx_model import load_onnx, need_packages
 from ..predict.predicting_learner import need_task
 
@@ -82,7 +82,7 @@ def page_with_boxes(
     "A box for each text that is typed, and what `page_output` shows."
     outputs,answer = page_output(predictions, learn, gr)
     tfm = learn.dls.text_tfm
-    boxes = [gr.Textbox(label=str(n), lines=3) for n in tfm.typed_columns(column_names(describe(learn)['text']))]
+    boxes = [gr.Textbox(label=str(n), lines=3) for n in tfm.typed_columns(column_names(text_names(learn)))]
     return gr.Interface(answering(answer, lambda *texts: tfm.typed(texts), gr), boxes, outputs, **settings)
 
 page_of = singledispatch(page_with_boxes) # by the type of predictions

@@ -41,12 +41,11 @@ def count_of(
     return f"{n:,} {one}{'' if n==1 else 's'}"
 
 def short_text(
-    text, # A text, a pair, or words
-    n:int=80 # Maximum characters
-)->str:
+    text # A text, a pair, or words
+)->str: # Of up to 80 characters
     "The beginning of a text."
     text = ' | '.join(text) if isinstance(text, tuple) else ' '.join(text) if isinstance(text, list) else str(text)
-    return textwrap.shorten(text[:1000], n, placeholder=' …') if ' ' in text[:n] else text[:n]
+    return textwrap.shorten(text[:1000], 80, placeholder=' …') if ' ' in text[:80] else text[:80]
 
 def short_item(tfm, o): return short_text(tuple(tfm.parts(o)) or o) # whatever an item is
 
