@@ -931,6 +931,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'blurlike/data/tokens.py'),
                                       'blurlike.data.tokens.TokenizeText._holds_ids': ( 'data/tokens.html#tokenizetext._holds_ids',
                                                                                         'blurlike/data/tokens.py'),
+                                      'blurlike.data.tokens.TokenizeText._narrow': ( 'data/tokens.html#tokenizetext._narrow',
+                                                                                     'blurlike/data/tokens.py'),
                                       'blurlike.data.tokens.TokenizeText._segments': ( 'data/tokens.html#tokenizetext._segments',
                                                                                        'blurlike/data/tokens.py'),
                                       'blurlike.data.tokens.TokenizeText._spelled': ( 'data/tokens.html#tokenizetext._spelled',

@@ -1,5 +1,5 @@
 "The loaders under stress: threads and workers, faults on the way, budgets of tokens, bounds of memory, several processes."
-import gc,multiprocessing,os,signal,subprocess,sys,threading,types,warnings
+import gc,json,multiprocessing,os,signal,subprocess,sys,threading,types,warnings
 from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
@@ -12,11 +12,14 @@ import torch
 from blurlike.all import CategoryBlock, ColReader, DataBlock, IndexSplitter, Rows, SkipItemException, TokenizeText, Tokens, TransformersTextBlock, sequence_classification_learner, set_seed
 from blurlike.data.batch_reading import prepare_workers
 from blurlike.data.row_reader import RowReader, ahead
+from blurlike.data.token_blocks import TokenBlocks
 from blurlike.data.token_memory import Memory
 from fastai.distributed import DistributedDL
 from fasttransform import Pipeline
 from fresh import here
 from small import close, learner, word_tokenizer
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 TOK = word_tokenizer('input_ids','token_type_ids','attention_mask')
 
@@ -427,6 +430,20 @@ def test_tokens_added_later_are_known():
     tok.add_tokens(['zzqq'])
     after = tfm.tokenize(['zzqq film'])[0].flat[0].tolist()
     assert tok.convert_tokens_to_ids('zzqq') in after and after!=before
+
+def test_numbers_of_tokens_with_gaps():
+    "The greatest is beyond 16 bits, though the tokens are few"
+    told = json.loads(word_tokenizer('input_ids').backend_tokenizer.to_str())
+    told['model']['vocab']['zebra'] = 70_000
+    names = dict(pad_token='[PAD]', unk_token='[UNK]', cls_token='[CLS]', sep_token='[SEP]')
+    tok = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(told)), model_input_names=['input_ids'], **names)
+    texts = ['zebra film','film']
+    tfm = TokenizeText(tok, 16)
+    tokens = tfm.tokenize(texts)[0]
+    assert tfm.stack(tokens)[:,0].tolist()==tok(texts, padding=True)['input_ids'] and len(tok)<1000
+    assert tfm.tokenize(texts[1:])[0].flat[0].dtype==np.uint16
+    blocks = TokenBlocks([Rows(pd.DataFrame(dict(text=texts)))], TokenizeText(tok, 16), block_size=8)
+    assert 70_000 in blocks[0]['text']
 
 def test_pad_to_multiple_of(bert):
     dls = loaders(bert)

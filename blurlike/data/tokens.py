@@ -117,10 +117,14 @@ def parts(self:TokenizeText, o)->list:
 def _end_to_end(lists, n, dtype): return np.fromiter(chain.from_iterable(lists), dtype=dtype, count=n)
 
 @patch
+def _narrow(self:TokenizeText, ids): # numbers of tokens may have gaps, and reach beyond how many there are
+    is_small = len(self.tokenizer)<=2**16 and ids.max(initial=0)<2**16
+    return ids.astype(np.uint16) if is_small else ids
+
+@patch
 def _flat(self:TokenizeText, field, ids, types, n): # (n,)
-    small = np.uint16 if len(self.tokenizer)<=2**16 else np.int32
     if field in types: res = _end_to_end(types[field], n, np.uint8 if field=='token_type_ids' else np.int32)
-    elif field=='input_ids': res = _end_to_end(ids, n, small)
+    elif field=='input_ids': res = self._narrow(_end_to_end(ids, n, np.int32))
     else: res = one_value(np.full(1, field=='attention_mask', dtype=np.uint8), n)
     is_same = len(res) and res.dtype==np.uint8 and (res==res[0]).all()
     return one_value(res[:1], n) if is_same else res

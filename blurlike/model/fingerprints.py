@@ -20,7 +20,8 @@ def weights_hash(
     digest = hashlib.sha256()
     for n,p in model.state_dict().items():
         p = p.detach().cpu().contiguous()
-        digest.update(f'{n} {p.dtype} {tuple(p.shape)}'.encode()+p.flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(f'{n} {p.dtype} {tuple(p.shape)}'.encode())
+        digest.update(p.flatten().view(torch.uint8).numpy()) # in place, without a copy
     return digest.hexdigest()
 
 # %% ../../nbs/model/18_fingerprints.ipynb #754fb728

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
 from collections import Counter
@@ -61,9 +62,11 @@ def follow(
     raise FileNotFoundError(f"{where}; is a disk missing?")
 
 def set_mode(
-    path:Path # A file that was made for its owner alone
+    path:Path, # A file that was made for its owner alone
+    earlier:Path|None=None # One that it replaces, if that is there
 ):
-    "Give `path` the rights that any new file has."
+    "Give `path` the rights of the `earlier` file, or else those that any new file has."
+    if earlier is not None and earlier.exists(): return os.chmod(path, stat.S_IMODE(earlier.stat().st_mode))
     mask = os.umask(0)
     os.umask(mask)
     os.chmod(path, 0o666&~mask)
@@ -128,7 +131,7 @@ def _put_file(path, write):
     os.close(handle)
     try:
         write(Path(beside))
-        set_mode(beside)
+        set_mode(beside, path)
         flush(beside)
         os.replace(beside, path)
     finally: Path(beside).unlink(missing_ok=True)
@@ -202,6 +205,7 @@ def _put_folder(folder, write):
         write(new)
         for p in (*sorted(new.rglob('*')), new):
             if not p.is_symlink(): flush(p)
+        if folder.exists(): new.chmod(stat.S_IMODE(folder.stat().st_mode)|stat.S_IRWXU) # it has the rights of the one before
         if not (folder.exists() and exchange(new, folder)): _move_in(new, folder, beside/'old')
     finally: shutil.rmtree(beside, ignore_errors=True)
     flush(folder.parent)
