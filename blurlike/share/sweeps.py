@@ -69,7 +69,9 @@ def last_value(
         raise ValueError("this learner was not trained: pass fit=, or train it in learner_fn")
     names = list(learn.recorder.metric_names[1:])
     values = learn.recorder.values[-1]
-    if metric in names[:len(values)]: return float(values[names.index(metric)])
+    value = dict(zip(names, values)).get(metric)
+    if value is not None: return float(value)
+    if metric in names: raise ValueError(f"the last epoch was cut short, before it had a {metric!r}")
     raise _no_column(metric, [n for n in names if n!='time'])
 
 def _no_column(metric, names):
