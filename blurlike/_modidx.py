@@ -3736,6 +3736,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'blurlike/support/plain_data.py'),
                                              'blurlike.support.plain_data._is_scalars': ( 'support/plain_data.html#_is_scalars',
                                                                                           'blurlike/support/plain_data.py'),
+                                             'blurlike.support.plain_data._is_value': ( 'support/plain_data.html#_is_value',
+                                                                                        'blurlike/support/plain_data.py'),
                                              'blurlike.support.plain_data._keep': ( 'support/plain_data.html#_keep',
                                                                                     'blurlike/support/plain_data.py'),
                                              'blurlike.support.plain_data._plain_group': ( 'support/plain_data.html#_plain_group',

@@ -202,7 +202,8 @@ def named(self:ReadMegabatch, error, k):
     alike = ((i,e) for idxs in searched for i,e in self._failing(idxs) if type(e) is type(error))
     bad = dict(islice(alike, _most_named))
     if not bad: return error
-    first,where = next(iter(bad.values())),self.dl.reader._name(sorted(bad))
+    first = next(iter(bad.values()))
+    where = self.dl.reader._name(sorted(bad))
     is_full = len(bad)==_most_named
     if is_full: where = where.replace(' in all)', ' or more)')
     res = name_error(first, where)

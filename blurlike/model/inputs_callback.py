@@ -199,7 +199,7 @@ def _even_out(self:ModelInputsCallback, cb): # inputs of a `GatherPredsCallback`
     inputs = [x[0] for x in cb.inputs]
     if len({x.shape[1:] for x in inputs})<2: return
     shapes = [(x.shape[1]//len(self.door.fields), x.shape[2]) for x in inputs] # windows and their length
-    targets = [t[0] for t in cb.targets if t] # rows without labels have none
+    targets = [t[0] for t in filter(len, cb.targets)] # rows without labels have none
     if _are_of_tokens(cb.preds, 3, shapes): cb.preds = self._same_tokens(cb.preds, shapes, 0)
     if _are_of_tokens(targets, 2, shapes): cb.targets = [(t,) for t in self._same_tokens(targets, shapes, IGNORED)]
     cb.inputs = [(x,) for x in self._same_size(inputs)]

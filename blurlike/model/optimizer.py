@@ -61,7 +61,8 @@ class adamw(OptimWrapper):
         self._owned = None,None # list of torch's groups, and these by the group of fastai's that owns them
         inner = [g for i,ps in enumerate(groups) for g in _halves(ps, i) if g['params']]
         highest = getattr(lr, 'stop', lr)
-        super().__init__(opt=torch.optim.AdamW(inner, lr=highest, betas=(mom,sqr_mom), eps=eps, weight_decay=wd, fused=True))
+        settings = dict(lr=highest, betas=(mom,sqr_mom), eps=eps, weight_decay=wd)
+        super().__init__(opt=torch.optim.AdamW(inner, **settings, fused=True))
         if isinstance(lr, slice): self.set_hyper('lr', lr)
 
     def zero_grad(self): self.opt.zero_grad() # to `None`: zeros would lie beside the next gradients, and be added to them

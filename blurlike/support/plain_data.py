@@ -84,6 +84,9 @@ def _goes_on_as(now, saved): # a generator takes the state of another of its kin
     return True
 
 # %% ../../nbs/support/05_plain_data.ipynb #213ff6ee
+def _is_value(o): # of a member of an `Enum` only the text or number would come back
+    return o is None or isinstance(o, (bool, int, float, str)) and not isinstance(o, Enum)
+
 def to_plain(
     o, # Numbers, texts, tensors, arrays, random generators, and lists, tuples, sets, deques, dicts and slices of them
     tensors:dict # Takes the tensors, by number
@@ -91,8 +94,7 @@ def to_plain(
     "Take `o` apart; `TypeError` if it holds anything else."
     def each(os): return [to_plain(v, tensors) for v in os]
     if isinstance(o, np.generic) and o.dtype.kind in 'biufU': o = o.item()
-    is_value = isinstance(o, (bool, int, float, str)) and not isinstance(o, Enum) # of which only the text or number would come back
-    if o is None or is_value: return o
+    if _is_value(o): return o
     plain = _plain_tensors(o, tensors)
     if plain is not None: return plain
     if type(o) is list: return each(o)
