@@ -1,7 +1,8 @@
 "The loaders under stress: threads and workers, faults on the way, budgets of tokens, bounds of memory, several processes."
-import gc,json,multiprocessing,os,signal,subprocess,sys,threading,types,warnings
+import gc,json,multiprocessing,os,pickle,signal,subprocess,sys,threading,types,warnings
 from functools import partial
 from multiprocessing import forkserver
+from multiprocessing.context import set_spawning_popen
 from pathlib import Path
 
 import datasets
@@ -430,6 +431,20 @@ def test_tokens_added_later_are_known():
     tok.add_tokens(['zzqq'])
     after = tfm.tokenize(['zzqq film'])[0].flat[0].tolist()
     assert tok.convert_tokens_to_ids('zzqq') in after and after!=before
+
+def test_blocks_are_sent_to_workers_without_their_tokens():
+    "To those that start anew; a pickle that is kept holds all"
+    blocks = TokenBlocks([Rows(frame(400))], TokenizeText(word_tokenizer('input_ids'), 16), block_size=8)
+    whole = pickle.dumps(blocks)
+    set_spawning_popen(object())
+    try: sent = pickle.dumps(blocks)
+    finally: set_spawning_popen(None)
+    assert len(sent)<len(whole)-blocks.ids.nbytes//2
+    kept,opened = map(pickle.loads, (whole, sent))
+    for again in (kept, opened):
+        assert len(again)==len(blocks) and np.array_equal(again.ids, blocks.ids)
+        assert again[3]['text'].tolist()==blocks[3]['text'].tolist()
+    assert isinstance(opened.ids, np.memmap) and blocks.scratch.path.is_dir()
 
 def test_numbers_of_tokens_with_gaps():
     "The greatest is beyond 16 bits, though the tokens are few"

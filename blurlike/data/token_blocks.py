@@ -6,6 +6,8 @@
 __all__ = ['special_tokens', 'fit_block', 'TokenBlocks']
 
 # %% ../../nbs/data/22_token_blocks.ipynb #08f02a89
+from multiprocessing.context import get_spawning_popen
+
 import numpy as np
 from fastcore.basics import patch
 
@@ -91,14 +93,28 @@ def _write(self:TokenBlocks, rows, tfm, ids_file, begins_file, bar): # number of
 # %% ../../nbs/data/22_token_blocks.ipynb #827b3b03
 @patch
 def _cut(self:TokenBlocks, ends): # `ends`: where each part ends, in tokens
-    folder,n = self.scratch.path,ends[-1]
-    self.ids = np.memmap(folder/'ids', self.dtype, 'r') if n else np.zeros(0, self.dtype)
-    self.begins = np.memmap(folder/'begins', np.uint8, 'r') if self.with_words and n else None
     starts = [np.arange(a, b, self.room) for a,b in zip([0, *ends], ends)]
     self.sizes = list(map(len, starts)) # blocks of each part
     self.starts = np.concatenate(starts)
     part_end = ends[np.searchsorted(ends, self.starts, side='right')]
     self.ends = np.minimum(self.starts+self.room, part_end)
+    self._open()
+
+@patch
+def _open(self:TokenBlocks):
+    folder,n = self.scratch.path,len(self.starts)
+    self.ids = np.memmap(folder/'ids', self.dtype, 'r') if n else np.zeros(0, self.dtype)
+    self.begins = np.memmap(folder/'begins', np.uint8, 'r') if self.with_words and n else None
+
+@patch
+def __getstate__(self:TokenBlocks): # a worker process that starts anew opens the files: it ends before they go
+    is_for_worker = get_spawning_popen() is not None
+    return {k:v for k,v in vars(self).items() if not is_for_worker or k not in ('ids','begins')}
+
+@patch
+def __setstate__(self:TokenBlocks, state):
+    self.__dict__ |= state
+    if 'ids' not in state: self._open()
 
 # %% ../../nbs/data/22_token_blocks.ipynb #4cfb2005
 @patch(as_prop=True)
