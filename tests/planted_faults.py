@@ -20,7 +20,7 @@ FAULTS = [
     ('data/batch_reading', 'known = where[rows]>=0', 'known = where[rows]>0', 'loader:within batch:row_order'), # the first row that was remembered is read from nowhere
     ('model/model_inputs', 'real[::width] = True', 'pass', 'model_inputs:without_any_token'), # an empty text has no window
     ('model/splitters', 'layer is None and name in new', 'False', 'splitters:new_weights'), # a new pooler is not in the head
-    ('model/optimizer', 'weight_decay=0., no_decay=True', 'weight_decay=wd, no_decay=True', 'splitters:decay'), # decay of biases
+    ('model/optimizer', 'weight_decay=0., no_decay=True', 'weight_decay=.1, no_decay=True', 'splitters:decay'), # decay of biases
     ('model/losses', 'self.n*self.steps/self.seen', 'self.n/self.seen', 'weights:big_batch'), # steps weigh less and less
     ('model/class_weights', 'if not 0<=w<', 'if not 0<w<', 'weights:weigh_nothing'), # a weight of 0 is refused
     ('model/token_scores', 'logits[at] += weights*(1-smoothing)', 'logits[at] += weights', 'causal_lm:written_over'), # another gradient of smoothed targets
