@@ -681,6 +681,7 @@ class Numbers(Callback):
         self.sparse,self.rows,self.waves = torch.eye(2).to_sparse(),torch.eye(2).to_sparse_csr(),torch.zeros(2, dtype=torch.complex128)
         self.nowhere,self.each = torch.empty(2, device='meta'),[torch.zeros((), dtype=torch.complex128)]*2
         self.masked,self.mode,self.modes = np.ma.array([1,2], mask=[0,1]),Mode.low,{Mode.low:1}
+        self.coarse,self.ragged = torch.quantize_per_tensor(torch.ones(2), .1, 0, torch.qint8),torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])
 
 class Mode(str, Enum): low = 'low'
 
@@ -693,7 +694,7 @@ def test_numbers_of_all_kinds_in_a_callback_stop_no_fit(bert):
     learn = classifier(bert)
     quiet(learn, lambda: learn.fit(1, 1e-3, cbs=[Checkpoints('run', steps=3), Numbers()]))
     kept = plain_vars(Numbers())
-    assert {'reversed','of_file','one'}<=kept.keys() and not kept.keys() & {'at','day','phase','sparse','rows','waves','nowhere','each','masked','mode','modes'}
+    assert {'reversed','of_file','one'}<=kept.keys() and not kept.keys() & {'at','day','phase','sparse','rows','waves','nowhere','each','masked','mode','modes','coarse','ragged'}
     cb = Numbers()
     assert len(resume(bert, 'run', cbs=[cb]).recorder.values)==1
     assert (cb.reversed.tolist(), cb.of_file.tolist(), cb.one.tolist(), cb.one.shape)==([2,1,0], [1,2], 7, ())

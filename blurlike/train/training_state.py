@@ -162,9 +162,10 @@ def _parts(o): # of a container that is not too long to be looked at
     if len(o)>1000: return []
     return o.values() if isinstance(o, dict) else o
 
-def _total(o): # `None`: of texts, dates or any objects
+def _total(o): # `None`: of texts, dates or any objects, and of kinds that cannot be summed up (quantised, nested, of a few bits)
     has_one = isinstance(o, torch.Tensor) or o.dtype.kind in 'biufc'
-    return repr(o.sum()) if has_one and math.prod(o.shape) else None
+    try: return repr(o.sum()) if has_one and math.prod(o.shape) else None
+    except RuntimeError: return None
 
 def _trace(o, depth=3): # how it stands now, as far as that can be seen
     if isinstance(o, (torch.Tensor, np.ndarray)): return _total(o)
