@@ -331,13 +331,13 @@ def test_wild_texts_have_the_tokens_of_the_tokenizer(arch, checkpoints):
             want = tok(text, verbose=False, **dict(truncation=True, max_length=limit) if limit else {})['input_ids']
             assert tokens.pick(np.array([i])).flat[0].tolist()==want
 
-SOURCES = pytest.mark.parametrize('source', [lambda df: df, Dataset.from_pandas], ids=['frame','dataset'])
+BOTH = pytest.mark.parametrize('source', [lambda df: df, Dataset.from_pandas], ids=['frame','dataset'])
 
-@SOURCES
+@BOTH
 def test_a_column_of_token_ids_is_refused(source, bert):
     "Under any name but that which Hugging Face gives it."
     tok = load_tokenizer(bert)
-    with pytest.raises(TypeError, match="column 'ids' must hold text.*name the column of the texts.*called 'input_ids'") as e: learner('single', bert, source(FRAMES['single'].assign(ids=[tok(t)['input_ids'] for t in TEXTS])), text='ids')
+    with pytest.raises(TypeError, match="column 'ids' must hold text.*name the column of the texts.*in a column 'input_ids'") as e: learner('single', bert, source(FRAMES['single'].assign(ids=[tok(t)['input_ids'] for t in TEXTS])), text='ids')
     assert 'astype' not in str(e.value) # which would make texts like '[2, 17, 3]'
 
 def tokenised(bert, df=FRAMES['single'], **kwargs): return df.assign(**load_tokenizer(bert)(df.text.tolist(), **kwargs))
@@ -346,7 +346,7 @@ def fitted(learn):
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
     return learn.validate(),learn.predict_batch(TEXTS[:4])
 
-@SOURCES
+@BOTH
 @pytest.mark.parametrize('padded', [False,True])
 def test_texts_that_are_tokenised_already(source, padded, bert, in_tmp):
     "The same numbers as from the texts: tokens are taken as they are, but for padding."
