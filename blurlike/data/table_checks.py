@@ -168,7 +168,8 @@ def _no_text(name, where):
         f"drop these rows (`df.dropna(subset=[{name!r}])`) or fill them (`df.fillna({{{name!r}: ''}})`)")
 
 _remedies = { # how the names of types begin, of Python's and of Arrow's -> what to do
-    ('list','large_list','tuple','ndarray'):"name the column of the texts; words, and the ids of their tokens, are no text (but for labels and gaps, in a column 'input_ids')",
+    ('list','large_list','tuple','ndarray'):"name the column of the texts; words, and the ids of their tokens, are no text "
+        "(but for labels and gaps, in a column 'input_ids')",
     ('dict','struct'):"take the texts out of them, e.g. `df[{!r}].str['text']`, or name the column that holds texts",
     ('bytes','binary','large_binary'):"convert them with `.str.decode('utf-8')`, or name the right column", # `.astype(str)` makes "b'...'" of them
     '':"convert them with `.astype(str)`, or name the right column"}
