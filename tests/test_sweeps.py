@@ -193,6 +193,9 @@ def test_wrong_metrics_and_learners(bert):
     fit_quietly(learn, 1e-3)
     with pytest.raises(ValueError, match='train_loss, valid_loss, accuracy, f1_macro'): last_value(learn, 'f1')
     with pytest.raises(ValueError, match='no column'): last_value(learn, 'time')
+    learn.recorder.values.append([.5, None, None, None])
+    assert last_value(learn, 'train_loss')==.5
+    with pytest.raises(ValueError, match="last epoch has no 'accuracy': it was cut short"): last_value(learn, 'accuracy')
     with pytest.raises(TypeError, match='gave NoneType'): last_value(None, 'f1')
     assert last_value(np.float32(.5), '')==.5 and isinstance(learn, Learner)
     for given,said in ((dict(learner_fn=learn), 'learner_fn: a function is expected, not TransformersLearner'), (dict(learner_fn=None), 'learner_fn'), (dict(learner_fn=bowl, fit=1e-3), 'fit: a function')):

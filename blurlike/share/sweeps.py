@@ -67,12 +67,11 @@ def last_value(
         raise TypeError(f"learner_fn gave {type(learn).__name__}; a learner is expected, or a number")
     if not len(getattr(learn.recorder, 'values', ())):
         raise ValueError("this learner was not trained: pass fit=, or train it in learner_fn")
-    names = list(learn.recorder.metric_names[1:])
-    values = learn.recorder.values[-1]
-    value = dict(zip(names, values)).get(metric)
-    if value is not None: return float(value)
-    if metric in names: raise ValueError(f"the last epoch was cut short, before it had a {metric!r}")
-    raise _no_column(metric, [n for n in names if n!='time'])
+    names = [n for n in learn.recorder.metric_names[1:] if n!='time']
+    if metric not in names: raise _no_column(metric, names)
+    value = dict(zip(names, learn.recorder.values[-1])).get(metric)
+    if value is None: raise ValueError(f"the last epoch has no {metric!r}: it was cut short, or there are no validation rows")
+    return float(value)
 
 def _no_column(metric, names):
     return ValueError(f"metric={metric!r} is no column of the epoch table, which has {', '.join(names)}")
