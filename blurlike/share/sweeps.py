@@ -70,7 +70,8 @@ def last_value(
     names = [n for n in learn.recorder.metric_names[1:] if n!='time']
     if metric not in names: raise _no_column(metric, names)
     value = dict(zip(names, learn.recorder.values[-1])).get(metric)
-    if value is None: raise ValueError(f"the last epoch has no {metric!r}: it was cut short, or there are no validation rows")
+    if value is None:
+        raise ValueError(f"the last epoch has no {metric!r}: it was cut short, or there are no validation rows")
     return float(value)
 
 def _no_column(metric, names):
