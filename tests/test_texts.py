@@ -362,6 +362,15 @@ def test_texts_that_are_tokenised_already(source, padded, bert, in_tmp):
     assert repr(learn.check())==repr(plain.check())
     with pytest.raises(TypeError, match='token ids have no words'): learn.explain(df.input_ids[0])
 
+def test_token_ids_that_code_reads(bert):
+    rows = tokenised(bert).to_dict('records')
+    def made(name): return TransformersLearner(DataBlock((TransformersTextBlock(bert), CategoryBlock), get_x=lambda r: r[name], get_y=lambda r: r['label'], splitter=IndexSplitter(range(12))).dataloaders(rows, bs=BS), bert)
+    set_seed(0)
+    plain = made('text')
+    set_seed(0)
+    learn = made('input_ids')
+    assert learn.validate()==plain.validate() and learn.predict_batch(rows[:4])==plain.predict_batch(rows[:4])==learn.predict_batch(TEXTS[:4])
+
 def test_gaps_in_texts_that_are_tokenised_already(bert):
     df = tokenised(bert)
     plain,learn = (masked_lm_learner(df, bert, text=c, valid=.25, bs=BS) for c in ('text','input_ids'))

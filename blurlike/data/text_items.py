@@ -187,8 +187,8 @@ def _check_both(self:TextItems, o, columns): # where several columns are read
 
 @patch
 def reads_ids(self:TextItems, columns)->bool:
-    "Are items read from `columns` token ids?"
-    return self.takes_ids and columns==IDS
+    "May items that are read from `columns` be token ids? Where code reads them nobody knows."
+    return self.takes_ids and columns in (None, IDS)
 
 @patch
 def _as_taken(self:TextItems, o): # a tuple of words is a list, one of two texts a pair
