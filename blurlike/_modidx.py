@@ -947,6 +947,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'blurlike/data/tokens.py'),
                                       'blurlike.data.tokens.TokenizeText.decodes': ( 'data/tokens.html#tokenizetext.decodes',
                                                                                      'blurlike/data/tokens.py'),
+                                      'blurlike.data.tokens.TokenizeText.n_ids': ( 'data/tokens.html#tokenizetext.n_ids',
+                                                                                   'blurlike/data/tokens.py'),
                                       'blurlike.data.tokens.TokenizeText.named': ( 'data/tokens.html#tokenizetext.named',
                                                                                    'blurlike/data/tokens.py'),
                                       'blurlike.data.tokens.TokenizeText.own_ids': ( 'data/tokens.html#tokenizetext.own_ids',

@@ -458,7 +458,8 @@ def test_numbers_of_tokens_with_gaps():
     assert tfm.stack(tokens)[:,0].tolist()==tok(texts, padding=True)['input_ids'] and len(tok)<1000
     assert tfm.tokenize(texts[1:])[0].flat[0].dtype==np.uint16
     blocks = TokenBlocks([Rows(pd.DataFrame(dict(text=texts)))], TokenizeText(tok, 16), block_size=8)
-    assert 70_000 in blocks[0]['text']
+    assert 70_000 in blocks[0]['text'] and tfm.own_ids([70_000]).tolist()==[70_000]
+    with pytest.raises(ValueError, match="token id 70001 is none of this tokenizer's 70,001"): tfm.own_ids([70_001])
 
 def test_pad_to_multiple_of(bert):
     dls = loaders(bert)

@@ -55,7 +55,7 @@ class TokenBlocks(Rows):
         if self.room<1:
             raise ValueError(f"block_size={block_size} leaves no room beside {block_size-self.room} special tokens")
         self.with_words = tfm.with_words
-        self.dtype = np.uint16 if max(tfm.tokenizer.get_vocab().values())<2**16 else np.int32
+        self.dtype = np.uint16 if tfm.n_ids<=2**16 else np.int32
         self.scratch = Scratch()
         self.sizes_of_texts = [] # in tokens
         self._cut(self._write_all(parts, tfm))

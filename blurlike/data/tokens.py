@@ -75,14 +75,18 @@ def _holds_ids(self:TokenizeText, o): return are_ids(o) or (self.takes_ids and a
 @patch
 def _hold_ids(self:TokenizeText, items): return len(items)>0 and self._holds_ids(items[0])
 
+@patch(as_prop=True)
+def n_ids(self:TokenizeText)->int: # one more than the greatest: numbers of tokens may have gaps
+    def find(tfm): return max(len(tfm.tokenizer)-1, *tfm.tokenizer.get_vocab().values())+1
+    return self.known('n_ids', find)
+
 @patch
 def _check_ids(self:TokenizeText, ids):
     lacks = 'overlap=' if self.overlap is not None else 'whole_word=True' if self.with_words else None
     if lacks is not None: raise ValueError(f"{lacks} needs texts, and these are token ids")
-    n = self.known('n_ids', lambda tfm: max([len(tfm.tokenizer)-1, *tfm.tokenizer.added_tokens_decoder])+1)
-    odd = ids[(ids<0) | (ids>=n)]
+    odd = ids[(ids<0) | (ids>=self.n_ids)]
     if len(odd):
-        raise ValueError(f"token id {odd[0]} is none of this tokenizer's {n:,}: the texts were tokenised by another, so give them as text")
+        raise ValueError(f"token id {odd[0]} is none of this tokenizer's {self.n_ids:,}: the texts were tokenised by another, so give them as text")
     if self.max_length is None or len(ids)<=self.max_length: return
     raise ValueError(f"{len(ids):,} token ids are more than max_length={self.max_length}: tokenise with truncation=True and that max_length, "
         "or give the texts, which are cut with a report")
