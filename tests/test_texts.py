@@ -355,7 +355,9 @@ def test_texts_that_are_tokenised_already(source, padded, bert, in_tmp):
     assert fitted(learn := learner('single', bert, source(df), text='input_ids'))==want
     rows = source(df[:4])
     for ask in (rows, df.input_ids[:4].tolist(), TEXTS[:4]): assert learn.predict_batch(ask)==want[1]
-    assert learn.predict(df.input_ids[0])[0]==want[1][0]['label'] and len(learn.uncertain(rows, 2))==2
+    assert learn.predict(df.input_ids[0])[0]==want[1][0]['label']
+    read = [learn.dls.tokenizer.decode(o, skip_special_tokens=True) for o in df.input_ids[:4]]
+    assert len(found := learn.uncertain(rows, 2))==2 and [*found.text]==[read[i] for i in found.row]
     assert learn.validate(dl=learn.dls.test_dl(source(df[:12]), with_labels=True))==plain.validate(dl=plain.dls.test_dl(df[:12], with_labels=True))
     again = TransformersLearner.from_pretrained(learn.save_pretrained('saved'))
     assert again.predict_batch(rows)==want[1]

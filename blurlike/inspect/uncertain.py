@@ -160,10 +160,10 @@ def _far_apart(places, doubts, n, seed): # n row numbers, in no order
     return np.concatenate([drawn, rest[:n-len(drawn)]])
 
 # %% ../../nbs/inspect/16_uncertain.ipynb #3d6fc194
-def _told(item): # for a table
+def _told(item, tfm): # for a table
     if hasattr(item, 'cells'): return item.cells()
     if isinstance(item, tuple): return dict(zip(('text','text_pair'), item))
-    return dict(text=item if isinstance(item, str) else ' '.join(map(str, item))) # words, or token ids
+    return dict(text=' '.join(tfm.parts(item)))
 
 def _known_rows(learn, rows):
     if isinstance(rows, (str, Path)): return read_again(learn, rows).source
@@ -189,5 +189,5 @@ def uncertain(self:TransformersLearner,
     with self.as_decided(): numbers,doubts,items = _least_sure(self, rows, most, bs, measure)
     chosen = np.arange(len(items))[:n]
     if diverse and len(items)>n: chosen = np.sort(_far_apart(self._embedded(items, bs), doubts, n, seed))
-    texts = pd.DataFrame([_told(items[i]) for i in chosen])
+    texts = pd.DataFrame([_told(items[i], self.dls.text_tfm) for i in chosen])
     return AllColumns(pd.concat([pd.DataFrame(dict(row=numbers[chosen], score=doubts[chosen])), texts], axis=1))
