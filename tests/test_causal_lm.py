@@ -860,10 +860,10 @@ def test_displays(folders, form, capsys):
 def test_bad_chats_are_named(folders, chat, said):
     with pytest.raises((TypeError, ValueError), match=said): lm('chat', folders('gpt2'), [dict(messages=chat if i==4 else CHATS[i]) for i in range(8)])
 
-@pytest.mark.parametrize('values', [[5,6,7], ['good','film']], ids=['ids','words'])
+@pytest.mark.parametrize('name,values', dict(ids=('ids',[5,6,7]), words=('input_ids',['good','film'])).values(), ids=['ids','words'])
 @pytest.mark.parametrize('form', [pd.DataFrame, Dataset.from_dict], ids=['frame','dataset'])
-def test_tokens_are_no_chat(folders, form, values):
-    with pytest.raises(TypeError, match="column 'input_ids' must hold text .*words, and the ids of their tokens, are no text"): causal_lm_learner(form(dict(input_ids=[values]*8)), folders('gpt2'), text='input_ids')
+def test_tokens_are_no_chat(folders, form, name, values):
+    with pytest.raises(TypeError, match=f"column '{name}' must hold text .*words, and the ids of their tokens, are no text"): causal_lm_learner(form({name:[values]*8}), folders('gpt2'), text=name)
 
 @pytest.mark.parametrize('column', ['prompt','completion'])
 @pytest.mark.filterwarnings('ignore')
@@ -1262,3 +1262,59 @@ def test_check_advises_what_can_be_done(checkpoints):
     learn = causal_lm_learner(FRAMES['prompts'], checkpoints('llama'), text=['prompt','completion'], bs=5, max_length=12)
     cut = [f for f in learn.check() if f.what=='cut']
     assert cut and not any('overlap' in f.remedy for f in cut)
+
+# Texts that are tokenised already
+
+def with_ids(folder, df=FRAMES['single']): # as `dataset.map(tokenize)` leaves them, with an end
+    tok = tf.AutoTokenizer.from_pretrained(folder)
+    return df.assign(input_ids=[tok(t)['input_ids']+[tok.eos_token_id] for t in df.text])
+
+@pytest.mark.parametrize('block_size', [0,16])
+@pytest.mark.parametrize('source', [lambda df: df, Dataset.from_pandas], ids=['frame','dataset'])
+def test_texts_that_are_tokenised_already(source, block_size, folders, in_tmp):
+    "The same numbers as from the texts."
+    folder = folders('gpt2')
+    df = with_ids(folder)
+    def made(name): return causal_lm_learner(source(df), folder, text=name, valid=.25, bs=4, block_size=block_size)
+    def fitted(learn):
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-2)
+        return learn.validate()
+    plain,learn = made('text'),made('input_ids')
+    assert fitted(learn)==fitted(plain) and learn.model_inputs.learn is learn
+    asked = dict(max_new_tokens=4)
+    want = plain.predict_batch(TEXTS[:4], **asked)
+    for prompts in (source(df[:4]), df.input_ids[:4].tolist(), TEXTS[:4]): assert learn.predict_batch(prompts, **asked)==want
+    assert learn.predict(df.input_ids[0], **asked)[0]==''.join(learn.stream(df.input_ids[0], **asked))==want[0]['generated_text']
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('saved'))
+    assert again.predict_batch(source(df[:4]), **asked)==want
+    with pytest.raises(TypeError, match='token ids have no words'): learn.show_tokens(df.input_ids[0])
+    read = [o.validate(dl=o.dls.test_dl(source(df[:6]), with_labels=True)) for o in (plain, learn, again)]
+    assert read[0]==read[1]==read[2]
+    np.testing.assert_array_equal(plain.embed(TEXTS[:3]), learn.embed(TEXTS[:3]))
+
+def test_token_ids_of_a_causal_model_are_taken_as_they_are(folders):
+    folder = folders('gpt2')
+    df = with_ids(folder)
+    df['input_ids'] = df.input_ids.str[:-1]
+    with pytest.warns(UserWarning, match=r"ends with the end-of-text token \(id 0\).*Append it"): learn = causal_lm_learner(df, folder, text='input_ids', valid=.25, bs=4)
+    assert not (learn.dls.one_batch()[1]==0).any(), "no end is added"
+    long = df.assign(input_ids=[list(range(1, 70))]*len(df))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        learn = causal_lm_learner(long, folder, text='input_ids', valid=.25, bs=4, block_size=0)
+        learn.validate()
+    assert not any('end-of-text' in str(w.message) for w in told), "pieces of a corpus have no end"
+
+def test_labels_that_mark_padding_alone_are_no_loss(folders):
+    df = with_ids(folders('gpt2'))
+    padded = df.input_ids.map(lambda ids: ids+[0]*(40-len(ids)))
+    df = df.assign(input_ids=padded, labels=padded.map(lambda ids: [-100 if i==0 else i for i in ids]))
+    assert len(causal_lm_learner(df, folders('gpt2'), text='input_ids', valid=.25, bs=4, block_size=0).dls.train_ds)==36
+
+ODD_IDS = {'marks tokens that are not learnt':dict(labels=[[-100]*4]*12), 'none of this tokenizer':dict(input_ids=[[1,10**6]]*12), 'holds no tokens in row 3':dict(input_ids=[[1,2]]*3+[[]]+[[3]]*8)}
+
+@pytest.mark.parametrize('said', ODD_IDS)
+@pytest.mark.parametrize('block_size', [0,16])
+def test_odd_token_ids(said, block_size, folders):
+    df = with_ids(folders('gpt2')).iloc[:12].assign(**ODD_IDS[said])
+    with pytest.raises(ValueError, match=said): causal_lm_learner(df, folders('gpt2'), text='input_ids', valid=.25, bs=4, block_size=block_size).validate()

@@ -377,8 +377,13 @@ def test_gaps_in_texts_that_are_tokenised_already(bert):
     df = tokenised(bert)
     plain,learn = (masked_lm_learner(df, bert, text=c, valid=.25, bs=BS) for c in ('text','input_ids'))
     assert learn.validate()==plain.validate() and learn.predict('a [MASK] film')[0]==plain.predict('a [MASK] film')[0]
-    for kwargs,said in ((dict(whole_word=True), 'whole_word=True needs texts'), (dict(block_size=16), "must hold text")):
-        with pytest.raises((ValueError, TypeError), match=said): masked_lm_learner(df, bert, text='input_ids', valid=.25, bs=BS, **kwargs)
+    for size in (0,16):
+        with pytest.raises(ValueError, match='whole_word=True needs texts'): masked_lm_learner(df, bert, text='input_ids', valid=.25, bs=BS, whole_word=True, block_size=size)
+    for special in (True,False): # the blocks are those of the texts, whether or not there is something around each
+        df = tokenised(bert, add_special_tokens=special)
+        blocks,same = (masked_lm_learner(df, bert, text=c, valid=.25, bs=BS, block_size=16).dls for c in ('text','input_ids'))
+        assert len(blocks.train_ds)==len(same.train_ds)>2
+        for i in range(len(blocks.train_ds)): assert blocks.train_ds.tls[0].items[i]['text'].tolist()==same.train_ds.tls[0].items[i]['input_ids'].tolist()
 
 def test_padding_that_is_the_end_of_a_text(checkpoints):
     tok = transformers.AutoTokenizer.from_pretrained(checkpoints('gpt2'))

@@ -222,11 +222,16 @@ def parts(self:TextItems, o)->list: # of str
     return [' '.join(o)] if self.is_split_into_words else list(o)
 
 @patch
+def need_words(self:TextItems, o):
+    "Raise `TypeError` if the item `o` is token ids."
+    if self.takes_ids and are_ids(read_ids(o)):
+        raise TypeError("token ids have no words to tell of: give the text that they were made from")
+
+@patch
 def columns_of(self:TextItems, o)->tuple[list,bool]:
     "The item `o` as a tokenizer takes it, one text or list of words beside the other; and are they lists of words?"
     if isinstance(o, str): return [o],False # of taggers too: a text that they divide
-    if self.takes_ids and are_ids(read_ids(o)):
-        raise TypeError("token ids have no words to tell of: give the text that they were made from")
+    self.need_words(o)
     return ([list(o)], True) if self.is_split_into_words else (list(o), False)
 
 # %% ../../nbs/data/15_text_items.ipynb #43582840

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from .corpus import Scratch
 from ..support.progress import Progress
 from .rows import Rows
-from .text_items import Block
+from .text_items import Block, are_ids, read_ids
 from .tokens import TokenizeText
 
 # %% ../../nbs/data/22_token_blocks.ipynb #8deac615
@@ -55,6 +55,8 @@ class TokenBlocks(Rows):
         if self.room<1:
             raise ValueError(f"block_size={block_size} leaves no room beside {block_size-self.room} special tokens")
         self.with_words = tfm.with_words
+        firsts = [o for rows in parts for o in rows.read(np.arange(len(rows))[:1], [text])[0]]
+        self.are_ids = any(are_ids(read_ids(o)) for o in firsts) # are the texts tokenised already?
         self.dtype = np.uint16 if tfm.n_ids<=2**16 else np.int32
         self.scratch = Scratch()
         self.sizes_of_texts = [] # in tokens
@@ -63,7 +65,9 @@ class TokenBlocks(Rows):
     columns = property(lambda self: [self.text])
     def around_block(self, tfm)->tuple[list,list]: return special_tokens(tfm.tokenizer) # token ids before and after those of a block
     def around_text(self, tfm)->tuple[list,list]: return [],self.after[-1:] # and of a text in it
-    def tokens_of(self, tfm, texts)->tuple: return tfm.raw_ids(texts) # ids of each, and where words begin
+    def tokens_of(self, tfm, texts)->tuple: # ids of each, and where words begin
+        if not self.are_ids: return tfm.raw_ids(texts)
+        return [_bare(tfm.own_ids(o).tolist(), self.before, self.after) for o in texts],[]
 
 # %% ../../nbs/data/22_token_blocks.ipynb #bdbf79ec
 @patch
@@ -75,6 +79,11 @@ def _write_all(self:TokenBlocks, parts, tfm): # where each part ends, in tokens
 
 def _end_to_end(lists, before, after, dtype): # with what stands around each of them
     return np.array([o for of_text in lists for o in (*before, *of_text, *after)], dtype=dtype)
+
+def _bare(ids, before, after): # without what a tokenizer sets around a text
+    start = len(before) if before and ids[:len(before)]==before else 0
+    end = len(ids)-len(after) if after and ids[-len(after):]==after else len(ids)
+    return ids[start:end]
 
 @patch
 def _write(self:TokenBlocks, rows, tfm, ids_file, begins_file, bar): # number of tokens

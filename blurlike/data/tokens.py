@@ -85,8 +85,11 @@ def _check_ids(self:TokenizeText, ids):
     lacks = 'overlap=' if self.overlap is not None else 'whole_word=True' if self.with_words else None
     if lacks is not None: raise ValueError(f"{lacks} needs texts, and these are token ids")
     odd = ids[(ids<0) | (ids>=self.n_ids)]
-    if len(odd):
-        raise ValueError(f"token id {odd[0]} is none of this tokenizer's {self.n_ids:,}: the texts were tokenised by another, so give them as text")
+    if not len(odd): return
+    raise ValueError(f"token id {odd[0]} is none of this tokenizer's {self.n_ids:,}: the texts were tokenised by another, so give them as text")
+
+@patch
+def _check_size(self:TokenizeText, ids): # the special tokens at their end would be cut off
     if self.max_length is None or len(ids)<=self.max_length: return
     raise ValueError(f"{len(ids):,} token ids are more than max_length={self.max_length}: tokenise with truncation=True and that max_length, "
         "or give the texts, which are cut with a report")
@@ -104,12 +107,18 @@ def _without_padding(self:TokenizeText, ids):
 def own_ids(self:TokenizeText,
     o # Token ids: a list or an array of whole numbers; or a block of a corpus
 )->np.ndarray: # (L,) without padding; a block as it is
-    "The tokens of a text that is tokenised already; `ValueError` where they are not this tokenizer's, or too many."
+    "The tokens of a text that is tokenised already; `ValueError` where they are not this tokenizer's."
     o = read_ids(o)
     if isinstance(o, Block): return o
     if not are_ids(o): raise TypeError(f"expected token ids, as of the texts before, got {type(o).__name__}: {o!r:.60}")
     ids = self._without_padding(o)
     self._check_ids(ids)
+    return ids
+
+@patch
+def _whole_ids(self:TokenizeText, o):
+    ids = self.own_ids(o)
+    if not isinstance(o, Block): self._check_size(ids)
     return ids
 
 @patch
@@ -163,7 +172,7 @@ def tokenize(self:TokenizeText,
     "Token fields of `texts`, each as long as it is, and what `max_length` cost."
     n_texts,are_given = None,self._hold_ids(texts)
     if not are_given: texts,n_texts = self.spread([t.tolist() if isinstance(t, np.ndarray) else t for t in texts])
-    if are_given: ids,types,n_windows = self._given([self.own_ids(o) for o in texts])
+    if are_given: ids,types,n_windows = self._given(list(map(self._whole_ids, texts)))
     else: ids,types,n_windows = self._encode(texts, self.max_length)
     tokens = self._flatten(ids, types, _windows_of_items(n_windows, n_texts))
     seen = np.array([len(texts), 0, tokens.lens.sum(), 0])

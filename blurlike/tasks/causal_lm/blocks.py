@@ -22,8 +22,9 @@ class DocumentBlocks(TokenBlocks):
         self.text_starts = np.cumsum(sizes)-sizes # (documents,) where each begins
 
     def around_block(self, tfm): return [],[]
-    def around_text(self, tfm): return tfm.before,tfm.ending
+    def around_text(self, tfm): return ([],[]) if self.are_ids else (tfm.before,tfm.ending)
     def tokens_of(self, tfm, texts): # without the end that some have already: each gets one
+        if self.are_ids: return [tfm.own_ids(o).tolist() for o in texts],[]
         ids,begins = super().tokens_of(tfm, texts)
         eos = tfm.tokenizer.eos_token_id
         return [i[:-1] if i[-1:]==[eos] else i for i in ids],begins

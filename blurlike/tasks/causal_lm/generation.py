@@ -16,6 +16,7 @@ from fastcore.foundation import L
 from ...data.row_errors import name_error, name_items
 from ...data.rows import Rows
 from ...data.table_checks import check_columns
+from ...data.text_items import are_ids, read_ids
 from ...model.model_inputs import unwrap
 from ...model.trials import are_alike
 from ...model.text_limit import max_positions
@@ -34,6 +35,7 @@ import blurlike.tasks.causal_lm.shown_texts # noqa: F401 (adds `shown_parts` and
 # %% ../../../nbs/tasks/causal_lm/06_generation.ipynb #cb03ad07
 def _prompt(tfm, o, is_row): # of an item
     if tfm.form!='chat':
+        if tfm.takes_ids and are_ids(read_ids(o)): return tfm.own_ids(o)
         if not isinstance(o, str): raise TypeError(f"a prompt (str) is expected, got {type(o).__name__}: {o!r:.60}")
         if not o.strip(): raise ValueError("the prompt is empty")
         return o
@@ -46,7 +48,7 @@ def _prompt(tfm, o, is_row): # of an item
 def prompts_of(
     learn, # Learner of a causal language model
     items # List or Series of prompts or chats, `DataFrame`, `Dataset`, or list of dicts with the learner's columns
-)->list: # Texts, or lists of messages
+)->list: # Texts, arrays of token ids, or lists of messages
     "The prompts in `items`; `TypeError` or `ValueError` names the item that is none."
     if len(items)==0: return [] # a table of no rows may lack the column
     tfm,getter = learn.dls.text_tfm,learn.dls.valid_ds.tls[0].tfms.fs[0]
@@ -159,7 +161,7 @@ class NextTokenPredictions(WrittenText):
     def items_of(self, learn, items): return prompts_of(learn, items)
     def tell_model(self, learn): set_ends(unwrap(learn.model), stops_of(learn)) # whatever was set by hand
     def told(self, prompt, text):
-        return text if isinstance(prompt, str) else [*prompt, dict(role='assistant', content=text)]
+        return [*prompt, dict(role='assistant', content=text)] if isinstance(prompt, list) else text
 
     def answered(self, learn, prompts, bs=64, max_new_tokens=None, how=None, seed=None, show=True)->list:
         "The token ids that the model writes after each prompt."

@@ -23,8 +23,9 @@ from ...data.corpus import reader_of
 from ...data.row_errors import name_error
 from ...data.column import Column
 from ...data.token_blocks import fit_block
-from ...data.table_checks import check_columns, check_texts
+from ...data.table_checks import IDS, check_columns, check_texts, lists_of_ids
 from ...data.splits import split_rows, used_rows
+from ...data.text_items import are_ids, read_ids
 from ...data.two_tables import read_split
 from ...model.inputs_callback import ModelLoss
 from ...model.model_inputs import unwrap, writes_text
@@ -127,8 +128,9 @@ def check_items(
     tfm:TokenizeNext # Of their form
 ):
     "Raise an error that names the rows whose texts, completions or chats cannot be used."
-    if tfm.form=='chat': _check_chats(rows, columns, tfm.tokenizer)
-    else: check_texts(rows, *columns, filled=tfm.form=='completion')
+    if tfm.form=='chat': return _check_chats(rows, columns, tfm.tokenizer)
+    check_texts(rows, *columns, filled=tfm.form=='completion', or_ids=tfm.takes_ids)
+    if len(rows) and are_ids(read_ids(rows.read([0], columns)[0][0])): _check_ids(rows, tfm)
 
 def _order_of(rows, i, messages): # what a template may refuse: who speaks in which order
     try: return tuple((m['role'], 'tool_calls' in m) for m in as_messages(messages))
@@ -150,6 +152,27 @@ def _check_chats(rows, columns, tokenizer):
     if not refused: return
     error,numbers = next(iter(refused.values()))
     raise name_error(error, rows.name(numbers))
+
+# %% ../../../nbs/tasks/causal_lm/09_learner.ipynb #9a1c0b02
+def _marked(tfm, ids, labels): # are tokens beside the padding said to be not learnt?
+    n_padded = len(ids)-len(tfm.own_ids(ids))+1 # one of each side may count, and the first token of a text never does
+    return (np.array(labels)==-100).sum()>n_padded
+
+def _check_marks(rows, tfm, ids):
+    if lists_of_ids(rows, 'labels') is None: return
+    labels = rows.read(np.arange(len(ids)), ['labels'])[0]
+    if not any(_marked(tfm, *o) for o in zip(ids, labels)): return
+    raise ValueError("column 'labels' marks tokens that are not learnt (-100), which would be lost: beside 'input_ids' no other column is read. "
+        "Pass prompts and completions as texts, text=['prompt','completion'], or drop the column")
+
+def _check_ids(rows, tfm): # of texts that are tokenised already
+    ids,end = rows.read(np.arange(len(rows))[:1000], [IDS])[0],tfm.tokenizer.eos_token_id
+    _check_marks(rows, tfm, ids)
+    ids = list(map(tfm.own_ids, ids))
+    are_pieces = len(ids)>1 and len(set(map(len, ids)))==1 # of a corpus that was cut
+    if are_pieces or any(o[-1]==end for o in ids): return
+    warn_user(f"none of the texts in 'input_ids' ends with the end-of-text token (id {end}): the model does not learn where to stop. "
+        f"Append it, df['input_ids'] = [[*ids, {end}] for ids in df['input_ids']], or give the texts")
 
 # %% ../../../nbs/tasks/causal_lm/09_learner.ipynb #cb05ad0b
 _most_measured = 10_000 # long chats or completions that are tokenised before training
@@ -247,7 +270,7 @@ def _packed(rows, splits, tfm, text, block_size): # `DocumentBlocks`, and the bl
 def causal_lm_learner(
     data, # A table or the path of one, text files or folders; a tuple of two: training, validation; or ready `DataLoaders`
     checkpoint, # Name on the Hub, folder, loaded model, or a learner
-    text='text', # Column of texts; two columns: prompt and completion, which is learnt (nothing is put between); or of messages: the assistant's are learnt
+    text='text', # Column of texts or `'input_ids'`; two: prompt and completion, which is learnt (nothing is put between); or of messages: the assistant's are
     block_size:int|None=None, # Tokens of a block of texts; 0: one text a row; `None`: 1024, or what the model takes
     split_by:str='line', # What is one text of a plain text file: `line` or `paragraph`
     valid=0.2, # Validation part: fraction, `'group:COLUMN'`, boolean column, split or file, row numbers, a splitter, another table; `None`: none

@@ -63,6 +63,7 @@ class NextReading(TextReading):
         tfm:TokenizeNext, # Of the learner's loaders
         item # A text, a pair, messages, or a prompt
     ):
+        tfm.need_words(item)
         self.tfm,self.spans = tfm,None
         is_half = tfm.form=='completion' and isinstance(item, str)
         is_asked = tfm.form=='chat' and item[-1]['role']!='assistant'

@@ -15,9 +15,8 @@ from fastcore.basics import patch
 from transformers import PreTrainedTokenizerBase
 
 from ...data.rows import Rows
-from ...data.table_checks import check_texts
 from ...data.token_blocks import special_tokens
-from ...data.text_items import are_ids, repair_texts
+from ...data.text_items import Block, are_ids, repair_texts
 from ...data.token_fields import Tokens, TokenTensor
 from ...data.tokens import TokenizeText
 from ...model.tokenizer import special_vocab
@@ -33,7 +32,6 @@ class TensorNext(TokenTensor): # of one family with the tokens, so that one can 
 # %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #fac5bf99
 class TokenizeNext(TokenizeText):
     "A `TokenizeText` whose batches say which tokens are learnt"
-    takes_ids = False # that do not say which
     padding_side = 'right' # whatever the tokenizer says: that is for generation
     takes_overlap = False # a window would be another text
     def __init__(self,
@@ -55,6 +53,8 @@ class TokenizeNext(TokenizeText):
         self.form,self.packed = form,packed
         self.before,self.after = special_tokens(tokenizer) # of a text
 
+    @property
+    def takes_ids(self)->bool: return self.form=='text' # those of others do not say which are learnt
     @property
     def options(self)->dict: return dict(form=self.form, packed=self.packed)
     @property
@@ -80,13 +80,11 @@ def as_item(self:TokenizeNext, o, columns=None, check=None):
     return o if is_prompt else TokenizeText.as_item(self, o, columns, check)
 
 @patch
-def encodes(self:TokenizeNext, o): # a block is an array
-    if are_ids(o): return o
-    return as_messages(o) if self.form=='chat' else TokenizeText.encodes(self, o)
+def encodes(self:TokenizeNext, o): return as_messages(o) if self.form=='chat' else TokenizeText.encodes(self, o)
 
 @patch
 def check_rows(self:TokenizeNext, rows:Rows, *columns):
-    if self.form!='chat': check_texts(rows, *columns)
+    if self.form!='chat': TokenizeText.check_rows(self, rows, *columns)
 
 # %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #ca2e5e2c
 @patch
@@ -101,7 +99,7 @@ def key(self:TokenizeNext, o)->int:
 
 @patch
 def n_characters(self:TokenizeNext, o)->int:
-    return o.shape[-1] if isinstance(o, np.ndarray) else sum(map(len, self.parts(o)))
+    return o.shape[-1] if isinstance(o, Block) else sum(map(len, self.parts(o)))
 
 # %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #53ac5631
 @patch
@@ -146,13 +144,23 @@ def segments(self:TokenizeNext,
     prompt:bool=False # Are they prompts, which the model will continue?
 )->list: # For each item a list of pairs of token ids and whether they count
     "The tokens of items; a text where pairs are expected is a prompt."
-    prompts = [prompt or self._is_prompt(o) for o in items]
+    if any(map(are_ids, items)): return [[self._own_segment(o, prompt)] for o in items]
+    return self._segments(items, [prompt or self._is_prompt(o) for o in items])
+
+@patch
+def _segments(self:TokenizeNext, items, prompts): # of texts, pairs or chats
     pieces = [self.pieces(*o) for o in zip(items, prompts)]
     rows = [[t for t,_ in ps] for ps in pieces]
     try: ids = iter(self._piece_ids(rows))
     except TypeError: ids = iter(self._piece_ids(list(map(repair_texts, rows))))
     rows = [[(next(ids), counts) for _,counts in ps] for ps in pieces]
     return [self._framed(*r) for r in zip(rows, prompts)]
+
+@patch
+def _own_segment(self:TokenizeNext, o, prompt): # of a text that is tokenised already
+    ids = self.own_ids(o).tolist()
+    has_end = ids[-1:]==[self.tokenizer.eos_token_id] # a prompt goes on
+    return ids[:-1] if prompt and has_end else ids,not prompt
 
 @patch
 def _is_prompt(self:TokenizeNext, o): return self.form=='completion' and isinstance(o, str)
@@ -202,8 +210,8 @@ def is_one_sided(self:TokenizeNext, row:list)->bool: # segments
 # %% ../../../nbs/tasks/causal_lm/02_texts.ipynb #8996d5bd
 @patch
 def tokenize(self:TokenizeNext, texts, count=True):
-    is_given = len(texts) and isinstance(texts[0], np.ndarray)
-    if is_given: return self._of_blocks(texts)
+    are_blocks = len(texts) and isinstance(texts[0], Block)
+    if are_blocks: return self._of_blocks(texts)
     rows = self.segments([o if isinstance(o, str) else self.as_item(o) for o in texts])
     sizes = np.array([sum(len(p) for p,_ in r) for r in rows], dtype=np.int64)
     ids,counted = zip(*map(self.cut, rows)) if rows else ([],[])

@@ -106,7 +106,7 @@ def masked_lm_learner(
     block_size = _block_size(block_size, from_files, max_length, tokenizer, checkpoint)
     rows,parts,valid = read_split(data, valid, read)
     splits = split_rows(rows, parts, valid, seed)
-    if not from_files: check_texts(used_rows(rows, splits), text, or_ids=not block_size)
+    if not from_files: check_texts(used_rows(rows, splits), text, or_ids=True)
     if block_size: rows,splits = _in_blocks(rows, splits, tfm, text, block_size)
     learn = build_learner(masked_lm, [], checkpoint, tokenizer, rows, splits, Column(text), None, bs=bs,
         max_length=block_size or max_length, options=options, dl_kwargs=dl_kwargs, **common)
