@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 from .cli_arguments import read_arguments
@@ -267,15 +267,37 @@ def _check_paths(args): # before the imports, which take longer than this
     if args.command=='predict' and args.out and Path(args.out).suffix not in ('.parquet','.jsonl','.csv'):
         raise ValueError(f"--out {args.out}: predictions are written as .parquet, .jsonl or .csv")
 
+def _say_no_more(out): # whoever read what is printed has enough of it, as `head` does
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, out.fileno())
+    os.close(nowhere)
+
+class _Told: # what is printed beside a file that is written: the file comes even if nobody reads on
+    def __init__(self, out): self.out = out
+    def __getattr__(self, name): return getattr(self.out, name)
+    def write(self, text):
+        try: return self.out.write(text)
+        except BrokenPipeError: _say_no_more(self.out)
+
+    def flush(self):
+        try: self.out.flush()
+        except BrokenPipeError: _say_no_more(self.out)
+
+def _run(args):
+    command = dict(train=train, predict=predict, report=report)[args.command]
+    is_told = bool(sys.stdout is not None and vars(args).get('out'))
+    with redirect_stdout(_Told(sys.stdout)) if is_told else nullcontext():
+        command(args)
+        if sys.stdout is not None: sys.stdout.flush() # what is still held back may find no reader either
+
 def main(argv=None):
     "Run a command; 2 and a message where the user's input cannot be used, 130 after Ctrl-C."
     args = read_arguments(argv)
     try:
         _check_paths(args)
-        dict(train=train, predict=predict, report=report)[args.command](args)
-        if sys.stdout is not None: sys.stdout.flush() # what is still held back may find no reader either
-    except BrokenPipeError: # whoever read what is printed has enough of it, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _run(args)
+    except BrokenPipeError:
+        _say_no_more(sys.stdout)
         return 141 # as shells know it
     except KeyboardInterrupt:
         if args.traceback: raise

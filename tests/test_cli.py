@@ -423,6 +423,17 @@ def test_whoever_reads_may_have_enough(held, bert, in_tmp):
         err = p.stderr.read()
     assert p.returncode==141 and 'Errno' not in err and 'Exception' not in err, err
 
+@pytest.mark.slow
+@pytest.mark.parametrize('argv', [['train','data.csv','CHECKPOINT',*QUICK,'--out','n'], ['predict','m','data.csv','--out','p.jsonl']], ids=['train','predict'])
+def test_a_file_is_written_though_nobody_reads_on(argv, bert, in_tmp):
+    FRAMES['single'].to_csv('data.csv', index=False)
+    learner('single', bert).save_pretrained('m')
+    argv = [str(bert) if a=='CHECKPOINT' else a for a in argv]
+    with subprocess.Popen([sys.executable, '-m', 'blurlike', *argv], env=here(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        p.stdout.close()
+        err = p.stderr.read()
+    assert p.returncode==0 and 'Errno' not in err and (in_tmp/argv[-1]).exists(), err
+
 def test_without_a_standard_output(bert, in_tmp, monkeypatch):
     table('single').to_csv('rows.csv', index=False)
     monkeypatch.setattr(sys, 'stdout', None)
