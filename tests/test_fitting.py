@@ -363,6 +363,13 @@ class Boom(Callback):
         self.n += 1
         if self.n==self.at: raise RuntimeError('boom')
 
+class Missing(Callback):
+    def before_fit(self): [][0]
+
+def test_an_error_before_the_finder_begins_is_its_own(bert):
+    learn = learner('single', bert)
+    with pytest.raises(IndexError, match='list index out of range'), learn.added_cbs(Missing()): quiet(lambda: learn.lr_find(show_plot=False))
+
 def test_an_interrupted_finder_leaves_optimizer_and_table(bert, in_tmp):
     learn = learner('single', bert)
     quiet(lambda: learn.fit(1, 1e-3))

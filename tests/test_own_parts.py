@@ -15,6 +15,7 @@ from torch import nn
 from blurlike.all import (BCEWithLogitsLossFlat, Callback, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, FocalLossFlat, GradientAccumulation, IndexSplitter, Learner, LabelSmoothingCrossEntropyFlat, ModelInputsCallback,
     ModelLoss, MSELossFlat, RegressionBlock, TransformersLearner, TransformersTextBlock, load_learner, masked_lm_learner, sequence_classification_learner)
 from blurlike.task import find_task
+from blurlike.model.model_inputs import output_of
 from blurlike.model.token_agreement import check_all_known
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -67,6 +68,13 @@ class Later(Own):
         res = self.bert(input_ids, attention_mask=attention_mask)
         res.logits = self.classifier(res.last_hidden_state.mean(1))
         return res
+
+@pytest.mark.parametrize('name', ['values','items','logits'])
+def test_outputs_named_like_methods_of_a_dict(name):
+    "Of a plain dict, and of a subclass."
+    class Out(dict): pass
+    for output in ({name:torch.ones(2)}, Out({name:torch.ones(2)})): assert output_of(output, name).sum()==2
+    assert output_of({}, name) is None
 
 def test_logits_that_are_set_on_an_output(bert): trained(learner('single', Later.from_pretrained(bert, num_labels=3)))
 

@@ -191,6 +191,20 @@ def test_state_of_the_optimizer_is_saved_and_loaded(bert, in_tmp):
         assert torch.equal(p, q)
         assert torch.equal(a.opt.opt.state[p]['exp_avg'], b.opt.opt.state[q]['exp_avg'])
 
+def test_the_state_of_a_head_that_was_exchanged_is_loaded(bert, in_tmp):
+    "Into the optimizer of a learner that had one before it was exchanged, as after `lr_find`."
+    def exchanged():
+        learn = learner('single', bert, path=in_tmp)
+        learn.create_opt()
+        learn.model.classifier = torch.nn.Linear(learn.model.config.hidden_size, 3)
+        return learn
+    a,b = exchanged(),exchanged()
+    with a.no_bar(), a.no_logging(), pytest.warns(UserWarning, match='the optimizer begins anew'): a.fit(1, 1e-3)
+    a.save('m')
+    b.load('m')
+    b.need_opt()
+    for p,q in zip(a.model.parameters(), b.model.parameters()): assert torch.equal(a.opt.opt.state[p]['exp_avg'], b.opt.opt.state[q]['exp_avg'])
+
 @pytest.mark.parametrize('splitter', [transformer_splitter, layerwise_splitter])
 def test_a_frozen_model_is_told(splitter, bert):
     model = learner('single', bert).model.requires_grad_(False)

@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 import torch
 import transformers
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Sequence, Value
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import ColReader, IndexSplitter, RandomSplitter
 from fastai.torch_core import set_seed
 from runs import Cut
 from small import ARCHS, BS, FRAMES, TEXTS, asked_of, close, direct_logits, first, learner
 from test_checkpoints import Stop
+from tokenizers.processors import TemplateProcessing
 
 from blurlike.all import Checkpoints, TokenCategoryBlock, TokenizeText, TransformersLearner, TransformersTextBlock, export_onnx, load_learner, load_onnx, load_tokenizer, masked_lm_learner, sequence_classification_learner, token_classification_learner
 
@@ -340,7 +341,7 @@ def test_a_column_of_token_ids_is_refused(source, bert):
     with pytest.raises(TypeError, match="column 'ids' must hold text.*name the column of the texts.*in a column 'input_ids'") as e: learner('single', bert, source(FRAMES['single'].assign(ids=[tok(t)['input_ids'] for t in TEXTS])), text='ids')
     assert 'astype' not in str(e.value) # which would make texts like '[2, 17, 3]'
 
-def tokenised(bert, df=FRAMES['single'], **kwargs): return df.assign(**load_tokenizer(bert)(df.text.tolist(), **kwargs))
+def tokenised(bert, df=FRAMES['single'], **kwargs): return df.assign(**load_tokenizer(bert)(df.text.tolist(), **kwargs)) # a tokenizer, or the place of one
 
 def fitted(learn):
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
@@ -389,7 +390,20 @@ def test_padding_that_is_the_end_of_a_text(checkpoints):
     tok = transformers.AutoTokenizer.from_pretrained(checkpoints('gpt2'))
     tok.pad_token = tok.eos_token
     tfm,end = TokenizeText(tok),tok.eos_token_id
-    assert [tfm.own_ids(o).tolist() for o in ([7,8], [7,8,end], [7,8,end,end,end], [end]*4+[7,8])]==[[7,8], [7,8,end], [7,8,end], [end,7,8]]
+    def own(tfm): return [tfm.own_ids(o).tolist() for o in ([7,8], [7,8,end], [7,8,end,end,end], [end,7,8], [end]*4+[7,8])]
+    assert own(tfm)==[[7,8], [7,8,end], [7,8,end], [end,7,8], [7,8]]
+    tok.padding_side = 'left'
+    assert own(TokenizeText(tok))==[[7,8], [7,8,end], [7,8,end], [7,8], [7,8]]
+    tok._tokenizer.post_processor = TemplateProcessing(single=f'{tok.eos_token} $A', special_tokens=[(tok.eos_token, end)])
+    assert own(TokenizeText(tok))[3:]==[[end,7,8]]*2, 'the tokenizer sets it'
+
+@pytest.mark.parametrize('side', ['left','right'])
+def test_padding_on_either_side_where_the_end_pads(side, checkpoints):
+    tok = transformers.AutoTokenizer.from_pretrained(checkpoints('gpt2'), padding_side=side)
+    tok.pad_token = tok.eos_token
+    padded = tokenised(tok, padding=True)
+    learn = learner('single', checkpoints('gpt2'), padded, text='input_ids', tokenizer=tok)
+    assert learn.predict_batch(padded)==learn.predict_batch(TEXTS)
 
 ODD_IDS = dict(beyond=([2,10**6], "rows? .*token id 1000000 is none of this tokenizer's"), negative=([-1,5], 'token id -1 is none'), long=([7]*600, '600 token ids are more than max_length=64'), none=([], "'input_ids' holds no tokens in row 5: drop"))
 
@@ -399,6 +413,18 @@ def test_odd_token_ids(name, bert):
     df = tokenised(bert)
     df.at[5,'input_ids'] = ids
     with pytest.raises(ValueError, match=said): fitted(learner('single', bert, df, text='input_ids', max_length=64))
+
+def test_token_ids_of_one_length(bert):
+    df = tokenised(bert, padding='max_length', max_length=40)
+    ds = Dataset.from_pandas(df[['input_ids','label']]).cast_column('input_ids', Sequence(Value('int32'), length=40))
+    assert learner('single', bert, ds, text='input_ids').predict_batch(ds)==learner('single', bert, df, text='input_ids').predict_batch(TEXTS)
+
+def test_token_ids_that_a_csv_file_holds_as_text(bert, in_tmp):
+    tokenised(bert)[['input_ids','label']].to_csv('rows.csv', index=False)
+    with pytest.raises(ValueError, match="'input_ids' holds lists written as text.*json.loads"): learner('single', bert, 'rows.csv', text='input_ids')
+
+def test_token_ids_where_texts_are_read(bert):
+    with pytest.raises(TypeError, match="got token ids, which a learner takes that reads them from a column 'input_ids'; this one reads 'text'"): learner('single', bert).predict([5,6,7])
 
 def test_token_ids_of_pairs(bert):
     df = FRAMES['pair']

@@ -6,6 +6,7 @@
 __all__ = ['IDS', 'declared_in', 'read_rows', 'check_columns', 'name_rows', 'check_texts', 'lists_of_ids']
 
 # %% ../../nbs/data/04_table_checks.ipynb #b4e30002
+import re
 from pathlib import Path
 
 import numpy as np
@@ -153,8 +154,9 @@ def check_texts(
 ):
     "Raise `ValueError` or `TypeError` for missing, non-text and undecodable entries; warn of empty ones."
     check_columns(rows, *names)
-    are_tokens = or_ids and names==(IDS,) and _holds_ids(rows, IDS)
-    if are_tokens: return
+    may_be_tokens = or_ids and names==(IDS,) and len(rows)>0
+    if may_be_tokens and _holds_ids(rows, IDS): return
+    if may_be_tokens: _check_no_lists(rows.read([0], [IDS])[0][0])
     for name in names:
         check = _check_frame if isinstance(rows.source, pd.DataFrame) else _check_arrow
         empty = check(rows, name, is_split_into_words)
@@ -168,7 +170,7 @@ def _no_text(name, where):
         f"drop these rows (`df.dropna(subset=[{name!r}])`) or fill them (`df.fillna({{{name!r}: ''}})`)")
 
 _remedies = { # how the names of types begin, of Python's and of Arrow's -> what to do
-    ('list','large_list','tuple','ndarray'):"name the column of the texts; words, and the ids of their tokens, are no text "
+    ('list','large_list','fixed_size_list','tuple','ndarray','Tensor'):"name the column of the texts; words, and the ids of their tokens, are no text "
         "(but for labels, gaps and texts that are continued, in a column 'input_ids')",
     ('dict','struct'):"take the texts out of them, e.g. `df[{!r}].str['text']`, or name the column that holds texts",
     ('bytes','binary','large_binary'):"convert them with `.str.decode('utf-8')`, or name the right column", # `.astype(str)` makes "b'...'" of them
@@ -194,9 +196,16 @@ def lists_of_ids(
 )->pa.ChunkedArray|None: # `None`: it holds something else, or is not there
     "The column of lists of whole numbers."
     col = _as_arrow(rows, name) if name in rows.columns else None
-    is_of_lists = col is not None and (pa.types.is_list(col.type) or pa.types.is_large_list(col.type))
+    forms = pa.types.is_list,pa.types.is_large_list,pa.types.is_fixed_size_list
+    is_of_lists = col is not None and any(is_of(col.type) for is_of in forms)
     if not is_of_lists or not pa.types.is_integer(col.type.value_type): return None
     return None if col.null_count or pc.list_flatten(col).null_count else col
+
+def _check_no_lists(o): # written as text, which would be read as one
+    are_written = isinstance(o, str) and re.match(r'\s*\[\s*\d+[\s,\]]', o)
+    if not are_written: return
+    raise ValueError(f"column {IDS!r} holds lists written as text, as a csv file has them ({o[:30]!r}): read them, "
+        f"df[{IDS!r}] = df[{IDS!r}].map(json.loads), or keep the rows in parquet or jsonl")
 
 def _holds_ids(rows, name):
     col = lists_of_ids(rows, name)

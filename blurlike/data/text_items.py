@@ -191,6 +191,12 @@ def reads_ids(self:TextItems, columns)->bool:
     return self.takes_ids and columns in (None, IDS)
 
 @patch
+def _ids_of(self:TextItems, o, columns):
+    if self.reads_ids(columns): return self.own_ids(o)
+    wanted = 'a text (str)' if is_name(columns) else 'a pair of texts'
+    raise TypeError(f"expected {wanted}, got token ids, which a learner takes that reads them from a column {IDS!r}; this one reads {columns!r}: {o!r:.60}")
+
+@patch
 def _as_taken(self:TextItems, o): # a tuple of words is a list, one of two texts a pair
     if not isinstance(o, tuple): return o
     return list(o) if self.is_split_into_words else tuple(o)
@@ -203,7 +209,7 @@ def as_item(self:TextItems,
 ): # The same, as a tokenizer takes it
     "`o` as an item; `TypeError` says what was expected."
     o = self._unwrapped(o)
-    if self.reads_ids(columns) and are_ids(read_ids(o)): return self.own_ids(o)
+    if self.takes_ids and are_ids(read_ids(o)): return self._ids_of(o, columns)
     is_alone = is_name(columns)
     are_several = isinstance(o, list) and not self.is_split_into_words and is_alone
     if are_several:

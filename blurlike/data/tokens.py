@@ -95,13 +95,18 @@ def _check_size(self:TokenizeText, ids): # the special tokens at their end would
         "or give the texts, which are cut with a report")
 
 # %% ../../nbs/data/19_tokens.ipynb #fae58582
+def _begins_with_pad(tfm): # as the tokenizer sets it
+    return tfm.tokenizer('a')['input_ids'][:1]==[tfm.tokenizer.pad_token_id]
+
 @patch
 def _without_padding(self:TokenizeText, ids):
     tok = self.tokenizer
     real = np.flatnonzero(ids!=tok.pad_token_id) if tok.pad_token_id is not None else ()
     if len(real) in (0, len(ids)): return ids
-    may_count = tok.pad_token_id in (tok.bos_token_id, tok.eos_token_id, tok.sep_token_id, tok.cls_token_id)
-    return ids[max(real[0]-may_count, 0):real[-1]+1+may_count]
+    first = real[0]
+    may_end = tok.pad_token_id in (tok.eos_token_id, tok.sep_token_id)
+    may_begin = first>0 and (self.known('begins_with_pad', _begins_with_pad) or tok.padding_side=='right' and first==1)
+    return ids[first-may_begin:real[-1]+1+may_end]
 
 @patch
 def own_ids(self:TokenizeText,

@@ -73,8 +73,8 @@ def output_of(
     name:str # Of one of its entries
 )->torch.Tensor|None: # `None`: there is none of this name
     "One of the outputs."
-    res = getattr(output, name, None) # of a `ModelOutput` it may have been set later, as no entry of the dict
-    return output.get(name) if res is None and isinstance(output, dict) else res
+    if isinstance(output, dict) and name in output: return output[name]
+    return None if type(output) is dict else getattr(output, name, None) # of a `ModelOutput` it may have been set later, as no entry of the dict
 
 def read_outputs(
     output, # What a model returned: a `ModelOutput`, a dict, a tuple, or a tensor of logits

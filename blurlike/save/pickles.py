@@ -261,7 +261,7 @@ def _decisions_before(learn, path): # for other weights
 @delegates(Learner.load)
 def load(self:TransformersLearner, file, device=None, with_opt=True, strict=True, **kwargs):
     "fastai's `load`, of weights and plain data alone; `ValueError`, and nothing is loaded, if they are of another model or damaged."
-    if self.opt is None: self.create_opt()
+    if self.opt is None or self._lost_to_opt(): self.create_opt()
     path = _file_of(self, file)
     distrib_barrier()
     weights,opt = _read_weights(path, device)

@@ -94,7 +94,7 @@ def lr_find(self:FittingLearner, *args, **kwargs):
     "fastai's `lr_find`; an interruption or error restores the weights, and a suggestion that means little is told."
     try: res = self._lr_find(*args, **kwargs)
     except IndexError as e:
-        losses = self.recorder.losses
+        losses = getattr(self.recorder, 'losses', ()) # a fit may not have begun
         is_ended = len(losses)<10 and losses and losses[-1]>4*min(losses)
         if not is_ended: raise
         raise ValueError(f"lr_find ended after {len(losses)} steps, where the loss was more than four times its lowest: too few for a suggestion. Take larger "
@@ -112,6 +112,11 @@ def _new_to_opt(self:FittingLearner): # names of the parameters that no step wou
     if not known: return [] # it was made by somebody else
     named = unwrap(self.model).named_parameters()
     return [n for n,p in named if known.get(id(p))!=_kind(p) and (p.requires_grad or id(p) in known)]
+
+@patch
+def _lost_to_opt(self:FittingLearner)->bool: # does it hold parameters that the model has no longer, or in another shape?
+    here = {id(p):_kind(p) for p in unwrap(self.model).parameters()}
+    return any(here.get(id(p))!=kind for p,kind in getattr(self.opt, 'made_for', ()))
 
 @patch
 def _trainable(self:FittingLearner): # names and parameters, those too that this fit sets aside
