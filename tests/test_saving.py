@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from blurlike.all import (CategoryBlock, ClassificationInterpretation, ColReader, CSVLogger, DataBlock, GradientClip, Interpretation, MaskedLMBlock, ModelLoss, RandomSplitter, TransformersLearner, TransformersTextBlock, accuracy, noop, layerwise_splitter, load_tokenizer, output_names, trainable_params)
+from blurlike.all import (CategoryBlock, ClassificationInterpretation, ColReader, CSVLogger, DataBlock, GradientClip, Interpretation, MaskedLMBlock, ModelLoss, RandomSplitter, TransformersLearner, TransformersTextBlock, accuracy, noop, layerwise_splitter, load_tokenizer, output_names, scratch_checkpoint, trainable_params)
+from blurlike.model.fingerprints import tokenizer_hash
 from blurlike.save.lost_code import lost_code
 from blurlike.save.saved_facts import FORMAT, write_facts
 from fresh import fresh_process
@@ -196,6 +197,28 @@ def test_sides_that_were_set_later_come_back(bert, in_tmp):
     assert again.dls.tokenizer.padding_side==again.dls.tokenizer.truncation_side=='left'
     with pytest.warns(UserWarning, match='cut'): assert again.predict_batch(TEXTS)==learn.predict_batch(TEXTS)
     assert 'truncation_side' not in learn.dls.tokenizer.init_kwargs
+
+@pytest.mark.parametrize('set_later', [dict(model_input_names=['input_ids','attention_mask']), dict(split_special_tokens=True), dict(do_lower_case=False), dict(cls_token='[MASK]'), dict(add_eos_token=True)], ids=str)
+def test_what_was_set_later_is_read_again(set_later):
+    bert = scratch_checkpoint(TEXTS) # of a class of its own, which makes its parts anew
+    tok = load_tokenizer(bert)
+    for k,v in set_later.items(): setattr(tok, k, v)
+    learn = learner('single', bert, tokenizer=tok)
+    again = TransformersLearner.from_pretrained(learn.save_pretrained('m'))
+    texts = ['A [SEP] great FILM', *TEXTS[:3]]
+    ids,want = (o.dls.text_tfm.tokenize(texts)[0].flat[0].tolist() for o in (again, learn))
+    assert ids==want
+    assert again.dls.text_tfm.fields==learn.dls.text_tfm.fields and again.predict_batch(texts)==learn.predict_batch(texts)
+    assert tokenizer_hash(again.dls.tokenizer)==tokenizer_hash(tok)
+
+def test_special_tokens_that_are_split_are_told_apart(bert):
+    tok = load_tokenizer(bert)
+    before = tokenizer_hash(tok)
+    learn = learner('single', bert, tokenizer=tok)
+    def read(): return learn.dls.test_dl(['a [SEP] great film']).one_batch()[0].tolist(),learn.dls.text_tfm.tokenize(['a [SEP] great film'])[0].flat[0].tolist()
+    whole = read()
+    tok.split_special_tokens = True
+    assert tokenizer_hash(tok)!=before and all(a!=b for a,b in zip(read(), whole))
 
 def test_label_types_come_back(bert):
     for label,vocab in (([i%3 for i in range(48)],[0,1,2]), ([bool(i%2) for i in range(48)],[False,True])):

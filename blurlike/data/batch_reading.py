@@ -127,7 +127,8 @@ def _results(self:TransformersDL, read, seed): # of each megabatch that must be 
 def _check_memory(self:TransformersDL):
     tfm,tok = self.text_tfm,self.text_tfm.tokenizer
     after = tuple(own_transforms(self.after_item) or ()) # themselves: the place in memory of one that is gone may be another's
-    settings = tfm.max_length,tfm.overlap,len(tok),tok.truncation_side,repr(tfm.tokenizer_kwargs)
+    told = tok.truncation_side,tok.split_special_tokens,tuple(tok.model_input_names)
+    settings = tfm.max_length,tfm.overlap,len(tok),*told,repr(tfm.tokenizer_kwargs)
     self.memory.reset(self.n, (*settings, after, self.reader.by_column))
 
 def _with_remembered(rows, tokens, targets, before): # the rest of `rows` was known before

@@ -117,7 +117,8 @@ def _plain(self:TokenizerCalls): # may the tokenizers library be called directly
 # %% ../../nbs/data/16_tokenizer_calls.ipynb #03a0c018
 @patch
 def _backend(self:TokenizerCalls, paired, max_length):
-    key = (paired, max_length, self.overlap, len(self.tokenizer), self.tokenizer.truncation_side)
+    tok = self.tokenizer
+    key = (paired, max_length, self.overlap, len(tok), tok.truncation_side, tok.split_special_tokens)
     if key not in self._copies: self._copies[key] = self._copy(paired, max_length)
     return self._copies[key]
 

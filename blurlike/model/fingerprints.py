@@ -48,6 +48,7 @@ def tokenizer_hash(
     "A checksum of what a tokenizer makes of texts; the truncation and padding of its last call do not count."
     sides = tokenizer.padding_side,tokenizer.truncation_side
     told = [_insides(tokenizer), sides, tokenizer.model_input_names, repr(tokenizer.special_tokens_map)]
+    if tokenizer.split_special_tokens: told.append('split_special_tokens')
     return checksum_of(told)
 
 def _insides(tokenizer):

@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['load_tokenizer', 'kept_settings', 'call_settings', 'check_settings_of_calls', 'need_fast', 'ensure_pad',
-           'special_vocab']
+           'save_tokenizer', 'read_as_saved', 'special_vocab']
 
 # %% ../../nbs/model/02_tokenizer.ipynb #8c51dd30
 import copy
 import reprlib
 import tempfile
+from pathlib import Path
 
+from tokenizers import Tokenizer
 from tokenizers.normalizers import Prepend, Sequence
 import transformers # whose models come in when they are named: two seconds
 from transformers import PreTrainedTokenizerBase
@@ -89,7 +91,7 @@ def _of_learner(learn, is_split_into_words):
         tokenizer.init_kwargs['call_settings'] = settings
     if not (is_split_into_words and _drops_spaces(tokenizer)): return tokenizer
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
         return load_tokenizer(folder, is_split_into_words)
 
 def _as_given(tokenizer, is_split_into_words):
@@ -128,6 +130,34 @@ def ensure_pad(
         raise ValueError("the tokenizer has no pad, end, unknown or start token; set `tokenizer.pad_token` to a token of its vocabulary")
     tokenizer.pad_token = stand_in
     warn_user(f"The tokenizer has no pad token: {stand_in!r} now pads, for the tokenizer and the model (attention ignores it).")
+    return tokenizer
+
+# %% ../../nbs/model/02_tokenizer.ipynb #5e7a1c10
+_set_later = 'model_input_names','split_special_tokens','clean_up_tokenization_spaces','padding_side','truncation_side'
+
+def save_tokenizer(
+    tokenizer:PreTrainedTokenizerBase, # Any
+    folder, # Where to
+    **kwargs # What else shall be said of how it was made
+):
+    "Save `tokenizer` with the attributes that it has now."
+    given = tokenizer.init_kwargs
+    try:
+        tokenizer.init_kwargs = given | {n:getattr(tokenizer, n) for n in _set_later} | kwargs
+        tokenizer.save_pretrained(folder)
+    finally: tokenizer.init_kwargs = given
+
+_of_reading = 'normalizer','pre_tokenizer','post_processor'
+
+def read_as_saved(
+    tokenizer:PreTrainedTokenizerBase, # Loaded from `folder`; changed in place
+    folder # From `save_tokenizer`
+)->PreTrainedTokenizerBase: # The same tokenizer
+    "Have `tokenizer` divide texts as it did when it was saved, whatever transformers makes of its settings."
+    path = Path(folder)/'tokenizer.json'
+    if not (tokenizer.is_fast and path.exists()): return tokenizer
+    saved = Tokenizer.from_file(str(path))
+    for part in _of_reading: setattr(tokenizer.backend_tokenizer, part, getattr(saved, part))
     return tokenizer
 
 # %% ../../nbs/model/02_tokenizer.ipynb #5e7a1c07

@@ -29,7 +29,7 @@ from ..model.model_inputs import unwrap
 from ..data.loader_agreement import output_names
 from ..model.turns import predict_together
 from ..model.pretrained import load_transformer
-from ..model.tokenizer import kept_settings, load_tokenizer
+from ..model.tokenizer import kept_settings, load_tokenizer, read_as_saved, save_tokenizer
 from ..support.progress import late_bars
 from ..data.column import Column
 from ..model.splitters import layerwise_splitter, transformer_splitter
@@ -43,16 +43,14 @@ from ..predict.predicting_learner import need_task
 # %% ../../nbs/save/03_folder.ipynb #0506de9f
 def _save_tokenizer(tfm, path): # other tools that truncate shall do so where the learner did
     tok = tfm.tokenizer
-    limit,given = tok.model_max_length,tok.init_kwargs
-    own = dict(padding_side=tok.padding_side, truncation_side=tok.truncation_side) # not saved otherwise if set later
+    limit,given,own = tok.model_max_length,tok.init_kwargs,{}
     if tfm.max_length is not None: own['full_length'] = given.get('full_length', limit) # what a learner made of the folder may read
     settings = kept_settings(tfm.tokenizer_kwargs)
     if settings or 'call_settings' in given: own['call_settings'] = settings
     try:
         if tfm.max_length is not None: tok.model_max_length = tfm.max_length
-        tok.init_kwargs = given | own
-        tok.save_pretrained(path)
-    finally: tok.model_max_length,tok.init_kwargs = limit,given
+        save_tokenizer(tok, path, **own)
+    finally: tok.model_max_length = limit
 
 # %% ../../nbs/save/03_folder.ipynb #47a8046a
 def _base_model(learn, base): # as the checkpoint holds it
@@ -163,7 +161,7 @@ def learner_of(
     where = str(folder/'blurlike.json')
     given = dict(splitter=_splitters.get(facts['splitter'], transformer_splitter)) | kwargs
     y = _label_reader(task, facts, where)
-    tokenizer = load_tokenizer(folder, task.reads_words, trust_remote_code=trust_remote_code)
+    tokenizer = read_as_saved(load_tokenizer(folder, task.reads_words, trust_remote_code=trust_remote_code), folder)
     model_kwargs = _model_kwargs(model_kwargs or {}, facts, trust_remote_code)
     learn = _set_up(task, facts, checkpoint, tokenizer, where, y=y, class_weights=_class_weights(loss, loss_func),
         model_kwargs=model_kwargs, **given)
