@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import transformers
 from datasets import Dataset
 from fastai.callback.core import CancelBatchException
 from fastai.data.core import Datasets, TfmdLists
@@ -21,8 +22,9 @@ from blurlike.data.batch import TransformersDL
 from blurlike.data.rows import Rows
 from blurlike.data.tokens import TokenizeText
 from blurlike.model.pretrained import label_maps
+from blurlike.model.text_limit import max_positions
 from blurlike.model.tokenizer import load_tokenizer
-from small import close, learner
+from small import SMALL, close, learner
 
 def text_attribute(r): return r.text
 def text_entry(r): return r['text']
@@ -361,3 +363,20 @@ def test_a_missing_number_is_called_so(get_y, bert):
         with pytest.warns(UserWarning, match=r'validation loss of epoch 0 is nan: row 16: the target is missing'): learn.fit(1, 1e-3)
     learn = made(3)
     with learn.no_bar(), learn.no_logging(), pytest.raises(ValueError, match=r'^row 3: the training loss is nan .*: the target is missing'): learn.fit(1, 1e-3)
+
+@pytest.mark.parametrize('arch', ['Roberta','MPNet','IBert','Bert'])
+def test_positions_that_are_left_are_told_of_a_config_and_a_folder(arch, bert, in_tmp):
+    config = getattr(transformers, arch+'Config')(vocab_size=210, max_position_embeddings=40, pad_token_id=1, **SMALL)
+    model = getattr(transformers, arch+'ForSequenceClassification')(config).eval()
+    tok = load_tokenizer(bert)
+    tok.model_max_length = int(1e30)
+    model.save_pretrained('m'); tok.save_pretrained('m')
+    state = torch.get_rng_state()
+    n = max_positions('m')
+    assert n==max_positions(model)==max_positions(config)==(40 if arch=='Bert' else 38) and torch.equal(torch.get_rng_state(), state)
+    block = TransformersTextBlock('m')
+    assert block.type_tfms[0].max_length==n
+    with pytest.raises(ValueError, match=f'more than the {n} tokens'): TransformersTextBlock('m', max_length=n+1)
+    ids = torch.from_numpy(block.type_tfms[0].tokenize(['good film '*50])[0].flat[0].astype(int))[None]
+    assert ids.shape==(1, n) and model(input_ids=ids).logits.isfinite().all()
+    assert max_positions(TransformersLearner(DataBlock((block, CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label')).dataloaders(pd.DataFrame(BLOCK_ROWS), bs=4), model))==n

@@ -10,14 +10,23 @@ import torch
 import transformers # whose models come in when they are named: two seconds
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from .checkpoint import load_config
+from .checkpoint import is_learner, load_config
 
 # %% ../../nbs/model/03_text_limit.ipynb #65652146
-def _offset_tables(model, config, side): # of positions; RoBERTa counts them from padding_idx+1
-    if not isinstance(model, transformers.PreTrainedModel): return []
+def _without_weights(config): # the model, where transformers can make it
+    try:
+        with torch.random.fork_rng([]), torch.device('meta'): return transformers.AutoModel.from_config(config, trust_remote_code=False)
+    except Exception: return torch.nn.Module() # its code is elsewhere: what the config says must do
+
+def _is_offset(name, module, other): # does it count positions from padding_idx+1, as RoBERTa does?
+    is_table = getattr(module, 'padding_idx', None) is not None and hasattr(module, 'weight')
+    return is_table and 'position' in name and other not in name
+
+def _offset_sizes(model, config, side): # of tables of positions
+    if not isinstance(model, transformers.PreTrainedModel): model = _without_weights(config)
     other = dict(encoder='decoder', decoder='encoder')[side] if config.is_encoder_decoder else ' '
-    named = ((n, m) for n,m in model.named_modules() if isinstance(m, torch.nn.Embedding) and m.padding_idx is not None)
-    return [m for n,m in named if 'position' in n and other not in n]
+    tables = (m for n,m in model.named_modules() if _is_offset(n, m, other))
+    return [getattr(m, 'num_embeddings', len(m.weight))-m.padding_idx-1 for m in tables]
 
 def _said_positions(config, side):
     part = getattr(config, side, None) # of `EncoderDecoderModel` a config too, of others perhaps a number of layers
@@ -31,9 +40,9 @@ def max_positions(
     side:str='encoder' # Of a model with an encoder and a decoder, which of them
 )->int|None: # Number of tokens, special ones included; `None`: no limit (relative positions)
     "The longest input that the position table of `model` allows."
+    if is_learner(model): model = model.model
     config = load_config(model)
-    tables = _offset_tables(model, config, side)
-    return min(_said_positions(config, side) + [m.num_embeddings-m.padding_idx-1 for m in tables], default=None)
+    return min(_said_positions(config, side)+_offset_sizes(model, config, side), default=None)
 
 # %% ../../nbs/model/03_text_limit.ipynb #2123e273
 def fit_length(
