@@ -15,6 +15,7 @@ from blurlike.data.batch_reading import prepare_workers
 from blurlike.data.row_reader import RowReader, ahead
 from blurlike.data.token_blocks import TokenBlocks
 from blurlike.data.token_memory import Memory
+from blurlike.model.model_inputs import split_windows
 from fastai.distributed import DistributedDL
 from fasttransform import Pipeline
 from fresh import here
@@ -286,6 +287,17 @@ def test_max_tokens(n, shuffle, bert):
         assert len(batches)==said and len(dl)>0
         assert all(x.shape[0]*x.shape[2]<=64 for x,y in batches) and sum(len(x) for x,y in batches)==250
     if shuffle: assert np.mean([x.shape[0]*x.shape[2] for x,y in batches])>48
+
+@pytest.mark.parametrize('shuffle,multiple', [(True,1), (False,1), (True,16)])
+def test_max_tokens_counts_windows_and_their_padding(shuffle, multiple, bert):
+    dls = loaders(bert, data=frame(200, longest=40), valid=list(range(20)), max_length=16, overlap=2, dl_kwargs=dict(max_tokens=100))
+    dl = dls.train.new(dls.train.dataset, shuffle=shuffle)
+    dl.text_tfm.pad_to_multiple_of = multiple
+    said = len(dl)
+    batches = [split_windows(x, dl.text_tfm.fields, dl.text_tfm.tokenizer.pad_token_id) for x,_ in dl]
+    passed = [windows.shape[0]*windows.shape[2] for windows,*_ in batches]
+    assert max(passed)<=100 and said==len(batches) and sum(len(set(owner.tolist())) for _,owner,_ in batches)==180
+    if shuffle: assert np.mean(passed)>60 and max(len(w) for w,*_ in batches)>6-2*(multiple==16)
 
 def test_max_tokens_trains_with_the_right_schedule(bert):
     learn = learner('single', bert, frame(200), bs=8, valid=.2, dl_kwargs=dict(max_tokens=64))

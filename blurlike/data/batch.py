@@ -76,7 +76,7 @@ def _batches(self:TransformersDL, idxs, seed):
         is_whole = len(pos)==len(megabatches[k]) # else a transform has skipped rows
         rows = megabatches[k] if is_whole else megabatches[k][tokens.kept]
         numbers,own_seed = self._address(rows, seed)
-        batches = self._arrange(tokens.sizes[pos], seed, k)
+        batches = self._arrange(tokens.measures[:,pos], seed, k)
         n = max(1, 2**19//max(1, self.rows*int(tokens.sizes.max(initial=1))))
         for i in range(0, len(batches), n):
             some = batches[i:i+n]
@@ -166,10 +166,11 @@ def by_length(self:TransformersDL,
     if has_order or not self.n: return self
     is_too_slow = self.n>limit and not self.reader.by_column
     if is_too_slow: return self
-    lens = self.lengths(show)
-    if self._ordered is None or self._ordered[0] is not lens:
+    measures = self._measures(show)
+    if self._ordered is None or self._ordered[0] is not measures:
         state = random.getstate()
-        self._ordered = lens,self.new(get_idxs=FixedOrder(np.argsort(-lens, kind='stable')))
+        order = np.argsort(-measures[0], kind='stable')
+        self._ordered = measures,self.new(get_idxs=FixedOrder(order))
         random.setstate(state)
     self._ordered[1].share = self.share
     return self._ordered[1]

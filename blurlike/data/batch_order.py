@@ -127,36 +127,41 @@ def _split(self:TransformersDL, idxs):
 
 # %% ../../nbs/data/26_batch_order.ipynb #0a1b000c
 def split_by_tokens(
-    sizes:np.ndarray, # (n,) tokens of each text
+    sizes:np.ndarray, # (n,) tokens of each text, or of the longest of its windows
     order:np.ndarray, # The order in which to take them
     bs:int|None=None, # Maximum texts per batch
-    max_tokens:int|None=None # Maximum tokens per batch, padding included; a text that has more is a batch of its own
+    max_tokens:int|None=None, # Maximum tokens per batch, padding included; a text that has more is a batch of its own
+    n_windows:np.ndarray|None=None # (n,) windows of each text, all padded to the longest of the batch; `None`: one each
 )->list: # Parts of `order`
     "Cut `order` into batches."
     if max_tokens is None: return [order[i:i+bs] for i in range(0, len(order), bs)]
-    batches,start,longest = [],0,0
-    for i,size in enumerate(sizes[order].tolist()):
+    if n_windows is None: n_windows = np.ones(len(sizes), dtype=int)
+    batches,start,longest,windows = [],0,0,0
+    for i,(size,n) in enumerate(zip(sizes[order].tolist(), n_windows[order].tolist())):
         longest = max(longest, size)
-        if i>start and (longest*(i+1-start)>max_tokens or i-start==bs):
+        windows += n
+        if i>start and (longest*windows>max_tokens or i-start==bs):
             batches.append(order[start:i])
-            start,longest = i,size
+            start,longest,windows = i,size,n
     return [*batches, order[start:]] if start<len(order) else batches
 
 # %% ../../nbs/data/26_batch_order.ipynb #0a1b000f
 @patch
-def _cut(self:TransformersDL, sizes): # places, divided into batches
+def _cut(self:TransformersDL, measures): # places, divided into batches
+    sizes,longest,n_windows = measures
     order = np.argsort(-sizes, kind='stable') if self.shuffle else np.arange(len(sizes))
     bs = None if self.max_tokens else self.rows
     budget = self.max_tokens and self.max_tokens*self.rows//self.bs
-    batches = split_by_tokens(sizes, order, bs, budget)
+    padded = longest+-longest%self.text_tfm.pad_to_multiple_of
+    batches = split_by_tokens(padded, order, bs, budget, n_windows)
     may_drop = self.drop_last and self.max_tokens is None
     is_short = may_drop and batches and len(batches[-1])<self.rows
     if is_short: batches.pop()
     return batches
 
 @patch
-def _arrange(self:TransformersDL, sizes, seed, k): # the batches of megabatch `k`, in their order
-    batches = self._cut(sizes)
+def _arrange(self:TransformersDL, measures, seed, k): # the batches of megabatch `k`, in their order
+    batches = self._cut(measures)
     if not self.shuffle: return batches
     order = np.random.default_rng([seed, k]).permutation(len(batches))
     is_first = k==0 and len(batches)

@@ -185,16 +185,16 @@ class SkippedRows(ValueError):
 def _measure(self:TransformersDL, show):
     self.before_iter()
     idxs = np.arange(self.n)
-    sizes = np.zeros(self.n, dtype=np.int32)
+    res = np.zeros((3, self.n), dtype=np.int32)
     parts = [idxs[i:i+1000] for i in range(0, self.n, 1000)]
     with Progress(self.n, show) as bar:
         for part,(tokens,pos,_) in zip(parts, self._read_ahead(parts)):
             if len(pos)!=len(part):
                 raise SkippedRows("a transform skips items here: rows that are gone through in order of length must all be kept")
-            sizes[part] = tokens.sizes[pos]
+            res[:,part] = tokens.measures[:,pos]
             bar.step(len(part))
     self.report_cut()
-    return sizes
+    return res
 
 # %% ../../nbs/data/27_batch_reading.ipynb #f131c653
 @patch
@@ -202,16 +202,20 @@ def lengths(self:TransformersDL,
     show:bool=True # Draw a progress bar if it takes long?
 )->np.ndarray: # (n,)
     "Tokens of each row, over all windows: the rows are tokenised for it, unless that was done before."
+    return self._measures(show)[0]
+
+@patch
+def _measures(self:TransformersDL, show=True): # of `Tokens.measures`, of all rows
     self._check_memory()
     self.memory.settle()
     if self._lengths[0]!=self.memory.key:
-        sizes = self._measure(show)
-        self._lengths = self.memory.key,sizes
+        measures = self._measure(show)
+        self._lengths = self.memory.key,measures
     return self._lengths[1]
 
 @patch
 def __len__(self:TransformersDL):
     if self.max_tokens is None: return self.n//self.rows if self.drop_last else -(-self.n//self.rows)
     idxs = self.coming()[0]
-    lens = self.lengths()
-    return sum(len(self._cut(lens[w])) for w in self._split(idxs))
+    measures = self._measures()
+    return sum(len(self._cut(measures[:,w])) for w in self._split(idxs))

@@ -44,6 +44,10 @@ def longest(self:Tokens)->np.ndarray: # (N,) tokens of the longest window of eac
     is_one_each = len(self.lens)==len(self)
     return self.lens if is_one_each else np.maximum.reduceat(self.lens, self.first)
 
+@patch(as_prop=True)
+def measures(self:Tokens)->np.ndarray: # (3,N) tokens of each text, those of its longest window, its windows
+    return np.stack([self.sizes, self.longest, self.n_windows])
+
 @patch
 def batches(self:Tokens,
     bs:int # Texts in each
