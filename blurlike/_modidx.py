@@ -990,6 +990,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'blurlike.data.tokens._begins_with_pad': ( 'data/tokens.html#_begins_with_pad',
                                                                                  'blurlike/data/tokens.py'),
                                       'blurlike.data.tokens._end_to_end': ('data/tokens.html#_end_to_end', 'blurlike/data/tokens.py'),
+                                      'blurlike.data.tokens._lens': ('data/tokens.html#_lens', 'blurlike/data/tokens.py'),
+                                      'blurlike.data.tokens._unpadded': ('data/tokens.html#_unpadded', 'blurlike/data/tokens.py'),
                                       'blurlike.data.tokens._window_numbers': ( 'data/tokens.html#_window_numbers',
                                                                                 'blurlike/data/tokens.py'),
                                       'blurlike.data.tokens._windows_of_items': ( 'data/tokens.html#_windows_of_items',

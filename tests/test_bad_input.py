@@ -12,7 +12,7 @@ from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
 from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, MaskedLMBlock, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, load_learner, load_tokenizer, mae, masked_lm_learner, model_card, output_names,
     seq2seq_learner, sequence_classification_learner, token_classification_learner)
 from blurlike.data.label_columns import LabelLists, LabelVector
-from blurlike.data.tokens import TokenizeText
+from blurlike.data.tokens import TokenizeText, whole_texts
 from small import FRAMES, KINDS, EVERY_KIND, MORE_KINDS, TEXTS, activated, byte_tokenizer, changed, close, direct_logits, item_of, learner, small_bert, texts_of, valid_frame, weights, word_tokenizer
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Sequence, Value
 from blurlike.support.arguments import misspelt
@@ -312,6 +312,14 @@ def test_nothing_is_reported_where_nothing_is_cut(kwargs, bert):
         learn.fit(1)
         learn.predict_batch(TEXTS)
     assert said_cuts(record)==[]
+
+@pytest.mark.parametrize('kwargs', [dict(padding='max_length'), dict(padding=True), dict(padding='longest', pad_to_multiple_of=8)], ids=str)
+@pytest.mark.parametrize('max_length', [8,16,None])
+def test_padding_is_no_text_that_is_cut_off(kwargs, max_length, bert):
+    tfm,want = (TransformersTextBlock(bert, max_length=max_length, **k).type_tfms[0] for k in (kwargs, {}))
+    assert tfm.tokenize(TEXTS)[1].tolist()==want.tokenize(TEXTS)[1].tolist()
+    assert whole_texts(tfm).tokenize(TEXTS)[0].sizes.tolist()==whole_texts(want).tokenize(TEXTS)[0].sizes.tolist()
+    assert tfm.tokenize(TEXTS)[0].lens.min()>want.tokenize(TEXTS)[0].lens.min() # which stands in the batches, as was asked for
 
 # Single predictions
 

@@ -161,12 +161,21 @@ def tokens_of(self:TokenizeText,
     return self._flatten(enc['input_ids'], types, None)
 
 # %% ../../nbs/data/19_tokens.ipynb #03a0c02d
+def _unpadded(tfm): # tells how long texts are
+    pads = 'padding','pad_to_multiple_of'
+    if not any(k in tfm.tokenizer_kwargs for k in pads): return tfm
+    res = copy(tfm)
+    res.tokenizer_kwargs = {k:v for k,v in tfm.tokenizer_kwargs.items() if k not in pads}
+    return res
+
+def _lens(ids): return np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+
 @patch
 def _cut_off(self:TokenizeText, texts, lens): # texts that were cut; tokens they had beyond the limit; tokens lost
     full = np.flatnonzero(lens==self.max_length)
     if not len(full): return 0,0,0
     whole = self._encode([texts[i] for i in full], None)[0]
-    lost = np.array([len(o) for o in whole])-self.max_length
+    lost = _lens(whole)-self.max_length
     return (lost>0).sum(),lost.sum(),lost.sum()
 
 @patch
@@ -182,7 +191,11 @@ def tokenize(self:TokenizeText,
     tokens = self._flatten(ids, types, _windows_of_items(n_windows, n_texts))
     seen = np.array([len(texts), 0, tokens.lens.sum(), 0])
     may_be_cut = not are_given and self.overlap is None and self.max_length is not None
-    if count and may_be_cut: seen[1:] += self._cut_off(texts, tokens.lens)
+    if not (count and may_be_cut): return tokens,seen
+    bare = _unpadded(self)
+    lens = tokens.lens if bare is self else _lens(bare._encode(texts, self.max_length)[0])
+    seen[2] = lens.sum()
+    seen[1:] += bare._cut_off(texts, lens)
     return tokens,seen
 
 # %% ../../nbs/data/19_tokens.ipynb #03a0c010
@@ -277,8 +290,8 @@ def _decode_words(self:TokenizeText, o): # (W*F,L)
 def whole_texts(
     tfm:TokenizeText # Perhaps with a limit
 )->TokenizeText: # Without one, and without windows
-    "What reads texts as `tfm` does, but whole."
-    res = copy(tfm)
+    "What reads texts as `tfm` does, but whole, and without padding."
+    res = copy(_unpadded(tfm))
     res.max_length = res.overlap = None
     res.with_words = tfm.is_split_into_words
     return res

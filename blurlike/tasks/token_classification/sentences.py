@@ -52,7 +52,7 @@ def _n_lost(encoding): # tokens of the text that are beyond its only window
 def _report_cut(tfm, enc):
     can_cut = tfm.overlap is None and tfm.max_length is not None
     lost = [_n_lost(e) for e in enc.encodings] if can_cut else [0]
-    n_tokens = sum(len(e.ids) for e in enc.encodings)+sum(lost)
+    n_tokens = sum(sum(e.attention_mask) for e in enc.encodings)+sum(lost)
     cut = len(lost),sum(map(bool, lost)),n_tokens,sum(lost)
     tfm.report_cut(cut, 'words', "Words that were cut off get no prediction of their own. ")
 
