@@ -197,6 +197,20 @@ def test_save_and_load(learn):
     plain = torch.load(path, weights_only=True)['model'] # plain PyTorch reads it
     assert plain.keys()==learn.model.state_dict().keys()
 
+def test_files_that_are_open_as_fastai_takes_them(learn):
+    learn.fit(1, 1e-3)
+    expected,file = weights(learn.model),BytesIO(b'before')
+    file.seek(6)
+    assert learn.save(file) is file
+    learn.fit(1, 1e-2)
+    with pytest.raises(ValueError, match=r'BytesIO.*or no file of `learn.save`.*file.seek'): learn.load(file) # at its end
+    file.seek(6)
+    assert learn.load(file) is learn and not changed(learn.model, expected)
+    learn.export()
+    with pytest.warns(UserWarning), open('export.pkl', 'rb') as f: again = load_learner(f)
+    assert again.predict_batch(TEXTS[:2])==learn.predict_batch(TEXTS[:2])
+    with pytest.warns(UserWarning): assert not changed(load_learner(BytesIO(Path('export.pkl').read_bytes())).model, expected)
+
 @pytest.mark.parametrize('data', [FRAMES['single'].replace(dict(label=dict(bad='x'))), FRAMES['single'].replace(dict(label=dict(bad='zbad')))], ids=['renamed','swapped'])
 def test_other_labels_are_refused(data, learn, bert):
     learn.save('w')
@@ -273,8 +287,8 @@ def test_a_csv_file_is_added_to(bert):
     pd.testing.assert_frame_equal(log, pd.read_csv('history.csv'))
 
 @pytest.mark.parametrize('act', ['save','load'])
-def test_weights_are_kept_in_files_with_a_name(act, learn):
-    with pytest.raises(TypeError, match='BytesIO'): getattr(learn, act)(BytesIO())
+def test_a_file_of_weights_is_a_name_or_open(act, learn):
+    with pytest.raises(TypeError, match='int'): getattr(learn, act)(3)
     assert not os.path.exists('models')
 
 def test_a_save_is_in_one_step(learn, monkeypatch):

@@ -9,7 +9,7 @@ __all__ = ['pickles', 'unpicklable', 'load_learner']
 import io
 import pickle
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
@@ -156,12 +156,12 @@ def __reduce__(self:TransformersLearner): return _blank, (type(self),), self.__g
 
 # %% ../../nbs/save/04_pickles.ipynb #0ec0114e
 def load_learner(
-    fname, # From `learn.export`
+    fname, # From `learn.export`; a file that is open, too
     cpu:bool=True, # Onto the CPU, and in float32, as fastai has it? `False`: `precision=` is kept
     pickle_module=pickle # What reads it
 )->Learner:
     "fastai's `load_learner`, which runs the code in the file: read only files that you trust; `ImportError` names a module that is not here."
-    if Path(fname).is_dir():
+    if not hasattr(fname, 'read') and Path(fname).is_dir():
         raise IsADirectoryError(f"{str(fname)!r} is a folder: TransformersLearner.from_pretrained reads those of `learn.save_pretrained`")
     missing = []
     class Noting(pickle_module.Unpickler): # fastai trips over its own handling of this error, and hides it
@@ -176,7 +176,9 @@ def load_learner(
         raise missing[0] if missing else RuntimeError(f"{str(fname)!r} could not be read") from None
 
 # %% ../../nbs/save/04_pickles.ipynb #12a50012
-def _file_of(learn, name): return learn.path/learn.model_dir/f'{Path(name)}.pth'
+def _is_open(file): return hasattr(file, 'read') or hasattr(file, 'write')
+
+def _file_of(learn, name): return name if _is_open(name) else learn.path/learn.model_dir/f'{Path(name)}.pth'
 
 @patch
 @delegates(save_model)
@@ -193,7 +195,8 @@ def save(self:TransformersLearner, file, with_opt=True, pickle_protocol=2, **kwa
             state._metadata['']['decisions'] = decisions_of(self.loss_func)
             if with_opt and opt is not None: state = dict(model=state, opt=opt.state_dict())
             torch.save(state, p, pickle_protocol=pickle_protocol, **kwargs)
-    write_file(path, write)
+    if _is_open(path): write(path)
+    else: write_file(path, write)
     return path
 
 # %% ../../nbs/save/04_pickles.ipynb #2db8ac39
@@ -210,13 +213,17 @@ def _not_read(path, e): # the error to raise
     if is_pickle and 'global' in str(e).lower():
         return ValueError(f"{str(path)!r} holds more than weights: {said} It is not opened, since that could run code")
     why = '' if is_pickle else f': {said}' # it would advise to run what is in it
+    if _is_open(path): why += "; it is read from where it stands, so `file.seek(0)` first"
     return ValueError(f"{str(path)!r} is damaged, or no file of `learn.save`{why}")
 
+def _opened(path): return nullcontext(path) if _is_open(path) else open(path, 'rb')
+
 def _read_plain(path, device):
-    with torch.serialization.safe_globals(_plain_types), open(path, 'rb') as file:
+    with torch.serialization.safe_globals(_plain_types), _opened(path) as file:
+        start = file.tell()
         try:
             _check_sums(file)
-            file.seek(0)
+            file.seek(start)
             return torch.load(file, map_location=device or 'cpu', weights_only=True)
         except Exception as e: raise _not_read(path, e) from None
 
