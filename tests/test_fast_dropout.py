@@ -68,6 +68,11 @@ def test_the_rest_is_pytorchs(case):
     torch.manual_seed(0)
     assert torch.equal(ours, F.scaled_dot_product_attention(*qkv(), **asked))
 
+@pytest.mark.parametrize('p', [0.,.1])
+def test_a_mask_beside_a_causal_one_is_refused_as_by_pytorch(p):
+    q = torch.randn(1, 1, 4, 4)
+    with pytest.raises(RuntimeError, match='attn_mask should not be set when is_causal'): attention(q, q, q, torch.eye(4).bool(), p, True)
+
 def test_shared_heads_are_pytorchs():
     q,k,v = qkv()
     asked = dict(dropout_p=.3, enable_gqa=True)

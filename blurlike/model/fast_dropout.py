@@ -113,7 +113,8 @@ def attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False,
     of_theirs = _theirs['scaled_dot_product_attention']
     theirs = dict(scale=scale, enable_gqa=enable_gqa)
     def plain(): return of_theirs(query, key, value, attn_mask, dropout_p, is_causal, **theirs)
-    is_ours = 0<dropout_p<1 and not enable_gqa and _are_ours(query, key, value, attn_mask)
+    has_one_mask = attn_mask is None or not is_causal # PyTorch refuses two
+    is_ours = 0<dropout_p<1 and not enable_gqa and has_one_mask and _are_ours(query, key, value, attn_mask)
     if not is_ours: return plain()
     bias = _as_bias(attn_mask, is_causal, query, key)
     if _is_blind(bias): return plain()
