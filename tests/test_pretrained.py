@@ -30,6 +30,17 @@ def test_a_scratch_checkpoint_is_a_bert(config, said, tmp_path):
     with pytest.raises(ValueError, match=said): scratch_checkpoint(TEXTS, tmp_path/'new', **config)
     assert not (tmp_path/'new').exists()
 
+@pytest.mark.parametrize('texts,said', [('a film','list of texts is expected, not str: pass .text.'), (b'a film','not bytes'), (dict(text=['a film']),'not dict'), (pd.DataFrame(dict(text=['a film'])),'not DataFrame'),
+    ([None,'a film'],'holds NoneType'), ([['a','film']],r"holds list: \['a', 'film'\]")], ids=str)
+def test_what_is_no_list_of_texts_makes_no_checkpoint(texts, said, tmp_path):
+    with pytest.raises(TypeError, match=said): scratch_checkpoint(texts, tmp_path/'new')
+    assert not (tmp_path/'new').exists()
+
+def test_letters_are_kept_beyond_the_size_of_a_vocabulary(tmp_path):
+    tok = load_tokenizer(scratch_checkpoint(['The quick brown fox jumps'], tmp_path, vocab_size=10))
+    letters = set('thequickbrownfoxjumps')
+    assert {t for t in tok.get_vocab() if len(t)==1}==letters and {t[2:] for t in tok.get_vocab() if t.startswith('##')}==set('heuickrownoxumps')
+
 def test_every_character_can_follow_another(tmp_path):
     "pieces of one character are in the vocab, however rare, so that no word made of them is unknown"
     tok = load_tokenizer(scratch_checkpoint(TEXTS+['Zürich naïve'], tmp_path, vocab_size=100))

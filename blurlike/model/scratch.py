@@ -6,7 +6,9 @@
 __all__ = ['scratch_checkpoint']
 
 # %% ../../nbs/model/01_scratch.ipynb #c95d04f3
+import reprlib
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import transformers # whose models come in when they are named: two seconds
@@ -20,6 +22,14 @@ def _inner_letters(raw, texts): # letters within words, in order: left to itself
     words = (w for t in texts for w,_ in raw._tokenizer.pre_tokenizer.pre_tokenize_str(raw.normalize(t)))
     return sorted({c for w in words for c in w[1:]})
 
+def _check_texts(texts): # -> a list
+    is_list = not isinstance(texts, (str, bytes, Mapping)) and not hasattr(texts, 'columns')
+    if not is_list: raise TypeError(f"texts: a list of texts is expected, not {type(texts).__name__}: pass [text], or a column of the table")
+    texts = list(texts)
+    odd = [t for t in texts if not isinstance(t, str)]
+    if not odd: return texts
+    raise TypeError(f"texts: a list of texts is expected, and it holds {type(odd[0]).__name__}: {reprlib.repr(odd[0])}")
+
 def _check_bert(config):
     known = {*transformers.BertConfig().to_dict(), 'num_labels'}
     odd = next((k for k in config if k not in known or k=='model_type' and config[k]!='bert'), None)
@@ -31,16 +41,16 @@ def _check_bert(config):
 def scratch_checkpoint(
     texts, # Texts that the tokenizer is trained on
     folder=None, # Where to; `None`: a temporary folder
-    vocab_size:int=6000, # Maximum number of tokens
+    vocab_size:int=6000, # Maximum number of tokens; special ones and each letter, alone and within a word, are kept beyond it
     min_frequency:int=1, # Times that a pair of tokens must occur to be joined
     **config # Entries of `BertConfig`; default: 2 layers of width 32, 64 positions
 )->Path: # The folder
     "A small BERT with random weights and a lower-casing WordPiece tokenizer (Devlin et al. 2018) trained on `texts`."
     _check_bert(config)
+    texts = _check_texts(texts)
     folder = Path(folder or tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     raw = BertWordPieceTokenizer()
-    texts = list(texts)
     special = ['[PAD]','[UNK]','[CLS]','[SEP]','[MASK]', *(f'##{c}' for c in _inner_letters(raw, texts))]
     raw.train_from_iterator(texts, vocab_size=vocab_size, min_frequency=min_frequency,
         show_progress=False, special_tokens=special)
