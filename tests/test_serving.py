@@ -144,7 +144,10 @@ def test_other_weights_make_another_job(exported, in_tmp):
 def test_what_is_refused(exported, bert, monkeypatch, tmp_path):
     folder,learn,_ = exported('bert')
     with pytest.raises(ValueError, match='open it with `load_onnx`'): TransformersLearner.from_pretrained(folder)
-    with pytest.raises(ValueError, match='does not vouch for model.onnx'): load_onnx(learn.save_pretrained(tmp_path/'plain'))
+    plain = learn.save_pretrained(tmp_path/'plain')
+    with pytest.raises(ValueError, match='holds a learner .* no model in ONNX: open it with `TransformersLearner.from_pretrained`, or have `export_onnx`'): load_onnx(plain)
+    (plain/'model.onnx').write_bytes((folder/'model.onnx').read_bytes())
+    with pytest.raises(ValueError, match='does not vouch for model.onnx'): load_onnx(plain)
     with pytest.raises(FileNotFoundError): load_onnx(tmp_path/'nowhere')
     damaged = tmp_path/'damaged'
     damaged.mkdir()

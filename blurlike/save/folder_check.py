@@ -148,6 +148,13 @@ def _check_added(folder, facts): # what transformers or peft would read beside w
 def _is_config(name): return name.endswith('config.json') or name.startswith('adapter_config')
 
 # %% ../../nbs/save/01_folder_check.ipynb #ca9e7842
+def _check_kind(folder, saved, for_onnx): # is it opened by the right function?
+    if not for_onnx and 'model.onnx' in saved:
+        raise ValueError(f"{str(folder)!r} holds a model for onnxruntime: open it with `load_onnx`")
+    if not for_onnx or 'model.onnx' in saved or (folder/'model.onnx').exists(): return
+    raise ValueError(f"{str(folder)!r} holds a learner of `save_pretrained` and no model in ONNX: open it with "
+        "`TransformersLearner.from_pretrained`, or have `export_onnx` write one of it")
+
 def check_folder(
     folder:Path, # A saved folder
     facts:dict, # From `read_facts`
@@ -157,8 +164,7 @@ def check_folder(
     "Raise `ValueError` if a file was changed, is missing, or was added where transformers would read it, or if a file names code to run."
     saved = facts['sha256'].keys()
     alone = facts['adapter'] is not None
-    if weights is None and 'model.onnx' in saved:
-        raise ValueError(f"{str(folder)!r} holds a model for onnxruntime: open it with `load_onnx`")
+    _check_kind(folder, saved, for_onnx=weights is not None)
     _check_vouched(folder, saved, weights or (_alone if alone else ('model.safetensors',)))
     check_files(folder, facts['sha256'])
     _check_added(folder, facts)
