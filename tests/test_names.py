@@ -70,6 +70,14 @@ def test_other_tokens(way, bert, tmp_path):
     with pytest.raises(ValueError, match='tokenizer of another model: .* tokenizer=learn.dls.tokenizer'): quiet(learn, lambda l: WAYS[way](l, others))
     if 'inside' not in way: assert learn.predict_batch(TEXTS[:3])==answers
 
+def test_what_is_told_of_other_tokens_can_be_followed(bert, tmp_path):
+    learn,df = learner('single', bert),FRAMES['single']
+    other = shuffled(bert, tmp_path/'others')
+    def by_block(block): return DataBlock((block, CategoryBlock(vocab=learn.names)), get_x=ColReader('text'), get_y=ColReader('label')).dataloaders(df, bs=8)
+    with pytest.raises(ValueError, match='TransformersTextBlock.learn.dls.tokenizer.'): learn.dls = by_block(TransformersTextBlock(other))
+    folder = learn.save_pretrained(tmp_path/'saved')
+    for dls in (learner('single', other, tokenizer=learn.dls.tokenizer).dls, by_block(TransformersTextBlock(learn.dls.tokenizer)), by_block(TransformersTextBlock(folder))): learn.dls = dls
+
 def test_other_kinds_of_targets(bert):
     df = FRAMES['single']
     learn = learner('single', bert)

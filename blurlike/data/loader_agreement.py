@@ -90,4 +90,5 @@ def check_tokens(
     if fewer.items()<=more.items(): return
     odd = next(t for t,i in fewer.items() if more.get(t)!=i)
     raise ValueError(f"these loaders have the tokenizer of another model: {odd!r} is token {fewer[odd]} of one and {more.get(odd)} of the other. "
-        "Build them with tokenizer=learn.dls.tokenizer, or with the learner's folder as checkpoint")
+        "Build them with tokenizer=learn.dls.tokenizer (a text block takes it in place of the checkpoint: "
+        "`TransformersTextBlock(learn.dls.tokenizer)`), or with the learner's folder as checkpoint")
