@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+import tokenizers
 import transformers
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
-from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, MaskedLMBlock, RandomSplitter, SaveModelCallback, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, load_learner, load_tokenizer, mae, masked_lm_learner, model_card, output_names,
+from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, MaskedLMBlock, RandomSplitter, SaveModelCallback, TextChoicesBlock, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, load_learner, load_tokenizer, mae, masked_lm_learner, model_card, output_names,
     seq2seq_learner, sequence_classification_learner, token_classification_learner)
 from blurlike.data.label_columns import LabelLists, LabelVector
 from blurlike.data.tokens import TokenizeText, whole_texts
@@ -820,6 +821,35 @@ def test_ages_may_be_quantities(bert):
 def test_windows_are_asked_for_by_overlap(bert):
     for block in (TransformersTextBlock, MaskedLMBlock):
         with pytest.raises(TypeError, match="no argument 'stride': overlap="): block(bert, stride=3)
+        with pytest.raises(TypeError, match="no argument 'return_overflowing_tokens': overlap= reads long texts"): block(bert, return_overflowing_tokens=True)
+        with pytest.raises(TypeError, match="no argument 'return_tensors': batches are tensors"): block(bert, return_tensors='pt')
+
+@pytest.mark.parametrize('kwargs', [dict(max_length=20.), dict(max_length='64'), dict(max_length=True), dict(max_length=0), dict(overlap=2.), dict(overlap=True), dict(overlap=-1)], ids=str)
+def test_numbers_of_a_block_are_checked_as_those_of_a_learner(kwargs, bert):
+    (name,given), = kwargs.items()
+    said = f'{name}={given!r}: a whole number of at least'
+    refused('single', said, bert, OWN, **kwargs)
+    def direct(_, **kwargs): return TokenizeText(load_tokenizer(bert), **kwargs)
+    for block in (TransformersTextBlock, direct, *[MaskedLMBlock, TextChoicesBlock]*(name=='max_length')):
+        with pytest.raises(ValueError, match=said): block(bert, **dict(max_length=20) | kwargs)
+    assert TransformersTextBlock(bert, max_length=np.int64(20), overlap=np.int32(2)).type_tfms[0].tokenize(TEXTS)[0].lens.max()<=20
+
+def test_words_that_a_byte_level_tokenizer_would_join(in_tmp):
+    made = byte_tokenizer(True, 64)
+    raw = json.loads(made.backend_tokenizer.to_str())
+    raw['pre_tokenizer']['add_prefix_space'] = raw['post_processor']['add_prefix_space'] = False
+    for name,cls in dict(none=transformers.PreTrainedTokenizerFast, own=transformers.RobertaTokenizer).items(): # with a class of its own, and without (Llama 3)
+        Path(name).mkdir()
+        transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer.from_str(json.dumps(raw)), **made.special_tokens_map).save_pretrained(name)
+        config = json.loads(Path(name, 'tokenizer_config.json').read_text())
+        Path(name, 'tokenizer_config.json').write_text(json.dumps(config | dict(tokenizer_class=cls.__name__)))
+        tok = load_tokenizer(name)
+        with pytest.raises(ValueError, match='pass the name or folder that it came from.*tokenizer.save_pretrained'): load_tokenizer(tok, True)
+        followed = load_tokenizer(name, True)
+        tok.save_pretrained('again')
+        words = ['good','film']
+        ids = [t(words, is_split_into_words=True)['input_ids'] for t in (followed, load_tokenizer('again', True))]
+        assert ids[0]==ids[1]==tok(' good film')['input_ids']
 
 def test_what_is_given_twice(bert):
     refused('single', "dl_kwargs hold 'bs': pass bs= itself", bert, OWN, TypeError, dl_kwargs=dict(bs=4))

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from ..support.arguments import did_you_mean
+from ..support.arguments import check_settings, did_you_mean
 from .text_items import TextItems, check_text
 from ..model.tokenizer import call_settings, need_fast
 
@@ -32,6 +32,7 @@ class TokenizerCalls(TextItems):
         **kwargs                  # Passed to each call of the tokenizer, beside what goes with it
     ):
         super().__init__(is_split_into_words)
+        check_settings(max_length=max_length, overlap=overlap)
         if overlap is not None: _check_overlap(overlap, max_length, tokenizer)
         if is_split_into_words: need_fast(tokenizer, 'lists of words need')
         _check_call(tokenizer, kwargs)

@@ -11,6 +11,7 @@ import transformers # whose models come in when they are named: two seconds
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from .checkpoint import is_learner, load_config
+from ..support.arguments import check_settings
 
 # %% ../../nbs/model/03_text_limit.ipynb #65652146
 def _without_weights(config): # the model, where transformers can make it
@@ -51,6 +52,7 @@ def fit_length(
     model=None           # Loaded model, config or checkpoint; `None` or a tokenizer: unknown
 )->int|None:             # Number of tokens, special ones included; `None`: no limit
     "`max_length` checked against what the model can take; `ValueError` if it is above."
+    check_settings(max_length=max_length)
     is_unknown = model is None or isinstance(model, PreTrainedTokenizerBase)
     limit = None if is_unknown else max_positions(model)
     if max_length is None:

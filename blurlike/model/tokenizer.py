@@ -73,14 +73,17 @@ def call_settings(
     raise ValueError(f"call_settings in tokenizer_config.json of {tokenizer.name_or_path!r} are {reprlib.repr(res)}, which they cannot be")
 
 # %% ../../nbs/model/02_tokenizer.ipynb #e1f60b20
+_said_otherwise = dict(tokenizer="pass the tokenizer itself, in place of the checkpoint",
+    stride="overlap= is how many tokens neighbouring windows share",
+    return_overflowing_tokens="overlap= reads long texts in windows",
+    return_tensors="batches are tensors by themselves")
+
 def check_settings_of_calls(
     settings:dict # Arguments of each call of a tokenizer
 ):
     "Raise `TypeError` for a tokenizer among them, or what is called otherwise here."
-    if 'tokenizer' in settings:
-        raise TypeError("there is no argument 'tokenizer': pass the tokenizer itself, in place of the checkpoint")
-    if 'stride' in settings:
-        raise TypeError("there is no argument 'stride': overlap= is how many tokens neighbouring windows share")
+    for k,way in _said_otherwise.items():
+        if k in settings: raise TypeError(f"there is no argument {k!r}: {way}")
 
 # %% ../../nbs/model/02_tokenizer.ipynb #5e7a1c03
 def _of_learner(learn, is_split_into_words):
@@ -96,8 +99,8 @@ def _of_learner(learn, is_split_into_words):
 
 def _as_given(tokenizer, is_split_into_words):
     if not (is_split_into_words and _drops_spaces(tokenizer)): return ensure_pad(tokenizer)
-    raise ValueError("this tokenizer reads words of a list as if no spaces stood between them; "
-        "load it with `AutoTokenizer.from_pretrained(..., add_prefix_space=True)`, or pass the checkpoint's name")
+    raise ValueError("this tokenizer reads words of a list as if no spaces stood between them; pass the name or folder that it came from, "
+        "by which it is loaded as words need it (of one that you have changed, a folder of `tokenizer.save_pretrained`)")
 
 def _source_of(model):
     if model.name_or_path: return model.name_or_path
