@@ -24,7 +24,8 @@ def _inner_letters(raw, texts): # letters within words, in order: left to itself
 
 def _check_texts(texts): # -> a list
     is_list = not isinstance(texts, (str, bytes, Mapping)) and not hasattr(texts, 'columns')
-    if not is_list: raise TypeError(f"texts: a list of texts is expected, not {type(texts).__name__}: pass [text], or a column of the table")
+    if not is_list:
+        raise TypeError(f"texts: a list of texts is expected, not {type(texts).__name__}: pass [text], or a column of the table")
     texts = list(texts)
     odd = [t for t in texts if not isinstance(t, str)]
     if not odd: return texts

@@ -15,8 +15,9 @@ from ..support.arguments import check_settings
 
 # %% ../../nbs/model/03_text_limit.ipynb #65652146
 def _without_weights(config): # the model, where transformers can make it
+    make = transformers.AutoModel.from_config
     try:
-        with torch.random.fork_rng([]), torch.device('meta'): return transformers.AutoModel.from_config(config, trust_remote_code=False)
+        with torch.random.fork_rng([]), torch.device('meta'): return make(config, trust_remote_code=False)
     except Exception: return torch.nn.Module() # its code is elsewhere: what the config says must do
 
 def _is_offset(name, module, other): # does it count positions from padding_idx+1, as RoBERTa does?
