@@ -209,6 +209,7 @@ def test_what_was_set_later_is_read_again(set_later):
     ids,want = (o.dls.text_tfm.tokenize(texts)[0].flat[0].tolist() for o in (again, learn))
     assert ids==want
     assert again.dls.text_tfm.fields==learn.dls.text_tfm.fields and again.predict_batch(texts)==learn.predict_batch(texts)
+    for o in ('m', learn, again): assert learner('single', o).dls.text_tfm.tokenize(texts)[0].flat[0].tolist()==want
     assert tokenizer_hash(again.dls.tokenizer)==tokenizer_hash(tok)
 
 def test_special_tokens_that_are_split_are_told_apart(bert):

@@ -32,6 +32,8 @@ def load_tokenizer(
     if isinstance(checkpoint, transformers.PreTrainedModel): checkpoint = _source_of(checkpoint)
     check_checkpoint(checkpoint)
     tok = _fetch_tokenizer(checkpoint, **dict(trust_remote_code=False) | kwargs) # transformers would stop and ask
+    is_as_saved = kwargs.keys()<={'trust_remote_code'} and Path(location_of(checkpoint), 'blurlike.json').exists()
+    if is_as_saved: read_as_saved(tok, location_of(checkpoint))
     if is_split_into_words and _drops_spaces(tok):
         if 'add_prefix_space' not in kwargs: return load_tokenizer(checkpoint, True, add_prefix_space=True, **kwargs)
         raw = tok.backend_tokenizer # of no class of its own (Llama 3, Qwen): it knows no `add_prefix_space`

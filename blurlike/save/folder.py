@@ -29,7 +29,7 @@ from ..model.model_inputs import unwrap
 from ..data.loader_agreement import output_names
 from ..model.turns import predict_together
 from ..model.pretrained import load_transformer
-from ..model.tokenizer import kept_settings, load_tokenizer, read_as_saved, save_tokenizer
+from ..model.tokenizer import kept_settings, load_tokenizer, save_tokenizer
 from ..support.progress import late_bars
 from ..data.column import Column
 from ..model.splitters import layerwise_splitter, transformer_splitter
@@ -161,7 +161,7 @@ def learner_of(
     where = str(folder/'blurlike.json')
     given = dict(splitter=_splitters.get(facts['splitter'], transformer_splitter)) | kwargs
     y = _label_reader(task, facts, where)
-    tokenizer = read_as_saved(load_tokenizer(folder, task.reads_words, trust_remote_code=trust_remote_code), folder)
+    tokenizer = load_tokenizer(folder, task.reads_words, trust_remote_code=trust_remote_code)
     model_kwargs = _model_kwargs(model_kwargs or {}, facts, trust_remote_code)
     learn = _set_up(task, facts, checkpoint, tokenizer, where, y=y, class_weights=_class_weights(loss, loss_func),
         model_kwargs=model_kwargs, **given)
