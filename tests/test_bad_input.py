@@ -10,7 +10,7 @@ import torch.nn.functional as F
 import tokenizers
 import transformers
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
-from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, DataBlock, EarlyStoppingCallback, Interpretation, MaskedLMBlock, RandomSplitter, SaveModelCallback, TextChoicesBlock, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, load_learner, load_tokenizer, mae, masked_lm_learner, model_card, output_names,
+from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, Column, DataBlock, EarlyStoppingCallback, Interpretation, MaskedLMBlock, RandomSplitter, SaveModelCallback, TextChoicesBlock, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, load_learner, load_tokenizer, mae, masked_lm_learner, model_card, output_names,
     seq2seq_learner, sequence_classification_learner, token_classification_learner)
 from blurlike.data.label_columns import LabelLists, LabelVector
 from blurlike.data.tokens import TokenizeText, whole_texts
@@ -64,6 +64,14 @@ def test_unlike_splits(bert):
     refused('single', r"'train' and 'validation'.*align_labels_with_mapping.*cast", bert, DatasetDict(train=a, validation=b))
     assert b.align_labels_with_mapping({'x':0, 'y':1}, 'label')['label'][:]==[1,0] and b.cast(a.features)['label'][:]==[0,1] # why
     refused('single', r"'train' and 'validation'.*`ds.select_columns\(\['text'\]\)", bert, DatasetDict(train=a, validation=a.remove_columns('label')))
+
+@pytest.mark.parametrize('names', [{'text','b'}, frozenset(['text']), dict(text=1).keys()], ids=['set','frozenset','keys'])
+def test_names_without_an_order(names, bert): # which differs from process to process
+    for kind,name in (('single','text'), ('single','label'), ('choice','choices'), ('answers','question')):
+        refused(kind, f"^{name}=.*, not a {type(names).__name__}: their order counts", bert, OWN, TypeError, **{name:names})
+    for make,name in ((token_classification_learner,'words'), (masked_lm_learner,'text'), (causal_lm_learner,'text'), (seq2seq_learner,'source')):
+        with pytest.raises(TypeError, match=f'^{name}=.*their order counts'): make(DF, bert, **{name:names})
+    with pytest.raises(TypeError, match='their order counts'): Column(names)
 
 def test_three_text_columns(bert): refused('single', 'list of at most 2', bert, DF.assign(a='x', b='y'), text=['text','a','b'])
 

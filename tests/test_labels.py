@@ -1,5 +1,5 @@
 "What the label column says is what is learnt."
-import datetime,decimal,enum,json,uuid,warnings
+import ast,datetime,decimal,enum,json,re,shlex,uuid,warnings
 
 import numpy as np
 import pandas as pd
@@ -494,6 +494,50 @@ def test_labels_that_are_joined_are_told_of(bert):
         warnings.simplefilter('error')
         sequence_classification_learner(joined, bert, problem_type='single_label_classification')
         sequence_classification_learner(joined.assign(label=joined.label.replace({'a|b':'c|d', 'b|a':'e, f'})), bert) # parts of their own
+
+def code_in(message): return re.findall('`(.*?)`', str(message))[-1]
+
+def followed(df, message): # the column `label` as the advice makes it
+    return df.assign(label=eval(code_in(message), dict(df=df, ast=ast, shlex=shlex)))
+
+@pytest.mark.parametrize('joined', [['joy, anger','joy','anger','joy, sad','sad'], [' joy | anger','joy','anger ','sad|joy','sad'], ['joy;anger','joy','anger','joy;sad','sad']], ids=str)
+def test_joined_labels_are_split_as_is_advised(joined, bert):
+    df = pd.DataFrame(dict(text=TEXTS[:25], label=joined*5))
+    with pytest.warns(UserWarning, match='a class of its own') as said: sequence_classification_learner(df, bert)
+    with pytest.raises(ValueError, match='for lists split it') as refused: sequence_classification_learner(df, bert, problem_type='multi_label_classification')
+    told = next(w for w in said if 'a class of its own' in str(w.message))
+    assert code_in(told.message)==code_in(refused.value)
+    assert silent(lambda: sequence_classification_learner(followed(df, told.message), bert)).names==['anger','joy','sad']
+
+@pytest.mark.parametrize('written', [["['joy' 'anger']","['joy']",'["don\'t"]'], ["['joy', 'anger']",'["joy"]','["don\'t"]'], ["[joy, anger]","[joy]","[don t]"], ["[1 2]","[1]","[3]"]], ids=str)
+def test_written_lists_are_read_as_is_advised(written, bert):
+    df = pd.DataFrame(dict(text=TEXTS[:24], label=written*8))
+    for kind in (None, 'multi_label_classification'):
+        with pytest.raises(ValueError, match='jsonl or parquet') as e: sequence_classification_learner(df, bert, problem_type=kind)
+        names = silent(lambda: sequence_classification_learner(followed(df, e.value), bert)).names
+        assert names==([1,2,3] if '1' in written[0] else ['anger','don t' if 'don t' in written[2] else "don't",'joy'])
+
+def test_words_in_lists_of_numpy_are_read_as_is_advised(bert):
+    df = pd.DataFrame(dict(tokens=["['Ada' \"isn't\" 'here']"]*8, label=["['B-PER' 'O' 'O']"]*8))
+    with pytest.raises(TypeError, match='keeps lists as text') as e: token_classification_learner(df, bert, tags='label')
+    df = df.assign(tokens=eval(code_in(e.value), dict(df=df, shlex=shlex)), label=df.label.str[1:-1].map(shlex.split))
+    assert df.tokens[0]==['Ada',"isn't",'here'] and 'B-PER' in token_classification_learner(df, bert, tags='label').names
+
+def test_labels_in_lists_are_joined_as_is_advised(bert):
+    df = pd.DataFrame(dict(text=TEXTS[:24], label=[['Joy','sad'],['joy '],['sad']]*8))
+    with pytest.warns(UserWarning, match="'Joy' and 'joy ' differ") as said: sequence_classification_learner(df, bert)
+    assert silent(lambda: sequence_classification_learner(followed(df, said[0].message), bert)).names==['joy','sad']
+    df = pd.DataFrame(dict(text=TEXTS[:24], Joy=[0,1]*12, joy=[1,0]*12))
+    with pytest.warns(UserWarning, match="'Joy' and 'joy' differ.*Make one of them"): sequence_classification_learner(df, bert, label=['Joy','joy'])
+
+def test_types_in_lists_are_made_one_as_is_advised(bert):
+    df = pd.DataFrame(dict(text=TEXTS[:24], label=[['a',1],['b'],[1]]*8))
+    with pytest.raises(ValueError, match='mixes types of labels: int, str') as e: sequence_classification_learner(df, bert)
+    df['label'] = eval("df['label']"+code_in(e.value), dict(df=df))
+    learn = silent(lambda: sequence_classification_learner(df, bert))
+    assert learn.names==['1','a','b']
+    with pytest.raises(KeyError, match='the number 1 is no label here') as e: learn.validate(dl=learn.dls.test_dl(df.assign(label=[['a',1]]*24), with_labels=True))
+    assert ".map(lambda o: [str(v) for v in o])" in str(e.value)
 
 @pytest.mark.parametrize('name,said', [('batch_size','bs= is'), ('label_delim','as a list'), ('num_labels','vocab=')])
 def test_arguments_of_others_lead_to_ours(name, said, bert):

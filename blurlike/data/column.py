@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from fasttransform import Transform
 
 from .rows import Rows
-from ..support.arguments import is_name, some_of
+from ..support.arguments import column_names, is_name, some_of
 from ..support.cells import is_missing, native, whole_number
 
 # %% ../../nbs/data/03_column.ipynb #121cff47
@@ -26,7 +26,8 @@ class Column(Transform):
         values:list|None=None # What a number in the column stands for, e.g. the names of a `ClassLabel`
     ):
         super().__init__()
-        self.names,self.values = names,values
+        self.names = names if is_name(names) else column_names(names, 'names')
+        self.values = values
 
     @property
     def is_plain(self)->bool: # are values read as they are?

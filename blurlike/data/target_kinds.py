@@ -17,7 +17,7 @@ from fastcore.basics import noop
 from pandas.api.types import infer_dtype, is_float_dtype, is_numeric_dtype
 
 from ..support.arguments import is_number, some_of
-from ..support.cells import is_missing, native, native_values, read_flag, whole_number
+from ..support.cells import is_missing, list_reading, native, native_values, read_flag, whole_number
 from ..support.warn import warn_user
 from .rows import Rows
 from .table_files import BROKEN
@@ -30,9 +30,9 @@ _single,_multi,_regression = TARGET_KINDS
 def _written_lists(col): # as a csv file holds lists, in words?
     return len(col)>0 and all(isinstance(o, str) and o[:1]=='[' and o[-1:]==']' for o in col)
 
-def _as_lists(col, name):
-    if not _written_lists(col): return f"split it, e.g. `df[{name!r}].str.split(',')`"
-    return f"keep the lists in a jsonl or parquet file, which a csv file is not made for, or read them with `df[{name!r}].map(ast.literal_eval)`"
+def _read_again(col, name):
+    way = list_reading(col.unique(), name)
+    return 'keep the lists in a jsonl or parquet file, which a csv file is not made for'+(f', or read them with `{way}`' if way else '')
 
 # %% ../../nbs/data/10_target_kinds.ipynb #9af3ce55
 def _known_parts(parts, sep): # a name may hold spaces too
@@ -47,12 +47,18 @@ def _joined(values): # those whose parts are values of their own, or parts of ot
         if len(found)>1: return sep,found
     return None,[]
 
+def _split(name, sep, values): # code that makes lists of them, without the blanks beside `sep`
+    ends = '' if all(v==v.strip() for v in values) else '.str.strip()'
+    is_close = all(p==p.strip() for v in values for p in v.strip().split(sep))
+    sign = repr(sep) if is_close else rf"r'\s*{re.escape(sep)}\s*'"
+    return f"`df[{name!r}]{ends}.str.split({sign})`"
+
 def _warn_joined(col, name):
     values = {v for v in col.iloc[:10_000] if isinstance(v, str)} # others may be anything, lists too
     sep,found = _joined(sorted(values)) if len(values)<=1000 else (None,[])
     if not found: return
     warn_user(f"column {name!r}: {some_of(found, 5)} are each a class of its own here, and their parts are labels of other rows. "
-        f"For several labels a text split them, `df[{name!r}].str.split({sep!r})`; if they are classes, pass problem_type='single_label_classification'")
+        f"For several labels a text split them, {_split(name, sep, values)}; if they are classes, pass problem_type='single_label_classification'")
 
 _decimal = re.compile(r'[-+]?\d+\.\d+')
 
@@ -77,7 +83,7 @@ def infer_kind(
     if is_label_list(col.iloc[0]): return _multi
     if _written_lists(col):
         raise ValueError(f"column {name!r} holds lists written as text, e.g. {col.iloc[0]!r}: several labels, or the name of one class? "
-            f"For several labels {_as_lists(col, name)}. For classes pass problem_type='single_label_classification'")
+            f"For several labels {_read_again(col, name)}. For classes pass problem_type='single_label_classification'")
     if not is_float_dtype(col):
         _warn_joined(col, name)
         _warn_decimals(col, name)
@@ -122,12 +128,18 @@ def _check_regression(col, name):
     odd = next((v for v in native_values(col) if not is_number(v)), col.iloc[0])
     raise ValueError(f"column {name!r} must hold numbers for regression, it holds {odd!r}")
 
+def _as_lists(col, name): # '': it holds no texts
+    values = [v for v in col.unique() if isinstance(v, str)]
+    if not values: return ''
+    if _written_lists(col): return f'; for lists {_read_again(col, name)}'
+    sep = _joined(values)[0] or next((s for s in '|;,' if any(s in v for v in values)), ',')
+    return f'; for lists split it, e.g. {_split(name, sep, values)}'
+
 def _check_flags(col, name): # of one label
     odd = next((v for v in native_values(col.unique()) if read_flag(v) is None), None)
     if odd is None: return
-    lists = f'; for lists {_as_lists(col, name)}' if isinstance(odd, str) else ''
     raise ValueError(f"column {name!r} must hold lists of labels for {_multi!r}, or 0 and 1 (has a row this one label?), it holds {odd!r}. "
-        f"For one label, e.g. `df[{name!r}]=={odd!r}`{lists}")
+        f"For one label, e.g. `df[{name!r}]=={odd!r}`{_as_lists(col, name)}")
 
 def _check_lists(col, name, kind, n_cols):
     are_lists = is_label_list(col.iloc[0])
@@ -185,7 +197,7 @@ def check_label_types(
     if kind in ('string','integer','boolean','empty','floating'): return
     types = {type(v).__name__:v for v in native_values(flat)}
     odd = [v for v in types.values() if not isinstance(v, (str, bool, int, float))]
-    if not odd: raise ValueError(mixed_types(types, name))
+    if not odd: raise ValueError(mixed_types(types, name, in_lists))
     where = f"lists of {type(odd[0]).__name__}" if in_lists else type(odd[0]).__name__
     raise TypeError(f"column {name!r} holds {where}, e.g. {odd[0]!r}: a label is text, a whole number, True or False. "
         f"Turn them into text, e.g. with {_as_text(odd[0])}, or name the right column")
@@ -193,8 +205,10 @@ def check_label_types(
 def _as_text(value): return "`o.decode('utf-8')`" if isinstance(value, bytes) else '`str`'
 
 # %% ../../nbs/data/10_target_kinds.ipynb #b54620a9
-_types = dict(str=('the text',"`.astype(str)`"), bool=('the truth value',"`== 'True'`"))
-_number = 'the number','`.astype(int)`'
+_types = dict(str=('the text','.astype(str)','str(v)'), bool=('the truth value',"== 'True'","v=='True'"))
+_number = 'the number','.astype(int)','int(v)'
+
+def _each(way): return f'`.map(lambda o: [{way} for v in o])`' # of lists, of which `.astype(str)` would make one text
 
 def other_type(
     labels, # Of a row: one, or several
@@ -202,16 +216,19 @@ def other_type(
 )->str: # End of a message; empty where that is not what is wrong
     "That a label is known as a value of another type, and what makes it one."
     known = {str(v):v for v in native_values(vocab)}
-    for v in native_values(labels) if is_label_list(labels) else [native(labels)]:
+    are_lists = is_label_list(labels)
+    for v in native_values(labels) if are_lists else [native(labels)]:
         number = whole_number(v)
         twin = None if v in known.values() else known.get(str(v if number is None else number))
         if twin is None or is_missing(v): continue
-        (what,_),(own,way) = (_types.get(type(o).__name__, _number) for o in (v, twin))
-        return f"{what} {v!r} is no label here; the learner knows {own} {twin!r}: make the column that with {way}"
+        what,own = (_types.get(type(o).__name__, _number) for o in (v, twin))
+        way = _each(own[2]) if are_lists else f'`{own[1]}`'
+        return f"{what[0]} {v!r} is no label here; the learner knows {own[0]} {twin!r}: make the column that with {way}"
     return ''
 
-def mixed_types(types, name): # message; `types` are names
-    return f"column {name!r} mixes types of labels: {', '.join(sorted(types))}; convert them to one, e.g. `.astype(str)`"
+def mixed_types(types, name, in_lists=False): # message; `types` are names
+    way = _each('str(v)') if in_lists else '`.astype(str)`'
+    return f"column {name!r} mixes types of labels: {', '.join(sorted(types))}; convert them to one, e.g. {way}"
 
 # %% ../../nbs/data/10_target_kinds.ipynb #be306a24
 def _folded(label): return ' '.join(unicodedata.normalize('NFKC', str(label)).split()).casefold()

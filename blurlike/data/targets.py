@@ -157,13 +157,16 @@ def _stand_for_names(flat, vocab): # do whole numbers stand for the names in the
     is_number = infer_dtype(flat) in ('integer','floating') and all(isinstance(v, str) for v in vocab)
     return is_number and flat.between(0, len(vocab)-1).all() and not set(map(str, flat.unique())) & set(vocab)
 
-def _warn_odd(vocab, name): # labels that may not be meant
+_joinings = {Column:".str.strip().str.lower()", LabelLists:".map(lambda o: [v.strip().lower() for v in o])"}
+
+def _warn_odd(vocab, name, y): # labels that may not be meant
     if any(isinstance(v, str) and not v.strip() for v in vocab):
         warn_user(f"column {name!r}: empty text is learnt as a label of its own. If it means that a row has none, leave such rows out")
     alike = alike_labels(vocab)
     if not alike: return
+    way = f"To join them: `df[{name!r}]{_joinings[type(y)]}`, or the like" if type(y) in _joinings else 'Make one of them'
     warn_user(f"column {name!r}: the labels {name_alike(alike)} differ only by case, white space or spelling in Unicode; "
-        f"they are learnt as different ones. To join them: `df[{name!r}].str.strip().str.lower()`, or the like")
+        f"they are learnt as different ones. {way}")
 
 # %% ../../nbs/data/11_targets.ipynb #c7a5c9ce
 def _warn_never(y, train, name): # labels of a vector that no training row has
@@ -250,5 +253,5 @@ def read_target(
     single = kind==_single
     if _are_hot(cols, single): vocab,y = _read_hot(cols, names, len(splits[0]), vocab)
     else: vocab,y = _read_one_column(used, len(splits[0]), cols[0], names[0], single, vocab)
-    _warn_odd(vocab, names[0])
+    _warn_odd(vocab, names[0], y)
     return kind,vocab,y

@@ -9,6 +9,7 @@ __all__ = ['is_whole', 'is_number', 'check_counts', 'check_settings', 'is_name',
 # %% ../../nbs/support/00_arguments.ipynb #de782ac6
 import os
 import re
+from collections.abc import Mapping, Set
 from numbers import Real
 
 import numpy as np
@@ -42,6 +43,9 @@ def _check_no_values(names, argument):
     if not hasattr(names, 'iloc'): return
     raise TypeError(f"{argument}= holds the values of a column: pass its name, and have it in the table")
 
+def _check_order(names, expected):
+    if isinstance(names, Set): raise TypeError(f"{expected}, not a {type(names).__name__}: their order counts")
+
 def _how_to_join(many, argument, most): # columns of texts, of which there are more than a pair
     is_pair = argument=='text' and most==2
     if not is_pair or len(many)<3: return ''
@@ -56,8 +60,9 @@ def column_names(
     several = {None:', or a list of names', 1:''}.get(most, f', or a list of at most {most}')
     expected = f"{argument}={names!r}: the name of a column is expected{several}"
     _check_no_values(names, argument)
+    _check_order(names, expected)
     if is_name(names): names = [names]
-    elif isinstance(names, (dict, bytes)) or not hasattr(names, '__iter__'): raise TypeError(expected)
+    elif isinstance(names, (Mapping, bytes)) or not hasattr(names, '__iter__'): raise TypeError(expected)
     many = list(names)
     if not all(map(is_name, many)): raise TypeError(expected)
     if not many or most is not None and len(many)>most: raise ValueError(expected+_how_to_join(many, argument, most))

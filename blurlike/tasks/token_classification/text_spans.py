@@ -16,7 +16,7 @@ from ...data.rows import Rows
 from ...data.table_checks import check_columns, read_rows
 from ...data.words import has_no_spaces
 from ...support.arguments import is_whole
-from ...support.cells import is_missing, native
+from ...support.cells import is_missing, list_reading, native
 from ...support.packed_files import file_kind
 from ...support.warn import warn_user
 from .tagged import CONLL, border_of_word, is_entity_scheme, is_in_word, read_conll
@@ -69,7 +69,9 @@ def hold_spans(
 def _how_to_list(rows, words, tags, text): # words, where a text stands instead
     tag = _first_value(rows, tags)
     if text.lstrip().startswith('['):
-        return "A csv file keeps lists as text: keep them in jsonl or parquet, or read them with ast.literal_eval"
+        way = list_reading(rows.column(words).dropna(), words)
+        read = f", or read them with `{way}`, those of {tags!r} likewise" if way else ''
+        return f"A csv file keeps lists as text: keep them in jsonl or parquet{read}"
     if isinstance(tag, str) and not {' ','['} & {*text.strip(), *tag.strip()}:
         return f"If each row is one word, join those of a sentence: df.groupby('sentence')[[{words!r}, {tags!r}]].agg(list)"
     return f"Divide it into words, or give character spans in {tags!r}: lists of (start, end, label), or of dicts with these keys"
