@@ -20,6 +20,7 @@ from small import FRAMES, changed, close, first, learner, weights
 
 from blurlike.all import (SGD, adamw, Callback, CancelBatchException, CategoryBlock, Checkpoints, SaveModelCallback, TerminateOnNaNCallback, Column, DataBlock, GradientAccumulation, Interpretation, MaskedLoss, ModelLoss, TokenLoss, TransformersLearner, TransformersTextBlock,
     held_weights, load_learner, load_tokenizer, nn, read_class_weights, scratch_checkpoint, sequence_classification_learner, token_classification_learner)
+from blurlike.model.losses import CountedCrossEntropy
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
 W,TAGS = torch.tensor([1.,5.,.2]),torch.tensor([.3,4.,1.]) # of bad, fine, good; of O, B-LONG, I-LONG
@@ -69,6 +70,21 @@ def test_weights_of_tags_are_never_lost(bert):
 
 @pytest.mark.parametrize('given', [pd.Series([.2,1,5], index=['good','bad','fine']), pd.Series([1,5,.2]), W.double().requires_grad_(), W.numpy(), dict(fine=np.float64(5), good=.2, bad=1)], ids=lambda o: type(o).__name__)
 def test_read(given): close(read_class_weights(given, ['bad','fine','good']), W)
+
+@pytest.mark.parametrize('own', [torch.tensor([1.,5.,.2]), np.array([1,5,.2], dtype=np.float32)], ids=['tensor','array'])
+def test_weights_stay_when_what_gave_them_changes(own):
+    read = read_class_weights(own, ['bad','fine','good'])
+    own[0] = 100.
+    close(read, W)
+
+@pytest.mark.parametrize('shape', [(6,3), (2,3,4)], ids=['rows','tokens'])
+@pytest.mark.parametrize('weight', [None, W], ids=['alike','weighed'])
+@pytest.mark.parametrize('smooth', [0., .1])
+def test_soft_targets_count_as_in_pytorch(shape, weight, smooth):
+    x,y = torch.randn(shape),torch.rand(shape).softmax(1)
+    said = dict(weight=weight, label_smoothing=smooth)
+    close(CountedCrossEntropy(**said)(x, y), nn.CrossEntropyLoss(**said)(x, y))
+    close(CountedCrossEntropy(**said)(x, y.argmax(1)), nn.CrossEntropyLoss(**said)(x, y.argmax(1)))
 
 @pytest.mark.parametrize('given,said', [([1,float('nan'),1],"nan for 'fine'"), ([1,2,float('inf')],"inf for 'good'"), ([-1,1,1],"-1.0 for 'bad'"), ([0,0,0],'0 for every label'), (dict(bad=1,fine=-2,good=1),"-2.0 for 'fine'"),
     (pd.Series([1,2,3], index=['bad','bad','good']),'twice'), (pd.Series([1,2,3], index=[4,5,6]),r'names \[4, 5, 6\]'), (['a','b','c'],'one number for each'), ([None,1,2],'one number for each'), ({1:2.},r'names \[1\]')], ids=str)

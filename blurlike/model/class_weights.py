@@ -31,7 +31,7 @@ def read_class_weights(
     if class_weights is None: return None
     if isinstance(class_weights, str): return _balanced(class_weights, balanced)
     given = _in_order(class_weights, vocab)
-    try: res = torch.as_tensor(given).detach().to('cpu', torch.float32)
+    try: res = torch.as_tensor(given).detach().to('cpu', torch.float32, copy=True)
     except (TypeError, ValueError, RuntimeError) as e:
         raise TypeError(f"class_weights={class_weights!r}: one number for each of {vocab} is expected ({e})") from None
     return _usable(res, vocab)

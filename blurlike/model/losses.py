@@ -65,7 +65,8 @@ def target_weight(
 class CountedCrossEntropy(nn.CrossEntropyLoss):
     "`nn.CrossEntropyLoss` whose mean is 0, not `nan`, where no target counts"
     def forward(self, input, target):
-        if self.reduction!='mean': return super().forward(input, target)
+        is_soft = target.is_floating_point() # shares of each class: all rows count, and alike
+        if is_soft or self.reduction!='mean': return super().forward(input, target)
         total = F.cross_entropy(input, target, self.weight, ignore_index=self.ignore_index,
             reduction='sum', label_smoothing=self.label_smoothing)
         return total/_sum_weights(target, self.weight, self.ignore_index).clamp(min=1e-9)
