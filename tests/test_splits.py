@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -146,6 +147,32 @@ def test_groups_of_any_size():
 def test_a_label_of_one_group_trains_if_it_can():
     df = pd.DataFrame(dict(g=[i//5 for i in range(100)], label=['rare' if i//5 in (3,7) else 'usual' for i in range(100)]))
     for seed in range(20): assert 'rare' in set(df.label[split_rows(Rows(df), {}, GroupSplitter('g', .5), seed, ['label'])[0]])
+
+@pytest.mark.parametrize('groups', ['A x,B yz,C yz', 'A uy,B y', 'A ab,B ab,C c'], ids=str)
+@pytest.mark.parametrize('valid_pct', [.2, .9])
+def test_all_labels_train_if_they_can(groups, valid_pct):
+    df = pd.DataFrame([dict(g=g, label=o) for g,labels in map(str.split, groups.split(',')) for o in labels for _ in range(2)])
+    for seed in range(20):
+        train,valid = split_rows(Rows(df), {}, GroupSplitter('g', valid_pct), seed, ['label'])
+        assert set(df.label[train])==set(df.label) and len(valid)
+
+def test_whole_groups_come_as_near_as_they_can():
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        sizes = rng.integers(1, 30, rng.integers(2, 8))
+        df = pd.DataFrame(dict(g=np.repeat(np.arange(len(sizes)), sizes)))
+        share = rng.uniform(.02, .98)
+        possible = [sum(c) for k in range(1, len(sizes)) for c in combinations(sizes.tolist(), k)]
+        n = min(max(round(len(df)*share), 1), len(df)-1)
+        assert abs(len(GroupSplitter('g', share, 0)(df)[1])-n)==min(abs(m-n) for m in possible)
+    many = pd.DataFrame(dict(g=np.repeat(np.arange(1000), rng.integers(1, 30, 1000))))
+    assert [len(GroupSplitter('g', .3, seed)(many)[1]) for seed in range(5)]==[round(len(many)*.3)]*5
+
+def test_some_group_trains_whatever_the_share(bert):
+    df = pd.DataFrame(dict(text=TEXTS[:4], label=list('abab'), g=list('abcd')))
+    block = DataBlock([TransformersTextBlock(bert), CategoryBlock(vocab=['a','b'])], get_x=ColReader('text'), get_y=ColReader('label'), splitter=GroupSplitter('g', .9))
+    dls = block.dataloaders(df, bs=2)
+    assert (len(dls.train_ds),len(dls.valid_ds))==(1,3)
 
 @pytest.mark.parametrize('group,error,said', [(['x']*48,ValueError,"one group only, 'x'"), ([None,*'x'*47],ValueError,r"names no group in row 0\b"), ([['a'],['b']]*24,TypeError,'holds lists, which name no group'), ([2020]*48,ValueError,'one group only, 2020:'), (None,KeyError,"no column 'author'")])
 def test_groups_that_are_none(group, error, said):

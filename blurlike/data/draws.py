@@ -95,6 +95,40 @@ def draw_rows(
     if np.isfinite(turns).sum()<n: turns[:] = 0 # there are about as many labels as rows
     return np.sort(pool[order[_first(turns, n)]])
 
+# %% ../../nbs/data/05_draws.ipynb #de8f1ce7
+_undecided = 30 # groups that may be left out for others
+
+def _first_ones(sizes, n, most): # as many as come nearest to `n` rows
+    ends = np.cumsum(sizes)
+    return np.arange(np.abs(ends[ends<=most]-n).argmin()+1)
+
+def _of_all_sums(sizes, n, most): # which of these groups come nearest
+    limit = min(2*n, most)
+    last = np.full(limit+1, -1) # group with which a sum was first made
+    last[0] = len(sizes)
+    for k in np.flatnonzero(sizes<=limit):
+        made = np.flatnonzero(last[:limit+1-sizes[k]]>=0)+sizes[k]
+        last[made[last[made]<0]] = k
+    sums = np.flatnonzero(last>=0)
+    rest = sums[np.abs(sums-n).argmin()]
+    res = []
+    while rest:
+        res.append(last[rest])
+        rest -= sizes[last[rest]]
+    return np.array(res, dtype=int)
+
+def _nearest(sizes, n, most): # places of groups that have as nearly `n` rows as may be, in all `most`
+    small = np.flatnonzero(sizes<=n)
+    tried = [[np.where(sizes>n, sizes, sizes.max()+1).argmin()]] if len(small)<len(sizes) else []
+    if len(small):
+        first = small[_first_ones(sizes[small], n, most)]
+        kept = first[:-_undecided]
+        others = small[len(kept):len(kept)+2*_undecided]
+        done = sizes[kept].sum()
+        more = others[_of_all_sums(sizes[others], n-done, most-done)]
+        tried = [first, np.concatenate([kept, more]), *tried]
+    return min(tried, key=lambda places: abs(sizes[places].sum()-n))
+
 # %% ../../nbs/data/05_draws.ipynb #de8f1ce9
 class GroupSplitter:
     "Splits rows so that no value of a column is on both sides; for `valid=`, or as the `splitter` of a `DataBlock`"
@@ -114,24 +148,26 @@ class GroupSplitter:
     )->tuple[np.ndarray,np.ndarray]: # Row numbers for training and validation
         rows = o if isinstance(o, Rows) else Rows(o)
         groups,order = self._groups(rows, self.seed if self.seed is not None else seed)
-        sizes = np.bincount(groups)[order]
-        n = round(len(rows)*self.valid_pct)
-        are_small = sizes<=n
-        are_free = are_small & ~self._needed(rows, groups, order, labels)
-        drawn = next(f for f in (are_free, are_small, sizes==sizes.min()) if f.any())
-        ends = np.cumsum(sizes[drawn]) # rows of all groups up to each
-        nearest = np.abs(ends-n).argmin()
-        valid = np.isin(groups, order[drawn][:nearest+1])
+        most = len(rows)-1 # some train
+        n = int(np.clip(round(len(rows)*self.valid_pct), 1, most))
+        is_free = ~self._needed(rows, groups, order, labels)
+        if is_free.any(): order = order[is_free]
+        drawn = _nearest(np.bincount(groups)[order], n, most)
+        valid = np.isin(groups, order[drawn])
         return np.flatnonzero(~valid),np.flatnonzero(valid)
 
 # %% ../../nbs/data/05_draws.ipynb #6af67278
 @patch
-def _needed(self:GroupSplitter, rows, groups, order, labels): # which groups in `order` are the last ones with a label
+def _needed(self:GroupSplitter, rows, groups, order, labels): # which groups in `order` must train
     needed = np.zeros(len(order), dtype=bool)
-    if not labels: return needed
-    which,codes,_ = _labels(rows, labels)
+    which,codes,_ = _labels(rows, labels) if labels else _none
+    if not len(codes): return needed
     place = np.argsort(order)[groups[which]] # in `order`, of each label's group
-    if len(codes): needed[pd.Series(place).groupby(codes).max()] = True
+    by_label = pd.Series(place).groupby(codes)
+    last = by_label.max()
+    needed[last[last==by_label.min()]] = True
+    trains = pd.Series(needed[place]).groupby(codes).any()
+    needed[last[~trains]] = True
     return needed
 
 @patch
