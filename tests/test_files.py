@@ -39,6 +39,17 @@ def test_a_folder_that_is_replaced_keeps_its_rights(can_exchange, tmp_path, monk
         assert stat.S_IMODE((tmp_path/'model').stat().st_mode)==mode
     assert [p.name for p in tmp_path.iterdir()]==['model']
 
+@pytest.mark.parametrize('write', [write_file, write_folder])
+def test_folders_that_were_made_for_nothing_go_again(write, tmp_path):
+    (tmp_path/'here').mkdir()
+    with pytest.raises(ZeroDivisionError): write(tmp_path/'here'/'new'/'newer'/'x', lambda p: 1/0)
+    assert [*tmp_path.rglob('*')]==[tmp_path/'here']
+    def beside(p):
+        (tmp_path/'here'/'new'/'other').write_text('')
+        1/0
+    with pytest.raises(ZeroDivisionError): write(tmp_path/'here'/'new'/'newer'/'x', beside)
+    assert sorted(p.name for p in tmp_path.rglob('*'))==['here','new','other']
+
 def test_the_sum_of_weights_is_of_names_types_shapes_and_bytes():
     "Runs and files that were begun know it"
     model = nn.BatchNorm1d(3) # which has a number of no dimension

@@ -121,6 +121,11 @@ def test_numbers_are_not_drawn_by_value(bert):
     by_number = learner('single', bert, df, problem_type='regression', valid=.25).dls.valid_ds.items.idxs
     assert by_number.tolist()==split_rows(Rows(df), {}, .25, 42)[1].tolist()
 
+@pytest.mark.parametrize('form', [lambda df: (df, df, df), lambda df: [df, df, df], lambda df: ('a.csv', 'a.csv', df)], ids=['tuple','list','files'])
+def test_three_tables_are_too_many(form, bert):
+    DF.to_csv('a.csv', index=False)
+    with pytest.raises(ValueError, match='data holds 3 tables.*or a pair'): learner('single', bert, form(DF))
+
 # Groups
 
 AUTHORS = DF.assign(author=[f'a{i*i%11}' for i in range(48)])

@@ -98,7 +98,7 @@ def read_rows(
     as_text=(), # Columns of a csv or tsv that stay text, whatever they hold
     may_be_empty:bool=False # Is a table without rows one, too?
 )->tuple[Rows,dict]: # All rows, and the row numbers of the named parts (a `DatasetDict` has them)
-    "`data` as `Rows`; `TypeError`, `ValueError` or `FileNotFoundError` says what is wrong with it."
+    "`data` as `Rows`; `TypeError`, `ValueError` or, of a file, `OSError` says what is wrong with it."
     if isinstance(data, (str, Path)): data = read_table(data, as_text, files)
     if isinstance(data, list): data = _of_dicts(data)
     rows,parts = _joined(data) if isinstance(data, DatasetDict) else (_as_rows(data),{})

@@ -97,7 +97,7 @@ def read_table(
     as_text=(), # Columns of a csv or tsv that stay text, whatever they hold
     files:dict|None=None # Readers of files with other endings, by these, e.g. those of a task
 )->pd.DataFrame: # Its rows; of a parquet file that was a `Dataset`, `attrs['label_names']` are the names of each `ClassLabel`
-    "The table in a file; `ValueError` or `FileNotFoundError` says what is wrong with it."
+    "The table in a file; `ValueError` or an `OSError` (a file that is not there, a folder) says what is wrong with it."
     path = Path(path).expanduser()
     if path.is_dir(): raise IsADirectoryError(f"{str(path)!r} is a folder: pass one of its files")
     check_file(path)

@@ -20,6 +20,7 @@ from .row_numbers import said_rows
 from .rows import Rows
 from .splits import own_frame, parts_read, train_part
 from .table_checks import declared_in, is_foreign, read_rows
+from .table_files import is_table_file
 
 # %% ../../nbs/data/08_two_tables.ipynb #c3a8f645
 def is_table(
@@ -33,6 +34,13 @@ def is_table(
 def _are_two(data): # tables
     if not isinstance(data, (tuple, list)) or len(data)!=2: return False
     return isinstance(data, tuple) or all(isinstance(o, (pd.DataFrame, Dataset)) for o in data)
+
+def _refuse_more(data): # than two
+    several = data if isinstance(data, (tuple, list)) and len(data)>2 else []
+    are_tables = all(isinstance(o, (pd.DataFrame, Dataset, Rows)) or is_table_file(o) for o in several)
+    if not several or not are_tables: return
+    raise ValueError(f"data holds {len(several)} tables: one is expected, or a pair, for training and for validation; "
+        "give the others to `learn.report` later")
 
 # %% ../../nbs/data/08_two_tables.ipynb #597d4684
 def _texts_in(rows): # names of the columns that hold text
@@ -58,6 +66,7 @@ def read_split(
     *args # For `read`
 )->tuple: # What `read` gives, and `valid` as in `split_rows`
     "`read(data)`, for data in one table or in two; `ValueError` if there are three."
+    _refuse_more(data)
     is_two = _are_two(data)
     asked = not (isinstance(valid, float) and valid==0.2)
     if is_two and asked:

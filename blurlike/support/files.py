@@ -19,7 +19,7 @@ import stat
 import sys
 import tempfile
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -122,11 +122,23 @@ def write_file(
 )->Path:  # `path`
     "Write a file beside `path`, then put it in its place; if `write` fails, nothing has changed."
     path = Path(path).expanduser().absolute()
-    with naming_place(path): _put_file(_file_place(path), write)
+    with naming_place(path):
+        real = _file_place(path)
+        with _making_parents(real): _put_file(real, write)
     return path
 
+@contextmanager
+def _making_parents(path): # those that are missing; on an error they go again
+    missing = [p for p in path.parents if not p.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for p in missing:
+            with suppress(OSError): p.rmdir() # unless another has written there
+        raise
+
 def _put_file(path, write):
-    path.parent.mkdir(parents=True, exist_ok=True)
     handle,beside = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
     os.close(handle)
     try:
@@ -193,11 +205,11 @@ def write_folder(
 )->Path:    # `folder`
     "Fill a folder beside `folder`, then put it in its place; if `write` fails, nothing has changed."
     folder = check_place(folder, mark)
-    with naming_place(folder): _put_folder(follow(folder), write)
+    real = follow(folder)
+    with naming_place(folder), _making_parents(real): _put_folder(real, write)
     return folder
 
 def _put_folder(folder, write):
-    folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
     new = beside/'new'
     try:
