@@ -1,8 +1,9 @@
 "Loaders that follow others must name the outputs as the model does: whatever way they come in, other labels are refused."
-import json,shutil,warnings
+import json,re,shutil,warnings
 
 import pandas as pd
 import pytest
+from fastai.data.block import MultiCategoryBlock
 from fastai.data.core import DataLoaders
 from runs import WORDS
 
@@ -111,6 +112,15 @@ def test_what_fits(bert):
     learn.dls = plain.dataloaders(FRAMES['single'], bs=4)
     learn.dls = learn.dls.new_empty()
     assert learn.names==VOCABS['single']
+
+def test_an_own_order_is_kept_as_is_advised(bert): # fastai's block sorts
+    learn = learner('single', bert, vocab=VOCABS['single'][::-1])
+    def dls(block): return DataBlock((TransformersTextBlock(bert), block), get_x=ColReader('text'), get_y=ColReader('label')).dataloaders(FRAMES['single'], bs=4)
+    with pytest.raises(ValueError, match='in another order') as e: learn.dls = dls(CategoryBlock)
+    block = re.search(r'`(CategoryBlock\(.*?)`', str(e.value))[1]
+    learn.dls = dls(eval(block, dict(CategoryBlock=CategoryBlock, learn=learn)))
+    learn = learner('multi', bert, vocab=VOCABS['multi'][::-1])
+    learn.dls = DataBlock((TransformersTextBlock(bert), MultiCategoryBlock(vocab=learn.names)), get_x=ColReader('text'), get_y=ColReader('tags')).dataloaders(FRAMES['multi'], bs=4)
 
 def test_loaders_without_labels(bert):
     learn = masked_lm_learner(pd.DataFrame(dict(text=TEXTS)), bert, bs=8)

@@ -70,7 +70,7 @@ def check_names(
     known,found = (list(map(repr, o)) for o in (own, names))
     if not names or found==known: return
     is_part = set(found)<=set(known)
-    hint = "build them with vocab=learn.names (of numbers label=learn.names), or " if is_part else ''
+    hint = "build them with vocab=learn.names (`CategoryBlock(vocab=learn.names, sort=False)`; of numbers label=learn.names), or " if is_part else ''
     raise ValueError(f"these loaders {_difference(names, own)}. Answers would get wrong names: {hint}"
         "train a new learner on these rows: save this one, and pass the folder as checkpoint")
 
