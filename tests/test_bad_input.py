@@ -10,7 +10,7 @@ import torch.nn.functional as F
 import tokenizers
 import transformers
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
-from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, Column, DataBlock, EarlyStoppingCallback, Interpretation, MaskedLMBlock, RandomSplitter, SaveModelCallback, TextChoicesBlock, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, load_learner, load_tokenizer, mae, masked_lm_learner, model_card, output_names,
+from blurlike.all import (Callback, CategoryBlock, ClassificationInterpretation, ColReader, Column, DataBlock, EarlyStoppingCallback, Interpretation, MaskedLMBlock, RandomSplitter, SaveModelCallback, TextChoicesBlock, TransformersLearner, TransformersTextBlock, accuracy, causal_lm_learner, load_learner, load_tokenizer, mae, masked_lm_learner, model_card, output_names, read_rows,
     seq2seq_learner, sequence_classification_learner, token_classification_learner)
 from blurlike.data.label_columns import LabelLists, LabelVector
 from blurlike.data.tokens import TokenizeText, whole_texts
@@ -64,6 +64,28 @@ def test_unlike_splits(bert):
     refused('single', r"'train' and 'validation'.*align_labels_with_mapping.*cast", bert, DatasetDict(train=a, validation=b))
     assert b.align_labels_with_mapping({'x':0, 'y':1}, 'label')['label'][:]==[1,0] and b.cast(a.features)['label'][:]==[0,1] # why
     refused('single', r"'train' and 'validation'.*`ds.select_columns\(\['text'\]\)", bert, DatasetDict(train=a, validation=a.remove_columns('label')))
+
+def labelled(label, feature): return Dataset.from_dict(dict(text=['a','b'], label=label), features=Features(text=Value('string'), label=feature))
+
+def advice(parts): # what is said of splits that are unlike, and the code in it
+    with pytest.raises(ValueError, match='different features') as e: read_rows(DatasetDict(parts))
+    return str(e.value),re.search(r"`(ds.(align|map).*?)`", str(e.value))[1]
+
+@pytest.mark.parametrize('names,others,both', [(['neg','pos'],['pos','neg'],False), (['neg','pos','mixed'],['pos','neg'],False), (['pos','Neg'],['neg','pos'],False), (['pos','neg'],['neg','pos','mixed'],True),
+    (['neg','pos'],['bad','good'],True)], ids=str)
+def test_labels_of_splits_are_numbered_as_is_advised(names, others, both):
+    parts = dict(train=labelled([0,1], ClassLabel(names=names)), validation=labelled([0,1], ClassLabel(names=others)))
+    said,way = advice(parts)
+    assert ('both alike' in said)==both and ('ds.cast(features)' in said)==(both and len(names)==len(others))
+    for k in parts if both else ['validation']: parts[k] = eval(way, dict(ds=parts[k]))
+    found = read_rows(DatasetDict(parts))[0].column('label').tolist()
+    assert [n.lower() for n in found]==[n.lower() for n in names[:2]+others[:2]]
+
+def test_lists_of_labels_of_splits_are_named_as_is_advised():
+    parts = {k:labelled([[0],[1,0]], Sequence(ClassLabel(names=names))) for k,names in dict(train=['neg','pos'], validation=['pos','mixed']).items()}
+    _,way = advice(parts)
+    named = DatasetDict({k:eval(way, dict(ds=ds)) for k,ds in parts.items()})
+    assert list(map(list, read_rows(named)[0].column('label')))==[['neg'],['pos','neg'],['pos'],['mixed','pos']]
 
 @pytest.mark.parametrize('names', [{'text','b'}, frozenset(['text']), dict(text=1).keys()], ids=['set','frozenset','keys'])
 def test_names_without_an_order(names, bert): # which differs from process to process

@@ -38,15 +38,34 @@ def _same_labels(parts):
         raise ValueError(f"the splits {first!r} and {name!r} have different features: {here} and {there}; {leave}{_made_alike(here, there)}")
 
 # %% ../../nbs/data/04_table_checks.ipynb #4ebc50ac1
+def _label_of(feature): return getattr(feature, 'feature', feature) # a `ClassLabel`, or that of lists of one
+def _names_of(feature): return getattr(_label_of(feature), 'names', None)
+
+def _labels_apart(here, there): # column in which they are, and the names of both
+    both = ((c, _names_of(f), _names_of(there[c])) for c,f in here.items())
+    return next(((c, a, b) for c,a,b in both if a and b and a!=b), None)
+
 def _made_alike(here, there): # what does it
     shared = [c for c in here if c in there]
     if len(shared)<max(len(here), len(there)): return f"keep what both have: `ds.select_columns({shared})`"
-    names = {c:getattr(f, 'names', None) for c,f in here.items()}
-    column = next((c for c,first in names.items() if first and getattr(there[c], 'names', first)!=first), None)
-    if column is None: return "cast one to the other's: `ds.cast(features)`"
-    ids = {n:i for i,n in enumerate(names[column])}
-    return (f"number the labels of the second as the first does: `ds.align_labels_with_mapping({ids}, {column!r})` "
-        "(`cast` would give them other names)")
+    apart = _labels_apart(here, there)
+    if apart is None: return "cast one to the other's: `ds.cast(features)`"
+    column,*names = apart
+    is_list = _label_of(here[column]) is not here[column] # which `align_labels_with_mapping` does not take
+    return _named(column) if is_list else _numbered_alike(column, *names)
+
+def _named(column):
+    named = f"dict(names=ds.features[{column!r}].feature.int2str(r[{column!r}]))"
+    return f"make lists of names of both: `ds.map(lambda r: {named}, remove_columns={column!r}).rename_column('names', {column!r})`"
+
+def _numbered_alike(column, names, others):
+    known = set(map(str.lower, names)) # `datasets` does not tell case
+    ids = {n:i for i,n in enumerate([*names, *(o for o in others if o.lower() not in known)])}
+    way = f"`ds.align_labels_with_mapping({ids}, {column!r})`"
+    if len(ids)==len(names):
+        return f"number the labels of the second as the first does: {way} (`cast` would give them other names)"
+    renamed = "give the second the features of the first, `ds.cast(features)`, if these are the same labels in the same order; else "
+    return f"{renamed if len(others)==len(names) else ''}number the labels of both alike: {way}"
 
 # %% ../../nbs/data/04_table_checks.ipynb #50b2d08x
 def is_foreign(o): return hasattr(o, 'to_pandas') and hasattr(o, 'columns') # a table of pyarrow, polars or another library
