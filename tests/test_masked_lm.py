@@ -542,8 +542,9 @@ def test_bad_data(bert, in_tmp):
     with pytest.raises(ValueError, match='all lines are empty'): masked_lm_learner('empty.txt', bert)
     os.mkdir('nothing')
     with pytest.raises(ValueError, match='no text files'): masked_lm_learner('nothing', bert)
-    Path('latin.txt').write_bytes('caf\xe9'.encode('latin-1'))
-    with pytest.raises(ValueError, match='no UTF-8'): masked_lm_learner('latin.txt', bert)
+    for encoding in ('latin1','utf-16'):
+        Path("a file.txt").write_bytes('caf\xe9'.encode(encoding))
+        with pytest.raises(ValueError, match=f"no UTF-8.*`iconv -f {encoding} -t utf-8 'a file.txt' > new.txt`"): masked_lm_learner('a file.txt', bert)
     with pytest.raises(KeyError, match="no column 'text'"): mlm(bert, pd.DataFrame(dict(body=TEXTS)))
     with pytest.raises(ValueError, match='has no text in row 1'): mlm(bert, pd.DataFrame(dict(text=['a', None, 'b'])))
     with pytest.raises(ValueError, match='hide no tokens'): masked_lm_learner(sequence_classification_learner(FRAMES['single'], bert).dls, bert)

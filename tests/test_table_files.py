@@ -1,5 +1,5 @@
 "What a table file says is what is read: its rows, its labels and their types."
-import bz2,datetime,gzip,json,lzma,random,warnings,zipfile
+import bz2,csv,datetime,gzip,json,lzma,random,re,warnings,zipfile
 from decimal import Decimal
 from pathlib import Path
 
@@ -141,7 +141,7 @@ def test_what_no_packed_file_says(read, tmp_path):
     for members in ([('a.csv', 'text\na\n'), ('b.csv', 'text\nb\n')], []):
         with pytest.raises(ValueError, match=f"'a.csv.zip' holds {len(members)} files.*unpack"): read_table(zipped(tmp_path/'a.csv.zip', *members))
     refused(read, 'b.csv.zip', b'text', 'cannot be read as csv')
-    refused(read, 'a.parquet.gz', b'', 'unpack', "'a.parquet'")
+    refused(read, 'a.parquet.gz', b'', 'unpack', repr(str(tmp_path/'a.parquet')))
     refused(read, 'a.tar.gz', b'', 'known endings')
     refused(read, 'a.csv.gz', gzip.compress('text,label\na,b\n'.encode('utf-16')), "encoding='utf-16'")
 
@@ -221,6 +221,36 @@ def test_names_of_tags_in_a_parquet_file(bert, in_tmp):
     features = Features(tokens=Sequence(Value('string')), tags=Sequence(ClassLabel(names=['O','B-X','I-X'])))
     Dataset.from_dict(dict(tokens=[['a','film']]*8, tags=[[0,1]]*8), features=features).to_parquet('t.parquet')
     assert token_classification_learner('t.parquet', bert, bs=4).names==['O','B-X','I-X']
+
+def code_in(e): return re.search('`(pd.*?)`', str(e.value))[1]
+def followed(e, path): return eval(code_in(e).replace('...', 'path'), dict(pd=pd, csv=csv, path=path))
+
+@pytest.mark.parametrize('name,content', [('a.csv','text;label\n"a;b\nc;d\n'), ('a.csv','text;label\n"a, b;x\n"c;d"\n'), ('a.csv','text,label\n"a,b\nc,d\n')])
+def test_quotes_that_are_odd_are_read_as_is_advised(name, content, read, tmp_path):
+    with pytest.raises(ValueError, match='a quote opens a field') as e: read(name, content)
+    df = followed(e, tmp_path/name)
+    assert list(df)==['text','label'] and len(df)==2
+
+def test_odd_quotes_that_nothing_reads(read):
+    with pytest.raises(ValueError, match='double quotes inside of a field$'): read('a.csv', 'text,label\n"a, x,b\nc,d\n')
+
+@pytest.mark.parametrize('encoding', ['latin1','utf-16'])
+@pytest.mark.parametrize('name', ['a.csv','a.tsv','a.jsonl','a.json','a.jsonl.gz'])
+def test_other_encodings_are_read_as_is_advised(name, encoding, read, tmp_path):
+    content = CONTENT[name.removesuffix('.gz')].replace('c', '\xe9').encode(encoding)
+    with pytest.raises(ValueError, match='is not UTF-8') as e: read(name, gzip.compress(content) if name.endswith('.gz') else content)
+    df = followed(e, tmp_path/name)
+    assert list(df)==['text','label'] and df.text.tolist()==['a, b','\xe9'] and ('json' not in name or df.label.tolist()==['01','1'])
+
+@pytest.mark.parametrize('name,other', [('a.jsonl.gz','a.json.gz'), ('a.jsonl','a.json'), ('A.JSONL','A.json')])
+def test_an_array_in_jsonl_is_read_as_is_advised(name, other, read, tmp_path):
+    content = json.dumps([dict(text='a', label='01'), dict(text='b', label='1')]).encode()
+    with pytest.raises(ValueError, match='one JSON array') as e: read(name, gzip.compress(content) if name.endswith('.gz') else content)
+    assert str(e.value).endswith(f"call it {str(tmp_path/other)!r}")
+    way = re.search('`(json.*?)`', str(e.value))
+    assert (way is None)==name.endswith('.gz') and (way is None or read_rows(eval(way[1]))[0].column('label').tolist()==['01','1'])
+    (tmp_path/name).rename(tmp_path/other)
+    assert read_table(tmp_path/other).label.tolist()==['01','1']
 
 # JSON
 

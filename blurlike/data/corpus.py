@@ -7,6 +7,7 @@ __all__ = ['SUFFIXES', 'LONGEST_PIECE', 'is_corpus', 'file_texts', 'Scratch', 'r
 
 # %% ../../nbs/data/13_corpus.ipynb #b6304215
 import os
+import shlex
 import shutil
 import tempfile
 import weakref
@@ -22,6 +23,7 @@ from .rows import Rows
 from .splits import HELD_OUT
 from .table_checks import read_rows
 from ..support.files import naming_temporary
+from ..support.packed_files import guessed_encoding
 
 # %% ../../nbs/data/13_corpus.ipynb #ea91b8c2
 SUFFIXES = ('.txt','.text','.md')
@@ -64,7 +66,8 @@ def file_texts(
                     yield '\n'.join(lines)
                     lines,size = [],0
     except UnicodeDecodeError as e:
-        raise ValueError(f"{str(path)!r} is no UTF-8 text ({e}); convert it, e.g. with `iconv -t utf-8`") from None
+        way = f"iconv -f {guessed_encoding(path)} -t utf-8 {shlex.quote(str(path))} > new.txt"
+        raise ValueError(f"{str(path)!r} is no UTF-8 text ({e}); convert it, e.g. with `{way}`, or from whatever its encoding is") from None
     if lines: yield '\n'.join(lines)
 
 # %% ../../nbs/data/13_corpus.ipynb #44549444

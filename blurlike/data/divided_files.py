@@ -81,15 +81,24 @@ def _quoting(path, sep): # that of `csv`, and the shape of the file
     return quoted
 
 # %% ../../nbs/data/00_divided_files.ipynb #37403a5e
-def _reading(path, sep): # what may have to be said of such a file
-    with open_text(path, None) as f: header = f.readline()
-    return 'quoting=csv.QUOTE_NONE' if header.count(';')<=header.count(sep) else "sep=';'"
+_none = csv.QUOTE_NONE
+
+def _told_sign(sep): return '' if sep==',' else f', sep={sep!r}'
+
+def _reading(path, sep): # code that reads a file whose quotes are odd; '' where none does
+    shapes = (_Shape(path, *how) for how in ((sep, _none), (';', csv.QUOTE_MINIMAL), (';', _none)))
+    fitting = [s for s in shapes if s.exact and (s.sep==sep or s.n>=_fewest_signs)]
+    best = max(fitting, key=lambda s: s.n, default=None)
+    if best is None: return ''
+    quoting = ', quoting=csv.QUOTE_NONE' if best.quoting==_none else ''
+    return f"`pd.read_csv(...{_told_sign(best.sep)}{quoting})`"
 
 def _check_quotes(path, quoted):
     if not quoted.odd_quote: return
     first,last,_ = quoted.find(lambda row, n: False)
+    way = _reading(path, quoted.sep)
     raise ValueError(f"{path.name!r}, line {first}: a quote opens a field and is not closed as it should be (by line {last}); close it, "
-        f"double quotes inside of a field, or read the file with `pd.read_csv(..., {_reading(path, quoted.sep)})`")
+        f"double quotes inside of a field{f', or read the file with {way}' if way else ''}")
 
 def _check_fields(path, quoted):
     may_be_numbered = quoted.counts=={quoted.n+1} # R leaves the name of its row numbers out
@@ -105,7 +114,7 @@ def _refuse_stray(path, quoted, n_fields): # quotes by which lines would be lost
     first,last,_ = quoted.find(lambda row, n: n>1)
     raise ValueError(f"{path.name!r}, lines {first} to {last}: one field with line ends, or rows and a stray quote? "
         f"Without quotes each line has the {n_fields} fields of the header; close or remove the quote, "
-        "or read the file with `pd.read_csv(..., quoting=...)`")
+        f"or read the file with `pd.read_csv(...{_told_sign(quoted.sep)}, quoting=...)`")
 
 # %% ../../nbs/data/00_divided_files.ipynb #1cf963f3
 def other_sign(

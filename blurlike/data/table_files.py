@@ -8,6 +8,7 @@ __all__ = ['BROKEN', 'table_of', 'is_broken', 'read_table', 'is_table_file']
 # %% ../../nbs/data/01_table_files.ipynb #d85dc693
 import json
 import os
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from .divided_files import read_divided
 from ..support.arguments import some_of
 from ..support.files import each_once
-from ..support.packed_files import DAMAGED, check_file, file_kind, open_bytes, open_text
+from ..support.packed_files import DAMAGED, check_file, file_kind, guessed_encoding, is_packed, open_text
 
 # %% ../../nbs/data/01_table_files.ipynb #61d49dd1
 def table_of(
@@ -64,7 +65,9 @@ def _other_json(path, lines): # what the file may be instead
     try: whole = json.loads('\n'.join(lines))
     except ValueError: return ''
     if isinstance(whole, list):
-        return f". The file is one JSON array: pass `json.load(open({path.name!r}))`, which is a list of dicts, or call it '{path.stem}.json'"
+        name = str(path.with_name(re.sub(r'\.jsonl(?=\.|$)', '.json', path.name, flags=re.I)))
+        way = '' if is_packed(path) else f"pass `json.load(open({str(path)!r}))`, which is a list of dicts, or "
+        return f". The file is one JSON array: {way}call it {name!r}"
     return '. The file is one JSON object over many lines: write an object a line' if len(lines)>2 else ''
 
 # %% ../../nbs/data/01_table_files.ipynb #69e14431
@@ -108,15 +111,18 @@ def read_table(
         raise ValueError(f"cannot read {path.name!r}: known endings are {', '.join(_readers)}; read it with pandas, and pass the table")
     is_compressed_twice = kind=='.parquet' and kind!=path.suffix.lower()
     if is_compressed_twice:
-        raise ValueError(f"cannot read {path.name!r}: parquet packs its columns itself; unpack the file, and pass it as {path.stem!r}")
+        raise ValueError(f"cannot read {path.name!r}: parquet packs its columns itself; unpack the file, and pass it as {str(path.with_suffix(''))!r}")
     try: return _readers[kind](path, as_text)
     except UnicodeDecodeError as e:
         raise ValueError(f"{path.name!r} is not UTF-8 text (byte {e.object[e.start]:#x}): save it as UTF-8, "
-            f"or pass `pd.read_csv(..., encoding={_encoding(path)!r})`, or whatever its encoding is") from None
+            f"or pass `pd.{_by_pandas[kind]}, encoding={guessed_encoding(path)!r})`, or whatever its encoding is") from None
     except _not_a_table as e: raise ValueError(f"{path.name!r} cannot be read as {kind[1:]}: {str(e).strip()}") from e
 
-def _encoding(path): # a guess
-    with open_bytes(path) as f: return 'utf-16' if f.read(2) in (b'\xff\xfe', b'\xfe\xff') else 'latin-1'
+_by_pandas = {
+    '.csv':"read_csv(...",
+    '.tsv':r"read_csv(..., sep='\t'",
+    '.jsonl':"read_json(..., lines=True, dtype=False", # which would make a number of the text '01'
+    '.json':"read_json(..., dtype=False"}
 
 # %% ../../nbs/data/01_table_files.ipynb #6c6125f2
 def is_table_file(
