@@ -3692,6 +3692,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'blurlike.support.cells.native': ('support/cells.html#native', 'blurlike/support/cells.py'),
                                         'blurlike.support.cells.native_values': ( 'support/cells.html#native_values',
                                                                                   'blurlike/support/cells.py'),
+                                        'blurlike.support.cells.plain_array': ( 'support/cells.html#plain_array',
+                                                                                'blurlike/support/cells.py'),
                                         'blurlike.support.cells.read_flag': ('support/cells.html#read_flag', 'blurlike/support/cells.py'),
                                         'blurlike.support.cells.whole_number': ( 'support/cells.html#whole_number',
                                                                                  'blurlike/support/cells.py')},

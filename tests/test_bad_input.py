@@ -58,6 +58,15 @@ def test_no_table(data, error, message, bert, in_tmp):
     (in_tmp/'here.xlsx').write_text('')
     refused('single', message, bert, data, error)
 
+@pytest.mark.parametrize('text', ['some text '*60, '~ some text'], ids=['long','tilde']) # none of which can be the name of a file
+def test_texts_that_are_asked_whether_they_are_files(text, bert):
+    for make in (sequence_classification_learner, masked_lm_learner, causal_lm_learner, token_classification_learner):
+        for data,error,said in (([text]*30,TypeError,'a list must hold dicts'), (text,FileNotFoundError,'does not exist'), ((text, text),FileNotFoundError,'does not exist'), (text+'.txt',FileNotFoundError,'does not exist')):
+            with pytest.raises(error, match=said): make(data, bert)
+    refused('single', 'is neither a split', bert, OWN, KeyError, valid=text+'.csv')
+    with pytest.raises(OSError, match='checkpoint'): sequence_classification_learner(DF, text)
+    with pytest.raises(FileNotFoundError, match='does not exist|is no folder'): TransformersLearner.from_pretrained(text)
+
 def test_unlike_splits(bert):
     a = Dataset.from_dict(dict(text=['a','b'], label=[0,1]), features=Features(text=Value('string'), label=ClassLabel(names=['x','y'])))
     b = a.cast_column('label', ClassLabel(names=['y','x']))

@@ -126,6 +126,15 @@ def test_three_tables_are_too_many(form, bert):
     DF.to_csv('a.csv', index=False)
     with pytest.raises(ValueError, match='data holds 3 tables.*or a pair'): learner('single', bert, form(DF))
 
+@pytest.mark.parametrize('form', [lambda o: np.array(o, dtype=object), lambda o: pd.Series(o, dtype=object)], ids=['array','series'])
+def test_rows_that_are_objects(form):
+    mask = [i%4==1 for i in range(48)]
+    wanted = list(range(1, 48, 4))
+    for given in (mask, wanted):
+        assert split_rows(ROWS, {}, form(given))[1].tolist()==wanted
+        assert ROWS[form(given)].numbers.tolist()==wanted
+    with pytest.raises(TypeError, match='it holds None'): split_rows(ROWS, {}, form([True, None]))
+
 # Groups
 
 AUTHORS = DF.assign(author=[f'a{i*i%11}' for i in range(48)])

@@ -36,7 +36,7 @@ def is_corpus(
     if isinstance(data, (list, tuple)):
         return len(data)>0 and all(isinstance(o, (str, Path)) and is_corpus(o) for o in data)
     if not isinstance(data, (str, Path)): return False
-    return Path(data).expanduser().is_dir() or Path(data).suffix.lower() in SUFFIXES
+    return os.path.isdir(os.path.expanduser(data)) or Path(data).suffix.lower() in SUFFIXES # any text may be asked about
 
 # %% ../../nbs/data/13_corpus.ipynb #add14f4f
 def _lines(f): # those of a file, a very long one in pieces
@@ -77,8 +77,8 @@ def _text_files(path): # all below a folder, but for hidden ones: copies that ed
     return sorted(o for o in path.rglob('*') if o.suffix.lower() in SUFFIXES and o.is_file() and not is_hidden(o))
 
 def _files(data):
-    paths = [Path(o).expanduser() for o in (data if isinstance(data, (list, tuple)) else [data])]
-    absent = next((p for p in paths if not p.exists()), None)
+    paths = [Path(os.path.expanduser(o)) for o in (data if isinstance(data, (list, tuple)) else [data])]
+    absent = next((p for p in paths if not os.path.exists(p)), None)
     if absent: raise FileNotFoundError(f"text file or folder {str(absent)!r} does not exist (looked in {Path.cwd()})")
     files = [f for p in paths for f in _text_files(p)]
     if not files: raise ValueError(f"no text files ({', '.join(SUFFIXES)}) in {', '.join(map(str, paths))}")

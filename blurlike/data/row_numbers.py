@@ -13,6 +13,7 @@ import pandas as pd
 from datasets import Dataset
 
 from .rows import Rows
+from ..support.cells import plain_array
 from ..support.warn import warn_user
 
 # %% ../../nbs/data/06_row_numbers.ipynb #ed71eae8
@@ -56,7 +57,7 @@ def _array(given): # of whatever names rows
     if isinstance(given, dict) and given:
         raise TypeError(f"valid is a dict of {', '.join(map(repr, given))}: pass one of them, e.g. valid=other[{next(iter(given))!r}]")
     if are_rows(given):
-        with suppress(ValueError): return np.asarray(given if hasattr(given, '__array__') else list(given))
+        with suppress(ValueError): return plain_array(given if hasattr(given, '__array__') else list(given))
     raise TypeError(f"valid={said_rows(given)}: a fraction, a column, a split, row numbers, a mask, a slice, an index, a splitter, "
         "a table or None is expected")
 

@@ -16,6 +16,7 @@ import torch
 from fastcore.basics import patch
 
 from ..support.arguments import some_of
+from ..support.cells import plain_array
 
 # %% ../../nbs/data/02_rows.ipynb #2c0d70b1
 def _by_name(v, names): # ids of a `ClassLabel` as what they stand for; `None` for -1, which is none of them
@@ -57,7 +58,7 @@ def _names_of(feature): # of a `ClassLabel`, or of lists of one
     return getattr(getattr(feature, 'feature', feature), 'names', None)
 
 def _as_places(given, n): # numbers of rows, or a mask of them
-    res = np.asarray(given)
+    res = plain_array(given)
     if res.dtype!=bool: return res.astype(np.int64)
     if len(res)!=n: raise IndexError(f"a mask of {len(res)} for {n} rows")
     return np.flatnonzero(res)

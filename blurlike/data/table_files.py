@@ -101,8 +101,8 @@ def read_table(
     files:dict|None=None # Readers of files with other endings, by these, e.g. those of a task
 )->pd.DataFrame: # Its rows; of a parquet file that was a `Dataset`, `attrs['label_names']` are the names of each `ClassLabel`
     "The table in a file; `ValueError` or an `OSError` (a file that is not there, a folder) says what is wrong with it."
-    path = Path(path).expanduser()
-    if path.is_dir(): raise IsADirectoryError(f"{str(path)!r} is a folder: pass one of its files")
+    path = Path(os.path.expanduser(path))
+    if os.path.isdir(path): raise IsADirectoryError(f"{str(path)!r} is a folder: pass one of its files")
     check_file(path)
     kind = file_kind(path)
     read = (files or {}).get(kind)

@@ -6,6 +6,7 @@
 __all__ = ['is_table', 'read_split']
 
 # %% ../../nbs/data/08_two_tables.ipynb #5d0b1c13
+import os
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -27,7 +28,7 @@ def is_table(
     o # What a user gives as data or as `valid`
 )->bool:
     "Is `o` a table: a frame, a `Dataset`, `Rows`, a list of dicts, or the path of a file?"
-    if isinstance(o, str): return bool(Path(o).suffix) and Path(o).expanduser().is_file()
+    if isinstance(o, str): return bool(Path(o).suffix) and os.path.isfile(os.path.expanduser(o)) # a long text is no error there
     if isinstance(o, list): return len(o)>0 and isinstance(o[0], dict)
     return isinstance(o, (pd.DataFrame, Dataset, Rows, Path)) or is_foreign(o) # which will be refused
 

@@ -8,6 +8,7 @@ __all__ = ['check_torchvision', 'is_path', 'is_learner', 'check_checkpoint', 'ch
 # %% ../../nbs/model/00_checkpoint.ipynb #7b41e5f3
 import importlib
 import importlib.util
+import os
 from pathlib import Path
 
 import torch
@@ -62,9 +63,10 @@ def check_checkpoint(
     if not isinstance(checkpoint, (str, Path)):
         raise TypeError(f"checkpoint: a name, a folder or a loaded model is expected, not {type(checkpoint).__name__}"
             f"{swapped if hasattr(checkpoint, '__getitem__') else ''}")
-    path = Path(checkpoint).expanduser()
-    if path.is_file(): raise ValueError(f"checkpoint {str(checkpoint)!r} is a file, and a folder is expected{swapped}")
-    if not is_path(checkpoint) or path.is_dir(): return
+    path = os.path.expanduser(checkpoint)
+    if os.path.isfile(path):
+        raise ValueError(f"checkpoint {str(checkpoint)!r} is a file, and a folder is expected{swapped}")
+    if not is_path(checkpoint) or os.path.isdir(path): return
     raise FileNotFoundError(f"checkpoint folder {str(checkpoint)!r} does not exist (looked in {Path.cwd()})")
 
 # %% ../../nbs/model/00_checkpoint.ipynb #7b41e520
@@ -83,7 +85,7 @@ def location_of(
 ): # A name, or an absolute path
     "`checkpoint` as transformers takes it."
     is_path = isinstance(checkpoint, Path) or str(checkpoint).startswith('~')
-    return str(Path(checkpoint).expanduser()) if is_path else checkpoint
+    return str(Path(os.path.expanduser(checkpoint))) if is_path else checkpoint
 
 # %% ../../nbs/model/00_checkpoint.ipynb #3b358fad
 def load_config(

@@ -8,6 +8,7 @@ __all__ = ['label_maps', 'names_of_outputs', 'guard_labels', 'checkpoint_order',
 
 # %% ../../nbs/model/05_pretrained.ipynb #11c32c85
 import copy
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -219,7 +220,7 @@ def _loaded(checkpoint, own, auto_model, **told): # -> the model, and what was i
         with without_reports(*_reports), late_bars():
             return load(location_of(checkpoint), output_loading_info=True, **told)
     except OSError as e:
-        is_adapter = (Path(location_of(checkpoint))/'adapter_config.json').is_file()
+        is_adapter = os.path.isfile(Path(location_of(checkpoint))/'adapter_config.json')
         raise (_no_base(checkpoint) if is_adapter else checkpoint_error(checkpoint, 'model', e)) from e
     except (SafetensorError, EOFError) as e: raise _damaged(checkpoint, e) from e
     except ValueError as e:

@@ -186,9 +186,9 @@ def folder_of(
     folder_or_repo # Folder, or name of a repository on the Hub
 )->Path: # A folder on this machine
     "Where `folder_or_repo` lies; what is on the Hub is downloaded. `FileNotFoundError` if it is written like a path and nothing is there."
-    folder = Path(folder_or_repo).expanduser()
-    if folder.is_dir(): return folder
-    if folder.is_file():
+    folder = Path(os.path.expanduser(folder_or_repo))
+    if os.path.isdir(folder): return folder
+    if os.path.isfile(folder):
         raise NotADirectoryError(f"{str(folder)!r} is a file, and a folder of `learn.save_pretrained` is expected: "
             "`load_learner` reads what `learn.export` wrote, `learn.load` what `learn.save` did")
     looked = f"(looked in {Path.cwd()})"

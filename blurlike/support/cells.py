@@ -33,6 +33,11 @@ def whole_number(
     if isinstance(v, (bool, np.bool_)) or not isinstance(v, Real): return None
     return int(v) if isinstance(v, Integral) or float(v).is_integer() else None
 
+# %% ../../nbs/support/08_cells.ipynb #ce110014
+def plain_array(values): # objects as the numbers, or truth values, that they are
+    res = np.asarray(values)
+    return np.asarray(res.tolist()) if res.dtype==object else res
+
 # %% ../../nbs/support/08_cells.ipynb #ce110008
 _flags = {0:False, 1:True, '0':False, '1':True, 'false':False, 'true':True}
 

@@ -10,6 +10,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -30,7 +31,8 @@ DAMAGED = (OSError, EOFError, zipfile.BadZipFile, lzma.LZMAError, zlib.error) # 
 def is_packed(path)->bool: return path.suffix.lower() in _unpack # by its ending
 
 def check_file(path): # is it there?
-    if not path.is_file(): raise FileNotFoundError(f"data file {str(path)!r} does not exist (looked in {Path.cwd()})")
+    if os.path.isfile(path): return
+    raise FileNotFoundError(f"data file {str(path)!r:.500} does not exist (looked in {Path.cwd()})")
 
 def open_bytes(
     path:Path # Of a file that may be compressed

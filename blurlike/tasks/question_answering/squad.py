@@ -7,6 +7,7 @@ __all__ = ['SQUAD', 'read_squad', 'read_questions', 'check_answers']
 
 # %% ../../../nbs/tasks/question_answering/07_squad.ipynb #0a507004
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def read_squad(
 )->pd.DataFrame: # With the columns `question`, `context`, `answers`, and what else the file tells
     "The questions of SQuAD's nested json, one a row; `ValueError` if it is none."
     is_path = isinstance(data, (str, Path))
-    nested = _read_json(Path(data).expanduser()) if is_path else data
+    nested = _read_json(Path(os.path.expanduser(data))) if is_path else data
     if is_path and isinstance(nested, list): return read_table(data)
     articles = nested.get('data') if isinstance(nested, dict) else None
     try:

@@ -7,6 +7,7 @@ __all__ = ['CONLL', 'is_entity_scheme', 'in_iobes', 'tag_order', 'tag_runs', 'od
            'is_in_word', 'border_of_word', 'spans_to_tags']
 
 # %% ../../../nbs/tasks/token_classification/00_tagged.ipynb #837a8dbf
+import os
 import re
 import unicodedata
 from itertools import chain
@@ -162,7 +163,7 @@ def read_conll(
     comment:str|None='#' # How a line begins that is a comment; `None`: there are none
 )->pd.DataFrame: # Columns `tokens` and `tags`, one row a sentence
     "The sentences of a CoNLL file; `ValueError` names a line of other columns. `-DOCSTART-`, comments, ranges and empty nodes of CoNLL-U are no words."
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     usual = CONLL.get(file_kind(path), (0,-1))
     if word is None: word = usual[0]
     if tag is None: tag = usual[1]
