@@ -346,6 +346,32 @@ def test_what_an_optimizer_notes_in_its_groups_stays(bert):
     quiet(lambda: learn.fit(2, 1e-3, wd=.1))
     assert [(g['n'],g['weight_decay']) for g in learn.opt.opt.param_groups]==[(2*len(learn.dls.train), .1)]*3
 
+class PerGroup(torch.optim.Optimizer):
+    "Keeps what belongs to a group in it, and finds it by its place."
+    def __init__(self, params, lr=1e-3, weight_decay=0.):
+        super().__init__(params, dict(lr=lr, weight_decay=weight_decay))
+        self.sizes = [len(g['params']) for g in self.param_groups]
+    @torch.no_grad()
+    def step(self, closure=None):
+        assert [len(g['params']) for g in self.param_groups]==self.sizes
+        for g in self.param_groups:
+            kept = g.setdefault('kept', [torch.zeros_like(p) for p in g['params']])
+            for p,m in zip(g['params'], kept): p.sub_(m.mul_(.9).add_(p.grad+g['weight_decay']*p), alpha=g['lr'])
+
+def test_an_optimizer_of_ones_own_steps_with_the_groups_that_it_was_made_with(bert):
+    learn = learner('single', bert, opt_func=partial(OptimWrapper, opt=PerGroup))
+    quiet(lambda: learn.fit(2, 1e-3, wd=.1))
+    assert [len(g['kept']) for g in learn.opt.opt.param_groups]==learn.opt.opt.sizes
+
+def test_nobody_sees_other_groups_while_pytorch_steps(bert):
+    "neither another thread, nor what saves the learner"
+    learn = learner('single', bert, opt_func=partial(OptimWrapper, opt=torch.optim.AdamW))
+    learn.create_opt()
+    seen = []
+    learn.opt.opt.register_step_pre_hook(lambda *args: seen.append((len(learn.opt.hypers), len(learn.opt.state_dict()['param_groups']))))
+    quiet(lambda: learn.fit(1, 1e-3, wd=.1))
+    assert {*seen}=={(3,3)}
+
 def test_a_split_without_a_seed_follows_the_random_state(bert):
     def rows():
         set_seed(1)

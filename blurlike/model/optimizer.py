@@ -153,7 +153,7 @@ def plain_schedule(
 
 # %% ../../nbs/model/13_optimizer.ipynb #7e50a002
 class WritableOptimWrapper(OptimWrapper):
-    "An optimizer of PyTorch's, whose `hypers` can be written as those of fastai's own; no weight decay on biases and norms"
+    "An optimizer of PyTorch's, whose `hypers` can be written as those of fastai's own; of `torch.optim`'s, no weight decay on biases and norms"
     decays_all = False
     @property
     def hypers(self):
@@ -170,18 +170,16 @@ def _by_decay(group): # as one with decay and one without
     spared = group | dict(params=[p for p in group['params'] if p.ndim<=1], weight_decay=group['weight_decay']*0)
     return [g for g in (decayed, spared) if g['params']] or [group]
 
-def _keep_notes(group, stepped): group |= {k:v for k,v in stepped.items() if k not in ('params','weight_decay')}
+def _in_halves(opt): # the same optimizer, in groups of its own
+    res = object.__new__(type(opt))
+    vars(res).update(vars(opt), param_groups=[half for g in opt.param_groups for half in _by_decay(g)])
+    return res
 
 @patch
 def step(self:WritableOptimWrapper, *args, **kwargs):
-    if self.decays_all: return self.opt.step(*args, **kwargs)
-    groups = self.opt.param_groups
-    apart = [_by_decay(g) for g in groups]
-    self.opt.param_groups = [g for parts in apart for g in parts]
-    try: return self.opt.step(*args, **kwargs)
-    finally:
-        self.opt.param_groups = groups
-        for g,parts in zip(groups, apart): _keep_notes(g, parts[0])
+    is_torchs = type(self.opt).__module__.startswith('torch.optim.') and 'step' not in vars(self.opt)
+    is_spared = is_torchs and not self.decays_all
+    return (_in_halves(self.opt) if is_spared else self.opt).step(*args, **kwargs)
 
 # %% ../../nbs/model/13_optimizer.ipynb #5a9e57a1
 def suggest_rate(
