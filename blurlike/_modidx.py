@@ -5701,6 +5701,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'blurlike/train/events.py'),
                                        'blurlike.train.events.Recorder.after_cancel_validate': ( 'train/events.html#recorder.after_cancel_validate',
                                                                                                  'blurlike/train/events.py'),
+                                       'blurlike.train.events.Recorder.after_epoch': ( 'train/events.html#recorder.after_epoch',
+                                                                                       'blurlike/train/events.py'),
                                        'blurlike.train.events._Together': ('train/events.html#_together', 'blurlike/train/events.py'),
                                        'blurlike.train.events._Together.__enter__': ( 'train/events.html#_together.__enter__',
                                                                                       'blurlike/train/events.py'),

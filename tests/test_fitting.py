@@ -157,11 +157,36 @@ def test_a_row_of_an_epoch_that_was_cut_short_keeps_its_columns(cut, bert, in_tm
     run = Checkpoints('run', best='valid_loss')
     quiet(lambda: learn.fit(2, 1e-3, cbs=[cb, run, CSVLogger(), *trackers]))
     rows = [dict(zip(COLUMNS, row)) for row in learn.recorder.values]
-    assert [k for k,v in rows[0].items() if v is None]==lost and None not in rows[1].values() and len(rows)==2
+    assert [k for k in COLUMNS if pd.isna(rows[0].get(k))]==lost and len(rows)==2
+    assert not pd.isna([*rows[1].values()]).any() and len(rows[1])==len(COLUMNS)
     log = pd.read_csv('history.csv', na_values='None')
     assert log.columns.tolist()==['epoch', *COLUMNS, 'time'] and log.time.notna().all() and log.valid_loss.isna().tolist()==['valid_loss' in lost, False]
-    best = min((r['valid_loss'] for r in rows if r['valid_loss'] is not None))
+    best = min(r['valid_loss'] for r in rows if not pd.isna(r.get('valid_loss')))
     assert run.best_value==best==pytest.approx(learn.validate()[0]) and trackers[0].best==best
+
+class OwnBest(Callback):
+    "Compares the rows that it sees, and logs what the recorder logs, as fastai's trackers of other services do"
+    order = 60
+    def before_fit(self): self.best,self.logged = float('inf'),[]
+    def after_epoch(self):
+        row = self.recorder.values[-1]
+        if len(row)>1: self.best = min(row[1], self.best)
+        if row: self.lowest = min(row[0], self.best)
+        self.logged += map(float, self.recorder.log[1:-1])
+
+@pytest.mark.parametrize('cut', CUTS)
+def test_rows_that_were_cut_short_can_be_compared(cut, bert):
+    learn,own = learner('single', bert),OwnBest()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        quiet(lambda: learn.fit(2, 1e-3, cbs=[CUTS[cut][0], own]))
+    rows = learn.recorder.values
+    assert [len(row) for row in rows]==[dict(train=4, valid=1, epoch=0, late=1)[cut], 4] and len(own.logged)==8
+    assert own.best==min(row[1] for row in rows if len(row)>1)
+
+def test_a_validation_that_was_cancelled_gives_nothing(bert):
+    learn = learner('single', bert)
+    assert list(quiet(lambda: learn.validate(cbs=CutEpoch(CancelValidException, False))))==[]
 
 def test_the_time_of_an_epoch_has_no_best(bert, in_tmp):
     with pytest.raises(ValueError, match="best='time' is no column of the epoch table, which has train_loss, valid_loss, accuracy, f1_macro"):

@@ -21,6 +21,7 @@ from fastai.torch_core import set_seed
 from fastcore.basics import patch
 
 from ..model.checkpoint import is_learner
+from ..train.events import MISSING
 from ..train.learner import TransformersLearner
 from ..train.metrics import lower_is_better
 from ..support.arguments import check_counts
@@ -70,7 +71,7 @@ def last_value(
     names = [n for n in learn.recorder.metric_names[1:] if n!='time']
     if metric not in names: raise _no_column(metric, names)
     value = dict(zip(names, learn.recorder.values[-1])).get(metric)
-    if value is None:
+    if value is None or value is MISSING:
         raise ValueError(f"the last epoch has no {metric!r}: it was cut short, or there are no validation rows")
     return float(value)
 

@@ -39,6 +39,7 @@ from ..model.model_inputs import unwrap
 from ..model.transfers import number_of
 from ..save.saved_facts import describe
 from ..train.epoch_weights import scores_of
+from ..train.events import MISSING
 from ..show.displays import prediction_rows
 from ..data.token_fields import TokenTensor
 
@@ -239,7 +240,7 @@ def _send(self:WandbCallback, values): # a step that was logged before an interr
 def after_epoch(self:WandbCallback):
     self.logged_epochs += 1
     logged = zip(self.recorder.metric_names, self.recorder.log)
-    scores = {n:s for n,s in logged if n not in ('epoch','train_loss','time') and s is not None}
+    scores = {n:s for n,s in logged if n not in ('epoch','train_loss','time') and not (s is None or s is MISSING)}
     self._send(dict(epoch=self.logged_epochs) | scores)
     if self.log_preds and self.log_preds_every_epoch: self.log_predictions(self.learn, inner=True)
 

@@ -102,8 +102,7 @@ def _saved_nothing(cb): # of a fit: what fastai would load then is the file of a
 def _has_no_value(cb): # to compare, of an epoch that was cut short
     compares = isinstance(cb, TrackerCallback) and cb.run and not getattr(cb, 'every_epoch', False)
     if not compares: return False
-    row = dict(zip(cb.recorder.metric_names[1:], cb.recorder.values[-1]))
-    return cb.monitor in row and row[cb.monitor] is None
+    return dict(zip(cb.recorder.metric_names, cb.recorder.log)).get(cb.monitor) is MISSING
 
 @patch
 def _end(self:FittingLearner, cb, event_name): # a validation that it asks for then ends too, and does not ask it again
@@ -136,19 +135,26 @@ def _call_one(self:FittingLearner, event_name):
         if begins: self._in_batch = False
 
 # %% ../../nbs/train/02_events.ipynb #5b1e0002
+MISSING = float('nan') # in a row of the epoch table, known by itself: a loss may be `nan` too
+
 class Recorder(fastai.learner.Recorder):
     "fastai's, whose rows keep their columns where an epoch was cut short"
     def after_cancel_train(self):
-        self.log += [None]*len(self._train_mets)
+        self.log += [MISSING]*len(self._train_mets)
         super().after_cancel_train()
 
     def after_cancel_validate(self):
-        self.log += [None]*len(self._valid_mets)
+        self.log += [MISSING]*len(self._valid_mets)
         super().after_cancel_validate()
 
     def after_cancel_epoch(self):
         n_columns = len(self.metric_names)-self.add_time # the time is added later
-        self.log += [None]*(n_columns-len(self.log))
+        self.log += [MISSING]*(n_columns-len(self.log))
+
+    def after_epoch(self):
+        super().after_epoch()
+        there = [i for i,v in enumerate(self.values[-1], 1) if v is not MISSING]
+        self.values[-1] = self.learn.final_record = self.values[-1][:max(there, default=0)]
 
 # %% ../../nbs/train/02_events.ipynb #11a5f002
 ONLY_IN_FIT = TrackerCallback,CSVLogger # callbacks that have no business outside of it, beside those that say `only_in_fit` themselves

@@ -25,7 +25,7 @@ from ..model.precision import half_of
 from ..model.turns import train_alone
 from ..support.finite import broken_weights, how_to_go_on, why_not_finite
 from ..support.warn import warn_user
-from .events import FittingLearner
+from .events import MISSING, FittingLearner
 
 # %% ../../nbs/train/04_finite_loss.ipynb #fa7b078c
 _sound = "the weights are still those before this batch"
@@ -130,7 +130,7 @@ def _without_target(dl, places=None): # places of rows, of these or all, whose t
     return [i for i,row in zip(places.tolist(), dl.targets_of(places)) if row and any(map(is_nan, row))]
 
 def _tell(learn, loss, where, dl): # of a validation that gave no number
-    if loss is None or math.isfinite(loss): return
+    if loss is None or loss is MISSING or math.isfinite(loss): return
     lost = _without_target(dl)
     error = ValueError(_no_target if lost else why_not_finite(unwrap(learn.model), half_of(learn)))
     warn_user(f"the validation loss{where} is {loss}: {dl.reader.named(error, *lost) if lost else error}")
