@@ -326,6 +326,14 @@ def test_a_full_disk_is_told_with_the_name_that_was_given(writer, in_tmp):
     def other(path): raise RuntimeError('the code is wrong')
     with pytest.raises(RuntimeError, match='^the code is wrong'): write_file('mine', other)
 
+@pytest.mark.parametrize('error', [SafetensorError('Error while deserializing header: header too small'), ConnectionError('refused (os error 111)'),
+    type('HttpError', (Exception,), {})('refused (os error 111)'), ValueError('iostream error of my store')])
+def test_what_is_no_error_of_writing_stays_as_it_was_raised(error, in_tmp):
+    def write(path): raise error
+    for call in (write_file, write_folder):
+        with pytest.raises(type(error)) as told: call('mine', write)
+        assert told.value is error
+
 def test_a_full_disk_at_any_file_of_a_learner(bert, in_tmp, monkeypatch):
     learn = learner('single', bert)
     def full(*args, **kwargs): raise FULL['tokenizers']

@@ -11,6 +11,7 @@ from blurlike.predict.prediction_files import _write_part
 from blurlike.support.one_writer import OneWriter
 from blurlike.support.warn import warn_user
 from datasets import Dataset
+from safetensors import SafetensorError
 from fresh import here, run_fresh
 from runs import WORDS, gaps
 from small import ARCH, EVERY_KIND, FRAMES, TEXTS, WRITING, asked_of, learner, texts_of
@@ -307,6 +308,22 @@ def test_a_full_disk_is_told_with_what_is_kept(begun, single, monkeypatch):
             predict_to_file(single, TEXTS[:4], 'p.csv', part=2)
     assert os.listdir()==['.p.csv.parts']*begun
     assert len(read(predict_to_file(single, TEXTS[:4], 'p.csv', resume=begun, part=2)))==4
+
+@pytest.mark.parametrize('error', [RuntimeError('iostream error of my store'), Exception('connection refused (os error 111)'),
+    SafetensorError('Error while deserializing header: header too small')])
+def test_what_a_model_raises_is_no_error_of_writing(error, single):
+    def boom(*args): raise error
+    hook = single.model.register_forward_pre_hook(boom)
+    with pytest.raises(type(error)) as told: predict_to_file(single, TEXTS[:4], 'p.csv', part=2)
+    hook.remove()
+    assert told.value is error
+
+class Mine(ValueError): pass
+
+def test_an_error_of_ones_own_class_is_placed(single, monkeypatch):
+    def fails(*args, **kwargs): raise Mine('no')
+    monkeypatch.setattr(single, 'predict_batch', fails)
+    with pytest.raises(Mine, match='^rows 0 and on: no'): predict_to_file(single, TEXTS[:2], 'p.jsonl')
 
 @pytest.mark.parametrize('name,said', [('a'*235+'.jsonl', 'too long: files beside it have names of 15 more'), ('分'*79+'.jsonl', 'too long'), ('link.csv', 'is a disk missing')])
 def test_a_place_where_no_file_can_be_is_told_before_the_work(name, said, single, monkeypatch):

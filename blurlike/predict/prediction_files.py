@@ -169,10 +169,14 @@ def _predict_all(learn, items, out, job, kwargs):
     folder = _folder_of(out)
     try: _predict_parts(learn, items, out, job, kwargs)
     except Exception: # a job that has predicted nothing leaves nothing to go on with
-        is_begun = any(folder.glob('[0-9]*.json'))
-        if not is_begun: (folder/'job.json').unlink()
-        advice = '; what was predicted is kept, and resume=True goes on with it' if is_begun else ''
-        with naming_place(out, advice): raise
+        if not _is_begun(folder): (folder/'job.json').unlink()
+        raise
+
+def _is_begun(folder): return any(folder.glob('[0-9]*.json'))
+
+def _writing(out): # no more than that is within: what a model raises may sound like a full disk
+    advice = '; what was predicted is kept, and resume=True goes on with it' if _is_begun(_folder_of(out)) else ''
+    return naming_place(out, advice)
 
 def _write_none(learn, path, kind, kwargs): # a table of no rows has the columns that a prediction has
     if kind=='.jsonl': return path.write_text('')
@@ -187,7 +191,7 @@ def _predict_parts(learn, items, out, job, kwargs):
     seen,hashes = {},[]
     with Progress(len(parts), hasattr(learn, 'progress')) as bar:
         for p in parts:
-            hashes.append(_predict_part(learn, rows_between(items, p.start, p.start+p.rows), p, seen, kwargs))
+            hashes.append(_predict_part(learn, rows_between(items, p.start, p.start+p.rows), p, seen, out, kwargs))
             bar.step()
     for (category,_),texts in seen.items(): _tell(category, texts, job)
     changed = next((p for p in parts if not p.facts()), None)
@@ -199,26 +203,30 @@ def _predict_parts(learn, items, out, job, kwargs):
         else: _write_none(learn, path, out.suffix, kwargs)
         facts = job | dict(texts=hashes, sha256=file_hash(path))
         write_file(_about(out), lambda about: about.write_text(json.dumps(facts)))
-    write_file(out, write)
+    with _writing(out): write_file(out, write)
 
 # %% ../../nbs/predict/05_prediction_files.ipynb #0042a613c1
-def _predict_part(learn, items, part, seen, kwargs): # its warnings are told once, at the end
+def _predict_part(learn, items, part, seen, out, kwargs): # its warnings are told once, at the end
     facts = part.facts()
     if kwargs.get('seed') is not None: kwargs = kwargs | dict(seed=kwargs['seed']+part.start) # else each part would draw the same
     with kept_warnings() as said:
         try:
             texts_hash = _texts_hash(learn, items)
-            with items_from(part.start):
-                if not facts: part.write(learn.predict_batch(items, **kwargs), texts_hash)
+            with items_from(part.start): preds = None if facts else learn.predict_batch(items, **kwargs)
+            if not facts:
+                with _writing(out): part.write(preds, texts_hash)
         except (TypeError, ValueError) as e:
             if getattr(e, 'has_row', False): raise
-            kind = TypeError if isinstance(e, TypeError) else ValueError # those of json and of decoding take other arguments
-            raise kind(f"rows {part.start:,} and on: {e}") from e
+            raise _told_anew(e, f"rows {part.start:,} and on: {e}") from e
     if not facts:
         for message,category in said: seen.setdefault((category, _kind_of(message)), []).append((part.start, message))
     elif facts['texts']!=texts_hash:
         raise _other(part.path.parent, [f'texts (rows {part.start:,} to {part.start+part.rows-1:,})'])
     return texts_hash
+
+def _told_anew(e, message): # those of json and of decoding take other arguments
+    try: return type(e)(message)
+    except Exception: return (TypeError if isinstance(e, TypeError) else ValueError)(message)
 
 def _kind_of(message): return re.sub(r's?( *\d[\d,.%]*)+', ' 0', message) # what others of its kind say too: `item 3`, `items 4, 5`
 

@@ -83,9 +83,10 @@ def _errno(e):
 def _said_of_disk(e): # `''`: it is no error of a disk that is full
     if _errno(e) in _no_room: return os.strerror(_errno(e))
     first = str(e).partition('\n')[0]
-    if isinstance(e, OSError): return ''
-    if isinstance(e, SafetensorError) or _errno(e) is not None: return first
-    return f'is the disk full? ({first})' if any(w in first for w in _of_torch) else ''
+    if isinstance(e, SafetensorError): return first if 'while serializing' in first else '' # else it was reading
+    if type(e) is Exception and _errno(e) is not None: return first # of tokenizers
+    is_torchs = type(e) is RuntimeError and any(w in first for w in _of_torch)
+    return f'is the disk full? ({first})' if is_torchs else ''
 
 @contextmanager
 def naming_place(
