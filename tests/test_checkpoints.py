@@ -1,7 +1,7 @@
 "A run that was interrupted ends as if nothing had happened; nothing is lost, and nothing that is read is code."
 import json,os,random,re,shutil,signal,subprocess,sys,threading,warnings
 from collections import Counter, defaultdict, deque
-from enum import Enum
+from enum import Enum, IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -694,11 +694,32 @@ def test_numbers_of_all_kinds_in_a_callback_stop_no_fit(bert):
     learn = classifier(bert)
     quiet(learn, lambda: learn.fit(1, 1e-3, cbs=[Checkpoints('run', steps=3), Numbers()]))
     kept = plain_vars(Numbers())
-    assert {'reversed','of_file','one'}<=kept.keys() and not kept.keys() & {'at','day','phase','sparse','rows','waves','nowhere','each','masked','mode','modes','coarse','ragged'}
+    assert {'reversed','of_file','one','mode'}<=kept.keys() and not kept.keys() & {'at','day','phase','sparse','rows','waves','nowhere','each','masked','modes','coarse','ragged'}
     cb = Numbers()
     assert len(resume(bert, 'run', cbs=[cb]).recorder.values)==1
     assert (cb.reversed.tolist(), cb.of_file.tolist(), cb.one.tolist(), cb.one.shape)==([2,1,0], [1,2], 7, ())
     assert cb.at==np.datetime64(1, 'ns') and cb.mode is Mode.low
+
+class Stage(IntEnum): cold,hot = 1,2
+
+class Rate(float, Enum): low,high = 1e-4,1e-3
+
+class Stages(Callback):
+    "The state of training, in members"
+    def __init__(self): self.stage,self.mode,self.other = Stage.cold,Pace.slow,Pace.slow
+    def before_epoch(self):
+        if self.epoch==1: self.stage,self.mode,self.other = Stage.hot,Pace.fast,None
+
+class Pace(str, Enum): slow,fast = 'slow','fast'
+
+def test_members_go_on_as_members(bert):
+    learn = classifier(bert)
+    with pytest.raises(Stop): quiet(learn, lambda: learn.fit_one_cycle(2, slice(Rate.low, Rate.high), wd=Rate.low, cbs=[Stages(), Checkpoints('run', steps=3), Cut('after_batch', 14, Stop('x'))]))
+    cb = Stages()
+    resume(bert, 'run', cbs=[cb])
+    assert cb.stage is Stage.hot and cb.mode is Pace.fast and cb.other is None
+    learn = classifier(bert)
+    quiet(learn, lambda: learn.fit_one_cycle(1, Rate.low, cbs=Checkpoints('another')))
 
 def test_lists_of_numbers_are_kept_as_one():
     values = [TensorBase(float(i)) for i in range(1000)]

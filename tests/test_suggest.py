@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers as tf
 from fastai.callback.core import Callback
-from fastai.optimizer import OptimWrapper
+from fastai.optimizer import Adam, OptimWrapper
 from fastai.torch_core import params, trainable_params
 from peft import LoraConfig
 from torch import nn
@@ -221,6 +221,14 @@ def test_a_rate_from_which_others_are_computed_is_a_number_or_a_slice(bert):
     for warmup in ('0.1', None):
         with pytest.raises(ValueError, match=f'warmup={warmup!r} is not a share of the steps'): learn.fit_linear(1, 1e-3, warmup=warmup)
     with learn.no_bar(), learn.no_logging(): learn.fit_linear(1, [1e-4], warmup=np.float32(.1))
+
+def test_a_list_of_rates_for_an_optimizer_that_takes_one(bert):
+    for lr in ([1e-4, 1e-3], np.array([1e-4, 1e-3])):
+        learn = learner(bert, lr=lr, opt_func=Adam, splitter=lambda m: [params(m.bert), params(m.classifier)])
+        with learn.no_bar(), learn.no_logging(): learn.fit(1)
+        assert [h['lr'] for h in learn.opt.hypers]==[1e-4, 1e-3]
+        with pytest.raises(TypeError, match=r"^lr=.*: a number or slice"): learn.fine_tune(1)
+    with learn.no_bar(), learn.no_logging(): learn.fit_linear(1, 1e-3, warmup=torch.tensor(.1))
 
 def test_a_slice_without_an_end(bert):
     with pytest.raises(ValueError, match='its end is missing'): sequence_classification_learner(FRAMES['single'], bert).fine_tune(1, slice(1e-5, None))

@@ -136,15 +136,20 @@ def from_plain(
 def plain_vars(
     o # A callback, metric or learner
 )->dict: # Name -> value; of a metric inside, a dict again
-    "The attributes of `o` that `to_plain` can keep."
+    "The attributes of `o` that `to_plain` can keep; of a member of an `Enum` of numbers or texts, the number or text."
     res = {}
     for k,v in vars(o).items():
+        if isinstance(v, Enum) and isinstance(v, (int, float, str)): v = v.value
         if isinstance(v, Metric): res[k] = dict(metric=plain_vars(v))
         else:
             try: to_plain(v, {})
             except (TypeError, RecursionError): continue # what holds itself has no end
             res[k] = v
     return res
+
+def _member(kind, value): # of that `Enum`, or what there was else
+    try: return kind(value)
+    except ValueError: return value
 
 def set_vars(
     o, # Changed in place
@@ -156,6 +161,7 @@ def set_vars(
         is_own_dict = isinstance(now, dict) and type(now) is not type(v) and type(v) is dict # which may know what a missing key is
         if _goes_on_as(now, v): continue
         if is_own_dict: now.clear(), now.update(v)
+        elif isinstance(now, Enum): vars(o)[k] = _member(type(now), v)
         elif isinstance(now, Metric) and isinstance(v, dict) and set(v)=={'metric'}: set_vars(now, v['metric'])
         else: vars(o)[k] = v
 

@@ -80,7 +80,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         check_loaders(dls)
         self.task = task or task_of(dls)
         check_learner_settings(metrics, opt_func, precision, self.task)
-        check_rate('lr', lr)
+        lr = check_rate('lr', lr, opt_func)
         self.padding_free = padding_free
         model = self._load(dls, checkpoint, model_kwargs or {})
         self._begin_head(dls, unwrap(model), checkpoint, loss_func)

@@ -145,6 +145,7 @@ def fit_linear(self:FittingLearner,
     **kwargs # Passed to `fit`, e.g. `wd`
 ):
     "Fit with a learning rate that rises for a share of the steps and then falls to zero, both in a straight line."
+    warmup = plain_hyper('warmup', warmup)
     is_share = isinstance(warmup, Real) and 0<=warmup<1
     if not is_share: raise ValueError(f"warmup={warmup!r} is not a share of the steps, at least 0 and below 1")
     self.need_opt()
@@ -155,10 +156,13 @@ def fit_linear(self:FittingLearner,
     self.fit(n_epoch, cbs=L(cbs)+ParamScheduler({'lr':schedule}), **kwargs)
 
 # %% ../../nbs/train/05_rates.ipynb #6b1a23c1
-def check_rate(name, rate): # of a learner, or of its head
-    plain_hyper(name, rate)
-    is_known = rate is None or isinstance(rate, (Real, slice)) or getattr(rate, 'ndim', None)==0
-    if is_known: return
+def check_rate(name, rate, opt_func=adamw): # of a learner, or of its head; a plain one
+    rate = plain_hyper(name, rate)
+    kind = getattr(opt_func, 'func', opt_func)
+    takes_lists = not (isinstance(kind, type) and issubclass(kind, OptimWrapper)) # as fastai's own do
+    is_list = hasattr(rate, '__len__') and not isinstance(rate, str)
+    is_known = rate is None or isinstance(rate, (Real, slice)) or takes_lists and is_list
+    if is_known: return rate
     raise TypeError(f"{name}={rate!r}: a number or slice(lowest, highest) is expected; a list of one for each group goes into the fit, "
         "e.g. fit_one_cycle(3, [1e-5, 1e-4])")
 
@@ -229,9 +233,10 @@ def fine_tune(self:FittingLearner,
     **kwargs # Passed to fastai's `fine_tune`
 ):
     "fastai's `fine_tune` with rates that move the body too."
-    lowest = (self.lr.start or self.lr.stop) if isinstance(self.lr, slice) else self.lr
+    own = check_rate('lr', self.lr)
+    lowest = (own.start or own.stop) if isinstance(own, slice) else own
     usual = min(2e-3, 20*lowest)
-    check_rate('base_lr', base_lr)
+    base_lr = check_rate('base_lr', base_lr)
     if isinstance(base_lr, slice):
         lr_mult = base_lr.stop/(base_lr.start or base_lr.stop/10)
         base_lr = 2*base_lr.stop
