@@ -352,6 +352,24 @@ def test_parts_that_validate_by_other_names():
         with pytest.raises(ValueError, match="parts 'validation_matched', 'validation_mismatched' for validation: say which, e.g. valid='validation_matched'"): split_rows(*parts(*mnli), valid)
     for train in ('train','training'): assert [o.tolist() for o in split_rows(*parts(train, *mnli[1:]), 'validation_mismatched')]==[list(range(12)),list(range(24, 36))]
 
+@pytest.mark.parametrize('names', [('dev_a','dev_b'), ('test2020','test2021'), ('valid_books','valid_films'), ('test_x','eval_x')])
+def test_of_parts_that_are_all_called_so_one_is_asked_for(names):
+    ds = Dataset.from_pandas(DF)
+    def split(valid, *more):
+        parts = {k:ds.select(range(12*i, 12*i+12)) for i,k in enumerate((*names, *more))}
+        return [o.tolist() for o in split_rows(*read_rows(DatasetDict(parts)), valid)]
+    assert split(names[1])==[[*range(12)],[*range(12, 24)]] and split(names[0])==[[*range(12, 24)],[*range(12)]]
+    assert split('eval_c', 'eval_c', 'test')==[[*range(24)],[*range(24, 36)]]
+    with pytest.raises(ValueError, match="none called 'train': pass two"): split(.2)
+
+CHAPTERS = {('a','evaluation','b'):(115,29), ('train','dev-guide'):(38,10), ('train','dev_a','dev_b'):(38,10), ('a','dev_a','dev_b'):(115,29),
+    ('train','evaluation'):(48,48), ('a','eval'):(48,48), ('test','evaluation'):(38,10)}
+@pytest.mark.parametrize('files', CHAPTERS, ids='-'.join)
+@pytest.mark.filterwarnings('ignore:a random part')
+def test_names_of_files_count_as_a_whole(files, in_tmp):
+    for n in files: (in_tmp/f'{n}.txt').write_text('\n'.join(f'text {i}' for i in range(48)))
+    assert tuple(map(len, split_rows(*read_corpus([f'{n}.txt' for n in files]))))==CHAPTERS[files]
+
 def test_a_part_that_is_not_used_is_told_of(in_tmp, bert):
     ds = Dataset.from_pandas(DF)
     data = DatasetDict(train=ds, unsupervised=ds, test=ds)

@@ -20,7 +20,7 @@ from datasets import Dataset
 from fastcore.basics import chunked
 
 from .rows import Rows
-from .splits import HELD_OUT
+from .splits import HELD_OUT, FileName
 from .table_checks import read_rows
 from ..support.files import naming_temporary
 from ..support.packed_files import guessed_encoding
@@ -127,7 +127,7 @@ def read_corpus(
             for texts in chunked(file_texts(file, split_by), 1000):
                 out.write_batch(pa.record_batch([pa.array(texts, pa.large_string())], schema=schema))
                 n += len(texts)
-            parts.setdefault(file.stem, []).append(np.arange(start, n))
+            parts.setdefault(FileName(file.stem), []).append(np.arange(start, n))
     if not n: raise ValueError(f"no text in {', '.join(map(str, _files(data)))}: all lines are empty")
     dataset = Dataset.from_file(str(path))
     dataset.scratch = scratch # the file lives as long as the data set
@@ -136,5 +136,6 @@ def read_corpus(
 
 # %% ../../nbs/data/13_corpus.ipynb #44549444c2c1
 def _with_train(parts): # where no file is called so, all that are not held out are for training
-    rest = [v for k,v in parts.items() if k.lower() not in HELD_OUT]
+    held_out = {*HELD_OUT}-{'evaluation'} # which is a word for a chapter
+    rest = [v for k,v in parts.items() if k.lower() not in held_out]
     return dict(train=np.sort(np.concatenate(rest))) | parts if rest else parts

@@ -19,11 +19,16 @@ from .rows import Rows
 from .table_checks import check_columns, name_rows
 from ..support.warn import warn_user
 
+# %% ../../nbs/data/07_splits.ipynb #f74f627a0c
+class FileName(str):
+    "Of a text file, which may be a chapter called so: it names a part for validation or tests as a whole or not at all"
+
 # %% ../../nbs/data/07_splits.ipynb #f74f627a
 _valid_names = 'validation','valid','val','dev','eval','evaluation'
 HELD_OUT = 'test',*_valid_names # parts that nothing trains on unless they are asked for
 
 def _is_called(part, names): # one of `names`, or more closely: `validation_matched`
+    if isinstance(part, FileName): return part.lower() in names
     return re.fullmatch(f"({'|'.join(names)})([^a-z].*)?", part.lower(), re.S) is not None
 
 def _named_part(rows, parts, pool, valid, draw): # row numbers for validation, by one value
@@ -38,8 +43,8 @@ def _train_names(parts, valid): # of the parts that train; none: it is not clear
     if len(parts)<2: return [*parts]
     name = valid if isinstance(valid, str) else None
     others = [k for k in parts if not _is_called(k, HELD_OUT) and k!=name]
-    is_clear = len(others)==1 or name in parts
-    return others if is_clear else []
+    if name in parts: return others or [k for k in parts if k.lower() not in HELD_OUT and k!=name]
+    return others if len(others)==1 else []
 
 def train_part(
     parts:dict, # Row numbers of named parts, from `read_rows`
@@ -119,10 +124,10 @@ def own_part(
     parts:dict # Row numbers of named parts, from `read_rows`
 )->str|None: # Its name
     "The validation part that the data brings along, which a fraction stands for; `ValueError` if it has several."
-    by_name = {k.lower():k for k in parts}
+    by_name = {k.lower():k for k in parts if not _is_within(parts, k, 'train')}
     own = next((by_name[n] for n in _valid_names if n in by_name), None)
     if own is not None: return own
-    some = [k for k in parts if _is_called(k, _valid_names) and not _is_within(parts, k, 'train')]
+    some = [k for k in by_name.values() if _is_called(k, _valid_names)]
     if len(some)<2: return some[0] if some else None
     raise ValueError(f"the data has the parts {', '.join(map(repr, some))} for validation: say which, e.g. valid={some[0]!r}")
 
