@@ -515,6 +515,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'blurlike.data.splits._named_group': ('data/splits.html#_named_group', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._named_part': ('data/splits.html#_named_part', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._of_valid': ('data/splits.html#_of_valid', 'blurlike/data/splits.py'),
+                                      'blurlike.data.splits._others': ('data/splits.html#_others', 'blurlike/data/splits.py'),
                                       'blurlike.data.splits._tell_own_column': ( 'data/splits.html#_tell_own_column',
                                                                                  'blurlike/data/splits.py'),
                                       'blurlike.data.splits._tell_unused': ('data/splits.html#_tell_unused', 'blurlike/data/splits.py'),

@@ -1,5 +1,6 @@
 "Models, losses and parts of one's own: what is right with transformers' is right with them, or is told."
 import dataclasses
+import random
 import warnings
 from copy import deepcopy
 
@@ -13,9 +14,10 @@ from small import ARCH, FRAMES, close, direct_logits, learner
 from torch import nn
 
 from blurlike.all import (BCEWithLogitsLossFlat, Callback, CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, FocalLossFlat, GradientAccumulation, IndexSplitter, Learner, LabelSmoothingCrossEntropyFlat, ModelInputsCallback,
-    ModelLoss, MSELossFlat, RegressionBlock, TransformersLearner, TransformersTextBlock, load_learner, masked_lm_learner, sequence_classification_learner)
+    ModelLoss, MSELossFlat, RegressionBlock, TransformersLearner, TransformersTextBlock, load_learner, masked_lm_learner, sequence_classification_learner, set_seed)
 from blurlike.task import find_task
 from blurlike.model.model_inputs import output_of
+from blurlike.model.class_weights import best_is_known
 from blurlike.model.token_agreement import check_all_known
 
 pytestmark = pytest.mark.usefixtures('in_tmp')
@@ -228,6 +230,30 @@ def test_numbers_are_what_their_loss_says_everywhere(loss, bert):
     assert learn.predict(df.text[0])[0]==pytest.approx(want[0].item(), abs=1e-5)
     error = (want-targets).abs().mean().item()
     assert learn.validate()[1]==pytest.approx(error, abs=1e-5) and learn.report().scores.score['mae']==pytest.approx(error, abs=1e-5)
+
+class Remembers(nn.MSELoss):
+    "Scales errors by those that it has seen, and draws"
+    def __init__(self):
+        super().__init__()
+        self.n,self.seen = 0,[]
+    def forward(self, pred, targ):
+        self.n += 1
+        self.seen.append(torch.rand(1)+np.random.rand()+random.random())
+        return super().forward(pred.view_as(targ), targ)
+
+class Uncopied(Remembers):
+    def __deepcopy__(self, memo): raise TypeError('there is one of me')
+
+@pytest.mark.parametrize('kind', [Remembers, Uncopied])
+def test_a_loss_that_remembers_is_not_asked_itself(kind, bert):
+    loss = kind()
+    def draws(): return torch.rand(1).item(),np.random.rand(),random.random()
+    set_seed(1)
+    want = draws()
+    set_seed(1)
+    assert best_is_known(loss, torch.tensor([.5]), True)==(kind is Remembers) and draws()==want
+    learn = TransformersLearner(numbers(bert), bert, loss_func=loss)
+    assert loss.n==len(loss.seen)==0 and (bias_of(learn).item()!=0)==(kind is Remembers)
 
 class Stars(BCEWithLogitsLossFlat):
     def decodes(self, x): return (x*5).round()

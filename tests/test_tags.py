@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers
 from datasets import ClassLabel, Dataset, Features, List, Sequence, Value
+from fastcore.foundation import L
 from tokenizers import ByteLevelBPETokenizer, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 
@@ -296,6 +297,15 @@ def test_what_is_no_list_of_spans_is_told(value, what):
         with pytest.raises(ValueError, match=re.escape(what.replace('row {}', 'row 0'))): tagged(df)
     else:
         with pytest.raises(TypeError, match="or give character spans in 'spans'|If each row is one word|Divide it"): tagged(df)
+
+@pytest.mark.parametrize('of', [list, tuple, np.array, pd.Series, L, pd.array], ids=lambda f: f.__name__)
+def test_lists_of_a_rows_spans_may_be_any(of):
+    df,want = spans_frame(SPANS),tagged(spans_frame(SPANS))
+    def parts(spans): return {k:of([s[k] for s in spans]) for k in ('start','end','label')}
+    df['spans'] = pd.Series([parts(SPANS)]*len(df), dtype=object)
+    assert tagged(df)==want
+    df.at[0, 'spans'] = dict(start=range(1), end=range(3, 4), label=['PER'])
+    assert {t for _,t in tagged(df)[0]}=={'B-PER','O'}
 
 def test_values_in_messages_about_tags_are_plain(bert):
     words = pd.Series([['a','b']]*8, dtype=object)

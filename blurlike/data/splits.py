@@ -38,13 +38,18 @@ def _named_part(rows, parts, pool, valid, draw): # row numbers for validation, b
     return row_numbers(rows, valid)
 
 # %% ../../nbs/data/07_splits.ipynb #f74f627ac1
+def _others(parts, name): # than the part that is asked for, and than those that are called as such are, if any is left
+    rest = [k for k in parts if k.lower() not in HELD_OUT and k!=name]
+    found = [k for k in rest if not _is_called(k, HELD_OUT)]
+    return found or rest if name in parts else found
+
 def _train_names(parts, valid): # of the parts that train; none: it is not clear which
     if 'train' in parts: return ['train']
     if len(parts)<2: return [*parts]
     name = valid if isinstance(valid, str) else None
-    others = [k for k in parts if not _is_called(k, HELD_OUT) and k!=name]
-    if name in parts: return others or [k for k in parts if k.lower() not in HELD_OUT and k!=name]
-    return others if len(others)==1 else []
+    others = _others(parts, name)
+    is_clear = len(others)==1 or name in parts
+    return others if is_clear else []
 
 def train_part(
     parts:dict, # Row numbers of named parts, from `read_rows`

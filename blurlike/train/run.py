@@ -70,7 +70,8 @@ def _in_run(inner): # the training method `inner`, which begins a run where ther
     @wraps(inner)
     def call(self, *args, **kwargs):
         if self.run_now is not None: return inner(self, *args, **kwargs)
-        args,kwargs = [*map(plain_number, args)],{k:plain_number(v) for k,v in kwargs.items()}
+        args = [*map(plain_number, args)]
+        kwargs = {k:plain_number(v) for k,v in kwargs.items()}
         given = _bound(inner, self, *args, **kwargs)
         arguments = {k:v for k,v in given.items() if k not in ('self','cbs')}
         self.run_now = Run(inner.__name__, arguments, self.__dict__.pop('_resume_at', None))

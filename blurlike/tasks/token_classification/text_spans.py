@@ -37,7 +37,8 @@ def _as_span(s): # spaCy's and Doccano's are lists of three, and predictions cal
     return dict(zip(('start','end','label'), s)) if is_three else s
 
 def _of_lists(spans): # a dict of them
-    sizes = {k:len(v) if isinstance(v, (list, tuple, np.ndarray)) else None for k,v in spans.items()}
+    def are_many(v): return hasattr(v, '__len__') and not isinstance(v, (str, dict)) and getattr(v, 'ndim', 1)==1
+    sizes = {k:len(v) if are_many(v) else None for k,v in spans.items()}
     if None in sizes.values(): raise TypeError(f"a list of spans is expected, got {spans!r:.80}: put it into a list")
     if len(set(sizes.values()))>1: raise ValueError(f"the lists of a row's spans differ in length: {sizes}")
     return [dict(zip(spans, s)) for s in zip(*spans.values())]
