@@ -213,6 +213,17 @@ def test_a_program_whose_finder_ends_early_takes_the_rate_of_the_model(bert):
     assert suggest.found_rate(learn)[0]==learn.suggest().lr and len(learn.recorder.losses)<10
     assert all(torch.equal(v, before[k]) for k,v in learn.model.state_dict().items())
 
+class Breaks(Callback):
+    def __init__(self, event): self.event = event
+    def __call__(self, event):
+        if event==self.event: [][1]
+
+@pytest.mark.parametrize('event', ['before_fit','before_batch'])
+def test_an_error_of_ones_own_is_no_early_end(event, bert):
+    learn = learner(bert, cbs=Breaks(event))
+    for find in (lambda: suggest.found_rate(learn), lambda: learn.lr_find(show_plot=False)):
+        with learn.no_bar(), pytest.raises(IndexError, match='list index out of range'): find()
+
 def test_a_rate_from_which_others_are_computed_is_a_number_or_a_slice(bert):
     for rate in ([1e-4, 1e-3], np.array([1e-4, 1e-3]), '1e-3'):
         with pytest.raises(TypeError, match=r"lr=.*: a number or slice\(lowest, highest\) is expected; a list"): learner(bert, lr=rate)

@@ -89,15 +89,19 @@ def _lr_find(self:FittingLearner, *args, **kwargs): # fastai's; an interruption 
 
 # %% ../../nbs/train/05_rates.ipynb #ce815609
 @patch
+def _ended_early(self:FittingLearner): # the finder, after too few steps for fastai's suggestion, which is then an `IndexError`
+    losses = getattr(self.recorder, 'losses', [])
+    return 0<len(losses)<10 and losses[-1]>4*min(losses)
+
+@patch
 @delegates(Learner.lr_find)
 def lr_find(self:FittingLearner, *args, **kwargs):
     "fastai's `lr_find`; an interruption or error restores the weights, and a suggestion that means little is told."
     try: res = self._lr_find(*args, **kwargs)
     except IndexError as e:
-        losses = getattr(self.recorder, 'losses', ()) # a fit may not have begun
-        is_ended = len(losses)<10 and losses and losses[-1]>4*min(losses)
-        if not is_ended: raise
-        raise ValueError(f"lr_find ended after {len(losses)} steps, where the loss was more than four times its lowest: too few for a suggestion. Take larger "
+        if not self._ended_early(): raise
+        steps = len(self.recorder.losses)
+        raise ValueError(f"lr_find ended after {steps} steps, where the loss was more than four times its lowest: too few for a suggestion. Take larger "
             "batches, lr_find(stop_div=False), or begin with `learn.suggest().lr`") from e
     doubt = None if res is None else curve_doubt(self.recorder.losses)
     if doubt: tell_user(f'lr_find: {doubt}', about='lr_find')

@@ -7,7 +7,6 @@ __all__ = ['MIN_BATCHES', 'suggest_epochs', 'shown_rate', 'Suggestion', 'found_r
 
 # %% ../../nbs/train/17_suggest.ipynb #5a9e5703
 import math
-from contextlib import suppress
 from typing import NamedTuple
 
 from fastcore.basics import patch
@@ -68,7 +67,9 @@ def found_rate(
     steps:int=100 # That the finder takes at most
 )->tuple: # The rate, or a slice of two; and where it is from, in words
     "What `lr_find` suggests, or where its curve tells nothing the rate of `suggest`."
-    with suppress(IndexError): # fastai ended it after a few steps
+    try:
         found = learn._lr_find(num_it=steps, show_plot=False).valley
         if curve_doubt(learn.recorder.losses) is None: return found,'as the finder suggests'
+    except IndexError: # or one of the model's own
+        if not learn._ended_early(): raise
     return learn.suggest().lr,"by the width of the model, since the finder's curve tells nothing"
