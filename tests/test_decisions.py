@@ -69,6 +69,25 @@ def test_of_equally_good_cuts_the_one_nearest_to_a_half():
     for probs,cut in (([.1,.2,.6,.9], .5), ([.1,.2,.3,.9], .25), ([.1,.6,.7,.9], .65)): # between the second and the third all is right
         assert best_cut(given, np.array(probs), COUNT_SCORES['f1'])==pytest.approx(cut)
 
+@pytest.mark.parametrize('n', [3_000, 20_000])
+def test_the_best_cut_of_many_rows(n):
+    rng = np.random.default_rng(n)
+    p = (rng.random(n)*.3).astype(np.float32).astype(float)
+    for y in (np.argsort(np.argsort(p))>=n-10, rng.random(n)<p**4, rng.random(n)<p): # ten that can be told apart, rare ones, frequent ones
+        precision,recall,at = skm.precision_recall_curve(y, p)
+        f1 = (2*precision*recall/np.maximum(precision+recall, 1e-12))[1:-1] # all but the cut that gives the label to all
+        cut = best_cut(y, p, COUNT_SCORES['f1'])
+        close(skm.f1_score(y, p>cut), f1.max())
+        assert (p>cut).sum()==(p>=at[1:][f1.argmax()]).sum()
+        shared = best_cut(np.stack([y, y], 1), np.stack([p, p], 1), COUNT_SCORES['f1'])
+        assert shared==cut
+
+def test_neighbouring_probabilities_are_told_apart():
+    p = np.array([.1, .3, np.nextafter(np.float32(.3), np.float32(1)), .9], dtype=np.float32).astype(float) # no number of 32 bits lies between
+    for given in ([0,0,1,1], [0,1,1,1], [0,0,0,1]):
+        given = np.array(given, bool)
+        assert ((p>best_cut(given, p, COUNT_SCORES['f1']))==given).all()
+
 def test_rare_labels_share_a_threshold():
     rng = np.random.default_rng(0)
     y = np.stack([rng.random(200)<.4, np.arange(200)<3, np.zeros(200, bool)], 1)

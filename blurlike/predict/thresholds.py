@@ -95,21 +95,27 @@ def _balanced_accuracy(tp, fp, fn, tn): return (tp/np.maximum(tp+fn, 1)+tn/np.ma
 COUNT_SCORES = {'f1':_f(1), 'f2':_f(2), 'f0.5':_f(.5), 'mcc':_mcc, 'balanced_accuracy':_balanced_accuracy}
 
 # %% ../../nbs/predict/10_thresholds.ipynb #4d45760a
-def _middles(probs): # between neighbouring probabilities, so that rounding decides nothing
-    seen = np.unique(probs)
-    cuts = np.append((seen[1:]+seen[:-1])/2, .5).astype(np.float32) # as the loss will hold them
+_MOST = 20_000_000 # counts that are looked at for one threshold: seconds
+
+def _cuts_below(given, probs): # probabilities between a row that has the label and the next one without: elsewhere no sensible score is best
+    levels,place = np.unique(probs, return_inverse=True)
+    below = np.unique(np.append(place.reshape(probs.shape)[given], len(levels)-1)) # also below the surest
+    upper = levels[below[below>0]]
+    lower = levels[below[below>0]-1]
+    cuts = ((upper+lower)/2).astype(np.float32) # as the loss will hold them
+    cuts = np.append(np.where(cuts<upper, cuts, lower), .5)
     return cuts[(cuts>0) & (cuts<1)].astype(float)
 
 def best_cut(
     given:np.ndarray, # (n,) bool, has the row this label? Or (n,C): one threshold for all, by the mean of their scores
-    probs:np.ndarray, # Likewise
-    score # `(tp, fp, fn, tn) -> ` what shall be high
+    probs:np.ndarray, # (n,) its probability, or (n,C)
+    score # `(tp, fp, fn, tn) -> ` what shall be high: more where more is right
 )->float:
     "The threshold between two probabilities, or 0.5, with the best score; of equally good ones the one nearest to 0.5."
-    cuts = _middles(probs)
-    if len(cuts)>1000: cuts = np.append(np.quantile(cuts, np.linspace(0, 1, 1000), method='nearest'), .5)
+    cuts = _cuts_below(given, probs)
     columns = [(given, probs)] if given.ndim==1 else list(zip(given.T, probs.T))
-    scores = np.mean([score(*counts_at(g, p, cuts)) for g,p in columns], axis=0)
+    if len(cuts)*len(columns)>_MOST: cuts = np.append(cuts[::-(-len(cuts)*len(columns)//_MOST)], .5)
+    scores = sum(np.asarray(score(*counts_at(g, p, cuts))) for g,p in columns)
     order = np.lexsort([abs(cuts-.5), -scores])
     return float(cuts[order[0]])
 
