@@ -197,7 +197,7 @@ read_table read_rows read_split read_corpus read_conll read_tagged read_squad sp
 ModelInputsCallback ModelLoss ModelDoor attach_door load_transformer load_tokenizer load_config scratch_checkpoint label_maps
 transformer_splitter layerwise_splitter adamw CUDAGraphs Packing
 TokenLoss MaskedLoss NextTokenLoss AnswerLoss
-entity_metrics masked_lm_metrics causal_lm_metrics answer_metrics seq2seq_metrics roc_auc pr_auc mcc balanced_accuracy
+entity_metrics masked_lm_metrics causal_lm_metrics answer_metrics seq2seq_metrics roc_auc pr_auc mcc balanced_accuracy f1_multi
 
 Checkpoints Checkpoint last_checkpoint find_checkpoints suggest_rate suggest_epochs sweep gather_ranks
 compare plot_confusion most_confused_labels predict_to_file PerRow gradio_app model_card

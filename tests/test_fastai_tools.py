@@ -246,6 +246,15 @@ def test_gradient_clip(kind, checkpoint):
     run('off', max_grad_norm=None)
     assert max(norms['own'])==pytest.approx(.01, rel=1e-3) and max(norms['ours'])<=1+1e-3 and max(norms['off'])>.1
 
+@pytest.mark.parametrize('norm', [-1, -.5, float('nan'), True, '1'])
+def test_norms_that_gradients_cannot_be_clipped_to(norm, checkpoints):
+    folder = checkpoints('bert')
+    with pytest.raises(ValueError, match='max_grad_norm=.*a number above 0'): learner('single', folder, max_grad_norm=norm)
+    late = learner('single', folder)
+    late.gradient_clip.max_norm = norm
+    for learn in (late, learner('single', folder, cbs=GradientClip(norm))):
+        with pytest.raises(ValueError, match='max_norm=.*a number above 0'), learn.no_bar(): learn.fit(1)
+
 @with_answers
 def test_save_model_callback(kind, fresh):
     states = []

@@ -479,6 +479,11 @@ def test_callbacks_of_the_trainer_are_refused_when_they_come(bert):
 def test_an_optimizer_of_torch_is_to_be_wrapped(opt_func, bert):
     with pytest.raises(TypeError, match=r'opt_func=AdamW .*partial\(OptimWrapper, opt=torch.optim.AdamW'): learner('single', bert, opt_func=opt_func)
 
+def test_optimizers_that_cannot_train_a_transformer_here(bert):
+    for opt in (torch.optim.LBFGS, torch.optim.SparseAdam):
+        for opt_func in (opt, partial(OptimWrapper, opt=opt)): # a wrapper does not help
+            with pytest.raises(TypeError, match=f'opt_func={opt.__name__}: it .*Take opt_func=adamw'): learner('single', bert, opt_func=opt_func)
+
 @pytest.mark.parametrize('metric', [lambda eval_pred: 0., partial(lambda a, b, c: 0.), lambda *, preds, targs: 0.])
 def test_a_metric_that_takes_other_arguments(metric, bert):
     with pytest.raises(TypeError, match=r'metrics: .*\(.*\) is called as .*\(preds, targs\)'): learner('single', bert, metrics=[metric])

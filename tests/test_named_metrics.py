@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fastai.callback.core import Callback
 from fastai.losses import BCEWithLogitsLossFlat
-from fastai.metrics import APScoreBinary, APScoreMulti, BalancedAccuracy, CohenKappa, F1Score, HammingLossMulti, JaccardMulti, MatthewsCorrCoef, RocAuc, RocAucBinary, RocAucMulti, top_k_accuracy
+from fastai.metrics import APScoreBinary, APScoreMulti, BalancedAccuracy, CohenKappa, F1Score, HammingLossMulti, JaccardMulti, MatthewsCorrCoef, R2Score, RocAuc, RocAucBinary, RocAucMulti, accuracy, mae, skm_to_fastai, top_k_accuracy
 from sklearn import metrics as skm
 
 from blurlike.all import balanced_accuracy, f1_multi, lower_is_better, mcc, pr_auc, roc_auc, token_classification_learner
@@ -120,3 +121,38 @@ def test_they_train_and_what_is_none_of_their_targets(bert, in_tmp):
 @pytest.mark.parametrize('metric', [skm.accuracy_score, skm.r2_score, partial(skm.f1_score, average='macro')])
 def test_functions_of_scikit_learn_are_not_called_with_a_batch(metric, bert):
     with pytest.raises(ValueError, match=r'pass skm_to_fastai\('): learner('single', bert, metrics=metric)
+
+def test_scores_of_probabilities_get_probabilities(bert):
+    for f,said in ((skm.roc_auc_score, r'pass roc_auc\(\)$'), (skm.average_precision_score, r'pass pr_auc\(\)$'), (skm.log_loss, "activation='binarysoftmax'")):
+        for metric in (f, partial(f, sample_weight=None), skm_to_fastai(f)): # the last would get the likeliest labels
+            with pytest.raises(ValueError, match=said): learner('single', bert, metrics=metric)
+    of_two = [skm.log_loss, skm.brier_score_loss, skm.roc_auc_score] # as the messages say
+    values,p,y = measured(made('pair', bert, [skm_to_fastai(f, activation='binarysoftmax') for f in of_two]), FRAMES['pair'])
+    assert [*values.values()]==pytest.approx([f(y, p[:,1]) for f in of_two], rel=1e-4)
+    of_more = [skm.log_loss, skm.top_k_accuracy_score]
+    values,p,y = measured(made('single', bert, [skm_to_fastai(f, activation='softmax', flatten=False) for f in of_more]), FRAMES['single'])
+    assert [*values.values()]==pytest.approx([f(y, p) for f in of_more], rel=1e-4)
+    ranking,zero_one = skm.label_ranking_loss,skm.zero_one_loss
+    metrics = [skm_to_fastai(ranking, is_class=False, activation='sigmoid', flatten=False), skm_to_fastai(zero_one, thresh=.5, flatten=False)]
+    values,p,y = measured(made('multi', bert, metrics), FRAMES['multi'])
+    assert [*values.values()]==pytest.approx([ranking(y, p), zero_one(y, p>.5)])
+
+@pytest.mark.parametrize('maker', [mcc, roc_auc, f1_multi, RocAuc, F1Score])
+def test_brackets_that_were_forgotten(maker, bert):
+    with pytest.raises(TypeError, match=rf'pass {maker.__name__}\(\)$'): learner('single', bert, metrics=[maker])
+
+@pytest.mark.parametrize('label', ['score', ['score','other']])
+def test_scores_of_labels_are_refused_for_numbers_before_the_epoch_ends(label, bert, in_tmp):
+    df = FRAMES['regression'].assign(other=lambda d: -d.score)
+    class NoEpoch(Callback):
+        def before_validate(self): raise AssertionError('an epoch was trained')
+    for metric in (accuracy, F1Score()):
+        with pytest.raises(ValueError, match=r'cannot score .*Targets are numbers: take mae'):
+            learn = learner('regression', bert, df, label=label, metrics=metric, cbs=NoEpoch())
+            with learn.no_bar(): learn.fit(1)
+    positive = df.assign(score=lambda d: abs(d.score), other=lambda d: abs(d.score)+1)
+    theirs = [mae, R2Score(), skm_to_fastai(skm.mean_squared_error, is_class=False), skm_to_fastai(skm.mean_squared_log_error, is_class=False)]
+    learn = learner('regression', bert, positive, label=label, metrics=theirs) # the last is for numbers that are positive
+    with torch.no_grad(): learn.model.classifier.bias.fill_(9.)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-6)
+    assert len(learn.recorder.values[0])==6

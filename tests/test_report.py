@@ -188,6 +188,18 @@ def test_slices_that_could_be_taken_for_each_other(trained):
         with pytest.raises(kind, match=said): trained('single').report(df, by=by)
     with pytest.raises(ValueError, match='samples=0'): trained('single').report(df, samples=0)
 
+@pytest.mark.parametrize('by,names', [(['good','stars'], ['False','True',0,1]), (['stars','good'], [0,1,'False','True']), (['good','share'], ['False','True','0.0','1.0']),
+    (['share','stars'], ['0.0','1.0',0,1]), (['good'], [False,True]), (['good','topic'], [False,True,'a','b'])])
+def test_slices_have_the_values_of_their_own_column(by, names, trained): # True, 1 and 1.0 are one for an index
+    stars = np.arange(48)%2
+    df = FRAMES['single'].assign(good=np.arange(48)%3==0, stars=stars, share=stars.astype(float), topic=np.array(['a','b'])[stars])
+    report = quiet(trained('single'), lambda l: l.report(df, by=by, samples=20))
+    found = report.slices.index.get_level_values(1).tolist()
+    assert sorted(map(repr, found))==sorted(map(repr, names))
+    assert [*map(str, names)]==[*map(str, found)] or by[0]=='good'
+    if 'good' in by:
+        for name in ('True', ('good',True), ('good','True')): assert report.rows(part=name).tolist()==list(range(0, 48, 3))
+
 @pytest.mark.parametrize('kind', ['multi','single'])
 def test_no_label_is_told_where_it_stands(kind, trained):
     report = quiet(trained(kind), lambda l: l.report())

@@ -7,6 +7,7 @@ __all__ = ['NONE', 'as_shown', 'ScoreReport', 'rows_to_judge', 'row_results']
 
 # %% ../../nbs/inspect/13_score_report.ipynb #7c060004
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -103,13 +104,19 @@ def labels(self:ScoreReport)->pd.DataFrame|None:
     res = pd.concat([res, more.astype(float)])
     return AllColumns(res.assign(support=[*r.support, *[r.support.sum()]*len(more)]))
 
+def _tell_apart(places): # `True`, 1 and 1.0 are one value in an index: where two columns have them, only whole numbers stay what they are
+    kinds = {} # value -> its types
+    for v in chain.from_iterable(places.values()): kinds.setdefault(v, set()).add(type(v))
+    return lambda v: v if len(kinds[v])==1 or type(v) is int else str(v)
+
 def _slices_of(report): # each is drawn by itself, which takes as long as all of the rest
     r,rows,index = report.results,[],[]
+    name = _tell_apart(report.places)
     for by,values in report.places.items():
         for value,at in values.items():
             drawn = r.measure(draw_sums(r.sums[at], report.samples, report.seed))
             rows.append(dict(rows=len(at)) | _columns(r.measure(r.total(at)), drawn, len(at)))
-            index.append((by, value))
+            index.append((by, name(value)))
     return AllColumns(rows, index=pd.MultiIndex.from_tuples(index, names=['by','value']))
 
 # %% ../../nbs/inspect/13_score_report.ipynb #7c06001e
@@ -180,8 +187,12 @@ def _in_part(self:ScoreReport, part): # (n,) bool
     known = {(by, v):at for by,values in self.places.items() for v,at in values.items()}
     return np.isin(np.arange(len(self)), known[_slice_named(part, list(known))])
 
+def _slices_named(part, known): # as values, or as they are written
+    exactly = [key for key in known if part in (key, key[1])]
+    return exactly or [(by, v) for by,v in known if part in ((by, str(v)), str(v))]
+
 def _slice_named(part, known): # which of the pairs of `known` is meant
-    found = [key for key in known if part in (key, key[1])]
+    found = _slices_named(part, known)
     if len(found)==1: return found[0]
     if found:
         names = ' and by '.join(str(by) for by,_ in found)

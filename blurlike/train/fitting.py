@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from fastai.callback.schedule import ParamScheduler
 from fastai.callback.tracker import TrackerCallback
-from fastai.callback.training import GradientAccumulation
+from fastai.callback.training import GradientAccumulation, GradientClip
 from fastai.learner import Learner
 from fastai.torch_core import num_distrib
 from fastcore.basics import patch
@@ -28,6 +28,7 @@ from ..model.padding_free import try_packing
 from ..model.precision import DevicePrecision, half_of, warn_float16
 from ..model.pretrained import check_not_wrapped
 from ..model.turns import let_in, train_alone
+from ..support.arguments import is_number
 from ..support.warn import warn_user
 from .metrics import check_scores, lower_is_better
 from . import finite_loss, progress_bars, rates # noqa: F401 (these make `FittingLearner` whole)
@@ -93,6 +94,20 @@ def _check_accumulation(self:FittingLearner, cbs, n_epoch):
         raise ValueError(f"GradientAccumulation({cb.n_acc}) steps once in {cb.n_acc:,} rows, and this fit reads {n_rows:,}: "
             "nothing would be learnt. Take fewer rows a step, or more epochs")
 
+# %% ../../nbs/train/06_fitting.ipynb #223e6a1d
+def check_norm(
+    name:str, # Of the argument
+    norm # To which gradients are clipped
+):
+    "Raise `ValueError` unless gradients can be clipped to `norm`."
+    if is_number(norm) and norm>0: return
+    raise ValueError(f"{name}={norm!r:.60}: the norm to which gradients are clipped is expected, a number above 0, "
+        "or max_grad_norm=None for a learner that clips none")
+
+def _check_clips(cbs): # of a fit: a norm may have been set after the learner was made
+    for cb in cbs:
+        if isinstance(cb, GradientClip): check_norm('max_norm', cb.max_norm)
+
 # %% ../../nbs/train/06_fitting.ipynb #a4e99db5
 @patch
 def _pack(self:FittingLearner):
@@ -123,7 +138,7 @@ def _score_first(self:FittingLearner):
     self._unscored = False
     pred,y = self.pred,self.y
     are_tensors = isinstance(pred, torch.Tensor) and isinstance(y, torch.Tensor)
-    is_of_texts = are_tensors and pred.ndim==2 and y.ndim<3 and len(pred)==len(y)
+    is_of_texts = are_tensors and 0<pred.ndim<3 and y.ndim<3 and len(pred)==len(y)
     valid = getattr(self.dls, 'valid_ds', None)
     has_targets = len(getattr(valid, 'tls', ()))>1
     if not is_of_texts or not has_targets: return
@@ -149,6 +164,7 @@ def _fit_alone(self:FittingLearner, n_epoch, lr, wd, cbs, kwargs):
     with self._epoch_columns() as known, self._without_others(), self.added_cbs(cbs):
         self._check_trackers(self.cbs, known)
         self._check_accumulation(self.cbs, n_epoch)
+        _check_clips(self.cbs)
         self._unscored = self._will_score(known)
         try: super(FittingLearner, self).fit(n_epoch, lr=lr, wd=wd, **kwargs)
         except BaseException:

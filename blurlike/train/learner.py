@@ -79,7 +79,7 @@ class TransformersLearner(RunningLearner, PredictingLearner):
         check_checkpoint(checkpoint)
         check_loaders(dls)
         self.task = task or task_of(dls)
-        check_learner_settings(metrics, opt_func, precision, self.task)
+        check_learner_settings(metrics, opt_func, precision, self.task, max_grad_norm)
         lr = check_rate('lr', lr, opt_func)
         self.padding_free = padding_free
         model = self._load(dls, checkpoint, model_kwargs or {})

@@ -20,6 +20,7 @@ from ..model.losses import CountedTargets
 from ..model.padding_free import packed_again
 from ..model.pretrained import label_maps
 from ..task import Task
+from .fitting import check_norm
 from .metrics import check_batch_metrics
 
 # %% ../../nbs/train/10_learner_parts.ipynb #d9f13b00
@@ -80,9 +81,15 @@ def with_own_callbacks(
     return [cb for cb in own if type(cb) not in given]+list(L(cbs))
 
 # %% ../../nbs/train/10_learner_parts.ipynb #b0f6ca3b
+_not_here = dict(LBFGS='asks for the loss again within a step, and takes no groups of parameters', SparseAdam='takes sparse gradients alone',
+    Muon='takes matrices alone, and a model has biases too')
+
 def _check_optimizer(opt_func):
     kind = getattr(opt_func, 'func', opt_func) # of a `partial`
     if not isinstance(kind, type): kind = type(kind)
+    wrapped = getattr(opt_func, 'keywords', {}).get('opt', kind)
+    name = getattr(wrapped, '__name__', '')
+    if name in _not_here: raise TypeError(f"opt_func={name}: it {_not_here[name]}. Take opt_func=adamw or another")
     if not issubclass(kind, torch.optim.Optimizer): return
     raise TypeError(f"opt_func={kind.__name__} is an optimizer of PyTorch's, which knows no groups of fastai's: "
         f"pass opt_func=partial(OptimWrapper, opt=torch.optim.{kind.__name__})")
@@ -91,10 +98,12 @@ def check_learner_settings(
     metrics, # One metric, several or none
     opt_func, # What makes an optimizer
     precision:str|None, # `'bf16'`, `'fp16'`, or `None`
-    task:Task|None # What it is made for
+    task:Task|None, # What it is made for
+    max_grad_norm:float|None=None # Norm to which gradients are clipped
 ):
     "Raise an error for what a learner would stumble over later."
     _check_optimizer(opt_func)
+    if max_grad_norm not in (None, 0): check_norm('max_grad_norm', max_grad_norm)
     if any(isinstance(m, str) for m in L(metrics)):
         raise TypeError(f"metrics={metrics!r}: functions or `Metric`s are expected, e.g. metrics=accuracy, not their names")
     check_batch_metrics(metrics)

@@ -14,7 +14,7 @@ from functools import partial
 
 import torch
 from fastai.learner import AvgMetric, Metric
-from fastai.metrics import AccumMetric, mae
+from fastai.metrics import AccumMetric, ActivationType, mae
 from fastai.torch_core import find_bs
 from fastcore.foundation import L
 from scipy.stats import pearsonr, spearmanr
@@ -135,27 +135,60 @@ def check_text_metrics(
             f"target, padding too, a batch at a time. Take those of {own}, which count over all targets, or a `Metric` of your own that {reads}")
 
 # %% ../../nbs/train/00_metrics.ipynb #e7a00002
+_ours = dict(roc_auc_score='roc_auc()', average_precision_score='pr_auc()') # for any labels
+
+def _wants_probabilities(func): # of scikit-learn
+    try: takes = [*inspect.signature(func).parameters][1:2]
+    except (TypeError, ValueError): return False
+    return bool({*takes} & {'y_score','y_proba','y_prob'}) or func.__name__ in ('log_loss','d2_log_loss_score')
+
+def _way(func): # to a metric, from a function of scikit-learn
+    name = func.__name__
+    if name in _ours: return f"pass {_ours[name]}"
+    several = f"of several labels a row skm_to_fastai({name}, is_class=False, activation='sigmoid', flatten=False)"
+    if _wants_probabilities(func):
+        return (f"pass skm_to_fastai({name}, activation='binarysoftmax') of two labels, which hands over the probability of the second, "
+            f"of more skm_to_fastai({name}, activation='softmax', flatten=False), {several}")
+    return (f"pass skm_to_fastai({name}), and for numbers skm_to_fastai({name}, is_class=False). Of several labels a row "
+        f"f1_multi() is F1; others are skm_to_fastai({name}, thresh=0.5, flatten=False)")
+
+def _bare(func): return func.func if isinstance(func, partial) else func
+
+def _comes_from(func, *packages): return (getattr(func, '__module__', None) or '').split('.')[0] in packages
+
+# %% ../../nbs/train/00_metrics.ipynb #e7a00004
 def _check_arguments(func): # of a metric
     try: parameters = inspect.signature(func)
     except (TypeError, ValueError): return # a function of C, which does not tell
+    name = getattr(func, '__name__', 'the function')
+    makes_one = all(p.default is not p.empty for p in parameters.parameters.values())
+    if makes_one and _comes_from(func, 'blurlike', 'fastai'):
+        raise TypeError(f"metrics: {name} makes a metric when it is called: pass {name}()")
     try: parameters.bind(None, None)
     except TypeError:
-        name = getattr(func, '__name__', 'the function')
         raise TypeError(f"metrics: {name}{parameters} is called as {name}(preds, targs), with the outputs of a batch and its targets: "
             "give it these two arguments, and let it return a number") from None
+
+def _check_is_of_labels(metric): # what `skm_to_fastai` hands over
+    is_likeliest = isinstance(metric, AccumMetric) and metric.dim_argmax and metric.activation==ActivationType.No
+    if not is_likeliest: return
+    func = _bare(metric.func)
+    if not _comes_from(func, 'sklearn') or not _wants_probabilities(func): return
+    raise ValueError(f"metrics: {func.__name__} of scikit-learn is a score of probabilities, "
+        f"and would get which label is the likeliest: {_way(func)}")
 
 def check_batch_metrics(
     metrics # As they were passed
 ):
-    "Raise an error for functions that take no predictions and targets, and for those of scikit-learn, which take them the other way round."
+    "Raise an error for functions that take no predictions and targets, or take them the other way round, and for scores of probabilities that get labels."
     for m in L(metrics):
+        _check_is_of_labels(m)
         if isinstance(m, (Metric, type)): continue
         _check_arguments(m)
-        func = m.func if isinstance(m, partial) else m
-        if (getattr(func, '__module__', None) or '').split('.')[0]!='sklearn': continue
-        name = getattr(func, '__name__', 'the function')
-        raise ValueError(f"metrics: {name} of scikit-learn takes all targets, then all predictions, and would be called with the predictions of a batch first: "
-            f"pass skm_to_fastai({name}), and for numbers skm_to_fastai({name}, is_class=False)")
+        func = _bare(m)
+        if not _comes_from(func, 'sklearn'): continue
+        raise ValueError(f"metrics: {func.__name__} of scikit-learn takes all targets, then all predictions, and would be called with the predictions "
+            f"of a batch first: {_way(func)}")
 
 # %% ../../nbs/train/00_metrics.ipynb #6c1e0a02
 class _MadeUp: # a learner, but for its predictions
@@ -169,17 +202,21 @@ def _fault(metric, learn): # in words; `None`: it can score what `learn` has
             warnings.simplefilter('ignore')
             metric.accumulate(learn)
             metric.value # noqa: B018 (it is computed here)
-    except Exception as e: return f"{type(e).__name__}: {e}"
+    except Exception as e: return ' '.join(f"{type(e).__name__}: {e}".split())
     finally: metric.reset()
 
 # %% ../../nbs/train/00_metrics.ipynb #5a6f787f
+def _are_numbers(y): return y.is_floating_point() and not ((y==0) | (y==1)).all() # which are no labels
+
 def _made_up(learn, targets): # predictions like its own beside `targets`, without a draw that training would miss
     y = torch.stack(targets).to(learn.y.device)
+    if _are_numbers(y) and y.shape[1:]==learn.pred.shape[1:]: return _MadeUp(learn, y.to(learn.pred), y) # which some scores want to be positive
     pred = torch.randn(len(y), *learn.pred.shape[1:], generator=torch.Generator().manual_seed(0))
     return _MadeUp(learn, pred.to(learn.pred), y)
 
-def _absent(learn, targets): # labels that some metrics miss
+def _absent(learn, targets): # what some metrics miss
     y = torch.stack(targets)
+    if _are_numbers(y): return ". Targets are numbers: take mae, rmse, R2Score() or other metrics of numbers"
     if y.ndim>1 or y.is_floating_point(): return ''
     there = {*y.tolist()}
     absent = [n for i,n in enumerate(getattr(learn, 'names', ())) if i not in there]
@@ -187,7 +224,7 @@ def _absent(learn, targets): # labels that some metrics miss
 
 def check_scores(
     metrics, # Of a learner
-    learn, # Learner, or what has its `pred`, `y` and `yb`: (B,C) logits and their targets
+    learn, # Learner, or what has its `pred`, `y` and `yb`: (B,C) logits or (B,) numbers, and their targets
     targets # `n -> list`: targets of `n` of the rows to be validated, `None`: of all
 ):
     "Raise `ValueError` for a metric of fastai or scikit-learn that cannot score such predictions."
