@@ -522,10 +522,10 @@ def test_a_run_of_other_modules_is_not_gone_on_with(cut_off, bert):
     with pytest.raises(ValueError, match=r'run trained \d+ parameters of the model, and this learner trains \d+: freeze the same ones'): quiet(frozen, lambda: frozen.resume(cut_off))
     for step in cut_off.glob('step-*'):
         about = load_state(step)['about']
-        about['made_of'].pop('dropout')
+        for name in ('dropout','fast_dropout'): about['made_of'].pop(name)
         rewrite(step, about=about)
     (cut_off/'run.json').write_text(json.dumps(about))
-    quiet(l := louder(changed(bert)), lambda: l.resume(cut_off))
+    quiet(l := louder(changed(bert)), lambda: l.resume(cut_off)) # nor of how dropout is drawn
     assert len(table(l))==2
 
 def rewrite(step, **changes): # a checkpoint with another state, and sums that agree with it
@@ -790,6 +790,29 @@ def test_callbacks_that_join_a_run_are_told_of(cut_off, bert):
     learn.add_cbs([Cut('never', 1), CSVLogger()])
     with pytest.warns(UserWarning, match=r'^GradientAccumulation was not in the interrupted call'):
         quiet(learn, lambda: learn.resume(cut_off, cbs=GradientAccumulation(16)))
+
+def test_settings_that_the_run_had_otherwise_are_told(bert):
+    "It goes on with its own, and ends as it would have."
+    def made(*cbs, **kwargs):
+        learn = classifier(bert, **kwargs)
+        learn.add_cbs([Cut('never', 1), *cbs])
+        return learn
+    def fit(learn, *cbs): quiet(learn, lambda: learn.fit_one_cycle(2, 1e-3, cbs=[GradientAccumulation(8), *cbs]))
+    set_seed(3)
+    whole = made(max_grad_norm=.05)
+    fit(whole)
+    set_seed(3)
+    learn = classifier(bert, max_grad_norm=.05)
+    with pytest.raises(Stop): fit(learn, Checkpoints('run', steps=2), Cut('after_batch', 7, Stop('x')))
+    again = made(max_grad_norm=.5)
+    said = r'its own settings of callbacks, not with those given here: GradientClip: max_norm \(0.05, here 0.5\); GradientAccumulation: n_acc \(8, here 12\)$'
+    with pytest.warns(UserWarning, match=said): quiet(again, lambda: again.resume('run', cbs=GradientAccumulation(12)))
+    assert same(again, whole)
+
+def test_another_dropout_is_told(cut_off, bert):
+    learn = changed(bert)
+    learn.fast_dropout = False
+    with pytest.raises(ValueError, match=r'fast_dropout \(true, now false\)'): quiet(learn, lambda: learn.resume(cut_off))
 
 def test_best_weights_of_an_epoch_that_was_lost(bert):
     "They are no other epoch's: the run goes on elsewhere, and its best epoch is one of its own."

@@ -22,7 +22,7 @@ from .checkpoints import RUN_FORMAT, Checkpoints, checkpoints_in
 from .learner import TransformersLearner
 from .run import RUNS
 from .run_facts import differences, run_facts
-from .training_state import load_weights, loaders_of, set_callbacks, set_random_states, set_run_state
+from .training_state import load_weights, loaders_of, paired, set_callbacks, set_random_states, set_run_state
 
 # %% ../../nbs/train/19_resume.ipynb #b84403e1
 class Checkpoint:
@@ -116,6 +116,16 @@ def _arguments(learn, facts):
     return arguments
 
 # %% ../../nbs/train/19_resume.ipynb #ba8cb60f
+_set = 'max_norm','norm_type','n_acc','patience','factor','min_lr' # of fastai's callbacks, as they are made
+
+def _warn_replaced(at, cbs):
+    told = []
+    for cb,kept in paired(cbs, at.state['run']['callbacks']):
+        now = {k:v for k,v in vars(cb).items() if k in _set and k in kept and kept[k]!=v}
+        told += [f"{type(cb).__name__}: {k} ({kept[k]}, here {v})" for k,v in now.items()]
+    if not told: return
+    warn_user(f"the run goes on with its own settings of callbacks, not with those given here: {'; '.join(told)}")
+
 def _made_by(call): return {'ParamScheduler'} if call!='fit' else set() # by the training method itself
 
 _watching = {'Checkpoints','ProgressCallback','ShowGraphCallback','CSVLogger','WandbCallback','TensorBoardCallback'} # these change no training
@@ -138,7 +148,7 @@ def _check_callbacks(facts, cbs):
 def resume(self:TransformersLearner,
     folder, # Of the `Checkpoints` of the run
     cbs=None, # Callbacks that the interrupted call was given, beside the `Checkpoints`: made anew, as they were
-    accept_changes:bool=False # Go on although data or settings are others than those of the run?
+    accept_changes:bool=False # Go on although data (20,000 rows of more are compared) or settings are others than those of the run?
 ):
     "Repeat the call that was interrupted, from its last checkpoint on; this learner must be made as that one was."
     folder = Path(folder).expanduser().absolute()
@@ -154,6 +164,7 @@ def resume(self:TransformersLearner,
     cbs = [cb() if isinstance(cb, type) else cb for cb in L(cbs)]
     if facts['finished']: return self._finished(folder, at, facts)
     _check_callbacks(facts, [*self.cbs, *cbs])
+    _warn_replaced(at, [*self.cbs, *cbs])
     if facts['frozen_to']!=getattr(self, 'frozen_to', 0): self.freeze_to(facts['frozen_to'])
     self._resume_at = at
     try: return getattr(self, facts['call'])(**_arguments(self, facts), cbs=cbs+keeper)

@@ -93,7 +93,7 @@ def _training_facts(learn):
     return dict(precision=None if half is None else str(half.amp_mode), loss=_loss_facts(learn.loss_func),
         metrics=[m.name for m in learn.metrics], optimizer=_name(learn.opt_func), splitter=_name(learn.splitter),
         lr=learn.lr, wd=learn.wd, moms=learn.moms, train_bn=learn.train_bn, wd_bn_bias=learn.wd_bn_bias,
-        processes=num_distrib())
+        processes=num_distrib(), fast_dropout=learn.fast_dropout)
 
 # %% ../../nbs/train/13_run_facts.ipynb #7e2a1b29
 def run_facts(
@@ -108,7 +108,7 @@ def run_facts(
     facts |= {f'version of {m.__name__}':m.__version__ for m in (blurlike, fastai, torch, transformers)}
     return json.loads(json.dumps(facts, default=_plain))
 
-_later = 'dropout', # of which older runs do not tell
+_later = 'dropout','fast_dropout' # of which older runs do not tell
 
 def differences(
     before:dict, # `run_facts` of a run

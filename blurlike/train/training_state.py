@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['random_states', 'set_random_states', 'loaders_of', 'save_weights', 'has_weights', 'load_weights', 'untaken',
-           'callback_states', 'run_state', 'set_run_state', 'set_callbacks']
+           'callback_states', 'run_state', 'set_run_state', 'paired', 'set_callbacks']
 
 # %% ../../nbs/train/07_training_state.ipynb #12c50003
 import io
@@ -232,7 +232,11 @@ def set_run_state(
     if state['scaler']: learn.scaler.load_state_dict(state['scaler'])
 
 # %% ../../nbs/train/07_training_state.ipynb #13c50008c2
-def _paired(cbs, named): # callbacks, and what was kept of each by the name of its class
+def paired(
+    cbs, # Callbacks
+    named # `[name of a class, values that were kept]` of each
+): # Yields a callback and its values
+    "Callbacks beside what was kept of them, by the names of their classes."
     todo = list(cbs)
     for name,kept in named:
         cb = next((cb for cb in todo if type(cb).__name__==name), None)
@@ -245,10 +249,10 @@ def set_callbacks(
     state:dict # From `run_state`
 ):
     "Give its callbacks back what was kept of them."
-    for cb,values in _paired(learn.cbs, state['callbacks']): set_vars(cb, values)
+    for cb,values in paired(learn.cbs, state['callbacks']): set_vars(cb, values)
 
 def _set_modules(learn, state):
-    for cb,states in _paired(learn.cbs, state.get('modules', [])):
+    for cb,states in paired(learn.cbs, state.get('modules', [])):
         for k,values in states.items(): _set_module(cb, k, values)
 
 def _set_module(cb, name, values):
