@@ -152,8 +152,14 @@ def _number_or_text(kind): # of an argument, which may be left out
     numbers = {kind, *get_args(kind)} & {int, float}
     return numbers.pop() if len(numbers)==1 else str
 
-def _own_names(make): # of what the function of a task takes before `valid`
-    return [] if make is None else list(takewhile(lambda n: n!='valid', list(inspect.signature(make).parameters)[2:]))
+def _can_be_told(p): # in words or numbers?
+    return p.kind is p.POSITIONAL_OR_KEYWORD and bool({p.annotation, *get_args(p.annotation)} & {bool, int, float, str})
+
+def _own_names(make): # of what the function of a task takes before `valid`, and of what can be told after it
+    if make is None: return []
+    taken = list(inspect.signature(make).parameters.values())[2:]
+    before = list(takewhile(lambda p: p.name!='valid', taken))
+    return [p.name for p in [*before, *filter(_can_be_told, taken[len(before):])]]
 
 def _told(kind): # how an option of this kind is read
     if kind is bool: return dict(action='store_true')

@@ -338,6 +338,16 @@ def test_an_argument_that_is_no_option_belongs_to_no_task(bert, in_tmp, capsys):
     said = capsys.readouterr().err
     assert 'unrecognized arguments: --peft x' in said and 'belong to' not in said and 'did you mean' not in said
 
+def test_what_a_task_alone_takes_is_an_option(capsys):
+    def read(task, *more): return vars(read_arguments(['train', 'd', 'm', '--out', 'o', '--task', task, *more]))
+    told = read('token_classification', '--repair', '--label-all-tokens', '--align-spans', 'expand', '--overlap', '8')
+    assert told['repair'] is told['label_all_tokens'] is True and told['align_spans']==['expand'] and told['overlap']==8
+    assert read('question_answering', '--max-answer-length', '5')['max_answer_length']==[5]
+    assert read('masked_lm', '--whole-word', '--mlm-probability', '.3')['mlm_probability']==[.3]
+    for odd,owner in (('--repair', 'token_classification'), ('--max-answer-length=5', 'question_answering')):
+        with pytest.raises(SystemExit): read('sequence_classification', odd)
+        assert f'(they belong to --task {owner})' in capsys.readouterr().err
+
 @pytest.mark.parametrize('argv,meant', [(['train', 'data.csv', 'x', '--lable', 'a', '--out', 'm'], '--label'), (['train', 'data.csv', 'x', '--out', 'm', '--epoch-s=3'], '--epochs'),
     (['predict', 'm', 'data.csv', '--treshold', '.4'], '--threshold'), (['report', 'm', 'data.csv', '--row', '3', '--texts', 'a'], '--text')])
 def test_a_misspelt_option_is_told_with_one_like_it(argv, meant, capsys):

@@ -209,6 +209,22 @@ def test_rows_that_tell_nothing(multi):
     assert multi.threshold==.5
     with pytest.warns(UserWarning, match='rows that the model was trained on'): multi.tune_threshold(ds_idx=0)
 
+def test_rows_of_the_training_in_another_loader(multi, single):
+    "They are known by their texts; those of the validation part are not looked at again."
+    seen = MULTI.iloc[multi.dls.train.row_numbers()]
+    def dl(learn, rows): return learn.dls.test_dl(rows, with_labels=True)
+    with pytest.warns(UserWarning, match='looks at the rows that the model was trained on'): quiet(multi, lambda l: l.tune_threshold(dl=dl(l, seen)))
+    held = MULTI.iloc[multi.dls.valid.row_numbers()]
+    held = held[~held.text.isin(seen.text)]
+    mixed = pd.concat([held, seen[:2]])
+    n = mixed.text.isin(seen.text).sum()
+    with pytest.warns(UserWarning, match=rf'looks at {n} texts, of {len(mixed)}, that the model was trained on'): quiet(multi, lambda l: l.tune_threshold(dl=dl(l, mixed)))
+    for f in (lambda l, o: l.calibrate(dl=o, show_plot=False), lambda l, o: l.conformal(.3, dl=o)):
+        with pytest.warns(UserWarning, match='that the model was trained on'): quiet(single, lambda l: f(l, dl(l, SINGLE.iloc[l.dls.train.row_numbers()])))
+    fresh = held.assign(text=held.text+' anew')
+    assert not [w for w in told(lambda: quiet(multi, lambda l: l.tune_threshold(dl=dl(l, fresh)))) if 'trained on' in w]
+    assert not [w for w in told(lambda: quiet(multi, lambda l: l.tune_threshold())) if 'trained on' in w]
+
 def test_a_loss_that_serves_another_learner_is_left_alone(multi, bert):
     loss = BCEWithLogitsLossFlat()
     learn = learner('multi', bert, loss_func=loss)

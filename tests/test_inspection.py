@@ -460,6 +460,9 @@ def test_tags(method, bert):
     assert asked.names==['O (film)','B-X (film)','O (was)','B-X (was)']
     with pytest.raises(ValueError, match=r'words=\[99\]'): learn.explain(text, words=[99])
     assert len(learn.explain('the film was by the river', method='occlusion').rows)>=1
+    with torch.no_grad(): learn.model.classifier.bias[learn.names.index('O')] += 5
+    tags,_,probs = learn.predict(text)
+    assert {t for _,t in tags}=={'O'} and learn.explain(text, method='occlusion').where==[int(probs.max(1).values.argmax())] # the surest
 
 def test_tags_in_windows(bert):
     learn = tagger(bert, max_length=12, overlap=4)

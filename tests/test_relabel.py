@@ -50,6 +50,11 @@ def test_the_new_label_is_what_is_read(way, bert):
     now = targets_of(learn.dls.train)
     assert now[0]==target and now[1:]==old[1:] and torch.as_tensor(learn.dls.train_ds[0][1]).tolist()==target
 
+def test_a_correction_is_what_counted_before_the_next_one(bert):
+    learn = learner('single', bert, DF, valid=range(36, 48))
+    first,second,third = DF.label[0],*[o for o in learn.names if o!=DF.label[0]][:2]
+    assert [learn.relabel([0], [o]).before[0] for o in (second, third, first)]==[first, second, third]
+
 def test_tags_and_answers(bert):
     tagger = token_classification_learner(TAGGED, bert, bs=5, valid=range(36, 48))
     list(tagger.dls.train)

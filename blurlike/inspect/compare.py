@@ -12,11 +12,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from fastcore.basics import patch
-from fastcore.foundation import L
 from scipy.stats import binomtest
 
-from ..data.column import Column
-from ..data.rows import Rows
+from ..data.loader_agreement import n_trained_on, text_keys
 from ..data.token_blocks import TokenBlocks
 from .row_results import FEWEST_ROWS, draw_sums, interval
 from .score_report import ScoreReport, as_shown
@@ -61,15 +59,10 @@ def _read_names(names):
     raise ValueError(f"names={names!r}: a column of the tables is called {taken!r}, call the model something else")
 
 # %% ../../nbs/inspect/15_compare.ipynb #51c63094
-def _text_keys(dl): # (n,) numbers that are equal for equal texts
-    n = len(dl.dataset)
-    chunks = np.array_split(np.arange(n), n//10_000+1)
-    return np.array([dl.text_tfm.key(o) for places in chunks for o in dl.reader(places)[0]])
-
 def _check_rows(a, b, names): # rows with the same numbers may be told by other columns
     is_known = a.dl is not None and b.dl is not None
     if not is_known or np.array_equal(a.numbers, b.numbers): return
-    for i in np.flatnonzero(_text_keys(a.dl)!=_text_keys(b.dl))[:1]:
+    for i in np.flatnonzero(text_keys(a.dl)!=text_keys(b.dl))[:1]:
         raise ValueError(f"row {a.numbers[i]} of {names[0]} and row {b.numbers[i]} of {names[1]} are different texts: the same rows are compared")
 
 def _check_alike(a, b, names): # do both tell of the same rows?
@@ -210,25 +203,10 @@ def _said(self:Comparison): # sentences
     return [self._verdict(), f"{told} (McNemar's exact test: p = {m['p']:.2g})."]
 
 # %% ../../nbs/inspect/15_compare.ipynb #7c08000c
-def _column_keys(dataset, names): # (n,) of plain texts in columns, many times as fast
-    return pd.util.hash_pandas_object(pd.DataFrame({n:dataset.items.column(n) for n in names}), index=False)
-
-def _both_keys(dl, train): # (n,) and (m,) of the texts of two loaders
-    getter = train.dataset.tls[0].tfms.fs[0]
-    are_columns = isinstance(getter, Column) and all(isinstance(o.dataset.items, Rows) for o in (dl, train))
-    try:
-        if are_columns: return [_column_keys(o.dataset, [*L(getter.names)]) for o in (dl, train)]
-    except (TypeError, KeyError): pass # lists of words, chats; columns with other names
-    return [pd.Series(_text_keys(o)) for o in (dl, train)]
-
 def _warn_trained(learn, dl, name):
-    train = learn.dls.train
-    can_tell = len(train.dataset) and not isinstance(train.dataset.items, TokenBlocks) # blocks hold no texts
-    if not can_tell: return
-    here,there = _both_keys(dl, train)
-    n = int(here.isin(there).sum())
+    n = n_trained_on(dl, learn.dls.train)
     if not n: return
-    warn_user(f"{n:,} of {len(here):,} rows have texts that {name} was trained on, so its score is too good: "
+    warn_user(f"{n:,} of {len(dl.dataset):,} rows have texts that {name} was trained on, so its score is too good: "
         "compare on rows that neither has seen")
 
 # %% ../../nbs/inspect/15_compare.ipynb #51a3ace9

@@ -218,7 +218,7 @@ class _Tagged:
     def telling(self, learn): # the words to begin with: those that the task knows, else the surest
         kind = getattr(learn.task, 'kind', None)
         begins = [] if kind is None else kind.begins(self.tags) # the first of each entity
-        return begins or sorted(self.probs, key=lambda w: float(self.probs[w].max()))[:1]
+        return begins or sorted(self.probs, key=lambda w: -float(self.probs[w].max()))[:1]
 
     def check(self, words):
         missing = [w for w in words if w not in self.places]
@@ -267,7 +267,7 @@ def _method_told(ask):
 def explain(self:TransformersLearner,
     item, # What `predict` takes: a text, a pair, a list of words, or a row
     labels=None, # A label or list of labels to explain, or of choices; `None`: what is predicted
-    words:int|list|None=None, # Where words are labelled: numbers of the words whose tags to explain; `None`: the first of each entity
+    words:int|list|None=None, # Numbers of the words whose tags to explain; `None`: the first of each entity, without any that with the surest tag
     method:str|None=None, # `'integrated_gradients'` or `'occlusion'`; `None`: the first if captum is installed
     steps:int=50, # Of integrated gradients
     bs:int=32 # Texts per batch, for occlusion

@@ -196,7 +196,7 @@ def relabel(self:TransformersLearner,
     rows, # Row numbers, as `check`, `report` and `plot_top_losses` show them; of fastai's `top_losses()`: `learn.dls.valid.row_numbers(places)`
     labels, # The right label of each, as your table writes it; a list for several labels, tags or numbers
     part=None # `training`, `validation`, or one for each row: needed where each part counts its own rows
-)->pd.DataFrame: # A row a label: `row`, `part`, what your table has there (`before`), `label`, and the beginning of its `text`
+)->pd.DataFrame: # A row a label: `row`, `part`, what counted so far, perhaps an earlier correction (`before`), `label`, and the beginning of its `text`
     "Correct labels in this learner; your own table stays as it is."
     loaders = _loaders_with_rows(self)
     _check_can(self, loaders)

@@ -12,6 +12,7 @@ from fastai.data.load import DataLoader
 from fastcore.basics import patch
 
 from ..data.given_items import check_no_rows
+from ..data.loader_agreement import n_trained_on
 from ..model.decisions import NO_ACTIVATION, check_activation, decisions_of, label_threshold, read_threshold
 from ..model.decisions import set_decisions
 from ..show.table import AllColumns
@@ -44,6 +45,14 @@ def threshold(self:PredictingLearner, threshold):
     set_decisions(self, thresh=thresh)
 
 # %% ../../nbs/predict/10_thresholds.ipynb #e115dc8f
+def _warn_seen(what, dl, train, dls):
+    is_own = any(dl.dataset is getattr(o, 'dataset', None) for o in dls.loaders[1:]) # which `check()` compares
+    n = len(dl.dataset) if dl.dataset is train.dataset else 0 if is_own else n_trained_on(dl, train)
+    if not n: return
+    which = 'the rows' if n==len(dl.dataset) else f'{n:,} texts, of {len(dl.dataset):,},'
+    warn_user(f"{what} looks at {which} that the model was trained on, of which it is surer than of others: "
+        "what is found there will not hold elsewhere. Use validation rows")
+
 def labelled_preds(
     learn, # Learner
     what:str, # Who asks, for messages
@@ -62,10 +71,7 @@ def labelled_preds(
     if n<least:
         raise ValueError(f"{what} needs at least {least} labelled rows that the model was not trained on, and has {n}: "
             "make the validation part larger, or pass dl=learn.dls.test_dl(rows, with_labels=True)")
-    is_seen = dl.dataset is train.dataset
-    if is_seen:
-        warn_user(f"{what} looks at the rows that the model was trained on, of which it is surer than of others: "
-            "what is found there will not hold elsewhere. Use validation rows")
+    _warn_seen(what, dl, train, learn.dls)
     preds,targets = learn.get_preds(dl=dl.new(shuffle=False, drop_last=False), **kwargs)
     if targets is None: raise ValueError(f"{what} needs labels: pass dl=learn.dls.test_dl(rows, with_labels=True)")
     return preds,targets
