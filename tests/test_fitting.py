@@ -475,6 +475,13 @@ def test_callbacks_of_the_trainer_are_refused_when_they_come(bert):
             with pytest.raises(TypeError, match="cbs: OfTrainer .*transformers' Trainer; fastai has .*EarlyStoppingCallback"): give(cb)
     assert len(learn.cbs)==n
 
+def test_a_finder_needs_two_steps(bert):
+    learn = learner('single', bert)
+    for n in (0, 1, -3, 2.5, True):
+        with pytest.raises(ValueError, match='num_it=.* a whole number of at least 2'): learn.lr_find(num_it=n, show_plot=False)
+    few = learner('single', bert, bs=16) # three batches
+    with pytest.raises(ValueError, match='too few for a suggestion: take num_it='), few.no_bar(): few.lr_find(num_it=2, show_plot=False)
+
 @pytest.mark.parametrize('opt_func', [torch.optim.AdamW, partial(torch.optim.AdamW, eps=1e-6)])
 def test_an_optimizer_of_torch_is_to_be_wrapped(opt_func, bert):
     with pytest.raises(TypeError, match=r'opt_func=AdamW .*partial\(OptimWrapper, opt=torch.optim.AdamW'): learner('single', bert, opt_func=opt_func)

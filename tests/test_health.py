@@ -760,3 +760,10 @@ def test_a_judge_takes_the_place_of_an_earlier_one(monkeypatch):
     judges = wrong_labels.judges
     first,second = judges('mine')(lambda *_: 1),judges('mine')(lambda *_: 2)
     assert first is not second and wrong_labels._judges['mine'] is second
+
+def test_what_is_cut_is_told_with_what_can_be_done(bert):
+    "A limit that is the model's cannot be raised."
+    long = clean().assign(text=lambda d: d.text.map(lambda t: f'{t} '*20))
+    def advice(**kwargs): return next(f.remedy for f in made(long, bert, **kwargs).check() if f.what=='cut')
+    assert advice().startswith('shorten the texts, take a model that reads more tokens, or pass overlap=')
+    assert advice(max_length=16).startswith('raise max_length, or pass overlap=')

@@ -156,3 +156,8 @@ def test_scores_of_labels_are_refused_for_numbers_before_the_epoch_ends(label, b
     with torch.no_grad(): learn.model.classifier.bias.fill_(9.)
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-6)
     assert len(learn.recorder.values[0])==6
+
+def test_averages_that_there_are_not():
+    for f in (roc_auc, pr_auc):
+        for wrong in ('x', None, 1):
+            with pytest.raises(ValueError, match="average=.*'macro', 'weighted' or 'micro'"): f(wrong)

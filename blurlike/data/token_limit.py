@@ -88,6 +88,12 @@ def cut_message(n, cut, tokens, lost, max_length):
     return f"{texts}: {lost:,} of {tokens:,} tokens ({lost/tokens:.1%}) were cut off."
 
 @patch
+def for_more(self:TokenizerCalls)->str:
+    "What gives texts that are cut more tokens, for a message: a limit that nobody chose is as high as it can be."
+    way = 'raise max_length' if self.limit_given else 'shorten the texts, take a model that reads more tokens'
+    return way+(', or pass overlap= to read long texts in windows' if self.takes_overlap else '')
+
+@patch
 def is_reported(self:TokenizerCalls,
     part:str # `training`: rows that are learnt from; `words`: those that get no prediction; `other`
 )->bool: return bool(self.reported if part=='other' else part in self.reported)

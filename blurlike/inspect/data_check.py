@@ -84,10 +84,8 @@ def cut_findings(
     far = part.sizes>tfm.max_length
     lost = (part.sizes[far]-tfm.max_length).sum()
     share = lost/max(1, part.sizes.sum())
-    remedy = 'raise max_length (see the table of lengths)'
-    if tfm.takes_overlap: remedy += ', or pass overlap= to read long texts in windows'
     told = f'{{n}} ({{share}}) beyond max_length={tfm.max_length}: {lost:,} tokens ({share:.1%}) are cut off'
-    res = found_in(part, 'cut', far, told, remedy)
+    res = found_in(part, 'cut', far, told, f'{tfm.for_more()} (see the table of lengths)')
     return res if part.kind is None or not res else res+part.kind.cut_findings(part, far)
 
 # %% ../../nbs/inspect/06_data_check.ipynb #16a50021

@@ -67,16 +67,22 @@ def _area(y, p, several, func, average, both):
     y,p = _with_curve(y, p, several, both)
     return func(y, p, average=average) if y.shape[1] else np.nan
 
+def _check_average(average):
+    if average in ('macro','weighted','micro'): return
+    raise ValueError(f"average={average!r:.60}: 'macro', 'weighted' or 'micro' is expected")
+
 def roc_auc(
     average:str='macro' # `macro`, `weighted` or `micro`, as in scikit-learn
 )->LabelScore:
     "Area under the ROC curve, each label against all others."
+    _check_average(average)
     return LabelScore('roc_auc', partial(_area, func=skm.roc_auc_score, average=average, both=True))
 
 def pr_auc(
     average:str='macro' # `macro`, `weighted` or `micro`, as in scikit-learn
 )->LabelScore:
     "Area under the precision-recall curve (average precision), each label against all others."
+    _check_average(average)
     return LabelScore('pr_auc', partial(_area, func=skm.average_precision_score, average=average, both=False))
 
 # %% ../../nbs/train/18_named_metrics.ipynb #7c12000b

@@ -23,7 +23,7 @@ from fastcore.meta import delegates
 from ..model.model_inputs import unwrap
 from ..model.optimizer import WritableOptimWrapper, adamw, plain_hyper
 from ..model.turns import train_alone
-from ..support.arguments import some_of
+from ..support.arguments import check_counts, some_of
 from ..support.warn import tell_user, warn_user
 from .events import FittingLearner
 
@@ -97,10 +97,14 @@ def _ended_early(self:FittingLearner): # the finder, after too few steps for fas
 @delegates(Learner.lr_find)
 def lr_find(self:FittingLearner, *args, **kwargs):
     "fastai's `lr_find`; an interruption or error restores the weights, and a suggestion that means little is told."
+    n = args[2] if len(args)>2 else kwargs.get('num_it', 100)
+    check_counts(2, num_it=n)
     try: res = self._lr_find(*args, **kwargs)
     except IndexError as e:
-        if not self._ended_early(): raise
-        steps = len(self.recorder.losses)
+        steps = len(getattr(self.recorder, 'losses', ()))
+        if not self._ended_early():
+            if steps<n-1: raise
+            raise ValueError(f"lr_find took {steps} steps, too few for a suggestion: take num_it=40 or more") from e
         raise ValueError(f"lr_find ended after {steps} steps, where the loss was more than four times its lowest: too few for a suggestion. Take larger "
             "batches, lr_find(stop_div=False), or begin with `learn.suggest().lr`") from e
     doubt = None if res is None else curve_doubt(self.recorder.losses)

@@ -53,9 +53,9 @@ def _of_one_part(tfm, part):
     within = f'within max_length={tfm.max_length}'
     lost = _one_sided(tfm, part)
     if tfm.form=='chat': return found_in(part, 'unanswered', lost, f'{{n}} ({{share}}) without an answer {within}',
-        'raise max_length, or drop them: they teach nothing')
+        f'{tfm.for_more()}, or drop them: they teach nothing')
     res = found_in(part, 'unprompted', lost, f'{{n}} ({{share}}) without a prompt {within}',
-        'raise max_length, or drop them: they teach answers to nothing')
+        f'{tfm.for_more()}, or drop them: they teach answers to nothing')
     return res+found_in(part, 'spaces', _running_on(part), '{n} ({share}) whose completion joins the last word of its prompt without a space',
         "begin completions with a space, or end prompts with a line break ('Answer:\\n'); leave it where words are to be completed")
 

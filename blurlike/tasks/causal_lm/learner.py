@@ -208,8 +208,9 @@ def _check_cut(rows, splits, columns, tfm):
     said = f"no {'answer' if is_chat else 'prompt'} is left within max_length={tfm.max_length}"
     for part,idxs in zip(('training','validation'), splits):
         is_all = len(idxs)>0 and np.isin(rows.numbers[idxs], used.numbers[bad]).all()
-        if is_all and is_chat: raise ValueError(f"{said} in any chat of the {part} part: raise max_length")
-    warn_user(f"{said} in {used.name(bad)}: they teach {'nothing' if is_chat else 'answers to nothing'}. Raise max_length, or drop them")
+        if is_all and is_chat: raise ValueError(f"{said} in any chat of the {part} part: {tfm.for_more()}")
+    taught = 'nothing' if is_chat else 'answers to nothing'
+    warn_user(f"{said} in {used.name(bad)}: they teach {taught}; {tfm.for_more()}, or drop them")
 
 # %% ../../../nbs/tasks/causal_lm/09_learner.ipynb #cb05ad11
 def is_causal(

@@ -66,7 +66,7 @@ def cut_findings(self:WordTags, part, far)->list: # sentences of which no entity
     bad = np.zeros(len(part.idxs), dtype=bool)
     bad[np.flatnonzero(far)[[_entities_gone(*o) for o in _words_read(part, far)]]] = True
     return found_in(part, 'cut_entities', bad, '{n} ({share}) with entities, but none before the cut',
-        'raise max_length or pass overlap=: now they are learnt as sentences without entities')
+        f'{part.dl.text_tfm.for_more()}: now they are learnt as sentences without entities')
 
 def _words_read(part, mask): # numbers of the words that the model sees, and the tags, of each row
     tfm = part.dl.text_tfm
