@@ -1131,6 +1131,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'blurlike/inspect/compare.py'),
                                           'blurlike.inspect.compare._check_alike': ( 'inspect/compare.html#_check_alike',
                                                                                      'blurlike/inspect/compare.py'),
+                                          'blurlike.inspect.compare._check_model': ( 'inspect/compare.html#_check_model',
+                                                                                     'blurlike/inspect/compare.py'),
                                           'blurlike.inspect.compare._check_rows': ( 'inspect/compare.html#_check_rows',
                                                                                     'blurlike/inspect/compare.py'),
                                           'blurlike.inspect.compare._difference': ( 'inspect/compare.html#_difference',

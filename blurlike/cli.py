@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import sys
 from collections import Counter
 from contextlib import nullcontext, redirect_stdout
@@ -290,6 +291,19 @@ def _run(args):
         command(args)
         if sys.stdout is not None: sys.stdout.flush() # what is still held back may find no reader either
 
+_HERE = { # what a message names that a command line has not -> what to do here
+    'Make the learner as that one was, or pass accept_changes=True to go on all the same':
+        'Give the options that it was begun with, or begin anew in another --checkpoints folder',
+    'pass a function of a row that gives':'add one to the file that has',
+    'read it with pandas, and pass the table':'save it as one of these',
+    'call `learn.conformal(alpha=0.1)` first':'in Python, call `learn.conformal(alpha=0.1)` on the loaded model and save it again'}
+
+def _said(e): # of an error
+    said = str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e)
+    for there,here in _HERE.items(): said = said.replace(there, here)
+    untaken = re.match(r'predict_batch takes no (\w+)= here', said)
+    return f"--{untaken[1].replace('_', '-')} is not for this model" if untaken else said
+
 def main(argv=None):
     "Run a command; 2 and a message where the user's input cannot be used, 130 after Ctrl-C."
     args = read_arguments(argv)
@@ -305,7 +319,7 @@ def main(argv=None):
         return 130 # as shells know it
     except (ValueError, TypeError, KeyError, OSError, ImportError) as e:
         if args.traceback: raise
-        print(f"blurlike: {e.args[0] if isinstance(e, KeyError) and e.args else e}", file=sys.stderr)
+        print(f"blurlike: {_said(e)}", file=sys.stderr)
         return 2
     return 0
 

@@ -99,7 +99,8 @@ def _report_parser(sub):
     q.add_argument('model', help=FOLDER)
     q.add_argument('data', help="csv, tsv, jsonl, json, parquet or CoNLL file, or SQuAD's json, with labels")
     q.add_argument('--text', nargs='+', help=PAIR)
-    q.add_argument('--label', nargs='+', help='column of the label or tags, or several (default: as in training)')
+    q.add_argument('--label', nargs='+', help='column of the label or tags, or several; of choices: of the right one and of the choices '
+        '(default: as in training)')
     q.add_argument('--by', nargs='+', metavar='COLUMN', help='columns whose values divide the rows: scores of each part, too')
     q.add_argument('--rows', type=_number(int, 0), default=5,
         help='costliest rows (highest loss) to show; 0: none (%(default)s)')

@@ -449,3 +449,12 @@ def test_without_a_standard_output(bert, in_tmp, monkeypatch):
     monkeypatch.setattr(sys, 'stdout', None)
     assert main(['train', 'rows.csv', str(bert), *columns('single'), *QUICK, '--out', 'm'])==0
     assert main(['predict', 'm', 'rows.csv', *columns('single')[:2]])==main(['report', 'm', 'rows.csv'])==0
+
+def test_errors_name_what_a_command_line_has(trained, in_tmp, capsys, monkeypatch):
+    trained('single').save_pretrained('m')
+    pd.DataFrame(dict(text=[f'{t} {i}' for i,t in enumerate(TEXTS*60)][:60], label=FRAMES['single'].label[0])).to_csv('d.csv', index=False)
+    for argv,said in ((['predict', 'm', '-', '--num-beams', '3'], '--num-beams is not for this model'), (['predict', 'm', '-', '--sets'], 'in Python, call `learn.conformal'),
+        (['report', 'm', 'd.csv', '--by', 'text'], 'add one to the file that has fewer')):
+        monkeypatch.setattr('sys.stdin', io.StringIO('great'))
+        assert main(argv)==2
+        assert said in capsys.readouterr().err

@@ -272,3 +272,12 @@ def test_rounding_is_no_difference():
     from blurlike.inspect.row_results import interval
     assert interval(rng.normal(0, 1e-9, 100), 40)[0]<0<interval(rng.normal(0, 1e-9, 100), 40)[1] # and not: all draws agree
     assert np.isnan(interval(np.full(100, losses[0]), 40)).all()
+
+def test_what_cannot_be_compared_is_told_before_a_model_reads():
+    class Model:
+        task = None
+        def report(self, *args, **kwargs): raise AssertionError('read')
+    for kwargs in (dict(names=('x',)), dict(names=('x','x')), dict(samples=0)):
+        with pytest.raises(ValueError, match=next(iter(kwargs))): compare(Model(), Model(), **kwargs)
+    for odd in (None, 3):
+        with pytest.raises(TypeError, match=f'b is {odd}: a learner is expected'): compare(Model(), odd)

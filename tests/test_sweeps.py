@@ -325,3 +325,9 @@ def test_each_trial_is_told_before_its_table(capsys):
     sweep(lambda lr, bs: print('trained') or lr, dict(lr=[1e-5, 2.5e-4], bs=[8]), backend='optuna')
     said = [l for l in capsys.readouterr().out.splitlines() if l.startswith('tria') or l=='trained']
     assert [l.split(': ')[0] for l in said]==['trial 0','trained','trial 1','trained'] and {l.split(': ')[1] for l in said[::2]}=={'lr=1e-05, bs=8','lr=0.00025, bs=8'}
+
+def test_numbers_of_numpy_are_a_range():
+    for kind in (np.int64, np.int32, np.float32):
+        found = read_range('n', (kind(1), kind(5)))
+        assert found==read_range('n', (kind(1).item(), kind(5).item())) and type(found['low']) in (int, float)
+    with pytest.raises(ValueError, match='a tuple is a range'): read_range('n', (np.int64(5), np.int64(1)))

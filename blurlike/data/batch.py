@@ -182,7 +182,8 @@ def one_batch(self:TransformersDL):
     if self.n==0:
         raise ValueError("there are no rows: a learner that was loaded from a folder, or has no validation part, is given some with `learn.dls = ...`")
     if self.n is not None and not len(self):
-        raise ValueError(f"{self.n} rows are fewer than a batch ({self.rows}), and short batches are dropped: take a smaller bs=, or drop_last=False")
+        raise ValueError(f"{self.n} rows are fewer than a batch ({self.rows}), and short batches are dropped: take a smaller bs=, "
+            "or drop_last=False (a learner: dl_kwargs=dict(drop_last=False))")
     idxs,seed = self.coming()
     is_in_order = not self.shuffle and self.max_tokens is None and self.reader.keeps_all
     n = self.rows if is_in_order else self.megabatch*self.rows # are enough to make one

@@ -225,6 +225,12 @@ def _reports(a, b, rows, names, kwargs):
     return one,b.report(dl, **kwargs)
 
 # %% ../../nbs/inspect/15_compare.ipynb #7c08000cc1
+def _check_model(o, name):
+    if isinstance(o, (str, Path)):
+        raise TypeError(f"{name} is {str(o)!r}: pass the learner, `TransformersLearner.from_pretrained({str(o)!r})`")
+    is_one = isinstance(o, ScoreReport) or hasattr(o, 'report')
+    if not is_one: raise TypeError(f"{name} is {o!r:.60}: a learner is expected, or a report of one")
+
 def compare(
     a, # Learner, or its `ScoreReport`
     b, # The other learner, or its report of the same rows
@@ -236,9 +242,9 @@ def compare(
 )->Comparison:
     "Is the difference between two models more than noise, and on which rows do they differ?"
     are_reports = [isinstance(o, ScoreReport) for o in (a, b)]
-    for o,name in zip((a, b), names):
-        if isinstance(o, (str, Path)):
-            raise TypeError(f"{name} is {str(o)!r}: pass the learner, `TransformersLearner.from_pretrained({str(o)!r})`")
+    names = _read_names(names)
+    check_counts(samples=samples)
+    for o,name in zip((a, b), names): _check_model(o, name)
     if any(are_reports) and (rows is not None or not all(are_reports)):
         raise TypeError("two learners are compared, or two reports of the same rows, without rows=")
     if not all(are_reports): a,b = _reports(a, b, rows, names, dict(seed=seed))

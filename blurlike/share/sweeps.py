@@ -30,7 +30,7 @@ from ..support.warn import warn_user
 
 # %% ../../nbs/share/01_sweeps.ipynb #17b50007
 def _is_range(o): # two finite numbers, the greater one last
-    def is_number(v): return isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+    def is_number(v): return isinstance(v, (int, float, np.number)) and not isinstance(v, bool) and math.isfinite(v)
     return len(o)==2 and all(map(is_number, o)) and o[0]<o[1]
 
 def _is_same(a, b): return a is b or type(a) is type(b) and a==b # 1 and True are two values
@@ -46,7 +46,7 @@ def read_range(
     if not isinstance(o, tuple): return dict(values=_once_each(o) if isinstance(o, list) else [o])
     if not _is_range(o):
         raise ValueError(f"{name}={o}: a tuple is a range, from a number to a greater one; for a choice give a list")
-    low,high = o
+    low,high = o = native_values(o)
     whole = all(isinstance(v, int) for v in o)
     spans_decades = low>0 and high/low>=10
     return dict(low=low, high=high, whole=whole, log=not whole and spans_decades)

@@ -56,7 +56,7 @@ def _need_rows(self:FittingLearner):
     is_dropped = getattr(self.dls.train, 'drop_last', False) and not len(self.dls.train)
     if not is_dropped: return
     raise ValueError(f"{n} training rows are fewer than a batch ({self.dls.train.bs}), and short batches are dropped: nothing would be learnt. "
-        "Take a smaller bs=, or drop_last=False")
+        "Take a smaller bs=, or dl_kwargs=dict(drop_last=False)")
 
 # %% ../../nbs/train/05_rates.ipynb #bbe288b2
 def _beside(learn): # a folder for the weights meanwhile: where the learner's files go, or where all may write
