@@ -302,7 +302,8 @@ def _said(e): # of an error
     said = str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e)
     for there,here in _HERE.items(): said = said.replace(there, here)
     untaken = re.match(r'predict_batch takes no (\w+)= here', said)
-    return f"--{untaken[1].replace('_', '-')} is not for this model" if untaken else said
+    option = untaken and {'aggregation_strategy':'aggregation'}.get(untaken[1], untaken[1]).replace('_', '-')
+    return f"--{option} is not for this model" if option else said
 
 def main(argv=None):
     "Run a command; 2 and a message where the user's input cannot be used, 130 after Ctrl-C."

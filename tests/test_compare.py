@@ -57,7 +57,8 @@ def test_names_that_tables_can_tell_apart():
     with pytest.raises(ValueError, match='samples=0'): Comparison(a, b, samples=0)
 
 def test_a_folder_is_no_learner():
-    for pair,name in (((None, 'saved'), 'b'), ((Path('saved'), None), 'a')):
+    report = report_of(Y, noisy(Y, .6, 1))
+    for pair,name in (((report, 'saved'), 'b'), ((Path('saved'), report), 'a')):
         with pytest.raises(TypeError, match=f"{name} is 'saved': pass the learner, `TransformersLearner.from_pretrained"): compare(*pair)
 
 def test_more_than_noise_and_no_more():

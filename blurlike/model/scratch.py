@@ -8,7 +8,6 @@ __all__ = ['scratch_checkpoint']
 # %% ../../nbs/model/01_scratch.ipynb #c95d04f3
 import reprlib
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import transformers # whose models come in when they are named: two seconds
@@ -23,7 +22,8 @@ def _inner_letters(raw, texts): # letters within words, in order: left to itself
     return sorted({c for w in words for c in w[1:]})
 
 def _check_texts(texts): # -> a list
-    is_list = not isinstance(texts, (str, bytes, Mapping)) and not hasattr(texts, 'columns')
+    is_table = hasattr(texts, 'columns') or isinstance(texts, dict) and any(isinstance(v, list) for v in texts.values())
+    is_list = not is_table and not isinstance(texts, (str, bytes))
     if not is_list:
         raise TypeError(f"texts: a list of texts is expected, not {type(texts).__name__}: pass [text], or a column of the table")
     texts = list(texts)
