@@ -373,6 +373,9 @@ def test_positions_that_are_left_are_told_of_a_config_and_a_folder(arch, bert, i
     model.save_pretrained('m'); tok.save_pretrained('m')
     state = torch.get_rng_state()
     n = max_positions('m')
+    asked = type(config)()
+    max_positions(asked)
+    asked.output_attentions = True # which a config refuses that a model was made of
     assert n==max_positions(model)==max_positions(config)==(40 if arch=='Bert' else 38) and torch.equal(torch.get_rng_state(), state)
     block = TransformersTextBlock('m')
     assert block.type_tfms[0].max_length==n
@@ -380,3 +383,8 @@ def test_positions_that_are_left_are_told_of_a_config_and_a_folder(arch, bert, i
     ids = torch.from_numpy(block.type_tfms[0].tokenize(['good film '*50])[0].flat[0].astype(int))[None]
     assert ids.shape==(1, n) and model(input_ids=ids).logits.isfinite().all()
     assert max_positions(TransformersLearner(DataBlock((block, CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label')).dataloaders(pd.DataFrame(BLOCK_ROWS), bs=4), model))==n
+
+@pytest.mark.parametrize('kwargs', [dict(return_tensors=None), dict(return_overflowing_tokens=False)], ids=str)
+def test_defaults_of_tokenizers_change_nothing(kwargs, bert):
+    tfm,plain = (TransformersTextBlock(bert, **k).type_tfms[0] for k in (kwargs, {}))
+    assert torch.equal(tfm.stack(tfm.tokenize(['a good film'])[0]), plain.stack(plain.tokenize(['a good film'])[0]))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import matplotlib.pyplot as plt
 import torch
 import transformers
 import fastai.callback.data # noqa: F401 (it gives loaders more methods)
@@ -15,6 +16,7 @@ from fastai.callback.schedule import SchedCos, SchedNo, combine_scheds
 from fastai.losses import FocalLossFlat, LabelSmoothingCrossEntropyFlat
 from fastai.metrics import F1Score, RocAuc, RocAucBinary, accuracy, top_k_accuracy
 from fastai.optimizer import SGD, OptimWrapper, ranger
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from peft import LoraConfig
 from runs import WORDS, Cut, gaps, tagger
 from small import BS, FRAMES, MORE_KINDS, first, learner
@@ -173,6 +175,16 @@ class OwnBest(Callback):
         if len(row)>1: self.best = min(row[1], self.best)
         if row: self.lowest = min(row[0], self.best)
         self.logged += map(float, self.recorder.log[1:-1])
+
+@pytest.mark.parametrize('cut', CUTS)
+def test_losses_of_epochs_that_were_cut_short_are_plotted(cut, bert):
+    learn = learner('single', bert)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        quiet(lambda: learn.fit(2, 1e-3, cbs=CUTS[cut][0]))
+    rows = [list(r) for r in learn.recorder.values]
+    plt.close('all')
+    assert len(learn.recorder.plot_loss(skip_start=0).lines)==2 and [list(r) for r in learn.recorder.values]==rows
 
 @pytest.mark.parametrize('cut', CUTS)
 def test_rows_that_were_cut_short_can_be_compared(cut, bert):
@@ -338,7 +350,7 @@ class Still(Callback):
         for p in self.learn.model.parameters():
             if p.grad is not None: p.grad.zero_()
 
-@pytest.mark.parametrize('opt', first([torch.optim.AdamW, torch.optim.SGD, torch.optim.RAdam], 2))
+@pytest.mark.parametrize('opt', first([torch.optim.AdamW, torch.optim.SGD, torch.optim.Adafactor, torch.optim.RAdam], 3))
 @pytest.mark.parametrize('decays', [False, True])
 def test_optimizers_of_pytorch_decay_what_fastais_do(opt, decays, bert):
     learn = learner('single', bert, opt_func=partial(OptimWrapper, opt=opt), wd_bn_bias=decays, max_grad_norm=None)
@@ -393,9 +405,34 @@ def test_nobody_sees_other_groups_while_pytorch_steps(bert):
     learn = learner('single', bert, opt_func=partial(OptimWrapper, opt=torch.optim.AdamW))
     learn.create_opt()
     seen = []
-    learn.opt.opt.register_step_pre_hook(lambda *args: seen.append((len(learn.opt.hypers), len(learn.opt.state_dict()['param_groups']))))
-    quiet(lambda: learn.fit(1, 1e-3, wd=.1))
+    hook = register_optimizer_step_pre_hook(lambda *args: seen.append((len(learn.opt.hypers), len(learn.opt.state_dict()['param_groups']))))
+    try: quiet(lambda: learn.fit(1, 1e-3, wd=.1))
+    finally: hook.remove()
     assert {*seen}=={(3,3)}
+
+def test_schedulers_and_hooks_of_pytorch_meet_the_optimizer_itself(bert):
+    learn = learner('single', bert, opt_func=partial(OptimWrapper, opt=torch.optim.AdamW))
+    learn.create_opt()
+    opt,before,seen = learn.opt.opt,weights(learn),[]
+    torch.optim.lr_scheduler.LambdaLR(opt, lambda step: 1.)
+    def after(o, *args):
+        seen.append(o)
+        for g in o.param_groups: g['noted'] = len(seen)
+    opt.register_step_post_hook(after)
+    quiet(lambda: learn.fit(1, 1e-2, wd=.5, cbs=Still()))
+    n = len(learn.dls.train)
+    assert [o is opt for o in seen]==[True]*n and [g['noted'] for g in opt.param_groups]==[n]*3
+    assert all(torch.equal(p, before[name]) for name,p in learn.model.named_parameters() if p.ndim<2), "biases and norms do not decay"
+
+def test_losses_with_parameters_keep_their_optimizer(bert, in_tmp):
+    "when weights are loaded: those of a loss are no part of the model"
+    loss = nn.Linear(3, 3)
+    learn = learner('single', bert, path=in_tmp, splitter=lambda m: [list(m.parameters()), list(loss.parameters())])
+    quiet(lambda: learn.fit(1, 1e-3))
+    opt = learn.opt
+    learn.save('w', with_opt=False)
+    learn.load('w', with_opt=False)
+    assert learn.opt is opt
 
 def test_a_split_without_a_seed_follows_the_random_state(bert):
     def rows():

@@ -678,3 +678,11 @@ def test_a_column_that_is_called_so_by_chance_is_let_be(bert):
         learner('single', bert, df.assign(split=[f'{i%3} to {i%2}' for i in range(len(df))]), valid=.2)
         learner('single', bert, df.assign(split='train'), valid=.2)
         learner('single', bert, df.assign(is_valid=[bool(i%2) for i in range(len(df))]), valid='is_valid')
+
+def test_small_groups_validate_though_they_hold_the_last_of_a_label():
+    df = pd.DataFrame(dict(g=['A']*900+['B']*50+['C']*50, text='a', label=['x','y']*450+['x']*50+['y']*50))
+    for seed in range(12): assert len(split_rows(Rows(df), {}, GroupSplitter('g', .2), seed, ['label'])[1])<=200
+
+def test_a_test_part_that_trains_is_told():
+    rows,parts = read_rows(DatasetDict(validation_matched=Dataset.from_dict(dict(text=['a']*4)), test_matched=Dataset.from_dict(dict(text=['b']*6))))
+    with pytest.warns(UserWarning, match="no part is called 'train': 'test_matched' trains"): assert len(split_rows(rows, parts, 'validation_matched')[0])==6

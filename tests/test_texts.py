@@ -448,3 +448,8 @@ def test_one_file_is_cut_whatever_its_name(name, bert):
 
 def test_a_validation_part_alone(bert):
     with pytest.raises(ValueError, match="part 'validation' and none to train on: .*data\\['validation'\\]"): learner('single', bert, DatasetDict(validation=Dataset.from_pandas(FRAMES['single'])))
+
+def test_texts_in_a_column_of_that_name(bert):
+    "that begin as a list would"
+    df = FRAMES['single'].assign(input_ids=['[1] '+t for t in TEXTS])
+    assert learner('single', bert, df, text='input_ids').dls.train_ds[0]

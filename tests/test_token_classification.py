@@ -312,6 +312,7 @@ def test_bad_input(tagger):
     fails('row 7', tags=[t[:-1] if i==7 else t for i,t in enumerate(tags)])
     fails("'B-ORG' occurs only in validation.*row 2", tags=[['B-ORG']*len(t) if i==2 else t for i,t in enumerate(tags)])
     fails('lists of words', TypeError, tokens=[' '.join(w) for w in df.tokens])
+    fails('lists of words', TypeError, tokens=[str(w) if i%2==0 else w for i,w in enumerate(df.tokens)])
     fails('row 3', TypeError, tokens=[3 if i==3 else w for i,w in enumerate(df.tokens)])
     fails('without names', tags=[[0]*len(t) for t in tags])
     fails('lists of tags', TypeError, tags=['O' if i==4 else t for i,t in enumerate(tags)])

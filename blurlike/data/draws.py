@@ -144,15 +144,16 @@ class GroupSplitter:
     def __call__(self,
         o, # Rows, `DataFrame` or `Dataset`
         seed:int|None=None, # Where it has none of its own
-        labels=() # Columns whose labels shall all be in training, if that is possible
+        labels=() # Columns whose labels shall all be in training, where groups of about the share are left to validate
     )->tuple[np.ndarray,np.ndarray]: # Row numbers for training and validation
         rows = o if isinstance(o, Rows) else Rows(o)
         groups,order = self._groups(rows, self.seed if self.seed is not None else seed)
         most = len(rows)-1 # some train
         n = int(np.clip(round(len(rows)*self.valid_pct), 1, most))
+        sizes = np.bincount(groups)
         is_free = ~self._needed(rows, groups, order, labels)
-        if is_free.any(): order = order[is_free]
-        drawn = _nearest(np.bincount(groups)[order], n, most)
+        if (sizes[order[is_free]]<=2*n).any(): order = order[is_free] # else the share matters more than the labels
+        drawn = _nearest(sizes[order], n, most)
         valid = np.isin(groups, order[drawn])
         return np.flatnonzero(~valid),np.flatnonzero(valid)
 

@@ -59,6 +59,9 @@ def train_part(
     "The rows that may be trained on; `ValueError` where it is not clear which part is meant."
     if not parts: return np.arange(n)
     names = _train_names(parts, valid)
+    tests = [k for k in names if _is_called(k, ['test'])]
+    if tests and len(parts)>1:
+        warn_user(f"no part is called 'train': {some_of(tests, 3)} trains, beside valid={valid!r}")
     if names: return np.sort(np.concatenate([parts[k] for k in names]))
     a,b,*_ = parts
     raise ValueError(f"the data has the parts {', '.join(map(repr, parts))}, and none called 'train': "

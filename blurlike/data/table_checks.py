@@ -221,7 +221,7 @@ def lists_of_ids(
     return None if col.null_count or pc.list_flatten(col).null_count else col
 
 def _check_no_lists(o): # written as text, which would be read as one
-    are_written = isinstance(o, str) and re.match(r'\s*\[\s*\d+[\s,\]]', o)
+    are_written = isinstance(o, str) and re.fullmatch(r'\s*\[[\s\d,.]*\]\s*', o)
     if not are_written: return
     raise ValueError(f"column {IDS!r} holds lists written as text, as a csv file has them ({o[:30]!r}): read them, "
         f"df[{IDS!r}] = df[{IDS!r}].map(json.loads), or keep the rows in parquet or jsonl")

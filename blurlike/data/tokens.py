@@ -163,7 +163,7 @@ def tokens_of(self:TokenizeText,
 # %% ../../nbs/data/19_tokens.ipynb #03a0c02d
 def _unpadded(tfm): # tells how long texts are
     pads = 'padding','pad_to_multiple_of'
-    if not any(k in tfm.tokenizer_kwargs for k in pads): return tfm
+    if not tfm.tokenizer_kwargs.get('padding'): return tfm
     res = copy(tfm)
     res.tokenizer_kwargs = {k:v for k,v in tfm.tokenizer_kwargs.items() if k not in pads}
     return res

@@ -227,8 +227,8 @@ def _reports(a, b, rows, names, kwargs):
 # %% ../../nbs/inspect/15_compare.ipynb #7c08000cc1
 def _check_model(o, name):
     if isinstance(o, ScoreReport) or hasattr(o, 'report'): return
-    is_folder = isinstance(o, (str, Path))
-    if is_folder: raise TypeError(f"{name} is {str(o)!r}: pass the learner, `TransformersLearner.from_pretrained({str(o)!r})`")
+    if isinstance(o, (str, Path)):
+        raise TypeError(f"{name} is {str(o)!r}: pass the learner, `TransformersLearner.from_pretrained({str(o)!r})`")
     raise TypeError(f"{name} is {o!r:.60}: a learner is expected, or a report of one")
 
 def compare(

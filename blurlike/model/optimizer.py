@@ -8,6 +8,7 @@ __all__ = ['plain_number', 'plain_hyper', 'adamw', 'plain_schedule', 'WritableOp
 # %% ../../nbs/model/13_optimizer.ipynb #cb8b05c8
 import inspect
 from bisect import bisect_right
+from contextlib import contextmanager
 from enum import Enum
 from functools import partial
 from numbers import Real
@@ -184,11 +185,26 @@ def _in_halves(opt): # the same optimizer, in groups of its own
     vars(res).update(vars(opt), param_groups=[half for g in opt.param_groups for half in _by_decay(g)])
     return res
 
+def _is_seen(opt): # by hooks, or by a scheduler, which puts a `step` of its own into it: these want it itself
+    return 'step' in vars(opt) or opt._optimizer_step_pre_hooks or opt._optimizer_step_post_hooks
+
+@contextmanager
+def _halved(opt): # for a step
+    groups = opt.param_groups
+    apart = [_by_decay(g) for g in groups]
+    opt.param_groups = [half for halves in apart for half in halves]
+    try: yield
+    finally:
+        opt.param_groups = groups
+        for g,(half,*_) in zip(groups, apart): g |= {k:v for k,v in half.items() if k not in ('params','weight_decay')}
+
 @patch
 def step(self:WritableOptimWrapper, *args, **kwargs):
-    is_torchs = type(self.opt).__module__.startswith('torch.optim.') and 'step' not in vars(self.opt)
-    is_spared = is_torchs and not self.decays_all
-    return (_in_halves(self.opt) if is_spared else self.opt).step(*args, **kwargs)
+    opt = self.opt
+    is_torchs = f'{type(opt).__module__}.'.startswith('torch.optim.')
+    if self.decays_all or not is_torchs: return opt.step(*args, **kwargs)
+    if not _is_seen(opt): return _in_halves(opt).step(*args, **kwargs)
+    with _halved(opt): return opt.step(*args, **kwargs)
 
 # %% ../../nbs/model/13_optimizer.ipynb #5a9e57a1
 def suggest_rate(

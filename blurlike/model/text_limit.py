@@ -6,6 +6,8 @@
 __all__ = ['max_positions', 'fit_length']
 
 # %% ../../nbs/model/03_text_limit.ipynb #e1f60bf3
+from copy import deepcopy
+
 import torch
 import transformers # whose models come in when they are named: two seconds
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -17,7 +19,7 @@ from ..support.arguments import check_settings
 def _without_weights(config): # the model, where transformers can make it
     make = transformers.AutoModel.from_config
     try:
-        with torch.random.fork_rng([]), torch.device('meta'): return make(config, trust_remote_code=False)
+        with torch.device('meta'): return make(deepcopy(config), trust_remote_code=False) # which is written into
     except Exception: return torch.nn.Module() # its code is elsewhere: what the config says must do
 
 def _is_offset(name, module, other): # does it count positions from padding_idx+1, as RoBERTa does?

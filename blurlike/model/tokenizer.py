@@ -85,7 +85,7 @@ def check_settings_of_calls(
 ):
     "Raise `TypeError` for a tokenizer among them, or what is called otherwise here."
     for k,way in _said_otherwise.items():
-        if k in settings: raise TypeError(f"there is no argument {k!r}: {way}")
+        if settings.get(k) not in (None, False): raise TypeError(f"there is no argument {k!r}: {way}")
 
 # %% ../../nbs/model/02_tokenizer.ipynb #5e7a1c03
 def _of_learner(learn, is_split_into_words):

@@ -9,7 +9,7 @@ __all__ = ['is_whole', 'is_number', 'check_counts', 'check_settings', 'is_name',
 # %% ../../nbs/support/00_arguments.ipynb #de782ac6
 import os
 import re
-from collections.abc import Mapping, Set
+from collections.abc import KeysView, Mapping, Set
 from numbers import Real
 
 import numpy as np
@@ -44,7 +44,8 @@ def _check_no_values(names, argument):
     raise TypeError(f"{argument}= holds the values of a column: pass its name, and have it in the table")
 
 def _check_order(names, expected):
-    if isinstance(names, Set): raise TypeError(f"{expected}, not a {type(names).__name__}: their order counts")
+    has_order = not isinstance(names, Set) or isinstance(names, KeysView) # of a dict
+    if not has_order: raise TypeError(f"{expected}, not a {type(names).__name__}: their order counts")
 
 def _how_to_join(many, argument, most): # columns of texts, of which there are more than a pair
     is_pair = argument=='text' and most==2

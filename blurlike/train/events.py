@@ -151,6 +151,13 @@ class Recorder(fastai.learner.Recorder):
         n_columns = len(self.metric_names)-self.add_time # the time is added later
         self.log += [MISSING]*(n_columns-len(self.log))
 
+    @delegates(fastai.learner.Recorder.plot_loss)
+    def plot_loss(self, *args, **kwargs):
+        rows,width = self.values,len(self.metric_names)-1-self.add_time
+        self.values = [[*row, *[MISSING]*(width-len(row))] for row in rows]
+        try: return super().plot_loss(*args, **kwargs)
+        finally: self.values = rows
+
     def after_epoch(self):
         super().after_epoch()
         there = [i for i,v in enumerate(self.values[-1], 1) if v is not MISSING]

@@ -206,7 +206,8 @@ def _warn_left_out(self:FittingLearner): # by a splitter of one's own
 
 @patch
 def _note_parameters(self:FittingLearner): # for which the optimizer is made; those that were frozen by hand may be among them
-    held = [p for g in self.opt.param_lists for p in g]
+    own = {id(p) for p in unwrap(self.model).parameters()} # a splitter may add those of a loss
+    held = [p for g in self.opt.param_lists for p in g if id(p) in own]
     self.opt.made_for = [(p, _kind(p)) for p in [*held, *(p for _,p in self._trainable())]]
 
 @patch

@@ -70,7 +70,7 @@ def hold_spans(
 def _how_to_list(rows, words, tags, text): # words, where a text stands instead
     tag = _first_value(rows, tags)
     if text.lstrip().startswith('['):
-        way = list_reading(rows.column(words).dropna(), words)
+        way = list_reading([o for o in rows.column(words) if isinstance(o, str)], words)
         read = f", or read them with `{way}`, those of {tags!r} likewise" if way else ''
         return f"A csv file keeps lists as text: keep them in jsonl or parquet{read}"
     if isinstance(tag, str) and not {' ','['} & {*text.strip(), *tag.strip()}:
